@@ -1,0 +1,2 @@
+//! Who gets what: topics, queues, temporary destinations; pure.
+#![forbid(unsafe_code)]

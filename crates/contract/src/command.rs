@@ -1,0 +1,144 @@
+use std::sync::Arc;
+
+use crate::{Destination, Message, Pattern, Step};
+
+/// Names one connection of this process; never reused.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionId {
+    /// The core that owns the connection.
+    pub core: u16,
+    /// Its place among that core's connections.
+    pub slot: u32,
+    /// Tells apart the connections that had this slot one after the other.
+    pub generation: u32,
+}
+
+/// Joins a question of a session to its answer; chosen by the session, unique within it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Token(pub u64);
+
+/// Names a subscription within its connection; chosen by the session, not reused while it lasts.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SubscriptionId(pub u32);
+
+/// Names an unsettled delivery within its subscription; grows with each delivery.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Tag(pub u64);
+
+/// What a session asks of the broker.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Start a subscription. [`Reply::Done`] comes once every shard knows of it: a message
+    /// published after that is delivered.
+    Subscribe(Subscribe),
+    /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply.
+    Unsubscribe(SubscriptionId),
+    /// Publish a message. [`Reply::Done`] says that the destination has taken it. A full
+    /// destination answers late, at most [`crate::Limits::publish_timeout`], then
+    /// [`Refusal::Full`].
+    Publish(Arc<Message>),
+    /// Make a temporary destination, owned by this connection and deleted with it.
+    Declare(Declare),
+    /// Do all of these or none.
+    Transact(Vec<Operation>),
+}
+
+/// A subscription to be.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// Its name from now on.
+    pub id: SubscriptionId,
+    /// What it is interested in. A queue's pattern is its plain name.
+    pub pattern: Pattern,
+    /// Whether deliveries want an answer.
+    pub settlement: Settlement,
+    /// How many unsettled deliveries the broker may have under way; more are allowed with
+    /// [`crate::Outbox::credit`]. Settling does not give credit back by itself. Topics need
+    /// none and ignore it.
+    pub credit: u32,
+}
+
+/// Whether a delivery from a queue is the consumer's at once, or once it says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settlement {
+    /// A delivery is settled when it is handed over: the queue forgets it. Each takes one credit.
+    Automatic,
+    /// The queue keeps the message until [`crate::Outbox::settle`]; deliveries carry a [`Tag`].
+    Explicit,
+}
+
+/// Makes a temporary destination.
+#[derive(Clone, Debug)]
+pub struct Declare {
+    /// A temporary destination named by [`crate::Outbox::random`], 32 lower-case hex digits.
+    pub destination: Destination,
+}
+
+/// A part of a [`Command::Transact`].
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// As [`Command::Publish`].
+    Publish(Arc<Message>),
+    /// As [`crate::Outbox::settle`].
+    Settle(Settle),
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settle {
+    /// The subscription that got it.
+    pub subscription: SubscriptionId,
+    /// The delivery.
+    pub tag: Tag,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What a consumer made of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Done with: the queue forgets it.
+    Accepted,
+    /// Could not be worked on this time: delivered again, with a higher count, up to
+    /// [`crate::Limits::deliveries_max`] times.
+    Failed,
+    /// Was never looked at: delivered again, with the same count.
+    Released,
+    /// Can never be worked on: to the dead-letter queue at once.
+    Rejected,
+}
+
+/// A good answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// The command was carried out.
+    Done,
+    /// The login has come this far.
+    Login(Step),
+}
+
+/// Why a login or a command was not carried out.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Who the peer says it is could not be confirmed.
+    #[error("the login or password is wrong")]
+    Unauthenticated,
+    /// The access rules, or the ownership of a temporary destination, do not allow it.
+    #[error("not allowed for this user")]
+    Forbidden,
+    /// The destination stayed full for as long as a publisher may wait.
+    #[error("the destination is full")]
+    Full,
+    /// Too much of this kind is going on; later it may work.
+    #[error("too busy, try again later")]
+    Busy,
+    /// A bound on the number of subscriptions, destinations or operations is reached.
+    #[error("a limit of this gateway is reached")]
+    Limit,
+    /// There is no such destination: a temporary one that has gone.
+    #[error("no such destination")]
+    NotFound,
+    /// A transaction named a delivery that is not unsettled any more.
+    #[error("the transaction cannot be carried out: a delivery in it is settled already")]
+    Stale,
+}

@@ -1,0 +1,26 @@
+//! The words and seams of Passerelle: what its parts say to each other.
+//!
+//! A *connection* is one peer on one transport. A *session* is the protocol logic of a connection.
+//! A *subscription* is a session's interest in a [`Pattern`] of destinations. A *delivery* is one
+//! message on its way to one subscription. A *shard* is the part of the broker that lives on one
+//! core. A *service* is what a path of the configuration leads to.
+#![forbid(unsafe_code)]
+
+mod command;
+mod destination;
+mod limits;
+mod message;
+mod principal;
+mod reason;
+mod session;
+
+pub use command::{
+    Command, ConnectionId, Declare, Operation, Outcome, Refusal, Reply, Settle, Settlement,
+    Subscribe, SubscriptionId, Tag, Token,
+};
+pub use destination::{Destination, DestinationError, DestinationKind, Level, Pattern};
+pub use limits::Limits;
+pub use message::{Body, Delivery, Message, Properties};
+pub use principal::{Credentials, Login, Principal, Secret, Step};
+pub use reason::Reason;
+pub use session::{Data, Input, Kind, Notice, Now, Opening, Outbox, Session};

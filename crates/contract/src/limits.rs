@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+/// The bounds of a service. What a bound is for stands at the bound; each is enforced where its
+/// subject is made.
+///
+/// The worst-case memory of a connection is about `unsent_bytes_max` + `message_bytes_max`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
+    pub message_bytes_max: usize,
+    /// WebSocket frames of one message. Default: 1,024.
+    pub fragments_max: u32,
+    /// Bytes of the head of a frame: its command line and header lines. Default: 16 KiB.
+    pub head_bytes_max: usize,
+    /// Headers of one frame. Default: 100.
+    pub headers_max: usize,
+    /// Time from accept to a successful login. Default: 10 s.
+    pub login_timeout: Duration,
+    /// Time after which a silent WebSocket is pinged, where its subprotocol allows it; as long
+    /// again without an answer ends it. Zero: never. Default: 30 s.
+    pub ping_interval: Duration,
+    /// Bytes waiting for a slow peer before it is closed with [`crate::Reason::Slow`].
+    /// Default: 4 MiB.
+    pub unsent_bytes_max: usize,
+    /// Subscriptions of one connection. Default: 1,000.
+    pub subscriptions_max: usize,
+    /// Temporary destinations of one connection. Default: 100.
+    pub temporary_max: usize,
+    /// Unsettled deliveries of one subscription, whatever it asks for. Default: 1,000.
+    pub prefetch_max: u32,
+    /// The same, when the subscription does not say. Default: 100.
+    pub prefetch_default: u32,
+    /// Open transactions of one connection. Default: 16.
+    pub transactions_max: usize,
+    /// Operations of one transaction. Default: 1,000.
+    pub transaction_operations_max: usize,
+    /// Bytes of the messages of all open transactions of one connection. Default: 4 MiB.
+    pub transaction_bytes_max: usize,
+    /// Commands of one session that wait for their answers; no more is read meanwhile.
+    /// Default: 1,000.
+    pub commands_max: usize,
+    /// Time a publisher waits at a full destination before it is refused. Default: 5 s.
+    pub publish_timeout: Duration,
+    /// Shortest heart-beat interval agreed to, in either direction. Default: 1 s.
+    pub heartbeat_min: Duration,
+    /// Heart-beat interval offered. Default: 30 s.
+    pub heartbeat_offer: Duration,
+    /// Messages of one queue. Default: 100,000.
+    pub queue_messages_max: usize,
+    /// Bytes of the messages of one queue. Default: 64 MiB.
+    pub queue_bytes_max: usize,
+    /// Queues of one core. Default: 10,000.
+    pub queues_max: usize,
+    /// Deliveries of one message before it goes to the dead-letter queue. Default: 6.
+    pub deliveries_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 1 << 20,
+            fragments_max: 1024,
+            head_bytes_max: 16 << 10,
+            headers_max: 100,
+            login_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+            unsent_bytes_max: 4 << 20,
+            subscriptions_max: 1000,
+            temporary_max: 100,
+            prefetch_max: 1000,
+            prefetch_default: 100,
+            transactions_max: 16,
+            transaction_operations_max: 1000,
+            transaction_bytes_max: 4 << 20,
+            commands_max: 1000,
+            publish_timeout: Duration::from_secs(5),
+            heartbeat_min: Duration::from_secs(1),
+            heartbeat_offer: Duration::from_secs(30),
+            queue_messages_max: 100_000,
+            queue_bytes_max: 64 << 20,
+            queues_max: 10_000,
+            deliveries_max: 6,
+        }
+    }
+}

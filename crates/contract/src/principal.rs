@@ -1,0 +1,90 @@
+use std::{fmt, sync::Arc};
+
+/// Who a peer is. Travels with the session; cheap to clone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Principal {
+    /// The name it logged in with; `anonymous` when it did not.
+    pub name: Arc<str>,
+    /// What access rules may name besides the name itself.
+    pub roles: Arc<[Box<str>]>,
+    /// When the login ends, in milliseconds since 1970; `None`: with the connection.
+    pub expires_unix_ms: Option<u64>,
+}
+
+impl Principal {
+    /// A user with roles, whose login does not end by itself.
+    #[must_use]
+    pub fn new(name: &str, roles: impl IntoIterator<Item = Box<str>>) -> Self {
+        Self { name: name.into(), roles: roles.into_iter().collect(), expires_unix_ms: None }
+    }
+
+    /// A peer that did not log in.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::new("anonymous", [])
+    }
+}
+
+/// What a peer shows to be let in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Login {
+    /// Nothing: it asks to be let in as anonymous.
+    Anonymous,
+    /// A name and a password: STOMP's CONNECT, HTTP Basic, SASL PLAIN.
+    Password(Credentials),
+}
+
+/// A name and a password.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    /// The name of the user.
+    pub name: Box<str>,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How far a login has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// The peer is known.
+    Accepted(Principal),
+}
+
+/// A text that is never printed and is wiped from memory when dropped.
+#[derive(Clone, Default)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Takes the text; the caller should keep no copy.
+    #[must_use]
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// For tests; what decides a login compares in constant time, in `auth`.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}

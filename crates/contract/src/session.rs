@@ -1,0 +1,159 @@
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Command, Delivery, Limits, Login, Message, Principal, Reason, Refusal, Reply, Settle,
+    SubscriptionId, Token,
+};
+
+/// The protocol logic of one connection, as a pure state machine.
+///
+/// A session does no I/O, takes no locks and never reads the clock: what happens to it arrives as
+/// an [`Input`], what it wants done is said to the [`Outbox`]. The same inputs at the same times
+/// give the same outputs.
+pub trait Session: Send {
+    /// Advances the session by one input. `now` never goes back between calls.
+    ///
+    /// After it has called [`Outbox::close`], or was told [`Input::Closed`], it is dropped.
+    fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox);
+
+    /// When to call [`Session::handle`] with [`Input::Timeout`] if nothing else comes first,
+    /// in nanoseconds on the clock of [`Now::mono_ns`]. A call may come late, never early.
+    fn deadline(&self) -> Option<u64>;
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The connection is open; comes first, once.
+    Opened,
+    /// The peer sent something.
+    Received(Data<'a>),
+    /// The answer to the login or command with this token. At most one comes for each token.
+    Replied(Token, Result<Reply, Refusal>),
+    /// A message for a subscription.
+    Delivered(SubscriptionId, &'a Delivery),
+    /// Something that the session did not ask for.
+    Notice(Notice),
+    /// The [`Session::deadline`] has passed.
+    Timeout,
+    /// The gateway is stopping: say goodbye and close.
+    Shutdown,
+    /// The peer has gone or the transport was closed: nothing can be sent any more.
+    Closed(Reason),
+}
+
+/// What a session is told without having asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Notice {
+    /// Everything that was sent has left for the network; follows a time in which
+    /// [`Outbox::backlog`] was not zero.
+    Flushed,
+    /// The broker ended this subscription: its destination was deleted, or a rule was changed.
+    Cancelled(SubscriptionId, Refusal),
+    /// The login was renewed, with the same name.
+    Renewed(Principal),
+}
+
+/// Both clocks, read once per tick by the driver.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Now {
+    /// Nanoseconds since an arbitrary start; never goes back.
+    pub mono_ns: u64,
+    /// Milliseconds since 1970-01-01 UTC; may jump when the clock is set.
+    pub unix_ms: u64,
+}
+
+impl Now {
+    /// The monotonic time `delay` from now, in nanoseconds.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> u64 {
+        self.mono_ns.saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A piece of what the peer sent.
+///
+/// A transport with messages gives a message in one piece or in several; all pieces of one
+/// message have its kind, and only the final one is `last`. A cut may fall inside a character.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Data<'a> {
+    /// What the transport says it is.
+    pub kind: Kind,
+    /// The bytes; lent until `handle` returns.
+    pub bytes: &'a [u8],
+    /// Whether this ends a message. Always `true` for [`Kind::Stream`].
+    pub last: bool,
+}
+
+/// What a transport says of the bytes it carries.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// A message of UTF-8 text, checked by the transport.
+    Text,
+    /// A message of bytes.
+    Binary,
+    /// A stream without messages, as TCP is.
+    Stream,
+}
+
+/// What a session is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// Who the peer is, when the transport already knows (HTTP authentication, TLS).
+    pub principal: Option<&'a Principal>,
+    /// The subprotocol agreed on (`v12.stomp`); empty when the peer named none.
+    pub subprotocol: &'a str,
+    /// The host the peer asked for; empty when it named none.
+    pub host: &'a str,
+    /// What the session should send on this transport, where its protocol leaves the choice.
+    pub kind: Kind,
+    /// The bounds of the service.
+    pub limits: &'a Arc<Limits>,
+}
+
+/// Where a session says what it wants done. Nothing follows [`Outbox::close`].
+pub trait Outbox {
+    /// Sends a message (or, on [`Kind::Stream`], bytes) that `encode` appends to the buffer it is
+    /// given. It must only append.
+    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>));
+
+    /// As [`Outbox::send`], for bytes that are the same for each subscription with the same `head`.
+    ///
+    /// `encode` is called once for each distinct `message` (by identity), `kind`, framing and
+    /// `head` on this core and tick; what it wrote is sent to all others. `head` must therefore
+    /// name all that the encoding depends on besides the message.
+    fn send_shared(
+        &mut self,
+        kind: Kind,
+        message: &Arc<Message>,
+        head: &[u8],
+        encode: &mut dyn FnMut(&mut Vec<u8>),
+    );
+
+    /// Asks the broker; an [`Input::Replied`] with the token answers, exactly once unless the
+    /// connection ends first.
+    fn command(&mut self, token: Token, command: Command);
+
+    /// Says what became of a delivery. Never waits and has no answer.
+    fn settle(&mut self, settle: Settle);
+
+    /// Allows the broker `count` more unsettled deliveries on a subscription. Never waits.
+    fn credit(&mut self, subscription: SubscriptionId, count: u32);
+
+    /// Asks who the peer is; an [`Input::Replied`] with the token answers.
+    fn login(&mut self, token: Token, login: Login);
+
+    /// Sends what is unsent and ends the connection. `message` says why, in the peer's language,
+    /// where the transport can carry a text (a WebSocket close reason holds 123 bytes).
+    fn close(&mut self, reason: Reason, message: &str);
+
+    /// 128 random bits, unpredictable to peers. A temporary destination named by them is homed
+    /// on this core.
+    fn random(&mut self) -> u128;
+
+    /// A fresh [`Message::id`].
+    fn message_id(&mut self) -> u128;
+
+    /// Bytes sent that still wait for the network, those of this call not counted.
+    fn backlog(&self) -> usize;
+}

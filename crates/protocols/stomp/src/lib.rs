@@ -1,0 +1,2 @@
+//! STOMP 1.0, 1.1 and 1.2 as a pure session.
+#![forbid(unsafe_code)]

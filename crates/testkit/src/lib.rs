@@ -1,0 +1,2 @@
+//! Harnesses that every session's tests use.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Sockets: the reactor, HTTP and the WebSocket upgrade.
