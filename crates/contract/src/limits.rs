@@ -22,6 +22,9 @@ pub struct Limits {
     /// Bytes waiting for a slow peer before it is closed with [`crate::Reason::Slow`].
     /// Default: 4 MiB.
     pub unsent_bytes_max: usize,
+    /// Time a peer may take nothing of what waits for it before it is closed with
+    /// [`crate::Reason::Slow`]. Default: 30 s.
+    pub write_timeout: Duration,
     /// Subscriptions of one connection. Default: 1,000.
     pub subscriptions_max: usize,
     /// Temporary destinations of one connection. Default: 100.
@@ -65,6 +68,7 @@ impl Default for Limits {
             login_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
             unsent_bytes_max: 4 << 20,
+            write_timeout: Duration::from_secs(30),
             subscriptions_max: 1000,
             temporary_max: 100,
             prefetch_max: 1000,
