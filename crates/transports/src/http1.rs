@@ -1,0 +1,63 @@
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::poll_fn,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1::{Builder, Parts},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+/// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; gives the
+/// socket back with what was read but belongs to the next protocol.
+///
+/// `header_timeout` bounds the time from the first byte expected to the end of a request's head.
+/// When `stop` is ready, the request under way is the last.
+///
+/// # Errors
+/// When the connection breaks, times out, or is not HTTP.
+pub async fn serve<A, F, B>(
+    stream: TcpStream,
+    answer: A,
+    header_timeout: Duration,
+    stop: impl Future<Output = ()>,
+) -> hyper::Result<(TcpStream, Bytes)>
+where
+    A: Fn(Request<Incoming>) -> F + Unpin,
+    F: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let service = service_fn(|request| {
+        let response = answer(request);
+        Box::pin(async { Ok::<_, Infallible>(response.await) })
+    });
+    let mut connection = Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut stop = pin!(stop);
+    let mut stopping = false;
+    poll_fn(|context| {
+        if !stopping && stop.as_mut().poll(context).is_ready() {
+            stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(context)
+    })
+    .await?;
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    Ok((io.into_inner(), read_buf))
+}
+
+/// Most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,458 @@
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    io::{self, IoSlice, Write as _},
+    ops::Range,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use contract::Message;
+use wire::Map;
+
+use crate::reactor::Socket;
+
+/// What one core sends in one tick.
+///
+/// Frames are encoded one behind the other into one buffer; a socket only notes which cuts of it
+/// are its own. Cuts that touch become one, so that a socket whose frames were shared with others
+/// is written straight from the shared bytes, in one system call. What a socket does not take is
+/// copied to its own [`Unsent`].
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    frames: Vec<u8>,
+    /// Shared frames too large to be copied into a socket's backlog.
+    large: Vec<Bytes>,
+    cuts: Vec<Cut>,
+    shared: Shared,
+    gathered: Vec<u8>,
+}
+
+/// What a socket has to send from this tick: a list in [`Outgoing::cuts`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    first: u32,
+    last: u32,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self { first: NONE, last: NONE }
+    }
+}
+
+impl Pending {
+    pub(crate) const fn is_empty(self) -> bool {
+        self.first == NONE
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    source: Source,
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Source {
+    /// A range of [`Outgoing::frames`].
+    Frames { start: u32, end: u32 },
+    /// One of [`Outgoing::large`].
+    Large(u32),
+}
+
+/// What a flush of a socket came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flushed {
+    /// Bytes that the system took.
+    pub written: usize,
+    /// Bytes that wait.
+    pub unsent: usize,
+}
+
+impl Outgoing {
+    /// Appends what `encode` writes to what the socket has to send; gives the count of bytes.
+    pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let source = self.encode(encode);
+        self.push(socket, source);
+        self.len_of(source)
+    }
+
+    /// Appends what `encode` writes, or what it wrote before in this tick for the same `message`
+    /// (by identity), `variant` and `head`; gives the count of bytes and whether it was called.
+    pub fn append_shared(
+        &mut self,
+        socket: &mut Socket,
+        message: &Arc<Message>,
+        variant: u32,
+        head: &[u8],
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> (usize, bool) {
+        if let Some(source) = self.shared.find(message, variant, head) {
+            self.push(socket, source);
+            return (self.len_of(source), false);
+        }
+        let source = if message.body.bytes().len() > COPIED_BYTES_MAX {
+            let mut frame = Vec::with_capacity(message.body.bytes().len() + 1024);
+            encode(&mut frame);
+            self.large.push(frame.into());
+            Source::Large(narrow(self.large.len() - 1))
+        } else {
+            self.encode(encode)
+        };
+        self.shared.insert(message, variant, head, source);
+        self.push(socket, source);
+        (self.len_of(source), true)
+    }
+
+    /// Bytes encoded since the last [`Outgoing::clear`].
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether nothing was appended since the last [`Outgoing::clear`].
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.cuts.is_empty()
+    }
+
+    /// Writes what the socket has to send, after what it could not take before, in as few system
+    /// calls as there can be.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn flush(&mut self, socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
+        let pending = std::mem::take(&mut socket.pending);
+        if let Some(unsent) = &mut socket.unsent {
+            self.keep(pending, 0, unsent);
+            return flush_unsent(socket, mono_ns);
+        }
+        let written = if pending.is_empty() || !socket.writable {
+            0
+        } else {
+            let wanted = self.total(pending);
+            let written = self.write(socket, pending, wanted)?;
+            if written == wanted {
+                return Ok(Flushed { written, unsent: 0 });
+            }
+            written
+        };
+        let mut unsent = Box::new(Unsent { since_mono_ns: mono_ns, ..Unsent::default() });
+        self.keep(pending, written, &mut unsent);
+        let flushed = Flushed { written, unsent: unsent.bytes };
+        if unsent.bytes > 0 {
+            socket.unsent = Some(unsent);
+        }
+        Ok(flushed)
+    }
+
+    /// Forgets all frames; every socket that has some must have been flushed.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.frames.shrink_to(FRAMES_KEPT);
+        self.gathered.shrink_to(FRAMES_KEPT);
+        self.large.clear();
+        self.cuts.clear();
+        self.shared.clear();
+    }
+
+    fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Source {
+        let start = narrow(self.frames.len());
+        encode(&mut self.frames);
+        Source::Frames { start, end: narrow(self.frames.len()) }
+    }
+
+    fn push(&mut self, socket: &mut Socket, source: Source) {
+        let pending = &mut socket.pending;
+        let index = narrow(self.cuts.len());
+        if let Some(last) = self.cuts.get_mut(pending.last as usize) {
+            if let (Source::Frames { end, .. }, Source::Frames { start, end: new_end }) =
+                (&mut last.source, source)
+                && *end == start
+            {
+                *end = new_end;
+                return;
+            }
+            last.next = index;
+        } else {
+            pending.first = index;
+        }
+        pending.last = index;
+        self.cuts.push(Cut { source, next: NONE });
+    }
+
+    fn bytes_of(&self, source: Source) -> &[u8] {
+        match source {
+            Source::Frames { start, end } => self.frames.get(start as usize..end as usize),
+            Source::Large(index) => self.large.get(index as usize).map(Bytes::as_ref),
+        }
+        .unwrap_or_default()
+    }
+
+    fn len_of(&self, source: Source) -> usize {
+        self.bytes_of(source).len()
+    }
+
+    fn sources(&self, pending: Pending) -> impl Iterator<Item = Source> {
+        let mut next = pending.first;
+        std::iter::from_fn(move || {
+            let cut = self.cuts.get(next as usize)?;
+            next = cut.next;
+            Some(cut.source)
+        })
+    }
+
+    fn total(&self, pending: Pending) -> usize {
+        self.sources(pending).map(|source| self.len_of(source)).sum()
+    }
+
+    /// Writes `wanted` bytes: one piece as it lies, small pieces gathered, large ones as a vector.
+    fn write(&mut self, socket: &mut Socket, pending: Pending, wanted: usize) -> io::Result<usize> {
+        if pending.first == pending.last {
+            let source = self.sources(pending).next().map_or(&[][..], |s| self.bytes_of(s));
+            return write(socket, &[source]);
+        }
+        if wanted <= GATHERED_BYTES_MAX {
+            let mut gathered = std::mem::take(&mut self.gathered);
+            gathered.clear();
+            for source in self.sources(pending) {
+                gathered.extend_from_slice(self.bytes_of(source));
+            }
+            let written = write(socket, &[&gathered]);
+            self.gathered = gathered;
+            return written;
+        }
+        let pieces: Vec<&[u8]> =
+            self.sources(pending).map(|source| self.bytes_of(source)).collect();
+        write(socket, &pieces)
+    }
+
+    /// Adds all but the first `written` bytes of a list to a backlog.
+    fn keep(&self, pending: Pending, mut written: usize, unsent: &mut Unsent) {
+        for source in self.sources(pending) {
+            let len = self.len_of(source);
+            let from = written.min(len);
+            written -= from;
+            if from == len {
+                continue;
+            }
+            match source {
+                Source::Frames { .. } => {
+                    unsent.copy(self.bytes_of(source).get(from..).unwrap_or_default());
+                }
+                Source::Large(index) => {
+                    if let Some(frame) = self.large.get(index as usize) {
+                        unsent.share(frame.slice(from..));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes what the socket could not take before.
+///
+/// # Errors
+/// When the connection is broken.
+pub fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
+    let mut written = 0;
+    while socket.writable
+        && let Some(mut unsent) = socket.unsent.take()
+    {
+        let pieces: Vec<&[u8]> = unsent.pieces().take(VECTOR_LEN_MAX).collect();
+        let result = write(socket, &pieces);
+        if let Ok(count) = result {
+            unsent.consume(count);
+            written += count;
+            if count > 0 {
+                unsent.since_mono_ns = mono_ns;
+            }
+        }
+        if unsent.bytes > 0 {
+            socket.unsent = Some(unsent);
+        }
+        result?;
+    }
+    Ok(Flushed { written, unsent: socket.unsent_bytes() })
+}
+
+/// Writes pieces until all are gone or the system's buffer is full.
+fn write(socket: &mut Socket, pieces: &[&[u8]]) -> io::Result<usize> {
+    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut written = 0;
+    while written < total {
+        let result = if let [piece] = pieces {
+            socket.stream.write(piece.get(written..).unwrap_or_default())
+        } else {
+            let mut skip = written;
+            let vector: Vec<IoSlice<'_>> = pieces
+                .iter()
+                .filter_map(|piece| {
+                    let from = skip.min(piece.len());
+                    skip -= from;
+                    piece.get(from..).filter(|rest| !rest.is_empty()).map(IoSlice::new)
+                })
+                .take(VECTOR_LEN_MAX)
+                .collect();
+            socket.stream.write_vectored(&vector)
+        };
+        match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket.writable = false;
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+/// What a socket could not take: copies of small frames, shares of large ones.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+    /// When the system last took something, on the clock of [`contract::Now::mono_ns`].
+    since_mono_ns: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Own { bytes: Vec<u8>, from: usize },
+    Shared(Bytes),
+}
+
+impl Piece {
+    fn rest(&self) -> &[u8] {
+        match self {
+            Self::Own { bytes, from } => bytes.get(*from..).unwrap_or_default(),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Unsent {
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) const fn since_mono_ns(&self) -> u64 {
+        self.since_mono_ns
+    }
+
+    fn copy(&mut self, frame: &[u8]) {
+        self.bytes += frame.len();
+        if let Some(Piece::Own { bytes, .. }) = self.pieces.back_mut()
+            && bytes.len() + frame.len() <= OWN_PIECE_BYTES
+        {
+            bytes.extend_from_slice(frame);
+        } else {
+            self.pieces.push_back(Piece::Own { bytes: frame.to_vec(), from: 0 });
+        }
+    }
+
+    fn share(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.pieces.push_back(Piece::Shared(frame));
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().map(Piece::rest)
+    }
+
+    fn consume(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while let Some(piece) = self.pieces.front_mut() {
+            let len = piece.rest().len();
+            if len > count {
+                match piece {
+                    Piece::Own { from, .. } => *from += count,
+                    Piece::Shared(bytes) => drop(bytes.split_to(count)),
+                }
+                return;
+            }
+            count -= len;
+            self.pieces.pop_front();
+        }
+    }
+}
+
+/// The frames of this tick that others may need too.
+#[derive(Debug, Default)]
+struct Shared {
+    entries: Vec<SharedFrame>,
+    heads: Vec<u8>,
+    /// From the hash of message, variant and head to the entry. Two that share a hash are both
+    /// right, only the newer is found.
+    index: Map<u64, u32>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct SharedFrame {
+    /// Held, so that the address cannot name another message in the same tick.
+    message: Arc<Message>,
+    variant: u32,
+    head: Range<usize>,
+    source: Source,
+}
+
+impl Shared {
+    fn find(&self, message: &Arc<Message>, variant: u32, head: &[u8]) -> Option<Source> {
+        let is_it = |frame: &&SharedFrame| {
+            Arc::ptr_eq(&frame.message, message)
+                && frame.variant == variant
+                && self.heads.get(frame.head.clone()) == Some(head)
+        };
+        // Most often all receivers need the same: no hash then.
+        let newest = self.entries.last().filter(is_it);
+        newest
+            .or_else(|| {
+                let index = *self.index.get(&self.hash(message, variant, head))?;
+                self.entries.get(index as usize).filter(is_it)
+            })
+            .map(|frame| frame.source)
+    }
+
+    fn insert(&mut self, message: &Arc<Message>, variant: u32, head: &[u8], source: Source) {
+        let start = self.heads.len();
+        self.heads.extend_from_slice(head);
+        let head_range = start..self.heads.len();
+        self.index.insert(self.hash(message, variant, head), narrow(self.entries.len()));
+        let message = Arc::clone(message);
+        self.entries.push(SharedFrame { message, variant, head: head_range, source });
+    }
+
+    fn hash(&self, message: &Arc<Message>, variant: u32, head: &[u8]) -> u64 {
+        self.hasher.hash_one((Arc::as_ptr(message) as usize, variant, head))
+    }
+
+    fn clear(&mut self) {
+        if !self.entries.is_empty() {
+            self.entries.clear();
+            self.heads.clear();
+            self.index.clear();
+        }
+    }
+}
+
+/// Offsets within a tick; the owner flushes long before 4 GiB.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(NONE)
+}
+
+const NONE: u32 = u32::MAX;
+/// A message whose body is larger is never copied for a subscriber.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+/// Up to this much is copied together for one plain write, which is faster than a vector.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
+/// Small frames are collected in pieces of this size.
+const OWN_PIECE_BYTES: usize = 16 << 10;
+/// Pieces of one system call.
+const VECTOR_LEN_MAX: usize = 64;
+/// Capacity that stays allocated between ticks.
+const FRAMES_KEPT: usize = 1 << 20;

@@ -1,0 +1,320 @@
+use std::{
+    collections::VecDeque,
+    io::{self, Read as _},
+    net::Shutdown,
+    os::fd::{AsRawFd, RawFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
+use slab::Slab;
+
+use crate::outgoing::{Pending, Unsent};
+
+/// The sockets of one core, each with what its owner keeps beside it.
+///
+/// Edge-triggered: a socket is registered once, for both directions. The owner calls
+/// [`Reactor::poll`], then serves the [`Reactor::next_readable`] and [`Reactor::next_writable`]
+/// sockets; nothing here waits.
+#[derive(Debug)]
+pub struct Reactor<T> {
+    poll: Poll,
+    events: Events,
+    entries: Slab<Entry<T>>,
+    generation: u32,
+    /// Slots that may have something to read, each at most once ([`Socket::queued`]).
+    readable: VecDeque<u32>,
+    /// Slots that can take what is unsent.
+    writable: Vec<u32>,
+}
+
+/// A socket and what its owner keeps beside it.
+#[derive(Debug)]
+pub struct Entry<T> {
+    /// The socket.
+    pub socket: Socket,
+    /// The owner's part.
+    pub state: T,
+}
+
+/// Names a socket of a [`Reactor`]; never reused.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Slot {
+    /// Its place.
+    pub index: u32,
+    /// Tells apart the sockets that had this place one after the other.
+    pub generation: u32,
+}
+
+impl<T> Reactor<T> {
+    /// An empty reactor, and what wakes its poll from other threads.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors.
+    pub fn new() -> io::Result<(Self, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let reactor = Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_POLL),
+            entries: Slab::new(),
+            generation: 0,
+            readable: VecDeque::new(),
+            writable: Vec::new(),
+        };
+        Ok((reactor, waker))
+    }
+
+    /// The descriptor to wait on until [`Reactor::poll`] has something to tell.
+    #[must_use]
+    pub fn descriptor(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// Takes a connected socket. It counts as readable at first, since its bytes may have come
+    /// before.
+    ///
+    /// # Errors
+    /// When the system cannot watch it; the socket is closed then.
+    pub fn insert(&mut self, mut stream: TcpStream, state: T) -> io::Result<Slot> {
+        let vacant = self.entries.vacant_entry();
+        let index = u32::try_from(vacant.key()).map_err(io::Error::other)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(vacant.key()), interest)?;
+        self.generation = self.generation.wrapping_add(1);
+        let socket = Socket {
+            stream,
+            generation: self.generation,
+            readable: true,
+            ended: false,
+            writable: true,
+            paused: false,
+            queued: true,
+            pending: Pending::default(),
+            unsent: None,
+        };
+        vacant.insert(Entry { socket, state });
+        self.readable.push_back(index);
+        Ok(Slot { index, generation: self.generation })
+    }
+
+    /// Closes a socket and gives back what was kept beside it.
+    pub fn remove(&mut self, slot: Slot) -> Option<T> {
+        self.get_mut(slot)?;
+        let mut entry = self.entries.try_remove(slot.index as usize)?;
+        // Closing the descriptor would do too; this also holds when a duplicate exists.
+        drop(self.poll.registry().deregister(&mut entry.socket.stream));
+        Some(entry.state)
+    }
+
+    /// The socket, unless it is gone.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Entry<T>> {
+        let entry = self.entries.get(slot.index as usize)?;
+        (entry.socket.generation == slot.generation).then_some(entry)
+    }
+
+    /// The socket, unless it is gone.
+    #[must_use]
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry<T>> {
+        let entry = self.entries.get_mut(slot.index as usize)?;
+        (entry.socket.generation == slot.generation).then_some(entry)
+    }
+
+    /// Asks the system once, without waiting, what has happened; `false`: nothing.
+    ///
+    /// # Errors
+    /// When the system refuses, which would be a fault of ours.
+    pub fn poll(&mut self) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            let Token(index) = event.token();
+            let Some(entry) = self.entries.get_mut(index) else { continue };
+            let socket = &mut entry.socket;
+            let Ok(index) = u32::try_from(index) else { continue };
+            if event.is_read_closed() || event.is_error() {
+                socket.ended = true;
+            }
+            if event.is_readable() || socket.ended {
+                socket.readable = true;
+                if !socket.queued && !socket.paused {
+                    socket.queued = true;
+                    self.readable.push_back(index);
+                }
+            }
+            if event.is_writable() {
+                socket.writable = true;
+                if socket.unsent.is_some() {
+                    self.writable.push(index);
+                }
+            }
+        }
+        Ok(!self.events.is_empty())
+    }
+
+    /// How many sockets wait to be read.
+    #[must_use]
+    pub fn readable_len(&self) -> usize {
+        self.readable.len()
+    }
+
+    /// Takes the next socket to read from. One that was not read dry must be handed back with
+    /// [`Reactor::requeue`].
+    pub fn next_readable(&mut self) -> Option<Slot> {
+        while let Some(index) = self.readable.pop_front() {
+            let Some(entry) = self.entries.get_mut(index as usize) else { continue };
+            let socket = &mut entry.socket;
+            // A slot is queued once for each socket it had: a left-over names the newest one.
+            if !std::mem::take(&mut socket.queued) || socket.paused {
+                continue;
+            }
+            return Some(Slot { index, generation: socket.generation });
+        }
+        None
+    }
+
+    /// Puts a socket at the end of those to read from, if it may have something left.
+    pub fn requeue(&mut self, slot: Slot) {
+        let Some(entry) = self.entries.get_mut(slot.index as usize) else { return };
+        let socket = &mut entry.socket;
+        if socket.generation == slot.generation
+            && socket.readable
+            && !socket.queued
+            && !socket.paused
+        {
+            socket.queued = true;
+            self.readable.push_back(slot.index);
+        }
+    }
+
+    /// Takes the next socket that can take what is unsent.
+    pub fn next_writable(&mut self) -> Option<Slot> {
+        while let Some(index) = self.writable.pop() {
+            if let Some(entry) = self.entries.get(index as usize) {
+                return Some(Slot { index, generation: entry.socket.generation });
+            }
+        }
+        None
+    }
+
+    /// Stops or resumes reading from a socket.
+    pub fn pause(&mut self, slot: Slot, paused: bool) {
+        if let Some(entry) = self.get_mut(slot) {
+            entry.socket.paused = paused;
+        }
+        if !paused {
+            self.requeue(slot);
+        }
+    }
+
+    /// All sockets.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Entry<T>)> {
+        self.entries.iter().filter_map(|(index, entry)| {
+            let generation = entry.socket.generation;
+            Some((Slot { index: u32::try_from(index).ok()?, generation }, entry))
+        })
+    }
+
+    /// How many sockets there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// A connected TCP socket of a [`Reactor`].
+#[derive(Debug)]
+pub struct Socket {
+    pub(crate) stream: TcpStream,
+    generation: u32,
+    /// There may be something to read.
+    readable: bool,
+    /// The peer has closed its side or the connection is broken. With it a short read does not
+    /// mean that no event is to come, since the one event has come already.
+    ended: bool,
+    /// The last write did not say that the system's buffer is full.
+    pub(crate) writable: bool,
+    /// Nothing is to be read for now.
+    paused: bool,
+    queued: bool,
+    pub(crate) pending: Pending,
+    pub(crate) unsent: Option<Box<Unsent>>,
+}
+
+/// What came from a [`Socket::read`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The peer has closed its side.
+    End,
+}
+
+impl Socket {
+    /// Reads once. A short read means that nothing is left: the next event tells of more.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
+        match self.stream.read(buffer) {
+            Ok(0) => Ok(Read::End),
+            Ok(count) => {
+                self.readable = count == buffer.len() || self.ended;
+                Ok(Read::Bytes(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Ok(Read::Nothing)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Read::Bytes(0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent.
+    pub fn finish(&self) {
+        // Fails only when the connection is broken already, which the next read tells.
+        drop(self.stream.shutdown(Shutdown::Write));
+    }
+
+    /// Bytes that wait for the peer to read, those of this tick not counted.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes())
+    }
+
+    /// When the peer last took something of what waits for it, on the clock of
+    /// [`contract::Now::mono_ns`]; `None` when nothing waits.
+    #[must_use]
+    pub fn unsent_since(&self) -> Option<u64> {
+        self.unsent.as_ref().map(|unsent| unsent.since_mono_ns())
+    }
+
+    /// Whether something of this tick waits for the flush.
+    #[must_use]
+    pub const fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether reading was paused.
+    #[must_use]
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+}
+
+const WAKER: Token = Token(usize::MAX - 1);
+const EVENTS_PER_POLL: usize = 1024;
