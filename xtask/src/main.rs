@@ -1,2 +1,87 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask help` lists them.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line speaks")]
+
+mod browser;
+mod demo;
+mod failure;
+mod fuzz;
+mod gateway;
+mod interop;
+mod lint;
+mod paths;
+mod shell;
+mod stamp;
+mod steps;
+mod test;
+mod tidy;
+mod tools;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{failure::Outcome, steps::Steps};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the gateway and the pages, start the demo and print its address
+    Demo {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+    /// Run everything that CI runs
+    Test(test::Options),
+    /// Run suites of foreign clients against the gateway; all of them when none is named
+    Interop(interop::Options),
+    /// Drive the pages in a real browser
+    Browser,
+    /// Check formatting, lints, documentation, spelling, manifests and licences
+    Lint,
+    /// Check licences, sources and banned crates (builds cargo-deny the first time)
+    Deny,
+    /// Check what the compiler cannot: that pure crates stay pure
+    Tidy,
+    /// Build the web pages into web/dist, unless they are up to date
+    Web,
+    /// Check that the fuzz targets compile
+    Fuzz,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo { listen } => demo::run(&listen),
+        Command::Test(options) => test::run(&options),
+        Command::Interop(options) => interop::run(&options),
+        Command::Browser => browser::run(),
+        Command::Lint => several(lint::steps),
+        Command::Deny => lint::deny(),
+        Command::Tidy => tidy::run(),
+        Command::Web => web::build(),
+        Command::Fuzz => fuzz::check(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs all steps, whatever becomes of each.
+fn several(add: fn(&mut Steps)) -> Outcome {
+    let mut steps = Steps::default();
+    add(&mut steps);
+    steps.finish()
+}

@@ -1,0 +1,21 @@
+use crate::{failure::Outcome, gateway::Binaries, paths, shell, tools};
+
+/// Drives the pages in a real browser; pictures go to `target/artefacts`.
+pub(crate) fn run() -> Outcome {
+    let chromium = tools::chromium()?;
+    let folder = paths::root().join("tests/browser");
+    tools::npm_ci(&folder)?;
+    let binaries = Binaries::build()?;
+    let artefacts = paths::fresh_folder("artefacts")?;
+    shell::run(
+        tools::node()?
+            .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
+            .args(["trader.test.mjs", "pages.test.mjs"])
+            .current_dir(folder)
+            .env("CHROMIUM", chromium)
+            .env("PASSERELLE", binaries.gateway)
+            .env("PASSERELLE_MARKET", binaries.market)
+            .env("ARTEFACTS", artefacts)
+            .env("LOGS", paths::folder("logs")?),
+    )
+}

@@ -1,0 +1,120 @@
+mod autobahn;
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    failure::Outcome,
+    gateway::{Binaries, Gateway},
+    paths, shell,
+    steps::Steps,
+    tools,
+};
+
+/// Every suite runs on one core and on several, whatever the machine has.
+pub(crate) const THREADS: [u16; 2] = [1, 4];
+
+/// Which suites, and how.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The suites; all of them when none is named
+    #[arg(value_enum)]
+    suites: Vec<Suite>,
+    /// Cores of the gateway; 1 and then 4 when not given
+    #[arg(long)]
+    threads: Option<u16>,
+    /// As CI runs them: Autobahn with fewer messages in its deflate groups
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A suite of foreign clients.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Suite {
+    /// The Autobahn test suite against the echo service
+    Autobahn,
+    /// @stomp/stompjs over WebSocket: sessions, destinations, log-in, protocols that meet
+    Stompjs,
+    /// stomp.py over TCP and WebSocket
+    Stomppy,
+    /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts
+    Services,
+    /// Many clients at once: order, hand-over and counts across cores
+    Cores,
+    /// Peers that are slow, silent or gone, and the gateway's own end
+    Peers,
+}
+
+impl Suite {
+    /// All of them, quick ones first.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Services, Self::Stompjs, Self::Stomppy, Self::Cores, Self::Peers, Self::Autobahn];
+
+    /// The name of the step that runs it.
+    pub(crate) fn step(self, threads: u16) -> String {
+        let name = format!("{self:?}").to_lowercase();
+        let cores = if threads == 1 { "core" } else { "cores" };
+        format!("interop: {name}, {threads} {cores}")
+    }
+
+    /// Runs it against a gateway with so many threads.
+    pub(crate) fn run(self, threads: u16, quick: bool) -> Outcome {
+        let files: &[&str] = match self {
+            Self::Autobahn => return autobahn::run(threads, quick),
+            Self::Stomppy => return stomppy(threads),
+            Self::Stompjs => {
+                &["session", "destinations", "settlement", "transactions", "login", "meeting"]
+            }
+            Self::Services => &["services", "directory", "origins", "drafts", "operation"],
+            Self::Cores => &["cores"],
+            Self::Peers => &["peers", "drain"],
+        };
+        node(threads, files)
+    }
+}
+
+/// Runs suites by name.
+pub(crate) fn run(options: &Options) -> Outcome {
+    let mut steps = Steps::default();
+    let suites: &[Suite] =
+        if options.suites.is_empty() { &Suite::ALL } else { options.suites.as_slice() };
+    for suite in suites {
+        for threads in options.threads.map_or_else(|| THREADS.to_vec(), |threads| vec![threads]) {
+            steps.run(&suite.step(threads), || suite.run(threads, options.quick));
+        }
+    }
+    steps.finish()
+}
+
+/// Files of `tests/interop/node`; each starts the gateways that it needs.
+fn node(threads: u16, files: &[&str]) -> Outcome {
+    let folder = paths::root().join("tests/interop/node");
+    tools::npm_ci(&folder)?;
+    let binaries = Binaries::build()?;
+    shell::run(
+        tools::node()?
+            .args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
+            .args(files.iter().map(|file| format!("{file}.test.mjs")))
+            .current_dir(folder)
+            .env("PASSERELLE", binaries.gateway)
+            .env("THREADS", threads.to_string())
+            .env("LOGS", paths::folder("logs")?),
+    )
+}
+
+/// `tests/interop/python`, against one gateway.
+fn stomppy(threads: u16) -> Outcome {
+    let bin = tools::python("stomppy", &["stomp.py==9.0.0", "websocket-client", "pytest==9.2.0"])?;
+    let binaries = Binaries::build()?;
+    let gateway = Gateway::start(&binaries, &format!("stomppy-{threads}"), &standard(threads))?;
+    shell::run(
+        shell::command(bin.join("pytest"))
+            .args(["--quiet", "-p", "no:cacheprovider", "tests/interop/python"])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("GATEWAY", &gateway.authority),
+    )
+}
+
+/// The default services on a free port.
+fn standard(threads: u16) -> String {
+    format!("threads = {threads}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n")
+}

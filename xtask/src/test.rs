@@ -1,0 +1,46 @@
+use clap::Args;
+
+use crate::{
+    browser,
+    failure::Outcome,
+    fuzz,
+    gateway::Binaries,
+    interop::{self, Suite},
+    lint, shell,
+    steps::Steps,
+    tidy, web,
+};
+
+/// What to test.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Run only the steps whose name begins with this; may be given more than once
+    #[arg(long)]
+    only: Vec<String>,
+    /// Name the steps, run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs everything that CI runs.
+pub(crate) fn run(options: &Options) -> Outcome {
+    let mut steps = Steps::some(&options.only, options.list);
+    steps.run("build: web pages", web::build);
+    lint::steps(&mut steps);
+    steps.run("tidy", tidy::run);
+    steps.run("web", web::check);
+    steps.run("unit tests", unit_tests);
+    steps.run("fuzz targets compile", fuzz::check);
+    steps.run("build: gateway", || Binaries::build().map(drop));
+    for suite in Suite::ALL {
+        for threads in interop::THREADS {
+            steps.run(&suite.step(threads), || suite.run(threads, true));
+        }
+    }
+    steps.run("browser", browser::run);
+    steps.finish()
+}
+
+fn unit_tests() -> Outcome {
+    shell::run(shell::cargo().args(["test", "--workspace", "--quiet", "--locked"]))
+}
