@@ -1,0 +1,166 @@
+use std::fmt;
+
+use argon2::{
+    Argon2, Params,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use contract::Secret;
+
+use crate::{Mechanism, Scram};
+
+/// What is kept of a password: a hash that checks it, and the verifiers with which a peer can
+/// prove that it knows it without sending it.
+///
+/// Printed as the inline table that stands in a configuration.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Password {
+    argon2id: PasswordHash,
+    scram: Vec<Scram>,
+}
+
+/// Why there is no such password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PasswordError {
+    /// Not the text form of an Argon2id hash.
+    #[error("not an Argon2id hash (`$argon2id$v=19$…`): make one with `passerelle password`")]
+    Argon2id,
+    /// A hash that would take over [`Password::MEMORY_KIB_MAX`].
+    #[error("this Argon2id hash needs more than {} MiB to check", Password::MEMORY_KIB_MAX >> 10)]
+    Memory,
+    /// Not the text form of a verifier of this mechanism.
+    #[error("not a verifier of {0} (`{0}$…`): make one with `passerelle password`")]
+    Scram(&'static str),
+    /// The system gave no random bytes for the salts.
+    #[error("the system has no random numbers")]
+    Random,
+}
+
+impl Password {
+    /// Memory that checking one hash may take, in KiB.
+    pub const MEMORY_KIB_MAX: u32 = 1 << 20;
+
+    /// Hashes a password with fresh salts. Takes about 50 ms.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn make(secret: &Secret) -> Result<Self, PasswordError> {
+        let salt = || {
+            let mut salt = [0; 16];
+            getrandom::fill(&mut salt).map(|()| salt).map_err(|_| PasswordError::Random)
+        };
+        let argon2id = Argon2::default()
+            .hash_password_with_salt(secret.expose().as_bytes(), &salt()?)
+            .map_err(|_| PasswordError::Argon2id)?;
+        let scram = [Mechanism::Sha1, Mechanism::Sha256]
+            .map(|mechanism| Ok(Scram::derive(mechanism, secret, &salt()?, Scram::ITERATIONS)));
+        Ok(Self { argon2id, scram: scram.into_iter().collect::<Result<_, _>>()? })
+    }
+
+    /// Reads the text form of an Argon2id hash (a PHC string).
+    ///
+    /// # Errors
+    /// When it is none, or would take too much memory.
+    pub fn parse(argon2id: &str) -> Result<Self, PasswordError> {
+        let hash = PasswordHash::new(argon2id).map_err(|_| PasswordError::Argon2id)?;
+        let params = Params::try_from(&hash).map_err(|_| PasswordError::Argon2id)?;
+        if hash.algorithm.as_str() != "argon2id" || hash.salt.is_none() || hash.hash.is_none() {
+            return Err(PasswordError::Argon2id);
+        }
+        if params.m_cost() > Self::MEMORY_KIB_MAX {
+            return Err(PasswordError::Memory);
+        }
+        Ok(Self { argon2id: hash, scram: Vec::new() })
+    }
+
+    /// Adds a verifier.
+    #[must_use]
+    pub fn with(mut self, scram: Scram) -> Self {
+        self.scram.retain(|other| other.mechanism() != scram.mechanism());
+        self.scram.push(scram);
+        self
+    }
+
+    /// The verifier of a mechanism, if it was kept.
+    #[must_use]
+    pub fn scram(&self, mechanism: Mechanism) -> Option<&Scram> {
+        self.scram.iter().find(|scram| scram.mechanism() == mechanism)
+    }
+
+    /// Whether this is the password. Takes about 20 ms and 19 MiB; compares in constant time.
+    #[must_use]
+    pub fn verify(&self, secret: &Secret) -> bool {
+        Argon2::default().verify_password(secret.expose().as_bytes(), &self.argon2id).is_ok()
+    }
+}
+
+impl fmt::Display for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{ argon2id = \"{}\"", self.argon2id)?;
+        for scram in &self.scram {
+            let key = scram.mechanism().as_str().to_ascii_lowercase();
+            write!(f, ", {key} = \"{scram}\"")?;
+        }
+        f.write_str(" }")
+    }
+}
+
+/// Hashes do not belong into logs.
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_password_checks_itself_alone() {
+        let password = Password::make(&Secret::new("correct horse")).unwrap();
+        for (secret, expected) in [
+            ("correct horse", true),
+            ("Correct horse", false),
+            ("correct horse ", false),
+            ("", false),
+        ] {
+            assert_eq!(password.verify(&Secret::new(secret)), expected, "{secret:?}");
+        }
+        assert_ne!(password, Password::make(&Secret::new("correct horse")).unwrap(), "salts");
+        assert_eq!(format!("{password:?}"), "Password(***)");
+    }
+
+    #[test]
+    fn its_text_is_read_back() {
+        let password = Password::make(&Secret::new("ü€")).unwrap();
+        let text = password.to_string();
+        let part = |key: &str| {
+            let (_, rest) = text.split_once(&format!("{key} = \"")).unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        let read = Password::parse(&part("argon2id"))
+            .unwrap()
+            .with(Scram::parse(Mechanism::Sha1, &part("scram-sha-1")).unwrap())
+            .with(Scram::parse(Mechanism::Sha256, &part("scram-sha-256")).unwrap());
+        assert_eq!(read, password);
+        assert!(read.verify(&Secret::new("ü€")));
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn only_argon2id_hashes_are_read() {
+        let good = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$\
+                    CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert!(Password::parse(good).is_ok());
+        for (rule, text, expected) in [
+            ("a password", "secret".to_owned(), PasswordError::Argon2id),
+            ("another algorithm", good.replace("argon2id", "argon2i"), PasswordError::Argon2id),
+            ("bcrypt", "$2b$12$abcdefghijklmnopqrstuu".to_owned(), PasswordError::Argon2id),
+            ("no hash", good.rsplit_once('$').unwrap().0.to_owned(), PasswordError::Argon2id),
+            ("too little memory", good.replace("m=64", "m=1"), PasswordError::Argon2id),
+            ("too much memory", good.replace("m=64", "m=2000000"), PasswordError::Memory),
+        ] {
+            assert_eq!(Password::parse(&text), Err(expected), "{rule}");
+        }
+    }
+}
