@@ -97,6 +97,20 @@ impl Destination {
         Self { kind, text: format!("{}{random:032x}", kind.prefix()).into() }
     }
 
+    /// A topic of the gateway's own, which no peer can name: [`Destination::parse`] refuses its
+    /// control character.
+    #[must_use]
+    pub fn hidden(name: &str) -> Self {
+        let kind = DestinationKind::Topic;
+        Self { kind, text: format!("{}{HIDDEN}{name}", kind.prefix()).into() }
+    }
+
+    /// Whether it was made by [`Destination::hidden`].
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.name().starts_with(HIDDEN)
+    }
+
     /// The bits that name a temporary destination; `None` for any other destination.
     #[must_use]
     pub fn random(&self) -> Option<u128> {
@@ -272,6 +286,7 @@ impl fmt::Display for Pattern {
     }
 }
 
+const HIDDEN: char = '\u{1}';
 const WILDCARDS: [char; 3] = ['*', '>', '#'];
 
 fn split(text: &str) -> Result<(DestinationKind, &str), DestinationError> {
