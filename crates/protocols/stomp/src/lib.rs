@@ -1,2 +1,24 @@
-//! STOMP 1.0, 1.1 and 1.2 as a pure session.
+//! STOMP 1.0, 1.1 and 1.2.
+//!
+//! [`Session`] is the server's side of a connection, a pure state machine. [`Frame`] and
+//! [`Decoder`] also serve clients.
 #![forbid(unsafe_code)]
+
+mod decode;
+mod encode;
+mod fault;
+mod frame;
+mod heart;
+mod message;
+mod open;
+mod pending;
+mod session;
+mod subscriptions;
+mod temporaries;
+mod transactions;
+mod version;
+
+pub use decode::Decoder;
+pub use frame::{Frame, FrameError, Verb};
+pub use session::Session;
+pub use version::Version;

@@ -1,0 +1,232 @@
+use std::{borrow::Cow, mem, sync::Arc};
+
+use bytes::Bytes;
+use contract::{Limits, Properties};
+
+use crate::{Frame, FrameError, Verb, Version};
+
+/// Reads frames from a stream of bytes, however it is cut.
+///
+/// What has come of a frame is never read twice: decoding is linear in the bytes received, even
+/// one at a time. Between frames it holds no memory.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Arc<Limits>,
+    version: Version,
+    /// The frame that has come in part.
+    partial: Option<Box<Partial>>,
+}
+
+impl Decoder {
+    /// Reads frames that keep within these limits, with the escapes of STOMP 1.0 at first.
+    #[must_use]
+    pub const fn new(limits: Arc<Limits>) -> Self {
+        Self { limits, version: Version::V1_0, partial: None }
+    }
+
+    /// Sets whose escapes the headers of the next frames have.
+    pub const fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// Takes the next frame off the input. `None` takes all of it: more must come.
+    ///
+    /// # Errors
+    /// When the input is no frame, or too large a one; the stream cannot be read on.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+        let mut partial = self.partial.take().map_or_else(Partial::default, |partial| *partial);
+        let frame = partial.read(input, self.version, &self.limits)?;
+        if frame.is_none() && !partial.is_empty() {
+            self.partial = Some(Box::new(partial));
+        }
+        Ok(frame)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    stage: Stage,
+    /// The line that has come in part.
+    line: Vec<u8>,
+    /// Bytes of the lines read, EOLs included.
+    head_bytes: usize,
+    headers: Properties,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Stage {
+    /// Heart-beats, which are empty lines, then a command.
+    #[default]
+    Command,
+    Headers(Verb),
+    /// A body of known length.
+    Counted(Verb, usize),
+    /// A body up to the first NUL.
+    Open(Verb),
+}
+
+impl Partial {
+    fn is_empty(&self) -> bool {
+        matches!(self.stage, Stage::Command) && self.line.is_empty()
+    }
+
+    fn read(
+        &mut self,
+        input: &mut &[u8],
+        version: Version,
+        limits: &Limits,
+    ) -> Result<Option<Frame>, FrameError> {
+        loop {
+            match self.stage {
+                Stage::Command => {
+                    let Some(line) = self.line(input, limits)? else { return Ok(None) };
+                    if line.is_empty() {
+                        self.head_bytes = 0;
+                    } else {
+                        let verb = Verb::parse(&line).ok_or(FrameError::UnknownCommand)?;
+                        self.stage = Stage::Headers(verb);
+                    }
+                }
+                Stage::Headers(verb) => {
+                    let Some(line) = self.line(input, limits)? else { return Ok(None) };
+                    if line.is_empty() {
+                        self.stage = self.body_stage(verb, limits)?;
+                    } else {
+                        self.header(&line, if verb.has_escapes() { Some(version) } else { None })?;
+                        if self.headers.len() > limits.headers_max {
+                            return Err(FrameError::TooManyHeaders(limits.headers_max));
+                        }
+                    }
+                }
+                Stage::Counted(verb, length) => {
+                    let body = self.counted(input, length)?;
+                    return Ok(body.map(|body| self.frame(verb, body)));
+                }
+                Stage::Open(verb) => {
+                    let body = self.until_nul(verb, input, limits)?;
+                    return Ok(body.map(|body| self.frame(verb, body)));
+                }
+            }
+        }
+    }
+
+    /// Takes the rest of a line; gives the whole line without its EOL.
+    fn line<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        limits: &Limits,
+    ) -> Result<Option<Cow<'i, [u8]>>, FrameError> {
+        let end = memchr::memchr2(b'\n', 0, input);
+        let (piece, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
+        *input = rest;
+        self.head_bytes += piece.len();
+        if self.head_bytes > limits.head_bytes_max {
+            return Err(FrameError::HeadTooLarge(limits.head_bytes_max));
+        }
+        if matches!(self.stage, Stage::Command) && self.line.len() + piece.len() > COMMAND_BYTES_MAX
+        {
+            return Err(FrameError::UnknownCommand);
+        }
+        let whole: Cow<'i, [u8]> = if end.is_some() && self.line.is_empty() {
+            piece.into()
+        } else {
+            self.line.extend_from_slice(piece);
+            if end.is_none() {
+                return Ok(None);
+            }
+            mem::take(&mut self.line).into()
+        };
+        if whole.last() == Some(&0) {
+            return Err(FrameError::NulInHead);
+        }
+        let eol = if whole.ends_with(b"\r\n") { 2 } else { 1 };
+        let kept = whole.len() - eol;
+        Ok(Some(match whole {
+            Cow::Borrowed(line) => Cow::Borrowed(line.get(..kept).unwrap_or_default()),
+            Cow::Owned(mut line) => {
+                line.truncate(kept);
+                Cow::Owned(line)
+            }
+        }))
+    }
+
+    fn header(&mut self, line: &[u8], escapes: Option<Version>) -> Result<(), FrameError> {
+        let line = str::from_utf8(line).map_err(|_| FrameError::NotUtf8)?;
+        let (name, value) = line.split_once(':').ok_or(FrameError::NoColon)?;
+        let plain =
+            |text| escapes.map_or(Ok(Cow::Borrowed(text)), |version| version.unescape(text));
+        let name = plain(name)?;
+        if name.is_empty() {
+            return Err(FrameError::NoName);
+        }
+        self.headers.push(&name, &plain(value)?);
+        Ok(())
+    }
+
+    fn body_stage(&self, verb: Verb, limits: &Limits) -> Result<Stage, FrameError> {
+        let Some(length) = self.headers.get("content-length") else { return Ok(Stage::Open(verb)) };
+        if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(FrameError::Length);
+        }
+        let length = length.parse().unwrap_or(usize::MAX);
+        if length > 0 && !verb.has_body() {
+            return Err(FrameError::Body);
+        }
+        if length > limits.message_bytes_max {
+            return Err(FrameError::BodyTooLarge(limits.message_bytes_max));
+        }
+        Ok(Stage::Counted(verb, length))
+    }
+
+    fn counted(&mut self, input: &mut &[u8], length: usize) -> Result<Option<Bytes>, FrameError> {
+        let missing = length.saturating_sub(self.body.len());
+        let (piece, rest) = input.split_at(missing.min(input.len()));
+        let Some((end, rest)) = rest.split_first() else {
+            *input = rest;
+            self.body.extend_from_slice(piece);
+            return Ok(None);
+        };
+        *input = rest;
+        if *end == 0 { Ok(Some(self.join(piece))) } else { Err(FrameError::NoNul) }
+    }
+
+    fn until_nul(
+        &mut self,
+        verb: Verb,
+        input: &mut &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Bytes>, FrameError> {
+        let end = memchr::memchr(0, input);
+        let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
+        *input = rest.get(1..).unwrap_or_default();
+        if !piece.is_empty() && !verb.has_body() {
+            return Err(FrameError::Body);
+        }
+        if self.body.len() + piece.len() > limits.message_bytes_max {
+            return Err(FrameError::BodyTooLarge(limits.message_bytes_max));
+        }
+        if end.is_none() {
+            self.body.extend_from_slice(piece);
+            return Ok(None);
+        }
+        Ok(Some(self.join(piece)))
+    }
+
+    /// The body, in an allocation of its own.
+    fn join(&mut self, piece: &[u8]) -> Bytes {
+        if self.body.is_empty() {
+            return Bytes::copy_from_slice(piece);
+        }
+        let mut body = mem::take(&mut self.body);
+        body.extend_from_slice(piece);
+        body.into_boxed_slice().into()
+    }
+
+    fn frame(&mut self, verb: Verb, body: Bytes) -> Frame {
+        Frame { verb, headers: mem::take(&mut self.headers), body }
+    }
+}
+
+/// The longest command is UNSUBSCRIBE, with CR LF.
+const COMMAND_BYTES_MAX: usize = 13;

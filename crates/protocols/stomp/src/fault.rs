@@ -1,0 +1,135 @@
+use contract::{Reason, Refusal};
+
+use crate::{FrameError, Verb, Version, encode::Writer};
+
+/// What ends a connection.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer is told what was wrong with an ERROR frame.
+    Fault(Fault),
+    /// DISCONNECT, and everything before it is answered.
+    Goodbye,
+}
+
+/// What was wrong.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) reason: Reason,
+    /// Short: the `message` header.
+    message: &'static str,
+    /// What is wrong and what to do: the body.
+    detail: String,
+    /// The receipt that the frame asked for.
+    receipt: Option<Box<str>>,
+    /// The versions that may be asked for, when none was.
+    versions: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(reason: Reason, message: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, message, detail: detail.into(), receipt: None, versions: None }
+    }
+
+    /// The peer broke a rule of the protocol.
+    pub(crate) fn malformed(message: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(Reason::Malformed, message, detail)
+    }
+
+    /// One of [`contract::Limits`] is reached.
+    pub(crate) fn limit(detail: impl Into<String>) -> Self {
+        Self::new(Reason::Busy, "limit reached", detail)
+    }
+
+    /// The broker did not carry out `what`.
+    pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
+        let (reason, message, advice) = match refusal {
+            Refusal::Unauthenticated => {
+                (Reason::Unauthenticated, "login refused", "check the login and passcode headers")
+            }
+            Refusal::Forbidden => {
+                (Reason::Forbidden, "not allowed", "ask the operator for the right to do this")
+            }
+            Refusal::Full => (
+                Reason::Busy,
+                "destination full",
+                "nobody takes its messages fast enough; reconnect and try again later",
+            ),
+            Refusal::Busy => (Reason::Busy, "too busy", "reconnect and try again later"),
+            Refusal::Limit => {
+                (Reason::Busy, "limit reached", "end what is not needed, or ask the operator")
+            }
+            Refusal::NotFound => (
+                Reason::Malformed,
+                "no such destination",
+                "a temporary destination is gone with the connection that made it",
+            ),
+            Refusal::Stale => (
+                Reason::Malformed,
+                "transaction failed",
+                "nothing of it was carried out; begin again after reconnecting",
+            ),
+        };
+        Self::new(reason, message, format!("{what} was refused: {refusal}; {advice}"))
+    }
+
+    pub(crate) fn with_receipt(mut self, receipt: Option<&str>) -> Self {
+        self.receipt = self.receipt.or_else(|| receipt.map(Into::into));
+        self
+    }
+
+    pub(crate) fn with_versions(mut self, versions: String) -> Self {
+        self.versions = Some(versions);
+        self
+    }
+
+    pub(crate) const fn message(&self) -> &'static str {
+        self.message
+    }
+
+    /// Appends the ERROR frame.
+    pub(crate) fn encode(&self, version: Version, to: &mut Vec<u8>) {
+        let mut writer = Writer::begin(to, version, Verb::Error);
+        writer.header("message", self.message);
+        if let Some(receipt) = &self.receipt {
+            writer.header("receipt-id", receipt);
+        }
+        if let Some(versions) = &self.versions {
+            writer.header("version", versions);
+        }
+        writer.header("content-type", "text/plain");
+        writer.number("content-length", self.detail.len());
+        writer.body(self.detail.as_bytes());
+    }
+}
+
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Self {
+        let (reason, message) = match error {
+            FrameError::HeadTooLarge(_)
+            | FrameError::TooManyHeaders(_)
+            | FrameError::BodyTooLarge(_) => (Reason::TooLarge, "frame too large"),
+            FrameError::NotUtf8 => (Reason::NotText, "malformed frame"),
+            FrameError::UnknownCommand => (Reason::Malformed, "unknown command"),
+            FrameError::NulInHead
+            | FrameError::NoColon
+            | FrameError::NoName
+            | FrameError::Escape
+            | FrameError::Length
+            | FrameError::NoNul
+            | FrameError::Body => (Reason::Malformed, "malformed frame"),
+        };
+        Self::new(reason, message, error.to_string())
+    }
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        Self::Fault(error.into())
+    }
+}

@@ -1,0 +1,95 @@
+use std::collections::VecDeque;
+
+use contract::{Destination, Pattern, SubscriptionId, Token};
+
+/// The frames whose RECEIPT or answer is due, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    queue: VecDeque<Entry>,
+    /// The token of the next entry; that of each entry follows from its place.
+    next: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) what: What,
+    pub(crate) receipt: Option<Box<str>>,
+    done: bool,
+}
+
+/// What was asked, to say so when it is refused.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// Nothing of the broker.
+    Frame,
+    Send(Destination),
+    Subscribe(Pattern),
+    Unsubscribe(SubscriptionId),
+    Declare(Destination),
+    Commit(Box<str>),
+    Disconnect,
+}
+
+impl Pending {
+    /// The first token is this.
+    pub(crate) const fn new(next: u64) -> Self {
+        Self { queue: VecDeque::new(), next }
+    }
+
+    /// Waits for the answer to the token.
+    pub(crate) fn ask(&mut self, what: What, receipt: Option<Box<str>>) -> Token {
+        self.push(what, receipt, false)
+    }
+
+    /// Waits for nothing but its turn.
+    pub(crate) fn done(&mut self, what: What, receipt: Option<Box<str>>) {
+        self.push(what, receipt, true);
+    }
+
+    fn push(&mut self, what: What, receipt: Option<Box<str>>, done: bool) -> Token {
+        let token = Token(self.next);
+        self.next += 1;
+        self.queue.push_back(Entry { what, receipt, done });
+        token
+    }
+
+    /// Takes note of an answer; gives what was asked.
+    pub(crate) fn answered(&mut self, token: Token) -> Option<&Entry> {
+        let first = self.next - self.queue.len() as u64;
+        let place = usize::try_from(token.0.checked_sub(first)?).ok()?;
+        let entry = self.queue.get_mut(place).filter(|entry| !entry.done)?;
+        entry.done = true;
+        Some(entry)
+    }
+
+    /// Takes the first entry if it waits for nothing.
+    pub(crate) fn pop_done(&mut self) -> Option<Entry> {
+        let entry = self.queue.pop_front_if(|entry| entry.done)?;
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    /// Whether a SEND or a COMMIT waits, which may be why nothing is read from the peer.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.queue
+            .iter()
+            .any(|entry| !entry.done && matches!(entry.what, What::Send(_) | What::Commit(_)))
+    }
+}
+
+impl Entry {
+    /// Names what was asked, in a sentence.
+    pub(crate) fn describe(&self) -> String {
+        match &self.what {
+            What::Frame => "the frame".to_owned(),
+            What::Send(destination) => format!("SEND to {destination}"),
+            What::Subscribe(pattern) => format!("SUBSCRIBE to {pattern}"),
+            What::Unsubscribe(_) => "UNSUBSCRIBE".to_owned(),
+            What::Declare(destination) => format!("the temporary destination {destination}"),
+            What::Commit(transaction) => format!("COMMIT of transaction {transaction:?}"),
+            What::Disconnect => "DISCONNECT".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+use std::{fmt, mem, sync::Arc};
+
+use contract::{
+    Credentials, Input, Kind, Limits, Login, Now, Opening, Outbox, Principal, Reason, Refusal,
+    Reply, Secret, Step, Token,
+};
+
+use crate::{
+    Decoder, Frame, Verb, Version,
+    encode::Writer,
+    fault::{End, Fault},
+    heart::{Beats, Heart},
+    open::{Context, Open},
+};
+
+/// The server's side of one STOMP connection.
+pub struct Session {
+    limits: Arc<Limits>,
+    kind: Kind,
+    decoder: Decoder,
+    state: State,
+}
+
+/// ```text
+///            CONNECT               accepted             DISCONNECT, or any error
+/// Greeting ----------> LoggingIn ----------> Open ------------------------------> Closed
+///     |                    +-------------- refused --------------------------------^
+///     +------- CONNECT of a peer that the transport knows ------> Open
+/// ```
+enum State {
+    Greeting(Greeting),
+    LoggingIn(LoggingIn),
+    Open(Box<Open>),
+    Closed,
+}
+
+/// Before CONNECT.
+struct Greeting {
+    /// Who the transport says the peer is.
+    principal: Option<Principal>,
+    /// The newest version that the subprotocol allows.
+    newest: Version,
+    /// When the login must have succeeded.
+    until: u64,
+}
+
+/// CONNECT was received, and its login is being checked.
+struct LoggingIn {
+    version: Version,
+    beats: Beats,
+    until: u64,
+    /// What came since.
+    held: Vec<u8>,
+}
+
+impl Session {
+    /// A session that has not begun.
+    #[must_use]
+    pub fn open(opening: &Opening<'_>, now: Now) -> Self {
+        Self {
+            limits: Arc::clone(opening.limits),
+            kind: opening.kind,
+            decoder: Decoder::new(Arc::clone(opening.limits)),
+            state: State::Greeting(Greeting {
+                principal: opening.principal.cloned(),
+                newest: Version::of_subprotocol(opening.subprotocol).unwrap_or(Version::V1_2),
+                until: now.after(opening.limits.login_timeout),
+            }),
+        }
+    }
+}
+
+impl contract::Session for Session {
+    fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
+        let mut cx = Context { limits: &self.limits, kind: self.kind, now, out, sent: false };
+        let result = self.state.advance(input, &mut self.decoder, &mut cx);
+        let sent = cx.sent;
+        match (result, &mut self.state) {
+            (Ok(()), State::Open(open)) if sent => open.heart_mut().sent(now),
+            (Ok(()), _) => {}
+            (Err(End::Goodbye), state) => {
+                *state = State::Closed;
+                out.close(Reason::Goodbye, "");
+            }
+            (Err(End::Fault(fault)), state) => {
+                // On a WebSocket the close code says it.
+                if fault.reason != Reason::Shutdown || self.kind == Kind::Stream {
+                    let version = state.version();
+                    out.send(self.kind, &mut |to| fault.encode(version, to));
+                }
+                *state = State::Closed;
+                out.close(fault.reason, fault.message());
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        match &self.state {
+            State::Greeting(greeting) => Some(greeting.until),
+            State::LoggingIn(login) => Some(login.until),
+            State::Open(open) => open.deadline(),
+            State::Closed => None,
+        }
+    }
+}
+
+impl State {
+    fn advance(
+        &mut self,
+        input: Input<'_>,
+        decoder: &mut Decoder,
+        cx: &mut Context<'_>,
+    ) -> Result<(), End> {
+        match (&mut *self, input) {
+            (Self::Closed, _) => Ok(()),
+            (_, Input::Closed(_)) => {
+                *self = Self::Closed;
+                Ok(())
+            }
+            (_, Input::Shutdown) => {
+                let detail = "the gateway is stopping: reconnect";
+                Err(Fault::new(Reason::Shutdown, "gateway is stopping", detail).into())
+            }
+            (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
+            (Self::LoggingIn(login), Input::Replied(LOGIN, result)) => {
+                let held = mem::take(&mut login.held);
+                let principal = logged_in(result)?;
+                let open = accept(login.version, login.beats, &principal, cx);
+                *self = Self::Open(Box::new(open));
+                self.received(&held, decoder, cx)
+            }
+            (Self::Greeting(Greeting { until, .. }), Input::Timeout)
+            | (Self::LoggingIn(LoggingIn { until, .. }), Input::Timeout) => {
+                if cx.now.mono_ns < *until {
+                    return Ok(());
+                }
+                let detail = format!(
+                    "a connection must be logged in within {} s",
+                    cx.limits.login_timeout.as_secs_f64()
+                );
+                Err(Fault::new(Reason::Idle, "login timed out", detail).into())
+            }
+            (Self::Open(open), Input::Replied(token, result)) => open.replied(token, result, cx),
+            (Self::Open(open), Input::Delivered(id, delivery)) => {
+                open.delivered(id, delivery, cx);
+                Ok(())
+            }
+            (Self::Open(open), Input::Notice(notice)) => open.noticed(&notice, cx),
+            (Self::Open(open), Input::Timeout) => open.timed_out(cx),
+            (
+                Self::Greeting(_) | Self::LoggingIn(_) | Self::Open(_),
+                Input::Opened | Input::Replied(..) | Input::Delivered(..) | Input::Notice(_),
+            ) => Ok(()),
+        }
+    }
+
+    fn received(
+        &mut self,
+        mut bytes: &[u8],
+        decoder: &mut Decoder,
+        cx: &mut Context<'_>,
+    ) -> Result<(), End> {
+        if let Self::Open(open) = self {
+            open.heart_mut().received(cx.now);
+        }
+        loop {
+            match self {
+                Self::Greeting(greeting) => {
+                    let Some(frame) = decoder.next(&mut bytes)? else { return Ok(()) };
+                    *self = connect(&frame, greeting, cx)?;
+                    decoder.set_version(self.version());
+                }
+                Self::LoggingIn(login) => {
+                    if login.held.len() + bytes.len() > HELD_BYTES_MAX {
+                        let detail = "wait for CONNECTED before sending more";
+                        return Err(Fault::new(Reason::TooLarge, "too early", detail).into());
+                    }
+                    login.held.extend_from_slice(bytes);
+                    return Ok(());
+                }
+                Self::Open(open) => {
+                    if open.is_leaving() {
+                        return Ok(());
+                    }
+                    let Some(frame) = decoder.next(&mut bytes)? else { return Ok(()) };
+                    open.frame(frame, cx)?;
+                }
+                Self::Closed => return Ok(()),
+            }
+        }
+    }
+
+    fn version(&self) -> Version {
+        match self {
+            Self::Greeting(_) | Self::Closed => Version::V1_0,
+            Self::LoggingIn(login) => login.version,
+            Self::Open(open) => open.version(),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<State, Fault> {
+    if !matches!(frame.verb, Verb::Connect | Verb::Stomp) {
+        return Err(Fault::malformed(
+            "not connected",
+            format!("{} came before CONNECT: log in first", frame.verb.as_str()),
+        )
+        .with_receipt(frame.header("receipt")));
+    }
+    let version = Version::negotiate(frame.header("accept-version"), greeting.newest)
+        .ok_or_else(|| no_version(greeting.newest))?;
+    let beats = match frame.header("heart-beat") {
+        Some(text) if version > Version::V1_0 => Beats::parse(text)?,
+        _ => Beats::default(),
+    };
+    let login = match (frame.header("login"), &greeting.principal) {
+        (Some(name), _) => Login::Password(Credentials {
+            name: name.into(),
+            password: Secret::new(frame.header("passcode").unwrap_or_default()),
+        }),
+        (None, Some(principal)) => {
+            return Ok(State::Open(Box::new(accept(version, beats, principal, cx))));
+        }
+        (None, None) => Login::Anonymous,
+    };
+    cx.out.login(LOGIN, login);
+    Ok(State::LoggingIn(LoggingIn { version, beats, until: greeting.until, held: Vec::new() }))
+}
+
+fn no_version(newest: Version) -> Fault {
+    let mut names: Vec<_> =
+        Version::ALL.iter().filter(|one| **one <= newest).map(|one| one.as_str()).collect();
+    names.reverse();
+    let names = names.join(",");
+    Fault::malformed("no common version", format!("accept-version must name one of {names}"))
+        .with_versions(names)
+}
+
+fn logged_in(result: Result<Reply, Refusal>) -> Result<Principal, Fault> {
+    match result {
+        Ok(Reply::Login(Step::Accepted(principal))) => Ok(principal),
+        Ok(Reply::Done) => Err(Fault::new(Reason::Internal, "internal fault", "a fault of ours")),
+        Err(refusal) => Err(Fault::refused("the login", refusal)),
+    }
+}
+
+/// Tells the client that it is logged in.
+fn accept(version: Version, theirs: Beats, principal: &Principal, cx: &mut Context<'_>) -> Open {
+    let ours = theirs.answer(cx.limits);
+    let session = cx.out.random();
+    cx.send(|to| {
+        let mut writer = Writer::begin(to, version, Verb::Connected);
+        writer.header("version", version.as_str());
+        writer.header("server", SERVER);
+        writer.number("session", format_args!("{session:032x}"));
+        writer.number("heart-beat", format_args!("{},{}", ours.can, ours.wants));
+        if *principal.name != *Principal::anonymous().name {
+            writer.header("user-name", &principal.name);
+        }
+        writer.body(&[]);
+    });
+    Open::new(version, Heart::new(theirs, ours, cx.now), LOGIN.0 + 1)
+}
+
+/// The login is the first question of a session.
+const LOGIN: Token = Token(0);
+
+const SERVER: &str = concat!("passerelle/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of frames that may follow CONNECT before it is answered.
+const HELD_BYTES_MAX: usize = 64 << 10;

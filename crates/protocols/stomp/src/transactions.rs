@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use contract::{Limits, Message, Operation, Settle};
+
+use crate::fault::Fault;
+
+/// The open transactions of a session. They are kept here until COMMIT.
+#[derive(Debug, Default)]
+pub(crate) struct Transactions {
+    open: Vec<Transaction>,
+    /// Bytes of the messages in all of them.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    name: Box<str>,
+    operations: Vec<Operation>,
+    bytes: usize,
+}
+
+impl Transactions {
+    pub(crate) fn begin(&mut self, name: &str, limits: &Limits) -> Result<(), Fault> {
+        if self.position(name).is_ok() {
+            return Err(Fault::malformed(
+                "transaction exists",
+                format!("BEGIN of transaction {name:?}, which has begun already"),
+            ));
+        }
+        if self.open.len() >= limits.transactions_max {
+            return Err(Fault::limit(format!(
+                "a connection may have at most {} open transactions: COMMIT or ABORT one first",
+                limits.transactions_max
+            )));
+        }
+        self.open.reserve_exact(1);
+        self.open.push(Transaction { name: name.into(), operations: Vec::new(), bytes: 0 });
+        Ok(())
+    }
+
+    /// Ends a transaction; gives what was to be done in it.
+    pub(crate) fn end(&mut self, name: &str) -> Result<Vec<Operation>, Fault> {
+        let position = self.position(name)?;
+        let transaction = self.open.swap_remove(position);
+        self.bytes -= transaction.bytes;
+        Ok(transaction.operations)
+    }
+
+    /// Fails as adding to the transaction would.
+    pub(crate) fn check(&self, name: &str) -> Result<(), Fault> {
+        self.position(name).map(|_| ())
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        name: &str,
+        message: Message,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let bytes = message.cost();
+        if self.bytes + bytes > limits.transaction_bytes_max {
+            return Err(Fault::limit(format!(
+                "the open transactions of a connection may hold at most {} bytes",
+                limits.transaction_bytes_max
+            )));
+        }
+        self.push(name, bytes, Operation::Publish(Arc::new(message)), limits)
+    }
+
+    pub(crate) fn settle(
+        &mut self,
+        name: &str,
+        settle: Settle,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        self.push(name, 0, Operation::Settle(settle), limits)
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        bytes: usize,
+        operation: Operation,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let position = self.position(name)?;
+        let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
+        if transaction.operations.len() >= limits.transaction_operations_max {
+            return Err(Fault::limit(format!(
+                "a transaction may have at most {} operations",
+                limits.transaction_operations_max
+            )));
+        }
+        transaction.operations.push(operation);
+        transaction.bytes += bytes;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn position(&self, name: &str) -> Result<usize, Fault> {
+        self.open.iter().position(|transaction| *transaction.name == *name).ok_or_else(|| {
+            Fault::malformed(
+                "unknown transaction",
+                format!("no transaction {name:?} is open: BEGIN it first"),
+            )
+        })
+    }
+}
