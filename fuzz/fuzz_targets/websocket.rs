@@ -1,0 +1,85 @@
+//! The first byte chooses version, compression and where the rest is cut in two. However it is
+//! cut, the events are the same.
+#![no_main]
+
+use contract::{Kind, Limits};
+use http::{HeaderMap, HeaderValue, Method};
+use libfuzzer_sys::fuzz_target;
+use websocket::{Decoder, Deflate, Event, InflaterPool, Service, Subprotocols, Unread, Version};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let version = match choice & 3 {
+        0 => Version::Hybi06,
+        1 => Version::Hybi08,
+        _ => Version::Rfc6455,
+    };
+    let deflate = (choice & 4 != 0).then(agreed).flatten();
+    let cut = usize::from(choice >> 3) * bytes.len() / 32;
+    let whole = decode(version, deflate, &[bytes]);
+    let (left, right) = bytes.split_at(cut);
+    assert_eq!(whole, decode(version, deflate, &[left, right]));
+});
+
+/// What came of the bytes: whole messages and control frames, then an error if there was one.
+#[derive(Debug, Eq, PartialEq)]
+enum Seen {
+    Message(Kind, Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+    Error(u16),
+}
+
+fn decode(version: Version, deflate: Option<Deflate>, pieces: &[&[u8]]) -> Vec<Seen> {
+    let limits = Limits { message_bytes_max: 1 << 16, fragments_max: 64, ..Limits::default() };
+    let mut decoder = Decoder::new(version, deflate);
+    let mut pool = InflaterPool::new();
+    let mut seen = Vec::new();
+    let mut message = Vec::new();
+    for piece in pieces {
+        let mut piece = piece.to_vec();
+        let mut unread = Unread::new(&mut piece);
+        loop {
+            match decoder.next(&mut unread, &limits, &mut pool) {
+                Ok(None) => break,
+                Ok(Some(Event::Data(data))) => {
+                    message.extend_from_slice(data.bytes);
+                    assert!(message.len() <= limits.message_bytes_max);
+                    if data.last {
+                        let message = std::mem::take(&mut message);
+                        assert!(data.kind != Kind::Text || str::from_utf8(&message).is_ok());
+                        seen.push(Seen::Message(data.kind, message));
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => seen.push(Seen::Ping(payload.to_vec())),
+                Ok(Some(Event::Pong(payload))) => seen.push(Seen::Pong(payload.to_vec())),
+                Ok(Some(Event::Close(close))) => {
+                    seen.push(Seen::Close(close.map(|close| close.code)));
+                }
+                Err(error) => seen.push(Seen::Error(error.code())),
+            }
+        }
+    }
+    seen
+}
+
+/// The parameters that the usual offer leads to.
+fn agreed() -> Option<Deflate> {
+    let headers = [
+        ("host", "a"),
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("sec-websocket-extensions", "permessage-deflate"),
+    ];
+    let headers: HeaderMap = headers
+        .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect();
+    let service = Service { subprotocols: Subprotocols::Of(&[]), deflate: true };
+    websocket::handshake(&Method::GET, http::Version::HTTP_11, &headers, &service)
+        .ok()
+        .and_then(|accept| accept.deflate)
+}

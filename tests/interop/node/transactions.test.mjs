@@ -1,0 +1,155 @@
+// Transactions over sends and acknowledgements: all of them or none.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { start } from './lib/gateway.mjs';
+import { Peer, peers, unique } from './lib/peer.mjs';
+import { within } from './lib/wait.mjs';
+
+let gateway;
+before(async () => (gateway = await start()));
+after(() => gateway?.stop());
+
+test('sends arrive at COMMIT, to topics and queues, in order', async (t) => {
+  const open = peers(t, () => gateway);
+  const [peer, other] = [await open(), await open()];
+  const [topic, queue] = [`/topic/${unique()}`, `/queue/${unique()}`];
+  const [onTopic, onQueue] = [await other.subscribe(topic), await other.subscribe(queue)];
+  const { id, commit } = peer.client.begin();
+  for (const body of ['1', '2', '3']) {
+    peer.publish(topic, body, { transaction: id });
+    peer.publish(queue, body, { transaction: id });
+  }
+  await peer.send(topic, 'outside');
+  await peer.send(queue, 'outside');
+  assert.deepEqual(await onTopic.bodies(1), ['outside']);
+  assert.deepEqual(await onQueue.bodies(1), ['outside']);
+  commit();
+  assert.deepEqual(await onTopic.bodies(3), ['1', '2', '3']);
+  assert.deepEqual(await onQueue.bodies(3), ['1', '2', '3']);
+});
+
+test('ABORT forgets the sends', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const topic = `/topic/${unique()}`;
+  const subscription = await peer.subscribe(topic);
+  const { id, abort } = peer.client.begin();
+  peer.publish(topic, 'never', { transaction: id });
+  abort();
+  await peer.send(topic, 'next');
+  assert.deepEqual(await subscription.bodies(1), ['next']);
+});
+
+test('a connection that ends aborts its transactions', async (t) => {
+  const open = peers(t, () => gateway);
+  const [peer, other] = [await open(), await open()];
+  const topic = `/topic/${unique()}`;
+  const subscription = await other.subscribe(topic);
+  const { id } = peer.client.begin();
+  await peer.send(topic, 'never', { transaction: id });
+  await peer.drop();
+  await other.send(topic, 'next');
+  assert.deepEqual(await subscription.bodies(1), ['next']);
+});
+
+test('acknowledgements count at COMMIT', async (t) => {
+  const open = peers(t, () => gateway);
+  const [peer, other] = [await open(), await open()];
+  const queue = `/queue/${unique()}`;
+  for (const body of ['1', '2', '3']) await other.send(queue, body);
+  const subscription = await peer.subscribe(queue, { ack: 'client-individual' });
+  const messages = await subscription.messages.take(3);
+  const transaction = unique('tx');
+  peer.frame('BEGIN', { transaction });
+  messages[0].ack({ transaction });
+  messages[1].ack({ transaction });
+  await peer.receipt((receipt) => peer.frame('COMMIT', { transaction, receipt }));
+  await peer.drop();
+  const rest = await other.subscribe(queue, { ack: 'client-individual' });
+  const message = await rest.next();
+  assert.equal(message.body, '3');
+  message.ack();
+  await other.send(queue, '4');
+  assert.deepEqual(await rest.bodies(1), ['4']);
+});
+
+test('after ABORT a message waits for its acknowledgement as before', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const queue = `/queue/${unique()}`;
+  await peer.send(queue, 'x');
+  const subscription = await peer.subscribe(queue, { ack: 'client-individual', prefetch: '1' });
+  const message = await subscription.next();
+  const { id, abort } = peer.client.begin();
+  message.ack({ transaction: id });
+  abort();
+  message.ack();
+  await peer.send(queue, 'y');
+  assert.deepEqual(await subscription.bodies(1), ['y']);
+});
+
+test('an acknowledgement in a transaction that ends with its connection does not count', async (t) => {
+  const open = peers(t, () => gateway);
+  const [peer, other] = [await open(), await open()];
+  const queue = `/queue/${unique()}`;
+  await other.send(queue, 'x');
+  const message = await (await peer.subscribe(queue, { ack: 'client-individual' })).next();
+  const { id } = peer.client.begin();
+  message.ack({ transaction: id });
+  await peer.sync();
+  await peer.drop();
+  const again = await (await other.subscribe(queue)).next();
+  assert.equal(again.body, 'x');
+  assert.equal(again.headers.redelivered, 'true');
+});
+
+test('take, work, answer: a message is consumed and its answer sent in one transaction', async (t) => {
+  const open = peers(t, () => gateway);
+  const [client, worker] = [await open(), await open()];
+  const [requests, answers] = [`/queue/${unique()}`, `/queue/${unique()}`];
+  const inbox = await client.subscribe(answers);
+  const work = await worker.subscribe(requests, { ack: 'client-individual' });
+  for (let i = 0; i < 20; i += 1) {
+    client.publish(requests, `${i}`);
+    const message = await work.next();
+    const { id, commit } = worker.client.begin();
+    worker.publish(answers, `${Number(message.body) * 2}`, { transaction: id });
+    message.ack({ transaction: id });
+    commit();
+    assert.equal((await inbox.next()).body, `${i * 2}`);
+  }
+});
+
+test('two transactions at once do not touch each other', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const topic = `/topic/${unique()}`;
+  const subscription = await peer.subscribe(topic);
+  const [a, b] = [peer.client.begin(), peer.client.begin()];
+  peer.publish(topic, 'a', { transaction: a.id });
+  peer.publish(topic, 'b', { transaction: b.id });
+  b.commit();
+  a.abort();
+  await peer.send(topic, 'end');
+  assert.deepEqual(await subscription.bodies(2), ['b', 'end']);
+});
+
+test('BEGIN of a transaction that is open already is an error', async () => {
+  const peer = await Peer.open(gateway);
+  peer.frame('BEGIN', { transaction: 'twice' });
+  peer.frame('BEGIN', { transaction: 'twice' });
+  assert.match((await peer.errors.next()).body, /begun already/);
+  await within(5000, 'the end of the connection', peer.closed);
+});
+
+test('a refused operation leaves nothing of its transaction', async () => {
+  const peer = await Peer.open(gateway);
+  const witness = await Peer.open(gateway);
+  const topic = `/topic/${unique()}`;
+  const subscription = await witness.subscribe(topic);
+  const { id } = peer.client.begin();
+  peer.publish(topic, 'never', { transaction: id });
+  peer.publish('/topic/a.*', 'bad', { transaction: id });
+  await peer.errors.next();
+  await within(5000, 'the end of the connection', peer.closed);
+  await witness.send(topic, 'next');
+  assert.deepEqual(await subscription.bodies(1), ['next']);
+  await witness.close();
+});
