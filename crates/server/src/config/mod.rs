@@ -1,0 +1,234 @@
+//! The configuration: what the gateway listens on, which services it offers and to whom.
+//!
+//! [`Config::parse`] is the only way from a text to a [`Config`]: what it gives back is whole and
+//! free of contradictions.
+
+mod describe;
+mod limits;
+pub mod origin;
+mod parse;
+mod reference;
+mod service;
+mod source;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use auth::{Access, Users};
+use contract::Limits;
+
+pub use describe::describe;
+pub use origin::AllowedOrigin;
+pub use reference::reference;
+pub use service::{Feed, HostPort, Service, ServiceKind};
+pub use source::ConfigError;
+
+/// What the operator wants.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Cores to use; `None`: as many as the machine has for this process.
+    pub threads: Option<NonZeroUsize>,
+    /// Where peers connect; never empty.
+    pub listens: Vec<Listen>,
+    /// What they find, in the order of the file, then metrics, health and readiness.
+    pub services: Vec<Service>,
+    /// The bounds of the broker, which all services share.
+    pub limits: Arc<Limits>,
+    /// Who may log in.
+    pub users: Users,
+    /// Who may subscribe and send where.
+    pub access: Access,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Who sees the metrics.
+    pub metrics: Metrics,
+    /// How the gateway stops.
+    pub shutdown: Shutdown,
+    /// Bounds over many connections.
+    pub memory: Memory,
+}
+
+/// An address where peers connect.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// The address and port.
+    pub address: SocketAddr,
+    /// The authorities (`gw.example.com:8443`) under which browsers find the gateway's own
+    /// pages: the origins that are not foreign. Empty: loopback addresses and `localhost`.
+    pub names: Vec<Box<str>>,
+    /// Whether one may come in without logging in.
+    pub anonymous: bool,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least important that is logged.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogLevel {
+    /// Something is broken.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// What happens to connections.
+    #[default]
+    Info,
+    /// What happens to messages.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Who sees the metrics.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// Whether other machines may read them.
+    pub public: bool,
+}
+
+/// How the gateway stops, once told to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Shutdown {
+    /// How long it still takes new connections while `/readyz` says 503. Default: 1 s.
+    pub grace: Duration,
+    /// How long the goodbyes may take before what is left is cut. Default: 10 s.
+    pub drain: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(1), drain: Duration::from_secs(10) }
+    }
+}
+
+/// Bounds over many connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Memory {
+    /// Bytes that wait for slow peers, over all connections of a core; beyond, the largest
+    /// backlog is closed first. Default: 256 MiB.
+    pub unsent_bytes_max_per_core: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { unsent_bytes_max_per_core: 256 << 20 }
+    }
+}
+
+impl Config {
+    /// Reads a configuration. Its relative paths start from the folder of `file_name`, which
+    /// also stands in errors.
+    ///
+    /// # Errors
+    /// At the first thing that is unknown, malformed or contradicts another.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigError> {
+        parse::config(text, file_name)
+    }
+
+    /// Reads a configuration from its file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and as [`Config::parse`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file_name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::unreadable(&file_name, &error))?;
+        Self::parse(&text, &file_name)
+    }
+
+    /// The service that answers a request's path, by its place in [`Config::services`], and what
+    /// follows the service's own path, without the slash between. Of several the longest path
+    /// wins; a path ends where a `/` does.
+    #[must_use]
+    pub fn service<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        let rest =
+            |service: &Service| match path.strip_prefix(service.path.trim_end_matches('/'))? {
+                "" => Some(""),
+                rest => rest.strip_prefix('/'),
+            };
+        let matching = self.services.iter().enumerate();
+        matching
+            .filter_map(|(place, service)| Some((service.path.len(), place, rest(service)?)))
+            .max_by_key(|&(len, ..)| len)
+            .map(|(_, place, rest)| (place, rest))
+    }
+
+    /// The service that plain TCP reaches, by its place in [`Config::services`].
+    #[must_use]
+    pub fn first_broker(&self) -> Option<usize> {
+        self.services.iter().position(|service| service.kind == ServiceKind::Broker)
+    }
+}
+
+/// What runs without a configuration: the embedded broker and a service of each kind that needs
+/// no more to be said, for this machine alone.
+impl Default for Config {
+    fn default() -> Self {
+        let limits = Limits::default();
+        let services = [
+            ("/", ServiceKind::Pages),
+            ("/messaging", ServiceKind::Broker),
+            ("/echo", ServiceKind::Echo),
+            ("/broadcast", ServiceKind::Broadcast { feed: None }),
+            ("/topics", ServiceKind::Topics),
+            ("/queues", ServiceKind::Queues),
+            ("/metrics", ServiceKind::Metrics),
+            ("/healthz", ServiceKind::Health),
+            ("/readyz", ServiceKind::Readiness),
+        ];
+        Self {
+            threads: None,
+            listens: vec![Listen {
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+                names: Vec::new(),
+                anonymous: true,
+            }],
+            services: services.map(|(path, kind)| Service::new(path, kind)).into(),
+            limits: Arc::new(limits),
+            users: Users::default(),
+            access: Access::default(),
+            log: Log::default(),
+            metrics: Metrics::default(),
+            shutdown: Shutdown::default(),
+            memory: Memory::default(),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use contract::Limits;
+
+use super::AllowedOrigin;
+
+/// What a path leads to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Service {
+    /// The path, which everything below it shares unless it is another service's: `/`, or a path
+    /// without a slash at its end.
+    pub path: Box<str>,
+    /// What is there.
+    pub kind: ServiceKind,
+    /// The foreign origins whose pages may use it.
+    pub allow_origins: Vec<AllowedOrigin>,
+    /// Whether messages of WebSockets are deflated, for peers who can.
+    pub compression: bool,
+    /// After how much silence a WebSocket is pinged, by its subprotocol (empty: it has none),
+    /// where that differs from the default. Zero: never.
+    pub ping: BTreeMap<Box<str>, Duration>,
+    /// The bounds of its connections.
+    pub limits: Arc<Limits>,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ServiceKind {
+    /// The pages that come with the gateway.
+    Pages,
+    /// Sends back what it receives.
+    Echo,
+    /// Sends what one receives to all.
+    Broadcast {
+        /// Where more comes from.
+        feed: Option<Feed>,
+    },
+    /// The files of a folder.
+    Directory {
+        /// The folder.
+        root: PathBuf,
+        /// The file that stands for a folder.
+        welcome: Box<str>,
+    },
+    /// A WebSocket to a TCP server.
+    Proxy {
+        /// The server.
+        connect: HostPort,
+        /// Whether replies are text messages, else binary ones.
+        text: bool,
+        /// How long a connection to the server may take.
+        connect_timeout: Duration,
+    },
+    /// The broker, for every protocol.
+    Broker,
+    /// Topics of the broker by HTTP: a POST to the path and the topic's name publishes.
+    Topics,
+    /// Queues of the broker by HTTP, as topics.
+    Queues,
+    /// Counters for Prometheus.
+    Metrics,
+    /// Whether the process lives.
+    Health,
+    /// Whether it takes new connections.
+    Readiness,
+}
+
+impl ServiceKind {
+    /// The word in the configuration, in logs and in metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pages => "pages",
+            Self::Echo => "echo",
+            Self::Broadcast { .. } => "broadcast",
+            Self::Directory { .. } => "directory",
+            Self::Proxy { .. } => "proxy",
+            Self::Broker => "broker",
+            Self::Topics => "topics",
+            Self::Queues => "queues",
+            Self::Metrics => "metrics",
+            Self::Health => "health",
+            Self::Readiness => "readiness",
+        }
+    }
+
+    /// Whether WebSockets connect to it.
+    #[must_use]
+    pub const fn takes_websockets(&self) -> bool {
+        match self {
+            Self::Echo | Self::Broadcast { .. } | Self::Proxy { .. } | Self::Broker => true,
+            Self::Pages
+            | Self::Directory { .. }
+            | Self::Topics
+            | Self::Queues
+            | Self::Metrics
+            | Self::Health
+            | Self::Readiness => false,
+        }
+    }
+}
+
+impl Service {
+    /// A service that says no more than its path and kind.
+    pub(super) fn new(path: &str, kind: ServiceKind) -> Self {
+        let limits = Arc::new(default_limits(kind.as_str()));
+        Self {
+            path: path.into(),
+            kind,
+            allow_origins: Vec::new(),
+            compression: true,
+            ping: BTreeMap::new(),
+            limits,
+        }
+    }
+}
+
+/// The limits of a service whose configuration names none. An echo takes large messages: it is
+/// there to try things out.
+pub(super) fn default_limits(kind: &str) -> Limits {
+    let limits = Limits::default();
+    match kind {
+        "echo" => Limits {
+            message_bytes_max: 16 << 20,
+            fragments_max: 65_536,
+            unsent_bytes_max: 32 << 20,
+            ..limits
+        },
+        _ => limits,
+    }
+}
+
+/// Where a broadcast gets messages besides its peers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Feed {
+    /// A TCP server: each line is a message.
+    Connect(HostPort),
+    /// A UDP socket of ours: each datagram is a message.
+    Bind(SocketAddr),
+}
+
+impl fmt::Display for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(server) => write!(f, "tcp://{server}"),
+            Self::Bind(address) => write!(f, "udp://{address}"),
+        }
+    }
+}
+
+/// A TCP server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostPort {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}

@@ -1,0 +1,280 @@
+use std::{fmt, io, ops::Range, path::Path, time::Duration};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    reference::{Key, Section},
+    value,
+};
+
+/// What is wrong with a configuration, in the words of the file.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub struct ConfigError {
+    /// The file's name.
+    pub file: Box<str>,
+    /// The line, from 1; 0 when it is about the file as a whole.
+    pub line: usize,
+    /// The character within the line, from 1.
+    pub column: usize,
+    /// What is wrong and what to do.
+    pub message: Box<str>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, message } = self;
+        match line {
+            0 => write!(f, "{file}: {message}"),
+            _ => write!(f, "{file}:{line}:{column}: {message}"),
+        }
+    }
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(file: &str, error: &io::Error) -> Self {
+        let message = format!("cannot be read: {error}").into();
+        Self { file: file.into(), line: 0, column: 0, message }
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, ConfigError>;
+
+/// The text of a configuration, and where it comes from.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    pub(super) file: &'a str,
+}
+
+impl Source<'_> {
+    /// An error about these bytes of the text.
+    pub(super) fn error(&self, at: &Range<usize>, message: impl fmt::Display) -> ConfigError {
+        let (line, column) = self.place(at.start);
+        ConfigError { file: self.file.into(), line, column, message: message.to_string().into() }
+    }
+
+    pub(super) fn line(&self, at: &Range<usize>) -> usize {
+        self.place(at.start).0
+    }
+
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        Path::new(self.file).parent().unwrap_or_else(|| Path::new(""))
+    }
+
+    fn place(&self, at: usize) -> (usize, usize) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (before.matches('\n').count() + 1, column)
+    }
+}
+
+/// A table of the file, all of whose keys are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table<'a> {
+    source: &'a Source<'a>,
+    section: &'static Section,
+    entries: &'a DeTable<'a>,
+    start: usize,
+}
+
+impl<'a> Table<'a> {
+    /// Refuses keys that the section does not have.
+    pub(super) fn open(
+        source: &'a Source<'a>,
+        section: &'static Section,
+        entries: &'a Spanned<DeTable<'a>>,
+    ) -> Result<Self> {
+        Self::from_parts(source, section, entries.get_ref(), entries.span().start)
+    }
+
+    fn from_parts(
+        source: &'a Source<'a>,
+        section: &'static Section,
+        entries: &'a DeTable<'a>,
+        start: usize,
+    ) -> Result<Self> {
+        let unknown = entries.keys().filter(|key| section.key(key.get_ref()).is_none());
+        match unknown.min_by_key(|key| key.span().start) {
+            Some(key) => Err(source.error(&key.span(), section.unknown(key.get_ref()))),
+            None => Ok(Self { source, section, entries, start }),
+        }
+    }
+
+    /// The value of a key of the section, if the table has it.
+    pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
+        debug_assert!(self.section.key(key).is_some(), "{key} is in the reference");
+        let value = self.entries.get(key)?;
+        Some(Value { source: self.source, key, value })
+    }
+
+    /// The value of a key that must be there; `such_as` shows one.
+    pub(super) fn require(&self, key: &'static str, such_as: &str) -> Result<Value<'a>> {
+        self.get(key).ok_or_else(|| {
+            let header = self.section.header;
+            self.error(format_args!("{header} needs `{key}`, such as {key} = {such_as}"))
+        })
+    }
+
+    /// The first of its keys that the predicate picks, and where it stands.
+    pub(super) fn find(&self, pick: impl Fn(&Key) -> bool) -> Option<(&'static Key, Range<usize>)> {
+        let keys = self.entries.keys();
+        keys.filter_map(|key| Some((self.section.key(key.get_ref())?, key.span())))
+            .filter(|(key, _)| pick(key))
+            .min_by_key(|(_, span)| span.start)
+    }
+
+    /// An error about the table as a whole.
+    pub(super) fn error(&self, message: impl fmt::Display) -> ConfigError {
+        self.source.error(&(self.start..self.start), message)
+    }
+
+    /// The file it stands in.
+    pub(super) const fn source(&self) -> &'a Source<'a> {
+        self.source
+    }
+}
+
+/// The value of a key.
+#[derive(Clone, Debug)]
+pub(super) struct Value<'a> {
+    source: &'a Source<'a>,
+    key: &'a str,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Value<'a> {
+    /// Where it stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    /// Where it stands.
+    pub(super) fn line(&self) -> usize {
+        self.source.line(&self.span())
+    }
+
+    /// Its key.
+    pub(super) const fn key(&self) -> &'a str {
+        self.key
+    }
+
+    /// An error about it, which begins with its key.
+    pub(super) fn error(&self, message: impl fmt::Display) -> ConfigError {
+        self.source.error(&self.span(), format_args!("`{}`: {message}", self.key))
+    }
+
+    /// A text.
+    pub(super) fn text(&self) -> Result<&'a str> {
+        self.value.get_ref().as_str().ok_or_else(|| self.expected("a text in quotes"))
+    }
+
+    /// A text that means something.
+    pub(super) fn read<T, E: fmt::Display>(
+        &self,
+        read: impl FnOnce(&'a str) -> std::result::Result<T, E>,
+    ) -> Result<T> {
+        read(self.text()?).map_err(|error| self.error(error))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self) -> Result<bool> {
+        self.value.get_ref().as_bool().ok_or_else(|| self.expected("true or false"))
+    }
+
+    /// A whole number from `min` on.
+    pub(super) fn count<T: TryFrom<u64>>(&self, min: u64) -> Result<T> {
+        let DeValue::Integer(number) = self.value.get_ref() else {
+            return Err(self.expected("a whole number"));
+        };
+        u64::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .filter(|&number| number >= min)
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| match number.as_str().starts_with('-') || number.as_str() == "0" {
+                true => self.error(format_args!("{number} is too small: at least {min}")),
+                false => self.error(format_args!("{number} is too large")),
+            })
+    }
+
+    /// A number of bytes, from 1 on.
+    pub(super) fn bytes(&self) -> Result<usize> {
+        let value = self.value.get_ref();
+        if let Some(text) = value.as_str() {
+            return value::bytes(text).map_err(|error| self.error(error));
+        }
+        if value.is_integer() {
+            return self.count(1);
+        }
+        Err(self.expected("a number of bytes, or a text such as \"16MiB\""))
+    }
+
+    /// A duration.
+    pub(super) fn duration(&self) -> Result<Duration> {
+        let value = self.value.get_ref();
+        let written = self.source.text.get(self.span()).unwrap_or_default();
+        let read = match value.as_str() {
+            Some(text) => value::duration(text),
+            None if value.is_integer() || value.is_float() => {
+                value::duration(&format!("{written}s"))
+            }
+            None => {
+                return Err(self.expected("a number of seconds, or a text such as \"500ms\""));
+            }
+        };
+        read.map_err(|error| self.error(error))
+    }
+
+    /// A list.
+    pub(super) fn list(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
+        let (source, key) = (self.source, self.key);
+        let list = self.value.get_ref().as_array().ok_or_else(|| self.expected("a list"))?;
+        Ok(list.iter().map(move |value| Self { source, key, value }))
+    }
+
+    /// A table.
+    pub(super) fn table(&self, section: &'static Section) -> Result<Table<'a>> {
+        let entries = self.value.get_ref().as_table().ok_or_else(|| {
+            let one = self.value.get_ref().is_array() && section.header.starts_with('[');
+            let header = section.header;
+            self.expected(if one { format!("one table: write {header}") } else { "a table".into() })
+        })?;
+        Table::from_parts(self.source, section, entries, self.span().start)
+    }
+
+    /// A table whose keys the operator chooses.
+    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
+        let source = self.source;
+        let entries = self.value.get_ref().as_table().ok_or_else(|| self.expected("a table"))?;
+        Ok(entries.iter().map(move |(key, value)| Self { source, key: key.get_ref(), value }))
+    }
+
+    /// Tables, each under a header of its own.
+    pub(super) fn tables(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
+        let header = section.header;
+        let list = self.value.get_ref().as_array();
+        let list = list.ok_or_else(|| self.expected(format_args!("a list: write {header}")))?;
+        list.iter()
+            .map(|value| Self { source: self.source, key: self.key, value }.table(section))
+            .collect()
+    }
+
+    /// Whether it is a text.
+    pub(super) fn is_text(&self) -> bool {
+        self.value.get_ref().is_str()
+    }
+
+    /// Whether it is `true` or `false`.
+    pub(super) fn as_flag(&self) -> Option<bool> {
+        self.value.get_ref().as_bool()
+    }
+
+    /// An error for a value of another type.
+    pub(super) fn expected(&self, what: impl fmt::Display) -> ConfigError {
+        self.error(format_args!("expected {what}"))
+    }
+}

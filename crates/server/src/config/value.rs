@@ -1,0 +1,121 @@
+//! How durations, numbers of bytes and addresses are written.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{Feed, HostPort};
+
+/// Reads `500ms`, `30s`, `1.5s`, `5m` or `1h`.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    const FORM: &str =
+        "expected a number of seconds, or a text such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
+    let unit_start = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_start);
+    let seconds_per_unit = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(FORM),
+    };
+    let number: f64 = number.trim_end().replace('_', "").parse().map_err(|_| FORM)?;
+    Some(number * seconds_per_unit)
+        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or("a duration is between 0 and 365 days")
+}
+
+const SECONDS_MAX: f64 = 365.0 * 86_400.0;
+
+/// Reads `16MiB` and the like.
+pub(super) fn bytes(text: &str) -> Result<usize, &'static str> {
+    const FORM: &str =
+        "expected a number of bytes, or a text such as \"64KiB\", \"16MiB\" or \"1GiB\"";
+    let unit_start = text.find(|c: char| c.is_ascii_alphabetic()).ok_or(FORM)?;
+    let (number, unit) = text.split_at(unit_start);
+    let shift = match unit {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(FORM),
+    };
+    let number: usize = number.trim_end().replace('_', "").parse().map_err(|_| FORM)?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("0 is too small: at least 1"),
+        Some(bytes) => Ok(bytes),
+        None => Err("too many bytes"),
+    }
+}
+
+/// Writes a duration as [`duration`] reads it, in the largest unit that fits.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        0 => "0s".into(),
+        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
+        _ => format!("{ms}ms"),
+    }
+}
+
+/// Writes a number of bytes as [`bytes`] reads it, in the largest unit that fits.
+pub(super) fn show_bytes(bytes: usize) -> String {
+    match bytes {
+        0 => "0".into(),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
+        _ => bytes.to_string(),
+    }
+}
+
+/// Reads an address of ours.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "`{text}` is no IP address with a port, such as 127.0.0.1:8080 for this machine alone, \
+             0.0.0.0:8080 or [::]:8080 for all"
+        )
+    })
+}
+
+/// Reads `tcp://host:port`.
+pub(super) fn server(text: &str) -> Result<HostPort, String> {
+    text.strip_prefix("tcp://")
+        .and_then(host_port)
+        .ok_or_else(|| format!("`{text}` is no server, such as tcp://rabbit.internal:5672"))
+}
+
+/// Reads `tcp://host:port` or `udp://address:port`.
+pub(super) fn feed(text: &str) -> Result<Feed, String> {
+    let form = || {
+        format!(
+            "`{text}` is no feed: tcp://host:port connects to a server, udp://127.0.0.1:9999 \
+             receives datagrams there"
+        )
+    };
+    match text.strip_prefix("udp://") {
+        Some(address) => address.parse().map(Feed::Bind).map_err(|_| form()),
+        None => server(text).map(Feed::Connect).map_err(|_| form()),
+    }
+}
+
+/// Reads `host:port`; an IPv6 address stands in brackets.
+pub(super) fn host_port(text: &str) -> Option<HostPort> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|&port| port > 0)?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match bare {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_host(host),
+    };
+    is_host.then(|| HostPort { host: bare.unwrap_or(host).into(), port })
+}
+
+/// Whether it can be the name of a host, or an IPv4 address.
+pub(super) fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    text.split('.').all(is_label)
+}
