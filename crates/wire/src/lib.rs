@@ -3,6 +3,8 @@
 
 mod map;
 mod reader;
+mod utf8;
 
 pub use map::Map;
 pub use reader::Reader;
+pub use utf8::{NotUtf8, Utf8};
