@@ -1,0 +1,57 @@
+use std::fmt;
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+use crate::Deflate;
+
+/// Compresses the messages of all connections of a core.
+///
+/// No context outlives a message, so that one stream for each size of window is enough; each is
+/// made when first needed and takes about 300 KiB.
+#[derive(Default)]
+pub struct Deflater {
+    streams: [Option<Box<Compress>>; Deflate::WINDOW_BITS_COUNT],
+    scratch: Vec<u8>,
+}
+
+impl Deflater {
+    /// A deflater that has compressed nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compresses a whole message, if it is long enough and gets smaller.
+    pub(crate) fn deflate(&mut self, deflate: Deflate, message: &[u8]) -> Option<&[u8]> {
+        if message.len() < MESSAGE_BYTES_MIN {
+            return None;
+        }
+        self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        self.scratch.reserve(message.len());
+        let bits = deflate.server_window_bits();
+        let stream = self.streams.get_mut(deflate.window_index())?.get_or_insert_with(|| {
+            Box::new(Compress::new_with_window_bits(Compression::fast(), false, bits))
+        });
+        stream.reset();
+        let status = stream.compress_vec(message, &mut self.scratch, FlushCompress::Sync);
+        // Room that is left says that all of it was written.
+        let complete = matches!(status, Ok(Status::Ok))
+            && stream.total_in() == message.len() as u64
+            && self.scratch.len() < self.scratch.capacity();
+        let deflated = self.scratch.strip_suffix(&[0x00, 0x00, 0xFF, 0xFF]).filter(|_| complete)?;
+        (deflated.len() < message.len()).then_some(deflated)
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater").finish_non_exhaustive()
+    }
+}
+
+/// Shorter messages cost more to compress than they save.
+const MESSAGE_BYTES_MIN: usize = 64;
+
+/// More is given back after a large message.
+const SCRATCH_BYTES_KEPT: usize = 64 << 10;

@@ -1,0 +1,117 @@
+//! The server's frames, which are not masked.
+
+use contract::Kind;
+
+use crate::{Deflate, Deflater, NO_CODE, Opcode, Version, hybi06};
+
+/// Where a message begins whose payload is being appended.
+#[derive(Debug)]
+#[must_use = "a message that is not finished has no head"]
+pub struct Mark {
+    start: usize,
+}
+
+/// Begins a message: append its payload to the buffer, then [`Mark::finish`] it.
+pub fn begin(out: &mut Vec<u8>) -> Mark {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD_BYTES_USUAL]);
+    Mark { start }
+}
+
+impl Mark {
+    /// Ends the message with what was appended since as its payload, compressed where that was
+    /// agreed on and makes it smaller.
+    pub fn finish(
+        self,
+        out: &mut Vec<u8>,
+        version: Version,
+        kind: Kind,
+        deflate: Option<(&mut Deflater, Deflate)>,
+    ) {
+        let payload = self.start + HEAD_BYTES_USUAL;
+        let Some(message) = out.get(payload..) else { return };
+        let deflated = deflate.and_then(|(deflater, agreed)| deflater.deflate(agreed, message));
+        let is_deflated = deflated.is_some();
+        if let Some(deflated) = deflated {
+            out.truncate(payload);
+            out.extend_from_slice(deflated);
+        }
+        let head = Head::new(version, opcode(kind), true, is_deflated, out.len() - payload);
+        let _placeholder = out.splice(self.start..payload, head.bytes().iter().copied());
+    }
+}
+
+/// Appends a frame that is not compressed.
+pub fn encode(out: &mut Vec<u8>, version: Version, opcode: Opcode, last: bool, payload: &[u8]) {
+    out.extend_from_slice(Head::new(version, opcode, last, false, payload.len()).bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Appends a ping. No more than 125 bytes of the payload are sent.
+pub fn encode_ping(out: &mut Vec<u8>, version: Version, payload: &[u8]) {
+    encode(out, version, Opcode::Ping, true, cut(payload));
+}
+
+/// Appends a pong. No more than 125 bytes of the payload are sent.
+pub fn encode_pong(out: &mut Vec<u8>, version: Version, payload: &[u8]) {
+    encode(out, version, Opcode::Pong, true, cut(payload));
+}
+
+/// Appends a close; [`NO_CODE`] sends one that says nothing. The reason is cut to 123 bytes, at a
+/// character.
+pub fn encode_close(out: &mut Vec<u8>, version: Version, code: u16, reason: &str) {
+    if code == NO_CODE {
+        return encode(out, version, Opcode::Close, true, &[]);
+    }
+    let code = match version {
+        Version::Rfc6455 | Version::Hybi08 => code,
+        Version::Hybi06 => hybi06::code(code),
+    };
+    let (reason, _) = reason.split_at(reason.floor_char_boundary(CONTROL_BYTES_MAX - 2));
+    out.extend_from_slice(Head::new(version, Opcode::Close, true, false, reason.len() + 2).bytes());
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason.as_bytes());
+}
+
+/// The head of a server's frame: `FIN RSV1 0 0 opcode(4) | 0 length(7) | length(0, 16 or 64)`.
+struct Head {
+    bytes: [u8; 10],
+    len: usize,
+}
+
+impl Head {
+    fn new(version: Version, opcode: Opcode, last: bool, deflated: bool, payload: usize) -> Self {
+        let first = opcode.number(version) | u8::from(last) << 7 | u8::from(deflated) << 6;
+        let [.., high, low] = payload.to_be_bytes();
+        if payload < 126 {
+            Self { bytes: [first, low, 0, 0, 0, 0, 0, 0, 0, 0], len: 2 }
+        } else if payload < 1 << 16 {
+            Self { bytes: [first, 126, high, low, 0, 0, 0, 0, 0, 0], len: 4 }
+        } else {
+            let [a, b, c, d, e, f, g, h] = (payload as u64).to_be_bytes();
+            Self { bytes: [first, 127, a, b, c, d, e, f, g, h], len: 10 }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+const fn opcode(kind: Kind) -> Opcode {
+    match kind {
+        Kind::Text => Opcode::Text,
+        Kind::Binary | Kind::Stream => Opcode::Binary,
+    }
+}
+
+fn cut(payload: &[u8]) -> &[u8] {
+    payload.get(..CONTROL_BYTES_MAX).unwrap_or(payload)
+}
+
+/// Longest payload of a control frame (RFC 6455 section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
+
+/// Room left for a head until the length is known: that of messages of 126 bytes to 64 KiB. For
+/// others the payload moves by two bytes back or six forth.
+const HEAD_BYTES_USUAL: usize = 4;

@@ -1,0 +1,40 @@
+use contract::Reason;
+
+/// Why the peer's bytes cannot be decoded any further. The text fits a close frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Not WebSocket; says which rule was broken.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// A text message or the reason of a close is not UTF-8.
+    #[error("the text is not UTF-8")]
+    NotText,
+    /// The compressed data of a message is wrong or incomplete.
+    #[error("the compressed data is wrong")]
+    NotDeflate,
+    /// Over [`contract::Limits::message_bytes_max`] or [`contract::Limits::fragments_max`].
+    #[error("the message is too large")]
+    TooLarge,
+}
+
+impl Error {
+    /// What the connection ends with.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Protocol(_) | Self::NotDeflate => Reason::Malformed,
+            Self::NotText => Reason::NotText,
+            Self::TooLarge => Reason::TooLarge,
+        }
+    }
+
+    /// The code for the close frame (RFC 6455 section 7.4.1).
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Protocol(_) => 1002,
+            Self::NotText | Self::NotDeflate => 1007,
+            Self::TooLarge => 1009,
+        }
+    }
+}

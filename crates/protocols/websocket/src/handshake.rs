@@ -1,0 +1,305 @@
+use base64::{
+    Engine, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use sha1::{Digest, Sha1};
+
+use crate::{
+    Deflate, Version,
+    lists::{elements, tokens},
+};
+
+/// What a service speaks over WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// The subprotocols.
+    pub subprotocols: Subprotocols<'a>,
+    /// Whether messages may be compressed.
+    pub deflate: bool,
+}
+
+/// The subprotocols of a service.
+#[derive(Clone, Copy, Debug)]
+pub enum Subprotocols<'a> {
+    /// These, preferred ones first.
+    Of(&'a [&'a str]),
+    /// The one that the client likes most: for a service that only passes bytes on.
+    Any,
+}
+
+/// A request to become a WebSocket that is granted with 101 Switching Protocols.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// The version that the client speaks.
+    pub version: Version,
+    /// The subprotocol.
+    pub subprotocol: Subprotocol,
+    /// How messages may be compressed.
+    pub deflate: Option<Deflate>,
+    /// All headers of the answer.
+    pub headers: HeaderMap,
+}
+
+/// What came of the subprotocols that a client offers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Subprotocol {
+    /// It offers none.
+    None,
+    /// This one was chosen, and stands in the answer.
+    Chosen(String),
+    /// It offers some and the service speaks none of them. The answer names none, at which
+    /// browsers close; a service that needs one refuses with [`Reject::Subprotocol`].
+    Unsupported,
+}
+
+/// Why a request to become a WebSocket is refused. The text is one line, for the body of the
+/// answer and the log.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Reject {
+    /// Not GET.
+    #[error("a WebSocket is opened with GET")]
+    Method,
+    /// Not HTTP/1.1.
+    #[error("a WebSocket is opened with HTTP/1.1")]
+    HttpVersion,
+    /// No Host header, or several.
+    #[error("a request must have one Host header")]
+    Host,
+    /// Content follows the head.
+    #[error("a request to open a WebSocket has no body")]
+    Body,
+    /// `Upgrade` does not name `websocket`.
+    #[error("a WebSocket is opened here: send `Upgrade: websocket`")]
+    Upgrade,
+    /// `Connection` does not name `Upgrade`.
+    #[error("the Connection header must name Upgrade")]
+    Connection,
+    /// No version is named.
+    #[error("Sec-WebSocket-Version is missing: send 13, 8 or 6")]
+    NoVersion,
+    /// The version is no number, or several.
+    #[error("Sec-WebSocket-Version must be one number from 0 to 255")]
+    MalformedVersion,
+    /// The version is another one.
+    #[error("Sec-WebSocket-Version must be 13, 8 or 6")]
+    OtherVersion,
+    /// No key.
+    #[error("Sec-WebSocket-Key is missing")]
+    NoKey,
+    /// A key of the wrong form, or several.
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64, once")]
+    MalformedKey,
+    /// The list of subprotocols is malformed, empty or too long, or one stands in it twice.
+    #[error("Sec-WebSocket-Protocol must be a list of different names")]
+    MalformedSubprotocols,
+    /// The list of extensions is malformed.
+    #[error("Sec-WebSocket-Extensions must be a list of extensions with parameters")]
+    MalformedExtensions,
+    /// Subprotocols are offered, and none of these. Only the caller says so, of
+    /// [`Subprotocol::Unsupported`].
+    #[error("Sec-WebSocket-Protocol must offer one of: {0}")]
+    Subprotocol(String),
+}
+
+impl Reject {
+    /// The status to answer with.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Upgrade | Self::NoVersion | Self::OtherVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::HttpVersion
+            | Self::Host
+            | Self::Body
+            | Self::Connection
+            | Self::MalformedVersion
+            | Self::NoKey
+            | Self::MalformedKey
+            | Self::MalformedSubprotocols
+            | Self::MalformedExtensions
+            | Self::Subprotocol(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Headers of the answer, which say what would do (RFC 6455 section 4.4).
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self.status() == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        if self.status() == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, WEBSOCKET);
+            headers.insert(header::CONNECTION, UPGRADE);
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13, 8, 6"));
+        }
+        headers
+    }
+}
+
+/// Answers a request to become a WebSocket (RFC 6455 section 4.2).
+///
+/// Who may ask (the origin, a log-in) is not looked at here.
+///
+/// # Errors
+/// When it is no such request, a malformed one, or one for a version that is not spoken.
+pub fn handshake(
+    method: &Method,
+    http_version: http::Version,
+    headers: &HeaderMap,
+    service: &Service<'_>,
+) -> Result<Accept, Reject> {
+    check_request(method, http_version, headers)?;
+    check_upgrade(headers)?;
+    let version = version(headers)?;
+    let key = key(headers)?;
+    let subprotocol = subprotocol(headers, service.subprotocols)?;
+    let deflate = match version {
+        Version::Rfc6455 | Version::Hybi08 => deflate(headers, service.deflate)?,
+        Version::Hybi06 => None,
+    };
+
+    let mut answer = HeaderMap::new();
+    answer.insert(header::UPGRADE, WEBSOCKET);
+    answer.insert(header::CONNECTION, UPGRADE);
+    answer.extend(value(&accept_key(key)).map(|value| (header::SEC_WEBSOCKET_ACCEPT, value)));
+    if let Subprotocol::Chosen(name) = &subprotocol {
+        answer.extend(value(name).map(|value| (header::SEC_WEBSOCKET_PROTOCOL, value)));
+    }
+    if let Some(deflate) = deflate {
+        let agreed = value(&deflate.to_string());
+        answer.extend(agreed.map(|value| (header::SEC_WEBSOCKET_EXTENSIONS, value)));
+    }
+    Ok(Accept { version, subprotocol, deflate, headers: answer })
+}
+
+/// What holds for any request.
+fn check_request(
+    method: &Method,
+    http_version: http::Version,
+    headers: &HeaderMap,
+) -> Result<(), Reject> {
+    if method != Method::GET {
+        return Err(Reject::Method);
+    }
+    if http_version != http::Version::HTTP_11 {
+        return Err(Reject::HttpVersion);
+    }
+    if headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Reject::Host);
+    }
+    let empty = HeaderValue::from_static("0");
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != empty);
+    if has_body {
+        return Err(Reject::Body);
+    }
+    Ok(())
+}
+
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Reject> {
+    let names = |header, name: &str| {
+        tokens(headers, &header)
+            .is_ok_and(|tokens| tokens.iter().any(|token| token.eq_ignore_ascii_case(name)))
+    };
+    if !names(header::UPGRADE, "websocket") {
+        return Err(Reject::Upgrade);
+    }
+    if !names(header::CONNECTION, "upgrade") {
+        return Err(Reject::Connection);
+    }
+    Ok(())
+}
+
+fn version(headers: &HeaderMap) -> Result<Version, Reject> {
+    match only(headers, &header::SEC_WEBSOCKET_VERSION, Reject::MalformedVersion)? {
+        None => Err(Reject::NoVersion),
+        Some("13") => Ok(Version::Rfc6455),
+        Some("8") => Ok(Version::Hybi08),
+        Some("6") => Ok(Version::Hybi06),
+        Some(number) if is_version(number) => Err(Reject::OtherVersion),
+        Some(_) => Err(Reject::MalformedVersion),
+    }
+}
+
+/// RFC 6455 section 4.3: 0 to 255, without leading zeros.
+fn is_version(text: &str) -> bool {
+    text.parse::<u8>().is_ok_and(|number| number.to_string() == text)
+}
+
+/// The key, which is 16 bytes in base64.
+fn key(headers: &HeaderMap) -> Result<&str, Reject> {
+    let key = only(headers, &header::SEC_WEBSOCKET_KEY, Reject::MalformedKey)?;
+    let key = key.ok_or(Reject::NoKey)?;
+    let mut bytes = [0; 18];
+    match KEY.decode_slice(key, &mut bytes) {
+        Ok(16) => Ok(key),
+        Ok(_) | Err(_) => Err(Reject::MalformedKey),
+    }
+}
+
+/// What shows that the server understood the key (RFC 6455 section 4.2.2).
+fn accept_key(key: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(hash.finalize())
+}
+
+fn subprotocol(headers: &HeaderMap, spoken: Subprotocols<'_>) -> Result<Subprotocol, Reject> {
+    let name = &header::SEC_WEBSOCKET_PROTOCOL;
+    if !headers.contains_key(name) {
+        return Ok(Subprotocol::None);
+    }
+    let offered = tokens(headers, name).unwrap_or_default();
+    let repeated = |(index, offer)| offered.iter().take(index).any(|other| other == offer);
+    if offered.is_empty()
+        || offered.len() > SUBPROTOCOLS_MAX
+        || offered.iter().enumerate().any(repeated)
+    {
+        return Err(Reject::MalformedSubprotocols);
+    }
+    let chosen = match spoken {
+        Subprotocols::Of(spoken) => spoken.iter().find(|name| offered.contains(name)),
+        Subprotocols::Any => offered.first(),
+    };
+    Ok(chosen.map_or(Subprotocol::Unsupported, |name| Subprotocol::Chosen((*name).to_owned())))
+}
+
+fn deflate(headers: &HeaderMap, wanted: bool) -> Result<Option<Deflate>, Reject> {
+    let offers = elements(headers, &header::SEC_WEBSOCKET_EXTENSIONS)
+        .map_err(|_| Reject::MalformedExtensions)?;
+    Ok(if wanted { Deflate::choose(&offers) } else { None })
+}
+
+/// The value of a header that must not be repeated.
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    otherwise: Reject,
+) -> Result<Option<&'a str>, Reject> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(HeaderValue::to_str).transpose();
+    match (value, values.next()) {
+        (Ok(value), None) => Ok(value),
+        (Ok(_) | Err(_), _) => Err(otherwise),
+    }
+}
+
+/// Base64 and tokens, which any header can hold.
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
+}
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const UPGRADE: HeaderValue = HeaderValue::from_static("Upgrade");
+
+/// Clients that make up 24 characters do not care what the last four bits are.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// More are not looked through.
+const SUBPROTOCOLS_MAX: usize = 64;

@@ -1,0 +1,178 @@
+use std::fmt;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::{Error, Unread, head::Head, mask};
+
+/// Lends a core's decoders what they need to decompress.
+///
+/// No context outlives a message (RFC 7692 section 7.1.1), so that a connection holds one, of
+/// about 40 KiB, only while a compressed message of its peer is under way.
+#[derive(Default)]
+pub struct InflaterPool {
+    #[expect(clippy::vec_box, reason = "a decoder holds the box, so that it stays small")]
+    free: Vec<Box<Inflater>>,
+    /// Where the piece of a message that was decompressed last stands. Made when first needed.
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl InflaterPool {
+    /// An empty pool.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { free: Vec::new(), scratch: Vec::new() }
+    }
+
+    pub(crate) fn lend(&mut self) -> Box<Inflater> {
+        self.free.pop().unwrap_or_else(|| Box::new(Inflater::new()))
+    }
+
+    pub(crate) fn give_back(&mut self, mut inflater: Box<Inflater>) {
+        if self.free.len() < FREE_MAX {
+            inflater.reset();
+            self.free.push(inflater);
+        }
+    }
+}
+
+impl fmt::Debug for InflaterPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InflaterPool").field("free", &self.free.len()).finish_non_exhaustive()
+    }
+}
+
+/// Decompresses one message.
+pub(crate) struct Inflater {
+    stream: Decompress,
+    /// Bytes of compressed data so far.
+    consumed: u64,
+    /// Bytes of the message so far.
+    produced: u64,
+    /// Whether what was consumed ends with a final block.
+    ended: bool,
+    /// How much of [`TAIL`] was consumed.
+    tail: usize,
+}
+
+impl Inflater {
+    fn new() -> Self {
+        let stream = Decompress::new(false);
+        Self { stream, consumed: 0, produced: 0, ended: false, tail: 0 }
+    }
+
+    fn reset(&mut self) {
+        self.stream.reset(false);
+        (self.consumed, self.produced, self.ended, self.tail) = (0, 0, false, 0);
+    }
+
+    /// Decompresses from the payload of a frame until the scratch is full or nothing is left.
+    /// Gives the bytes in the scratch, and whether they end the message.
+    pub(crate) fn inflate(
+        &mut self,
+        unread: &mut Unread<'_>,
+        head: &mut Head,
+        message_bytes_max: usize,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(usize, bool), Error> {
+        scratch.resize(SCRATCH_BYTES, 0);
+        let mut filled = 0;
+        while let Some(room) = scratch.get_mut(filled..).filter(|room| !room.is_empty()) {
+            // One more than may be, so that too much is noticed and stopped there.
+            let most = (message_bytes_max as u64).saturating_sub(self.produced).saturating_add(1);
+            let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
+            let room = room.get_mut(..most).unwrap_or_default();
+            if head.len > 0 {
+                let chunk = unread.peek(head.len.min(CHUNK_BYTES));
+                mask::apply(head.key, chunk);
+                let (consumed, produced) = self.payload(chunk, room)?;
+                if let Some(left) = chunk.get_mut(consumed..) {
+                    mask::apply(mask::after(head.key, consumed), left);
+                }
+                let starved = chunk.is_empty();
+                let _taken = unread.take(consumed as u64);
+                head.advance(consumed);
+                filled += produced;
+                if starved {
+                    break;
+                }
+            } else if head.last {
+                let (produced, ended) = self.end(room)?;
+                filled += produced;
+                if ended && self.produced <= message_bytes_max as u64 {
+                    return Ok((filled, true));
+                }
+            } else {
+                break;
+            }
+            if self.produced > message_bytes_max as u64 {
+                return Err(Error::TooLarge);
+            }
+        }
+        Ok((filled, false))
+    }
+
+    /// Decompresses a part of the payload. A final block may be followed by others, which know
+    /// nothing of those before it (RFC 7692 section 7.2.3.4).
+    fn payload(&mut self, input: &[u8], room: &mut [u8]) -> Result<(usize, usize), Error> {
+        if self.ended && !input.is_empty() {
+            self.stream.reset(false);
+            self.ended = false;
+        }
+        let (consumed, produced) = self.step(input, room)?;
+        self.consumed += consumed as u64;
+        Ok((consumed, produced))
+    }
+
+    /// Decompresses what is left when all the payload was consumed; says whether that is all.
+    fn end(&mut self, room: &mut [u8]) -> Result<(usize, bool), Error> {
+        if self.tail == 0 && (self.ended || self.consumed == 0) {
+            return Ok((0, true));
+        }
+        let input = TAIL.get(self.tail..).unwrap_or_default();
+        let (consumed, produced) = self.step(input, room)?;
+        self.tail += consumed;
+        let all = self.tail == TAIL.len();
+        if self.ended != all && produced < room.len() {
+            return Err(Error::NotDeflate);
+        }
+        Ok((produced, self.ended && all))
+    }
+
+    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<(usize, usize), Error> {
+        let before = (self.stream.total_in(), self.stream.total_out());
+        let status = self.stream.decompress(input, room, FlushDecompress::None);
+        self.ended = status.map_err(|_| Error::NotDeflate)? == Status::StreamEnd;
+        let consumed = usize::try_from(self.stream.total_in() - before.0).unwrap_or(input.len());
+        let produced = usize::try_from(self.stream.total_out() - before.1).unwrap_or(room.len());
+        if consumed == 0 && produced == 0 && !input.is_empty() && !self.ended {
+            return Err(Error::NotDeflate);
+        }
+        self.produced += produced as u64;
+        Ok((consumed, produced))
+    }
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater").field("produced", &self.produced).finish_non_exhaustive()
+    }
+}
+
+/// The compressed bytes that a message may have: the worst compression of the most it may hold.
+pub(crate) fn deflated_bytes_max(message_bytes_max: usize) -> u64 {
+    let most = message_bytes_max as u64;
+    most.saturating_add(most / 8).saturating_add(64)
+}
+
+/// What the sender left out (RFC 7692 section 7.2.2), then a final block with nothing in it: only
+/// a message that was whole ends exactly there.
+const TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
+
+/// Bytes that are decompressed into one piece of a message.
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// Compressed bytes unmasked at a time; those that a full scratch leaves over are masked again.
+const CHUNK_BYTES: u64 = 4 << 10;
+
+/// Contexts kept for the next messages.
+const FREE_MAX: usize = 16;
