@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use contract::{
     Command, Declare, Delivery, Destination, Kind, Limits, Message, Notice, Now, Operation, Outbox,
-    Outcome, Pattern, Reason, Refusal, Reply, Settle, Settlement, Subscribe, SubscriptionId, Tag,
-    Token,
+    Outcome, Pattern, Reason, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::{
@@ -418,11 +417,11 @@ impl Open {
     pub(crate) fn replied(
         &mut self,
         token: Token,
-        result: Result<Reply, Refusal>,
+        refusal: Option<Refusal>,
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         let Some(entry) = self.pending.answered(token) else { return Ok(()) };
-        if let Err(refusal) = result {
+        if let Some(refusal) = refusal {
             let fault = Fault::refused(&entry.describe(), refusal);
             return Err(fault.with_receipt(entry.receipt.as_deref()).into());
         }

@@ -140,7 +140,9 @@ impl State {
                 );
                 Err(Fault::new(Reason::Idle, "login timed out", detail).into())
             }
-            (Self::Open(open), Input::Replied(token, result)) => open.replied(token, result, cx),
+            (Self::Open(open), Input::Replied(token, result)) => {
+                open.replied(token, result.err(), cx)
+            }
             (Self::Open(open), Input::Delivered(id, delivery)) => {
                 open.delivered(id, delivery, cx);
                 Ok(())

@@ -1,0 +1,222 @@
+use std::{str::SplitWhitespace, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use contract::{
+    Body, Data, Delivery, Destination, Input, Message, Notice, Now, Opening, Principal, Reason,
+    Refusal, Reply, Session, Step, SubscriptionId, Tag, Token,
+};
+
+use crate::{Recorder, Setup, parse_bytes, show};
+
+/// Plays a conversation: feeds the lines that begin with `>` to a new session, and compares what
+/// comes of it with the lines that begin with `<`. Empty lines, and those that begin with `#`,
+/// are passed over.
+///
+/// ```text
+/// > recv SEND|destination:/queue/a||hello^@      bytes, see show_bytes
+/// > reply 1 done                                 or: refused Forbidden, login ann
+/// > deliver 0 /topic/a tag=7 redeliveries=1 id=5 priority=9 expires=1 reply-to=/queue/b
+///     content-type=text/plain correlation-id=c durable binary x:name=value : hello
+/// > notice flushed                               or: cancelled 0 Forbidden
+/// > wait 1500 ms                                 a Timeout comes whenever the deadline is reached
+/// > backlog 100000
+/// > shutdown
+/// > closed Lost
+/// < send CONNECTED|version:1.2||^@               `share` for a shared encoding; a kind that is
+///                                                not the usual one as in: send (Binary) …
+/// < login 0 anonymous                            or: login 0 ann "password"
+/// < ask 1 subscribe 0 /topic/a automatic credit=100
+/// < settle 0 7 Accepted
+/// < credit 0 1
+/// < close Goodbye
+/// ```
+///
+/// # Panics
+/// On a difference, with the whole conversation as it really went.
+pub fn conversation<S: Session>(
+    setup: &Setup,
+    open: impl FnOnce(&Opening<'_>, Now) -> S,
+    script: &str,
+) {
+    let lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
+    let expected: Vec<_> = lines.filter(|line| !line.starts_with('#')).collect();
+    let mut play = Play {
+        session: open(&setup.opening(), Setup::START),
+        setup,
+        now: Setup::START,
+        out: Recorder::new(),
+        actual: Vec::new(),
+        delivered: 0,
+    };
+    for line in &expected {
+        if let Some(step) = line.strip_prefix('>') {
+            play.actual.push((*line).to_owned());
+            play.step(step.trim());
+        } else {
+            assert!(line.starts_with('<'), "a line begins with > or <: {line}");
+        }
+    }
+    if play.actual != expected {
+        let differs = play.actual.iter().zip(&expected).position(|(is, should)| is != should);
+        let at = differs.unwrap_or_else(|| play.actual.len().min(expected.len()));
+        panic!(
+            "\nthe conversation went differently from line {} on:\n  expected: {}\n  actual:   \
+             {}\n\nthe whole of it:\n{}\n",
+            at + 1,
+            expected.get(at).unwrap_or(&"(nothing)"),
+            play.actual.get(at).map_or("(nothing)", |line| line),
+            play.actual.iter().map(|line| format!("        {line}\n")).collect::<String>()
+        );
+    }
+}
+
+struct Play<'a, S> {
+    session: S,
+    setup: &'a Setup,
+    now: Now,
+    out: Recorder,
+    actual: Vec<String>,
+    delivered: u128,
+}
+
+impl<S: Session> Play<'_, S> {
+    fn step(&mut self, step: &str) {
+        let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
+        let mut words = rest.split_whitespace();
+        match verb {
+            "recv" => {
+                let bytes = parse_bytes(rest);
+                let data = Data { kind: self.setup.kind, bytes: &bytes, last: true };
+                self.feed(Input::Received(data));
+            }
+            "reply" => {
+                let token = Token(number(words.next()));
+                let reply = match words.next() {
+                    Some("done") => Ok(Reply::Done),
+                    Some("login") => {
+                        let name = words.next().expect("a name");
+                        Ok(Reply::Login(Step::Accepted(Principal::new(name, []))))
+                    }
+                    Some("refused") => Err(refusal(words.next())),
+                    other => panic!("done, login or refused, not {other:?}"),
+                };
+                self.feed(Input::Replied(token, reply));
+            }
+            "deliver" => {
+                let (head, body) = rest.split_once(" : ").expect("a body after ' : '");
+                let (id, delivery) = self.delivery(head, parse_bytes(body));
+                self.feed(Input::Delivered(id, &delivery));
+            }
+            "notice" => {
+                let notice = match words.next() {
+                    Some("flushed") => Notice::Flushed,
+                    Some("cancelled") => {
+                        let id = SubscriptionId(number(words.next()));
+                        Notice::Cancelled(id, refusal(words.next()))
+                    }
+                    other => panic!("flushed or cancelled, not {other:?}"),
+                };
+                self.feed(Input::Notice(notice));
+            }
+            "wait" => {
+                assert_eq!(words.clone().nth(1), Some("ms"), "wait in ms");
+                self.wait(Duration::from_millis(number(words.next())));
+            }
+            "backlog" => self.out.set_backlog(number(words.next())),
+            "opened" => self.feed(Input::Opened),
+            "shutdown" => self.feed(Input::Shutdown),
+            "closed" => self.feed(Input::Closed(Reason::Lost)),
+            _ => panic!("no such step: {step}"),
+        }
+        if self.out.is_closed() {
+            assert_eq!(self.session.deadline(), None, "a deadline after the close");
+        }
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        self.session.handle(input, self.now, &mut self.out);
+        self.out.end_tick();
+        for output in self.out.take() {
+            self.actual.push(format!("< {}", show::output(&output, self.setup.kind)));
+        }
+    }
+
+    /// Lets time go by, waking the session when it wants to be woken.
+    fn wait(&mut self, duration: Duration) {
+        let until = self.now.after(duration);
+        while let Some(deadline) = self.session.deadline().filter(|deadline| *deadline <= until) {
+            self.go_to(deadline.max(self.now.mono_ns));
+            self.feed(Input::Timeout);
+            let next = self.session.deadline();
+            assert_ne!(next, Some(deadline), "the deadline did not move on");
+        }
+        self.go_to(until);
+    }
+
+    const fn go_to(&mut self, mono_ns: u64) {
+        self.now.mono_ns = mono_ns;
+        self.now.unix_ms = Setup::START.unix_ms + mono_ns / 1_000_000;
+    }
+
+    fn delivery(&mut self, head: &str, body: Vec<u8>) -> (SubscriptionId, Delivery) {
+        let mut words = head.split_whitespace();
+        let id = SubscriptionId(number(words.next()));
+        let destination = destination(words.next());
+        self.delivered += 1;
+        let mut message =
+            Message::new(destination, self.delivered, self.now.unix_ms, Body::Text(body.into()));
+        let (tag, redeliveries) = options(&mut message, words);
+        (id, Delivery { message: Arc::new(message), tag, redeliveries })
+    }
+}
+
+fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u32) {
+    let (mut tag, mut redeliveries) = (None, 0);
+    for word in words {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let some = Some(value);
+        match name {
+            "tag" => tag = Some(Tag(number(some))),
+            "redeliveries" => redeliveries = number(some),
+            "id" => message.id = number(some),
+            "priority" => message.priority = number(some),
+            "expires" => message.expires_unix_ms = Some(number(some)),
+            "reply-to" => message.reply_to = Some(destination(some)),
+            "content-type" => message.content_type = Some(value.into()),
+            "correlation-id" => message.correlation_id = Some(value.into()),
+            "durable" => message.durable = true,
+            "binary" => {
+                message.body = Body::Binary(Bytes::clone(message.body.bytes()));
+            }
+            name => {
+                let name = name.strip_prefix("x:").expect("a property as x:name=value");
+                let text = |shown| String::from_utf8(parse_bytes(shown)).expect("a text");
+                message.properties.push(&text(name), &text(value));
+            }
+        }
+    }
+    (tag, redeliveries)
+}
+
+fn number<T: std::str::FromStr>(word: Option<&str>) -> T {
+    let word = word.expect("a number");
+    word.parse().unwrap_or_else(|_| panic!("a number, not {word:?}"))
+}
+
+fn destination(word: Option<&str>) -> Destination {
+    Destination::parse(word.expect("a destination")).expect("a good destination")
+}
+
+fn refusal(word: Option<&str>) -> Refusal {
+    let all = [
+        Refusal::Unauthenticated,
+        Refusal::Forbidden,
+        Refusal::Full,
+        Refusal::Busy,
+        Refusal::Limit,
+        Refusal::NotFound,
+        Refusal::Stale,
+    ];
+    let found = all.into_iter().find(|refusal| Some(format!("{refusal:?}").as_str()) == word);
+    found.unwrap_or_else(|| panic!("a refusal, not {word:?}"))
+}

@@ -1,0 +1,168 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
+
+use contract::{Command, Kind, Login, Message, Outbox, Reason, Settle, SubscriptionId, Token};
+
+use crate::Random;
+
+/// An outbox that writes down what it is told, and checks what holds for every session: nothing
+/// follows a close, tokens are not used twice.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    outputs: Vec<Output>,
+    closed: bool,
+    tokens: BTreeSet<Token>,
+    backlog: usize,
+    random: Option<Random>,
+    counter: u128,
+    /// What was encoded in this tick, by message, kind and head.
+    shared: BTreeMap<(usize, u8, Vec<u8>), Vec<u8>>,
+    encodings: usize,
+}
+
+/// What a session wanted done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// [`Outbox::send`].
+    Send(Kind, Vec<u8>),
+    /// [`Outbox::send_shared`].
+    Share(Kind, Vec<u8>),
+    /// [`Outbox::command`].
+    Command(Token, Command),
+    /// [`Outbox::settle`].
+    Settle(Settle),
+    /// [`Outbox::credit`].
+    Credit(SubscriptionId, u32),
+    /// [`Outbox::login`].
+    Login(Token, Login),
+    /// [`Outbox::close`].
+    Close(Reason, String),
+}
+
+impl Recorder {
+    /// Message ids and random bits count up: 1, 2, 3.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Message ids count up, random bits come from the seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { random: Some(Random::new(seed)), ..Self::default() }
+    }
+
+    /// Takes what was recorded since the last call.
+    pub fn take(&mut self) -> Vec<Output> {
+        mem::take(&mut self.outputs)
+    }
+
+    /// Whether the session has closed the connection.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Sets what [`Outbox::backlog`] says.
+    pub const fn set_backlog(&mut self, bytes: usize) {
+        self.backlog = bytes;
+    }
+
+    /// How often a shared encoding was really made.
+    #[must_use]
+    pub const fn encodings(&self) -> usize {
+        self.encodings
+    }
+
+    /// Ends the tick: what was encoded in it is not shared any longer.
+    pub fn end_tick(&mut self) {
+        self.shared.clear();
+    }
+
+    fn push(&mut self, output: Output) {
+        assert!(!self.closed, "{output:?} after the close");
+        self.outputs.push(output);
+    }
+
+    fn use_token(&mut self, token: Token) {
+        assert!(self.tokens.insert(token), "{token:?} is used twice");
+    }
+
+    fn count(&mut self) -> u128 {
+        self.counter += 1;
+        self.counter
+    }
+}
+
+impl Outbox for Recorder {
+    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>)) {
+        // The buffer is not empty: a session may only append.
+        let mut bytes = b"#".to_vec();
+        encode(&mut bytes);
+        assert_eq!(bytes.first(), Some(&b'#'), "encode must only append");
+        bytes.remove(0);
+        self.push(Output::Send(kind, bytes));
+    }
+
+    fn send_shared(
+        &mut self,
+        kind: Kind,
+        message: &Arc<Message>,
+        head: &[u8],
+        encode: &mut dyn FnMut(&mut Vec<u8>),
+    ) {
+        let key = (Arc::as_ptr(message) as usize, kind as u8, head.to_vec());
+        let encodings = &mut self.encodings;
+        let mut fresh = Vec::new();
+        encode(&mut fresh);
+        let bytes = self.shared.entry(key).or_insert_with(|| {
+            *encodings += 1;
+            fresh.clone()
+        });
+        assert_eq!(*bytes, fresh, "head must name all that the encoding depends on");
+        self.push(Output::Share(kind, fresh));
+    }
+
+    fn command(&mut self, token: Token, command: Command) {
+        self.use_token(token);
+        self.push(Output::Command(token, command));
+    }
+
+    fn settle(&mut self, settle: Settle) {
+        self.push(Output::Settle(settle));
+    }
+
+    fn credit(&mut self, subscription: SubscriptionId, count: u32) {
+        assert!(count > 0, "a credit of nothing");
+        self.push(Output::Credit(subscription, count));
+    }
+
+    fn login(&mut self, token: Token, login: Login) {
+        self.use_token(token);
+        self.push(Output::Login(token, login));
+    }
+
+    fn close(&mut self, reason: Reason, message: &str) {
+        assert!(message.len() <= 123, "a WebSocket's close reason holds 123 bytes: {message:?}");
+        self.push(Output::Close(reason, message.to_owned()));
+        self.closed = true;
+    }
+
+    fn random(&mut self) -> u128 {
+        match &mut self.random {
+            Some(random) => u128::from(random.bits()) << 64 | u128::from(random.bits()),
+            None => self.count(),
+        }
+    }
+
+    fn message_id(&mut self) -> u128 {
+        self.count()
+    }
+
+    fn backlog(&self) -> usize {
+        self.backlog
+    }
+}

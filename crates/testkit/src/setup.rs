@@ -1,0 +1,57 @@
+use std::sync::Arc;
+
+use contract::{Kind, Limits, Now, Opening, Principal};
+
+/// What the sessions of a test are opened with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// As [`Opening::subprotocol`].
+    pub subprotocol: &'static str,
+    /// As [`Opening::kind`]; also the kind of what is received.
+    pub kind: Kind,
+    /// As [`Opening::principal`].
+    pub principal: Option<Principal>,
+    /// As [`Opening::limits`].
+    pub limits: Arc<Limits>,
+}
+
+impl Setup {
+    /// When a session opens.
+    pub const START: Now = Now { mono_ns: 0, unix_ms: 1_000_000 };
+
+    /// A plain stream from an unknown peer, with the default limits.
+    #[must_use]
+    pub fn stream() -> Self {
+        Self {
+            subprotocol: "",
+            kind: Kind::Stream,
+            principal: None,
+            limits: Arc::new(Limits::default()),
+        }
+    }
+
+    /// A WebSocket with a subprotocol, from an unknown peer, with the default limits.
+    #[must_use]
+    pub fn websocket(subprotocol: &'static str) -> Self {
+        Self { subprotocol, kind: Kind::Text, ..Self::stream() }
+    }
+
+    /// Changes the limits.
+    #[must_use]
+    pub fn limited(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(Arc::make_mut(&mut self.limits));
+        self
+    }
+
+    /// What to open a session with.
+    #[must_use]
+    pub fn opening(&self) -> Opening<'_> {
+        Opening {
+            principal: self.principal.as_ref(),
+            subprotocol: self.subprotocol,
+            host: "localhost",
+            kind: self.kind,
+            limits: &self.limits,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use std::fmt::Write as _;
+
+use contract::{
+    Body, Command, Kind, Login, Message, Operation, Settle, Settlement, SubscriptionId,
+};
+
+use crate::Output;
+
+/// Bytes as a conversation writes them: `|` is a line feed, `^@` a NUL; `\|`, `\^` and `\\` are
+/// those characters, `\r` a carriage return and `\x41` any byte.
+#[must_use]
+pub fn show_bytes(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\n' => shown.push('|'),
+                '\0' => shown.push_str("^@"),
+                '\r' => shown.push_str("\\r"),
+                '|' | '^' | '\\' => shown.extend(['\\', char]),
+                char if char.is_ascii_control() => {
+                    put(&mut shown, format_args!("\\x{:02x}", char as u32));
+                }
+                char => shown.push(char),
+            }
+        }
+        for byte in chunk.invalid() {
+            put(&mut shown, format_args!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
+/// The bytes that [`show_bytes`] shows so.
+///
+/// # Panics
+/// When an escape is not one of those.
+#[must_use]
+pub fn parse_bytes(shown: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(shown.len());
+    let mut chars = shown.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '|' => bytes.push(b'\n'),
+            '^' => {
+                assert_eq!(chars.next(), Some('@'), "^ stands only in ^@: write \\^");
+                bytes.push(0);
+            }
+            '\\' => match chars.next() {
+                Some('r') => bytes.push(b'\r'),
+                Some('x') => {
+                    let (digits, rest) = chars.as_str().split_at(2);
+                    bytes.push(u8::from_str_radix(digits, 16).expect("two hex digits after \\x"));
+                    chars = rest.chars();
+                }
+                Some(char @ ('|' | '^' | '\\')) => bytes.push(char as u8),
+                other => panic!("no such escape: \\{other:?}"),
+            },
+            char => bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
+}
+
+/// An output as a line of a conversation.
+pub(crate) fn output(output: &Output, kind: Kind) -> String {
+    match output {
+        Output::Send(sent, bytes) => bytes_line("send", *sent, kind, bytes),
+        Output::Share(sent, bytes) => bytes_line("share", *sent, kind, bytes),
+        Output::Command(token, asked) => format!("ask {} {}", token.0, command(asked)),
+        Output::Settle(settled) => settle(settled),
+        Output::Credit(SubscriptionId(id), count) => format!("credit {id} {count}"),
+        Output::Login(token, Login::Anonymous) => format!("login {} anonymous", token.0),
+        Output::Login(token, Login::Password(credentials)) => {
+            format!("login {} {} {:?}", token.0, credentials.name, credentials.password.expose())
+        }
+        Output::Close(reason, message) if message.is_empty() => format!("close {reason:?}"),
+        Output::Close(reason, message) => format!("close {reason:?} {message}"),
+    }
+}
+
+fn bytes_line(verb: &str, sent: Kind, usual: Kind, bytes: &[u8]) -> String {
+    if sent == usual {
+        format!("{verb} {}", show_bytes(bytes))
+    } else {
+        format!("{verb} ({sent:?}) {}", show_bytes(bytes))
+    }
+}
+
+fn command(command: &Command) -> String {
+    match command {
+        Command::Subscribe(subscribe) => {
+            let settlement = match subscribe.settlement {
+                Settlement::Automatic => "automatic",
+                Settlement::Explicit => "explicit",
+            };
+            let (SubscriptionId(id), pattern) = (subscribe.id, &subscribe.pattern);
+            format!("subscribe {id} {pattern} {settlement} credit={}", subscribe.credit)
+        }
+        Command::Unsubscribe(SubscriptionId(id)) => format!("unsubscribe {id}"),
+        Command::Publish(published) => publish(published),
+        Command::Declare(declare) => format!("declare {}", declare.destination),
+        Command::Transact(operations) => {
+            let shown: Vec<_> = operations
+                .iter()
+                .map(|operation| match operation {
+                    Operation::Publish(message) => publish(message),
+                    Operation::Settle(settled) => settle(settled),
+                })
+                .collect();
+            format!("transact [{}]", shown.join("; "))
+        }
+    }
+}
+
+fn settle(settle: &Settle) -> String {
+    format!("settle {} {} {:?}", settle.subscription.0, settle.tag.0, settle.outcome)
+}
+
+fn publish(message: &Message) -> String {
+    let mut shown = format!("publish {}", message.destination);
+    if message.durable {
+        shown.push_str(" durable");
+    }
+    if message.priority != Message::PRIORITY_DEFAULT {
+        put(&mut shown, format_args!(" priority={}", message.priority));
+    }
+    if let Some(expires) = message.expires_unix_ms {
+        put(&mut shown, format_args!(" expires={expires}"));
+    }
+    if let Some(reply_to) = &message.reply_to {
+        put(&mut shown, format_args!(" reply-to={reply_to}"));
+    }
+    if let Some(content_type) = &message.content_type {
+        put(&mut shown, format_args!(" content-type={content_type}"));
+    }
+    if let Some(correlation_id) = &message.correlation_id {
+        put(&mut shown, format_args!(" correlation-id={correlation_id}"));
+    }
+    for (name, value) in message.properties.iter() {
+        let (name, value) = (show_bytes(name.as_bytes()), show_bytes(value.as_bytes()));
+        put(&mut shown, format_args!(" x:{name}={value}"));
+    }
+    if matches!(message.body, Body::Binary(_)) {
+        shown.push_str(" binary");
+    }
+    put(&mut shown, format_args!(" : {}", show_bytes(message.body.bytes())));
+    shown
+}
+
+fn put(to: &mut String, arguments: std::fmt::Arguments<'_>) {
+    to.write_fmt(arguments).expect("writing to a String does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_and_read_again() {
+        let all: Vec<u8> = (0..=255).chain("é^|\\".bytes()).collect();
+        assert_eq!(parse_bytes(&show_bytes(&all)), all);
+        assert_eq!(show_bytes(b"A\nb:c\r\n\n\0\x01"), "A|b:c\\r||^@\\x01");
+    }
+}

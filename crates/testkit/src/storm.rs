@@ -1,0 +1,451 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt, mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use contract::{
+    Body, Command, Data, Delivery, Destination, DestinationKind, Input, Message, Notice, Now,
+    Opening, Operation, Principal, Reason, Refusal, Reply, Session, Settle, Settlement, Step,
+    Subscribe, SubscriptionId, Tag, Token,
+};
+
+use crate::{Output, Random, Recorder, Setup, live_bytes};
+
+/// Random input for a session, from the vocabulary of its protocol; and what holds whatever comes:
+///
+/// - no panic, nothing after a close, no deadline after it;
+/// - a token is used once, a subscription's number not while it lasts;
+/// - only what was delivered and is not settled is settled, and credit stays within
+///   [`contract::Limits::prefetch_max`];
+/// - the session holds no more memory than it may.
+///
+/// When a session has closed, the storm goes on with a new one.
+#[derive(Debug)]
+pub struct Storm {
+    /// What the sessions are opened with.
+    pub setup: Setup,
+    /// How many inputs each seed gives.
+    pub steps: usize,
+    /// How many seeds, from 0 on.
+    pub seeds: u64,
+    /// Memory that a session may hold, in bytes; looked at where [`crate::Counting`] is installed.
+    pub held_bytes_max: usize,
+}
+
+impl Storm {
+    /// 10,000 steps of each of 200 seeds.
+    #[must_use]
+    pub const fn new(setup: Setup, held_bytes_max: usize) -> Self {
+        Self { setup, steps: 10_000, seeds: 200, held_bytes_max }
+    }
+
+    /// Raises the storm. `words` makes what the peer sends next; it is cut anywhere.
+    ///
+    /// # Panics
+    /// When an invariant breaks, with the seed, the step and what came before.
+    pub fn rage<S: Session>(
+        &self,
+        open: impl Fn(&Opening<'_>, Now) -> S,
+        words: impl Fn(&mut Random, &mut Peer) -> Vec<u8>,
+    ) -> Tally {
+        let mut tally = Tally::default();
+        for seed in 0..self.seeds {
+            let mut random = Random::new(seed);
+            let mut steps = 0;
+            while steps < self.steps {
+                let session = open(&self.setup.opening(), Setup::START);
+                tally.sessions += 1;
+                let mut weather = Weather {
+                    tally: &mut tally,
+                    peer: Peer::default(),
+                    storm: self,
+                    seed,
+                    session,
+                    random: &mut random,
+                    now: Setup::START,
+                    out: Recorder::seeded(seed),
+                    unsent: Vec::new(),
+                    model: Model::default(),
+                    held_bytes: 0,
+                    recent: VecDeque::new(),
+                };
+                while steps < self.steps && !weather.out.is_closed() {
+                    steps += 1;
+                    if weather.step(steps, &words) {
+                        break;
+                    }
+                }
+                weather.afterwards();
+            }
+        }
+        tally
+    }
+}
+
+/// What a peer in the storm remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// How often it has spoken.
+    pub spoken: usize,
+    /// The last 16 messages (or pieces of the stream) that it was sent.
+    pub heard: VecDeque<Vec<u8>>,
+}
+
+impl Peer {
+    fn hear(&mut self, output: &Output) {
+        if let Output::Send(_, bytes) | Output::Share(_, bytes) = output {
+            self.heard.truncate(15);
+            self.heard.push_front(bytes.clone());
+        }
+    }
+}
+
+/// What came of a storm; a test looks whether it reached everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// How many sessions there were.
+    pub sessions: usize,
+    /// [`contract::Outbox::send`] and [`contract::Outbox::send_shared`].
+    pub sends: usize,
+    /// [`contract::Outbox::command`].
+    pub commands: usize,
+    /// [`Command::Transact`] among them.
+    pub transactions: usize,
+    /// [`contract::Outbox::settle`].
+    pub settles: usize,
+    /// [`contract::Outbox::credit`].
+    pub credits: usize,
+    /// Messages for subscriptions.
+    pub deliveries: usize,
+    /// The most memory that a session held, in bytes.
+    pub held_bytes: isize,
+}
+
+/// One session in the storm.
+struct Weather<'a, S> {
+    storm: &'a Storm,
+    tally: &'a mut Tally,
+    seed: u64,
+    session: S,
+    random: &'a mut Random,
+    now: Now,
+    out: Recorder,
+    /// What the peer is about to send.
+    unsent: Vec<u8>,
+    peer: Peer,
+    model: Model,
+    held_bytes: isize,
+    /// The last inputs, to show them when something breaks.
+    recent: VecDeque<Gust>,
+}
+
+/// What the broker would know of the session.
+#[derive(Default)]
+struct Model {
+    login: Option<Token>,
+    asked: Vec<(Token, Asked)>,
+    subscriptions: BTreeMap<SubscriptionId, Subscribed>,
+}
+
+enum Asked {
+    Unsubscribe(SubscriptionId),
+    Other,
+}
+
+struct Subscribed {
+    destination: Destination,
+    explicit: bool,
+    credit: u32,
+    tag_next: u64,
+    unsettled: BTreeSet<Tag>,
+}
+
+/// An input that owns what it speaks of.
+enum Gust {
+    Opened,
+    Received(Vec<u8>),
+    Replied(Token, Result<Reply, Refusal>),
+    Delivered(SubscriptionId, Delivery),
+    Notice(Notice),
+    Timeout,
+    Shutdown,
+    Closed,
+}
+
+impl<S: Session> Weather<'_, S> {
+    /// Gives one input; says whether it was the last.
+    fn step(&mut self, step: usize, words: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>) -> bool {
+        let gust = self.gust(words);
+        let over = matches!(gust, Gust::Closed);
+        if self.recent.len() == 12 {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(gust);
+        let shown = Shown { seed: self.seed, step, recent: &self.recent };
+        let Some(gust) = self.recent.back() else { return true };
+        let kind = self.storm.setup.kind;
+        let input = match gust {
+            Gust::Opened => Input::Opened,
+            Gust::Received(bytes) => Input::Received(Data { kind, bytes, last: true }),
+            Gust::Replied(token, result) => Input::Replied(*token, result.clone()),
+            Gust::Delivered(id, delivery) => Input::Delivered(*id, delivery),
+            Gust::Notice(notice) => Input::Notice(notice.clone()),
+            Gust::Timeout => Input::Timeout,
+            Gust::Shutdown => Input::Shutdown,
+            Gust::Closed => Input::Closed(Reason::Lost),
+        };
+        let before = live_bytes();
+        self.session.handle(input, self.now, &mut self.out);
+        let handled = live_bytes();
+        let outputs = self.out.take();
+        for output in &outputs {
+            self.tally.count(output);
+            self.peer.hear(output);
+            self.model.take_note(output, self.storm.setup.limits.prefetch_max);
+        }
+        self.out.end_tick();
+        let with_outputs = live_bytes();
+        drop(outputs);
+        // What the session holds now, and did not before: all but what it put out.
+        self.held_bytes += handled - before - (with_outputs - live_bytes());
+        self.tally.held_bytes = self.tally.held_bytes.max(self.held_bytes);
+        let bound = isize::try_from(self.storm.held_bytes_max).unwrap_or(isize::MAX);
+        assert!(self.held_bytes <= bound, "the session holds {} bytes", self.held_bytes);
+        drop(shown);
+        over
+    }
+
+    /// Nothing may come of a session that is over.
+    fn afterwards(&mut self) {
+        if self.out.is_closed() {
+            assert_eq!(self.session.deadline(), None, "a deadline after the close");
+            for input in [Input::Timeout, Input::Shutdown, Input::Closed(Reason::Lost)] {
+                self.session.handle(input, self.now, &mut self.out);
+            }
+        }
+    }
+
+    fn gust(&mut self, words: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>) -> Gust {
+        self.pass_time();
+        let random = &mut *self.random;
+        match random.below(100) {
+            0 if random.once_in(20) => Gust::Shutdown,
+            1 if random.once_in(20) => Gust::Closed,
+            2 => Gust::Opened,
+            3 => {
+                self.out.set_backlog(0);
+                Gust::Notice(Notice::Flushed)
+            }
+            4 => {
+                self.out.set_backlog(random.below(100_000));
+                Gust::Timeout
+            }
+            5..=9 => Gust::Timeout,
+            10..=35 => self.reply().unwrap_or(Gust::Timeout),
+            36..=60 => self.delivery().unwrap_or(Gust::Timeout),
+            61 if random.once_in(20) => self.cancel().unwrap_or(Gust::Timeout),
+            _ => {
+                if self.unsent.is_empty() {
+                    self.unsent = words(random, &mut self.peer);
+                    self.peer.spoken += 1;
+                }
+                let whole = random.once_in(3);
+                let cut = if whole { 0 } else { random.below(self.unsent.len() + 1) };
+                let rest = self.unsent.split_off(if whole { self.unsent.len() } else { cut });
+                Gust::Received(mem::replace(&mut self.unsent, rest))
+            }
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let millis = match self.random.below(50) {
+            0 => 1_000,
+            1 => 100,
+            _ => 1,
+        };
+        self.now.mono_ns = self.now.after(Duration::from_millis(millis));
+        self.now.unix_ms += millis;
+    }
+
+    fn reply(&mut self) -> Option<Gust> {
+        let random = &mut *self.random;
+        let refused = random.once_in(60).then(|| {
+            random.pick(&[Refusal::Forbidden, Refusal::Full, Refusal::Busy, Refusal::Limit])
+        });
+        if let Some(token) = self.model.login.take() {
+            let principal = Principal::new(random.pick(&["ann", "anonymous"]), []);
+            let accepted = Reply::Login(Step::Accepted(principal));
+            return Some(Gust::Replied(token, refused.map_or(Ok(accepted), Err)));
+        }
+        // Answers come in any order.
+        let place = random.below(self.model.asked.len());
+        if self.model.asked.is_empty() {
+            return None;
+        }
+        let (token, asked) = self.model.asked.swap_remove(place);
+        if let Asked::Unsubscribe(id) = asked {
+            self.model.subscriptions.remove(&id);
+        }
+        Some(Gust::Replied(token, refused.map_or(Ok(Reply::Done), Err)))
+    }
+
+    fn delivery(&mut self) -> Option<Gust> {
+        let random = &mut *self.random;
+        let place = random.below(self.model.subscriptions.len());
+        let (id, subscribed) = self.model.subscriptions.iter_mut().nth(place)?;
+        if subscribed.destination.kind().is_queue() {
+            subscribed.credit = subscribed.credit.checked_sub(1)?;
+        }
+        let tag = subscribed.explicit.then(|| {
+            subscribed.tag_next += 1;
+            Tag(subscribed.tag_next)
+        });
+        subscribed.unsettled.extend(tag);
+        self.tally.deliveries += 1;
+        let body = if random.once_in(4) {
+            Body::Binary(vec![0xff; random.below(100)].into())
+        } else {
+            Body::Text(vec![b'x'; random.below(100)].into())
+        };
+        let mut message = Message::new(
+            subscribed.destination.clone(),
+            u128::from(random.bits()),
+            self.now.unix_ms,
+            body,
+        );
+        if random.once_in(4) {
+            message.properties.push("a:b\\c", "d\r\ne\0f");
+        }
+        let redeliveries = u32::from(random.once_in(8));
+        let delivery = Delivery { message: Arc::new(message), tag, redeliveries };
+        Some(Gust::Delivered(*id, delivery))
+    }
+
+    fn cancel(&mut self) -> Option<Gust> {
+        let (id, _) = self.model.subscriptions.pop_first()?;
+        Some(Gust::Notice(Notice::Cancelled(id, Refusal::NotFound)))
+    }
+}
+
+impl Tally {
+    const fn count(&mut self, output: &Output) {
+        match output {
+            Output::Send(..) | Output::Share(..) => self.sends += 1,
+            Output::Command(_, command) => {
+                self.commands += 1;
+                if matches!(command, Command::Transact(_)) {
+                    self.transactions += 1;
+                }
+            }
+            Output::Settle(_) => self.settles += 1,
+            Output::Credit(..) => self.credits += 1,
+            Output::Login(..) | Output::Close(..) => {}
+        }
+    }
+}
+
+impl Model {
+    fn take_note(&mut self, output: &Output, prefetch_max: u32) {
+        match output {
+            Output::Send(..) | Output::Share(..) | Output::Close(..) => {}
+            Output::Login(token, _) => {
+                assert!(self.login.replace(*token).is_none(), "two logins at once");
+            }
+            Output::Settle(settle) => self.settle(settle),
+            Output::Credit(id, count) => {
+                // It may be cancelled already, which the session does not know yet.
+                let Some(subscribed) = self.subscriptions.get_mut(id) else { return };
+                subscribed.credit = subscribed.credit.saturating_add(*count);
+                let under_way = u32::try_from(subscribed.unsettled.len()).unwrap_or(u32::MAX);
+                let allowed = subscribed.credit.saturating_add(under_way);
+                assert!(allowed <= prefetch_max, "{id:?} has {allowed} under way");
+            }
+            Output::Command(token, command) => {
+                let asked = match command {
+                    Command::Subscribe(subscribe) => {
+                        self.subscribe(subscribe, prefetch_max);
+                        Asked::Other
+                    }
+                    Command::Unsubscribe(id) => {
+                        assert!(self.subscriptions.contains_key(id), "{id:?} is not subscribed");
+                        Asked::Unsubscribe(*id)
+                    }
+                    Command::Declare(declare) => {
+                        assert!(declare.destination.random().is_some(), "{declare:?}");
+                        Asked::Other
+                    }
+                    Command::Publish(_) => Asked::Other,
+                    Command::Transact(operations) => {
+                        for operation in operations {
+                            if let Operation::Settle(settle) = operation {
+                                self.settle(settle);
+                            }
+                        }
+                        Asked::Other
+                    }
+                };
+                self.asked.push((*token, asked));
+            }
+        }
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe, prefetch_max: u32) {
+        assert!(subscribe.credit <= prefetch_max, "{subscribe:?}");
+        let subscribed = Subscribed {
+            destination: subscribe
+                .pattern
+                .destination()
+                .cloned()
+                .unwrap_or_else(|| Destination::temporary(DestinationKind::TempTopic, 1)),
+            explicit: subscribe.settlement == Settlement::Explicit,
+            credit: subscribe.credit,
+            tag_next: 0,
+            unsettled: BTreeSet::new(),
+        };
+        let before = self.subscriptions.insert(subscribe.id, subscribed);
+        assert!(before.is_none(), "{:?} is subscribed twice", subscribe.id);
+    }
+
+    fn settle(&mut self, settle: &Settle) {
+        let Some(subscribed) = self.subscriptions.get_mut(&settle.subscription) else { return };
+        assert!(subscribed.unsettled.remove(&settle.tag), "{settle:?} is not unsettled");
+    }
+}
+
+/// Shows where the storm was when something broke.
+struct Shown<'a> {
+    seed: u64,
+    step: usize,
+    recent: &'a VecDeque<Gust>,
+}
+
+impl Drop for Shown<'_> {
+    #[expect(clippy::print_stderr, reason = "for who reads the failed test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("storm: seed {}, step {}; the last inputs:", self.seed, self.step);
+            for gust in self.recent {
+                eprintln!("  {gust:?}");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Gust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened => f.write_str("opened"),
+            Self::Received(bytes) => write!(f, "recv {}", crate::show_bytes(bytes)),
+            Self::Replied(token, result) => write!(f, "reply {} {result:?}", token.0),
+            Self::Delivered(id, delivery) => {
+                write!(f, "deliver {} {} {:?}", id.0, delivery.message.destination, delivery.tag)
+            }
+            Self::Notice(notice) => write!(f, "notice {notice:?}"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
+}
