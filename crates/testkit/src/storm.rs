@@ -91,6 +91,8 @@ pub struct Peer {
     pub spoken: usize,
     /// The last 16 messages (or pieces of the stream) that it was sent.
     pub heard: VecDeque<Vec<u8>>,
+    /// Whatever else the words need: names in use.
+    pub notes: BTreeSet<String>,
 }
 
 impl Peer {
