@@ -1,12 +1,215 @@
 //! A configuration in plain words.
 
+use std::{fmt::Write as _, time::Duration};
+
+use auth::{Grant, Rule};
 use contract::Limits;
 
-use super::Config;
+use super::{Config, Listen, LogFormat, Service, ServiceKind, limits, value};
 
 /// Says what the gateway will do with this configuration.
 #[must_use]
 pub fn describe(config: &Config) -> String {
-    let _ = (config, Limits::default());
-    String::new()
+    let mut text = String::new();
+    let mut section = |title: &str, lines: Vec<String>| {
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "{title}");
+        for line in lines {
+            let _infallible = writeln!(text, "  {line}");
+        }
+    };
+    section(
+        "Listens on",
+        config.listens.iter().flat_map(|listen| listens(listen, config)).collect(),
+    );
+    section("Services", services(config));
+    section("Users", users(config));
+    section("Access", access(config));
+    section("Limits", global_limits(&config.limits));
+    section("Otherwise", rest(config));
+    let notes = notes(config);
+    if !notes.is_empty() {
+        section("Mind", notes);
+    }
+    text
+}
+
+fn listens(listen: &Listen, config: &Config) -> Vec<String> {
+    let address = listen.address;
+    let who = match (config.users.is_empty(), listen.anonymous) {
+        (true, _) => "everybody may come in",
+        (false, true) => "one may come in without logging in",
+        (false, false) => "one must log in",
+    };
+    let own = match &*listen.names {
+        [] => "any loopback address or localhost".into(),
+        names => names.join(", "),
+    };
+    vec![format!("{address}: {who}; its own pages are those of {own}")]
+}
+
+fn services(config: &Config) -> Vec<String> {
+    let width = config.services.iter().map(|service| service.path.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for service in &config.services {
+        let path = &service.path;
+        lines.push(format!("{path:width$}  {}", purpose(service, config)));
+        lines.extend(details(service, config).map(|line| format!("{:width$}  · {line}", "")));
+    }
+    lines
+}
+
+fn purpose(service: &Service, config: &Config) -> String {
+    match &service.kind {
+        ServiceKind::Pages => "the pages that come with the gateway".into(),
+        ServiceKind::Echo => "echo: sends back what it receives".into(),
+        ServiceKind::Broadcast { feed } => {
+            let feed = feed.as_ref().map(|feed| format!(", and what comes from {feed}"));
+            format!("broadcast: what one sends all get{}", feed.unwrap_or_default())
+        }
+        ServiceKind::Directory { root, welcome } => {
+            format!("directory: the files of {}, {welcome} first", root.display())
+        }
+        ServiceKind::Proxy { connect, text, connect_timeout } => {
+            let kind = if *text { "text" } else { "binary" };
+            let time = value::show_duration(*connect_timeout);
+            format!("proxy: to the server {connect} within {time}, which answers in {kind}")
+        }
+        ServiceKind::Broker => {
+            let first = config.first_broker().and_then(|first| config.services.get(first));
+            let is_first = first.is_some_and(|first| first.path == service.path);
+            let tcp = if is_first { ", also for STOMP over plain TCP" } else { "" };
+            format!("broker: topics and queues, by subprotocol{tcp}")
+        }
+        ServiceKind::Topics => "topics: a POST below it publishes to a topic".into(),
+        ServiceKind::Queues => "queues: a POST below it sends to a queue".into(),
+        ServiceKind::Metrics if config.metrics.public => "metrics, for everybody".into(),
+        ServiceKind::Metrics => "metrics, for this machine alone".into(),
+        ServiceKind::Health => "health: whether the process lives".into(),
+        ServiceKind::Readiness => "readiness: whether it takes new connections".into(),
+    }
+}
+
+/// What is not as it would be without a word about it.
+fn details(service: &Service, config: &Config) -> impl Iterator<Item = String> {
+    let origins: Vec<_> = service.allow_origins.iter().map(ToString::to_string).collect();
+    let origins = match &*origins {
+        [] => None,
+        origins => Some(format!("also for pages of {}", origins.join(", "))),
+    };
+    let plain = (service.kind.takes_websockets() && !service.compression)
+        .then(|| "without compression".to_owned());
+    let pings = service.ping.iter().map(|(subprotocol, &interval)| {
+        let name = if subprotocol.is_empty() { "no subprotocol" } else { subprotocol };
+        match interval {
+            Duration::ZERO => format!("no pings with {name}"),
+            _ => format!("pings with {name} after {}", value::show_duration(interval)),
+        }
+    });
+    let differ = limits::figures(&service.limits)
+        .zip(limits::figures(&config.limits))
+        .filter(|((_, own), (_, global))| own != global)
+        .map(|((key, own), _)| format!("{key} {own}"));
+    let limits = differ.collect::<Vec<_>>().join(", ");
+    let limits = (service.kind.takes_websockets() && !limits.is_empty()).then_some(limits);
+    origins.into_iter().chain(plain).chain(pings).chain(limits)
+}
+
+fn users(config: &Config) -> Vec<String> {
+    if config.users.is_empty() {
+        return vec!["none: credentials are ignored".into()];
+    }
+    let user = |user: &auth::User| match &*user.principal().roles {
+        [] => user.name().into(),
+        roles => format!("{} ({})", user.name(), roles.join(", ")),
+    };
+    config.users.iter().map(|entry| user(entry)).collect()
+}
+
+fn access(config: &Config) -> Vec<String> {
+    if config.access.is_open() {
+        return vec!["everybody may subscribe and send everywhere".into()];
+    }
+    let rule = |rule: &Rule| {
+        format!(
+            "{}: {} may subscribe, {} may send",
+            rule.scope.as_str(),
+            grants(&rule.subscribe),
+            grants(&rule.send)
+        )
+    };
+    let rest = "any other: nobody".to_owned();
+    config.access.rules().iter().map(rule).chain([rest]).collect()
+}
+
+fn grants(grants: &[Grant]) -> String {
+    let words = grants.iter().map(|grant| match grant {
+        Grant::Everybody => "everybody".into(),
+        Grant::Users => "who logged in".into(),
+        Grant::User(name) => name.to_string(),
+        Grant::Role(role) => format!("every {role}"),
+    });
+    match &*words.collect::<Vec<String>>() {
+        [] => "nobody".into(),
+        words => words.join(" and "),
+    }
+}
+
+fn global_limits(limits: &Limits) -> Vec<String> {
+    let changed: Vec<_> = limits::figures(limits)
+        .zip(limits::figures(&Limits::default()))
+        .filter(|((_, now), (_, default))| now != default)
+        .map(|((key, now), (_, default))| format!("{key} {now} (default {default})"))
+        .collect();
+    if changed.is_empty() { vec!["the defaults".into()] } else { changed }
+}
+
+fn rest(config: &Config) -> Vec<String> {
+    let cores = match config.threads {
+        Some(threads) => format!("uses {threads} cores"),
+        None => "uses the cores of the machine".into(),
+    };
+    let form = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "JSON",
+    };
+    let duration = value::show_duration;
+    vec![
+        cores,
+        format!("logs as {form}, level {} and above", config.log.level.as_str()),
+        format!(
+            "keeps at most {} a core for slow peers",
+            value::show_bytes(config.memory.unsent_bytes_max_per_core)
+        ),
+        format!(
+            "stops by taking new connections for {} more, then has {} for goodbyes",
+            duration(config.shutdown.grace),
+            duration(config.shutdown.drain)
+        ),
+    ]
+}
+
+/// What is allowed and may not be meant.
+fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    for listen in config.listens.iter().filter(|listen| !listen.address.ip().is_loopback()) {
+        let address = listen.address;
+        if !config.users.is_empty() {
+            notes.push(format!(
+                "{address} has no TLS of its own: passwords cross the network in clear"
+            ));
+        }
+        if listen.anonymous {
+            notes.push(format!("{address} lets other machines in without logging in"));
+        }
+        if listen.names.is_empty() {
+            notes.push(format!(
+                "{address} has no `names`: its own pages work from this machine alone"
+            ));
+        }
+    }
+    if config.metrics.public {
+        notes.push("other machines can read the metrics".into());
+    }
+    notes
 }

@@ -11,7 +11,7 @@ use super::{
     Shutdown, limits, origin,
     reference::{
         ACCESS, HEALTH, LISTEN, LOG, MEMORY, METRICS, PASSWORD, ROOT, SERVICE, SHUTDOWN, TYPES,
-        USER, suggest,
+        USER, list, suggest,
     },
     service::default_limits,
     source::{Result, Source, Table, Value},
@@ -39,7 +39,14 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     let (metrics, with_metrics) = metrics(&top)?;
     let with_health = flag(health.as_ref(), "enabled", true)?;
 
-    let base = Base { limits: &limits, limits_table: global_limits.as_ref(), top: &top };
+    let memory = table(&top, "memory", &MEMORY)?;
+    let base = Base {
+        limits: &limits,
+        limits_table: global_limits.as_ref(),
+        budget: memory.and_then(|table| table.get(BUDGET)),
+        top: &top,
+    };
+    let memory = base.memory()?;
     let (mut own, others): (Vec<_>, Vec<_>) =
         default.services.into_iter().partition(|service| is_own(&service.kind));
     own.retain(|service| match service.kind == ServiceKind::Metrics {
@@ -56,7 +63,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     Ok(Config {
         threads,
         listens,
-        memory: memory(&top, &services)?,
+        memory,
         services,
         access: access(&top, &users)?,
         users,
@@ -109,8 +116,11 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
 struct Base<'a> {
     limits: &'a Limits,
     limits_table: Option<&'a Table<'a>>,
+    budget: Option<Value<'a>>,
     top: &'a Table<'a>,
 }
+
+const BUDGET: &str = "unsent-bytes-max-per-core";
 
 impl Base<'_> {
     /// Completes a service with what its table says, and else the top.
@@ -118,14 +128,43 @@ impl Base<'_> {
         let kind = service.kind.as_str();
         let limits = self.limits_for(kind)?;
         let own = table.and_then(|table| table.get("limits"));
-        service.limits = Arc::new(match own {
-            Some(own) => limits::of_service(&own.table(&limits::OF_SERVICE)?, limits, kind)?,
+        let own = own.map(|own| own.table(&limits::OF_SERVICE)).transpose()?;
+        service.limits = Arc::new(match &own {
+            Some(own) => limits::of_service(own, limits, kind)?,
             None => limits,
         });
+        if service.kind.takes_websockets() {
+            self.check_budget(&service, own.as_ref())?;
+        }
         let origins = table.filter(|table| table.get("allow-origins").is_some());
         service.allow_origins =
             items(origins.unwrap_or(self.top), "allow-origins", AllowedOrigin::parse)?;
         Ok(service)
+    }
+
+    fn memory(&self) -> Result<Memory> {
+        let bytes = self.budget.as_ref().map(Value::bytes).transpose()?;
+        Ok(bytes.map_or_else(Memory::default, |unsent_bytes_max_per_core| Memory {
+            unsent_bytes_max_per_core,
+        }))
+    }
+
+    /// Refuses that one connection may have more than all of its core.
+    fn check_budget(&self, service: &Service, own: Option<&Table<'_>>) -> Result<()> {
+        let one = service.limits.unsent_bytes_max;
+        let all = self.memory()?.unsent_bytes_max_per_core;
+        if one <= all {
+            return Ok(());
+        }
+        let key = "unsent-bytes-max";
+        let said = [own, self.limits_table].into_iter().flatten().find_map(|table| table.get(key));
+        let (path, one, all) = (&service.path, value::show_bytes(one), value::show_bytes(all));
+        let message = format!(
+            "`{key}` of one connection at {path} ({one}) is more than all connections of a core \
+             may have ({all}): lower it, or raise `{BUDGET}` in [memory]"
+        );
+        let at = said.as_ref().or(self.budget.as_ref()).map_or(0..0, Value::span);
+        Err(self.top.source().error(&at, message))
     }
 
     /// The limits of a service that names none.
@@ -161,9 +200,9 @@ fn services(tables: &Value<'_>, base: &Base<'_>, own: &[Service]) -> Result<Vec<
             return Err(table.source().error(
                 &at,
                 format_args!(
-                    "a service of type `{name}` has no key `{}`: only {} has",
+                    "a service of type `{name}` has no `{}`: it is for {}",
                     key.name,
-                    key.of.join(", ")
+                    list(key.of)
                 ),
             ));
         }
@@ -377,33 +416,6 @@ fn shutdown(top: &Table<'_>) -> Result<Shutdown> {
         }
     }
     Ok(shutdown)
-}
-
-fn memory(top: &Table<'_>, services: &[Service]) -> Result<Memory> {
-    let key = "unsent-bytes-max-per-core";
-    let table = table(top, "memory", &MEMORY)?;
-    let at = table.and_then(|table| table.get(key));
-    let bytes = match &at {
-        Some(value) => value.bytes()?,
-        None => Memory::default().unsent_bytes_max_per_core,
-    };
-    let largest = services.iter().max_by_key(|service| service.limits.unsent_bytes_max);
-    if let Some(service) = largest.filter(|service| service.limits.unsent_bytes_max > bytes) {
-        let path = &service.path;
-        let one = value::show_bytes(service.limits.unsent_bytes_max);
-        let all = value::show_bytes(bytes);
-        return Err(match at {
-            Some(at) => at.error(format_args!(
-                "{all} for all connections of a core is less than `unsent-bytes-max` of one at \
-                 {path} ({one})"
-            )),
-            None => top.error(format_args!(
-                "`unsent-bytes-max` of one connection at {path} ({one}) is more than all \
-                 connections of a core may have ({all}): lower it, or raise `{key}` in [memory]"
-            )),
-        });
-    }
-    Ok(Memory { unsent_bytes_max_per_core: bytes })
 }
 
 fn table<'a>(

@@ -38,7 +38,11 @@ impl Section {
     /// What to say about a key that it does not have.
     pub(super) fn unknown(&self, name: &str) -> String {
         let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
-        format!("unknown key `{name}` in {}: {}", self.header, suggest(name, &names))
+        let place = match self.header {
+            TOP => "at the top of the file".into(),
+            header => format!("in {header}"),
+        };
+        format!("unknown key `{name}` {place}: {}", suggest(name, &names))
     }
 }
 
@@ -46,14 +50,17 @@ impl Section {
 pub(super) fn suggest(wrong: &str, right: &[&str]) -> String {
     let near = right.iter().map(|right| (strsim::damerau_levenshtein(wrong, right), right));
     match near.min() {
-        Some((distance, right)) if distance <= 1 + right.len() / 5 => {
-            format!("did you mean `{right}`?")
+        Some((distance, near)) if distance <= 1 + near.len() / 5 => {
+            format!("did you mean `{near}`?")
         }
-        _ => format!("expected one of {}", list(right)),
+        _ => match right.iter().find(|right| wrong.starts_with(*right)) {
+            Some(start) => format!("did you mean `{start}`?"),
+            None => format!("expected one of {}", list(right)),
+        },
     }
 }
 
-fn list(words: &[&str]) -> String {
+pub(super) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -128,8 +135,10 @@ pub(super) const TYPES: &[&str] =
 
 const WEBSOCKETS: &[&str] = &["broadcast", "broker", "echo", "proxy"];
 
+const TOP: &str = "The top of the file";
+
 pub(super) static ROOT: Section = Section {
-    header: "the top of the file",
+    header: TOP,
     doc: "Above all tables. The tables follow, each with a section below.",
     keys: &[
         key("threads", "a number", "the cores of the machine", "Cores to use."),

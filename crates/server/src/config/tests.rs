@@ -1,7 +1,290 @@
+use std::fmt::Write as _;
+
+use auth::Mechanism;
+
 use super::*;
+
+const HASH: &str =
+    "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
+fn read(text: &str) -> Config {
+    Config::parse(&text.replace("HASH", HASH), "gw.toml").unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// `refused.txt` holds the cases. On a difference it prints what the file should be.
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let expected = include_str!("refused.txt");
+    let (head, cases) = expected.split_once("===").unwrap();
+    let mut actual = head.to_owned();
+    for case in cases.split("\n===") {
+        let (rule, rest) = case.split_once('\n').unwrap();
+        let text = rest.split_once("\n--- ").unwrap().0;
+        let error = Config::parse(&text.replace("HASH", HASH), "gw.toml");
+        let said = error.err().map_or_else(|| "gw.toml:nothing".into(), |error| error.to_string());
+        let said = said.strip_prefix("gw.toml:").unwrap();
+        write!(actual, "==={rule}\n{text}\n--- {said}\n\n").unwrap();
+    }
+    assert!(cases.split("\n===").count() >= 90);
+    assert!(actual.trim_end() == expected.trim_end(), "refused.txt should be:\n\n{actual}");
+}
 
 #[test]
 fn an_empty_file_is_the_default() {
-    let config = Config::parse("", "a.toml").unwrap();
-    assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    assert_eq!(format!("{:?}", read("")), format!("{:?}", Config::default()));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::load(Path::new("no/such.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("no/such.toml: cannot be read: "), "{error}");
+}
+
+#[test]
+fn listeners_take_the_place_of_the_default_one() {
+    let config = read(
+        r#"
+        [[user]]
+        name = "ann"
+        password = "HASH"
+        [[listen]]
+        address = "0.0.0.0:80"
+        names = ["gw.example.com", "[::1]:80"]
+        [[listen]]
+        address = "[::1]:0"
+        [[listen]]
+        address = "[::]:0"
+        anonymous = true
+        "#,
+    );
+    let listens: Vec<_> = config.listens.iter().map(|l| (l.address, l.anonymous)).collect();
+    let address = |text: &str| text.parse().unwrap();
+    assert_eq!(
+        listens,
+        [(address("0.0.0.0:80"), false), (address("[::1]:0"), true), (address("[::]:0"), true)]
+    );
+    assert_eq!(config.listens[0].names, ["gw.example.com".into(), "[::1]:80".into()]);
+}
+
+#[test]
+fn services_take_the_place_of_the_default_ones() {
+    let config = read(
+        r#"
+        allow-origins = ["https://a.example"]
+        [health]
+        enabled = false
+        [[service]]
+        path = "/amqp"
+        type = "proxy"
+        connect = "tcp://[::1]:5672"
+        connect-timeout = 2.5
+        text = true
+        allow-origins = ["*"]
+        [[service]]
+        path = "/b"
+        type = "broadcast"
+        feed = "tcp://feed.example:9"
+        compression = false
+        [service.ping]
+        "v12.stomp" = false
+        amqp = "1.5s"
+        [[service]]
+        path = "/files"
+        type = "directory"
+        root = "/"
+        welcome = "start.html"
+        "#,
+    );
+    let paths: Vec<_> = config.services.iter().map(|service| &*service.path).collect();
+    assert_eq!(paths, ["/amqp", "/b", "/files", "/metrics"]);
+    let [proxy, broadcast, files, metrics] = &*config.services else { panic!() };
+    assert_eq!(
+        proxy.kind,
+        ServiceKind::Proxy {
+            connect: HostPort { host: "::1".into(), port: 5672 },
+            text: true,
+            connect_timeout: Duration::from_millis(2500),
+        }
+    );
+    assert_eq!(proxy.allow_origins, [AllowedOrigin::Any]);
+    let feed = Feed::Connect(HostPort { host: "feed.example".into(), port: 9 });
+    assert_eq!(broadcast.kind, ServiceKind::Broadcast { feed: Some(feed) });
+    assert_eq!(broadcast.allow_origins, [AllowedOrigin::One("https://a.example".into())]);
+    assert!(!broadcast.compression && proxy.compression);
+    let pings: Vec<_> = broadcast.ping.iter().map(|(name, ping)| (&**name, *ping)).collect();
+    assert_eq!(pings, [("amqp", Duration::from_millis(1500)), ("v12.stomp", Duration::ZERO)]);
+    let root = "/".into();
+    assert_eq!(files.kind, ServiceKind::Directory { root, welcome: "start.html".into() });
+    assert_eq!(metrics.kind, ServiceKind::Metrics);
+}
+
+#[test]
+fn the_files_of_a_directory_are_near_the_configuration() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("gw.toml");
+    let text = "[[service]]\npath = \"/\"\ntype = \"directory\"\nroot = \"src\"";
+    let config = Config::parse(text, file.to_str().unwrap()).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    assert_eq!(
+        config.services[0].kind,
+        ServiceKind::Directory { root, welcome: "index.html".into() }
+    );
+}
+
+#[test]
+fn limits_of_a_service_go_over_the_global_ones() {
+    let config = read(
+        r#"
+        [limits]
+        headers-max = 7
+        login-timeout = "500ms"
+        queue-bytes-max = "1GiB"
+        [[service]]
+        path = "/echo"
+        type = "echo"
+        [[service]]
+        path = "/small"
+        type = "echo"
+        limits = { message-bytes-max = 1_000, fragments-max = 1, headers-max = 8 }
+        [[service]]
+        path = "/m"
+        type = "broker"
+        "#,
+    );
+    let of = |place: usize| {
+        let limits = &config.services[place].limits;
+        let Limits { message_bytes_max, fragments_max, unsent_bytes_max, .. } = **limits;
+        (message_bytes_max, fragments_max, unsent_bytes_max, limits.headers_max)
+    };
+    assert_eq!(of(0), (16 << 20, 65_536, 32 << 20, 7));
+    assert_eq!(of(1), (1000, 1, 32 << 20, 8));
+    assert_eq!(of(2), (1 << 20, 1024, 4 << 20, 7));
+    assert_eq!(config.limits.queue_bytes_max, 1 << 30);
+    assert_eq!(config.services[2].limits.login_timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn global_sizes_hold_for_an_echo_too() {
+    let config = read("[limits]\nmessage-bytes-max = \"2MiB\"");
+    let (echo, _) = config.service("/echo").unwrap();
+    assert_eq!(config.services[echo].limits.message_bytes_max, 2 << 20);
+}
+
+#[test]
+fn users_and_rules_are_read() {
+    let password = auth::Password::make(&contract::Secret::new("x")).unwrap();
+    let config = read(&format!(
+        r#"
+        [[user]]
+        name = "ann"
+        roles = ["trader", "reader"]
+        password = {password}
+        [[access]]
+        destination = "/topic/quotes.>"
+        subscribe = ["*"]
+        send = ["role:trader"]
+        "#
+    ));
+    let ann = config.users.get("ann").unwrap();
+    assert_eq!(*ann.password(), password);
+    assert!(ann.password().scram(Mechanism::Sha256).is_some());
+    let destination = contract::Destination::parse("/topic/quotes.IBM").unwrap();
+    assert!(config.access.may_send(ann.principal(), &destination).is_ok());
+    assert!(config.access.may_send(&contract::Principal::anonymous(), &destination).is_err());
+}
+
+#[test]
+fn the_rest_is_read() {
+    let config = read(
+        "threads = 3\n[log]\nformat = 'json'\nlevel = 'trace'\n[metrics]\npublic = true\n\
+         [shutdown]\ngrace = 0\ndrain = '2m'\n[memory]\nunsent-bytes-max-per-core = '1GiB'",
+    );
+    assert_eq!(config.threads.map(NonZeroUsize::get), Some(3));
+    assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
+    assert!(config.metrics.public);
+    let drain = Duration::from_secs(120);
+    assert_eq!(config.shutdown, Shutdown { grace: Duration::ZERO, drain });
+    assert_eq!(config.memory.unsent_bytes_max_per_core, 1 << 30);
+}
+
+#[test]
+fn the_longest_path_wins_and_ends_at_a_slash() {
+    let config = read(
+        r#"
+        [[service]]
+        path = "/a"
+        type = "echo"
+        [[service]]
+        path = "/"
+        type = "pages"
+        [[service]]
+        path = "/a/b"
+        type = "topics"
+        "#,
+    );
+    for (path, expected) in [
+        ("/", Some((1, ""))),
+        ("/index.html", Some((1, "index.html"))),
+        ("/a", Some((0, ""))),
+        ("/a/", Some((0, ""))),
+        ("/a/c/d", Some((0, "c/d"))),
+        ("/a/b", Some((2, ""))),
+        ("/a/b/x.y", Some((2, "x.y"))),
+        ("/a/bc", Some((0, "bc"))),
+        ("/ab", Some((1, "ab"))),
+        ("/metrics", Some((3, ""))),
+        ("", Some((1, ""))),
+        ("*", None),
+    ] {
+        assert_eq!(config.service(path), expected, "{path}");
+    }
+    let without_root = read("[[service]]\npath = \"/a\"\ntype = \"echo\"");
+    assert_eq!(without_root.service("/b"), None);
+    assert_eq!(without_root.first_broker(), None);
+    assert_eq!(Config::default().first_broker(), Some(1));
+}
+
+#[test]
+fn the_defaults_in_the_reference_are_those_of_the_code() {
+    for (key, figure) in limits::figures(&Limits::default()) {
+        let reference = limits::GLOBAL.key(key).unwrap();
+        assert_eq!(reference.default, format!("`{figure}`"), "{key}");
+    }
+    let types: Vec<_> = reference::TYPES.to_vec();
+    for service in Config::default().services {
+        let is_own = ["metrics", "health", "readiness"].contains(&service.kind.as_str());
+        assert_eq!(types.contains(&service.kind.as_str()), !is_own, "{:?}", service.kind);
+    }
+}
+
+#[test]
+fn what_runs_without_a_file_is_described() {
+    assert_eq!(
+        describe(&Config::default()),
+        "\
+Listens on
+  127.0.0.1:8080: everybody may come in; its own pages are those of any loopback address or localhost
+Services
+  /           the pages that come with the gateway
+  /messaging  broker: topics and queues, by subprotocol, also for STOMP over plain TCP
+  /echo       echo: sends back what it receives
+              · message-bytes-max 16MiB, fragments-max 65536, unsent-bytes-max 32MiB
+  /broadcast  broadcast: what one sends all get
+  /topics     topics: a POST below it publishes to a topic
+  /queues     queues: a POST below it sends to a queue
+  /metrics    metrics, for this machine alone
+  /healthz    health: whether the process lives
+  /readyz     readiness: whether it takes new connections
+Users
+  none: credentials are ignored
+Access
+  everybody may subscribe and send everywhere
+Limits
+  the defaults
+Otherwise
+  uses the cores of the machine
+  logs as text, level info and above
+  keeps at most 256MiB a core for slow peers
+  stops by taking new connections for 1s more, then has 10s for goodbyes
+"
+    );
 }
