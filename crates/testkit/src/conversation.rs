@@ -137,7 +137,8 @@ impl<S: Session> Play<'_, S> {
         self.session.handle(input, self.now, &mut self.out);
         self.out.end_tick();
         for output in self.out.take() {
-            self.actual.push(format!("< {}", show::output(&output, self.setup.kind)));
+            let line = format!("< {}", show::output(&output, self.setup.kind));
+            self.actual.push(line.trim_end().to_owned());
         }
     }
 

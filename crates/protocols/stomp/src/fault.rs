@@ -40,7 +40,7 @@ impl Fault {
         Self::new(Reason::Busy, "limit reached", detail)
     }
 
-    /// The broker did not carry out `what`.
+    /// The broker did not carry out `what`, or not to its end.
     pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
         let (reason, message, advice) = match refusal {
             Refusal::Unauthenticated => {
@@ -54,7 +54,7 @@ impl Fault {
                 "destination full",
                 "nobody takes its messages fast enough; reconnect and try again later",
             ),
-            Refusal::Busy => (Reason::Busy, "too busy", "reconnect and try again later"),
+            Refusal::Busy => (Reason::Busy, "too busy", "an ERROR ends a connection: reconnect"),
             Refusal::Limit => {
                 (Reason::Busy, "limit reached", "end what is not needed, or ask the operator")
             }
@@ -69,7 +69,7 @@ impl Fault {
                 "nothing of it was carried out; begin again after reconnecting",
             ),
         };
-        Self::new(reason, message, format!("{what} was refused: {refusal}; {advice}"))
+        Self::new(reason, message, format!("{what}: {refusal}; {advice}"))
     }
 
     pub(crate) fn with_receipt(mut self, receipt: Option<&str>) -> Self {

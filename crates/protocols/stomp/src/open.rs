@@ -520,7 +520,7 @@ impl Open {
                 Some(subscription) if subscription.is_leaving => Ok(()),
                 None => Ok(()),
                 Some(subscription) => {
-                    let what = format!("the subscription {:?}", subscription.name());
+                    let what = format!("the subscription {:?} was ended", subscription.name());
                     Err(Fault::refused(&what, refusal).into())
                 }
             },

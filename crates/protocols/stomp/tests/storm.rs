@@ -85,7 +85,7 @@ fn frame(random: &mut Random, peer: &mut Peer) -> String {
         _ => {}
     }
     if matches!(verb, "SEND" | "ACK" | "NACK") && random.once_in(2) {
-        let open = peer.notes.iter().filter(|note| note.starts_with("transaction")).last();
+        let open = peer.notes.iter().rfind(|note| note.starts_with("transaction"));
         text.push_str(open.map_or("", String::as_str));
     }
     for (header, values) in HEADERS {

@@ -1,0 +1,808 @@
+//! What a session answers, told as conversations.
+
+use contract::Principal;
+use stomp::Session;
+use testkit::{Setup, conversation};
+
+#[test]
+fn logs_in_anonymously() {
+    check(
+        "
+        > opened
+        > recv CONNECT|accept-version:1.0,1.1,1.2|host:/||^@
+        < login 0 anonymous
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
+        ",
+    );
+}
+
+#[test]
+fn logs_in_with_a_password() {
+    check(
+        r#"
+        > recv STOMP|accept-version:1.2|login:ann|passcode:a\\nb:c||^@
+        < login 0 ann "a\\nb:c"
+        > reply 0 login ann
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann||^@
+        "#,
+    );
+}
+
+#[test]
+fn refuses_a_wrong_password() {
+    check(
+        r#"
+        > recv CONNECT|accept-version:1.2|login:ann|passcode:x||^@
+        < login 0 ann "x"
+        > reply 0 refused Unauthenticated
+        < send ERROR|message:login refused|content-type:text/plain|content-length:79||the login: the login or password is wrong; check the login and passcode headers^@
+        < close Unauthenticated login refused
+        > recv SEND|destination:/queue/a||^@
+        "#,
+    );
+}
+
+#[test]
+fn a_peer_that_the_transport_knows_needs_no_login() {
+    let setup = Setup { principal: Some(Principal::new("ann", [])), ..Setup::stream() };
+    check_as(
+        &setup,
+        "
+        > recv CONNECT|accept-version:1.1||^@
+        < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann||^@
+        > recv SUBSCRIBE|id:s:1|destination:/topic/a||^@
+        < ask 1 subscribe 0 /topic/a automatic credit=100
+        ",
+    );
+    check_as(
+        &setup,
+        r#"
+        > recv CONNECT|login:bob|passcode:x||^@
+        < login 0 bob "x"
+        "#,
+    );
+}
+
+#[test]
+fn the_subprotocol_bounds_the_version() {
+    check_as(
+        &Setup::websocket("v11.stomp"),
+        "
+        > recv CONNECT|accept-version:1.0,1.1,1.2||^@
+        < login 0 anonymous
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
+        ",
+    );
+    check_as(
+        &Setup::websocket("v10.stomp"),
+        "
+        > recv CONNECT|accept-version:1.1,1.2||^@
+        < send ERROR|message:no common version|version:1.0|content-type:text/plain|content-length:35||accept-version must name one of 1.0^@
+        < close Malformed no common version
+        ",
+    );
+}
+
+#[test]
+fn login_must_come_in_time() {
+    check(
+        "
+        > wait 9999 ms
+        > wait 1 ms
+        < send ERROR|message:login timed out|content-type:text/plain|content-length:42||a connection must be logged in within 10 s^@
+        < close Idle login timed out
+        > recv CONNECT||^@
+        ",
+    );
+    check(
+        "
+        > recv CONNECT||^@
+        < login 0 anonymous
+        > wait 10000 ms
+        < send ERROR|message:login timed out|content-type:text/plain|content-length:42||a connection must be logged in within 10 s^@
+        < close Idle login timed out
+        ",
+    );
+}
+
+#[test]
+fn frames_may_follow_connect_at_once() {
+    check(
+        r"
+        > recv CONNECT|accept-version:1.2||^@SEND|destination:/queue/a|receipt:r1|a\\cb:c\\nd||hel
+        < login 0 anonymous
+        > recv lo^@DISCONNECT||^@
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
+        < ask 1 publish /queue/a x:a:b=c|d : hello
+        > reply 1 done
+        < send RECEIPT|receipt-id:r1||^@
+        < close Goodbye
+        ",
+    );
+}
+
+#[test]
+fn sends_with_all_headers() {
+    check_in(
+        "1.2",
+        r"
+        > recv SEND|destination:/queue/a|content-type:text/plain|content-length:5|priority:9|expires:5000|persistent:true|correlation-id:c1|reply-to:/queue/b|colour:red|colour:blue|receipt:r1||hello^@
+        < ask 1 publish /queue/a durable priority=9 expires=5000 reply-to=/queue/b content-type=text/plain correlation-id=c1 x:colour=red : hello
+        > reply 1 done
+        < send RECEIPT|receipt-id:r1||^@
+        > recv SEND|destination:/topic/a|expires:0||\xff^@
+        < ask 2 publish /topic/a binary : \xff
+        > reply 2 done
+        ",
+    );
+}
+
+#[test]
+fn receipts_come_in_the_order_of_frames() {
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a|receipt:r1||1^@BEGIN|transaction:t|receipt:r2||^@SEND|destination:/queue/a|receipt:r3||2^@ABORT|transaction:t|receipt:r4||^@
+        < ask 1 publish /queue/a : 1
+        < ask 3 publish /queue/a : 2
+        > reply 2 done
+        > reply 1 done
+        < send RECEIPT|receipt-id:r1||^@
+        < send RECEIPT|receipt-id:r2||^@
+        ",
+    );
+}
+
+#[test]
+fn a_refused_send_is_an_error() {
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a|receipt:r1||1^@
+        < ask 1 publish /queue/a : 1
+        > reply 1 refused Full
+        < send ERROR|message:destination full|receipt-id:r1|content-type:text/plain|content-length:111||SEND to /queue/a: the destination is full; nobody takes its messages fast enough; reconnect and try again later^@
+        < close Busy destination full
+        > reply 1 done
+        ",
+    );
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a|receipt:r1||1^@
+        < ask 1 publish /queue/a : 1
+        > reply 1 refused Busy
+        < send ERROR|message:too busy|receipt-id:r1|content-type:text/plain|content-length:82||SEND to /queue/a: too busy, try again later; an ERROR ends a connection: reconnect^@
+        < close Busy too busy
+        ",
+    );
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a||1^@
+        < ask 1 publish /queue/a : 1
+        > reply 1 refused Forbidden
+        < send ERROR|message:not allowed|content-type:text/plain|content-length:86||SEND to /queue/a: not allowed for this user; ask the operator for the right to do this^@
+        < close Forbidden not allowed
+        ",
+    );
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/temp-queue/0123456789abcdef0123456789abcdef||1^@
+        < ask 1 publish /temp-queue/0123456789abcdef0123456789abcdef : 1
+        > reply 1 refused NotFound
+        < send ERROR|message:no such destination|content-type:text/plain|content-length:139||SEND to /temp-queue/0123456789abcdef0123456789abcdef: no such destination; a temporary destination is gone with the connection that made it^@
+        < close Malformed no such destination
+        ",
+    );
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a||1^@
+        < ask 1 publish /queue/a : 1
+        > reply 1 refused Limit
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:97||SEND to /queue/a: a limit of this gateway is reached; end what is not needed, or ask the operator^@
+        < close Busy limit reached
+        ",
+    );
+}
+
+#[test]
+fn subscribes_and_receives() {
+    check_in(
+        "1.2",
+        r"
+        > recv SUBSCRIBE|id:s1|destination:/topic/news.*|receipt:r1||^@
+        < ask 1 subscribe 0 /topic/news.* automatic credit=100
+        > deliver 0 /topic/news.a : early
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|destination:/topic/news.a|content-length:5|timestamp:1000000||early^@
+        > reply 1 done
+        < send RECEIPT|receipt-id:r1||^@
+        > deliver 0 /topic/news.b priority=9 expires=7 durable reply-to=/queue/r content-type=text/plain correlation-id=c x:a=b x:a:b=c|d\\e x:subscription=other : hello
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|destination:/topic/news.b|content-length:5|content-type:text/plain|timestamp:1000000|expires:7|priority:9|persistent:true|reply-to:/queue/r|correlation-id:c|a:b|a\\cb:c\\nd\\\\e||hello^@
+        > deliver 0 /topic/news.b binary : \xff
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|destination:/topic/news.b|content-length:1|timestamp:1000000||\xff^@
+        > recv UNSUBSCRIBE|id:s1|receipt:r2||^@
+        < ask 2 unsubscribe 0
+        > deliver 0 /topic/news.b : late
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000004|destination:/topic/news.b|content-length:4|timestamp:1000000||late^@
+        > reply 2 done
+        < send RECEIPT|receipt-id:r2||^@
+        > deliver 0 /topic/news.b : too late
+        ",
+    );
+}
+
+#[test]
+fn a_binary_body_is_a_binary_message_on_a_websocket() {
+    check_as(
+        &Setup::websocket("v12.stomp"),
+        r"
+        > recv CONNECT|accept-version:1.2||^@
+        < login 0 anonymous
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
+        > recv SUBSCRIBE|id:0|destination:/topic/a||^@
+        < ask 1 subscribe 0 /topic/a automatic credit=100
+        > reply 1 done
+        > deliver 0 /topic/a : text
+        < share MESSAGE|subscription:0|message-id:00000000000000000000000000000001|destination:/topic/a|content-length:4|timestamp:1000000||text^@
+        > deliver 0 /topic/a binary : \xff
+        < share (Binary) MESSAGE|subscription:0|message-id:00000000000000000000000000000002|destination:/topic/a|content-length:1|timestamp:1000000||\xff^@
+        ",
+    );
+}
+
+#[test]
+fn automatic_credit_comes_back_in_batches_and_waits_for_a_slow_reader() {
+    check_in(
+        "1.2",
+        "
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|prefetch:4||^@
+        < ask 1 subscribe 0 /queue/a automatic credit=4
+        > reply 1 done
+        > deliver 0 /queue/a : 1
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a : 2
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|destination:/queue/a|content-length:1|timestamp:1000000||2^@
+        < credit 0 2
+        > backlog 100000
+        > deliver 0 /queue/a : 3
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|destination:/queue/a|content-length:1|timestamp:1000000||3^@
+        > deliver 0 /queue/a redeliveries=2 : 4
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000004|destination:/queue/a|content-length:1|timestamp:1000000|redelivered:true|delivery-count:3||4^@
+        > backlog 0
+        > notice flushed
+        < credit 0 2
+        ",
+    );
+}
+
+#[test]
+fn client_acknowledgement_is_cumulative() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client|prefetch:10||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=10
+        > reply 1 done
+        > deliver 0 /queue/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a tag=2 : 2
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|ack:0-2|destination:/queue/a|content-length:1|timestamp:1000000||2^@
+        > deliver 0 /queue/a tag=3 : 3
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|ack:0-3|destination:/queue/a|content-length:1|timestamp:1000000||3^@
+        > recv ACK|id:0-2|receipt:r1||^@
+        < settle 0 1 Accepted
+        < settle 0 2 Accepted
+        < credit 0 2
+        < send RECEIPT|receipt-id:r1||^@
+        > recv NACK|id:0-3||^@
+        < settle 0 3 Failed
+        < credit 0 1
+        > recv ACK|id:0-1||^@
+        < send ERROR|message:unknown message|content-type:text/plain|content-length:90||ACK of "0-1": no message with this ack header waits for it, or it was acknowledged already^@
+        < close Malformed unknown message
+        "#,
+    );
+}
+
+#[test]
+fn individual_acknowledgement() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client-individual||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=100
+        > deliver 0 /queue/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a tag=2 redeliveries=1 : 2
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|ack:0-2|destination:/queue/a|content-length:1|timestamp:1000000|redelivered:true|delivery-count:2||2^@
+        > recv ACK|id:0-2||^@
+        < settle 0 2 Accepted
+        < credit 0 1
+        > recv NACK|id:0-1||^@
+        < settle 0 1 Failed
+        < credit 0 1
+        > recv ACK|id:0-2|receipt:r||^@
+        < send ERROR|message:unknown message|receipt-id:r|content-type:text/plain|content-length:90||ACK of "0-2": no message with this ack header waits for it, or it was acknowledged already^@
+        < close Malformed unknown message
+        "#,
+    );
+}
+
+#[test]
+fn older_versions_acknowledge_by_message() {
+    check_in(
+        "1.1",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client-individual||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=100
+        > deliver 0 /queue/a tag=1 id=10 : 1
+        < send MESSAGE|subscription:s1|message-id:0000000000000000000000000000000a|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a tag=2 id=11 : 2
+        < send MESSAGE|subscription:s1|message-id:0000000000000000000000000000000b|destination:/queue/a|content-length:1|timestamp:1000000||2^@
+        > recv ACK|subscription:s1|message-id:0000000000000000000000000000000b||^@
+        < settle 0 2 Accepted
+        < credit 0 1
+        > recv NACK|subscription:s1|message-id:0000000000000000000000000000000a||^@
+        < settle 0 1 Failed
+        < credit 0 1
+        > recv ACK|subscription:s1|message-id:x||^@
+        < send ERROR|message:unknown message|content-type:text/plain|content-length:109||ACK of "x": no message with this message-id waits for it on this subscription, or it was acknowledged already^@
+        < close Malformed unknown message
+        "#,
+    );
+    check_in(
+        "1.0",
+        "
+        > recv SUBSCRIBE|destination: /topic/a|ack:client||^@
+        < ask 1 subscribe 0 /topic/a automatic credit=100
+        > recv SUBSCRIBE|destination:/queue/a|ack:client||^@
+        < ask 2 subscribe 1 /queue/a explicit credit=100
+        > deliver 0 /topic/a id=9 : 0
+        < send MESSAGE|subscription:/topic/a|message-id:00000000000000000000000000000009|destination:/topic/a|content-length:1|timestamp:1000000||0^@
+        > deliver 1 /queue/a tag=1 id=10 : 1
+        < send MESSAGE|subscription:/queue/a|message-id:0000000000000000000000000000000a|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > recv ACK|message-id:0000000000000000000000000000000a||^@
+        < settle 1 1 Accepted
+        < credit 1 1
+        > recv ACK|message-id:00000000000000000000000000000009|receipt:r1||^@
+        > recv UNSUBSCRIBE|destination:/queue/a||^@
+        < ask 5 unsubscribe 1
+        > recv NACK|message-id:00000000000000000000000000000009||^@
+        < send ERROR|message:unknown command|content-type:text/plain|content-length:66||STOMP 1.0 has no NACK: ask for a newer version with accept-version^@
+        < close Malformed unknown command
+        ",
+    );
+}
+
+#[test]
+fn topics_count_acknowledgements_only() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client||^@
+        < ask 1 subscribe 0 /topic/a automatic credit=100
+        > deliver 0 /topic/a : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/topic/a|content-length:1|timestamp:1000000||1^@
+        > recv ACK|id:0-1|receipt:r1||^@
+        > recv NACK|id:0-2||^@
+        < send ERROR|message:unknown message|content-type:text/plain|content-length:91||NACK of "0-2": no message with this ack header waits for it, or it was acknowledged already^@
+        < close Malformed unknown message
+        "#,
+    );
+}
+
+#[test]
+fn an_acknowledgement_may_cross_an_unsubscribe() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=100
+        > deliver 0 /queue/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > recv UNSUBSCRIBE|id:s1||^@
+        < ask 2 unsubscribe 0
+        > deliver 0 /queue/a tag=2 : 2
+        > reply 1 done
+        > reply 2 done
+        > recv ACK|id:0-1|receipt:r1||^@
+        < send RECEIPT|receipt-id:r1||^@
+        > recv ACK|id:1-1||^@
+        < send ERROR|message:unknown message|content-type:text/plain|content-length:90||ACK of "1-1": no message with this ack header waits for it, or it was acknowledged already^@
+        < close Malformed unknown message
+        "#,
+    );
+}
+
+#[test]
+fn a_subscription_id_may_be_used_again() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/topic/a||^@
+        < ask 1 subscribe 0 /topic/a automatic credit=100
+        > recv UNSUBSCRIBE|id:s1||^@
+        < ask 2 unsubscribe 0
+        > recv SUBSCRIBE|id:s1|destination:/topic/b||^@
+        < ask 3 subscribe 1 /topic/b automatic credit=100
+        > recv SUBSCRIBE|id:s1|destination:/topic/c||^@
+        < send ERROR|message:subscription exists|content-type:text/plain|content-length:59||this connection has a subscription with the id "s1" already^@
+        < close Malformed subscription exists
+        "#,
+    );
+}
+
+#[test]
+fn transactions_commit() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=100
+        > reply 1 done
+        > deliver 0 /queue/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a tag=2 : 2
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|ack:0-2|destination:/queue/a|content-length:1|timestamp:1000000||2^@
+        > recv BEGIN|transaction:t1||^@
+        > recv SEND|destination:/queue/b|transaction:t1|receipt:r1||x^@
+        < send RECEIPT|receipt-id:r1||^@
+        > recv ACK|id:0-2|transaction:t1|receipt:r2||^@
+        < send RECEIPT|receipt-id:r2||^@
+        > recv COMMIT|transaction:t1|receipt:r3||^@
+        < ask 5 transact [publish /queue/b : x; settle 0 1 Accepted; settle 0 2 Accepted]
+        < credit 0 1
+        < credit 0 1
+        > reply 5 done
+        < send RECEIPT|receipt-id:r3||^@
+        > recv BEGIN|transaction:t1||^@COMMIT|transaction:t1|receipt:r4||^@
+        < send RECEIPT|receipt-id:r4||^@
+        > recv COMMIT|transaction:t1|receipt:r5||^@
+        < send ERROR|message:unknown transaction|receipt-id:r5|content-type:text/plain|content-length:43||no transaction "t1" is open: BEGIN it first^@
+        < close Malformed unknown transaction
+        "#,
+    );
+}
+
+#[test]
+fn a_transaction_may_fail() {
+    check_in(
+        "1.2",
+        r#"
+        > recv BEGIN|transaction:t1||^@
+        > recv SEND|destination:/queue/b|transaction:t1||x^@
+        > recv COMMIT|transaction:t1|receipt:r3||^@
+        < ask 3 transact [publish /queue/b : x]
+        > reply 3 refused Stale
+        < send ERROR|message:transaction failed|receipt-id:r3|content-type:text/plain|content-length:165||COMMIT of transaction "t1": the transaction cannot be carried out: a delivery in it is settled already; nothing of it was carried out; begin again after reconnecting^@
+        < close Malformed transaction failed
+        "#,
+    );
+}
+
+#[test]
+fn an_aborted_acknowledgement_was_never_sent() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client-individual||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=100
+        > reply 1 done
+        > deliver 0 /queue/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > recv BEGIN|transaction:t1||^@
+        > recv NACK|id:0-1|transaction:t1||^@
+        > recv ABORT|transaction:t1|receipt:r1||^@
+        < send RECEIPT|receipt-id:r1||^@
+        > recv ACK|id:0-1||^@
+        < settle 0 1 Accepted
+        < credit 0 1
+        > recv BEGIN|transaction:t2||^@
+        > recv ACK|id:0-1|transaction:t2||^@
+        < send ERROR|message:unknown message|content-type:text/plain|content-length:90||ACK of "0-1": no message with this ack header waits for it, or it was acknowledged already^@
+        < close Malformed unknown message
+        "#,
+    );
+}
+
+#[test]
+fn temporary_destinations_get_real_names() {
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/orders|reply-to:/temp-queue/fills|receipt:r1||buy^@
+        < ask 1 declare /temp-queue/00000000000000000000000000000002
+        < ask 2 publish /queue/orders reply-to=/temp-queue/00000000000000000000000000000002 : buy
+        > recv SUBSCRIBE|id:f|destination:/temp-queue/fills||^@
+        < ask 3 subscribe 0 /temp-queue/00000000000000000000000000000002 automatic credit=100
+        > recv SEND|destination:/temp-queue/fills||own^@
+        < ask 4 publish /temp-queue/00000000000000000000000000000002 : own
+        > recv SUBSCRIBE|id:t|destination:/temp-topic/news||^@
+        < ask 5 declare /temp-topic/00000000000000000000000000000005
+        < ask 6 subscribe 1 /temp-topic/00000000000000000000000000000005 automatic credit=100
+        > reply 1 done
+        > reply 2 done
+        < send RECEIPT|receipt-id:r1||^@
+        > reply 3 done
+        > deliver 0 /temp-queue/00000000000000000000000000000002 : sold
+        < share MESSAGE|subscription:f|message-id:00000000000000000000000000000001|destination:/temp-queue/00000000000000000000000000000002|content-length:4|timestamp:1000000||sold^@
+        > recv SEND|destination:/temp-queue/0123456789abcdef0123456789abcdef||somebody's^@
+        < ask 7 publish /temp-queue/0123456789abcdef0123456789abcdef : somebody's
+        > recv SUBSCRIBE|id:o|destination:/temp-queue/0123456789abcdef0123456789abcdef||^@
+        < ask 8 subscribe 2 /temp-queue/0123456789abcdef0123456789abcdef automatic credit=100
+        > recv SEND|destination:/temp-queue/other||^@
+        < send ERROR|message:no such destination|content-type:text/plain|content-length:145||this connection has no /temp-queue/other: subscribe to it or name it in reply-to first; the one of another connection is named as in its reply-to^@
+        < close Malformed no such destination
+        ",
+    );
+}
+
+#[test]
+fn disconnect_waits_for_what_came_before() {
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a||1^@DISCONNECT|receipt:bye||^@SEND|destination:/queue/a||2^@
+        < ask 1 publish /queue/a : 1
+        > recv SEND|destination:/queue/a||3^@
+        > reply 1 done
+        < send RECEIPT|receipt-id:bye||^@
+        < close Goodbye
+        ",
+    );
+}
+
+#[test]
+fn hearts_beat() {
+    check(
+        "
+        > recv CONNECT|accept-version:1.2|heart-beat:5000,2000||^@
+        < login 0 anonymous
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:2000,5000||^@
+        > wait 1999 ms
+        > wait 1 ms
+        < send |
+        > recv |
+        > wait 1000 ms
+        > recv BEGIN|transaction:t|receipt:r||^@
+        < send RECEIPT|receipt-id:r||^@
+        > wait 2000 ms
+        < send |
+        > backlog 1
+        > wait 7999 ms
+        > wait 1 ms
+        < send ERROR|message:no heart-beat|content-type:text/plain|content-length:65||nothing came for twice the heart-beat interval that was agreed on^@
+        < close Idle no heart-beat
+        ",
+    );
+}
+
+#[test]
+fn the_heart_rests_while_a_destination_is_full() {
+    check(
+        "
+        > recv CONNECT|accept-version:1.1|heart-beat:1000,0||^@
+        < login 0 anonymous
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,1000||^@
+        > recv SEND|destination:/queue/a|receipt:r||1^@
+        < ask 1 publish /queue/a : 1
+        > wait 3000 ms
+        > reply 1 done
+        < send RECEIPT|receipt-id:r||^@
+        > wait 2000 ms
+        < send ERROR|message:no heart-beat|content-type:text/plain|content-length:65||nothing came for twice the heart-beat interval that was agreed on^@
+        < close Idle no heart-beat
+        ",
+    );
+}
+
+#[test]
+fn hearts_agree_on_the_slower_side() {
+    // What the client can and wants; what we can and want.
+    let cases = [
+        ("0,0", "0,0"),
+        ("100,100", "1000,1000"),
+        ("10000,20000", "20000,10000"),
+        ("60000,0", "0,30000"),
+        ("0,99999999999999999999", "30000,0"),
+    ];
+    for (theirs, ours) in cases {
+        check(&format!(
+            "
+            > recv CONNECT|accept-version:1.1|heart-beat:{theirs}||^@
+            < login 0 anonymous
+            > reply 0 login anonymous
+            < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:{ours}||^@
+            "
+        ));
+    }
+}
+
+#[test]
+fn says_goodbye_when_the_gateway_stops() {
+    check_in(
+        "1.2",
+        "
+        > shutdown
+        < send ERROR|message:gateway is stopping|content-type:text/plain|content-length:34||the gateway is stopping: reconnect^@
+        < close Shutdown gateway is stopping
+        ",
+    );
+    // The WebSocket's close code says it.
+    check_as(
+        &Setup::websocket("v12.stomp"),
+        "
+        > opened
+        > shutdown
+        < close Shutdown gateway is stopping
+        ",
+    );
+}
+
+#[test]
+fn a_cancelled_subscription_is_an_error() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/topic/a||^@
+        < ask 1 subscribe 0 /topic/a automatic credit=100
+        > notice cancelled 0 Forbidden
+        < send ERROR|message:not allowed|content-type:text/plain|content-length:101||the subscription "s1" was ended: not allowed for this user; ask the operator for the right to do this^@
+        < close Forbidden not allowed
+        "#,
+    );
+}
+
+#[test]
+fn nothing_is_said_to_a_peer_that_has_gone() {
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/queue/a||1^@
+        < ask 1 publish /queue/a : 1
+        > closed
+        > reply 1 done
+        > wait 100000 ms
+        ",
+    );
+}
+
+#[test]
+fn every_bound_is_kept() {
+    let check_bound = |script: &str| {
+        let setup = Setup::stream().limited(|limits| {
+            limits.subscriptions_max = 1;
+            limits.temporary_max = 1;
+            limits.transactions_max = 1;
+            limits.transaction_operations_max = 1;
+            limits.transaction_bytes_max = 450;
+            limits.prefetch_max = 5;
+            limits.message_bytes_max = 300;
+            limits.head_bytes_max = 200;
+            limits.headers_max = 3;
+        });
+        let long = "x".repeat(150);
+        check_as(&setup, &format!("{}{script}", login("1.2")).replace("LONG", &long));
+    };
+    check_bound(
+        "
+        > recv SUBSCRIBE|id:1|destination:/queue/a|prefetch:6||^@
+        < ask 1 subscribe 0 /queue/a automatic credit=5
+        > recv SUBSCRIBE|id:2|destination:/queue/a||^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:79||a connection may have at most 1 subscriptions: use a wildcard, or end one first^@
+        < close Busy limit reached
+        ",
+    );
+    check_bound(
+        "
+        > recv SEND|destination:/queue/a|reply-to:/temp-queue/a||^@
+        < ask 1 declare /temp-queue/00000000000000000000000000000002
+        < ask 2 publish /queue/a reply-to=/temp-queue/00000000000000000000000000000002 :
+        > recv SEND|destination:/queue/a|reply-to:/temp-queue/b||^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:80||a connection may have at most 1 temporary destinations: use one for many answers^@
+        < close Busy limit reached
+        ",
+    );
+    check_bound(
+        "
+        > recv BEGIN|transaction:a||^@BEGIN|transaction:b||^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:76||a connection may have at most 1 open transactions: COMMIT or ABORT one first^@
+        < close Busy limit reached
+        ",
+    );
+    check_bound(
+        "
+        > recv BEGIN|transaction:a||^@
+        > recv SEND|destination:/queue/a|transaction:a||^@
+        > recv SEND|destination:/queue/a|transaction:a||^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:43||a transaction may have at most 1 operations^@
+        < close Busy limit reached
+        ",
+    );
+    check_bound(
+        "
+        > recv BEGIN|transaction:a||^@
+        > recv SEND|destination:/queue/a|transaction:a||LONGLONG^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:64||the open transactions of a connection may hold at most 450 bytes^@
+        < close Busy limit reached
+        ",
+    );
+    check_bound(
+        "
+        > recv SEND|destination:/queue/a||LONGLONGx
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:46||the body of a frame may have at most 300 bytes^@
+        < close TooLarge frame too large
+        ",
+    );
+    check_bound(
+        "
+        > recv SEND|destination:/queue/a|content-length:301||
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:46||the body of a frame may have at most 300 bytes^@
+        < close TooLarge frame too large
+        ",
+    );
+    check_bound(
+        "
+        > recv SEND|destination:/queue/a|a:LONG|b:LONG
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:61||the command and headers of a frame may have at most 200 bytes^@
+        < close TooLarge frame too large
+        ",
+    );
+    check_bound(
+        "
+        > recv SEND|destination:/queue/a|a:1|b:2|c:3|
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:34||a frame may have at most 3 headers^@
+        < close TooLarge frame too large
+        ",
+    );
+}
+
+#[test]
+fn little_may_follow_connect_before_it_is_answered() {
+    let long = "x".repeat(70_000);
+    check(&format!(
+        "
+        > recv CONNECT|accept-version:1.2||^@
+        < login 0 anonymous
+        > recv {long}
+        < send ERROR|message:too early|content-type:text/plain|content-length:38||wait for CONNECTED before sending more^@
+        < close TooLarge too early
+        "
+    ));
+}
+
+/// Plays a conversation with a peer on TCP.
+fn check(script: &str) {
+    check_as(&Setup::stream(), script);
+}
+
+/// Plays a conversation that begins after the login.
+fn check_in(version: &str, script: &str) {
+    check(&format!("{}{script}", login(version)));
+}
+
+fn check_as(setup: &Setup, script: &str) {
+    // The version of the package is not part of the protocol.
+    let server = concat!("server:passerelle/", env!("CARGO_PKG_VERSION"));
+    conversation(setup, Session::open, &script.replace("server:passerelle/*", server));
+}
+
+fn login(version: &str) -> String {
+    format!(
+        "
+        > recv CONNECT|accept-version:{version}||^@
+        < login 0 anonymous
+        > reply 0 login anonymous
+        < send CONNECTED|version:{version}|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
+        "
+    )
+}
