@@ -1,23 +1,30 @@
-use std::net::TcpListener;
+use std::{fs, net::TcpListener, os::unix::process::CommandExt as _};
 
 use crate::{
-    failure::{Failure, Outcome},
+    failure::{Doing, Failure, Outcome},
     gateway::Binaries,
-    shell,
+    paths, shell,
 };
 
-/// Builds everything and runs the demo until it is stopped.
+/// Builds everything and becomes the demo.
 pub(crate) fn run(listen: &str) -> Outcome {
     free(listen)?;
     let binaries = Binaries::build()?;
-    println!("\nThe Trader is at http://{listen}/ (Ctrl-C stops it)\n");
     let mut demo = shell::command(&binaries.gateway);
     demo.arg("demo");
-    if listen != "127.0.0.1:8080" {
-        demo.args(["--listen", listen]);
+    if listen != DEFAULT {
+        let file = paths::folder("demo")?.join("passerelle.toml");
+        fs::write(&file, format!("[[listen]]\naddress = \"{listen}\"\n")).doing(file.display())?;
+        demo.arg("--config").arg(file);
     }
-    shell::run(&mut demo)
+    println!("\nThe Trader is at http://{listen}/ (Ctrl-C stops it)\n");
+    // In our place, so that Ctrl-C reaches it alone and it stops in good order.
+    let error = demo.exec();
+    Err(shell::unstarted(&demo, &error))
 }
+
+/// Where the demo listens when nothing else is said.
+pub(crate) const DEFAULT: &str = "127.0.0.1:8080";
 
 /// Says so at once, before the long build, when something else has the port.
 fn free(listen: &str) -> Outcome {

@@ -18,7 +18,13 @@ pub(crate) fn steps(steps: &mut Steps) {
 /// Licences, sources and banned crates.
 pub(crate) fn deny() -> Outcome {
     let deny = tools::cargo_tool("cargo-deny", "0.20.2")?;
-    shell::run(shell::command(deny).args(["check", "bans", "licenses", "sources"]))
+    shell::run(shell::command(deny).args([
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
 }
 
 fn format() -> Outcome {

@@ -37,7 +37,7 @@ enum Command {
     /// Build the gateway and the pages, start the demo and print its address
     Demo {
         /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080")]
+        #[arg(long, default_value = demo::DEFAULT)]
         listen: String,
     },
     /// Run everything that CI runs

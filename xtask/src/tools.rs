@@ -100,6 +100,15 @@ pub(crate) fn node() -> Outcome<Command> {
     }
 }
 
+/// Checks that Ruby has a library.
+pub(crate) fn ruby(library: &str, remedy: &str) -> Outcome {
+    let works = Command::new("ruby").args(["-r", library, "-e", ""]).output();
+    if works.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    Err(Failure::missing(&format!("Ruby with {library}"), remedy))
+}
+
 /// A cargo subcommand of this version, built from source the first time.
 pub(crate) fn cargo_tool(name: &str, version: &str) -> Outcome<PathBuf> {
     let tools = paths::folder("tools")?;

@@ -89,6 +89,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
 fn node(threads: u16, files: &[&str]) -> Outcome {
     let folder = paths::root().join("tests/interop/node");
     tools::npm_ci(&folder)?;
+    if files.contains(&"drafts") {
+        tools::ruby("em-websocket", "apt-get install ruby ruby-em-websocket")?;
+    }
     let binaries = Binaries::build()?;
     shell::run(
         tools::node()?
