@@ -105,6 +105,12 @@ impl Outgoing {
         (self.len_of(source), true)
     }
 
+    /// Bytes that the socket has to send from this tick.
+    #[must_use]
+    pub fn pending_bytes(&self, socket: &Socket) -> usize {
+        self.total(socket.pending)
+    }
+
     /// Bytes encoded since the last [`Outgoing::clear`].
     #[must_use]
     pub fn bytes(&self) -> usize {

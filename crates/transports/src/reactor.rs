@@ -202,14 +202,20 @@ impl<T> Reactor<T> {
         None
     }
 
-    /// Stops or resumes reading from a socket.
-    pub fn pause(&mut self, slot: Slot, paused: bool) {
+    /// Stops reading from a socket.
+    pub fn pause(&mut self, slot: Slot) {
         if let Some(entry) = self.get_mut(slot) {
-            entry.socket.paused = paused;
+            entry.socket.paused = true;
         }
-        if !paused {
-            self.requeue(slot);
+    }
+
+    /// Goes on with a socket: it is among the next to read from, even if nothing new came.
+    pub fn resume(&mut self, slot: Slot) {
+        if let Some(entry) = self.get_mut(slot) {
+            entry.socket.paused = false;
+            entry.socket.readable = true;
         }
+        self.requeue(slot);
     }
 
     /// All sockets.
