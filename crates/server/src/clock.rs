@@ -1,0 +1,21 @@
+//! The one place where time is read.
+
+use std::{
+    sync::OnceLock,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use contract::Now;
+
+/// Both clocks.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place where time is read")]
+pub fn now() -> Now {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        mono_ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+    }
+}

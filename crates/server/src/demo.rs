@@ -1,0 +1,134 @@
+//! `passerelle demo`: the gateway and the demo's market, as two processes that are kept running.
+
+use std::{
+    env, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    time,
+};
+
+use crate::config::Config;
+
+/// Runs both until SIGTERM or SIGINT. One that ends is started again.
+pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let gateway = env::current_exe()?;
+    let market = market_beside(&gateway)?;
+    let address = config.listens.first().map(|listen| listen.address);
+    let connect = reachable(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let serve = Program { file: gateway, arguments: serve_arguments(file), name: "gateway" };
+        let market = Program {
+            file: market,
+            arguments: vec!["--connect".into(), connect.to_string().into()],
+            name: "market",
+        };
+        let mut serving = serve.start()?;
+        let mut trading = market.start()?;
+        loop {
+            tokio::select! {
+                ended = serving.wait() => {
+                    let ended = ended?;
+                    // What cannot start at all is not tried again and again.
+                    if ended.code().is_some() && !ended.success() {
+                        stop(&mut trading).await;
+                        return Err(io::Error::other("the gateway could not start; its reason stands above"));
+                    }
+                    serving = serve.again().await?;
+                }
+                ended = trading.wait() => {
+                    tracing::warn!(status = %ended?, "the market ended");
+                    trading = market.again().await?;
+                }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        stop(&mut trading).await;
+        stop(&mut serving).await;
+        Ok(())
+    })
+}
+
+struct Program {
+    file: PathBuf,
+    arguments: Vec<std::ffi::OsString>,
+    name: &'static str,
+}
+
+impl Program {
+    fn start(&self) -> io::Result<Child> {
+        Command::new(&self.file)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .process_group(0)
+            .spawn()
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", self.file.display()))
+            })
+    }
+
+    async fn again(&self) -> io::Result<Child> {
+        time::sleep(RESTART_PAUSE).await;
+        tracing::info!(program = self.name, "starting again");
+        self.start()
+    }
+}
+
+/// Asks a child to stop, and waits for it; it is killed when it takes too long.
+async fn stop(child: &mut Child) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
+        && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        && rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok()
+        && time::timeout(STOP_TIMEOUT, child.wait()).await.is_ok()
+    {
+        return;
+    }
+    drop(child.kill().await);
+}
+
+fn serve_arguments(file: Option<&Path>) -> Vec<std::ffi::OsString> {
+    let mut arguments = vec!["serve".into()];
+    if let Some(file) = file {
+        arguments.extend(["--config".into(), file.into()]);
+    }
+    arguments
+}
+
+/// The market's program lies beside the gateway's.
+fn market_beside(gateway: &Path) -> io::Result<PathBuf> {
+    let market = gateway.with_file_name("passerelle-demo-market");
+    if market.exists() {
+        return Ok(market);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("{} is missing: `cargo xtask demo` builds it", market.display()),
+    ))
+}
+
+/// An address to connect to for one that is listened on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
+        }
+        address => address,
+    }
+}
+
+/// Pause before a program that ended is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// Longer than the gateway takes to say goodbye.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,0 +1,337 @@
+use std::sync::atomic::Ordering;
+
+use contract::{Input, Reason};
+use transports::{Flushed, Slot, flush_unsent};
+
+use super::{
+    Core,
+    connection::{Closing, Connection, Framing, Role},
+    name,
+    outlet::Ask,
+    service,
+};
+
+impl Core {
+    /// Ends a connection in its transport's way, after what was said.
+    pub(super) fn close(&mut self, slot: Slot, reason: Reason, message: &str) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        if matches!(entry.state.role, Role::Closing(_)) {
+            return;
+        }
+        if let Framing::WebSocket { version, .. } = entry.state.link.framing {
+            self.tools.append(slot, &mut entry.socket, |out| {
+                websocket::encode_close(out, version, websocket::close_code(reason), message);
+            });
+        }
+        self.closing(slot, reason);
+    }
+
+    /// All was said: only what is unsent goes out.
+    pub(super) fn closing(&mut self, slot: Slot, reason: Reason) {
+        let until_mono_ns = self.now.mono_ns + CLOSE_TIMEOUT_NS;
+        let closing = Closing { reason, until_mono_ns, finished: false };
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let role = std::mem::replace(&mut entry.state.role, Role::Closing(closing));
+        entry.state.link.held = None;
+        if !entry.socket.has_pending() {
+            self.tools.dirty.push(slot);
+        }
+        self.reactor.resume(slot);
+        self.part(slot, role, Some(reason));
+        self.arm(slot);
+    }
+
+    /// Takes a connection out at once. Its session is told, if it still has one.
+    pub(super) fn remove(&mut self, slot: Slot, reason: Reason) {
+        if let Some(entry) = self.reactor.get(slot)
+            && matches!(entry.state.role, Role::Session(_))
+        {
+            // It may still speak to the broker, but nothing goes to the peer.
+            self.last_words(slot, reason);
+        }
+        let Some(entry) = self.reactor.get(slot) else { return };
+        self.unsent -= entry.state.link.backlog;
+        let Some(Connection { role, link }) = self.reactor.remove(slot) else { return };
+        let reason = if let Role::Closing(closing) = &role { closing.reason } else { reason };
+        if !matches!(role, Role::Upstream(_)) {
+            let row = self.tools.counters().row(usize::from(link.service), link.protocol);
+            row.open.subtract(1);
+            if reason == Reason::Slow {
+                row.slow.add(1);
+            }
+            tracing::info!(
+                connection = %name(self.tools.id(slot)),
+                peer = %link.peer,
+                service = %service(&self.gateway, link.service).path,
+                protocol = link.protocol.as_str(),
+                principal = link.principal.as_ref().map(|principal| &*principal.name),
+                reason = reason.as_str(),
+                messages_in = link.counts.messages_in,
+                messages_out = link.counts.messages_out,
+                bytes_in = link.counts.bytes_in,
+                bytes_out = link.counts.bytes_out,
+                "closed"
+            );
+        }
+        if link.engaged && !matches!(role, Role::Closing(_)) {
+            self.tools.asks.push_back(Ask::Gone(self.tools.id(slot)));
+        }
+        self.part_relay(role, reason);
+    }
+
+    fn last_words(&mut self, slot: Slot, reason: Reason) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let (socket, connection) = (&mut entry.socket, &mut entry.state);
+        let Role::Session(session) = &mut connection.role else { return };
+        let input = Input::Closed(reason);
+        let link = &mut connection.link;
+        super::advance(session.as_mut(), input, self.now, slot, socket, link, &mut self.tools);
+    }
+
+    /// Parts from what a connection was for.
+    fn part(&mut self, slot: Slot, role: Role, reason: Option<Reason>) {
+        if self.reactor.get(slot).is_some_and(|entry| entry.state.link.engaged) {
+            self.tools.asks.push_back(Ask::Gone(self.tools.id(slot)));
+        }
+        self.part_relay(role, reason.unwrap_or(Reason::Goodbye));
+    }
+
+    /// The peer has closed its side, or the connection is broken.
+    pub(super) fn ended(&mut self, slot: Slot) {
+        match self.reactor.get(slot).map(|entry| &entry.state.role) {
+            Some(Role::Upstream(_)) => self.upstream_ended(slot),
+            Some(_) => self.remove(slot, Reason::Lost),
+            None => {}
+        }
+    }
+
+    /// Writes all that was said, and does what follows from it.
+    pub(super) fn flush(&mut self) {
+        loop {
+            self.flush_sockets();
+            let flushed = std::mem::take(&mut self.flushed);
+            for slot in flushed {
+                self.after_flush(slot);
+            }
+            self.work();
+            if self.tools.dirty.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes what all sockets have to send.
+    pub(super) fn flush_sockets(&mut self) {
+        let mut dirty = std::mem::take(&mut self.tools.dirty);
+        let mut ended = Vec::new();
+        for slot in dirty.drain(..) {
+            let Some(entry) = self.reactor.get_mut(slot) else { continue };
+            let socket = &mut entry.socket;
+            let now = self.now.mono_ns;
+            let result = if socket.has_pending() {
+                self.tools.outgoing.flush(socket, now)
+            } else {
+                flush_unsent(socket, now)
+            };
+            match result {
+                Ok(Flushed { written, unsent }) => {
+                    let link = &mut entry.state.link;
+                    if written > 0 {
+                        self.tools.counters().writes.add(1);
+                    }
+                    if unsent != link.backlog || !matches!(entry.state.role, Role::Session(_)) {
+                        let before = std::mem::replace(&mut link.backlog, unsent);
+                        self.unsent = self.unsent + unsent - before;
+                        self.flushed.push(slot);
+                    }
+                }
+                Err(_) => ended.push(slot),
+            }
+        }
+        self.tools.dirty = dirty;
+        self.tools.outgoing.clear();
+        for slot in ended {
+            self.broken(slot);
+        }
+        if self.unsent > self.gateway.config.memory.unsent_bytes_max_per_core {
+            self.close_largest();
+        }
+    }
+
+    fn broken(&mut self, slot: Slot) {
+        match self.reactor.get(slot).map(|entry| &entry.state.role) {
+            Some(Role::Upstream(_)) => self.upstream_ended(slot),
+            _ => self.remove(slot, Reason::Lost),
+        }
+    }
+
+    /// A socket's backlog has changed.
+    fn after_flush(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let backlog = entry.state.link.backlog;
+        match &mut entry.state.role {
+            Role::Closing(closing) => {
+                if backlog == 0 && !closing.finished {
+                    closing.finished = true;
+                    entry.socket.finish();
+                }
+                return;
+            }
+            Role::Session(_) if backlog == 0 => {
+                self.step(slot, Input::Notice(contract::Notice::Flushed));
+                return;
+            }
+            Role::Session(_) => {}
+            Role::Relay(_) | Role::Upstream(_) => self.relay_flushed(slot),
+        }
+        if backlog > self.limits(slot).unsent_bytes_max {
+            self.too_slow(slot);
+        } else {
+            self.arm(slot);
+        }
+    }
+
+    /// A peer that reads too slowly cannot be told anything: whatever was said would wait behind
+    /// what it does not read.
+    fn too_slow(&mut self, slot: Slot) {
+        self.remove(slot, Reason::Slow);
+    }
+
+    /// The backlogs of this core are over their budget: the largest go first.
+    fn close_largest(&mut self) {
+        let mut backlogs: Vec<(usize, Slot)> = self
+            .reactor
+            .iter()
+            .map(|(slot, entry)| (entry.state.link.backlog, slot))
+            .filter(|(backlog, _)| *backlog > 0)
+            .collect();
+        backlogs.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, slot) in backlogs {
+            if self.unsent <= self.gateway.config.memory.unsent_bytes_max_per_core {
+                return;
+            }
+            self.too_slow(slot);
+        }
+    }
+
+    /// Sets the time at which to look at a connection again, if it is earlier than the one set.
+    pub(super) fn arm(&mut self, slot: Slot) {
+        let now = self.now.mono_ns;
+        let write_timeout = self.limits(slot).write_timeout;
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Connection { role, link } = &mut entry.state;
+        let own = match role {
+            Role::Session(session) => session.deadline().unwrap_or(u64::MAX),
+            Role::Closing(closing) => closing.until_mono_ns,
+            Role::Relay(_) | Role::Upstream(_) => u64::MAX,
+        };
+        let ping = if link.ping_ns == 0 || matches!(role, Role::Closing(_)) {
+            u64::MAX
+        } else {
+            link.heard_mono_ns.saturating_add(link.ping_ns * if link.pinged { 2 } else { 1 })
+        };
+        let write = entry.socket.unsent_since().map_or(u64::MAX, |since| {
+            contract::Now { mono_ns: since, unix_ms: 0 }.after(write_timeout)
+        });
+        let next = own.min(ping).min(write).max(now);
+        if next < link.armed_mono_ns {
+            link.armed_mono_ns = next;
+            self.timers.set(slot, next);
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self) {
+        while let Some(slots) = self.timers.due(self.now.mono_ns) {
+            for slot in slots {
+                self.due(slot);
+            }
+        }
+    }
+
+    fn due(&mut self, slot: Slot) {
+        let now = self.now.mono_ns;
+        let write_timeout = self.limits(slot).write_timeout;
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Connection { role, link } = &mut entry.state;
+        link.armed_mono_ns = u64::MAX;
+        let stalled = entry.socket.unsent_since().is_some_and(|since| {
+            contract::Now { mono_ns: since, unix_ms: 0 }.after(write_timeout) <= now
+        });
+        if stalled {
+            return self.too_slow(slot);
+        }
+        match role {
+            Role::Closing(closing) if closing.until_mono_ns <= now => {
+                return self.remove(slot, Reason::Lost);
+            }
+            Role::Session(session) if session.deadline().is_some_and(|at| at <= now) => {
+                self.step(slot, Input::Timeout);
+            }
+            Role::Closing(_) | Role::Session(_) | Role::Relay(_) | Role::Upstream(_) => {}
+        }
+        self.ping(slot);
+        self.arm(slot);
+    }
+
+    /// Pings a WebSocket that is silent, and ends one that did not answer.
+    fn ping(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Connection { role, link } = &mut entry.state;
+        let Framing::WebSocket { version, .. } = link.framing else { return };
+        if link.ping_ns == 0 || matches!(role, Role::Closing(_)) {
+            return;
+        }
+        let silence = self.now.mono_ns.saturating_sub(link.heard_mono_ns);
+        if link.pinged && silence >= 2 * link.ping_ns {
+            self.close(slot, Reason::Idle, "no answer to a ping");
+        } else if !link.pinged && silence >= link.ping_ns {
+            link.pinged = true;
+            self.tools.append(slot, &mut entry.socket, |out| {
+                websocket::encode_ping(out, version, b"");
+            });
+        }
+    }
+
+    /// Begins to say goodbye to everybody.
+    pub(crate) fn start_draining(&mut self) {
+        self.draining = self.reactor.iter().map(|(slot, _)| slot).collect();
+        self.drain_next_mono_ns = 0;
+        self.is_draining = true;
+    }
+
+    /// Says goodbye to some more.
+    pub(super) fn drain(&mut self) {
+        if self.drain_next_mono_ns > self.now.mono_ns {
+            return;
+        }
+        for _ in 0..GOODBYES_PER_STEP {
+            let Some(slot) = self.draining.pop_front() else {
+                self.drain_next_mono_ns = u64::MAX;
+                return;
+            };
+            match self.reactor.get(slot).map(|entry| &entry.state.role) {
+                Some(Role::Session(_)) => self.step(slot, Input::Shutdown),
+                Some(Role::Relay(_)) => {
+                    self.close(slot, Reason::Shutdown, "the gateway is stopping");
+                }
+                Some(Role::Upstream(_) | Role::Closing(_)) | None => {}
+            }
+        }
+        self.drain_next_mono_ns = self.now.mono_ns + GOODBYE_STEP_NS;
+    }
+
+    /// Whether everybody was said goodbye to and has gone.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_draining
+            && self.draining.is_empty()
+            && self.reactor.is_empty()
+            && self.tools.handle().connections.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Time for the last bytes and the peer's end, after all was said: 2 s.
+const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+/// Goodbyes are paced: tearing down hundreds of thousands at once can stall the machine.
+const GOODBYES_PER_STEP: usize = 250;
+const GOODBYE_STEP_NS: u64 = 10_000_000;

@@ -1,0 +1,109 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use contract::{Principal, Reason, Session};
+use transports::Slot;
+use websocket::{Decoder, Deflate, Version};
+
+use crate::{gateway::Occupied, metrics::Protocol};
+
+/// What a core keeps beside each socket of its reactor.
+pub(crate) struct Connection {
+    pub(crate) role: Role,
+    pub(crate) link: Link,
+}
+
+/// What a connection is for.
+pub(crate) enum Role {
+    /// It speaks a protocol of ours.
+    Session(Box<dyn Session>),
+    /// Its messages go to a back-end, which [`Upstream`] is the other end of.
+    Relay(Relay),
+    /// The back-end's side of a relay.
+    Upstream(Upstream),
+    /// All was said; what is unsent goes out and the peer's end is awaited.
+    Closing(Closing),
+}
+
+/// The browser's side of a proxied connection.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    /// The back-end's socket; `None` while it is being connected.
+    pub(crate) upstream: Option<Slot>,
+}
+
+/// The back-end's side of a proxied connection.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// The browser's socket.
+    pub(crate) relay: Slot,
+    /// Send the back-end's bytes as text, cut at characters.
+    pub(crate) text: bool,
+    /// The beginning of a character whose rest has not come: at most three bytes.
+    pub(crate) cut: Vec<u8>,
+}
+
+/// A connection that only waits for its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    pub(crate) reason: Reason,
+    /// When it is ended anyway, on the clock of [`contract::Now::mono_ns`].
+    pub(crate) until_mono_ns: u64,
+    /// Our side of the TCP connection is shut.
+    pub(crate) finished: bool,
+}
+
+/// What every connection has, whatever it is for.
+pub(crate) struct Link {
+    /// The service's place in the configuration.
+    pub(crate) service: u16,
+    /// The listener's place in the configuration.
+    pub(crate) listen: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) framing: Framing,
+    /// Decodes WebSocket frames; `None` on a plain stream.
+    pub(crate) decoder: Option<Decoder>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) principal: Option<Arc<Principal>>,
+    /// Commands of the session that wait for their replies.
+    pub(crate) in_flight: u32,
+    /// The shard has heard of it, and must hear of its end.
+    pub(crate) engaged: bool,
+    /// A ping went out and nothing came since.
+    pub(crate) pinged: bool,
+    /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
+    pub(crate) ping_ns: u64,
+    /// When something last came from the peer.
+    pub(crate) heard_mono_ns: u64,
+    /// The earliest time set in the timers, or `u64::MAX`.
+    pub(crate) armed_mono_ns: u64,
+    /// Bytes in its backlog when it was last flushed.
+    pub(crate) backlog: usize,
+    /// Read, and not decoded yet: the session is busy, or they came with the handshake.
+    pub(crate) held: Option<Box<[u8]>>,
+    pub(crate) counts: Counts,
+    /// Counts for as long as the connection lasts.
+    pub(crate) _occupied: Option<Occupied>,
+}
+
+/// What a connection has carried, for its last line in the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) messages_in: u64,
+    pub(crate) messages_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// How what a session sends is put on the wire.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Framing {
+    /// As it is.
+    Stream,
+    /// In WebSocket frames.
+    WebSocket {
+        /// The version agreed on.
+        version: Version,
+        /// How messages are compressed, if they are.
+        deflate: Option<Deflate>,
+    },
+}

@@ -1,0 +1,484 @@
+//! What one core does: it reads its sockets, advances their sessions, applies what they ask to its
+//! shard of the broker, and writes what came of it, tick by tick. Nothing here waits.
+
+mod close;
+mod connection;
+mod outlet;
+mod receive;
+mod relay;
+mod run;
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, mpsc},
+};
+
+use broker::{Effect, Event, Parcel, Shard};
+use contract::{
+    Command, ConnectionId, Delivery, Input, Now, Opening, Principal, Refusal, Reply, Session, Token,
+};
+use tokio::sync::{Notify, oneshot};
+use transports::{Outgoing, Reactor, Slot, Socket, Timers};
+use websocket::{Deflater, InflaterPool};
+use wire::Map;
+
+pub(crate) use self::connection::{Framing, Relay, Role};
+pub use self::run::{CoreReactor, run};
+use self::{
+    connection::{Connection, Counts, Link},
+    outlet::{Ask, Outlet, Tools},
+};
+use crate::{
+    clock,
+    config::Service,
+    entropy::Entropy,
+    gateway::{Gateway, Occupied, ToCore, Waiter},
+    metrics::{Counters, Protocol},
+};
+
+/// One core: its sockets, sessions and shard. Only its own thread touches it.
+pub(crate) struct Core {
+    pub(crate) gateway: Arc<Gateway>,
+    index: u16,
+    now: Now,
+    reactor: Reactor<Connection>,
+    timers: Timers,
+    shard: Shard,
+    effects: Vec<Effect>,
+    tools: Tools,
+    buffer: Box<[u8]>,
+    inflaters: InflaterPool,
+    inbox: mpsc::Receiver<ToCore>,
+    /// What the shard has to say to the others, by core.
+    parcels: Vec<Vec<Parcel>>,
+    /// Publications of tasks (HTTP, feeds) that wait for their replies.
+    tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
+    task_tokens: u64,
+    /// Sockets whose backlog has gone since their sessions were last told.
+    flushed: Vec<Slot>,
+    /// The backlogs of all sockets, in bytes.
+    unsent: usize,
+    /// Sockets that are still to be said goodbye to.
+    draining: VecDeque<Slot>,
+    is_draining: bool,
+    drain_next_mono_ns: u64,
+    shard_next_mono_ns: u64,
+}
+
+/// A core, for the tasks on its thread.
+#[derive(Clone)]
+pub struct CoreRef {
+    core: Rc<RefCell<Core>>,
+    /// Wakes the reactor's task.
+    work: Rc<Notify>,
+}
+
+impl std::fmt::Debug for CoreRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CoreRef")
+    }
+}
+
+impl CoreRef {
+    /// Does something with the core at once, and lets the reactor see to what follows.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
+        let result = act(&mut self.core.borrow_mut());
+        self.work.notify_one();
+        result
+    }
+
+    /// What all cores share.
+    pub(crate) fn gateway(&self) -> Arc<Gateway> {
+        Arc::clone(&self.core.borrow().gateway)
+    }
+
+    /// Moves a socket into the reactor. `None`: it has gone, or there are no descriptors left.
+    pub(crate) fn admit(
+        &self,
+        stream: tokio::net::TcpStream,
+        admission: Admission<'_>,
+        role: impl FnOnce(&Opening<'_>, Now) -> Role,
+    ) -> Option<Slot> {
+        let stream = mio::net::TcpStream::from_std(stream.into_std().ok()?);
+        self.with(|core| core.admit(stream, admission, role)).ok()
+    }
+
+    /// Publishes for a task. Access is for the caller to check.
+    pub(crate) async fn publish(
+        &self,
+        make: impl FnOnce(u128, Now) -> contract::Message,
+    ) -> Result<(), Refusal> {
+        let reply = self.with(|core| {
+            let message = make(core.tools.message_id(), clock::now());
+            core.task_tokens += 1;
+            let token = Token(core.task_tokens);
+            let (sender, receiver) = oneshot::channel();
+            core.tasks.insert(token, sender);
+            let command = Command::Publish(Arc::new(message));
+            core.tools.asks.push_back(Ask::Command(core.task_id(), token, command));
+            receiver
+        });
+        reply.await.unwrap_or(Err(Refusal::Busy))
+    }
+}
+
+/// What a socket is opened with.
+pub(crate) struct Admission<'a> {
+    pub(crate) service: u16,
+    pub(crate) listen: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) framing: Framing,
+    pub(crate) subprotocol: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) principal: Option<Principal>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) occupied: Option<Occupied>,
+    /// What was read already and belongs to the protocol.
+    pub(crate) early: &'a [u8],
+}
+
+/// What a turn leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// Something happened, so that more may have by now.
+    pub(crate) busy: bool,
+    /// When to turn again at the latest, on the clock of [`Now::mono_ns`].
+    pub(crate) next_mono_ns: u64,
+}
+
+impl Core {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        index: u16,
+        inbox: mpsc::Receiver<ToCore>,
+        reactor: Reactor<Connection>,
+    ) -> Self {
+        let cores = gateway.cores.len();
+        let mut entropy = Entropy::default();
+        #[expect(clippy::cast_possible_truncation, reason = "half of the random bits do")]
+        let message_epoch = entropy.next() as u64;
+        let tools = Tools {
+            outgoing: Outgoing::default(),
+            deflater: Deflater::new(),
+            entropy,
+            asks: VecDeque::new(),
+            dirty: Vec::new(),
+            message_epoch,
+            message_count: 0,
+            core: index,
+            gateway: Arc::clone(&gateway),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "the configuration bounds the threads")]
+        let shard = Shard::new(index, cores as u16, Arc::clone(&gateway.config.limits));
+        Self {
+            gateway,
+            index,
+            now: clock::now(),
+            reactor,
+            timers: Timers::default(),
+            shard,
+            effects: Vec::new(),
+            tools,
+            buffer: vec![0; READ_BYTES].into(),
+            inflaters: InflaterPool::new(),
+            inbox,
+            parcels: (0..cores).map(|_| Vec::new()).collect(),
+            tasks: Map::default(),
+            task_tokens: 0,
+            flushed: Vec::new(),
+            unsent: 0,
+            draining: VecDeque::new(),
+            is_draining: false,
+            drain_next_mono_ns: u64::MAX,
+            shard_next_mono_ns: 0,
+        }
+    }
+
+    /// Does all there is to do, within a budget, and says when to come again.
+    pub(crate) fn turn(&mut self) -> io::Result<Turn> {
+        self.now = clock::now();
+        let mut busy = self.reactor.poll()?;
+        for _ in 0..READS_PER_TURN.min(self.reactor.readable_len()) {
+            let Some(slot) = self.reactor.next_readable() else { break };
+            self.read(slot);
+        }
+        while let Some(slot) = self.reactor.next_writable() {
+            self.tools.dirty.push(slot);
+        }
+        self.expire();
+        self.drain();
+        if self.now.mono_ns >= self.shard_next_mono_ns {
+            self.shard_next_mono_ns = self.now.mono_ns + SHARD_TICK_NS;
+            self.apply(Event::Tick);
+        }
+        self.work();
+        self.flush();
+        self.send_parcels();
+        busy |= self.reactor.readable_len() > 0;
+        let timer = self.timers.next().unwrap_or(u64::MAX);
+        let next_mono_ns = timer.min(self.drain_next_mono_ns).min(self.shard_next_mono_ns);
+        Ok(Turn { busy, next_mono_ns })
+    }
+
+    /// Takes what other threads have sent.
+    pub(crate) fn receive(&mut self) -> Option<ToCore> {
+        self.inbox.try_recv().ok()
+    }
+
+    /// Takes the parcels of another core's shard.
+    pub(crate) fn take_parcels(&mut self, from: u16, parcels: Vec<Parcel>) {
+        for parcel in parcels {
+            self.apply(Event::Peer(from, parcel));
+        }
+    }
+
+    /// Takes a socket into the reactor. `role` makes what it is for.
+    pub(crate) fn admit(
+        &mut self,
+        stream: mio::net::TcpStream,
+        admission: Admission<'_>,
+        role: impl FnOnce(&Opening<'_>, Now) -> Role,
+    ) -> io::Result<Slot> {
+        self.now = clock::now();
+        let service = service(&self.gateway, admission.service);
+        let (decoder, ping) = match admission.framing {
+            Framing::Stream => (None, None),
+            Framing::WebSocket { version, deflate } => {
+                let named = service.ping.get(admission.subprotocol).copied();
+                let ping = named.unwrap_or(service.limits.ping_interval);
+                (Some(websocket::Decoder::new(version, deflate)), Some(ping))
+            }
+        };
+        let opening = Opening {
+            principal: admission.principal.as_ref(),
+            subprotocol: admission.subprotocol,
+            host: admission.host,
+            kind: if decoder.is_some() { contract::Kind::Text } else { contract::Kind::Stream },
+            limits: &service.limits,
+        };
+        let role = role(&opening, self.now);
+        let is_session = matches!(role, Role::Session(_));
+        let link = Link {
+            service: admission.service,
+            listen: admission.listen,
+            protocol: admission.protocol,
+            framing: admission.framing,
+            decoder,
+            peer: admission.peer,
+            principal: admission.principal.map(Arc::new),
+            in_flight: 0,
+            engaged: false,
+            pinged: false,
+            ping_ns: ping.map_or(0, |ping| u64::try_from(ping.as_nanos()).unwrap_or(u64::MAX)),
+            heard_mono_ns: self.now.mono_ns,
+            armed_mono_ns: u64::MAX,
+            backlog: 0,
+            held: (!admission.early.is_empty()).then(|| admission.early.into()),
+            counts: Counts::default(),
+            _occupied: admission.occupied,
+        };
+        let slot = self.reactor.insert(stream, Connection { role, link })?;
+        if !matches!(
+            self.reactor.get(slot).map(|entry| &entry.state.role),
+            Some(Role::Upstream(_)) | None
+        ) {
+            self.opened(slot);
+        }
+        if is_session {
+            self.step(slot, Input::Opened);
+        } else {
+            self.arm(slot);
+        }
+        Ok(slot)
+    }
+
+    fn opened(&self, slot: Slot) {
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let link = &entry.state.link;
+        let row = self.tools.counters().row(usize::from(link.service), link.protocol);
+        row.open.add(1);
+        row.opened.add(1);
+        tracing::info!(
+            connection = %name(self.tools.id(slot)),
+            peer = %link.peer,
+            service = %service(&self.gateway, link.service).path,
+            protocol = link.protocol.as_str(),
+            "open"
+        );
+    }
+
+    /// Advances a session by one input.
+    fn step(&mut self, slot: Slot, input: Input<'_>) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let (socket, connection) = (&mut entry.socket, &mut entry.state);
+        let Role::Session(session) = &mut connection.role else { return };
+        let link = &mut connection.link;
+        let closed =
+            advance(session.as_mut(), input, self.now, slot, socket, link, &mut self.tools);
+        match closed {
+            Some((reason, message)) => self.close(slot, reason, &message),
+            None => self.arm(slot),
+        }
+    }
+
+    /// Carries out what sessions asked for, until nothing is left.
+    fn work(&mut self) {
+        while let Some(ask) = self.tools.asks.pop_front() {
+            match ask {
+                Ask::Command(id, token, command) => {
+                    self.apply(Event::Command(id, token, command));
+                }
+                Ask::Settle(id, settle) => self.apply(Event::Settle(id, settle)),
+                Ask::Credit(id, subscription, count) => {
+                    self.apply(Event::Credit(id, subscription, count));
+                }
+                Ask::Login(id, token, login) => {
+                    let anonymous = self.reactor.get(slot_of(id)).is_some_and(|entry| {
+                        let listen = usize::from(entry.state.link.listen);
+                        self.gateway.config.listens.get(listen).is_some_and(|l| l.anonymous)
+                    });
+                    let waiter = Waiter::Session(id, token);
+                    if let Some((_, answer)) = self.gateway.login(&login, anonymous, waiter) {
+                        self.logged_in(id, token, answer);
+                    }
+                }
+                Ask::Refused(id, token, refusal) => self.reply(id, token, Err(refusal)),
+                Ask::Gone(id) => self.apply(Event::Gone(id)),
+            }
+        }
+    }
+
+    /// Gives a session the outcome of its login.
+    pub(crate) fn logged_in(
+        &mut self,
+        id: ConnectionId,
+        token: Token,
+        answer: Result<Principal, Refusal>,
+    ) {
+        match &answer {
+            Ok(principal) => {
+                if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
+                    entry.state.link.principal = Some(Arc::new(principal.clone()));
+                }
+            }
+            Err(_) => self.tools.counters().refuse(crate::metrics::Refused::Login),
+        }
+        let answer = answer.map(|principal| Reply::Login(contract::Step::Accepted(principal)));
+        self.reply(id, token, answer);
+    }
+
+    fn reply(&mut self, id: ConnectionId, token: Token, answer: Result<Reply, Refusal>) {
+        if id == self.task_id() {
+            if let Some(task) = self.tasks.remove(&token) {
+                // A task that has gone needs no answer.
+                drop(task.send(answer.map(drop)));
+            }
+            return;
+        }
+        let slot = slot_of(id);
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let link = &mut entry.state.link;
+        link.in_flight = link.in_flight.saturating_sub(1);
+        // One that waits with bytes at hand may go on.
+        if link.held.is_some() && link.in_flight < self.busy_below(slot) {
+            self.reactor.resume(slot);
+        }
+        self.step(slot, Input::Replied(token, answer));
+    }
+
+    fn apply(&mut self, event: Event) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.shard.apply(event, self.now, &mut effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Reply(id, token, answer) => self.reply(id, token, answer),
+                Effect::Deliver(target, delivery) => {
+                    let input = Input::Delivered(target.subscription, &delivery);
+                    self.step(slot_of(target.connection), input);
+                }
+                Effect::Fanout(targets, message) => {
+                    let delivery = Delivery { message, tag: None, redeliveries: 0 };
+                    for target in targets.iter() {
+                        let input = Input::Delivered(target.subscription, &delivery);
+                        self.step(slot_of(target.connection), input);
+                        if self.tools.outgoing.bytes() > FLUSH_BYTES {
+                            self.flush_sockets();
+                        }
+                    }
+                }
+                Effect::Peer(to, parcel) => {
+                    if let Some(parcels) = self.parcels.get_mut(usize::from(to)) {
+                        parcels.push(parcel);
+                    }
+                }
+            }
+        }
+        self.effects = effects;
+        if self.tools.outgoing.bytes() > FLUSH_BYTES {
+            self.flush_sockets();
+        }
+    }
+
+    fn send_parcels(&mut self) {
+        for (to, parcels) in self.gateway.cores.iter().zip(&mut self.parcels) {
+            if !parcels.is_empty() {
+                to.send(ToCore::Parcels(self.index, std::mem::take(parcels)));
+            }
+        }
+    }
+
+    /// Names the tasks of this core towards the shard.
+    fn task_id(&self) -> ConnectionId {
+        ConnectionId { core: self.index, slot: u32::MAX, generation: 0 }
+    }
+
+    /// What this core counts.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.tools.counters()
+    }
+
+    /// The shard's counts and queues, for metrics.
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+fn advance(
+    session: &mut dyn Session,
+    input: Input<'_>,
+    now: Now,
+    slot: Slot,
+    socket: &mut Socket,
+    link: &mut Link,
+    tools: &mut Tools,
+) -> Option<(contract::Reason, String)> {
+    let mut outlet = Outlet { slot, socket, link, tools, closed: None };
+    session.handle(input, now, &mut outlet);
+    outlet.closed
+}
+
+const fn slot_of(id: ConnectionId) -> Slot {
+    Slot { index: id.slot, generation: id.generation }
+}
+
+fn name(id: ConnectionId) -> String {
+    format!("{}.{}.{}", id.core, id.slot, id.generation)
+}
+
+#[expect(clippy::indexing_slicing, reason = "places in the configuration, which never changes")]
+fn service(gateway: &Gateway, index: u16) -> &Service {
+    &gateway.config.services[usize::from(index)]
+}
+
+/// The read buffer that a core's sockets share.
+const READ_BYTES: usize = 64 << 10;
+/// Sockets read in a turn before all that was said is written.
+const READS_PER_TURN: usize = 1024;
+/// Encoded bytes that are not left to grow further within a turn.
+const FLUSH_BYTES: usize = 1 << 20;
+/// How often a shard looks for what has expired: 100 ms.
+const SHARD_TICK_NS: u64 = 100_000_000;

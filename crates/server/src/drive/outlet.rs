@@ -1,0 +1,264 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use contract::{
+    Command, ConnectionId, Kind, Login, Message, Operation, Outbox, Principal, Reason, Refusal,
+    Settle, SubscriptionId, Token,
+};
+use transports::{Outgoing, Slot, Socket};
+use websocket::Deflater;
+
+use super::connection::{Framing, Link};
+use crate::{
+    entropy::Entropy,
+    gateway::{CoreHandle, Gateway},
+    metrics::{Counters, Refused, Row},
+};
+
+/// What a core lends to its sessions: one set for all of them.
+pub(crate) struct Tools {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) deflater: Deflater,
+    pub(crate) entropy: Entropy,
+    /// What sessions asked for and nobody has worked on yet.
+    pub(crate) asks: VecDeque<Ask>,
+    /// Sockets that have something to send, each once.
+    pub(crate) dirty: Vec<Slot>,
+    /// The upper half of message ids: random, so that they differ from those of other runs.
+    pub(crate) message_epoch: u64,
+    pub(crate) message_count: u64,
+    pub(crate) core: u16,
+    pub(crate) gateway: Arc<Gateway>,
+}
+
+/// What a session asked for.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Command(ConnectionId, Token, Command),
+    Settle(ConnectionId, Settle),
+    Credit(ConnectionId, SubscriptionId, u32),
+    Login(ConnectionId, Token, Login),
+    /// A command that the access rules do not allow.
+    Refused(ConnectionId, Token, Refusal),
+    /// The session has ended.
+    Gone(ConnectionId),
+}
+
+impl Tools {
+    #[expect(clippy::indexing_slicing, reason = "every core has its handle")]
+    pub(crate) fn handle(&self) -> &CoreHandle {
+        &self.gateway.cores[usize::from(self.core)]
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.handle().counters
+    }
+
+    pub(crate) fn id(&self, slot: Slot) -> ConnectionId {
+        ConnectionId { core: self.core, slot: slot.index, generation: slot.generation }
+    }
+
+    pub(crate) fn message_id(&mut self) -> u128 {
+        self.message_count += 1;
+        u128::from(self.message_epoch) << 64 | u128::from(self.message_count)
+    }
+
+    /// Random bits whose temporary destination is homed on this core.
+    fn random(&mut self) -> u128 {
+        let cores = self.gateway.cores.len() as u128;
+        loop {
+            let random = self.entropy.next();
+            let homed = (random - random % cores).checked_add(u128::from(self.core));
+            if let Some(homed) = homed {
+                return homed;
+            }
+        }
+    }
+
+    /// Sends something and remembers that the socket must be flushed.
+    pub(crate) fn append(
+        &mut self,
+        slot: Slot,
+        socket: &mut Socket,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        if !socket.has_pending() {
+            self.dirty.push(slot);
+        }
+        self.outgoing.append(socket, encode)
+    }
+
+    /// Sends a message in the connection's framing.
+    pub(crate) fn send(
+        &mut self,
+        slot: Slot,
+        socket: &mut Socket,
+        link: &mut Link,
+        kind: Kind,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if !socket.has_pending() {
+            self.dirty.push(slot);
+        }
+        let (framing, deflater) = (link.framing, &mut self.deflater);
+        let len = self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
+        sent(link, len, self.counters().row(usize::from(link.service), link.protocol));
+    }
+
+    fn check(&self, principal: Option<&Principal>, command: &Command) -> Result<(), Refusal> {
+        let access = &self.gateway.config.access;
+        if access.is_open() {
+            return Ok(());
+        }
+        let principal = principal.ok_or(Refusal::Unauthenticated)?;
+        let may_send = |message: &Message| {
+            if message.destination.is_hidden() {
+                return Ok(());
+            }
+            access.may_send(principal, &message.destination)
+        };
+        match command {
+            Command::Subscribe(subscribe) => {
+                let hidden = subscribe.pattern.destination().is_some_and(|d| d.is_hidden());
+                if hidden { Ok(()) } else { access.may_subscribe(principal, &subscribe.pattern) }
+            }
+            Command::Publish(message) => may_send(message),
+            Command::Transact(operations) => operations.iter().try_for_each(|op| match op {
+                Operation::Publish(message) => may_send(message),
+                Operation::Settle(_) => Ok(()),
+            }),
+            Command::Unsubscribe(_) | Command::Declare(_) => Ok(()),
+        }
+    }
+}
+
+fn sent(link: &mut Link, len: usize, row: &Row) {
+    link.counts.messages_out += 1;
+    link.counts.bytes_out += len as u64;
+    row.messages_out.add(1);
+    row.bytes_out.add(len as u64);
+}
+
+fn frame(
+    out: &mut Vec<u8>,
+    framing: Framing,
+    kind: Kind,
+    deflater: &mut Deflater,
+    encode: impl FnOnce(&mut Vec<u8>),
+) {
+    match framing {
+        Framing::Stream => encode(out),
+        Framing::WebSocket { version, deflate } => {
+            let mark = websocket::begin(out);
+            encode(out);
+            mark.finish(out, version, kind, deflate.map(|deflate| (deflater, deflate)));
+        }
+    }
+}
+
+/// The [`Outbox`] of a session on a socket of the reactor.
+pub(crate) struct Outlet<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) socket: &'a mut Socket,
+    pub(crate) link: &'a mut Link,
+    pub(crate) tools: &'a mut Tools,
+    /// Why and with what words the session closed, once it has.
+    pub(crate) closed: Option<(Reason, String)>,
+}
+
+impl Outlet<'_> {
+    fn id(&self) -> ConnectionId {
+        self.tools.id(self.slot)
+    }
+}
+
+impl Outbox for Outlet<'_> {
+    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.tools.send(self.slot, self.socket, self.link, kind, encode);
+    }
+
+    fn send_shared(
+        &mut self,
+        kind: Kind,
+        message: &Arc<Message>,
+        head: &[u8],
+        encode: &mut dyn FnMut(&mut Vec<u8>),
+    ) {
+        let tools = &mut *self.tools;
+        if !self.socket.has_pending() {
+            tools.dirty.push(self.slot);
+        }
+        let (framing, deflater) = (self.link.framing, &mut tools.deflater);
+        let variant = variant(framing, kind);
+        let (len, encoded) =
+            tools.outgoing.append_shared(self.socket, message, variant, head, |out| {
+                frame(out, framing, kind, deflater, encode);
+            });
+        if encoded { &tools.counters().encoded } else { &tools.counters().shared }.add(1);
+        let row = tools.counters().row(usize::from(self.link.service), self.link.protocol);
+        sent(self.link, len, row);
+    }
+
+    fn command(&mut self, token: Token, command: Command) {
+        self.link.in_flight += 1;
+        let id = self.id();
+        if let Command::Publish(_) = command {
+            self.link.counts.messages_in += 1;
+            if self.link.framing == Framing::Stream {
+                let row = self.tools.counters().row(self.link.service.into(), self.link.protocol);
+                row.messages_in.add(1);
+            }
+        }
+        let ask = match self.tools.check(self.link.principal.as_deref(), &command) {
+            Ok(()) => {
+                self.link.engaged = true;
+                Ask::Command(id, token, command)
+            }
+            Err(refusal) => {
+                self.tools.counters().refuse(Refused::Access);
+                Ask::Refused(id, token, refusal)
+            }
+        };
+        self.tools.asks.push_back(ask);
+    }
+
+    fn settle(&mut self, settle: Settle) {
+        self.tools.asks.push_back(Ask::Settle(self.tools.id(self.slot), settle));
+    }
+
+    fn credit(&mut self, subscription: SubscriptionId, count: u32) {
+        self.tools.asks.push_back(Ask::Credit(self.tools.id(self.slot), subscription, count));
+    }
+
+    fn login(&mut self, token: Token, login: Login) {
+        self.link.in_flight += 1;
+        self.tools.asks.push_back(Ask::Login(self.tools.id(self.slot), token, login));
+    }
+
+    fn close(&mut self, reason: Reason, message: &str) {
+        self.closed.get_or_insert_with(|| (reason, message.to_owned()));
+    }
+
+    fn random(&mut self) -> u128 {
+        self.tools.random()
+    }
+
+    fn message_id(&mut self) -> u128 {
+        self.tools.message_id()
+    }
+
+    fn backlog(&self) -> usize {
+        self.socket.unsent_bytes()
+    }
+}
+
+/// Names the ways in which the same bytes may be framed, for [`Outgoing::append_shared`].
+fn variant(framing: Framing, kind: Kind) -> u32 {
+    let kind = kind as u32;
+    match framing {
+        Framing::Stream => kind,
+        Framing::WebSocket { version, deflate } => {
+            let bits = deflate.map_or(0, |deflate| u32::from(deflate.server_window_bits()));
+            kind | (version as u32 + 1) << 4 | bits << 8
+        }
+    }
+}

@@ -1,0 +1,148 @@
+use contract::{Data, Kind, Reason};
+use transports::Slot;
+
+use super::{
+    Admission, Core,
+    connection::{Framing, Relay, Role, Upstream},
+};
+
+impl Core {
+    /// The back-end of a proxied connection answers: its socket becomes the other end.
+    pub(crate) fn relay_connected(&mut self, relay: Slot, stream: mio::net::TcpStream, text: bool) {
+        let Some(entry) = self.reactor.get(relay) else { return };
+        let link = &entry.state.link;
+        let admission = Admission {
+            service: link.service,
+            listen: link.listen,
+            protocol: link.protocol,
+            framing: Framing::Stream,
+            subprotocol: "",
+            host: "",
+            principal: None,
+            peer: link.peer,
+            occupied: None,
+            early: &[],
+        };
+        let upstream = Upstream { relay, text, cut: Vec::new() };
+        let Ok(slot) = self.admit(stream, admission, |_, _| Role::Upstream(upstream)) else {
+            self.close(relay, Reason::Internal, "out of descriptors");
+            return;
+        };
+        if let Some(entry) = self.reactor.get_mut(relay)
+            && let Role::Relay(end) = &mut entry.state.role
+        {
+            end.upstream = Some(slot);
+            self.reactor.resume(relay);
+        } else {
+            self.remove(slot, Reason::Lost);
+        }
+    }
+
+    /// The back-end of a proxied connection does not answer.
+    pub(crate) fn relay_failed(&mut self, relay: Slot, why: &str) {
+        self.close(relay, Reason::Backend, why);
+    }
+
+    /// Hands a piece of the peer's message to the back-end.
+    pub(super) fn relay_to_upstream(&mut self, slot: Slot, data: Data<'_>) {
+        let Some(Role::Relay(Relay { upstream: Some(upstream) })) =
+            self.reactor.get(slot).map(|entry| &entry.state.role)
+        else {
+            return;
+        };
+        let upstream = *upstream;
+        if let Some(entry) = self.reactor.get_mut(upstream) {
+            self.tools.append(upstream, &mut entry.socket, |out| out.extend_from_slice(data.bytes));
+        }
+    }
+
+    /// Hands the back-end's bytes to the peer, as one message.
+    pub(super) fn relay_from_upstream(&mut self, slot: Slot, bytes: &[u8]) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Role::Upstream(upstream) = &mut entry.state.role else { return };
+        let (relay, text) = (upstream.relay, upstream.text);
+        let mut joined = std::mem::take(&mut upstream.cut);
+        joined.extend_from_slice(bytes);
+        if text {
+            match cut_at_character(&joined) {
+                Some(whole) => upstream.cut = joined.split_off(whole),
+                None => {
+                    self.remove(slot, Reason::NotText);
+                    return self.close(relay, Reason::Backend, "the back-end's bytes are not text");
+                }
+            }
+        }
+        if joined.is_empty() {
+            return;
+        }
+        let kind = if text { Kind::Text } else { Kind::Binary };
+        let Some(entry) = self.reactor.get_mut(relay) else { return };
+        let (socket, link) = (&mut entry.socket, &mut entry.state.link);
+        self.tools.send(relay, socket, link, kind, |out| out.extend_from_slice(&joined));
+    }
+
+    /// Whether the back-end's socket takes more.
+    pub(super) fn upstream_has_room(&self, relay: &Relay) -> bool {
+        let Some(entry) = relay.upstream.and_then(|slot| self.reactor.get(slot)) else {
+            return false;
+        };
+        self.tools.outgoing.pending_bytes(&entry.socket) + entry.socket.unsent_bytes()
+            < RELAY_UNSENT_BYTES
+    }
+
+    /// One end has been written to: the other may go on, or must wait.
+    pub(super) fn relay_flushed(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let other = match &entry.state.role {
+            Role::Relay(relay) => relay.upstream,
+            Role::Upstream(upstream) => Some(upstream.relay),
+            Role::Session(_) | Role::Closing(_) => None,
+        };
+        let Some(other) = other else { return };
+        let has_room = entry.socket.unsent_bytes() < RELAY_UNSENT_BYTES;
+        let Some(paused) = self.reactor.get(other).map(|entry| entry.socket.is_paused()) else {
+            return;
+        };
+        if has_room && paused {
+            self.reactor.resume(other);
+        } else if !has_room && !paused {
+            self.reactor.pause(other);
+        }
+    }
+
+    /// The back-end has closed or lost the connection.
+    pub(super) fn upstream_ended(&mut self, slot: Slot) {
+        self.remove(slot, Reason::Lost);
+    }
+
+    /// One end of a relay has gone: so goes the other, after what was said.
+    pub(super) fn part_relay(&mut self, role: Role, reason: Reason) {
+        match role {
+            Role::Relay(Relay { upstream: Some(upstream) }) => self.closing(upstream, reason),
+            Role::Upstream(upstream) => {
+                let relay = upstream.relay;
+                let (reason, why) = match reason {
+                    Reason::Slow => (Reason::Backend, "the back-end reads too slowly"),
+                    _ if upstream.cut.is_empty() => {
+                        (Reason::Goodbye, "the back-end closed the connection")
+                    }
+                    _ => (Reason::Backend, "the back-end ended within a character"),
+                };
+                self.close(relay, reason, why);
+            }
+            Role::Relay(Relay { upstream: None }) | Role::Session(_) | Role::Closing(_) => {}
+        }
+    }
+}
+
+/// How many bytes are whole characters; `None`: not UTF-8.
+fn cut_at_character(bytes: &[u8]) -> Option<usize> {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => Some(bytes.len()),
+        Err(error) if error.error_len().is_none() => Some(error.valid_up_to()),
+        Err(_) => None,
+    }
+}
+
+/// Unsent at one end of a relay, from which on the other is not read.
+const RELAY_UNSENT_BYTES: usize = 64 << 10;

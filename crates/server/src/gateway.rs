@@ -1,0 +1,184 @@
+//! What all cores share: the configuration, who is who, and the way to each core.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
+};
+
+use auth::{Ask, Job, Logins};
+use broker::Parcel;
+use contract::{ConnectionId, Login, Principal, Refusal, Token};
+use tokio::sync::{oneshot, watch};
+
+use crate::{clock, config::Config, drive::CoreRef, metrics::Counters};
+
+/// What all cores share. Nothing of it is touched for a message.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration.
+    pub config: Config,
+    /// The way to each core.
+    pub cores: Vec<CoreHandle>,
+    /// How far the process is from stopping.
+    pub phase: watch::Receiver<Phase>,
+    logins: Mutex<Logins<Waiter>>,
+    hashing: mpsc::SyncSender<Job>,
+}
+
+/// How far the process is from stopping.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Phase {
+    /// At work.
+    Serving,
+    /// Told to stop: `/readyz` says so, new connections are still served.
+    Leaving,
+    /// No listener any more; goodbyes are being said.
+    Draining,
+}
+
+/// The way to a core from outside its thread.
+#[derive(Debug)]
+pub struct CoreHandle {
+    /// What is on its way to it.
+    pub inbox: mpsc::Sender<ToCore>,
+    /// Wakes its reactor.
+    pub waker: Arc<mio::Waker>,
+    /// Its connections, those on their way included.
+    pub connections: Arc<AtomicUsize>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+}
+
+/// What is sent to a core.
+pub enum ToCore {
+    /// A new connection: its socket and its listener's place in the configuration.
+    Socket(std::net::TcpStream, usize, Occupied),
+    /// What another core's shard has to say to this one's, in order.
+    Parcels(u16, Vec<Parcel>),
+    /// The answer to a session's login.
+    Login(ConnectionId, Token, Result<Principal, Refusal>),
+    /// Something to do there.
+    Call(Box<dyn FnOnce(&CoreRef) + Send>),
+    /// Say goodbye to everybody.
+    Drain,
+}
+
+impl std::fmt::Debug for ToCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Socket(..) => "Socket",
+            Self::Parcels(..) => "Parcels",
+            Self::Login(..) => "Login",
+            Self::Call(_) => "Call",
+            Self::Drain => "Drain",
+        })
+    }
+}
+
+impl CoreHandle {
+    /// Sends something and wakes the core. A core that has ended takes nothing.
+    pub fn send(&self, what: ToCore) {
+        if self.inbox.send(what).is_ok() {
+            drop(self.waker.wake());
+        }
+    }
+
+    /// Counts one more connection until the result is dropped.
+    #[must_use]
+    pub fn occupy(&self) -> Occupied {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Occupied(Arc::clone(&self.connections))
+    }
+}
+
+/// A connection, as counted by [`CoreHandle::connections`].
+#[derive(Debug)]
+pub struct Occupied(Arc<AtomicUsize>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who waits for the outcome of a login.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A session, by its connection and token.
+    Session(ConnectionId, Token),
+    /// An HTTP request.
+    Request(oneshot::Sender<Result<Principal, Refusal>>),
+}
+
+impl Gateway {
+    /// Puts the parts together. Jobs for the hashing threads go to `hashing`.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        cores: Vec<CoreHandle>,
+        phase: watch::Receiver<Phase>,
+        logins: Logins<Waiter>,
+        hashing: mpsc::SyncSender<Job>,
+    ) -> Self {
+        Self { config, cores, phase, logins: Mutex::new(logins), hashing }
+    }
+
+    /// Decides a login at once where that takes no time; otherwise the waiter is answered later.
+    pub fn login(
+        &self,
+        login: &Login,
+        anonymous: bool,
+        waiter: Waiter,
+    ) -> Option<(Waiter, Result<Principal, Refusal>)> {
+        let ask = self.logins.lock().unwrap_or_else(PoisonError::into_inner).ask(
+            login,
+            anonymous,
+            clock::now(),
+            waiter,
+        );
+        match ask {
+            Ask::Answer(waiter, answer) => Some((waiter, answer)),
+            Ask::Joined => None,
+            Ask::Hash(job) => {
+                // There are never more jobs under way than the channel holds.
+                drop(self.hashing.send(job));
+                None
+            }
+        }
+    }
+
+    /// Runs on a hashing thread until the gateway is gone.
+    pub fn hash_passwords(&self, jobs: &Mutex<mpsc::Receiver<Job>>) {
+        loop {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = job else { return };
+            let verdict = job.run();
+            let (waiters, answer) = self
+                .logins
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .finish(verdict, clock::now());
+            for waiter in waiters {
+                self.answer(waiter, answer.clone());
+            }
+        }
+    }
+
+    fn answer(&self, waiter: Waiter, answer: Result<Principal, Refusal>) {
+        match waiter {
+            Waiter::Session(id, token) => {
+                if let Some(core) = self.cores.get(usize::from(id.core)) {
+                    core.send(ToCore::Login(id, token, answer));
+                }
+            }
+            // A request that has gone in the meantime needs no answer.
+            Waiter::Request(request) => drop(request.send(answer)),
+        }
+    }
+}
+impl Gateway {
+    pub(crate) async fn snapshot(&self) -> crate::exposition::Snapshot {
+        crate::exposition::Snapshot
+    }
+}

@@ -1,0 +1,309 @@
+//! HTTP requests: the path picks the service, and a WebSocket handshake leaves for the reactor.
+
+use std::{cell::RefCell, net::SocketAddr};
+
+use contract::{Login, Principal, Refusal};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
+    request::Parts,
+};
+use hyper::body::Incoming;
+use tokio::{net::TcpStream, sync::oneshot};
+use websocket::{Accept, Reject, Subprotocol, Subprotocols, Version};
+
+use crate::{
+    body::{Body, full, text},
+    config::{Listen, Service, ServiceKind, origin},
+    drive::{Admission, CoreRef, Framing},
+    gateway::{Gateway, Occupied, Waiter},
+    listen::place,
+    metrics::{Protocol, Refused},
+    registry,
+    services::{self, directory, operation, pages, publish},
+};
+
+/// One HTTP connection.
+pub(crate) struct Connection {
+    core: CoreRef,
+    listen: usize,
+    peer: SocketAddr,
+    upgrade: RefCell<Option<Upgrade>>,
+}
+
+/// A WebSocket handshake that was answered with 101.
+pub(crate) struct Upgrade {
+    service: usize,
+    accept: Accept,
+    host: Box<str>,
+    principal: Option<Principal>,
+}
+
+/// An answer instead of the one asked for.
+type Instead = Box<Response<Body>>;
+
+impl Connection {
+    pub(crate) const fn new(core: CoreRef, listen: usize, peer: SocketAddr) -> Self {
+        Self { core, listen, peer, upgrade: RefCell::new(None) }
+    }
+
+    /// The upgrade that the last response began.
+    pub(crate) fn take_upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.borrow_mut().take()
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let gateway = self.core.gateway();
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let Some((place, rest)) = gateway.config.service(path) else {
+            return text(StatusCode::NOT_FOUND, "there is no service at this path");
+        };
+        let Some(service) = gateway.config.services.get(place) else {
+            return text(StatusCode::NOT_FOUND, "there is no service at this path");
+        };
+        self.core.with(|core| {
+            let row = core.counters().row(place, Protocol::Http);
+            row.messages_in.add(1);
+        });
+        let answered = if service.kind.takes_websockets() {
+            self.upgrade(&gateway, place, service, &head).await
+        } else {
+            self.dispatch(&gateway, service, rest, &head, body).await
+        };
+        answered.unwrap_or_else(|instead| *instead)
+    }
+
+    async fn dispatch(
+        &self,
+        gateway: &Gateway,
+        service: &Service,
+        rest: &str,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Instead> {
+        match &service.kind {
+            ServiceKind::Health => Ok(operation::health()),
+            ServiceKind::Readiness => Ok(operation::readiness(*gateway.phase.borrow())),
+            ServiceKind::Metrics => {
+                let allowed =
+                    gateway.config.metrics.public || self.peer.ip().to_canonical().is_loopback();
+                if allowed {
+                    Ok(operation::metrics(gateway).await)
+                } else {
+                    Ok(operation::private())
+                }
+            }
+            ServiceKind::Pages => {
+                self.identify(gateway, &head.headers).await?;
+                Ok(pages::answer(rest, &head.method, &head.headers))
+            }
+            ServiceKind::Directory { root, welcome } => {
+                self.identify(gateway, &head.headers).await?;
+                Ok(directory::answer(root, welcome, rest, &head.method, &head.headers).await)
+            }
+            ServiceKind::Topics | ServiceKind::Queues => {
+                let origin = self.origin(gateway, service, &head.headers, None)?;
+                let mut response = if head.method == Method::OPTIONS {
+                    preflight()
+                } else {
+                    self.publish(gateway, service, rest, head, body)
+                        .await
+                        .unwrap_or_else(|instead| *instead)
+                };
+                if let Some(origin) = origin {
+                    allow_origin(&mut response, origin);
+                }
+                Ok(response)
+            }
+            // WebSockets are seen to elsewhere.
+            ServiceKind::Echo
+            | ServiceKind::Broadcast { .. }
+            | ServiceKind::Proxy { .. }
+            | ServiceKind::Broker => Ok(text(StatusCode::NOT_FOUND, "this is for WebSockets")),
+        }
+    }
+
+    async fn publish(
+        &self,
+        gateway: &Gateway,
+        service: &Service,
+        rest: &str,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Instead> {
+        if head.method != Method::POST {
+            let mut response =
+                text(StatusCode::METHOD_NOT_ALLOWED, "publish here with POST: curl -d 'hello' URL");
+            let allow = HeaderValue::from_static("POST, OPTIONS");
+            response.headers_mut().insert(header::ALLOW, allow);
+            return Ok(response);
+        }
+        let principal = self.identify(gateway, &head.headers).await?;
+        Ok(publish::post(&self.core, gateway, service, &principal, rest, head, body).await)
+    }
+
+    async fn upgrade(
+        &self,
+        gateway: &Gateway,
+        place: usize,
+        service: &Service,
+        head: &Parts,
+    ) -> Result<Response<Body>, Instead> {
+        let broker_subprotocols = registry::subprotocols();
+        let subprotocols = match service.kind {
+            ServiceKind::Broker => Subprotocols::Of(&broker_subprotocols),
+            _ => Subprotocols::Any,
+        };
+        let wanted = websocket::Service { subprotocols, deflate: service.compression };
+        let accept = websocket::handshake(&head.method, head.version, &head.headers, &wanted)
+            .map_err(|reject| self.reject(&reject, service))?;
+        if service.kind == ServiceKind::Broker && accept.subprotocol == Subprotocol::Unsupported {
+            return Err(self.reject(&Reject::Subprotocol(broker_subprotocols.join(", ")), service));
+        }
+        self.origin(gateway, service, &head.headers, Some(accept.version))?;
+        // STOMP may log in later, by its own CONNECT.
+        let later = service.kind == ServiceKind::Broker
+            && !head.headers.contains_key(header::AUTHORIZATION);
+        let principal =
+            if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
+        let mut response = Response::new(full(""));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().clone_from(&accept.headers);
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.unwrap_or_default().into();
+        self.upgrade.replace(Some(Upgrade { service: place, accept, host, principal }));
+        Ok(response)
+    }
+
+    fn reject(&self, reject: &Reject, service: &Service) -> Instead {
+        self.core.with(|core| core.counters().refuse(Refused::Handshake));
+        tracing::info!(
+            peer = %self.peer,
+            service = %service.path,
+            reason = %reject,
+            "WebSocket handshake refused"
+        );
+        let mut response = text(reject.status(), &reject.to_string());
+        for (name, value) in &reject.headers() {
+            response.headers_mut().append(name, value.clone());
+        }
+        Box::new(response)
+    }
+
+    /// Refuses the pages of other origins. Gives the origin, if there is one.
+    fn origin<'h>(
+        &self,
+        gateway: &Gateway,
+        service: &Service,
+        headers: &'h HeaderMap,
+        version: Option<Version>,
+    ) -> Result<Option<&'h HeaderValue>, Instead> {
+        let old = matches!(version, Some(Version::Hybi06 | Version::Hybi08));
+        let why = if let Some(origin) = headers.get(header::ORIGIN) {
+            match self
+                .listen(gateway)
+                .map(|listen| origin::check(listen, service, &origin.to_str().unwrap_or_default()))
+            {
+                Some(Ok(())) => return Ok(Some(origin)),
+                Some(Err(refusal)) => refusal.to_string(),
+                None => return Ok(None),
+            }
+        } else if old && let Some(origin) = headers.get(SEC_WEBSOCKET_ORIGIN) {
+            let authority = origin.as_bytes().splitn(3, |&byte| byte == b'/').nth(2);
+            let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+            if authority.is_some() && authority == host {
+                return Ok(Some(origin));
+            }
+            "the page's origin (Sec-WebSocket-Origin) is not the host asked for".to_owned()
+        } else {
+            return Ok(None);
+        };
+        self.core.with(|core| core.counters().refuse(Refused::Origin));
+        tracing::info!(peer = %self.peer, service = %service.path, reason = %why, "origin refused");
+        Err(Box::new(text(StatusCode::FORBIDDEN, &why)))
+    }
+
+    /// Who sends the request: by HTTP Basic, or anonymous where that is allowed.
+    async fn identify(&self, gateway: &Gateway, headers: &HeaderMap) -> Result<Principal, Instead> {
+        let login = match headers.get(header::AUTHORIZATION) {
+            None => Login::Anonymous,
+            Some(value) => auth::basic(value.as_bytes())
+                .map(Login::Password)
+                .map_err(|error| Box::new(text(StatusCode::BAD_REQUEST, &error.to_string())))?,
+        };
+        let anonymous = self.listen(gateway).is_some_and(|listen| listen.anonymous);
+        let (sender, receiver) = oneshot::channel();
+        let answer = match gateway.login(&login, anonymous, Waiter::Request(sender)) {
+            Some((_, answer)) => answer,
+            None => receiver.await.unwrap_or(Err(Refusal::Busy)),
+        };
+        answer.map_err(|refusal| {
+            self.core.with(|core| core.counters().refuse(Refused::Login));
+            Box::new(services::refused(refusal))
+        })
+    }
+
+    fn listen<'g>(&self, gateway: &'g Gateway) -> Option<&'g Listen> {
+        gateway.config.listens.get(self.listen)
+    }
+}
+
+/// Moves a connection whose handshake was answered into the reactor.
+pub(crate) fn upgrade(
+    core: &CoreRef,
+    stream: TcpStream,
+    early: &[u8],
+    upgrade: Upgrade,
+    listen: usize,
+    peer: SocketAddr,
+    occupied: Occupied,
+) {
+    let gateway = core.gateway();
+    let Some(service) = gateway.config.services.get(upgrade.service) else { return };
+    let subprotocol = match &upgrade.accept.subprotocol {
+        Subprotocol::Chosen(name) => Some(name.as_str()),
+        Subprotocol::None | Subprotocol::Unsupported => None,
+    };
+    let protocol = match service.kind {
+        ServiceKind::Broker => {
+            registry::by_subprotocol(subprotocol).map_or(Protocol::WebSocket, |p| p.name)
+        }
+        _ => Protocol::WebSocket,
+    };
+    let admission = Admission {
+        service: place(upgrade.service),
+        listen: place(listen),
+        protocol,
+        framing: Framing::WebSocket {
+            version: upgrade.accept.version,
+            deflate: upgrade.accept.deflate,
+        },
+        subprotocol: subprotocol.unwrap_or_default(),
+        host: &upgrade.host,
+        principal: upgrade.principal,
+        peer,
+        occupied: Some(occupied),
+        early,
+    };
+    services::admit(core, stream, admission, &service.kind);
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("POST");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let names = HeaderValue::from_static("authorization, content-type");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
+    response
+}
+
+fn allow_origin(response: &mut Response<Body>, origin: &HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+}
+
+const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");

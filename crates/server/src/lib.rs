@@ -1,0 +1,22 @@
+//! Passerelle: a gateway between browsers and messaging, in one binary.
+//!
+//! This crate is the shell around the pure parts. [`config`] says what is wanted, [`serve`] lives
+//! the life of the process, `drive` is what each core does.
+
+mod body;
+pub mod cli;
+mod clock;
+pub mod config;
+mod demo;
+mod drive;
+mod entropy;
+mod exposition;
+mod gateway;
+mod http;
+mod listen;
+mod metrics;
+mod password;
+mod registry;
+pub mod serve;
+mod services;
+mod tasks;

@@ -1,0 +1,185 @@
+//! From an address to a connection: accepting, and finding out what a peer speaks.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::{net::TcpStream, time};
+use transports::{first_bytes, http1};
+
+use crate::{
+    drive::{Admission, CoreRef, Framing, Role},
+    gateway::{Gateway, Occupied, Phase, ToCore},
+    http,
+    metrics::Refused,
+    registry,
+};
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// When the address is in use or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections and hands each to the core with the fewest, until the gateway drains.
+/// Afterwards what had come already is still accepted.
+///
+/// # Errors
+/// When the listener cannot be watched.
+pub async fn accept(gateway: Arc<Gateway>, listener: TcpListener, listen: usize) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut phase = gateway.phase.clone();
+    let mut full = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if std::mem::take(&mut full) {
+                    tracing::info!("descriptors are free again: accepting");
+                }
+                let core = gateway
+                    .cores
+                    .iter()
+                    .min_by_key(|core| core.connections.load(Ordering::Relaxed));
+                if let (Some(core), Ok(stream)) = (core, prepare(stream)) {
+                    core.send(ToCore::Socket(stream, listen, core.occupy()));
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut full, true) {
+                    tracing::warn!(
+                        %error,
+                        "cannot accept more connections; raise the limit of open files (ulimit -n)"
+                    );
+                }
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn prepare(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    let stream = stream.into_std()?;
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+/// Whether only the connection that was about to be accepted is at fault.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::Interrupted, Kind::WouldBlock]
+        .contains(&error.kind())
+}
+
+/// Serves a new connection: finds out what it speaks, and does HTTP until it switches protocols.
+pub async fn serve(core: CoreRef, stream: std::net::TcpStream, listen: usize, occupied: Occupied) {
+    // The peer may be gone already; then there is nobody to tell.
+    let Ok(peer) = stream.peer_addr() else { return };
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let gateway = core.gateway();
+    let timeout = gateway.config.limits.login_timeout;
+    let known = registry::first_bytes();
+    let begins: Vec<&[u8]> = known.iter().map(|(bytes, _)| *bytes).collect();
+    match first_bytes(&stream, &begins, timeout).await {
+        Ok(Some(index)) => {
+            if let Some((_, protocol)) = known.get(index) {
+                serve_stream(&core, stream, protocol, listen, peer, occupied);
+            }
+        }
+        Ok(None) => serve_http(core, stream, listen, peer, occupied).await,
+        Err(error) => {
+            if error.kind() == io::ErrorKind::TimedOut {
+                core.with(|core| core.counters().refuse(Refused::Protocol));
+            }
+        }
+    }
+}
+
+/// A protocol of ours on plain TCP reaches the first `broker` service.
+fn serve_stream(
+    core: &CoreRef,
+    stream: TcpStream,
+    protocol: &registry::Protocol,
+    listen: usize,
+    peer: SocketAddr,
+    occupied: Occupied,
+) {
+    let gateway = core.gateway();
+    let Some(service) = gateway.config.first_broker() else {
+        core.with(|core| core.counters().refuse(Refused::Protocol));
+        return;
+    };
+    let admission = Admission {
+        service: place(service),
+        listen: place(listen),
+        protocol: protocol.name,
+        framing: Framing::Stream,
+        subprotocol: "",
+        host: "",
+        principal: None,
+        peer,
+        occupied: Some(occupied),
+        early: &[],
+    };
+    core.admit(stream, admission, |opening, now| Role::Session((protocol.open)(opening, now)));
+}
+
+async fn serve_http(
+    core: CoreRef,
+    stream: TcpStream,
+    listen: usize,
+    peer: SocketAddr,
+    occupied: Occupied,
+) {
+    let gateway = core.gateway();
+    let timeout = gateway.config.limits.login_timeout;
+    let connection = std::rc::Rc::new(http::Connection::new(core.clone(), listen, peer));
+    let answering = std::rc::Rc::clone(&connection);
+    let mut phase = gateway.phase.clone();
+    let stop = async move {
+        // An error says that the gateway is gone, which is to stop too.
+        drop(phase.wait_for(|phase| *phase >= Phase::Draining).await);
+    };
+    let answer = move |request| {
+        let connection = std::rc::Rc::clone(&answering);
+        async move { connection.answer(request).await }
+    };
+    match http1::serve(stream, answer, timeout, stop).await {
+        Ok((stream, early)) => {
+            if let Some(upgrade) = connection.take_upgrade() {
+                http::upgrade(&core, stream, &early, upgrade, listen, peer, occupied);
+            }
+        }
+        Err(error) => tracing::debug!(%peer, %error, "HTTP connection ended"),
+    }
+}
+
+/// A place in the configuration, which is far shorter than 65,536 rows.
+pub(crate) fn place(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// Silence after which the system asks whether a peer is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Pause while there are no descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

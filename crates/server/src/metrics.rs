@@ -1,0 +1,158 @@
+//! What is counted, per core and without locks, and how it is shown to Prometheus.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counts of one core. Only that core writes them.
+#[derive(Debug)]
+pub struct Counters {
+    /// One row for each service and protocol: service index times [`Protocol::ALL`].
+    rows: Vec<Row>,
+    /// Connections that were not let in, by [`Refused`].
+    refusals: [AtomicU64; Refused::ALL.len()],
+    /// Publications encoded and frames made from the encoding of another.
+    pub encoded: Count,
+    /// Frames that went out as a copy of one encoded before.
+    pub shared: Count,
+    /// Writes to sockets.
+    pub writes: Count,
+}
+
+/// A number that only grows, or that goes up and down by one core's doing.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds. One core is the only writer, so that no locked instruction is needed.
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    /// Takes off.
+    pub fn subtract(&self, less: u64) {
+        self.add(less.wrapping_neg());
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of one service and protocol.
+#[derive(Debug, Default)]
+pub struct Row {
+    /// Connections open now.
+    pub open: Count,
+    /// Connections ever opened.
+    pub opened: Count,
+    /// Messages that came in.
+    pub messages_in: Count,
+    /// Messages that went out.
+    pub messages_out: Count,
+    /// Bytes that came in, framing included.
+    pub bytes_in: Count,
+    /// Bytes that went out, framing included.
+    pub bytes_out: Count,
+    /// Connections closed because the peer was too slow.
+    pub slow: Count,
+}
+
+/// The protocol spoken on a connection, as metrics and logs name it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// HTTP requests.
+    Http,
+    /// WebSocket messages without a protocol of ours.
+    WebSocket,
+    /// STOMP, over WebSocket or TCP.
+    Stomp,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Stomp];
+
+    /// The word for logs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+            Self::Stomp => "stomp",
+        }
+    }
+}
+
+/// Why something was refused before it became a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// The page of another origin.
+    Origin,
+    /// A WebSocket handshake that is wrong.
+    Handshake,
+    /// No login or a wrong one.
+    Login,
+    /// The access rules.
+    Access,
+    /// First bytes of no known protocol, or none in time.
+    Protocol,
+}
+
+impl Refused {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Origin, Self::Handshake, Self::Login, Self::Access, Self::Protocol];
+
+    /// The word for labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Handshake => "handshake",
+            Self::Login => "login",
+            Self::Access => "access",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+impl Counters {
+    /// Counters for so many services.
+    #[must_use]
+    pub fn new(services: usize) -> Self {
+        let rows = (0..services * Protocol::ALL.len()).map(|_| Row::default()).collect();
+        Self {
+            rows,
+            refusals: Default::default(),
+            encoded: Count::default(),
+            shared: Count::default(),
+            writes: Count::default(),
+        }
+    }
+
+    /// The counts of a service and a protocol.
+    ///
+    /// # Panics
+    /// When there is no such service, which would be a fault of ours.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "made for all services of the configuration")]
+    pub fn row(&self, service: usize, protocol: Protocol) -> &Row {
+        &self.rows[service * Protocol::ALL.len() + protocol as usize]
+    }
+
+    /// Counts a refusal.
+    #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
+    pub fn refuse(&self, why: Refused) {
+        // Acceptors and tasks of one core only, but from more than one place: still one thread.
+        let count = &self.refusals[why as usize];
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// How often something was refused.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
+    pub fn refused(&self, why: Refused) -> u64 {
+        self.refusals[why as usize].load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,232 @@
+//! The life of the process: start the cores, listen, and stop in good order.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::AtomicUsize,
+        mpsc::{self, Receiver},
+    },
+    thread,
+    time::Duration,
+};
+
+use auth::{Job, Logins};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time,
+};
+
+use crate::{
+    clock,
+    config::Config,
+    drive::{self, CoreReactor},
+    entropy::Entropy,
+    gateway::{CoreHandle, Gateway, Phase, ToCore, Waiter},
+    listen,
+    metrics::Counters,
+    tasks,
+};
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {error}{}", advice(.error, *.address))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system has no descriptors or threads.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT, then stops in good order.
+///
+/// # Errors
+/// When it cannot start.
+pub fn serve(config: Config) -> Result<(), StartError> {
+    let descriptors = raise_descriptor_limit();
+    let mut listeners = Vec::new();
+    for listen in &config.listens {
+        let address = listen.address;
+        let bound = listen::bind(address).map_err(|error| StartError::Bind { address, error })?;
+        listeners.push(bound);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (set_phase, phase) = watch::channel(Phase::Serving);
+    let (gateway, threads) = start_cores(config, phase)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        threads = threads.len(),
+        open_files = %descriptors,
+        "started"
+    );
+    runtime.block_on(async {
+        // Before the address is told: whoever reads it may send a signal at once.
+        let stop = stop_signal()?;
+        let mut accepting = JoinSet::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let address = listener.local_addr()?;
+            accepting.spawn(listen::accept(Arc::clone(&gateway), listener, index));
+            announce(address);
+        }
+        notify(NotifyState::Ready);
+        stop.await;
+        stop_in_good_order(&gateway, &set_phase, accepting, threads).await;
+        Ok(())
+    })
+}
+
+type Threads = Vec<thread::JoinHandle<io::Result<()>>>;
+
+fn start_cores(
+    config: Config,
+    phase: watch::Receiver<Phase>,
+) -> Result<(Arc<Gateway>, Threads), StartError> {
+    let count = match config.threads {
+        Some(threads) => threads.get(),
+        None => thread::available_parallelism()?.get(),
+    };
+    let mut handles = Vec::new();
+    let mut parts = Vec::new();
+    for _ in 0..count {
+        let (reactor, waker) = CoreReactor::new()?;
+        let (sender, inbox) = mpsc::channel();
+        handles.push(CoreHandle {
+            inbox: sender,
+            waker,
+            connections: Arc::new(AtomicUsize::new(0)),
+            counters: Arc::new(Counters::new(config.services.len())),
+        });
+        parts.push((reactor, inbox));
+    }
+    let (hashing, jobs) = mpsc::sync_channel(Logins::<Waiter>::JOBS_MAX);
+    let logins = Logins::new(config.users.clone(), &login_key());
+    let gateway = Arc::new(Gateway::new(config, handles, phase, logins, hashing));
+    start_hashing(&gateway, jobs)?;
+    let mut threads = Vec::new();
+    for (index, (reactor, inbox)) in (0..).zip(parts) {
+        let gateway = Arc::clone(&gateway);
+        let run = move || drive::run(gateway, index, inbox, reactor);
+        threads.push(tasks::thread(&format!("core-{index}"), run)?);
+    }
+    Ok((gateway, threads))
+}
+
+fn start_hashing(gateway: &Arc<Gateway>, jobs: Receiver<Job>) -> io::Result<()> {
+    let jobs = Arc::new(Mutex::new(jobs));
+    for index in 0..HASHING_THREADS {
+        let (gateway, jobs) = (Arc::clone(gateway), Arc::clone(&jobs));
+        drop(tasks::thread(&format!("hash-{index}"), move || gateway.hash_passwords(&jobs))?);
+    }
+    Ok(())
+}
+
+fn login_key() -> [u8; 64] {
+    let mut entropy = Entropy::default();
+    let mut key = [0; 64];
+    for part in key.chunks_mut(16) {
+        part.copy_from_slice(&entropy.next().to_ne_bytes());
+    }
+    key
+}
+
+/// Not ready; still accepting; closed; goodbyes; the end (DESIGN part 5).
+async fn stop_in_good_order(
+    gateway: &Gateway,
+    phase: &watch::Sender<Phase>,
+    mut accepting: JoinSet<io::Result<()>>,
+    threads: Threads,
+) {
+    tracing::info!("stopping: not ready any more");
+    notify(NotifyState::Stopping);
+    phase.send_replace(Phase::Leaving);
+    time::sleep(gateway.config.shutdown.grace).await;
+    phase.send_replace(Phase::Draining);
+    // Each ends once its queue of connections is empty.
+    while accepting.join_next().await.is_some() {}
+    tracing::info!("listeners closed: saying goodbye");
+    for core in &gateway.cores {
+        core.send(ToCore::Drain);
+    }
+    let end = clock::now().after(gateway.config.shutdown.drain);
+    while threads.iter().any(|thread| !thread.is_finished()) {
+        if clock::now().mono_ns >= end {
+            tracing::warn!("some peers did not leave in time: cutting them off");
+            return;
+        }
+        time::sleep(END_CHECK).await;
+    }
+    tracing::info!("stopped");
+}
+
+/// Says on standard output where the gateway is, for people and for scripts.
+fn announce(address: SocketAddr) {
+    // Nobody may read it; then nobody misses it.
+    drop(writeln!(io::stdout().lock(), "listening on http://{address}/"));
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// How many files may be open, and how many could be before.
+struct Descriptors {
+    before: u64,
+    now: u64,
+}
+
+impl fmt::Display for Descriptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.now)?;
+        if self.now == self.before { Ok(()) } else { write!(f, " (raised from {})", self.before) }
+    }
+}
+
+fn raise_descriptor_limit() -> Descriptors {
+    let (before, _) = rlimit::Resource::NOFILE.get().unwrap_or_default();
+    let now = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(before);
+    Descriptors { before, now }
+}
+
+/// Tells systemd, when it has started us.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn advice(error: &io::Error, address: SocketAddr) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        format!(
+            "; another program uses port {}: stop it, or give another address in [[listen]]",
+            address.port()
+        )
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "; ports below 1024 need the capability CAP_NET_BIND_SERVICE".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// Two hash at a time: at 20 ms each, a hundred different users a second.
+const HASHING_THREADS: usize = 2;
+/// How often it is checked whether all have left.
+const END_CHECK: Duration = Duration::from_millis(10);

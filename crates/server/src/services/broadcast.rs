@@ -1,0 +1,196 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use contract::{
+    Body, Command, Destination, Input, Kind, Message, Now, Outbox, Reason, Session, Settlement,
+    Subscribe, SubscriptionId, Token,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::{TcpStream, UdpSocket},
+    time,
+};
+
+use super::assembly::Assembly;
+use crate::{
+    config::{Feed, HostPort, ServiceKind},
+    drive::CoreRef,
+    tasks,
+};
+
+/// Sends what one receives to all, itself included: a topic of the gateway's own.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    topic: Destination,
+    assembly: Assembly,
+    token: u64,
+}
+
+/// The topic of a `broadcast` service.
+pub(super) fn topic(service: u16) -> Destination {
+    Destination::hidden(&format!("broadcast-{service}"))
+}
+
+impl Broadcast {
+    pub(super) fn new(topic: Destination) -> Self {
+        Self { topic, assembly: Assembly::default(), token: 0 }
+    }
+
+    fn command(&mut self, command: Command, out: &mut dyn Outbox) {
+        self.token += 1;
+        out.command(Token(self.token), command);
+    }
+}
+
+impl Session for Broadcast {
+    fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Opened => {
+                let subscribe = Subscribe {
+                    id: SubscriptionId(0),
+                    pattern: self.topic.clone().into(),
+                    settlement: Settlement::Automatic,
+                    credit: 0,
+                };
+                self.command(Command::Subscribe(subscribe), out);
+            }
+            Input::Received(data) => {
+                let mut body = None;
+                self.assembly.add(data, |kind, message| {
+                    let bytes = Bytes::copy_from_slice(message);
+                    body = Some(match kind {
+                        Kind::Text => Body::Text(bytes),
+                        Kind::Binary | Kind::Stream => Body::Binary(bytes),
+                    });
+                });
+                if let Some(body) = body {
+                    let id = out.message_id();
+                    let message = Message::new(self.topic.clone(), id, now.unix_ms, body);
+                    self.command(Command::Publish(Arc::new(message)), out);
+                }
+            }
+            Input::Delivered(_, delivery) => {
+                let message = &delivery.message;
+                let kind = match message.body {
+                    Body::Text(_) => Kind::Text,
+                    Body::Binary(_) => Kind::Binary,
+                };
+                out.send_shared(kind, message, &[], &mut |buffer| {
+                    buffer.extend_from_slice(message.body.bytes());
+                });
+            }
+            Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),
+            Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
+            Input::Replied(_, Ok(_)) | Input::Notice(_) | Input::Timeout | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Starts the feeds of all `broadcast` services. One core does that.
+pub(crate) fn feeds(core: &CoreRef) {
+    let gateway = core.gateway();
+    for (place, service) in gateway.config.services.iter().enumerate() {
+        let ServiceKind::Broadcast { feed: Some(feed) } = &service.kind else { continue };
+        let topic = topic(crate::listen::place(place));
+        let (core, feed, max) = (core.clone(), feed.clone(), service.limits.message_bytes_max);
+        tasks::local(async move {
+            match feed {
+                Feed::Connect(server) => connect(&core, &server, &topic, max).await,
+                Feed::Bind(address) => match UdpSocket::bind(address).await {
+                    Ok(socket) => receive(&core, &socket, &topic).await,
+                    Err(error) => {
+                        tracing::error!(feed = %format_args!("udp://{address}"), %error, "no feed");
+                    }
+                },
+            }
+        });
+    }
+}
+
+/// Publishes each line that a TCP server sends, and connects again when it has gone.
+async fn connect(core: &CoreRef, server: &HostPort, topic: &Destination, line_max: usize) {
+    let mut pause = RECONNECT_FIRST;
+    loop {
+        match TcpStream::connect((&*server.host, server.port)).await {
+            Ok(stream) => {
+                tracing::info!(feed = %server, "feed connected");
+                pause = RECONNECT_FIRST;
+                let error = read_lines(core, stream, topic, line_max).await;
+                tracing::warn!(feed = %server, %error, "feed lost");
+            }
+            Err(error) => tracing::warn!(feed = %server, %error, "feed does not answer"),
+        }
+        time::sleep(pause).await;
+        pause = (pause * 2).min(RECONNECT_LAST);
+    }
+}
+
+async fn read_lines(
+    core: &CoreRef,
+    stream: TcpStream,
+    topic: &Destination,
+    line_max: usize,
+) -> std::io::Error {
+    use std::io::{Error, ErrorKind};
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        let part = match reader.fill_buf().await {
+            Ok([]) => return ErrorKind::UnexpectedEof.into(),
+            Ok(part) => part,
+            Err(error) => return error,
+        };
+        let end = part.iter().position(|&byte| byte == b'\n');
+        let taken = end.map_or(part.len(), |end| end + 1);
+        line.extend(part.iter().take(end.unwrap_or(taken)));
+        reader.consume(taken);
+        if line.len() > line_max {
+            return Error::new(ErrorKind::InvalidData, "a line is longer than message-bytes-max");
+        }
+        if end.is_some() {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            publish(core, topic, std::mem::take(&mut line)).await;
+        }
+    }
+}
+
+/// Publishes each datagram.
+async fn receive(core: &CoreRef, socket: &UdpSocket, topic: &Destination) {
+    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        match socket.recv(&mut datagram).await {
+            Ok(count) => {
+                let bytes = datagram.get(..count).unwrap_or_default().to_vec();
+                publish(core, topic, bytes).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "feed cannot receive");
+                time::sleep(RECONNECT_FIRST).await;
+            }
+        }
+    }
+}
+
+async fn publish(core: &CoreRef, topic: &Destination, bytes: Vec<u8>) {
+    let body = match String::from_utf8(bytes) {
+        Ok(text) => Body::Text(text.into()),
+        Err(error) => Body::Binary(error.into_bytes().into()),
+    };
+    let published =
+        core.publish(|id, now| Message::new(topic.clone(), id, now.unix_ms, body)).await;
+    if let Err(refusal) = published {
+        tracing::warn!(%refusal, "a message of a feed is lost");
+    }
+}
+
+/// Pauses between attempts to reach a feed's server grow from the first to the last.
+const RECONNECT_FIRST: Duration = Duration::from_millis(200);
+const RECONNECT_LAST: Duration = Duration::from_secs(10);
+/// No UDP datagram is larger.
+const DATAGRAM_BYTES_MAX: usize = 65_535;

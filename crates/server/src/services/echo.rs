@@ -1,0 +1,30 @@
+use contract::{Input, Now, Outbox, Reason, Session};
+
+use super::assembly::Assembly;
+
+/// Sends back what it receives.
+#[derive(Debug, Default)]
+pub(super) struct Echo {
+    assembly: Assembly,
+}
+
+impl Session for Echo {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Received(data) => self.assembly.add(data, |kind, message| {
+                out.send(kind, &mut |buffer| buffer.extend_from_slice(message));
+            }),
+            Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
+            Input::Opened
+            | Input::Replied(..)
+            | Input::Delivered(..)
+            | Input::Notice(_)
+            | Input::Timeout
+            | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}

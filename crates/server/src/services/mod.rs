@@ -1,0 +1,80 @@
+//! What a path of the configuration leads to.
+
+mod assembly;
+mod broadcast;
+pub(crate) mod directory;
+mod echo;
+pub(crate) mod operation;
+pub(crate) mod pages;
+mod proxy;
+pub(crate) mod publish;
+mod representation;
+
+use contract::Refusal;
+use http::{HeaderValue, Response, StatusCode, header};
+use tokio::net::TcpStream;
+
+pub(crate) use broadcast::feeds;
+
+use crate::{
+    body::{Body, text},
+    config::ServiceKind,
+    drive::{Admission, CoreRef, Role},
+    registry,
+};
+
+/// Lets a WebSocket in to its service.
+pub(crate) fn admit(
+    core: &CoreRef,
+    stream: TcpStream,
+    admission: Admission<'_>,
+    kind: &ServiceKind,
+) {
+    match kind {
+        ServiceKind::Echo => {
+            core.admit(stream, admission, |_, _| Role::Session(Box::<echo::Echo>::default()));
+        }
+        ServiceKind::Broadcast { .. } => {
+            let topic = broadcast::topic(admission.service);
+            core.admit(stream, admission, |_, _| {
+                Role::Session(Box::new(broadcast::Broadcast::new(topic)))
+            });
+        }
+        ServiceKind::Proxy { connect, text, connect_timeout } => {
+            proxy::admit(core, stream, admission, connect, *text, *connect_timeout);
+        }
+        ServiceKind::Broker => {
+            let named = Some(admission.subprotocol).filter(|name| !name.is_empty());
+            let Some(protocol) = registry::by_subprotocol(named) else { return };
+            core.admit(stream, admission, |opening, now| {
+                Role::Session((protocol.open)(opening, now))
+            });
+        }
+        ServiceKind::Pages
+        | ServiceKind::Directory { .. }
+        | ServiceKind::Topics
+        | ServiceKind::Queues
+        | ServiceKind::Metrics
+        | ServiceKind::Health
+        | ServiceKind::Readiness => {}
+    }
+}
+
+/// The answer to a request that may not be, or not now.
+pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
+    let status = match refusal {
+        Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Refusal::Forbidden => StatusCode::FORBIDDEN,
+        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::Stale => StatusCode::CONFLICT,
+        Refusal::Full | Refusal::Busy | Refusal::Limit => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = text(status, &refusal.to_string());
+    if status == StatusCode::UNAUTHORIZED {
+        let basic = HeaderValue::from_static("Basic realm=\"passerelle\", charset=\"UTF-8\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,36 @@
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    body::{Body, full, text},
+    exposition,
+    gateway::{Gateway, Phase},
+};
+
+/// The process lives.
+pub(crate) fn health() -> Response<Body> {
+    text(StatusCode::OK, "ok")
+}
+
+/// Whether it takes new connections.
+pub(crate) fn readiness(phase: Phase) -> Response<Body> {
+    match phase {
+        Phase::Serving => text(StatusCode::OK, "ready"),
+        Phase::Leaving | Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    }
+}
+
+/// The metrics, to somebody who may not see them.
+pub(crate) fn private() -> Response<Body> {
+    text(
+        StatusCode::FORBIDDEN,
+        "metrics are for this machine only; set `public = true` in [metrics] to show them to all",
+    )
+}
+
+/// All that is counted, for Prometheus.
+pub(crate) async fn metrics(gateway: &Gateway) -> Response<Body> {
+    let mut response = Response::new(full(exposition::render(&gateway.snapshot().await)));
+    let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}

@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use contract::{Body as Content, Destination, DestinationKind, Message, Principal};
+use http::{HeaderMap, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tokio::time;
+
+use super::refused;
+use crate::{
+    body::{Body, full, text},
+    config::{Service, ServiceKind},
+    drive::CoreRef,
+    gateway::Gateway,
+};
+
+/// Publishes the body of a request on the topic or queue that the path names.
+pub(crate) async fn post(
+    core: &CoreRef,
+    gateway: &Gateway,
+    service: &Service,
+    principal: &Principal,
+    rest: &str,
+    head: &Parts,
+    body: Incoming,
+) -> Response<Body> {
+    let kind = match service.kind {
+        ServiceKind::Queues => DestinationKind::Queue,
+        _ => DestinationKind::Topic,
+    };
+    let destination = match destination(kind, rest) {
+        Ok(destination) => destination,
+        Err(why) => return text(StatusCode::BAD_REQUEST, &why),
+    };
+    if let Err(refusal) = gateway.config.access.may_send(principal, &destination) {
+        return refused(refusal);
+    }
+    let max = service.limits.message_bytes_max;
+    let bytes = match time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let why = format!("the message is larger than {max} bytes (limits.message-bytes-max)");
+            return text(StatusCode::PAYLOAD_TOO_LARGE, &why);
+        }
+        Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the request's body is broken"),
+        Err(_elapsed) => {
+            return text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
+        }
+    };
+    let content_type = content_type(&head.headers);
+    let published = core
+        .publish(|id, now| {
+            let mut message = Message::new(destination, id, now.unix_ms, content(bytes));
+            message.content_type = content_type;
+            message
+        })
+        .await;
+    match published {
+        Ok(()) => {
+            let mut response = Response::new(full(""));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Err(refusal) => refused(refusal),
+    }
+}
+
+fn destination(kind: DestinationKind, rest: &str) -> Result<Destination, String> {
+    let name = percent_decode(rest).ok_or("the path has a bad %-escape or is not UTF-8")?;
+    Destination::parse(&format!("{}{name}", kind.prefix())).map_err(|error| error.to_string())
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' {
+            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+            u8::try_from(digit(rest.next())? << 4 | digit(rest.next())?).ok()?
+        } else {
+            byte
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn content(bytes: Bytes) -> Content {
+    if std::str::from_utf8(&bytes).is_ok() { Content::Text(bytes) } else { Content::Binary(bytes) }
+}
+
+/// What the sender says of the body; curl's default for `-d` says nothing true.
+fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    (value != "application/x-www-form-urlencoded").then(|| value.into())
+}
+
+/// Time that a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
