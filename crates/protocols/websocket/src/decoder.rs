@@ -244,10 +244,11 @@ impl Decoder {
                 (Piece::Read(bytes), bytes.len(), head.last && head.len == 0)
             }
             Some(inflater) => {
-                let scratch = &mut pool.scratch;
-                let (count, last) =
-                    inflater.inflate(unread, &mut head, limits.message_bytes_max, scratch)?;
+                let (scratch, mut count) = (&mut pool.scratch, 0);
+                let bytes_max = limits.message_bytes_max;
+                let last = inflater.inflate(unread, &mut head, bytes_max, scratch, &mut count);
                 message.check_text(scratch.get(..count).unwrap_or_default())?;
+                let last = last?;
                 (Piece::Inflated(count), count, last)
             }
         };

@@ -66,90 +66,104 @@ impl Inflater {
     }
 
     /// Decompresses from the payload of a frame until the scratch is full or nothing is left.
-    /// Gives the bytes in the scratch, and whether they end the message.
+    /// Counts the bytes in the scratch, also before an error; says whether they end the message.
     pub(crate) fn inflate(
         &mut self,
         unread: &mut Unread<'_>,
         head: &mut Head,
         message_bytes_max: usize,
         scratch: &mut Vec<u8>,
-    ) -> Result<(usize, bool), Error> {
+        filled: &mut usize,
+    ) -> Result<bool, Error> {
         scratch.resize(SCRATCH_BYTES, 0);
-        let mut filled = 0;
-        while let Some(room) = scratch.get_mut(filled..).filter(|room| !room.is_empty()) {
+        let bytes_max = message_bytes_max as u64;
+        while let Some(room) = scratch.get_mut(*filled..).filter(|room| !room.is_empty()) {
             // One more than may be, so that too much is noticed and stopped there.
-            let most = (message_bytes_max as u64).saturating_sub(self.produced).saturating_add(1);
+            let most = bytes_max.saturating_sub(self.produced).saturating_add(1);
             let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
             let room = room.get_mut(..most).unwrap_or_default();
-            if head.len > 0 {
+            let ended = if head.len > 0 {
                 let chunk = unread.peek(head.len.min(CHUNK_BYTES));
+                if chunk.is_empty() {
+                    // What was consumed may hold more than found room the last time.
+                    self.step(&[], room, filled)?;
+                    return if self.produced > bytes_max {
+                        Err(Error::TooLarge)
+                    } else {
+                        Ok(false)
+                    };
+                }
                 mask::apply(head.key, chunk);
-                let (consumed, produced) = self.payload(chunk, room)?;
+                let consumed = self.payload(chunk, room, filled)?;
                 if let Some(left) = chunk.get_mut(consumed..) {
                     mask::apply(mask::after(head.key, consumed), left);
                 }
-                let starved = chunk.is_empty();
-                let _taken = unread.take(consumed as u64);
+                let _consumed = unread.take(consumed as u64);
                 head.advance(consumed);
-                filled += produced;
-                if starved {
-                    break;
-                }
+                false
             } else if head.last {
-                let (produced, ended) = self.end(room)?;
-                filled += produced;
-                if ended && self.produced <= message_bytes_max as u64 {
-                    return Ok((filled, true));
-                }
+                self.end(room, filled)?
             } else {
-                break;
-            }
-            if self.produced > message_bytes_max as u64 {
+                return Ok(false);
+            };
+            if self.produced > bytes_max {
                 return Err(Error::TooLarge);
             }
+            if ended {
+                return Ok(true);
+            }
         }
-        Ok((filled, false))
+        Ok(false)
     }
 
     /// Decompresses a part of the payload. A final block may be followed by others, which know
     /// nothing of those before it (RFC 7692 section 7.2.3.4).
-    fn payload(&mut self, input: &[u8], room: &mut [u8]) -> Result<(usize, usize), Error> {
-        if self.ended && !input.is_empty() {
+    fn payload(
+        &mut self,
+        input: &[u8],
+        room: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<usize, Error> {
+        if self.ended {
             self.stream.reset(false);
             self.ended = false;
         }
-        let (consumed, produced) = self.step(input, room)?;
+        let consumed = self.step(input, room, filled)?;
         self.consumed += consumed as u64;
-        Ok((consumed, produced))
+        Ok(consumed)
     }
 
     /// Decompresses what is left when all the payload was consumed; says whether that is all.
-    fn end(&mut self, room: &mut [u8]) -> Result<(usize, bool), Error> {
+    fn end(&mut self, room: &mut [u8], filled: &mut usize) -> Result<bool, Error> {
         if self.tail == 0 && (self.ended || self.consumed == 0) {
-            return Ok((0, true));
+            return Ok(true);
         }
-        let input = TAIL.get(self.tail..).unwrap_or_default();
-        let (consumed, produced) = self.step(input, room)?;
-        self.tail += consumed;
+        let full = *filled + room.len();
+        self.tail += self.step(TAIL.get(self.tail..).unwrap_or_default(), room, filled)?;
         let all = self.tail == TAIL.len();
-        if self.ended != all && produced < room.len() {
+        if self.ended != all && *filled < full {
             return Err(Error::NotDeflate);
         }
-        Ok((produced, self.ended && all))
+        Ok(self.ended && all)
     }
 
-    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<(usize, usize), Error> {
-        let before = (self.stream.total_in(), self.stream.total_out());
+    /// Decompresses once, and says how much was consumed.
+    fn step(&mut self, input: &[u8], room: &mut [u8], filled: &mut usize) -> Result<usize, Error> {
+        let (before_in, before_out) = (self.stream.total_in(), self.stream.total_out());
         let status = self.stream.decompress(input, room, FlushDecompress::None);
-        self.ended = status.map_err(|_| Error::NotDeflate)? == Status::StreamEnd;
-        let consumed = usize::try_from(self.stream.total_in() - before.0).unwrap_or(input.len());
-        let produced = usize::try_from(self.stream.total_out() - before.1).unwrap_or(room.len());
-        if consumed == 0 && produced == 0 && !input.is_empty() && !self.ended {
-            return Err(Error::NotDeflate);
-        }
+        let consumed = count(self.stream.total_in() - before_in);
+        let produced = count(self.stream.total_out() - before_out);
+        *filled += produced;
         self.produced += produced as u64;
-        Ok((consumed, produced))
+        self.ended = status.map_err(|_| Error::NotDeflate)? == Status::StreamEnd;
+        let stuck = consumed == 0 && produced == 0 && !input.is_empty() && !self.ended;
+        if stuck { Err(Error::NotDeflate) } else { Ok(consumed) }
     }
+}
+
+/// A part of a slice's length.
+fn count(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 impl fmt::Debug for Inflater {

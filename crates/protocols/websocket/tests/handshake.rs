@@ -1,4 +1,5 @@
 //! Requests to become a WebSocket, and the exact answers.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is a finding")]
 
 use std::fmt::Write;
 

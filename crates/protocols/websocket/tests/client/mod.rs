@@ -1,5 +1,6 @@
 //! The other end: a client that frames as told, right or wrong, and a reader of transcripts.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is a finding")]
 
 use std::fmt::Write;
 
