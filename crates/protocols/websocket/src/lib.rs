@@ -1,4 +1,48 @@
 //! WebSocket (RFC 6455, RFC 7692, hybi-06) as a pure codec: the server's end.
+//!
+//! [`handshake`] answers the request, a [`Decoder`] for each connection reads what the client
+//! sends, [`begin`] and its kin write what goes back. Between messages a connection needs no
+//! memory but its decoder; buffers and compression are the core's, and lent.
+//!
+//! ```
+//! use contract::Limits;
+//! use websocket::{
+//!     Decoder, Deflater, Event, InflaterPool, NO_CODE, Unread, Version, begin, encode_close,
+//!     encode_pong,
+//! };
+//!
+//! // The core's:
+//! let (limits, mut pool, mut deflater) = (Limits::default(), InflaterPool::new(), Deflater::new());
+//! // The connection's, from what the handshake agreed on:
+//! let (version, deflate) = (Version::Rfc6455, None);
+//! let mut decoder = Decoder::new(version, deflate);
+//! let mut unsent = Vec::new();
+//!
+//! // What was kept the last time and what was read now: an echo.
+//! let mut buffer = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".to_vec();
+//! let mut unread = Unread::new(&mut buffer);
+//! loop {
+//!     match decoder.next(&mut unread, &limits, &mut pool) {
+//!         // All was decoded. Who stops before that keeps `unread.rest()` for the next time.
+//!         Ok(None) => break,
+//!         // One piece of a message; here it is all of it.
+//!         Ok(Some(Event::Data(data))) => {
+//!             let message = begin(&mut unsent);
+//!             unsent.extend_from_slice(data.bytes);
+//!             let deflate = deflate.map(|agreed| (&mut deflater, agreed));
+//!             message.finish(&mut unsent, version, data.kind, deflate);
+//!         }
+//!         Ok(Some(Event::Ping(payload))) => encode_pong(&mut unsent, version, payload),
+//!         Ok(Some(Event::Pong(_))) => {}
+//!         // The answer to their close, unless this is the answer to ours. Nothing comes after.
+//!         Ok(Some(Event::Close(close))) => {
+//!             encode_close(&mut unsent, version, close.map_or(NO_CODE, |close| close.code), "");
+//!         }
+//!         Err(error) => encode_close(&mut unsent, version, error.code(), &error.to_string()),
+//!     }
+//! }
+//! assert_eq!(unsent, b"\x81\x05Hello");
+//! ```
 #![forbid(unsafe_code)]
 
 mod close;
