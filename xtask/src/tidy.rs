@@ -31,6 +31,9 @@ const WORDS: &[(&str, &str)] = &[
     ("println!", "say it to the outbox"),
 ];
 
+/// Where a word may stand: in the one place that keeps everybody else from it.
+const EXCEPTIONS: &[(&str, &str)] = &[("crates/wire/src/map.rs", "HashMap")];
+
 /// Checks that the pure crates stay pure.
 pub(crate) fn run() -> Outcome {
     let mut faults = Vec::new();
@@ -83,10 +86,10 @@ fn sources(folder: &Path, faults: &mut Vec<String>) -> Outcome {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).doing(path.display())?;
             let shown = path.strip_prefix(paths::root()).unwrap_or(&path).display().to_string();
-            faults.extend(
-                words(&text)
-                    .map(|(line, word, instead)| format!("{shown}:{line}: `{word}`: {instead}")),
-            );
+            let found = words(&text)
+                .filter(|(_, word, _)| !EXCEPTIONS.contains(&(shown.as_str(), *word)))
+                .map(|(line, word, instead)| format!("{shown}:{line}: `{word}`: {instead}"));
+            faults.extend(found);
         }
     }
     Ok(())
