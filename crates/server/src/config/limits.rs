@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use contract::Limits;
 
 use super::{
-    reference::{Key, Section},
+    keys::{Form, Key, Section},
     source::{Result, Table},
     value,
 };
@@ -41,8 +41,8 @@ macro_rules! limits {
     ($($field:ident $name:literal $kind:ident $default:literal $doc:literal)*) => {
         const KEYS: &[Key] = &[$(Key {
             name: $name,
-            value: limits!(@value $kind),
-            default: concat!("`", $default, "`"),
+            form: limits!(@form $kind),
+            default: limits!(@default $kind $default),
             doc: $doc,
             of: &[],
         }),*];
@@ -62,10 +62,12 @@ macro_rules! limits {
             [$(($name, limits!(@figure $kind $field))),*].into_iter()
         }
     };
-    (@value bytes) => { "bytes" };
-    (@value time) => { "a duration" };
-    (@value positive_time) => { "a duration" };
-    (@value count) => { "a number" };
+    (@form bytes) => { Form::Bytes };
+    (@form time) => { Form::Duration };
+    (@form positive_time) => { Form::Duration };
+    (@form count) => { Form::Number };
+    (@default count $default:literal) => { concat!("`", $default, "`") };
+    (@default $kind:ident $default:literal) => { concat!("`\"", $default, "\"`") };
     (@read bytes $value:ident) => { $value.bytes()? };
     (@read time $value:ident) => { $value.duration()? };
     (@read positive_time $value:ident) => {
@@ -74,7 +76,7 @@ macro_rules! limits {
             time => time,
         }
     };
-    (@read count $value:ident) => { $value.count(1)? };
+    (@read count $value:ident) => { $value.count(1..=u64::MAX)? };
     (@figure bytes $field:ident) => { Figure::Bytes(*$field) };
     (@figure time $field:ident) => { Figure::Time(*$field) };
     (@figure positive_time $field:ident) => { Figure::Time(*$field) };

@@ -4,6 +4,7 @@
 //! free of contradictions.
 
 mod describe;
+mod keys;
 mod limits;
 pub mod origin;
 mod parse;
@@ -27,7 +28,7 @@ use contract::Limits;
 
 pub use describe::describe;
 pub use origin::AllowedOrigin;
-pub use reference::reference;
+pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Service, ServiceKind};
 pub use source::ConfigError;
 
@@ -104,6 +105,8 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
     /// The word in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

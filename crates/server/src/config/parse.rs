@@ -8,11 +8,12 @@ use toml::de::DeTable;
 
 use super::{
     AllowedOrigin, Config, Listen, Log, LogFormat, LogLevel, Memory, Metrics, Service, ServiceKind,
-    Shutdown, limits, origin,
-    reference::{
-        ACCESS, HEALTH, LISTEN, LOG, MEMORY, METRICS, PASSWORD, ROOT, SERVICE, SHUTDOWN, TYPES,
-        USER, list, suggest,
+    Shutdown,
+    keys::{
+        ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, PASSWORD, ROOT, SERVICE,
+        SHUTDOWN, Section, TYPES, USER, list, suggest,
     },
+    limits, origin,
     service::default_limits,
     source::{Result, Source, Table, Value},
     value,
@@ -27,8 +28,11 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     let users = users(&top)?;
     let default = Config::default();
 
-    let threads =
-        top.get("threads").map(|value| value.count(1)).transpose()?.and_then(NonZeroUsize::new);
+    let threads = top
+        .get("threads")
+        .map(|value| value.count(1..=THREADS_MAX))
+        .transpose()?
+        .and_then(NonZeroUsize::new);
     let listens = match top.get("listen") {
         Some(tables) => listens(&tables, &users)?,
         None => default.listens,
@@ -73,6 +77,9 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
         shutdown: shutdown(&top)?,
     })
 }
+
+/// Their numbers are 16 bits wide.
+const THREADS_MAX: u64 = 1024;
 
 /// Whether the gateway has it without being told.
 const fn is_own(kind: &ServiceKind) -> bool {
@@ -375,17 +382,13 @@ fn grant(text: &str, users: &Users) -> std::result::Result<Grant, String> {
 fn log(top: &Table<'_>) -> Result<Log> {
     let Some(table) = table(top, "log", &LOG)? else { return Ok(Log::default()) };
     let format = match table.get("format") {
-        Some(value) if choice(&value, "log format", &["json", "text"])? == "json" => {
-            LogFormat::Json
-        }
+        Some(value) if choice(&value, "log format", FORMATS)? == "json" => LogFormat::Json,
         _ => LogFormat::Text,
     };
-    const LEVELS: [LogLevel; 5] =
-        [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
     let level = match table.get("level") {
         Some(value) => {
-            let word = choice(&value, "log level", &LEVELS.map(LogLevel::as_str))?;
-            LEVELS.into_iter().find(|level| level.as_str() == word).unwrap_or_default()
+            let word = choice(&value, "log level", LEVELS)?;
+            LogLevel::ALL.into_iter().find(|level| level.as_str() == word).unwrap_or_default()
         }
         None => LogLevel::default(),
     };
@@ -421,7 +424,7 @@ fn shutdown(top: &Table<'_>) -> Result<Shutdown> {
 fn table<'a>(
     top: &Table<'a>,
     key: &'static str,
-    section: &'static super::reference::Section,
+    section: &'static Section,
 ) -> Result<Option<Table<'a>>> {
     top.get(key).map(|value| value.table(section)).transpose()
 }
@@ -429,7 +432,7 @@ fn table<'a>(
 fn tables<'a>(
     top: &Table<'a>,
     key: &'static str,
-    section: &'static super::reference::Section,
+    section: &'static Section,
 ) -> Result<Vec<Table<'a>>> {
     top.get(key).map_or(Ok(Vec::new()), |value| value.tables(section))
 }

@@ -1,12 +1,17 @@
-use std::{fmt, io, ops::Range, path::Path, time::Duration};
+use std::{
+    fmt, io,
+    ops::{Range, RangeInclusive},
+    path::Path,
+    time::Duration,
+};
 
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeInteger, DeTable, DeValue},
 };
 
 use super::{
-    reference::{Key, Section},
+    keys::{Key, Section},
     value,
 };
 
@@ -186,19 +191,29 @@ impl<'a> Value<'a> {
         self.value.get_ref().as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
-    /// A whole number from `min` on.
-    pub(super) fn count<T: TryFrom<u64>>(&self, min: u64) -> Result<T> {
+    /// A whole number within bounds.
+    pub(super) fn count<T: TryFrom<u64>>(&self, bounds: RangeInclusive<u64>) -> Result<T> {
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.expected("a whole number"));
         };
-        u64::from_str_radix(number.as_str(), number.radix())
-            .ok()
-            .filter(|&number| number >= min)
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| match number.as_str().starts_with('-') || number.as_str() == "0" {
-                true => self.error(format_args!("{number} is too small: at least {min}")),
-                false => self.error(format_args!("{number} is too large")),
-            })
+        let (min, max) = bounds.into_inner();
+        if number.as_str().starts_with('-') {
+            return Err(self.error(format_args!("{number} is too small: at least {min}")));
+        }
+        match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(small) if small < min => {
+                Err(self.error(format_args!("{number} is too small: at least {min}")))
+            }
+            Ok(large) if large > max => {
+                Err(self.error(format_args!("{number} is too large: at most {max}")))
+            }
+            Ok(fitting) => T::try_from(fitting).map_err(|_| self.too_large(number)),
+            Err(_) => Err(self.too_large(number)),
+        }
+    }
+
+    fn too_large(&self, number: &DeInteger<'_>) -> ConfigError {
+        self.error(format_args!("{number} is too large"))
     }
 
     /// A number of bytes, from 1 on.
@@ -208,7 +223,7 @@ impl<'a> Value<'a> {
             return value::bytes(text).map_err(|error| self.error(error));
         }
         if value.is_integer() {
-            return self.count(1);
+            return self.count(1..=u64::MAX);
         }
         Err(self.expected("a number of bytes, or a text such as \"16MiB\""))
     }
@@ -258,9 +273,12 @@ impl<'a> Value<'a> {
         let header = section.header;
         let list = self.value.get_ref().as_array();
         let list = list.ok_or_else(|| self.expected(format_args!("a list: write {header}")))?;
-        list.iter()
-            .map(|value| Self { source: self.source, key: self.key, value }.table(section))
-            .collect()
+        if list.len() > TABLES_MAX {
+            let many = list.len();
+            return Err(self.error(format_args!("{many} are too many: at most {TABLES_MAX}")));
+        }
+        let (source, key) = (self.source, self.key);
+        list.iter().map(|value| Self { source, key, value }.table(section)).collect()
     }
 
     /// Whether it is a text.
@@ -278,3 +296,6 @@ impl<'a> Value<'a> {
         self.error(format_args!("expected {what}"))
     }
 }
+
+/// Tables of one kind: enough for all, and their places fit 16 bits.
+const TABLES_MAX: usize = 10_000;

@@ -247,13 +247,38 @@ fn the_longest_path_wins_and_ends_at_a_slash() {
 fn the_defaults_in_the_reference_are_those_of_the_code() {
     for (key, figure) in limits::figures(&Limits::default()) {
         let reference = limits::GLOBAL.key(key).unwrap();
-        assert_eq!(reference.default, format!("`{figure}`"), "{key}");
+        assert_eq!(reference.default.replace('"', ""), format!("`{figure}`"), "{key}");
     }
-    let types: Vec<_> = reference::TYPES.to_vec();
+    let types: Vec<_> = keys::TYPES.to_vec();
     for service in Config::default().services {
         let is_own = ["metrics", "health", "readiness"].contains(&service.kind.as_str());
         assert_eq!(types.contains(&service.kind.as_str()), !is_own, "{:?}", service.kind);
     }
+}
+
+/// `docs/` holds what the code says; `UPDATE_DOCS=1 cargo test -p passerelle config` rewrites it.
+#[test]
+fn the_reference_and_the_schema_are_those_of_the_code() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let (page, json) = (docs.join("configuration.md"), docs.join("configuration.schema.json"));
+    if option_env!("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, reference()).unwrap();
+        std::fs::write(&json, serde_json::to_string_pretty(&schema()).unwrap() + "\n").unwrap();
+    }
+    let old = "docs are old: see the comment of this test";
+    assert!(std::fs::read_to_string(page).unwrap() == reference(), "{old}");
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert!(json == schema(), "{old}");
+}
+
+#[test]
+fn the_example_in_the_reference_is_right() {
+    let page = reference();
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let config = read(&example.replace("$argon2id$v=19$m=19456,t=2,p=1$…", HASH));
+    assert_eq!((config.services.len(), config.access.rules().len()), (5, 1));
 }
 
 #[test]

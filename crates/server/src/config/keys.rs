@@ -1,0 +1,390 @@
+//! Every key of the configuration: what may stand in a file, and what it means.
+
+use super::limits;
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// How it begins, or what it is.
+    pub(super) header: &'static str,
+    /// What it is for.
+    pub(super) doc: &'static str,
+    /// What may stand in it.
+    pub(super) keys: &'static [Key],
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What is written there.
+    pub(super) form: Form,
+    /// What is so when it is left out.
+    pub(super) default: &'static str,
+    /// What it means.
+    pub(super) doc: &'static str,
+    /// The types of service that have it; empty: all.
+    pub(super) of: &'static [&'static str],
+}
+
+/// What is written as a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Text,
+    Texts,
+    Choice(&'static [&'static str]),
+    Number,
+    Flag,
+    Duration,
+    Bytes,
+    /// A duration or `false`, by subprotocol.
+    Pings,
+    /// A text, or a table of these keys.
+    Password(&'static Section),
+    Table(&'static Section),
+    Tables(&'static Section),
+}
+
+impl Form {
+    /// What the reference calls it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text | Self::Choice(_) => "a text",
+            Self::Texts => "a list of texts",
+            Self::Number => "a number",
+            Self::Flag => "true or false",
+            Self::Duration => "a duration",
+            Self::Bytes => "bytes",
+            Self::Pings | Self::Table(_) => "a table",
+            Self::Password(_) => "a table or a text",
+            Self::Tables(_) => "tables",
+        }
+    }
+}
+
+impl Section {
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// What to say about a key that it does not have.
+    pub(super) fn unknown(&self, name: &str) -> String {
+        let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
+        let place = match self.header {
+            TOP => "at the top of the file".into(),
+            header => format!("in {header}"),
+        };
+        format!("unknown key `{name}` {place}: {}", suggest(name, &names))
+    }
+}
+
+/// What somebody who wrote `wrong` may have meant.
+pub(super) fn suggest(wrong: &str, right: &[&str]) -> String {
+    let near = right.iter().map(|right| (strsim::damerau_levenshtein(wrong, right), right));
+    match near.min() {
+        Some((distance, near)) if distance <= 1 + near.len() / 5 => {
+            format!("did you mean `{near}`?")
+        }
+        _ => match right.iter().find(|right| wrong.starts_with(*right)) {
+            Some(start) => format!("did you mean `{start}`?"),
+            None => format!("expected one of {}", list(right)),
+        },
+    }
+}
+
+pub(super) fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// In the order of the reference.
+pub(super) const SECTIONS: &[&Section] = &[
+    &ROOT,
+    &LISTEN,
+    &SERVICE,
+    &limits::GLOBAL,
+    &USER,
+    &PASSWORD,
+    &ACCESS,
+    &LOG,
+    &METRICS,
+    &HEALTH,
+    &SHUTDOWN,
+    &MEMORY,
+];
+
+const fn key(name: &'static str, form: Form, default: &'static str, doc: &'static str) -> Key {
+    Key { name, form, default, doc, of: &[] }
+}
+
+const fn key_of(
+    of: &'static [&'static str],
+    name: &'static str,
+    form: Form,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, form, default, doc, of }
+}
+
+/// The types of service that are written in a file.
+pub(super) const TYPES: &[&str] =
+    &["broadcast", "broker", "directory", "echo", "pages", "proxy", "queues", "topics"];
+
+/// The forms of a log.
+pub(super) const FORMATS: &[&str] = &["json", "text"];
+
+/// The levels of a log.
+pub(super) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+const WEBSOCKETS: &[&str] = &["broadcast", "broker", "echo", "proxy"];
+
+const TOP: &str = "The top of the file";
+
+pub(super) static ROOT: Section = Section {
+    header: TOP,
+    doc: "Above all tables. The tables follow, each with a section below.",
+    keys: &[
+        key("threads", Form::Number, "the cores of the machine", "Cores to use."),
+        key(
+            "allow-origins",
+            Form::Texts,
+            "none",
+            "Foreign origins whose pages may use the services that do not have a list of their \
+             own: `\"https://app.example.com\"` as browsers send it, `\"null\"`, or `\"*\"` for all.",
+        ),
+        key(
+            "listen",
+            Form::Tables(&LISTEN),
+            "127.0.0.1:8080",
+            "Where peers connect: `[[listen]]`.",
+        ),
+        key(
+            "service",
+            Form::Tables(&SERVICE),
+            "the default services",
+            "What they find: `[[service]]`.",
+        ),
+        key(
+            "limits",
+            Form::Table(&limits::GLOBAL),
+            "",
+            "Bounds of every service and of the broker: `[limits]`.",
+        ),
+        key("user", Form::Tables(&USER), "none", "Who may log in: `[[user]]`."),
+        key(
+            "access",
+            Form::Tables(&ACCESS),
+            "none",
+            "Who may subscribe and send where: `[[access]]`.",
+        ),
+        key("log", Form::Table(&LOG), "", "What is logged: `[log]`."),
+        key("metrics", Form::Table(&METRICS), "", "The page `/metrics`: `[metrics]`."),
+        key("health", Form::Table(&HEALTH), "", "The pages `/healthz` and `/readyz`: `[health]`."),
+        key("shutdown", Form::Table(&SHUTDOWN), "", "How the gateway stops: `[shutdown]`."),
+        key("memory", Form::Table(&MEMORY), "", "Bounds over many connections: `[memory]`."),
+    ],
+};
+
+pub(super) static LISTEN: Section = Section {
+    header: "[[listen]]",
+    doc: "An address where peers connect: HTTP, WebSocket and STOMP over TCP on one port.",
+    keys: &[
+        key("address", Form::Text, "", "IP address and port, such as `\"0.0.0.0:8080\"`."),
+        key(
+            "names",
+            Form::Texts,
+            "loopback addresses and `localhost`",
+            "The authorities under which browsers find the gateway's own pages, such as \
+             `\"gw.example.com:8443\"`: their origins are not foreign.",
+        ),
+        key(
+            "anonymous",
+            Form::Flag,
+            "true on a loopback address, else false",
+            "Whether one may come in without logging in. Wrong credentials always fail where \
+             there are users.",
+        ),
+    ],
+};
+
+pub(super) static SERVICE: Section = Section {
+    header: "[[service]]",
+    doc: "What a path leads to, and all paths below it that are no other service's.",
+    keys: &[
+        key("path", Form::Text, "", "The path, such as `\"/messaging\"`."),
+        key(
+            "type",
+            Form::Choice(TYPES),
+            "",
+            "`echo` sends back what it receives. `broadcast` sends what one receives to all. \
+             `directory` has the files of a folder. `proxy` carries WebSockets to a TCP server. \
+             `broker` speaks every protocol, chosen by subprotocol. `topics` and `queues` publish \
+             what is POSTed below them. `pages` are the pages that come with the gateway.",
+        ),
+        key("allow-origins", Form::Texts, "that of the top", "As at the top, for this service."),
+        key(
+            "limits",
+            Form::Table(&limits::OF_SERVICE),
+            "`[limits]`",
+            "Bounds of this service: `[service.limits]`.",
+        ),
+        key_of(
+            WEBSOCKETS,
+            "compression",
+            Form::Flag,
+            "true",
+            "Whether messages are deflated, for peers who can.",
+        ),
+        key_of(
+            WEBSOCKETS,
+            "ping",
+            Form::Pings,
+            "`limits.ping-interval`, where the subprotocol allows it",
+            "By subprotocol, after how much silence a WebSocket is pinged, or `false` for never: \
+             `ping = { amqp = false, \"v12.stomp\" = \"10s\" }`.",
+        ),
+        key_of(
+            &["broadcast"],
+            "feed",
+            Form::Text,
+            "none",
+            "Where more messages come from: `\"tcp://host:port\"` connects to a server whose lines \
+             are messages, `\"udp://127.0.0.1:9999\"` receives datagrams there.",
+        ),
+        key_of(&["directory"], "root", Form::Text, "", "The folder."),
+        key_of(
+            &["directory"],
+            "welcome",
+            Form::Text,
+            "`\"index.html\"`",
+            "The file that stands for a folder.",
+        ),
+        key_of(&["proxy"], "connect", Form::Text, "", "The server: `\"tcp://host:port\"`."),
+        key_of(
+            &["proxy"],
+            "text",
+            Form::Flag,
+            "false",
+            "Whether what the server sends are text messages, cut at characters, else binary.",
+        ),
+        key_of(
+            &["proxy"],
+            "connect-timeout",
+            Form::Duration,
+            "`\"10s\"`",
+            "How long a connection to the server may take.",
+        ),
+    ],
+};
+
+pub(super) static USER: Section = Section {
+    header: "[[user]]",
+    doc: "Somebody who may log in. Without users credentials are ignored.",
+    keys: &[
+        key("name", Form::Text, "", "The name, as it is sent."),
+        key(
+            "password",
+            Form::Password(&PASSWORD),
+            "",
+            "What `passerelle password` prints; or an Argon2id hash alone.",
+        ),
+        key("roles", Form::Texts, "none", "What access rules may name besides the user."),
+    ],
+};
+
+pub(super) static PASSWORD: Section = Section {
+    header: "user.password",
+    doc: "What is kept of a password. `passerelle password` makes it.",
+    keys: &[
+        key("argon2id", Form::Text, "", "A hash that checks the password."),
+        key("scram-sha-1", Form::Text, "none", "A verifier for SCRAM-SHA-1."),
+        key("scram-sha-256", Form::Text, "none", "A verifier for SCRAM-SHA-256."),
+    ],
+};
+
+pub(super) static ACCESS: Section = Section {
+    header: "[[access]]",
+    doc: "Who may subscribe and send where. Without rules everybody may everything. With rules \
+          the first whose destination matches decides, and a destination in no rule is for \
+          nobody. A subscription with wildcards must lie within one rule that allows it and \
+          overlap none before it that does not. Temporary destinations are outside the rules.\n\n\
+          Lists name everybody (`\"*\"`), everybody who logged in (`\"user:*\"`), a user \
+          (`\"user:ann\"`) or a role (`\"role:feeder\"`).",
+    keys: &[
+        key(
+            "destination",
+            Form::Text,
+            "",
+            "Such as `\"/queue/orders\"`; `*` stands for one level, a final `>` for the rest: \
+             `\"/topic/quotes.>\"`; `\">\"` alone is every destination.",
+        ),
+        key("subscribe", Form::Texts, "nobody", "Who may subscribe."),
+        key("send", Form::Texts, "nobody", "Who may send."),
+    ],
+};
+
+pub(super) static LOG: Section = Section {
+    header: "[log]",
+    doc: "What is logged, to the standard error.",
+    keys: &[
+        key(
+            "format",
+            Form::Choice(FORMATS),
+            "`\"text\"`",
+            "`text` for people, `json` for programs.",
+        ),
+        key(
+            "level",
+            Form::Choice(LEVELS),
+            "`\"info\"`",
+            "`error`, `warn`, `info`, `debug` or `trace`.",
+        ),
+    ],
+};
+
+pub(super) static METRICS: Section = Section {
+    header: "[metrics]",
+    doc: "The page `/metrics`, for Prometheus.",
+    keys: &[
+        key("enabled", Form::Flag, "true", "Whether there is such a page."),
+        key("public", Form::Flag, "false", "Whether other machines may read it."),
+    ],
+};
+
+pub(super) static HEALTH: Section = Section {
+    header: "[health]",
+    doc: "The pages `/healthz` (the process lives) and `/readyz` (it takes new connections).",
+    keys: &[key("enabled", Form::Flag, "true", "Whether there are such pages.")],
+};
+
+pub(super) static SHUTDOWN: Section = Section {
+    header: "[shutdown]",
+    doc: "How the gateway stops, once told to (SIGTERM).",
+    keys: &[
+        key(
+            "grace",
+            Form::Duration,
+            "`\"1s\"`",
+            "How long it still takes new connections while `/readyz` says 503.",
+        ),
+        key(
+            "drain",
+            Form::Duration,
+            "`\"10s\"`",
+            "How long the goodbyes may take before what is left is cut.",
+        ),
+    ],
+};
+
+pub(super) static MEMORY: Section = Section {
+    header: "[memory]",
+    doc: "Bounds over many connections.",
+    keys: &[key(
+        "unsent-bytes-max-per-core",
+        Form::Bytes,
+        "`\"256MiB\"`",
+        "What waits for slow peers, over all connections of a core; beyond, the largest backlog is \
+         closed first.",
+    )],
+};
