@@ -138,7 +138,10 @@ impl Partial {
             mem::take(&mut self.line).into()
         };
         if whole.last() == Some(&0) {
-            return Err(FrameError::NulInHead);
+            return Err(match self.stage {
+                Stage::Command => FrameError::StrayNul,
+                Stage::Headers(_) | Stage::Counted(..) | Stage::Open(_) => FrameError::NulInHead,
+            });
         }
         let eol = if whole.ends_with(b"\r\n") { 2 } else { 1 };
         let kept = whole.len() - eol;
@@ -230,3 +233,102 @@ impl Partial {
 
 /// The longest command is UNSUBSCRIBE, with CR LF.
 const COMMAND_BYTES_MAX: usize = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_however_they_are_cut() {
+        type Expected = Result<&'static [(Verb, &'static str)], FrameError>;
+        let cases: &[(&str, &[u8], Expected)] = &[
+            ("EOL may be CR LF", b"SEND\r\na:b\r\n\r\nhi\0", Ok(&[(Verb::Send, "hi")])),
+            (
+                "content-length allows NUL",
+                b"SEND\ncontent-length:3\n\na\0b\0",
+                Ok(&[(Verb::Send, "a\0b")]),
+            ),
+            ("half a frame waits", b"SEND\ndestination:a\n\nh", Ok(&[])),
+            ("half a head waits", b"SEND\ndesti", Ok(&[])),
+            ("heart-beats are passed over", b"\n\r\n\n", Ok(&[])),
+            (
+                "one frame after the other",
+                b"\nSEND\n\n1\0\n\nMESSAGE\n\n2\0ACK\n\n\0",
+                Ok(&[(Verb::Send, "1"), (Verb::Message, "2"), (Verb::Ack, "")]),
+            ),
+            ("a carriage return in a body stays", b"SEND\n\n\r\n\0", Ok(&[(Verb::Send, "\r\n")])),
+            ("an undefined escape is fatal", b"SEND\na:\\t\n\n\0", Err(FrameError::Escape)),
+            ("CONNECTED has no escapes", b"CONNECTED\na:\\t\n\n\0", Ok(&[(Verb::Connected, "")])),
+            ("after a frame, no frame", b"SEND\n\n\0SEND\n\0", Err(FrameError::NulInHead)),
+        ];
+        for (rule, bytes, expected) in cases {
+            for cut in 0..=bytes.len() {
+                let read = read_all(&[&bytes[..cut], &bytes[cut..]]);
+                let read: Result<Vec<_>, _> = read.map(|frames| {
+                    frames
+                        .into_iter()
+                        .map(|frame| (frame.verb, String::from_utf8(frame.body.to_vec()).unwrap()))
+                        .collect()
+                });
+                let expected = expected.map(|frames| {
+                    frames.iter().map(|(verb, body)| (*verb, (*body).to_owned())).collect()
+                });
+                assert_eq!(read, expected, "{rule}, cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        for version in Version::ALL {
+            let frame = Frame::new(Verb::Message).with("a", "b").with_body("h\0i");
+            let frame = match version {
+                Version::V1_0 => frame,
+                Version::V1_1 => frame.with("c:d", "\\e\nf"),
+                Version::V1_2 => frame.with("c:d", "\\e\r\nf"),
+            };
+            let mut bytes = Vec::new();
+            frame.encode(version, &mut bytes);
+            let mut decoder = Decoder::new(Arc::default());
+            decoder.set_version(version);
+            let read = decoder.next(&mut bytes.as_slice()).unwrap().unwrap();
+            assert_eq!(read, frame.with("content-length", "3"));
+        }
+    }
+
+    /// Quadratic decoding would take minutes here.
+    #[test]
+    fn decoding_is_linear_even_one_byte_at_a_time() {
+        let limits = Limits { message_bytes_max: 4 << 20, ..Limits::default() };
+        let body = vec![b'x'; 2 << 20];
+        for head in ["SEND\n\n", "SEND\ncontent-length:2097152\n\n"] {
+            let bytes = [head.as_bytes(), &body, b"\0"].concat();
+            let mut decoder = Decoder::new(Arc::new(limits.clone()));
+            let frames: Vec<_> =
+                bytes.chunks(1).filter_map(|mut byte| decoder.next(&mut byte).unwrap()).collect();
+            assert_eq!(frames[0].body, body);
+        }
+    }
+
+    #[test]
+    fn between_frames_no_memory_is_held() {
+        let mut decoder = Decoder::new(Arc::default());
+        for piece in [&b"SEND\na:b\n"[..], b"\nbo", b"dy\0\n"] {
+            let mut piece = piece;
+            while decoder.next(&mut piece).unwrap().is_some() {}
+        }
+        assert!(decoder.partial.is_none());
+    }
+
+    fn read_all(pieces: &[&[u8]]) -> Result<Vec<Frame>, FrameError> {
+        let mut decoder = Decoder::new(Arc::default());
+        decoder.set_version(Version::V1_2);
+        let mut frames = Vec::new();
+        for mut piece in pieces.iter().copied() {
+            while let Some(frame) = decoder.next(&mut piece)? {
+                frames.push(frame);
+            }
+        }
+        Ok(frames)
+    }
+}

@@ -110,7 +110,8 @@ impl From<FrameError> for Fault {
             | FrameError::BodyTooLarge(_) => (Reason::TooLarge, "frame too large"),
             FrameError::NotUtf8 => (Reason::NotText, "malformed frame"),
             FrameError::UnknownCommand => (Reason::Malformed, "unknown command"),
-            FrameError::NulInHead
+            FrameError::StrayNul
+            | FrameError::NulInHead
             | FrameError::NoColon
             | FrameError::NoName
             | FrameError::Escape

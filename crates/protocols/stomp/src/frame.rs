@@ -138,6 +138,9 @@ pub enum FrameError {
     /// The first line of a frame is no command.
     #[error("the first line of a frame must be a STOMP command, in capitals")]
     UnknownCommand,
+    /// A NUL where a command should be.
+    #[error("a NUL where a command should be: a body with NULs needs a content-length")]
+    StrayNul,
     /// A NUL before the empty line.
     #[error("a NUL in the head of a frame: an empty line must follow its headers")]
     NulInHead,
