@@ -7,7 +7,7 @@ use crate::{Error, Unread, head::Head, mask};
 /// Lends a core's decoders what they need to decompress.
 ///
 /// No context outlives a message (RFC 7692 section 7.1.1), so that a connection holds one, of
-/// about 40 KiB, only while a compressed message of its peer is under way.
+/// about 48 KiB, only while a compressed message of its peer is under way.
 #[derive(Default)]
 pub struct InflaterPool {
     #[expect(clippy::vec_box, reason = "a decoder holds the box, so that it stays small")]
