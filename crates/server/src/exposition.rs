@@ -1,0 +1,448 @@
+//! What Prometheus reads at `/metrics`.
+
+use std::{cmp::Reverse, fmt, sync::Arc};
+
+use broker::QueueDepth;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use crate::metrics::{Count, Counters, Protocol, Refused, Row};
+
+/// The type of what [`render`] writes.
+pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// All that is known at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The path and type of each service, in the configuration's order.
+    pub services: Vec<(Box<str>, &'static str)>,
+    /// What each core says, in their order.
+    pub cores: Vec<Core>,
+}
+
+/// What one core says.
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// Its connections, those on their way to it included.
+    pub connections: usize,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// What its shard of the broker counts.
+    pub broker: broker::Stats,
+    /// The queues at home on it.
+    pub queues: Queues,
+}
+
+/// How full queues are: the fullest by name, the others as one.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    named: Vec<(Box<str>, Depth)>,
+    others: Option<Depth>,
+    /// Together, as their names are secrets: who knows one may send to it.
+    temporary: Option<Depth>,
+}
+
+/// How full a queue is, or several are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Depth {
+    ready: usize,
+    unsettled: usize,
+    bytes: usize,
+    consumers: usize,
+    waiting: usize,
+}
+
+/// Writes it all in Prometheus's text format.
+pub(crate) fn render(snapshot: Snapshot) -> String {
+    let mut registry = Registry::with_prefix("passerelle");
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    if let Err(error) = prometheus_text::encode(&mut text, &registry) {
+        // A string takes all that is written to it.
+        tracing::error!(%error, "metrics cannot be written");
+    }
+    text
+}
+
+impl Queues {
+    /// How many queues are named. Each name is a time series of its own in Prometheus.
+    const NAMED_MAX: usize = 1000;
+
+    /// Takes what a shard says. It never holds more than twice what it keeps.
+    pub(crate) fn collect<'a>(depths: impl Iterator<Item = QueueDepth<'a>>) -> Self {
+        let mut queues = Self::default();
+        for queue in depths {
+            let depth = Depth {
+                ready: queue.ready,
+                unsettled: queue.unsettled,
+                bytes: queue.bytes,
+                consumers: queue.consumers,
+                waiting: queue.waiting,
+            };
+            if queue.name.kind().is_temporary() {
+                queues.temporary.get_or_insert_default().add(depth);
+            } else {
+                queues.named.push((queue.name.as_str().into(), depth));
+                if queues.named.len() == 2 * Self::NAMED_MAX {
+                    queues.keep_fullest();
+                }
+            }
+        }
+        queues.keep_fullest();
+        queues
+    }
+
+    /// The queues of several cores, which have none in common.
+    fn merge<'a>(parts: impl Iterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        for part in parts {
+            all.named.extend_from_slice(&part.named);
+            for (sum, depth) in
+                [(&mut all.others, part.others), (&mut all.temporary, part.temporary)]
+            {
+                if let Some(depth) = depth {
+                    sum.get_or_insert_default().add(depth);
+                }
+            }
+        }
+        all.keep_fullest();
+        all.named.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    fn keep_fullest(&mut self) {
+        if self.named.len() <= Self::NAMED_MAX {
+            return;
+        }
+        self.named.sort_by(|(a_name, a), (b_name, b)| {
+            Reverse(a.messages()).cmp(&Reverse(b.messages())).then_with(|| a_name.cmp(b_name))
+        });
+        for (_, depth) in self.named.drain(Self::NAMED_MAX..) {
+            self.others.get_or_insert_default().add(depth);
+        }
+    }
+
+    /// Each label with its depth. No queue is called like the last two: names begin with a slash.
+    fn labelled(&self) -> impl Iterator<Item = (&str, &Depth)> {
+        let named = self.named.iter().map(|(name, depth)| (&**name, depth));
+        let others = self.others.iter().map(|depth| ("others", depth));
+        named.chain(others).chain(self.temporary.iter().map(|depth| ("temporary", depth)))
+    }
+}
+
+impl Depth {
+    fn add(&mut self, other: Self) {
+        self.ready += other.ready;
+        self.unsettled += other.unsettled;
+        self.bytes += other.bytes;
+        self.consumers += other.consumers;
+        self.waiting += other.waiting;
+    }
+
+    const fn messages(&self) -> usize {
+        self.ready + self.unsettled
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.about(&mut encoder)?;
+        self.connections(&mut encoder)?;
+        self.output(&mut encoder)?;
+        self.broker(&mut encoder)?;
+        self.queues(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn about(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let build = [("version", env!("CARGO_PKG_VERSION"))];
+        gauges(encoder, "build_info", "The version that runs", [(build, 1)])?;
+        let services =
+            self.services.iter().map(|(path, kind)| ([("service", &**path), ("type", kind)], 1));
+        gauges(encoder, "service_info", "The services and their types", services)
+    }
+
+    /// What the rows of all cores count, by service and protocol.
+    fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let open = self.rows(|row| &row.open);
+        gauges(encoder, "connections_open", "Connections open now", open)?;
+        for (name, help, count) in EVER {
+            counters(encoder, name, help, self.rows(count))?;
+        }
+        let refusals = Refused::ALL
+            .into_iter()
+            .map(|why| ([("reason", why.as_str())], self.sum(|core| core.counters.refused(why))));
+        counters(encoder, "refusals", "What was refused before it became a session", refusals)?;
+        let per_core = self.cores.iter().enumerate();
+        let per_core = per_core.map(|(core, said)| ([("core", core)], wide(said.connections)));
+        gauges(encoder, "core_connections", "Connections of each core", per_core)
+    }
+
+    /// What is done to send.
+    fn output(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts: [(&str, &str, fn(&Counters) -> &Count); 3] = [
+            ("frames_encoded", "Publications encoded", |counters| &counters.encoded),
+            ("frames_shared", "Frames copied from one encoded before", |counters| &counters.shared),
+            ("socket_writes", "Writes to sockets", |counters| &counters.writes),
+        ];
+        for (name, help, count) in counts {
+            let value = self.sum(|core| count(&core.counters).get());
+            counters(encoder, name, help, [(UNLABELLED, value)])?;
+        }
+        Ok(())
+    }
+
+    fn broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let now: [(&str, &str, fn(&broker::Stats) -> usize); 4] = [
+            ("broker_connections", "Connections known to the broker", |stats| stats.connections),
+            ("broker_subscriptions", "Subscriptions", |stats| stats.subscriptions),
+            ("broker_queues", "Queues, temporary ones included", |stats| stats.queues),
+            ("broker_transactions", "Parts of transactions under way", |stats| stats.transactions),
+        ];
+        for (name, help, stat) in now {
+            let value = self.sum(|core| wide(stat(&core.broker)));
+            gauges(encoder, name, help, [(UNLABELLED, value)])?;
+        }
+        let kinds = |topic: fn(&broker::Stats) -> u64, queue: fn(&broker::Stats) -> u64| {
+            [
+                ([("kind", "topic")], self.sum(|core| topic(&core.broker))),
+                ([("kind", "queue")], self.sum(|core| queue(&core.broker))),
+            ]
+        };
+        let published = kinds(|stats| stats.topic_published, |stats| stats.queue_published);
+        counters(encoder, "broker_published", "Messages published", published)?;
+        let delivered = kinds(|stats| stats.topic_delivered, |stats| stats.queue_delivered);
+        counters(encoder, "broker_delivered", "Messages handed to subscriptions", delivered)?;
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 5] = [
+            ("broker_settled", "Messages that consumers have taken", |stats| stats.queue_settled),
+            ("broker_expired", "Messages that expired in a queue", |stats| stats.expired),
+            ("broker_dead_lettered", "Messages moved to a dead-letter queue", |stats| {
+                stats.dead_lettered
+            }),
+            ("broker_dropped", "Messages lost with their queue or dead", |stats| stats.dropped),
+            ("broker_refused_full", "Publications refused as a destination was full", |stats| {
+                stats.refused_full
+            }),
+        ];
+        for (name, help, stat) in ever {
+            let value = self.sum(|core| stat(&core.broker));
+            counters(encoder, name, help, [(UNLABELLED, value)])?;
+        }
+        Ok(())
+    }
+
+    fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let queues = Queues::merge(self.cores.iter().map(|core| &core.queues));
+        let depths: [(&str, &str, fn(&Depth) -> usize); 5] = [
+            ("queue_ready", "Messages that wait for a consumer", |depth| depth.ready),
+            ("queue_unsettled", "Messages that a consumer has not settled", |depth| {
+                depth.unsettled
+            }),
+            ("queue_bytes", "Bytes of all messages of a queue", |depth| depth.bytes),
+            ("queue_consumers", "Consumers of a queue", |depth| depth.consumers),
+            ("queue_waiting", "Publications that wait for room", |depth| depth.waiting),
+        ];
+        for (name, help, of) in depths {
+            let values =
+                queues.labelled().map(|(name, depth)| ([("queue", name)], wide(of(depth))));
+            gauges(encoder, name, help, values)?;
+        }
+        Ok(())
+    }
+
+    /// A count by service and protocol. What never saw anything is left out.
+    fn rows(&self, count: fn(&Row) -> &Count) -> impl Iterator<Item = (RowLabels<'_>, u64)> {
+        let services = self.services.iter().enumerate();
+        let rows = services.flat_map(|(place, (path, _))| {
+            Protocol::ALL.into_iter().map(move |protocol| (place, &**path, protocol))
+        });
+        rows.filter_map(move |(place, path, protocol)| {
+            let of = |count: fn(&Row) -> &Count| {
+                self.sum(|core| count(core.counters.row(place, protocol)).get())
+            };
+            let labels = [("service", path), ("protocol", protocol.as_str())];
+            EVER.into_iter().any(|(_, _, ever)| of(ever) > 0).then(|| (labels, of(count)))
+        })
+    }
+
+    fn sum(&self, of: impl Fn(&Core) -> u64) -> u64 {
+        self.cores.iter().map(of).fold(0, u64::wrapping_add)
+    }
+}
+
+type RowLabels<'a> = [(&'static str, &'a str); 2];
+
+/// What rows count, other than the connections open now.
+const EVER: [(&str, &str, fn(&Row) -> &Count); 6] = [
+    ("connections_opened", "Connections ever opened", |row| &row.opened),
+    ("messages_received", "Messages that came in", |row| &row.messages_in),
+    ("messages_sent", "Messages that went out", |row| &row.messages_out),
+    ("bytes_received", "Bytes that came in, framing included", |row| &row.bytes_in),
+    ("bytes_sent", "Bytes that went out, framing included", |row| &row.bytes_out),
+    ("slow_consumers", "Connections closed because the peer was too slow", |row| &row.slow),
+];
+
+const UNLABELLED: [(&str, &str); 0] = [];
+
+fn gauges<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        family.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+/// Their names end with `_total`, which need not be said.
+fn counters<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in values {
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    }
+    Ok(())
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{Destination, DestinationKind};
+
+    use super::*;
+
+    #[test]
+    fn adds_up_cores() {
+        let cores = [core(2), core(3)];
+        let labels = ["service=\"/messaging\",protocol=\"stomp\""];
+        let row = |name: &str| format!("passerelle_{name}{{{}}}", labels[0]);
+        for (at, core) in (1..).zip(&cores) {
+            let stomp = core.counters.row(1, Protocol::Stomp);
+            stomp.open.add(at);
+            stomp.opened.add(10 * at);
+            stomp.messages_in.add(100 * at);
+            stomp.messages_out.add(1000 * at);
+            stomp.bytes_in.add(10_000 * at);
+            stomp.bytes_out.add(100_000 * at);
+            stomp.slow.add(1);
+            core.counters.refuse(Refused::Origin);
+            core.counters.encoded.add(at);
+            core.counters.shared.add(5 * at);
+            core.counters.writes.add(7 * at);
+        }
+        let text = render(snapshot(cores.into()));
+        let expected = [
+            (row("connections_open"), 3),
+            (row("connections_opened_total"), 30),
+            (row("messages_received_total"), 300),
+            (row("messages_sent_total"), 3000),
+            (row("bytes_received_total"), 30_000),
+            (row("bytes_sent_total"), 300_000),
+            (row("slow_consumers_total"), 2),
+            ("passerelle_refusals_total{reason=\"origin\"}".to_owned(), 2),
+            ("passerelle_refusals_total{reason=\"login\"}".to_owned(), 0),
+            ("passerelle_core_connections{core=\"0\"}".to_owned(), 2),
+            ("passerelle_core_connections{core=\"1\"}".to_owned(), 3),
+            ("passerelle_frames_encoded_total".to_owned(), 3),
+            ("passerelle_frames_shared_total".to_owned(), 15),
+            ("passerelle_socket_writes_total".to_owned(), 21),
+            ("passerelle_broker_published_total{kind=\"topic\"}".to_owned(), 8),
+            ("passerelle_broker_published_total{kind=\"queue\"}".to_owned(), 0),
+            ("passerelle_broker_dead_lettered_total".to_owned(), 2),
+            ("passerelle_service_info{service=\"/messaging\",type=\"broker\"}".to_owned(), 1),
+        ];
+        for (series, value) in expected {
+            let line = format!("{series} {value}");
+            assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn leaves_out_what_never_saw_anything() {
+        let text = render(snapshot(vec![core(0)]));
+        assert!(!text.contains("protocol="), "{text}");
+    }
+
+    #[test]
+    fn is_well_formed() {
+        let odd = Destination::parse("/queue/a \\ \"b\"").unwrap();
+        let mut core = core(1);
+        core.counters.row(0, Protocol::Http).opened.add(1);
+        core.queues = Queues::collect([depth(&odd, 1)].into_iter());
+        let text = render(snapshot(vec![core]));
+        let mut described: Vec<&str> = Vec::new();
+        for line in text.lines() {
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+                assert!(!described.contains(&name), "described twice: {line}");
+                described.push(name);
+            } else if !line.starts_with("# HELP ") {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert_eq!(described.last(), Some(&name), "in its own family: {line}");
+                assert!(line.rsplit(' ').next().unwrap().parse::<u64>().is_ok(), "{line}");
+            }
+        }
+        let line = r#"passerelle_queue_ready{queue="/queue/a \\ \"b\""} 1"#;
+        assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
+    }
+
+    #[test]
+    fn names_no_more_than_the_fullest_queues() {
+        let names: Vec<Destination> = (0..3 * Queues::NAMED_MAX)
+            .map(|at| Destination::parse(&format!("/queue/{at}")).unwrap())
+            .collect();
+        let all: usize = (0..names.len()).sum();
+        let (even, odd): (Vec<_>, Vec<_>) =
+            names.iter().enumerate().partition(|(at, _)| at % 2 == 0);
+        let parts = [even, odd]
+            .map(|part| Queues::collect(part.into_iter().map(|(at, name)| depth(name, at))));
+        for part in &parts {
+            assert_eq!(part.named.len(), Queues::NAMED_MAX);
+        }
+        let merged = Queues::merge(parts.iter());
+        assert_eq!(merged.named.len(), Queues::NAMED_MAX);
+        assert!(merged.named.iter().all(|(_, depth)| depth.ready >= 2 * Queues::NAMED_MAX));
+        assert_eq!(merged.labelled().map(|(_, depth)| depth.ready).sum::<usize>(), all);
+    }
+
+    #[test]
+    fn tells_no_temporary_names() {
+        let secret = Destination::temporary(DestinationKind::TempQueue, 0xabcdef);
+        let other = Destination::temporary(DestinationKind::TempQueue, 0xfedcba);
+        let mut core = core(1);
+        core.queues = Queues::collect([depth(&secret, 1), depth(&other, 2)].into_iter());
+        let text = render(snapshot(vec![core]));
+        assert!(text.contains("passerelle_queue_ready{queue=\"temporary\"} 3\n"), "{text}");
+        assert!(!text.contains("abcdef") && !text.contains("temp-queue"), "{text}");
+    }
+
+    fn snapshot(cores: Vec<Core>) -> Snapshot {
+        Snapshot { services: vec![("/".into(), "pages"), ("/messaging".into(), "broker")], cores }
+    }
+
+    fn core(connections: usize) -> Core {
+        let broker = broker::Stats { topic_published: 4, dead_lettered: 1, ..Default::default() };
+        let counters = Arc::new(Counters::new(2));
+        Core { connections, counters, broker, queues: Queues::default() }
+    }
+
+    const fn depth(name: &Destination, ready: usize) -> QueueDepth<'_> {
+        QueueDepth { name, ready, unsettled: 0, bytes: 0, consumers: 0, waiting: 0 }
+    }
+}
