@@ -4,6 +4,7 @@
 //! [`Decoder`] also serve clients.
 #![forbid(unsafe_code)]
 
+mod commands;
 mod decode;
 mod encode;
 mod fault;

@@ -28,8 +28,8 @@ pub struct Session {
 ///     +------- CONNECT of a peer that the transport knows ------> Open
 /// ```
 enum State {
-    Greeting(Greeting),
-    LoggingIn(LoggingIn),
+    Greeting(Box<Greeting>),
+    LoggingIn(Box<LoggingIn>),
     Open(Box<Open>),
     Closed,
 }
@@ -61,11 +61,11 @@ impl Session {
             limits: Arc::clone(opening.limits),
             kind: opening.kind,
             decoder: Decoder::new(Arc::clone(opening.limits)),
-            state: State::Greeting(Greeting {
+            state: State::Greeting(Box::new(Greeting {
                 principal: opening.principal.cloned(),
                 newest: Version::of_subprotocol(opening.subprotocol).unwrap_or(Version::V1_2),
                 until: now.after(opening.limits.login_timeout),
-            }),
+            })),
         }
     }
 }
@@ -76,7 +76,7 @@ impl contract::Session for Session {
         let result = self.state.advance(input, &mut self.decoder, &mut cx);
         let sent = cx.sent;
         match (result, &mut self.state) {
-            (Ok(()), State::Open(open)) if sent => open.heart_mut().sent(now),
+            (Ok(()), State::Open(open)) if sent => open.heart.sent(now),
             (Ok(()), _) => {}
             (Err(End::Goodbye), state) => {
                 *state = State::Closed;
@@ -129,17 +129,8 @@ impl State {
                 *self = Self::Open(Box::new(open));
                 self.received(&held, decoder, cx)
             }
-            (Self::Greeting(Greeting { until, .. }), Input::Timeout)
-            | (Self::LoggingIn(LoggingIn { until, .. }), Input::Timeout) => {
-                if cx.now.mono_ns < *until {
-                    return Ok(());
-                }
-                let detail = format!(
-                    "a connection must be logged in within {} s",
-                    cx.limits.login_timeout.as_secs_f64()
-                );
-                Err(Fault::new(Reason::Idle, "login timed out", detail).into())
-            }
+            (Self::Greeting(greeting), Input::Timeout) => in_time(greeting.until, cx),
+            (Self::LoggingIn(login), Input::Timeout) => in_time(login.until, cx),
             (Self::Open(open), Input::Replied(token, result)) => {
                 open.replied(token, result.err(), cx)
             }
@@ -163,7 +154,7 @@ impl State {
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         if let Self::Open(open) = self {
-            open.heart_mut().received(cx.now);
+            open.heart.received(cx.now);
         }
         loop {
             match self {
@@ -181,7 +172,7 @@ impl State {
                     return Ok(());
                 }
                 Self::Open(open) => {
-                    if open.is_leaving() {
+                    if open.is_leaving {
                         return Ok(());
                     }
                     let Some(frame) = decoder.next(&mut bytes)? else { return Ok(()) };
@@ -196,7 +187,7 @@ impl State {
         match self {
             Self::Greeting(_) | Self::Closed => Version::V1_0,
             Self::LoggingIn(login) => login.version,
-            Self::Open(open) => open.version(),
+            Self::Open(open) => open.version,
         }
     }
 }
@@ -232,7 +223,19 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
         (None, None) => Login::Anonymous,
     };
     cx.out.login(LOGIN, login);
-    Ok(State::LoggingIn(LoggingIn { version, beats, until: greeting.until, held: Vec::new() }))
+    let until = greeting.until;
+    Ok(State::LoggingIn(Box::new(LoggingIn { version, beats, until, held: Vec::new() })))
+}
+
+fn in_time(until: u64, cx: &Context<'_>) -> Result<(), End> {
+    if cx.now.mono_ns < until {
+        return Ok(());
+    }
+    let detail = format!(
+        "a connection must be logged in within {} s",
+        cx.limits.login_timeout.as_secs_f64()
+    );
+    Err(Fault::new(Reason::Idle, "login timed out", detail).into())
 }
 
 fn no_version(newest: Version) -> Fault {

@@ -14,9 +14,8 @@ pub(crate) struct Subscriptions {
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) id: SubscriptionId,
-    /// What the client calls it.
-    name: Box<str>,
-    /// The version, then how each MESSAGE begins: all that tells its encoding from another's.
+    /// The version, then how each MESSAGE begins, with the name that the client gave it: all that
+    /// tells its encoding from another's.
     head: Box<[u8]>,
     pub(crate) mode: Mode,
     pub(crate) is_queue: bool,
@@ -73,16 +72,14 @@ impl Subscriptions {
     ) -> SubscriptionId {
         let id = SubscriptionId(self.next);
         self.next = self.next.wrapping_add(1);
-        let mut head = version.as_str().as_bytes().to_vec();
-        Writer::begin(&mut head, version, Verb::Message).header("subscription", name);
+        let head = head(version, name);
         // Most sessions have few, and keep them.
         if self.list.len() < 4 {
             self.list.reserve_exact(1);
         }
         self.list.push(Subscription {
             id,
-            name: name.into(),
-            head: head.into(),
+            head,
             mode,
             is_queue,
             is_leaving: false,
@@ -103,8 +100,9 @@ impl Subscriptions {
         self.list.get_mut(place)
     }
 
-    pub(crate) fn named(&mut self, name: &str) -> Option<&mut Subscription> {
-        self.list.iter_mut().find(|one| !one.is_leaving && *one.name == *name)
+    pub(crate) fn named(&mut self, version: Version, name: &str) -> Option<&mut Subscription> {
+        let head = head(version, name);
+        self.list.iter_mut().find(|one| !one.is_leaving && one.head == head)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscription> {
@@ -118,10 +116,6 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Names everything but the message that the encoding of an automatic delivery depends on.
     pub(crate) fn head(&self) -> &[u8] {
         &self.head
@@ -198,4 +192,10 @@ impl Subscription {
     fn place(&self, tag: Tag) -> Option<usize> {
         self.unacked.binary_search_by_key(&tag, |one| one.tag).ok()
     }
+}
+
+fn head(version: Version, name: &str) -> Box<[u8]> {
+    let mut head = version.as_str().as_bytes().to_vec();
+    Writer::begin(&mut head, version, Verb::Message).header("subscription", name);
+    head.into()
 }

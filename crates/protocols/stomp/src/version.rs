@@ -87,7 +87,11 @@ impl Version {
     /// Encodes a header's name or value. What a version cannot express becomes a space, so that
     /// no value can end its line or its frame.
     pub(crate) fn escape(self, text: &str, to: &mut Vec<u8>) {
-        for byte in text.bytes() {
+        let special = |byte| matches!(byte, 0 | b'\n' | b'\r' | b':' | b'\\');
+        let plain = text.bytes().position(special).unwrap_or(text.len());
+        let (plain, rest) = text.as_bytes().split_at(plain);
+        to.extend_from_slice(plain);
+        for byte in rest.iter().copied() {
             match (byte, self) {
                 (0, _) | (b'\n' | b'\r', Self::V1_0) | (b'\r', Self::V1_1) => to.push(b' '),
                 (_, Self::V1_0) => to.push(byte),

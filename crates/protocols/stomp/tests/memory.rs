@@ -22,7 +22,7 @@ fn an_idle_session_is_small() {
     let before = live_bytes();
     let session = Box::new(subscribed(&setup, &mut Recorder::new(), "0"));
     let held = live_bytes() - before;
-    assert!(held <= 700, "{held} bytes");
+    assert!(held <= 512, "{held} bytes");
     drop(session);
     assert_eq!(live_bytes(), before);
 }
