@@ -83,7 +83,9 @@ fn print(what: impl Display) -> Result<(), String> {
 
 fn log_to_stderr(log: Log) {
     let filter = EnvFilter::new(log.level.as_str());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr)
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => lines.with_target(false).init(),

@@ -10,7 +10,7 @@ use contract::Now;
 /// Both clocks.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place where time is read")]
-pub fn now() -> Now {
+pub(crate) fn now() -> Now {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

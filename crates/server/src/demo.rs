@@ -2,7 +2,7 @@
 
 use std::{
     env, io,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -21,8 +21,8 @@ pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let gateway = env::current_exe()?;
     let market = market_beside(&gateway)?;
-    let address = config.listens.first().map(|listen| listen.address);
-    let connect = reachable(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))));
+    let Some(listen) = config.listens.first() else { return Ok(()) };
+    let connect = reachable(listen.address);
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -119,12 +119,12 @@ fn market_beside(gateway: &Path) -> io::Result<PathBuf> {
 
 /// An address to connect to for one that is listened on.
 fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
     match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
-        }
-        address => address,
+        SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, address.port()).into(),
     }
 }
 

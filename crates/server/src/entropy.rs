@@ -2,7 +2,7 @@
 
 /// Random bits that no peer can foresee.
 #[derive(Debug)]
-pub struct Entropy {
+pub(crate) struct Entropy {
     page: [u8; PAGE],
     used: usize,
 }
@@ -19,7 +19,7 @@ impl Entropy {
     /// # Panics
     /// When the system has no random bits to give, without which nothing here is safe.
     #[expect(clippy::expect_used, reason = "no safe way to go on")]
-    pub fn next(&mut self) -> u128 {
+    pub(crate) fn next(&mut self) -> u128 {
         if self.used == PAGE {
             getrandom::fill(&mut self.page).expect("random bits from the system");
             self.used = 0;

@@ -11,24 +11,24 @@ use broker::Parcel;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
 use tokio::sync::{oneshot, watch};
 
-use crate::{clock, config::Config, drive::CoreRef, metrics::Counters};
+use crate::{clock, config::Config, drive::CoreRef, exposition::Snapshot, metrics::Counters};
 
 /// What all cores share. Nothing of it is touched for a message.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// The configuration.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The way to each core.
-    pub cores: Vec<CoreHandle>,
+    pub(crate) cores: Vec<CoreHandle>,
     /// How far the process is from stopping.
-    pub phase: watch::Receiver<Phase>,
+    pub(crate) phase: watch::Receiver<Phase>,
     logins: Mutex<Logins<Waiter>>,
     hashing: mpsc::SyncSender<Job>,
 }
 
 /// How far the process is from stopping.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// At work.
     Serving,
     /// Told to stop: `/readyz` says so, new connections are still served.
@@ -39,19 +39,19 @@ pub enum Phase {
 
 /// The way to a core from outside its thread.
 #[derive(Debug)]
-pub struct CoreHandle {
+pub(crate) struct CoreHandle {
     /// What is on its way to it.
-    pub inbox: mpsc::Sender<ToCore>,
+    pub(crate) inbox: mpsc::Sender<ToCore>,
     /// Wakes its reactor.
-    pub waker: Arc<mio::Waker>,
+    pub(crate) waker: Arc<mio::Waker>,
     /// Its connections, those on their way included.
-    pub connections: Arc<AtomicUsize>,
+    pub(crate) connections: Arc<AtomicUsize>,
     /// What it counts.
-    pub counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// What is sent to a core.
-pub enum ToCore {
+pub(crate) enum ToCore {
     /// A new connection: its socket and its listener's place in the configuration.
     Socket(std::net::TcpStream, usize, Occupied),
     /// What another core's shard has to say to this one's, in order.
@@ -78,7 +78,7 @@ impl std::fmt::Debug for ToCore {
 
 impl CoreHandle {
     /// Sends something and wakes the core. A core that has ended takes nothing.
-    pub fn send(&self, what: ToCore) {
+    pub(crate) fn send(&self, what: ToCore) {
         if self.inbox.send(what).is_ok() {
             drop(self.waker.wake());
         }
@@ -86,7 +86,7 @@ impl CoreHandle {
 
     /// Counts one more connection until the result is dropped.
     #[must_use]
-    pub fn occupy(&self) -> Occupied {
+    pub(crate) fn occupy(&self) -> Occupied {
         self.connections.fetch_add(1, Ordering::Relaxed);
         Occupied(Arc::clone(&self.connections))
     }
@@ -94,7 +94,7 @@ impl CoreHandle {
 
 /// A connection, as counted by [`CoreHandle::connections`].
 #[derive(Debug)]
-pub struct Occupied(Arc<AtomicUsize>);
+pub(crate) struct Occupied(Arc<AtomicUsize>);
 
 impl Drop for Occupied {
     fn drop(&mut self) {
@@ -104,7 +104,7 @@ impl Drop for Occupied {
 
 /// Who waits for the outcome of a login.
 #[derive(Debug)]
-pub enum Waiter {
+pub(crate) enum Waiter {
     /// A session, by its connection and token.
     Session(ConnectionId, Token),
     /// An HTTP request.
@@ -114,7 +114,7 @@ pub enum Waiter {
 impl Gateway {
     /// Puts the parts together. Jobs for the hashing threads go to `hashing`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         cores: Vec<CoreHandle>,
         phase: watch::Receiver<Phase>,
@@ -125,7 +125,7 @@ impl Gateway {
     }
 
     /// Decides a login at once where that takes no time; otherwise the waiter is answered later.
-    pub fn login(
+    pub(crate) fn login(
         &self,
         login: &Login,
         anonymous: bool,
@@ -149,7 +149,7 @@ impl Gateway {
     }
 
     /// Runs on a hashing thread until the gateway is gone.
-    pub fn hash_passwords(&self, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    pub(crate) fn hash_passwords(&self, jobs: &Mutex<mpsc::Receiver<Job>>) {
         loop {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = job else { return };
@@ -165,6 +165,26 @@ impl Gateway {
         }
     }
 
+    /// Asks all cores what they count.
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        let mut asked = Vec::new();
+        for core in &self.cores {
+            let (sender, receiver) = oneshot::channel();
+            core.send(ToCore::Call(Box::new(move |core| {
+                // Whoever asked may have gone.
+                drop(sender.send(core.with(|core| core.report())));
+            })));
+            asked.push(receiver);
+        }
+        let mut cores = Vec::new();
+        for report in asked {
+            cores.extend(report.await);
+        }
+        let services = self.config.services.iter();
+        let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
+        Snapshot { services, cores }
+    }
+
     fn answer(&self, waiter: Waiter, answer: Result<Principal, Refusal>) {
         match waiter {
             Waiter::Session(id, token) => {
@@ -175,10 +195,5 @@ impl Gateway {
             // A request that has gone in the meantime needs no answer.
             Waiter::Request(request) => drop(request.send(answer)),
         }
-    }
-}
-impl Gateway {
-    pub(crate) async fn snapshot(&self) -> crate::exposition::Snapshot {
-        crate::exposition::Snapshot
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, net::SocketAddr};
 
-use contract::{Login, Principal, Refusal};
+use contract::{DestinationKind, Login, Principal, Refusal};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
     request::Parts,
@@ -102,12 +102,17 @@ impl Connection {
                 self.identify(gateway, &head.headers).await?;
                 Ok(directory::answer(root, welcome, rest, &head.method, &head.headers).await)
             }
-            ServiceKind::Topics | ServiceKind::Queues => {
+            kind @ (ServiceKind::Topics | ServiceKind::Queues) => {
+                let kind = if *kind == ServiceKind::Topics {
+                    DestinationKind::Topic
+                } else {
+                    DestinationKind::Queue
+                };
                 let origin = self.origin(gateway, service, &head.headers, None)?;
                 let mut response = if head.method == Method::OPTIONS {
                     preflight()
                 } else {
-                    self.publish(gateway, service, rest, head, body)
+                    self.publish(gateway, service, kind, rest, head, body)
                         .await
                         .unwrap_or_else(|instead| *instead)
                 };
@@ -128,6 +133,7 @@ impl Connection {
         &self,
         gateway: &Gateway,
         service: &Service,
+        kind: DestinationKind,
         rest: &str,
         head: &Parts,
         body: Incoming,
@@ -140,7 +146,8 @@ impl Connection {
             return Ok(response);
         }
         let principal = self.identify(gateway, &head.headers).await?;
-        Ok(publish::post(&self.core, gateway, service, &principal, rest, head, body).await)
+        Ok(publish::post(&self.core, gateway, &service.limits, &principal, kind, rest, head, body)
+            .await)
     }
 
     async fn upgrade(
@@ -151,20 +158,18 @@ impl Connection {
         head: &Parts,
     ) -> Result<Response<Body>, Instead> {
         let broker_subprotocols = registry::subprotocols();
-        let subprotocols = match service.kind {
-            ServiceKind::Broker => Subprotocols::Of(&broker_subprotocols),
-            _ => Subprotocols::Any,
-        };
+        let is_broker = service.kind == ServiceKind::Broker;
+        let subprotocols =
+            if is_broker { Subprotocols::Of(&broker_subprotocols) } else { Subprotocols::Any };
         let wanted = websocket::Service { subprotocols, deflate: service.compression };
         let accept = websocket::handshake(&head.method, head.version, &head.headers, &wanted)
             .map_err(|reject| self.reject(&reject, service))?;
-        if service.kind == ServiceKind::Broker && accept.subprotocol == Subprotocol::Unsupported {
+        if is_broker && accept.subprotocol == Subprotocol::Unsupported {
             return Err(self.reject(&Reject::Subprotocol(broker_subprotocols.join(", ")), service));
         }
         self.origin(gateway, service, &head.headers, Some(accept.version))?;
         // STOMP may log in later, by its own CONNECT.
-        let later = service.kind == ServiceKind::Broker
-            && !head.headers.contains_key(header::AUTHORIZATION);
+        let later = is_broker && !head.headers.contains_key(header::AUTHORIZATION);
         let principal =
             if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
         let mut response = Response::new(full(""));
@@ -203,7 +208,7 @@ impl Connection {
         let why = if let Some(origin) = headers.get(header::ORIGIN) {
             match self
                 .listen(gateway)
-                .map(|listen| origin::check(listen, service, &origin.to_str().unwrap_or_default()))
+                .map(|listen| origin::check(listen, service, origin.to_str().unwrap_or_default()))
             {
                 Some(Ok(())) => return Ok(Some(origin)),
                 Some(Err(refusal)) => refusal.to_string(),
@@ -265,12 +270,12 @@ pub(crate) fn upgrade(
         Subprotocol::Chosen(name) => Some(name.as_str()),
         Subprotocol::None | Subprotocol::Unsupported => None,
     };
-    let protocol = match service.kind {
-        ServiceKind::Broker => {
-            registry::by_subprotocol(subprotocol).map_or(Protocol::WebSocket, |p| p.name)
-        }
-        _ => Protocol::WebSocket,
+    let spoken = if service.kind == ServiceKind::Broker {
+        registry::by_subprotocol(subprotocol)
+    } else {
+        None
     };
+    let protocol = spoken.map_or(Protocol::WebSocket, |protocol| protocol.name);
     let admission = Admission {
         service: place(upgrade.service),
         listen: place(listen),

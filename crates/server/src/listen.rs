@@ -23,7 +23,7 @@ use crate::{
 ///
 /// # Errors
 /// When the address is in use or not ours.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -37,7 +37,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener cannot be watched.
-pub async fn accept(gateway: Arc<Gateway>, listener: TcpListener, listen: usize) -> io::Result<()> {
+pub(crate) async fn accept(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    listen: usize,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut phase = gateway.phase.clone();
     let mut full = false;
@@ -90,7 +94,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a new connection: finds out what it speaks, and does HTTP until it switches protocols.
-pub async fn serve(core: CoreRef, stream: std::net::TcpStream, listen: usize, occupied: Occupied) {
+pub(crate) async fn serve(
+    core: CoreRef,
+    stream: std::net::TcpStream,
+    listen: usize,
+    occupied: Occupied,
+) {
     // The peer may be gone already; then there is nobody to tell.
     let Ok(peer) = stream.peer_addr() else { return };
     let Ok(stream) = TcpStream::from_std(stream) else { return };

@@ -4,63 +4,63 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of one core. Only that core writes them.
 #[derive(Debug)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// One row for each service and protocol: service index times [`Protocol::ALL`].
     rows: Vec<Row>,
     /// Connections that were not let in, by [`Refused`].
     refusals: [AtomicU64; Refused::ALL.len()],
     /// Publications encoded and frames made from the encoding of another.
-    pub encoded: Count,
+    pub(crate) encoded: Count,
     /// Frames that went out as a copy of one encoded before.
-    pub shared: Count,
+    pub(crate) shared: Count,
     /// Writes to sockets.
-    pub writes: Count,
+    pub(crate) writes: Count,
 }
 
 /// A number that only grows, or that goes up and down by one core's doing.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub(crate) struct Count(AtomicU64);
 
 impl Count {
     /// Adds. One core is the only writer, so that no locked instruction is needed.
-    pub fn add(&self, more: u64) {
+    pub(crate) fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
     /// Takes off.
-    pub fn subtract(&self, less: u64) {
+    pub(crate) fn subtract(&self, less: u64) {
         self.add(less.wrapping_neg());
     }
 
     /// The number now.
     #[must_use]
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// The counts of one service and protocol.
 #[derive(Debug, Default)]
-pub struct Row {
+pub(crate) struct Row {
     /// Connections open now.
-    pub open: Count,
+    pub(crate) open: Count,
     /// Connections ever opened.
-    pub opened: Count,
+    pub(crate) opened: Count,
     /// Messages that came in.
-    pub messages_in: Count,
+    pub(crate) messages_in: Count,
     /// Messages that went out.
-    pub messages_out: Count,
+    pub(crate) messages_out: Count,
     /// Bytes that came in, framing included.
-    pub bytes_in: Count,
+    pub(crate) bytes_in: Count,
     /// Bytes that went out, framing included.
-    pub bytes_out: Count,
+    pub(crate) bytes_out: Count,
     /// Connections closed because the peer was too slow.
-    pub slow: Count,
+    pub(crate) slow: Count,
 }
 
 /// The protocol spoken on a connection, as metrics and logs name it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP requests.
     Http,
     /// WebSocket messages without a protocol of ours.
@@ -71,11 +71,11 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Stomp];
+    pub(crate) const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Stomp];
 
     /// The word for logs and labels.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
@@ -86,7 +86,7 @@ impl Protocol {
 
 /// Why something was refused before it became a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The page of another origin.
     Origin,
     /// A WebSocket handshake that is wrong.
@@ -101,12 +101,12 @@ pub enum Refused {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Origin, Self::Handshake, Self::Login, Self::Access, Self::Protocol];
 
     /// The word for labels.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Origin => "origin",
             Self::Handshake => "handshake",
@@ -120,7 +120,7 @@ impl Refused {
 impl Counters {
     /// Counters for so many services.
     #[must_use]
-    pub fn new(services: usize) -> Self {
+    pub(crate) fn new(services: usize) -> Self {
         let rows = (0..services * Protocol::ALL.len()).map(|_| Row::default()).collect();
         Self {
             rows,
@@ -137,13 +137,13 @@ impl Counters {
     /// When there is no such service, which would be a fault of ours.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "made for all services of the configuration")]
-    pub fn row(&self, service: usize, protocol: Protocol) -> &Row {
+    pub(crate) fn row(&self, service: usize, protocol: Protocol) -> &Row {
         &self.rows[service * Protocol::ALL.len() + protocol as usize]
     }
 
     /// Counts a refusal.
     #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
-    pub fn refuse(&self, why: Refused) {
+    pub(crate) fn refuse(&self, why: Refused) {
         // Acceptors and tasks of one core only, but from more than one place: still one thread.
         let count = &self.refusals[why as usize];
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl Counters {
     /// How often something was refused.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
-    pub fn refused(&self, why: Refused) -> u64 {
+    pub(crate) fn refused(&self, why: Refused) -> u64 {
         self.refusals[why as usize].load(Ordering::Relaxed)
     }
 }

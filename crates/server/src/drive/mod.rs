@@ -14,7 +14,7 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
 };
 
 use broker::{Effect, Event, Parcel, Shard};
@@ -27,7 +27,7 @@ use websocket::{Deflater, InflaterPool};
 use wire::Map;
 
 pub(crate) use self::connection::{Framing, Relay, Role};
-pub use self::run::{CoreReactor, run};
+pub(crate) use self::run::{CoreReactor, run};
 use self::{
     connection::{Connection, Counts, Link},
     outlet::{Ask, Outlet, Tools},
@@ -36,6 +36,7 @@ use crate::{
     clock,
     config::Service,
     entropy::Entropy,
+    exposition,
     gateway::{Gateway, Occupied, ToCore, Waiter},
     metrics::{Counters, Protocol},
 };
@@ -71,7 +72,7 @@ pub(crate) struct Core {
 
 /// A core, for the tasks on its thread.
 #[derive(Clone)]
-pub struct CoreRef {
+pub(crate) struct CoreRef {
     core: Rc<RefCell<Core>>,
     /// Wakes the reactor's task.
     work: Rc<Notify>,
@@ -225,7 +226,7 @@ impl Core {
     }
 
     /// Takes what other threads have sent.
-    pub(crate) fn receive(&mut self) -> Option<ToCore> {
+    pub(crate) fn receive(&self) -> Option<ToCore> {
         self.inbox.try_recv().ok()
     }
 
@@ -375,7 +376,7 @@ impl Core {
         if id == self.task_id() {
             if let Some(task) = self.tasks.remove(&token) {
                 // A task that has gone needs no answer.
-                drop(task.send(answer.map(drop)));
+                _ = task.send(answer.map(|_done| ()));
             }
             return;
         }
@@ -441,9 +442,15 @@ impl Core {
         self.tools.counters()
     }
 
-    /// The shard's counts and queues, for metrics.
-    pub(crate) fn shard(&self) -> &Shard {
-        &self.shard
+    /// What this core says to those who ask for metrics.
+    pub(crate) fn report(&self) -> exposition::Core {
+        let handle = self.tools.handle();
+        exposition::Core {
+            connections: handle.connections.load(Ordering::Relaxed),
+            counters: Arc::clone(&handle.counters),
+            broker: self.shard.stats(),
+            queues: exposition::Queues::collect(self.shard.queues()),
+        }
     }
 }
 

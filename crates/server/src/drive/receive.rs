@@ -12,10 +12,10 @@ impl Core {
     /// Reads a socket once and hands on what came.
     pub(super) fn read(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if let Some(mut held) = entry.state.link.held.take() {
-            if !self.received(slot, &mut held) {
-                return;
-            }
+        if let Some(mut held) = entry.state.link.held.take()
+            && !self.received(slot, &mut held)
+        {
+            return;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let Some(entry) = self.reactor.get_mut(slot) else {
@@ -150,7 +150,9 @@ impl Core {
     fn is_busy(&self, slot: Slot) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
         match &entry.state.role {
-            Role::Session(_) => entry.state.link.in_flight >= self.limits(slot).commands_max as u32,
+            Role::Session(_) => {
+                entry.state.link.in_flight as usize >= self.limits(slot).commands_max
+            }
             Role::Relay(relay) => !self.upstream_has_room(relay),
             Role::Upstream(_) | Role::Closing(_) => false,
         }

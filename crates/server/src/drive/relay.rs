@@ -121,12 +121,12 @@ impl Core {
             Role::Relay(Relay { upstream: Some(upstream) }) => self.closing(upstream, reason),
             Role::Upstream(upstream) => {
                 let relay = upstream.relay;
-                let (reason, why) = match reason {
-                    Reason::Slow => (Reason::Backend, "the back-end reads too slowly"),
-                    _ if upstream.cut.is_empty() => {
-                        (Reason::Goodbye, "the back-end closed the connection")
-                    }
-                    _ => (Reason::Backend, "the back-end ended within a character"),
+                let (reason, why) = if reason == Reason::Slow {
+                    (Reason::Backend, "the back-end reads too slowly")
+                } else if upstream.cut.is_empty() {
+                    (Reason::Goodbye, "the back-end closed the connection")
+                } else {
+                    (Reason::Backend, "the back-end ended within a character")
                 };
                 self.close(relay, reason, why);
             }

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// When the system has no descriptors for it.
-pub fn run(
+pub(crate) fn run(
     gateway: Arc<Gateway>,
     index: u16,
     inbox: mpsc::Receiver<ToCore>,
@@ -40,7 +40,7 @@ pub fn run(
 }
 
 /// The reactor of a core that is still to run.
-pub struct CoreReactor(Reactor<Connection>);
+pub(crate) struct CoreReactor(Reactor<Connection>);
 
 impl std::fmt::Debug for CoreReactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,7 +53,7 @@ impl CoreReactor {
     ///
     /// # Errors
     /// When the system has no descriptors for it.
-    pub fn new() -> io::Result<(Self, Arc<mio::Waker>)> {
+    pub(crate) fn new() -> io::Result<(Self, Arc<mio::Waker>)> {
         let (reactor, waker) = Reactor::new()?;
         Ok((Self(reactor), waker))
     }

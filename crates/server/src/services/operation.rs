@@ -29,7 +29,7 @@ pub(crate) fn private() -> Response<Body> {
 
 /// All that is counted, for Prometheus.
 pub(crate) async fn metrics(gateway: &Gateway) -> Response<Body> {
-    let mut response = Response::new(full(exposition::render(&gateway.snapshot().await)));
+    let mut response = Response::new(full(exposition::render(gateway.snapshot().await)));
     let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response

@@ -89,7 +89,7 @@ fn protect(fields: &mut HeaderMap, policy: &'static str) {
     let cross_origin_opener_policy = HeaderName::from_static("cross-origin-opener-policy");
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (cross_origin_opener_policy, "same-origin"),
     ] {
         fields.insert(name, HeaderValue::from_static(value));
@@ -157,7 +157,7 @@ mod tests {
         let response = answer_from(example, "", &Method::GET, &HeaderMap::new());
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"));
-        assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer");
+        assert_eq!(response.headers()[header::REFERRER_POLICY], "same-origin");
         let refusal = answer_from(example, "", &Method::POST, &HeaderMap::new());
         assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::{Body as Content, Destination, DestinationKind, Message, Principal};
+use contract::{Body as Content, Destination, DestinationKind, Limits, Message, Principal};
 use http::{HeaderMap, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -10,7 +10,6 @@ use tokio::time;
 use super::refused;
 use crate::{
     body::{Body, full, text},
-    config::{Service, ServiceKind},
     drive::CoreRef,
     gateway::Gateway,
 };
@@ -19,16 +18,13 @@ use crate::{
 pub(crate) async fn post(
     core: &CoreRef,
     gateway: &Gateway,
-    service: &Service,
+    limits: &Limits,
     principal: &Principal,
+    kind: DestinationKind,
     rest: &str,
     head: &Parts,
     body: Incoming,
 ) -> Response<Body> {
-    let kind = match service.kind {
-        ServiceKind::Queues => DestinationKind::Queue,
-        _ => DestinationKind::Topic,
-    };
     let destination = match destination(kind, rest) {
         Ok(destination) => destination,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
@@ -36,7 +32,7 @@ pub(crate) async fn post(
     if let Err(refusal) = gateway.config.access.may_send(principal, &destination) {
         return refused(refusal);
     }
-    let max = service.limits.message_bytes_max;
+    let max = limits.message_bytes_max;
     let bytes = match time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
