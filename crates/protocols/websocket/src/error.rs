@@ -1,5 +1,7 @@
 use contract::Reason;
 
+use crate::close_code;
+
 /// Why the peer's bytes cannot be decoded any further. The text fits a close frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -22,19 +24,16 @@ impl Error {
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Protocol(_) | Self::NotDeflate => Reason::Malformed,
-            Self::NotText => Reason::NotText,
+            Self::Protocol(_) => Reason::Malformed,
+            // The frames are right and the data in them is not: 1007 is for both.
+            Self::NotText | Self::NotDeflate => Reason::NotText,
             Self::TooLarge => Reason::TooLarge,
         }
     }
 
-    /// The code for the close frame (RFC 6455 section 7.4.1).
+    /// The code for the close frame (RFC 6455 section 7.4.1): that of the reason.
     #[must_use]
     pub const fn code(self) -> u16 {
-        match self {
-            Self::Protocol(_) => 1002,
-            Self::NotText | Self::NotDeflate => 1007,
-            Self::TooLarge => 1009,
-        }
+        close_code(self.reason())
     }
 }

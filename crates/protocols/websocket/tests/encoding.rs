@@ -128,10 +128,15 @@ fn each_reason_has_a_code_that_may_be_sent() {
     for (reason, code) in reasons {
         assert_eq!(close_code(reason), code, "{reason:?}");
     }
-    for error in [Error::Protocol(""), Error::NotText, Error::TooLarge] {
-        assert_eq!(error.code(), close_code(error.reason()), "{error:?}");
+    let errors = [
+        (Error::Protocol("a rule"), 1002),
+        (Error::NotText, 1007),
+        (Error::NotDeflate, 1007),
+        (Error::TooLarge, 1009),
+    ];
+    for (error, code) in errors {
+        assert_eq!(error.code(), code, "{error:?}");
     }
-    assert_eq!(Error::NotDeflate.code(), 1007, "bad data, not bad framing");
 }
 
 /// Compresses, and gives the frame's first byte and its payload.
