@@ -179,7 +179,7 @@ enum Gust {
 impl<S: Session> Weather<'_, S> {
     /// Gives one input; says whether it was the last.
     fn step(&mut self, step: usize, words: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>) -> bool {
-        let gust = self.gust(words);
+        let gust = if self.recent.is_empty() { Gust::Opened } else { self.gust(words) };
         let over = matches!(gust, Gust::Closed);
         if self.recent.len() == 12 {
             self.recent.pop_front();
@@ -235,16 +235,15 @@ impl<S: Session> Weather<'_, S> {
         match random.below(100) {
             0 if random.once_in(20) => Gust::Shutdown,
             1 if random.once_in(20) => Gust::Closed,
-            2 => Gust::Opened,
-            3 => {
+            2 => {
                 self.out.set_backlog(0);
                 Gust::Notice(Notice::Flushed)
             }
-            4 => {
+            3 => {
                 self.out.set_backlog(random.below(100_000));
                 Gust::Timeout
             }
-            5..=9 => Gust::Timeout,
+            4..=9 => Gust::Timeout,
             10..=35 => self.reply().unwrap_or(Gust::Timeout),
             36..=60 => self.delivery().unwrap_or(Gust::Timeout),
             61 if random.once_in(20) => self.cancel().unwrap_or(Gust::Timeout),

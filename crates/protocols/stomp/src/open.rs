@@ -67,7 +67,12 @@ impl Open {
         let receipt = frame.header("receipt").map(Box::<str>::from);
         self.command(frame, receipt.clone(), cx)
             .map_err(|fault| fault.with_receipt(receipt.as_deref()))?;
-        self.flush(cx)
+        self.flush(cx)?;
+        if self.pending.bytes() > cx.limits.unsent_bytes_max {
+            let detail = "too many frames wait for their answers: wait for a RECEIPT now and then";
+            return Err(Fault::limit(detail).with_receipt(receipt.as_deref()).into());
+        }
+        Ok(())
     }
 
     /// Works on the broker's answer.

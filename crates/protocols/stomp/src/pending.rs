@@ -8,6 +8,8 @@ pub(crate) struct Pending {
     queue: VecDeque<Entry>,
     /// The token of the next entry; that of each entry follows from its place.
     next: u64,
+    /// What the entries take.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(crate) enum What {
 impl Pending {
     /// The first token is this.
     pub(crate) const fn new(next: u64) -> Self {
-        Self { queue: VecDeque::new(), next }
+        Self { queue: VecDeque::new(), next, bytes: 0 }
     }
 
     /// Waits for the answer to the token.
@@ -49,8 +51,15 @@ impl Pending {
     fn push(&mut self, what: What, receipt: Option<Box<str>>, done: bool) -> Token {
         let token = Token(self.next);
         self.next += 1;
-        self.queue.push_back(Entry { what, receipt, done });
+        let entry = Entry { what, receipt, done };
+        self.bytes += entry.bytes();
+        self.queue.push_back(entry);
         token
+    }
+
+    /// Memory that the entries take.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes note of an answer; gives what was asked.
@@ -65,6 +74,7 @@ impl Pending {
     /// Takes the first entry if it waits for nothing.
     pub(crate) fn pop_done(&mut self) -> Option<Entry> {
         let entry = self.queue.pop_front_if(|entry| entry.done)?;
+        self.bytes -= entry.bytes();
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
@@ -80,6 +90,10 @@ impl Pending {
 }
 
 impl Entry {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.receipt.as_ref().map_or(0, |receipt| receipt.len())
+    }
+
     /// Names what was asked, in a sentence.
     pub(crate) fn describe(&self) -> String {
         match &self.what {

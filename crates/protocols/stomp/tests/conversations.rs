@@ -767,6 +767,20 @@ fn every_bound_is_kept() {
 }
 
 #[test]
+fn frames_that_wait_for_their_answers_are_bounded() {
+    let setup = Setup::stream().limited(|limits| limits.unsent_bytes_max = 200);
+    let script = "
+        > recv SEND|destination:/queue/a||1^@
+        < ask 1 publish /queue/a : 1
+        > recv BEGIN|transaction:1|receipt:r1||^@BEGIN|transaction:2|receipt:r2||^@
+        > recv BEGIN|transaction:3|receipt:r3||^@BEGIN|transaction:4|receipt:r4||^@
+        < send ERROR|message:limit reached|receipt-id:r3|content-type:text/plain|content-length:71||too many frames wait for their answers: wait for a RECEIPT now and then^@
+        < close Busy limit reached
+    ";
+    check_as(&setup, &format!("{}{script}", login("1.2")));
+}
+
+#[test]
 fn little_may_follow_connect_before_it_is_answered() {
     let long = "x".repeat(70_000);
     check(&format!(
