@@ -1,0 +1,52 @@
+use contract::Destination;
+
+/// Counts of one shard. Those named after what happened only grow; each thing is counted by one
+/// shard, so that the sum over all shards is that of the broker.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Connections that have asked something and are not gone.
+    pub connections: usize,
+    /// Subscriptions of this core's connections.
+    pub subscriptions: usize,
+    /// Patterns of topics that someone, here or on another core, is interested in.
+    pub topics: usize,
+    /// Queues at home here, temporary ones included.
+    pub queues: usize,
+    /// Transactions under way, as coordinator or as participant.
+    pub transactions: usize,
+    /// Publications to topics by this core's connections.
+    pub topic_published: u64,
+    /// Deliveries of those and of others' to this core's subscriptions.
+    pub topic_delivered: u64,
+    /// Messages that entered a queue, dead letters not included.
+    pub queue_published: u64,
+    /// Deliveries from queues handed to consumers of this core.
+    pub queue_delivered: u64,
+    /// Messages that left a queue because a consumer has them.
+    pub queue_settled: u64,
+    /// Messages that expired in a queue.
+    pub expired: u64,
+    /// Messages moved to a dead-letter queue.
+    pub dead_lettered: u64,
+    /// Messages lost: in a deleted temporary queue, or dead with no place in a dead-letter queue.
+    pub dropped: u64,
+    /// Publications refused because a destination was full.
+    pub refused_full: u64,
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QueueDepth<'a> {
+    /// Its name.
+    pub name: &'a Destination,
+    /// Messages that wait for a consumer.
+    pub ready: usize,
+    /// Messages that a consumer has not settled, or a transaction not decided.
+    pub unsettled: usize,
+    /// Bytes of all these, as [`contract::Message::cost`] counts.
+    pub bytes: usize,
+    /// Consumers.
+    pub consumers: usize,
+    /// Publications that wait for room.
+    pub waiting: usize,
+}
