@@ -214,7 +214,9 @@ impl Decoder {
             }
             (None, None) => return Err(Error::Protocol("a continuation without a message")),
         };
-        message.fragments = message.fragments.saturating_add(1);
+        // Many send an empty frame behind the last byte: it is no fragment.
+        let is_fragment = head.len > 0 || !head.last;
+        message.fragments = message.fragments.saturating_add(is_fragment.into());
         message.announced = message.announced.saturating_add(head.len);
         let bytes_max = match message.inflater {
             None => limits.message_bytes_max as u64,

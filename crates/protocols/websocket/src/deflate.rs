@@ -22,24 +22,31 @@ impl Deflater {
     }
 
     /// Compresses a whole message, if it is long enough and gets smaller.
-    pub(crate) fn deflate(&mut self, deflate: Deflate, message: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn deflate(&mut self, agreed: Deflate, message: &[u8]) -> Option<&[u8]> {
         if message.len() < MESSAGE_BYTES_MIN {
             return None;
         }
         self.scratch.clear();
         self.scratch.shrink_to(SCRATCH_BYTES_KEPT);
-        self.scratch.reserve(message.len());
-        let bits = deflate.server_window_bits();
-        let stream = self.streams.get_mut(deflate.window_index())?.get_or_insert_with(|| {
+        // The worst that fixed codes do to a byte are nine bits.
+        self.scratch.reserve(message.len() + message.len() / 8 + 64);
+        let bits = agreed.server_window_bits();
+        let slot = self.streams.get_mut(agreed.window_index())?;
+        let stream = slot.get_or_insert_with(|| {
             Box::new(Compress::new_with_window_bits(Compression::fast(), false, bits))
         });
-        stream.reset();
         let status = stream.compress_vec(message, &mut self.scratch, FlushCompress::Sync);
         // Room that is left says that all of it was written.
         let complete = matches!(status, Ok(Status::Ok))
             && stream.total_in() == message.len() as u64
             && self.scratch.len() < self.scratch.capacity();
-        let deflated = self.scratch.strip_suffix(&[0x00, 0x00, 0xFF, 0xFF]).filter(|_| complete)?;
+        if !complete {
+            // Not reset: with output unwritten, zlib-rs 0.6.8 panics some messages later.
+            *slot = None;
+            return None;
+        }
+        stream.reset();
+        let deflated = self.scratch.strip_suffix(&[0x00, 0x00, 0xFF, 0xFF])?;
         (deflated.len() < message.len()).then_some(deflated)
     }
 }

@@ -200,6 +200,11 @@ fn frames_of_rfc6455() {
             "binary \"abcd\"",
         ),
         rfc(
+            "an empty last frame is no fifth",
+            [f(0x02, b"a"), f(0, b"b"), f(0, b"c"), f(0, b"d"), f(0x80, b"")].concat(),
+            "binary \"abcd\"",
+        ),
+        rfc(
             "five fragments",
             [f(0x02, b"a"), f(0, b"b"), f(0, b"c"), f(0, b"d"), f(0x80, b"e")].concat(),
             TOO_LARGE,

@@ -193,6 +193,22 @@ fn messages_are_compressed_where_it_helps() {
 }
 
 #[test]
+fn what_does_not_compress_spoils_nothing() {
+    let text = "{\"symbol\":\"ACME\",\"price\":101.25}".repeat(1000);
+    let mut random = noise(3);
+    let mut deflater = Deflater::new();
+    let agreed = agreed("permessage-deflate");
+    for round in 0..100 {
+        let mut message: Vec<u8> = random.by_ref().take(round * round * 9).collect();
+        assert_eq!(deflated(&mut deflater, agreed, &message).0, 0x82, "round {round}");
+        message.extend(&text.as_bytes()[..round * 300]);
+        let (first, payload) = deflated(&mut deflater, agreed, &message);
+        let back = if first == 0xC2 { inflated(15, &payload) } else { payload };
+        assert!(back == message, "round {round}");
+    }
+}
+
+#[test]
 fn a_window_that_was_asked_for_is_kept_to() {
     // All that repeats lies 3,000 bytes back.
     let message = noise(2).take(3000).collect::<Vec<u8>>().repeat(10);
