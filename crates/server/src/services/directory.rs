@@ -150,10 +150,10 @@ fn since_epoch(time: SystemTime) -> Option<Duration> {
     time.duration_since(SystemTime::UNIX_EPOCH).ok().filter(|age| *age < YEAR_10000)
 }
 
-/// Sends the peer to the folder's address with a slash. It is relative, as the service's own path
-/// is not known here; `./` keeps a colon in the name from looking like a scheme.
-fn with_slash(rest: &str) -> Response<Body> {
-    let name = rest.rsplit('/').next().unwrap_or_default();
+/// Sends the peer to the same address with a slash. It is relative, as the service's own path is
+/// not known here; `./` keeps a colon in the name from looking like a scheme.
+pub(crate) fn with_slash(path: &str) -> Response<Body> {
+    let name = path.rsplit('/').next().unwrap_or_default();
     let mut response = text(StatusCode::PERMANENT_REDIRECT, "a folder's address ends with a slash");
     if let Ok(location) = HeaderValue::try_from(format!("./{name}/")) {
         response.headers_mut().insert(header::LOCATION, location);
