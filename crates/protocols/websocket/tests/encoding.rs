@@ -196,15 +196,18 @@ fn messages_are_compressed_where_it_helps() {
 fn what_does_not_compress_spoils_nothing() {
     let text = "{\"symbol\":\"ACME\",\"price\":101.25}".repeat(1000);
     let mut random = noise(3);
-    let mut deflater = Deflater::new();
     let agreed = agreed("permessage-deflate");
-    for round in 0..100 {
-        let mut message: Vec<u8> = random.by_ref().take(round * round * 9).collect();
-        assert_eq!(deflated(&mut deflater, agreed, &message).0, 0x82, "round {round}");
-        message.extend(&text.as_bytes()[..round * 300]);
-        let (first, payload) = deflated(&mut deflater, agreed, &message);
-        let back = if first == 0xC2 { inflated(15, &payload) } else { payload };
-        assert!(back == message, "round {round}");
+    for size in [100, 4096, 20_000, 200_000] {
+        let mut deflater = Deflater::new();
+        for round in 0..30 {
+            let shown = format!("{size} bytes, round {round}");
+            let mut message: Vec<u8> = random.by_ref().take(size).collect();
+            assert_eq!(deflated(&mut deflater, agreed, &message).0, 0x82, "{shown}");
+            message.extend(&text.as_bytes()[..round * 300]);
+            let (first, payload) = deflated(&mut deflater, agreed, &message);
+            let back = if first == 0xC2 { inflated(15, &payload) } else { payload };
+            assert!(back == message, "{shown}");
+        }
     }
 }
 
