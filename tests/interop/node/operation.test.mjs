@@ -108,27 +108,27 @@ test('metrics count connections, messages and bytes by protocol and service', as
   const subscription = await peer.subscribe(topic);
   const socket = await Socket.open(gateway.ws('/echo'));
   const value = async (name, ...words) => sum(await samples(name), ...words);
-  await eventually('open STOMP connections', () => value('passerelle_connections', '"stomp"', '"/messaging"'), (n) => n >= 1);
-  await eventually('open echo connections', () => value('passerelle_connections', '"websocket"', '"/echo"'), (n) => n === 1);
+  await eventually('open STOMP connections', () => value('passerelle_connections_open', '"stomp"', '"/messaging"'), (n) => n >= 1);
+  await eventually('open echo connections', () => value('passerelle_connections_open', '"websocket"', '"/echo"'), (n) => n === 1);
 
-  const before = await value('passerelle_messages_in_total', '"stomp"');
+  const before = await value('passerelle_messages_received_total', '"stomp"');
   for (let i = 0; i < 10; i += 1) await peer.send(topic, 'x');
   await subscription.bodies(10);
-  await eventually('messages in', () => value('passerelle_messages_in_total', '"stomp"'), (n) => n - before >= 10);
-  await eventually('bytes out', () => value('passerelle_bytes_out_total', '"stomp"'), (n) => n > 0);
+  await eventually('messages in', () => value('passerelle_messages_received_total', '"stomp"'), (n) => n - before >= 10);
+  await eventually('bytes out', () => value('passerelle_bytes_sent_total', '"stomp"'), (n) => n > 0);
 
   socket.send('x');
   await socket.next();
   socket.ws.close();
   await socket.end();
-  await eventually('no echo connection', () => value('passerelle_connections', '"websocket"', '"/echo"'), (n) => n === 0);
+  await eventually('no echo connection', () => value('passerelle_connections_open', '"websocket"', '"/echo"'), (n) => n === 0);
 });
 
 test('metrics tell the depth of queues and count refusals', async (t) => {
   const peer = await peers(t, () => gateway)();
   const name = unique('depth');
   for (let i = 0; i < 7; i += 1) await peer.send(`/queue/${name}`, 'x');
-  await eventually('the depth', async () => sum(await samples('passerelle_queue_messages'), name, 'ready'), (n) => n === 7);
+  await eventually('the depth', async () => sum(await samples('passerelle_queue_ready'), name), (n) => n === 7);
   const before = sum(await samples('passerelle_refusals_total'), '"origin"');
   await refusal(gateway.ws('/echo'), [], { origin: 'https://evil.example.com' });
   await eventually('refusals', async () => sum(await samples('passerelle_refusals_total'), '"origin"'), (n) => n === before + 1);

@@ -111,10 +111,9 @@ test('headers keep their values, whatever characters they have', async (t) => {
   const subscription = await peer.subscribe(topic);
   const headers = {
     colon: 'a:b:c',
-    backslash: 'C:\\temp\\n',
+    backslash: 'a\\b',
     lines: 'one\ntwo\r\nthree',
     empty: '',
-    spaces: '  both sides  ',
     accents: 'Größe, 長さ, 😀',
     'content-type': 'text/plain; charset=utf-8',
   };
@@ -123,6 +122,17 @@ test('headers keep their values, whatever characters they have', async (t) => {
   for (const [name, value] of Object.entries(headers)) {
     assert.equal(message.headers[name], value, name);
   }
+});
+
+test('escaped backslashes and spaces at the ends are kept', async (t) => {
+  // By hand: @stomp/stompjs decodes the escapes one kind after the other, and cuts off the spaces.
+  const tcp = await Tcp.open(gateway);
+  t.after(() => tcp.destroy());
+  await tcp.connect();
+  const topic = `/topic/${unique()}`;
+  tcp.frame('SUBSCRIBE', 'id:1', `destination:${topic}`, '', '');
+  tcp.frame('SEND', `destination:${topic}`, 'path: C\\c\\\\temp\\\\n ', '', 'x');
+  assert.equal((await tcp.next()).headers.path, ' C\\c\\\\temp\\\\n ');
 });
 
 test('bodies keep their bytes', async (t) => {
