@@ -83,7 +83,9 @@ impl Open {
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         let Some(entry) = self.pending.answered(token) else { return Ok(()) };
-        if let Some(refusal) = refusal {
+        if let Some(refusal) = refusal
+            && !is_late_answer(&entry.what, refusal)
+        {
             let fault = Fault::refused(&entry.describe(), refusal);
             return Err(fault.with_receipt(entry.receipt.as_deref()).into());
         }
@@ -215,6 +217,12 @@ impl Open {
         }
         Ok(())
     }
+}
+
+/// An answer to somebody who has gone is dropped: an ERROR would end the connection of the service
+/// that gives it.
+fn is_late_answer(what: &What, refusal: Refusal) -> bool {
+    matches!(what, What::Send(to) if to.kind().is_temporary()) && refusal == Refusal::NotFound
 }
 
 pub(crate) fn give_credit(subscription: SubscriptionId, count: usize, cx: &mut Context<'_>) {

@@ -192,21 +192,29 @@ fn a_refused_send_is_an_error() {
     check_in(
         "1.2",
         "
-        > recv SEND|destination:/temp-queue/0123456789abcdef0123456789abcdef||1^@
-        < ask 1 publish /temp-queue/0123456789abcdef0123456789abcdef : 1
-        > reply 1 refused NotFound
-        < send ERROR|message:no such destination|content-type:text/plain|content-length:139||SEND to /temp-queue/0123456789abcdef0123456789abcdef: no such destination; a temporary destination is gone with the connection that made it^@
-        < close Malformed no such destination
-        ",
-    );
-    check_in(
-        "1.2",
-        "
         > recv SEND|destination:/queue/a||1^@
         < ask 1 publish /queue/a : 1
         > reply 1 refused Limit
         < send ERROR|message:limit reached|content-type:text/plain|content-length:97||SEND to /queue/a: a limit of this gateway is reached; end what is not needed, or ask the operator^@
         < close Busy limit reached
+        ",
+    );
+}
+
+#[test]
+fn an_answer_to_somebody_who_has_gone_is_dropped() {
+    check_in(
+        "1.2",
+        "
+        > recv SEND|destination:/temp-queue/0123456789abcdef0123456789abcdef|receipt:r1||1^@
+        < ask 1 publish /temp-queue/0123456789abcdef0123456789abcdef : 1
+        > reply 1 refused NotFound
+        < send RECEIPT|receipt-id:r1||^@
+        > recv SUBSCRIBE|id:1|destination:/temp-queue/0123456789abcdef0123456789abcdef||^@
+        < ask 2 subscribe 0 /temp-queue/0123456789abcdef0123456789abcdef automatic credit=100
+        > reply 2 refused NotFound
+        < send ERROR|message:no such destination|content-type:text/plain|content-length:144||SUBSCRIBE to /temp-queue/0123456789abcdef0123456789abcdef: no such destination; a temporary destination is gone with the connection that made it^@
+        < close Malformed no such destination
         ",
     );
 }
