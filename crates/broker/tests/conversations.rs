@@ -5,7 +5,7 @@
 //! question, then its deliveries: subscription, body, the number of the delivery if it wants to be
 //! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, parcels
 //! between the cores stay where they are (but those that `> carry 0 1` asks for) and answers are not shown (but by `> show`).
-#![allow(missing_docs, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 mod world;
 
