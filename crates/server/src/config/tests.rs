@@ -29,6 +29,38 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(actual.trim_end() == expected.trim_end(), "refused.txt should be:\n\n{actual}");
 }
 
+/// Whatever stands in a file, it is read or refused, and the place is in the file.
+#[test]
+fn no_text_breaks_the_reader() {
+    let page = reference();
+    let example = page.split("```").nth(1).unwrap().trim_start_matches("toml");
+    let bad = include_str!("refused.txt");
+    let mut texts: Vec<String> = Vec::new();
+    for (cut, _) in example.char_indices() {
+        texts.push(example[..cut].to_owned());
+        texts.push(example[cut..].to_owned());
+        let mut rest = example[cut..].chars();
+        rest.next();
+        texts.push(format!("{}{}", &example[..cut], rest.as_str()));
+    }
+    for value in
+        ["", "0", "-1", "1e9", "nan", "true", "[]", "{}", "''", "'€'", "[[]]", "1979-05-27"]
+    {
+        for line in example.lines().chain(bad.lines()) {
+            let Some((key, _)) = line.split_once(" = ") else { continue };
+            for header in ["", "[limits]", "[[listen]]", "[[service]]", "[[user]]", "[[access]]"] {
+                texts.push(format!("{header}\n{key} = {value}"));
+            }
+        }
+    }
+    for text in texts {
+        if let Err(error) = Config::parse(&text, "gw.toml") {
+            let lines = text.matches('\n').count() + 1;
+            assert!((1..=lines).contains(&error.line), "{error}\n{text}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(format!("{:?}", read("")), format!("{:?}", Config::default()));
