@@ -60,6 +60,8 @@ pub(crate) const CANDLE_SECONDS: u64 = 5;
 pub(crate) const CANDLES_MAX: usize = 720;
 /// The time of all candles.
 pub(crate) const HOUR_MS: u64 = CANDLE_SECONDS * 1000 * CANDLES_MAX as u64;
+/// Instruments whose price is at least this many ticks move whenever they can.
+const LIVELY_TICKS: u32 = 20_000;
 /// Prices in the small picture of an hour.
 const HOUR_POINTS: usize = 40;
 /// Time from one step of the market to the next.
@@ -185,12 +187,16 @@ impl Line {
 
     /// How many ticks the middle moves: mostly 0 or 1, seldom many, and back home from far away.
     fn stride(&self, random: &mut Random) -> i64 {
-        let size = i64::from(random.bits().trailing_zeros().min(6));
         let home = self.instrument.start / self.instrument.tick;
+        // Where the price is low, a tick is much of it: such a price moves less often.
+        if i64::from(random.below(LIVELY_TICKS)) > home {
+            return 0;
+        }
+        let size = i64::from(random.bits().trailing_zeros().min(5));
         let away = (self.middle - home) * 100 / home;
-        // Beyond 6 % from home it is more likely to turn back; 60 % is never reached.
-        let pull = i32::try_from(away / 6).unwrap_or(0) * 10;
-        let rising = (500 + self.trend * 4 - pull).clamp(0, 1000);
+        // From 4 % away it is more likely to turn back; 60 % is never reached.
+        let pull = i32::try_from(away / 4).unwrap_or(0) * 10;
+        let rising = (500 + self.trend * 3 - pull).clamp(0, 1000);
         if random.below(1000).cast_signed() < rising { size } else { -size }
     }
 

@@ -108,8 +108,13 @@ export class Blotter {
     };
     const close = el(
       "button",
-      { type: "button", class: "quiet", "aria-label": `Close ${symbol}` },
-      "Close",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-label": `Close ${symbol}`,
+        title: "Close at the market",
+      },
+      "×",
     );
     close.addEventListener("click", () => {
       const position = account.positions.get(symbol);
@@ -155,9 +160,10 @@ export class Blotter {
         class: "quiet",
         "data-testid": "cancel-order",
         "aria-label": `Cancel ${order.side} ${order.quantity} ${order.symbol}`,
+        title: "Cancel",
         disabled: order.status === "sending",
       },
-      order.status === "sending" ? "Sending" : "Cancel",
+      order.status === "sending" ? "…" : "×",
     );
     cancel.addEventListener("click", () => {
       cancel.disabled = true;
