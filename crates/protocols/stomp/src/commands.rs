@@ -8,7 +8,7 @@ use contract::{
 use crate::{
     Frame, Verb, Version,
     fault::Fault,
-    message,
+    message::SendHeaders,
     open::{Context, Open, give_credit},
     pending::What,
     subscriptions::{Mode, Which},
@@ -19,29 +19,29 @@ impl Open {
     /// Works on a frame; its receipt comes when what it asks for is done.
     pub(crate) fn command(
         &mut self,
-        frame: Frame,
+        frame: &Frame,
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         match frame.verb {
             Verb::Send => self.send(frame, receipt, cx)?,
-            Verb::Subscribe => self.subscribe(&frame, receipt, cx)?,
-            Verb::Unsubscribe => self.unsubscribe(&frame, receipt, cx)?,
+            Verb::Subscribe => self.subscribe(frame, receipt, cx)?,
+            Verb::Unsubscribe => self.unsubscribe(frame, receipt, cx)?,
             Verb::Ack => {
-                self.acknowledge(&frame, Outcome::Accepted, cx)?;
+                self.acknowledge(frame, Outcome::Accepted, cx)?;
                 self.pending.done(What::Frame, receipt);
             }
             Verb::Nack if self.version > Version::V1_0 => {
-                self.acknowledge(&frame, Outcome::Failed, cx)?;
+                self.acknowledge(frame, Outcome::Failed, cx)?;
                 self.pending.done(What::Frame, receipt);
             }
             Verb::Begin => {
-                self.transactions.begin(needed(&frame, "transaction")?, cx.limits)?;
+                self.transactions.begin(needed(frame, "transaction")?, cx.limits)?;
                 self.pending.done(What::Frame, receipt);
             }
-            Verb::Commit => self.commit(needed(&frame, "transaction")?, receipt, cx)?,
+            Verb::Commit => self.commit(needed(frame, "transaction")?, receipt, cx)?,
             Verb::Abort => {
-                self.abort(needed(&frame, "transaction")?)?;
+                self.abort(needed(frame, "transaction")?)?;
                 self.pending.done(What::Frame, receipt);
             }
             Verb::Disconnect => {
@@ -73,37 +73,31 @@ impl Open {
 
     fn send(
         &mut self,
-        frame: Frame,
+        frame: &Frame,
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let named = parse(needed(&frame, "destination")?, Destination::parse)?;
+        let headers = SendHeaders::read(frame);
+        let named = headers.destination.ok_or_else(|| missing(frame.verb, "destination"))?;
+        let named = parse(named, Destination::parse)?;
         let destination = if named.kind().is_temporary() {
-            self.temporaries.resolve(&named).ok_or_else(|| {
-                Fault::malformed(
-                    "no such destination",
-                    format!(
-                        "this connection has no {named}: subscribe to it or name it in reply-to \
-                         first; the one of another connection is named as in its reply-to"
-                    ),
-                )
-            })?
+            self.temporaries.resolve(&named).ok_or_else(|| unknown_temporary(&named))?
         } else {
             named
         };
-        let transaction = frame.header("transaction").map(Box::<str>::from);
-        if let Some(transaction) = &transaction {
+        let transaction = headers.transaction;
+        if let Some(transaction) = transaction {
             self.transactions.check(transaction)?;
         }
-        let reply_to = match frame.header("reply-to") {
+        let reply_to = match headers.reply_to {
             None => None,
             Some(text) => Some(self.real(parse(text, Destination::parse)?, cx)?),
         };
         let id = cx.out.message_id();
-        let message = message::from_send(frame, destination, reply_to, id, cx.now)?;
+        let message = headers.message(&frame.body, destination, reply_to, id, cx.now)?;
         match transaction {
             Some(transaction) => {
-                self.transactions.publish(&transaction, message, cx.limits)?;
+                self.transactions.publish(transaction, message, cx.limits)?;
                 self.pending.done(What::Frame, receipt);
             }
             None => {
@@ -347,12 +341,21 @@ impl Open {
 }
 
 fn needed<'f>(frame: &'f Frame, header: &str) -> Result<&'f str, Fault> {
-    frame.header(header).ok_or_else(|| {
-        Fault::malformed(
-            "missing header",
-            format!("{} needs the header {header}", frame.verb.as_str()),
-        )
-    })
+    frame.header(header).ok_or_else(|| missing(frame.verb, header))
+}
+
+fn missing(verb: Verb, header: &str) -> Fault {
+    Fault::malformed("missing header", format!("{} needs the header {header}", verb.as_str()))
+}
+
+fn unknown_temporary(named: &Destination) -> Fault {
+    Fault::malformed(
+        "no such destination",
+        format!(
+            "this connection has no {named}: subscribe to it or name it in reply-to first; the one \
+             of another connection is named as in its reply-to"
+        ),
+    )
 }
 
 fn parse<T>(

@@ -1,36 +1,75 @@
-use contract::{Body, Delivery, Destination, Message, Now, SubscriptionId};
+use bytes::Bytes;
+use contract::{Body, Delivery, Destination, Message, Now, Properties, SubscriptionId};
 
 use crate::{Frame, Version, encode::Writer, fault::Fault};
 
-/// Makes the message of a SEND.
-pub(crate) fn from_send(
-    frame: Frame,
-    destination: Destination,
-    reply_to: Option<Destination>,
-    id: u128,
-    now: Now,
-) -> Result<Message, Fault> {
-    let body = if simdutf8::basic::from_utf8(&frame.body).is_ok() {
-        Body::Text(frame.body)
-    } else {
-        Body::Binary(frame.body)
-    };
-    let headers = &frame.headers;
-    let mut message = Message {
-        durable: headers.get("persistent").map_or(Ok(false), persistent)?,
-        priority: headers.get("priority").map_or(Ok(Message::PRIORITY_DEFAULT), priority)?,
-        expires_unix_ms: headers.get("expires").map_or(Ok(None), expires)?,
-        reply_to,
-        content_type: headers.get("content-type").map(Into::into),
-        correlation_id: headers.get("correlation-id").map(Into::into),
-        ..Message::new(destination, id, now.unix_ms, body)
-    };
-    for (name, value) in frame.headers.iter() {
-        if !NOT_PROPERTIES.contains(&name) && message.properties.get(name).is_none() {
-            message.properties.push(name, value);
+/// The headers of a SEND, read in one pass: of repeated ones the first counts.
+#[derive(Debug, Default)]
+pub(crate) struct SendHeaders<'f> {
+    pub(crate) destination: Option<&'f str>,
+    pub(crate) transaction: Option<&'f str>,
+    pub(crate) reply_to: Option<&'f str>,
+    content_type: Option<&'f str>,
+    correlation_id: Option<&'f str>,
+    expires: Option<&'f str>,
+    persistent: Option<&'f str>,
+    priority: Option<&'f str>,
+    /// All others.
+    properties: Properties,
+}
+
+impl<'f> SendHeaders<'f> {
+    pub(crate) fn read(frame: &'f Frame) -> Self {
+        let mut read = Self::default();
+        for (name, value) in frame.headers.iter() {
+            let known = match name {
+                "destination" => &mut read.destination,
+                "transaction" => &mut read.transaction,
+                "reply-to" => &mut read.reply_to,
+                "content-type" => &mut read.content_type,
+                "correlation-id" => &mut read.correlation_id,
+                "expires" => &mut read.expires,
+                "persistent" => &mut read.persistent,
+                "priority" => &mut read.priority,
+                // Not for the receivers.
+                "content-length" | "receipt" => continue,
+                _ => {
+                    if read.properties.get(name).is_none() {
+                        read.properties.push(name, value);
+                    }
+                    continue;
+                }
+            };
+            known.get_or_insert(value);
         }
+        read
     }
-    Ok(message)
+
+    /// Makes the message.
+    pub(crate) fn message(
+        self,
+        body: &Bytes,
+        destination: Destination,
+        reply_to: Option<Destination>,
+        id: u128,
+        now: Now,
+    ) -> Result<Message, Fault> {
+        let body = if simdutf8::basic::from_utf8(body).is_ok() {
+            Body::Text(body.clone())
+        } else {
+            Body::Binary(body.clone())
+        };
+        Ok(Message {
+            durable: self.persistent.map_or(Ok(false), persistent)?,
+            priority: self.priority.map_or(Ok(Message::PRIORITY_DEFAULT), priority)?,
+            expires_unix_ms: self.expires.map_or(Ok(None), expires)?,
+            reply_to,
+            content_type: self.content_type.map(Into::into),
+            correlation_id: self.correlation_id.map(Into::into),
+            properties: self.properties,
+            ..Message::new(destination, id, now.unix_ms, body)
+        })
+    }
 }
 
 /// Appends a MESSAGE. `start` is its beginning, up to and with the `subscription` header.
@@ -108,21 +147,6 @@ fn expires(text: &str) -> Result<Option<u64>, Fault> {
         )),
     }
 }
-
-/// Headers of SEND that do not become properties: they speak to the gateway, or are parts of a
-/// message of their own.
-const NOT_PROPERTIES: [&str; 10] = [
-    "content-length",
-    "content-type",
-    "correlation-id",
-    "destination",
-    "expires",
-    "persistent",
-    "priority",
-    "receipt",
-    "reply-to",
-    "transaction",
-];
 
 /// Headers of MESSAGE that a property must not stand in for.
 const OURS: [&str; 16] = [

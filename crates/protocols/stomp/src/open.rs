@@ -63,7 +63,7 @@ impl Open {
     }
 
     /// Works on a frame from the client.
-    pub(crate) fn frame(&mut self, frame: Frame, cx: &mut Context<'_>) -> Result<(), End> {
+    pub(crate) fn frame(&mut self, frame: &Frame, cx: &mut Context<'_>) -> Result<(), End> {
         let receipt = frame.header("receipt").map(Box::<str>::from);
         self.command(frame, receipt.clone(), cx)
             .map_err(|fault| fault.with_receipt(receipt.as_deref()))?;
