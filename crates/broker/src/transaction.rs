@@ -288,13 +288,14 @@ impl Home {
                 self.give_up_place(id, &message);
                 self.put_new(id, message, now);
                 self.pump(id, now, post);
+            } else {
+                self.stats.queue_published += 1;
+                self.stats.dropped += 1;
             }
         }
         for (target, _, outcome, held) in part.settles {
-            let Some(id) = self.queue_id(&held.message.destination) else { continue };
-            self.conclude(id, held, outcome, post);
+            self.conclude_named(held, outcome, now, post);
             self.credit(target, 0, now, post);
-            self.pump(id, now, post);
         }
     }
 
@@ -310,12 +311,20 @@ impl Home {
                 Some(consumer) if tag > consumer.since => {
                     consumer.unsettled.insert(tag, held);
                 }
-                _ => {
-                    let Some(id) = self.queue_id(&held.message.destination) else { continue };
-                    self.conclude(id, held, Outcome::Failed, post);
-                    self.pump(id, now, post);
-                }
+                Some(_) | None => self.conclude_named(held, Outcome::Failed, now, post),
             }
+        }
+    }
+
+    /// As [`Home::conclude`]; the queue may have been temporary and gone with its owner.
+    fn conclude_named(&mut self, held: Held, outcome: Outcome, now: Now, post: &mut Post<'_>) {
+        if let Some(id) = self.queue_id(&held.message.destination) {
+            self.conclude(id, held, outcome, post);
+            self.pump(id, now, post);
+        } else if outcome == Outcome::Accepted {
+            self.stats.queue_settled += 1;
+        } else {
+            self.stats.dropped += 1;
         }
     }
 

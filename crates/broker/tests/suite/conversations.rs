@@ -5,9 +5,6 @@
 //! question, then its deliveries: subscription, body, the number of the delivery if it wants to be
 //! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, parcels
 //! between the cores stay where they are (but those that `> carry 0 1` asks for) and answers are not shown (but by `> show`).
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
-
-mod world;
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
@@ -17,7 +14,8 @@ use contract::{
     Body, Command, ConnectionId, Declare, Destination, DestinationKind, Limits, Message, Operation,
     Outcome as Settled, Pattern, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
-use world::{Outcome, World};
+
+use crate::world::{Outcome, World};
 
 #[test]
 fn topics_reach_all_who_are_interested() {
@@ -98,6 +96,30 @@ fn a_subscription_is_confirmed_once_all_know_of_it() {
         < b0 2 done
         > a0 gone
         > b0 gone
+        ",
+    );
+}
+
+#[test]
+fn an_answer_to_an_earlier_announcement_confirms_nothing() {
+    converse(
+        2,
+        "
+        > hold
+        > a0 sub 1 /topic/a
+        > a0 unsub 1
+        > carry 0 1
+        > a0 sub 1 /topic/a
+        > carry 1 0
+        > show
+        < a0 1 done
+        < a0 2 done
+        > b1 pub /topic/a lost
+        > carry
+        < a0 3 done
+        < b1 1 done
+        > a0 gone
+        > b1 gone
         ",
     );
 }

@@ -1,7 +1,4 @@
 //! Random connections on random cores, with rings of any latency, watched by a model.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
-
-mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +14,8 @@ use contract::{
     Tag, Token,
 };
 use testkit::Random;
-use world::{Outcome, World};
+
+use crate::world::{Outcome, World};
 
 #[test]
 fn the_model_holds() {

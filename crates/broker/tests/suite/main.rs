@@ -1,0 +1,10 @@
+//! The broker as its driver sees it: events in, effects out.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod conversations;
+mod memory;
+mod simulation;
+mod world;
+
+#[global_allocator]
+static ALLOCATOR: testkit::Counting = testkit::Counting;

@@ -1,0 +1,173 @@
+//! What the broker holds: bounded while it is flooded, nothing when all is over.
+
+use std::sync::Arc;
+
+use broker::{Effect, Event, Shard, home};
+use bytes::Bytes;
+use contract::{
+    Body, Command, ConnectionId, Declare, Destination, DestinationKind, Limits, Message, Now,
+    Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Token,
+};
+use testkit::live_bytes;
+
+use crate::world::{Outcome, World};
+
+#[test]
+fn a_publication_to_many_allocates_nothing_for_each() {
+    let mut shard = Shard::new(0, 1, Arc::new(Limits::default()));
+    let mut effects = Vec::new();
+    for slot in 0..10_000 {
+        let connection = ConnectionId { core: 0, slot, generation: 0 };
+        let event = Event::Command(connection, Token(1), subscribe(1, "/topic/a"));
+        shard.apply(event, Now::default(), &mut effects);
+    }
+    effects.clear();
+    let publisher = ConnectionId { core: 0, slot: 10_000, generation: 0 };
+    let mut publish = || {
+        let event = Event::Command(publisher, Token(1), publish("/topic/a", 10));
+        let before = live_bytes();
+        shard.apply(event, Now::default(), &mut effects);
+        let taken = live_bytes() - before;
+        let Some(Effect::Fanout(targets, _)) = effects.first() else { panic!("{effects:?}") };
+        assert_eq!(targets.len(), 10_000);
+        effects.clear();
+        taken
+    };
+    publish();
+    assert_eq!(publish(), 0);
+}
+
+#[test]
+fn a_life_leaves_nothing_behind() {
+    for cores in [1, 3] {
+        let mut world = World::new(cores, Limits::default());
+        let mut live = |lives: u32| {
+            for slot in 0..lives {
+                life(&mut world, ConnectionId { core: 0, slot, generation: 0 });
+            }
+            live_bytes()
+        };
+        let warm = live(10);
+        assert_eq!(live(100), warm, "on {cores} cores");
+    }
+}
+
+/// A connection does a bit of everything and goes.
+fn life(world: &mut World, connection: ConnectionId) {
+    let n = connection.slot;
+    let mut token = 0;
+    let mut ask = |world: &mut World, command| {
+        token += 1;
+        world.apply(connection.core, Event::Command(connection, Token(token), command));
+        world.carry_all();
+    };
+    let queue = format!("/queue/q{n}");
+    let temporary = Destination::temporary(DestinationKind::TempQueue, n.into());
+    for (id, pattern) in [(1, "/topic/a.b.c"), (2, "/topic/*.x.>"), (3, "/topic/a.#")] {
+        ask(world, subscribe(id, pattern));
+    }
+    ask(world, Command::Declare(Declare { destination: temporary.clone() }));
+    ask(world, publish(temporary.as_str(), 10));
+    ask(world, subscribe(4, temporary.as_str()));
+    ask(world, publish("/topic/a.b.c", 10));
+    ask(world, publish(&queue, 10));
+    ask(world, subscribe(5, &queue));
+    ask(world, Command::Unsubscribe(SubscriptionId(2)));
+    for outcome in std::mem::take(&mut world.outcomes) {
+        if let Outcome::Delivered(target, delivery) = outcome
+            && let Some(tag) = delivery.tag
+        {
+            let outcome = Settled::Accepted;
+            let settle = Settle { subscription: target.subscription, tag, outcome };
+            world.apply(connection.core, Event::Settle(connection, settle));
+        }
+    }
+    world.apply(connection.core, Event::Gone(connection));
+    world.carry_all();
+}
+
+#[test]
+fn a_full_queue_holds_no_more_than_its_bounds() {
+    let limits = Limits { queue_messages_max: 1000, queue_bytes_max: 1 << 20, ..Limits::default() };
+    for (size, kept_max) in [(0, 1000), (10_000, 104), (4 << 20, 1)] {
+        let mut world = World::new(1, limits.clone());
+        let publisher = ConnectionId { core: 0, slot: 1, generation: 0 };
+        for n in 0..30_000 {
+            let event = Event::Command(publisher, Token(n), publish("/queue/q", size));
+            world.apply(0, event);
+            let full = world.outcomes.drain(..).any(|outcome| {
+                matches!(outcome, Outcome::Replied(_, _, Err(refusal)) if refusal == Refusal::Full)
+            });
+            let depth = world.shards[0].queues().next().unwrap();
+            assert!(depth.ready <= kept_max, "{depth:?}");
+            assert!(depth.waiting <= 10_000 && depth.waiting * size <= 4 << 20, "{depth:?}");
+            assert!(full || n < 12_000, "{depth:?}");
+        }
+    }
+}
+
+#[test]
+fn a_shard_that_does_not_listen_stops_publishers() {
+    for destination in ["/topic/a", far_queue()] {
+        let limits = Limits { queue_bytes_max: 1 << 30, ..Limits::default() };
+        let mut world = World::new(2, limits);
+        let [publisher, subscriber] =
+            [0, 1].map(|core| ConnectionId { core, slot: 1, generation: 0 });
+        world.apply(1, Event::Command(subscriber, Token(1), subscribe(1, destination)));
+        world.carry_all();
+        world.outcomes.clear();
+        for n in 0..200 {
+            world.apply(0, Event::Command(publisher, Token(n), publish(destination, 1 << 20)));
+        }
+        let (mut done, mut busy) = (0, 0);
+        let mut count = |world: &mut World| {
+            for outcome in world.outcomes.drain(..) {
+                match outcome {
+                    Outcome::Replied(_, _, Ok(_)) => done += 1,
+                    Outcome::Replied(_, _, Err(refusal)) => {
+                        assert_eq!(refusal, Refusal::Busy);
+                        busy += 1;
+                    }
+                    Outcome::Delivered(..) => {}
+                }
+            }
+            (done, busy)
+        };
+        let (done, busy) = count(&mut world);
+        assert!(done < 4 && (130..=140).contains(&busy), "{done} {busy}");
+        let under_way: usize = world.rings.values().flatten().map(broker::Parcel::cost).sum();
+        assert!(under_way <= 65 << 20, "{under_way}");
+        world.carry_all();
+        assert_eq!(count(&mut world), (200 - busy, busy));
+        // All is as before.
+        world.apply(0, Event::Command(publisher, Token(200), publish(destination, 1 << 20)));
+        world.carry_all();
+        assert_eq!(count(&mut world), (201 - busy, busy));
+    }
+}
+
+/// A queue at home on the second of two cores.
+fn far_queue() -> &'static str {
+    ["/queue/a", "/queue/b", "/queue/c", "/queue/d", "/queue/e"]
+        .into_iter()
+        .find(|name| home(&Destination::parse(name).unwrap(), 2) == 1)
+        .unwrap()
+}
+
+fn subscribe(id: u32, pattern: &str) -> Command {
+    Command::Subscribe(Subscribe {
+        id: SubscriptionId(id),
+        pattern: Pattern::parse(pattern).unwrap(),
+        settlement: Settlement::Explicit,
+        credit: 100,
+    })
+}
+
+fn publish(destination: &str, size: usize) -> Command {
+    static ZEROS: [u8; 4 << 20] = [0; 4 << 20];
+    let body = Body::Binary(Bytes::from_static(&ZEROS[..size]));
+    let destination = Destination::parse(destination).unwrap();
+    let mut message = Message::new(destination, 1, 0, body);
+    message.expires_unix_ms = Some(1 << 40);
+    Command::Publish(Arc::new(message))
+}
