@@ -97,6 +97,12 @@ pub struct Properties {
 }
 
 impl Properties {
+    /// None yet, with room for this many bytes of names and values, and for this many properties.
+    #[must_use]
+    pub fn with_capacity(bytes: usize, count: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
+    }
+
     /// Adds a property. The whole text must stay under 4 GiB, which every [`crate::Limits`] assures.
     pub fn push(&mut self, name: &str, value: &str) {
         let end = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);

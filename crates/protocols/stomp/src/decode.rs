@@ -86,6 +86,7 @@ impl Partial {
                     } else {
                         let verb = Verb::parse(&line).ok_or(FrameError::UnknownCommand)?;
                         self.stage = Stage::Headers(verb);
+                        self.headers = Properties::with_capacity(USUAL_BYTES, USUAL_COUNT);
                     }
                 }
                 Stage::Headers(verb) => {
@@ -230,6 +231,10 @@ impl Partial {
         Frame { verb, headers: mem::take(&mut self.headers), body }
     }
 }
+
+/// What the headers of most frames fit into.
+const USUAL_BYTES: usize = 128;
+const USUAL_COUNT: usize = 8;
 
 /// The longest command is UNSUBSCRIBE, with CR LF.
 const COMMAND_BYTES_MAX: usize = 13;
