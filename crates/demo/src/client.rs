@@ -39,7 +39,7 @@ pub(crate) const PREFETCH: usize = 50;
 pub(crate) const EVENTS_MAX: usize = PREFETCH + 2;
 
 const DELAY_MIN: Duration = Duration::from_millis(100);
-const DELAY_MAX: Duration = Duration::from_secs(3);
+const DELAY_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// We beat twice as often as we promise.
 const BEAT: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ impl Client {
                     }
                     delay = DELAY_MIN;
                 }
-                Err(failure) if delay == DELAY_MAX => {
+                Err(failure) if delay > DELAY_MIN => {
                     debug!(client = self.name, %failure, "still not connected");
                 }
                 Err(failure) => warn!(client = self.name, %failure, "not connected"),

@@ -23,7 +23,7 @@ export class Desk {
       brokerURL: url,
       connectionTimeout: 5000,
       reconnectDelay: 250,
-      maxReconnectDelay: 3000,
+      maxReconnectDelay: 2000,
       reconnectTimeMode: ReconnectionTimeMode.EXPONENTIAL,
       heartbeatIncoming: 10_000,
       heartbeatOutgoing: 10_000,

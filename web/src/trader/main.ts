@@ -36,10 +36,7 @@ let hiddenAt = 0;
 let gapAsked = false;
 
 const status = new Status();
-const watch = new Watch((symbol) => {
-  choose(symbol);
-  show("trade");
-});
+const watch = new Watch(choose, open);
 const chart = new Chart();
 const ticket = new TicketForm(place);
 const blotter = new Blotter(
@@ -52,10 +49,7 @@ const blotter = new Blotter(
         kind: "market",
         quantity: Math.abs(quantity),
       }),
-    choose: (symbol) => {
-      choose(symbol);
-      show("trade");
-    },
+    choose: open,
   },
   { listing: (symbol) => listings.get(symbol), quote: (symbol) => quotes.get(symbol) },
 );
@@ -128,6 +122,7 @@ function choose(symbol: string): void {
   watch.mark(symbol);
   if (isNew) {
     history.replaceState(null, "", `#${symbol}`);
+    byId("chart", HTMLElement).setAttribute("aria-label", `Price chart of ${symbol}`);
     setText(byId("selected-symbol", HTMLElement), symbol);
     setText(byId("selected-name", HTMLElement), listing.name);
     chart.choose(listing);
@@ -137,6 +132,11 @@ function choose(symbol: string): void {
     paintSoon();
   }
   ask({ type: "history", trader: me, symbol });
+}
+
+function open(symbol: string): void {
+  choose(symbol);
+  show("trade");
 }
 
 function tell(news: News): void {
@@ -265,6 +265,7 @@ setInterval(() => {
 setInterval(() => {
   status.show(performance.now(), ages.read(performance.now()));
   ticket.setLive(status.isLive);
+  byId("main", HTMLElement).classList.toggle("stale", !status.isLive);
   const [listing, quote] = [listings.get(chosen), quotes.get(chosen)];
   if (listing !== undefined && quote !== undefined) {
     document.title = `${format.price(quote.last, listing.decimals)} ${chosen} · Passerelle`;

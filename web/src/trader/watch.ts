@@ -25,16 +25,19 @@ export class Watch {
   readonly #nothing = byId("nothing-found", HTMLElement);
   readonly #rows = new Map<string, Row>();
   readonly #choose: (symbol: string) => void;
+  readonly #open: (symbol: string) => void;
   #chosen = "";
 
-  constructor(choose: (symbol: string) => void) {
+  /** `open` is for a click or Enter, `choose` for moving along the list. */
+  constructor(choose: (symbol: string) => void, open: (symbol: string) => void) {
     this.#choose = choose;
+    this.#open = open;
     this.#find.addEventListener("input", () => this.#filter());
     this.#sector.addEventListener("change", () => this.#filter());
     this.#list.addEventListener("click", (event) => {
       const row =
         event.target instanceof Element ? event.target.closest<HTMLElement>("[role=option]") : null;
-      if (row?.dataset["symbol"] !== undefined) choose(row.dataset["symbol"]);
+      if (row?.dataset["symbol"] !== undefined) open(row.dataset["symbol"]);
     });
     this.#list.addEventListener("keydown", (event) => this.#move(event));
   }
@@ -97,6 +100,7 @@ export class Watch {
   }
 
   #move(event: KeyboardEvent): void {
+    if (event.key === "Enter") this.#open(this.#chosen);
     const rows = [...this.#rows.values()].filter(({ element }) => !element.hidden);
     const at = rows.findIndex(({ listing }) => listing.symbol === this.#chosen);
     const steps: Readonly<Record<string, number>> = {
