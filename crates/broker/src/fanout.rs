@@ -20,7 +20,7 @@ impl Shard {
         post: &mut Post<'_>,
     ) -> (usize, usize, bool) {
         let ticket = self.ticket();
-        let others = usize::from(self.cores) - 1;
+        let others = self.others().count();
         let (id, topic) = self.topics.enter(pattern);
         let place = topic.join(target);
         if place == 0 {

@@ -6,7 +6,7 @@
 //! A shard plays two parts. Its *front* knows the connections of its core, and the topics: a
 //! publication goes to the subscriptions of this core and, once, to each shard that said it is
 //! interested. Its *home* keeps the queues and the temporary destinations whose names fall to it
-//! ([`home`]); the fronts, its own included, talk to it by letters, so that there is one way for
+//! ([`home()`]); the fronts, its own included, talk to it by letters, so that there is one way for
 //! everything, with one core and with many.
 #![forbid(unsafe_code)]
 

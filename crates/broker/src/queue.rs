@@ -86,6 +86,11 @@ impl Consumer {
         Self { queue, settlement, credit: 0, unsettled: BTreeMap::new(), since, turn: None }
     }
 
+    /// It was called: it does not stand in the line any more.
+    pub(crate) const fn called(&mut self) {
+        self.turn = None;
+    }
+
     fn can_take(&self, limits: &Limits) -> bool {
         self.credit > 0 && self.unsettled.len() < limits.prefetch_max as usize
     }
@@ -230,7 +235,8 @@ impl Queue {
         }
     }
 
-    /// Whose turn it is, if a message is ready. [`Queue::called`] takes it out of the line.
+    /// Whose turn it is, if a message is ready. It is out of the line then, which
+    /// [`Consumer::called`] tells it.
     pub(crate) fn call(&mut self) -> Option<Target> {
         if self.ready.is_empty() {
             return None;
@@ -258,13 +264,6 @@ impl Queue {
             consumers: self.consumers,
             waiting: self.waiting.len(),
         }
-    }
-}
-
-impl Consumer {
-    /// It was called: it does not stand in the line any more.
-    pub(crate) const fn called(&mut self) {
-        self.turn = None;
     }
 }
 

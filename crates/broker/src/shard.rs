@@ -68,22 +68,13 @@ pub enum Effect {
     Reply(ConnectionId, Token, Result<Reply, Refusal>),
     /// A message for one subscription.
     Deliver(Target, Delivery),
-    /// A publication to a topic, for each of these subscriptions, as [`fanned`] makes it.
+    /// A publication to a topic, for each of these subscriptions: a delivery without tag or
+    /// redeliveries.
     ///
     /// Who keeps the list beyond the next [`Shard::apply`] causes it to be copied when it changes.
-    ///
-    /// [`fanned`]: Effect::fanned
     Fanout(Arc<Vec<Target>>, Arc<Message>),
     /// The next parcel for this core.
     Peer(u16, Parcel),
-}
-
-impl Effect {
-    /// The delivery that each subscription of an [`Effect::Fanout`] gets.
-    #[must_use]
-    pub const fn fanned(message: Arc<Message>) -> Delivery {
-        Delivery { message, tag: None, redeliveries: 0 }
-    }
 }
 
 /// A connection of this core that has asked something.

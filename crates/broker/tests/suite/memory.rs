@@ -52,6 +52,23 @@ fn a_life_leaves_nothing_behind() {
     }
 }
 
+#[test]
+fn a_queue_at_work_holds_no_more_with_time() {
+    let mut world = World::new(1, Limits::default());
+    let connection = ConnectionId { core: 0, slot: 0, generation: 0 };
+    world.apply(0, Event::Command(connection, Token(0), subscribe(1, "/queue/q")));
+    let mut live = |messages: u32| {
+        for _ in 0..messages {
+            world.apply(0, Event::Command(connection, Token(1), publish("/queue/q", 10)));
+            accept_all(&mut world, connection);
+            world.apply(0, Event::Credit(connection, SubscriptionId(1), 1));
+        }
+        live_bytes()
+    };
+    let warm = live(100);
+    assert_eq!(live(10_000), warm);
+}
+
 /// A connection does a bit of everything and goes.
 fn life(world: &mut World, connection: ConnectionId) {
     let n = connection.slot;
@@ -73,6 +90,12 @@ fn life(world: &mut World, connection: ConnectionId) {
     ask(world, publish(&queue, 10));
     ask(world, subscribe(5, &queue));
     ask(world, Command::Unsubscribe(SubscriptionId(2)));
+    accept_all(world, connection);
+    world.apply(connection.core, Event::Gone(connection));
+    world.carry_all();
+}
+
+fn accept_all(world: &mut World, connection: ConnectionId) {
     for outcome in std::mem::take(&mut world.outcomes) {
         if let Outcome::Delivered(target, delivery) = outcome
             && let Some(tag) = delivery.tag
@@ -82,8 +105,6 @@ fn life(world: &mut World, connection: ConnectionId) {
             world.apply(connection.core, Event::Settle(connection, settle));
         }
     }
-    world.apply(connection.core, Event::Gone(connection));
-    world.carry_all();
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl World {
                     self.outcomes.push(Outcome::Delivered(target, delivery));
                 }
                 Effect::Fanout(targets, message) => {
-                    let delivery = Effect::fanned(message);
+                    let delivery = Delivery { message, tag: None, redeliveries: 0 };
                     let deliveries =
                         targets.iter().map(|&target| Outcome::Delivered(target, delivery.clone()));
                     self.outcomes.extend(deliveries);
