@@ -100,6 +100,10 @@ impl Connection {
             }
             ServiceKind::Directory { root, welcome } => {
                 self.identify(gateway, &head.headers).await?;
+                let path = head.uri.path();
+                if rest.is_empty() && !path.ends_with('/') {
+                    return Ok(directory::with_slash(path));
+                }
                 Ok(directory::answer(root, welcome, rest, &head.method, &head.headers).await)
             }
             kind @ (ServiceKind::Topics | ServiceKind::Queues) => {

@@ -200,6 +200,8 @@ impl<S: Session> Weather<'_, S> {
         };
         let before = live_bytes();
         self.session.handle(input, self.now, &mut self.out);
+        // What the recorder noted for the tick is not the session's.
+        self.out.end_tick();
         let handled = live_bytes();
         let outputs = self.out.take();
         for output in &outputs {
@@ -207,7 +209,6 @@ impl<S: Session> Weather<'_, S> {
             self.peer.hear(output);
             self.model.take_note(output, self.storm.setup.limits.prefetch_max);
         }
-        self.out.end_tick();
         let with_outputs = live_bytes();
         drop(outputs);
         // What the session holds now, and did not before: all but what it put out.
@@ -219,13 +220,10 @@ impl<S: Session> Weather<'_, S> {
         over
     }
 
-    /// Nothing may come of a session that is over.
-    fn afterwards(&mut self) {
+    /// A session that is over waits for nothing; its driver drops it.
+    fn afterwards(&self) {
         if self.out.is_closed() {
             assert_eq!(self.session.deadline(), None, "a deadline after the close");
-            for input in [Input::Timeout, Input::Shutdown, Input::Closed(Reason::Lost)] {
-                self.session.handle(input, self.now, &mut self.out);
-            }
         }
     }
 

@@ -30,7 +30,7 @@ enum Fault {
 
 impl Session for Echo {
     fn handle(&mut self, input: Input<'_>, _now: Now, out: &mut dyn Outbox) {
-        if self.closed && self.fault != Fault::SpeaksAfterTheClose {
+        if self.closed {
             return;
         }
         match input {
@@ -56,6 +56,9 @@ impl Session for Echo {
                 if data.bytes.contains(&b'x') {
                     self.closed = true;
                     out.close(Reason::Goodbye, "x");
+                    if self.fault == Fault::SpeaksAfterTheClose {
+                        out.send(Kind::Stream, &mut |to| to.push(b'!'));
+                    }
                 }
             }
             Input::Delivered(subscription, delivery) => {
@@ -66,9 +69,6 @@ impl Session for Echo {
                 let outcome = contract::Outcome::Accepted;
                 out.settle(contract::Settle { subscription, tag, outcome });
                 out.credit(subscription, 1);
-            }
-            Input::Timeout | Input::Shutdown if self.closed => {
-                out.send(Kind::Stream, &mut |to| to.push(b'!'));
             }
             Input::Closed(_) => self.closed = true,
             Input::Timeout | Input::Shutdown | Input::Replied(..) | Input::Notice(_) => {}

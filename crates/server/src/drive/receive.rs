@@ -135,7 +135,7 @@ impl Core {
                 if matches!(connection.role, Role::Closing(_)) {
                     self.remove(slot, Reason::Goodbye);
                 } else {
-                    let code = close.map_or(NO_CODE, |close| close.code);
+                    let code = close.map_or(websocket::NO_CODE, |close| close.code);
                     self.tools.append(slot, socket, |out| {
                         websocket::encode_close(out, version, code, "");
                     });
@@ -168,6 +168,3 @@ impl Core {
         &service(&self.gateway, service_index).limits
     }
 }
-
-/// "No status code received" (RFC 6455 section 7.4.1): the answer has none either.
-const NO_CODE: u16 = 1005;

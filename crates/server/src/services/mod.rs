@@ -78,3 +78,37 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{Peer, Random, Setup, Storm, Tally};
+
+    use super::{broadcast, echo};
+
+    #[global_allocator]
+    static ALLOCATOR: testkit::Counting = testkit::Counting;
+
+    #[test]
+    fn an_echo_withstands_a_storm() {
+        let tally = storm().rage(|_, _| echo::Echo::default(), words);
+        assert!(tally.sends > 100_000, "{tally:?}");
+    }
+
+    #[test]
+    fn a_broadcast_withstands_a_storm() {
+        let open = |_: &contract::Opening<'_>, _| broadcast::Broadcast::new(broadcast::topic(1));
+        let tally: Tally = storm().rage(open, words);
+        assert!(tally.commands > 100_000, "{tally:?}");
+        assert!(tally.deliveries > 10_000, "{tally:?}");
+    }
+
+    /// The bound leaves room for the recorder's own note of each token; a message that was kept
+    /// each time would go far beyond it.
+    fn storm() -> Storm {
+        Storm::new(Setup::websocket(""), 256 << 10)
+    }
+
+    fn words(random: &mut Random, _: &mut Peer) -> Vec<u8> {
+        (0..random.below(300)).map(|_| u8::try_from(random.below(256)).unwrap()).collect()
+    }
+}
