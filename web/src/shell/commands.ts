@@ -15,7 +15,7 @@ export function finishCommands(): void {
         button.textContent = "Copy";
       }, 1500);
     });
-    pre.append(button);
+    pre.prepend(button);
   }
 }
 
