@@ -2,6 +2,7 @@
 import itertools
 import os
 import queue
+import socket
 import urllib.request
 
 import pytest
@@ -37,13 +38,15 @@ class Peer(stomp.ConnectionListener):
         self.receipts = queue.Queue()
         self.errors = queue.Queue()
         self.beats = queue.Queue()
+        self.greetings = queue.Queue()
         self.ends = queue.Queue()
         self.connection = KINDS[kind](reconnect_attempts_max=1, **options)
         self.connection.set_listener("test", self)
         self.connection.connect(*(login or ()), wait=True)
+        self.connected = self.greetings.get(timeout=SECONDS)
 
     def on_connected(self, frame):
-        self.connected = frame
+        self.greetings.put(frame)
 
     def on_message(self, frame):
         self.messages.put(frame)
@@ -102,7 +105,9 @@ class Peer(stomp.ConnectionListener):
 
     def drop(self):
         """Ends the connection without a word."""
-        self.connection.transport.disconnect_socket()
+        end = self.connection.transport.socket
+        # A WebSocket's own socket: closing it while it is read from would not end the connection.
+        getattr(end, "sock", end).shutdown(socket.SHUT_RDWR)
         self.ends.get(timeout=SECONDS)
 
     def close(self):
