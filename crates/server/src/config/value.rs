@@ -58,7 +58,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// Writes a number of bytes as [`bytes`] reads it, in the largest unit that fits.
+/// Writes a number of bytes as [`bytes()`] reads it, in the largest unit that fits.
 pub(super) fn show_bytes(bytes: usize) -> String {
     match bytes {
         0 => "0".into(),
