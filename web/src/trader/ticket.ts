@@ -132,7 +132,7 @@ export class TicketForm {
     setText(this.#estimate, worth === undefined ? "–" : format.amount(worth));
     const verb = draft.side === "buy" ? "Buy" : "Sell";
     const quantity = Number(draft.quantity.replaceAll(",", "")) || 0;
-    const how = isLimit ? "limit" : "at market";
+    const how = isLimit ? `at ${this.#price.value || "–"}` : "at market";
     const label = this.#isLive
       ? `${verb} ${format.count(quantity)} ${symbol} ${how}`
       : "Waiting for the market…";
