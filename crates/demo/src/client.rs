@@ -220,3 +220,85 @@ fn complaint(frame: &Frame) -> String {
 async fn drain(outgoing: &mut mpsc::Receiver<Vec<u8>>) {
     while outgoing.recv().await.is_some() {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The gateway's end of one connection.
+    struct Gateway {
+        stream: TcpStream,
+        decoder: Decoder,
+    }
+
+    impl Gateway {
+        /// Accepts a connection and answers its CONNECT.
+        async fn accept(listener: &TcpListener) -> (Self, Frame) {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut decoder = Decoder::new(Arc::new(Limits::default()));
+            decoder.set_version(Version::V1_2);
+            let mut gateway = Self { stream, decoder };
+            let connect = gateway.hear().await;
+            gateway.say(&Frame::new(Verb::Connected).with("version", "1.2")).await;
+            (gateway, connect)
+        }
+
+        async fn say(&mut self, frame: &Frame) {
+            self.stream.write_all(&encoded(frame)).await.unwrap();
+        }
+
+        async fn hear(&mut self) -> Frame {
+            first_frame(&mut self.stream, &mut self.decoder).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_lost_its_gateway_comes_back_and_subscribes_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client {
+            name: "test",
+            gateway: listener.local_addr().unwrap().to_string(),
+            credentials: Some(("ann".to_owned(), "a:secret".to_owned())),
+            queue: Some("/queue/orders"),
+        };
+        let (outgoing, outgoing_out) = mpsc::channel(1);
+        let (events_in, mut events) = mpsc::channel(EVENTS_MAX);
+        let script = async move {
+            let (mut gateway, connect) = Gateway::accept(&listener).await;
+            assert_eq!(connect.header("host"), Some("127.0.0.1"));
+            assert_eq!(connect.header("passcode"), Some("a:secret"), "CONNECT has no escapes");
+            let subscribe = gateway.hear().await;
+            assert_eq!(subscribe.header("destination"), Some("/queue/orders"));
+            assert_eq!(subscribe.header("ack"), Some("client-individual"));
+
+            gateway.say(&Frame::new(Verb::Message).with("ack", "7").with_body("hello")).await;
+            let Some(Event::Message(message)) = events.recv().await else { panic!("no message") };
+            assert_eq!(message.body, "hello");
+            let mut frames = encoded(&ack(&message));
+            frames.extend(encoded(&send("/topic/a", b"{}".to_vec())));
+            outgoing.send(frames).await.unwrap();
+            assert_eq!(gateway.hear().await.header("id"), Some("7"));
+            assert_eq!(gateway.hear().await.body, "{}");
+
+            for farewell in [Some(Frame::new(Verb::Error).with("message", "stopping")), None] {
+                if let Some(error) = farewell {
+                    gateway.say(&error).await;
+                }
+                drop(gateway.stream);
+                assert!(matches!(events.recv().await, Some(Event::Lost)));
+                (gateway, _) = Gateway::accept(&listener).await;
+                assert_eq!(gateway.hear().await.verb, Verb::Subscribe);
+            }
+        };
+        // When the script is over, nothing goes out any more, and the client ends.
+        time::timeout(Duration::from_secs(30), async {
+            tokio::join!(client.run(outgoing_out, events_in), script)
+        })
+        .await
+        .unwrap();
+    }
+}
