@@ -5,6 +5,8 @@ import type { Quote, Reply, Request } from "./messages.ts";
 export interface DeskEvents {
   readonly connected: () => void;
   readonly lost: () => void;
+  /** The gateway answered ERROR, and closes the connection. */
+  readonly refused: (why: string) => void;
   readonly quote: (quote: Quote) => void;
   readonly reply: (reply: Reply) => void;
 }
@@ -34,6 +36,7 @@ export class Desk {
         this.#client.subscribe(QUOTES, (message) => events.quote(JSON.parse(message.body)));
         events.connected();
       },
+      onStompError: ({ headers }) => events.refused(headers["message"] ?? "no reason given"),
       onWebSocketClose: () => events.lost(),
     });
   }

@@ -64,6 +64,7 @@ const desk = new Desk(`${location.protocol.replace("http", "ws")}//${location.ho
     status.lost();
     ticket.setLive(false);
   },
+  refused: (why) => say(`The gateway refused: ${why}`, "error"),
   quote: (quote) => {
     status.quote(performance.now());
     quotes.set(quote.symbol, quote);
@@ -92,7 +93,7 @@ function place(order: Ticket): void {
 
 function reply(message: Reply): void {
   status.reply(performance.now());
-  if (message.type === "alive") clock.sample(message.sent, message.time, Date.now());
+  if (message.type === "alive") alive(message.sent, message.time, message.version);
   if (message.type === "state") enter(message.instruments);
   if (message.type === "history" && message.symbol === chosen) {
     chart.history(message.candles.map(fromRow), message.seconds);
@@ -100,6 +101,13 @@ function reply(message: Reply): void {
   for (const news of account.apply(message)) tell(news);
   accountChanged = true;
   paintSoon();
+}
+
+/** The desk is there; our greeting may have got lost. */
+function alive(sent: number, answered: number, version: number): void {
+  clock.sample(sent, answered, Date.now());
+  if (listings.size === 0) ask({ type: "hello", trader: me });
+  else if (version === account.version) status.entered();
 }
 
 /** The desk has listed the instruments. */
