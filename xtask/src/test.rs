@@ -6,7 +6,7 @@ use crate::{
     fuzz,
     gateway::Binaries,
     interop::{self, Suite},
-    lint, shell,
+    lint, paths, shell,
     steps::Steps,
     tidy, web,
 };
@@ -24,6 +24,7 @@ pub(crate) struct Options {
 
 /// Runs everything that CI runs.
 pub(crate) fn run(options: &Options) -> Outcome {
+    paths::fresh_folder("logs")?;
     let mut steps = Steps::some(&options.only, options.list);
     steps.run("build: web pages", web::build);
     lint::steps(&mut steps);

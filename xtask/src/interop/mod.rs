@@ -74,6 +74,7 @@ impl Suite {
 
 /// Runs suites by name.
 pub(crate) fn run(options: &Options) -> Outcome {
+    paths::fresh_folder("logs")?;
     let mut steps = Steps::default();
     let suites: &[Suite] =
         if options.suites.is_empty() { &Suite::ALL } else { options.suites.as_slice() };
