@@ -277,7 +277,7 @@ fn check(
     if price.0 % tick != 0 {
         return Err((order, "the price is between two ticks"));
     }
-    if !(quote.last.0 / 2..=quote.last.0 * 2).contains(&price.0) {
+    if !(quote.last.0 / 10..=quote.last.0 * 10).contains(&price.0) {
         return Err((order, "the price is too far from the market"));
     }
     if trader.orders.len() >= ORDERS_MAX {
@@ -513,7 +513,7 @@ mod tests {
             ("the price is between two ticks", order(json!({"price": 180.005}))),
             ("the price is too far from the market", order(json!({"price": 0}))),
             ("the price is too far from the market", order(json!({"price": -180}))),
-            ("the price is too far from the market", order(json!({"price": 1000}))),
+            ("the price is too far from the market", order(json!({"price": 10_000}))),
             (
                 "there is no such working order",
                 json!({"type": "cancel", "trader": ANN, "id": "none"}).to_string(),
