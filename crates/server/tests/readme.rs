@@ -13,6 +13,6 @@ fn the_configuration_of_the_readme_is_one() {
 /// The README's first block in a language.
 fn block(language: &str) -> String {
     let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once(&format!("```{language}\n")).unwrap();
-    rest.split_once("```").unwrap().0.to_owned()
+    let (_, rest) = readme.split_once(&format!("```{language}\n")).expect("a block");
+    rest.split_once("```").expect("its end").0.to_owned()
 }

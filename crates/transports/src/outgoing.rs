@@ -71,15 +71,14 @@ pub struct Flushed {
 }
 
 impl Outgoing {
-    /// Appends what `encode` writes to what the socket has to send; gives the count of bytes.
-    pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
+    /// Appends what `encode` writes to what the socket has to send.
+    pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut Vec<u8>)) {
         let source = self.encode(encode);
         self.push(socket, source);
-        self.len_of(source)
     }
 
     /// Appends what `encode` writes, or what it wrote before in this tick for the same `message`
-    /// (by identity), `variant` and `head`; gives the count of bytes and whether it was called.
+    /// (by identity), `variant` and `head`; `true`: it was called.
     pub fn append_shared(
         &mut self,
         socket: &mut Socket,
@@ -87,10 +86,10 @@ impl Outgoing {
         variant: u32,
         head: &[u8],
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> (usize, bool) {
+    ) -> bool {
         if let Some(source) = self.shared.find(message, variant, head) {
             self.push(socket, source);
-            return (self.len_of(source), false);
+            return false;
         }
         let source = if message.body.bytes().len() > COPIED_BYTES_MAX {
             let mut frame = Vec::with_capacity(message.body.bytes().len() + 1024);
@@ -102,7 +101,7 @@ impl Outgoing {
         };
         self.shared.insert(message, variant, head, source);
         self.push(socket, source);
-        (self.len_of(source), true)
+        true
     }
 
     /// Bytes that the socket has to send from this tick.

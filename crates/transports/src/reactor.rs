@@ -122,7 +122,7 @@ impl<T> Reactor<T> {
         (entry.socket.generation == slot.generation).then_some(entry)
     }
 
-    /// Asks the system once, without waiting, what has happened; `false`: nothing.
+    /// Asks the system once, without waiting, what has happened; `true`: there may be more.
     ///
     /// # Errors
     /// When the system refuses, which would be a fault of ours.
@@ -132,6 +132,7 @@ impl<T> Reactor<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(error),
         }
+        let full = self.events.iter().count() == EVENTS_PER_POLL;
         for event in &self.events {
             let Token(index) = event.token();
             let Some(entry) = self.entries.get_mut(index) else { continue };
@@ -154,7 +155,7 @@ impl<T> Reactor<T> {
                 }
             }
         }
-        Ok(!self.events.is_empty())
+        Ok(full)
     }
 
     /// How many sockets wait to be read.

@@ -137,7 +137,15 @@ impl Core {
                 Ok(Flushed { written, unsent }) => {
                     let link = &mut entry.state.link;
                     if written > 0 {
-                        self.tools.counters().writes.add(1);
+                        let counters = self.tools.counters();
+                        counters.writes.add(1);
+                        if !matches!(entry.state.role, Role::Upstream(_)) {
+                            let row = counters.row(usize::from(link.service), link.protocol);
+                            row.bytes_out.add(written as u64);
+                            row.messages_out.add(u64::from(link.sent));
+                        }
+                        link.counts.bytes_out += written as u64;
+                        link.counts.messages_out += u64::from(std::mem::take(&mut link.sent));
                     }
                     if unsent != link.backlog || !matches!(entry.state.role, Role::Session(_)) {
                         let before = std::mem::replace(&mut link.backlog, unsent);

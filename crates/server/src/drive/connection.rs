@@ -81,6 +81,8 @@ pub(crate) struct Link {
     /// Read, and not decoded yet: the session is busy, or they came with the handshake.
     pub(crate) held: Option<Box<[u8]>>,
     pub(crate) counts: Counts,
+    /// Messages that went out since the last flush, and are not in the metrics yet.
+    pub(crate) sent: u32,
     /// Counts for as long as the connection lasts.
     pub(crate) _occupied: Option<Occupied>,
 }

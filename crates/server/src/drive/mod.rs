@@ -19,7 +19,8 @@ use std::{
 
 use broker::{Effect, Event, Parcel, Shard};
 use contract::{
-    Command, ConnectionId, Delivery, Input, Now, Opening, Principal, Refusal, Reply, Session, Token,
+    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Reply,
+    Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Outgoing, Reactor, Slot, Socket, Timers};
@@ -51,6 +52,8 @@ pub(crate) struct Core {
     shard: Shard,
     effects: Vec<Effect>,
     tools: Tools,
+    /// The bounds of each service: this core's own copies, whose counts no other core touches.
+    limits: Vec<Rc<Limits>>,
     buffer: Box<[u8]>,
     inflaters: InflaterPool,
     inbox: mpsc::Receiver<ToCore>,
@@ -173,6 +176,8 @@ impl Core {
             core: index,
             gateway: Arc::clone(&gateway),
         };
+        let services = gateway.config.services.iter();
+        let limits = services.map(|service| Rc::new(Limits::clone(&service.limits))).collect();
         #[expect(clippy::cast_possible_truncation, reason = "the configuration bounds the threads")]
         let shard = Shard::new(index, cores as u16, Arc::clone(&gateway.config.limits));
         Self {
@@ -184,6 +189,7 @@ impl Core {
             shard,
             effects: Vec::new(),
             tools,
+            limits,
             buffer: vec![0; READ_BYTES].into(),
             inflaters: InflaterPool::new(),
             inbox,
@@ -232,6 +238,7 @@ impl Core {
 
     /// Takes the parcels of another core's shard.
     pub(crate) fn take_parcels(&mut self, from: u16, parcels: Vec<Parcel>) {
+        self.now = clock::now();
         for parcel in parcels {
             self.apply(Event::Peer(from, parcel));
         }
@@ -280,6 +287,7 @@ impl Core {
             backlog: 0,
             held: (!admission.early.is_empty()).then(|| admission.early.into()),
             counts: Counts::default(),
+            sent: 0,
             _occupied: admission.occupied,
         };
         let slot = self.reactor.insert(stream, Connection { role, link })?;
@@ -289,10 +297,9 @@ impl Core {
         ) {
             self.opened(slot);
         }
+        self.arm(slot);
         if is_session {
             self.step(slot, Input::Opened);
-        } else {
-            self.arm(slot);
         }
         Ok(slot)
     }
@@ -322,7 +329,9 @@ impl Core {
             advance(session.as_mut(), input, self.now, slot, socket, link, &mut self.tools);
         match closed {
             Some((reason, message)) => self.close(slot, reason, &message),
-            None => self.arm(slot),
+            // The other deadlines move earlier elsewhere.
+            None if session.deadline().is_some_and(|at| at < link.armed_mono_ns) => self.arm(slot),
+            None => {}
         }
     }
 
@@ -360,6 +369,7 @@ impl Core {
         token: Token,
         answer: Result<Principal, Refusal>,
     ) {
+        self.now = clock::now();
         match &answer {
             Ok(principal) => {
                 if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
@@ -385,7 +395,8 @@ impl Core {
         let link = &mut entry.state.link;
         link.in_flight = link.in_flight.saturating_sub(1);
         // One that waits with bytes at hand may go on.
-        if link.held.is_some() && link.in_flight < self.busy_below(slot) {
+        let (waits, in_flight) = (link.held.is_some(), link.in_flight as usize);
+        if waits && in_flight <= self.limits(slot).commands_max / 2 {
             self.reactor.resume(slot);
         }
         self.step(slot, Input::Replied(token, answer));

@@ -11,7 +11,7 @@ use super::connection::{Framing, Link};
 use crate::{
     entropy::Entropy,
     gateway::{CoreHandle, Gateway},
-    metrics::{Counters, Refused, Row},
+    metrics::{Counters, Refused},
 };
 
 /// What a core lends to its sessions: one set for all of them.
@@ -80,11 +80,11 @@ impl Tools {
         slot: Slot,
         socket: &mut Socket,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> usize {
+    ) {
         if !socket.has_pending() {
             self.dirty.push(slot);
         }
-        self.outgoing.append(socket, encode)
+        self.outgoing.append(socket, encode);
     }
 
     /// Sends a message in the connection's framing.
@@ -100,8 +100,8 @@ impl Tools {
             self.dirty.push(slot);
         }
         let (framing, deflater) = (link.framing, &mut self.deflater);
-        let len = self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
-        sent(link, len, self.counters().row(usize::from(link.service), link.protocol));
+        self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
+        link.sent += 1;
     }
 
     fn check(&self, principal: Option<&Principal>, command: &Command) -> Result<(), Refusal> {
@@ -129,13 +129,6 @@ impl Tools {
             Command::Unsubscribe(_) | Command::Declare(_) => Ok(()),
         }
     }
-}
-
-fn sent(link: &mut Link, len: usize, row: &Row) {
-    link.counts.messages_out += 1;
-    link.counts.bytes_out += len as u64;
-    row.messages_out.add(1);
-    row.bytes_out.add(len as u64);
 }
 
 fn frame(
@@ -189,13 +182,11 @@ impl Outbox for Outlet<'_> {
         }
         let (framing, deflater) = (self.link.framing, &mut tools.deflater);
         let variant = variant(framing, kind);
-        let (len, encoded) =
-            tools.outgoing.append_shared(self.socket, message, variant, head, |out| {
-                frame(out, framing, kind, deflater, encode);
-            });
+        let encoded = tools.outgoing.append_shared(self.socket, message, variant, head, |out| {
+            frame(out, framing, kind, deflater, encode);
+        });
         if encoded { &tools.counters().encoded } else { &tools.counters().shared }.add(1);
-        let row = tools.counters().row(usize::from(self.link.service), self.link.protocol);
-        sent(self.link, len, row);
+        self.link.sent += 1;
     }
 
     fn command(&mut self, token: Token, command: Command) {

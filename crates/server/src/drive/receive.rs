@@ -1,3 +1,5 @@
+use std::rc::Rc;
+
 use contract::{Data, Input, Kind, Limits, Reason};
 use transports::{Read, Slot};
 use websocket::{Event, Unread};
@@ -5,7 +7,6 @@ use websocket::{Event, Unread};
 use super::{
     Core,
     connection::{Framing, Role},
-    service,
 };
 
 impl Core {
@@ -53,7 +54,8 @@ impl Core {
                 let data = Data { kind: Kind::Stream, bytes, last: true };
                 self.step(slot, Input::Received(data));
                 self.work();
-                if self.is_busy(slot) {
+                let limits = self.shared_limits(slot);
+                if self.is_busy(slot, &limits) {
                     self.reactor.pause(slot);
                     if let Some(entry) = self.reactor.get_mut(slot) {
                         // Marks it as one to go on with.
@@ -68,16 +70,16 @@ impl Core {
     }
 
     fn received_frames(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
+        let limits = self.shared_limits(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        let service = entry.state.link.service;
         // Out of its connection for the time being, so that others can be written to meanwhile.
         let Some(mut decoder) = entry.state.link.decoder.take() else { return true };
-        let limits = std::sync::Arc::clone(&super::service(&self.gateway, service).limits);
         let mut inflaters = std::mem::take(&mut self.inflaters);
         let mut unread = Unread::new(bytes);
         let mut idle = true;
+        let mut messages = 0;
         loop {
-            if self.is_busy(slot) {
+            if self.is_busy(slot, &limits) {
                 idle = false;
                 self.reactor.pause(slot);
                 if let Some(entry) = self.reactor.get_mut(slot) {
@@ -87,7 +89,10 @@ impl Core {
             }
             match decoder.next(&mut unread, &limits, &mut inflaters) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.received_event(slot, event),
+                Ok(Some(event)) => {
+                    messages += u64::from(matches!(&event, Event::Data(data) if data.last));
+                    self.received_event(slot, event);
+                }
                 Err(error) => {
                     tracing::debug!(connection = %super::name(self.tools.id(slot)), %error, "malformed");
                     self.close(slot, error.reason(), &error.to_string());
@@ -97,7 +102,11 @@ impl Core {
         }
         self.inflaters = inflaters;
         if let Some(entry) = self.reactor.get_mut(slot) {
-            entry.state.link.decoder = Some(decoder);
+            let link = &mut entry.state.link;
+            link.decoder = Some(decoder);
+            link.counts.messages_in += messages;
+            let row = self.tools.counters().row(usize::from(link.service), link.protocol);
+            row.messages_in.add(messages);
         }
         idle
     }
@@ -107,22 +116,14 @@ impl Core {
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
         let Framing::WebSocket { version, .. } = connection.link.framing else { return };
         match event {
-            Event::Data(data) => {
-                if data.last {
-                    connection.link.counts.messages_in += 1;
-                    let link = &connection.link;
-                    let row = self.tools.counters().row(usize::from(link.service), link.protocol);
-                    row.messages_in.add(1);
+            Event::Data(data) => match connection.role {
+                Role::Session(_) => {
+                    self.step(slot, Input::Received(data));
+                    self.work();
                 }
-                match connection.role {
-                    Role::Session(_) => {
-                        self.step(slot, Input::Received(data));
-                        self.work();
-                    }
-                    Role::Relay(_) => self.relay_to_upstream(slot, data),
-                    Role::Upstream(_) | Role::Closing(_) => {}
-                }
-            }
+                Role::Relay(_) => self.relay_to_upstream(slot, data),
+                Role::Upstream(_) | Role::Closing(_) => {}
+            },
             Event::Ping(payload) => {
                 if !matches!(connection.role, Role::Closing(_)) {
                     self.tools.append(slot, socket, |out| {
@@ -147,24 +148,26 @@ impl Core {
 
     /// Whether the session has as many commands under way as it may, or the back-end's backlog is
     /// full.
-    fn is_busy(&self, slot: Slot) -> bool {
+    fn is_busy(&self, slot: Slot, limits: &Limits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
         match &entry.state.role {
-            Role::Session(_) => {
-                entry.state.link.in_flight as usize >= self.limits(slot).commands_max
-            }
+            Role::Session(_) => entry.state.link.in_flight as usize >= limits.commands_max,
             Role::Relay(relay) => !self.upstream_has_room(relay),
             Role::Upstream(_) | Role::Closing(_) => false,
         }
     }
 
-    /// Commands under way below which a session that was too busy goes on.
-    pub(super) fn busy_below(&self, slot: Slot) -> u32 {
-        u32::try_from(self.limits(slot).commands_max / 2 + 1).unwrap_or(u32::MAX)
+    pub(super) fn limits(&self, slot: Slot) -> &Limits {
+        self.limits_of(slot)
     }
 
-    pub(super) fn limits(&self, slot: Slot) -> &Limits {
-        let service_index = self.reactor.get(slot).map_or(0, |entry| entry.state.link.service);
-        &service(&self.gateway, service_index).limits
+    fn shared_limits(&self, slot: Slot) -> Rc<Limits> {
+        Rc::clone(self.limits_of(slot))
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there are limits for every service")]
+    fn limits_of(&self, slot: Slot) -> &Rc<Limits> {
+        let service = self.reactor.get(slot).map_or(0, |entry| entry.state.link.service);
+        &self.limits[usize::from(service)]
     }
 }

@@ -2,6 +2,7 @@ use std::{
     cell::RefCell,
     io,
     os::fd::{AsRawFd, RawFd},
+    pin::pin,
     rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
@@ -74,26 +75,30 @@ async fn react(core: &CoreRef, descriptor: Descriptor) -> io::Result<()> {
     // open, and the same, for longer than `readiness` lives.
     #[expect(unsafe_code, reason = "AsyncFd wants to be promised that the descriptor stays open")]
     let readiness = unsafe { AsyncFd::register(descriptor) }?;
-    let mut next_mono_ns = 0;
+    let mut alarm_mono_ns = 0;
+    let mut alarm = pin!(time::sleep(Duration::ZERO));
     loop {
-        let mut ready = tokio::select! {
-            ready = readiness.readable() => Some(ready?),
-            () = core.work.notified() => None,
-            () = time::sleep(until(next_mono_ns)) => None,
-        };
-        loop {
-            let calls = receive(core);
-            let turn = core.core.borrow_mut().turn()?;
-            next_mono_ns = turn.next_mono_ns;
-            if !turn.busy && !calls {
-                break;
-            }
-            // Others on this thread get their turn; what is ready stays so.
-            tokio::task::yield_now().await;
+        tokio::select! {
+            // tokio sees the edges of the poll only. Forgetting this one before the poll is asked
+            // is safe: what happens after that makes a new one.
+            ready = readiness.readable() => ready?.clear_ready(),
+            () = core.work.notified() => {}
+            () = &mut alarm => {}
         }
-        // Only a poll that found nothing may clear it: tokio sees the poll's edges only.
-        if let Some(ready) = &mut ready {
-            ready.clear_ready();
+        let next_mono_ns = 'busy: loop {
+            for _ in 0..TURNS_PER_YIELD {
+                let received = receive(core);
+                let turn = core.core.borrow_mut().turn()?;
+                if !turn.busy && !received {
+                    break 'busy turn.next_mono_ns;
+                }
+            }
+            // Others on this thread get their turn.
+            tokio::task::yield_now().await;
+        };
+        if next_mono_ns != alarm_mono_ns || alarm.is_elapsed() {
+            alarm_mono_ns = next_mono_ns;
+            alarm.set(time::sleep(until(next_mono_ns)));
         }
         if core.core.borrow().is_finished() {
             return Ok(());
@@ -124,5 +129,7 @@ fn until(mono_ns: u64) -> Duration {
     Duration::from_nanos(mono_ns.saturating_sub(clock::now().mono_ns))
 }
 
+/// Turns before tasks on the same thread (HTTP, logins) get theirs.
+const TURNS_PER_YIELD: usize = 8;
 /// Batches of parcels, sockets and calls taken before the sockets are looked at again.
 const RECEIVED_PER_TURN: usize = 256;
