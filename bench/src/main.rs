@@ -1,112 +1,116 @@
-//! What a message and a connection cost, measured on a running gateway.
-//!
-//! `bench PROGRAM` shows that the data plane is the designed one: an idle WebSocket takes next to
-//! no memory, a publication is encoded once for each distinct head, pipelined messages leave in
-//! one write. It says the figures and whether each keeps its bound.
-#![expect(clippy::print_stdout, reason = "a command-line tool")]
+//! What a message and a connection cost, measured: `cargo xtask bench` and `cargo xtask measure`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people, far from the bounds of their types"
+)]
 
+mod compare;
+mod dialect;
 mod gateway;
+mod generator;
+mod load;
+mod measure;
+mod peers;
+mod plan;
+mod report;
+mod scenarios;
+mod server;
+mod system;
 
-use std::{
-    env,
-    error::Error,
-    io::Read as _,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    thread,
-    time::Duration,
+use std::{error::Error, fs, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    compare::Effort,
+    peers::Places,
+    scenarios::{Context, SCENARIOS},
 };
 
-use gateway::{Gateway, client_frame, read_until};
+#[derive(Debug, Parser)]
+#[command(about = "What a message and a connection cost, measured")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show that the data plane of this gateway is the designed one
+    Measure { program: PathBuf },
+    /// Compare this gateway with its peers
+    Run(Options),
+    /// Be a server that does nothing but read and write
+    Bare { kind: peers::bare::Kind },
+    /// Be the load generator: take a plan and orders from the standard input
+    Load,
+}
+
+#[derive(clap::Args, Debug)]
+struct Options {
+    program: PathBuf,
+    /// Three short rounds instead of eleven
+    #[arg(long)]
+    quick: bool,
+    /// Only scenarios whose name contains this
+    #[arg(long)]
+    only: Vec<String>,
+    /// Only peers whose name contains this
+    #[arg(long)]
+    peer: Vec<String>,
+    /// Let connections come and go for half an hour instead
+    #[arg(long)]
+    soak: bool,
+    /// Where results go
+    #[arg(long, default_value = "bench/results")]
+    results: PathBuf,
+    /// The folder of the peers
+    #[arg(long, default_value = "bench/peers")]
+    peers: PathBuf,
+    /// A folder for what is built and written on the way
+    #[arg(long, default_value = "target/bench")]
+    work: PathBuf,
+}
 
 fn main() -> ExitCode {
-    let Some(program) = env::args_os().nth(1).map(PathBuf::from) else {
-        println!("usage: bench PROGRAM   (cargo xtask measure builds and names it)");
-        return ExitCode::FAILURE;
+    let outcome = match Cli::parse().command {
+        Command::Measure { program } => return measure::run(&program),
+        Command::Run(options) => run(options),
+        Command::Bare { kind } => peers::bare::serve(kind),
+        Command::Load => load::run(),
     };
-    let measures: [(&str, fn(&Path) -> Result<bool, Box<dyn Error>>); 3] =
-        [("idle memory", idle_memory), ("encodings", encodings), ("writes", writes)];
-    let mut kept = true;
-    for (name, measure) in measures {
-        match measure(&program) {
-            Ok(keeps) => kept &= keeps,
-            Err(error) => {
-                println!("{name}: could not be measured: {error}");
-                kept = false;
-            }
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
         }
     }
-    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Memory of the gateway's own for each idle WebSocket: the slope between two counts.
-fn idle_memory(program: &Path) -> Result<bool, Box<dyn Error>> {
-    const FEW: u64 = 5_000;
-    const MANY: u64 = 10_000;
-    let mut kept = true;
-    for (path, subprotocol, max) in [("/echo", None, 1024), ("/broadcast", None, 1024)] {
-        let gateway = Gateway::start(program, 1)?;
-        let mut open = Vec::new();
-        let mut memory = Vec::new();
-        for count in [FEW, MANY] {
-            while (open.len() as u64) < count {
-                open.push(gateway.websocket(path, subprotocol)?);
-            }
-            thread::sleep(Duration::from_millis(500));
-            memory.push(gateway.own_memory()?);
+fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(&options.work)?;
+    fs::create_dir_all(&options.results)?;
+    let effort = if options.quick {
+        Effort { rounds: 3, warm_ms: 300, ms: 1000, paced_rounds: 1 }
+    } else {
+        Effort { rounds: 11, warm_ms: 500, ms: 2000, paced_rounds: 3 }
+    };
+    let places = Places { gateway: options.program, peers: options.peers, work: options.work };
+    let mut context = Context { places, effort, only_peers: options.peer, cells: Vec::new() };
+    println!(
+        "{}, Linux {}, load average {}",
+        system::processor(),
+        system::kernel(),
+        system::load_average()
+    );
+    for (name, scenario) in SCENARIOS {
+        if options.only.is_empty() || options.only.iter().any(|only| name.contains(only.as_str())) {
+            scenario(&mut context).map_err(|error| format!("{name}: {error}"))?;
         }
-        let [few, many] = memory[..] else { return Err("two readings".into()) };
-        let each = many.saturating_sub(few) / (MANY - FEW);
-        println!(
-            "idle memory: {each} bytes a WebSocket at {path} ({FEW} to {MANY}); at most {max}"
-        );
-        kept &= each <= max;
     }
-    Ok(kept)
-}
-
-/// One publication to a thousand STOMP subscribers with ten different subscription ids.
-fn encodings(program: &Path) -> Result<bool, Box<dyn Error>> {
-    const SUBSCRIBERS: usize = 1000;
-    const IDS: usize = 10;
-    let gateway = Gateway::start(program, 1)?;
-    let mut subscribers = Vec::new();
-    for index in 0..SUBSCRIBERS {
-        let mut stream = gateway.connect()?;
-        write!(
-            stream,
-            "CONNECT\naccept-version:1.2\nhost:localhost\n\n\0\
-             SUBSCRIBE\nid:{}\ndestination:/topic/t\nreceipt:r\n\n\0",
-            index % IDS
-        )?;
-        read_until(&mut stream, b"receipt-id:r\n\n\0")?;
-        subscribers.push(stream);
-    }
-    let before = gateway.metric("passerelle_frames_encoded_total")?;
-    let mut publisher = gateway.connect()?;
-    write!(
-        publisher,
-        "CONNECT\naccept-version:1.2\nhost:localhost\n\n\0SEND\ndestination:/topic/t\n\nhello\0"
-    )?;
-    for stream in &mut subscribers {
-        read_until(stream, b"hello\0")?;
-    }
-    let encoded = gateway.metric("passerelle_frames_encoded_total")? - before;
-    println!("encodings: {encoded} for {SUBSCRIBERS} subscribers with {IDS} ids; exactly {IDS}");
-    Ok(encoded == IDS as f64)
-}
-
-/// Sixteen messages that come at once to an echo.
-fn writes(program: &Path) -> Result<bool, Box<dyn Error>> {
-    const MESSAGES: usize = 16;
-    let gateway = Gateway::start(program, 1)?;
-    let mut stream = gateway.websocket("/echo", None)?;
-    let before = gateway.metric("passerelle_socket_writes_total")?;
-    stream.write_all(&client_frame(b"0123456789abcdef").repeat(MESSAGES))?;
-    let mut echoed = [0; MESSAGES * 18];
-    stream.read_exact(&mut echoed)?;
-    let writes = gateway.metric("passerelle_socket_writes_total")? - before;
-    println!("writes: {writes} for {MESSAGES} pipelined messages; exactly 1");
-    Ok(writes == 1.0)
+    fs::write(options.results.join("results.json"), serde_json::to_string_pretty(&context.cells)?)?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line speaks")]
 
+mod bench;
 mod browser;
 mod demo;
 mod failure;
@@ -56,6 +57,10 @@ enum Command {
     Web,
     /// Check that the fuzz targets compile
     Fuzz,
+    /// Show that the data plane is the designed one
+    Measure,
+    /// Compare the gateway with other servers
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Web => web::build(),
         Command::Fuzz => fuzz::check(),
+        Command::Measure => bench::measure(),
+        Command::Bench(options) => bench::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,62 @@
+use std::{
+    env,
+    error::Error,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use crate::plan::{Answer, Order, Plan, Round};
+
+/// The load generator in its process, its connections open.
+#[derive(Debug)]
+pub(crate) struct Generator {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Generator {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(plan: &Plan) -> Result<Self, Box<dyn Error>> {
+        let mut process = Command::new(env::current_exe()?)
+            .arg("load")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = process.stdin.take().ok_or("no standard input")?;
+        let answers = BufReader::new(process.stdout.take().ok_or("no standard output")?);
+        let mut generator = Self { process, orders, answers };
+        match generator.ask(plan)? {
+            Answer::Ready => Ok(generator),
+            Answer::Failed(why) => Err(why.into()),
+            Answer::Round(_) => Err("a round that was not asked for".into()),
+        }
+    }
+
+    pub(crate) fn obey(&mut self, order: &Order) -> Result<Round, Box<dyn Error>> {
+        match self.ask(order)? {
+            Answer::Round(round) => Ok(round),
+            Answer::Failed(why) => Err(why.into()),
+            Answer::Ready => Err("ready, which was not asked".into()),
+        }
+    }
+
+    fn ask(&mut self, what: &impl serde::Serialize) -> Result<Answer, Box<dyn Error>> {
+        serde_json::to_writer(&mut self.orders, what)?;
+        writeln!(self.orders)?;
+        self.orders.flush()?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        if line.is_empty() {
+            return Err("the load generator has gone".into());
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}

@@ -1,0 +1,8 @@
+//! The load generator: a process of its own, one thread on one core.
+mod connection;
+mod drive;
+mod frames;
+mod window;
+
+pub(crate) use drive::run;
+pub(crate) use frames::encode;

@@ -1,0 +1,99 @@
+//! What a message and a connection cost, measured on a running gateway.
+//!
+//! `bench measure PROGRAM` shows that the data plane is the designed one: an idle WebSocket takes next to
+//! no memory, a publication is encoded once for each distinct head, pipelined messages leave in
+//! one write. It says the figures and whether each keeps its bound.
+use std::{
+    error::Error, io::Read as _, io::Write as _, path::Path, process::ExitCode, thread,
+    time::Duration,
+};
+
+use crate::gateway::{Gateway, client_frame, read_until};
+
+/// Says each figure and whether it keeps its bound.
+pub(crate) fn run(program: &Path) -> ExitCode {
+    let measures: [(&str, fn(&Path) -> Result<bool, Box<dyn Error>>); 3] =
+        [("idle memory", idle_memory), ("encodings", encodings), ("writes", writes)];
+    let mut kept = true;
+    for (name, measure) in measures {
+        match measure(program) {
+            Ok(keeps) => kept &= keeps,
+            Err(error) => {
+                println!("{name}: could not be measured: {error}");
+                kept = false;
+            }
+        }
+    }
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Memory of the gateway's own for each idle WebSocket: the slope between two counts.
+fn idle_memory(program: &Path) -> Result<bool, Box<dyn Error>> {
+    const FEW: u64 = 5_000;
+    const MANY: u64 = 10_000;
+    let mut kept = true;
+    for (path, subprotocol, max) in [("/echo", None, 1024), ("/broadcast", None, 1024)] {
+        let gateway = Gateway::start(program, 1)?;
+        let mut open = Vec::new();
+        let mut memory = Vec::new();
+        for count in [FEW, MANY] {
+            while (open.len() as u64) < count {
+                open.push(gateway.websocket(path, subprotocol)?);
+            }
+            thread::sleep(Duration::from_millis(500));
+            memory.push(gateway.own_memory()?);
+        }
+        let [few, many] = memory[..] else { return Err("two readings".into()) };
+        let each = many.saturating_sub(few) / (MANY - FEW);
+        println!(
+            "idle memory: {each} bytes a WebSocket at {path} ({FEW} to {MANY}); at most {max}"
+        );
+        kept &= each <= max;
+    }
+    Ok(kept)
+}
+
+/// One publication to a thousand STOMP subscribers with ten different subscription ids.
+fn encodings(program: &Path) -> Result<bool, Box<dyn Error>> {
+    const SUBSCRIBERS: usize = 1000;
+    const IDS: usize = 10;
+    let gateway = Gateway::start(program, 1)?;
+    let mut subscribers = Vec::new();
+    for index in 0..SUBSCRIBERS {
+        let mut stream = gateway.connect()?;
+        write!(
+            stream,
+            "CONNECT\naccept-version:1.2\nhost:localhost\n\n\0\
+             SUBSCRIBE\nid:{}\ndestination:/topic/t\nreceipt:r\n\n\0",
+            index % IDS
+        )?;
+        read_until(&mut stream, b"receipt-id:r\n\n\0")?;
+        subscribers.push(stream);
+    }
+    let before = gateway.metric("passerelle_frames_encoded_total")?;
+    let mut publisher = gateway.connect()?;
+    write!(
+        publisher,
+        "CONNECT\naccept-version:1.2\nhost:localhost\n\n\0SEND\ndestination:/topic/t\n\nhello\0"
+    )?;
+    for stream in &mut subscribers {
+        read_until(stream, b"hello\0")?;
+    }
+    let encoded = gateway.metric("passerelle_frames_encoded_total")? - before;
+    println!("encodings: {encoded} for {SUBSCRIBERS} subscribers with {IDS} ids; exactly {IDS}");
+    Ok(encoded == IDS as f64)
+}
+
+/// Sixteen messages that come at once to an echo.
+fn writes(program: &Path) -> Result<bool, Box<dyn Error>> {
+    const MESSAGES: usize = 16;
+    let gateway = Gateway::start(program, 1)?;
+    let mut stream = gateway.websocket("/echo", None)?;
+    let before = gateway.metric("passerelle_socket_writes_total")?;
+    stream.write_all(&client_frame(b"0123456789abcdef").repeat(MESSAGES))?;
+    let mut echoed = [0; MESSAGES * 18];
+    stream.read_exact(&mut echoed)?;
+    let writes = gateway.metric("passerelle_socket_writes_total")? - before;
+    println!("writes: {writes} for {MESSAGES} pipelined messages; exactly 1");
+    Ok(writes == 1.0)
+}

@@ -1,0 +1,108 @@
+//! The limit: servers that do nothing but read and write.
+use std::{
+    error::Error,
+    io::{self, ErrorKind, Read as _, Write as _},
+};
+
+use mio::{
+    Events, Interest, Poll, Token,
+    net::{TcpListener, TcpStream},
+};
+use slab::Slab;
+
+/// What a bare server does with what it reads.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Sends it back.
+    Echo,
+    /// Sends it to all others.
+    FanOut,
+}
+
+const LISTENER: Token = Token(usize::MAX);
+
+/// Serves until it is killed. What does not fit into a socket is kept, as any server must.
+pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
+    let mut poll = Poll::new()?;
+    let mut listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
+
+    let mut peers: Slab<Peer> = Slab::new();
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; 64 * 1024];
+    let mut readable = Vec::new();
+    loop {
+        // A socket whose reading filled the buffer may have more, and will not be announced again.
+        let patience = (!readable.is_empty()).then_some(std::time::Duration::ZERO);
+        poll.poll(&mut events, patience)?;
+        let mut turn = std::mem::take(&mut readable);
+        for event in &events {
+            if event.token() == LISTENER {
+                accept(&poll, &listener, &mut peers)?;
+                continue;
+            }
+            let Some(peer) = peers.get_mut(event.token().0) else { continue };
+            if event.is_writable() && !peer.unsent.is_empty() {
+                let unsent = std::mem::take(&mut peer.unsent);
+                peer.send(&unsent);
+            }
+            if event.is_readable() {
+                turn.push(event.token().0);
+            }
+        }
+        for key in turn {
+            let Some(peer) = peers.get_mut(key) else { continue };
+            match peer.stream.read(&mut buffer) {
+                Ok(len) if len > 0 => {
+                    let bytes = buffer.get(..len).unwrap_or_default();
+                    match kind {
+                        Kind::Echo => peer.send(bytes),
+                        Kind::FanOut => {
+                            let others = peers.iter_mut().filter(|(other, _)| *other != key);
+                            others.for_each(|(_, other)| other.send(bytes));
+                        }
+                    }
+                    if len == buffer.len() {
+                        readable.push(key);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => drop(peers.remove(key)),
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    stream: TcpStream,
+    unsent: Vec<u8>,
+}
+
+impl Peer {
+    fn send(&mut self, bytes: &[u8]) {
+        if !self.unsent.is_empty() {
+            return self.unsent.extend(bytes);
+        }
+        // An error shows at the next read.
+        let sent = self.stream.write(bytes).unwrap_or(0);
+        self.unsent.extend(bytes.get(sent..).unwrap_or_default());
+    }
+}
+
+fn accept(poll: &Poll, listener: &TcpListener, peers: &mut Slab<Peer>) -> io::Result<()> {
+    loop {
+        match listener.accept() {
+            Ok((mut stream, _)) => {
+                stream.set_nodelay(true)?;
+                let entry = peers.vacant_entry();
+                let both = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(&mut stream, Token(entry.key()), both)?;
+                entry.insert(Peer { stream, unsent: Vec::new() });
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}

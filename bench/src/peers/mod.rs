@@ -1,0 +1,78 @@
+//! The servers that are compared: how each is started, and what it can do.
+pub(crate) mod bare;
+mod passerelle;
+
+use std::{env, error::Error, path::PathBuf, process::Command};
+
+use crate::{
+    dialect::{self, Dialect, Stomp},
+    plan::Frame,
+    server::{Readiness, Server},
+};
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// The gateway's program.
+    pub(crate) gateway: PathBuf,
+    /// The folder of the peers' sources.
+    pub(crate) peers: PathBuf,
+    /// A folder for what is made on the way.
+    pub(crate) work: PathBuf,
+}
+
+/// A server that is compared.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn(&Places, &[usize]) -> Result<Server, Box<dyn Error>>,
+    /// Echoes messages of so many bytes.
+    pub(crate) echo: Option<fn(usize) -> Dialect>,
+    /// Takes part in echo only with 16 bytes, and in fan-out only to 1,000.
+    pub(crate) is_foreign: bool,
+    /// Sends what one says to all.
+    pub(crate) broadcast: Option<fn(usize) -> Dialect>,
+    pub(crate) stomp: Option<Stomp<'static>>,
+}
+
+/// The gateway.
+pub(crate) const PASSERELLE: Peer = Peer {
+    name: "passerelle",
+    start: |places, cores| passerelle::start(places, cores, ""),
+    echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
+    is_foreign: false,
+    broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
+    stomp: Some(Stomp {
+        path: Some("/messaging"),
+        login: None,
+        destination: "/topic/bench",
+        modulus: 1,
+    }),
+};
+
+/// The limit of an echo.
+pub(crate) const BARE_ECHO: Peer = Peer {
+    name: "bare TCP echo",
+    start: |_, cores| start_bare("echo", cores),
+    echo: Some(dialect::raw),
+    is_foreign: false,
+    broadcast: None,
+    stomp: None,
+};
+
+/// The limit of a fan-out.
+pub(crate) const BARE_LOOP: Peer = Peer {
+    name: "bare loop",
+    start: |_, cores| start_bare("fan-out", cores),
+    echo: None,
+    is_foreign: false,
+    broadcast: Some(dialect::raw),
+    stomp: None,
+};
+
+/// The products and examples.
+pub(crate) const PEERS: &[Peer] = &[];
+
+fn start_bare(kind: &str, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
+    Server::start(Command::new(env::current_exe()?).args(["bare", kind]), cores, Readiness::Says)
+}

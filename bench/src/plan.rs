@@ -1,0 +1,122 @@
+//! What the load generator is told, and what it answers: lines of JSON.
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The first line: whom to load, and how.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Plan {
+    /// Where the server listens.
+    pub(crate) address: SocketAddr,
+    /// Its processes; their children count too.
+    pub(crate) processes: Vec<u32>,
+    /// The core to stay on.
+    pub(crate) core: usize,
+    pub(crate) framing: Framing,
+    pub(crate) shape: Shape,
+}
+
+/// How messages are told apart in what the server sends. Each has [`MARK`] once in its payload.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Framing {
+    /// All bytes are payload.
+    Stream,
+    /// An HTTP response, then WebSocket frames.
+    WebSocket,
+}
+
+/// Stands once in each message, nowhere else in what a server sends.
+pub(crate) const MARK: u8 = b'#';
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Shape {
+    /// Each connection sends `depth` messages at once, and again when all have come back.
+    Echo { connections: usize, depth: usize, message: Vec<u8>, opening: Vec<Step> },
+    /// One connection publishes `burst` messages at once, and again when all deliveries are there.
+    FanOut {
+        subscribers: usize,
+        opening: Vec<Step>,
+        publisher: Vec<Step>,
+        /// Sent one after the other, then from the first again.
+        messages: Vec<Vec<u8>>,
+        burst: usize,
+        /// How many subscribers get each message.
+        deliveries_each: usize,
+        /// Subscribers beyond those who never read.
+        stalled: usize,
+    },
+    /// Connections that are there and say nothing.
+    Idle { opening: Vec<Step> },
+}
+
+/// A part of how a connection is opened.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Step {
+    /// `{n}` in it stands for the number of the connection modulo `modulus`.
+    pub(crate) send: String,
+    pub(crate) frame: Frame,
+    pub(crate) modulus: usize,
+    /// What the answer has in it once it is complete.
+    pub(crate) until: String,
+}
+
+/// What the text of a step travels in.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Frame {
+    Bare,
+    Text,
+    Binary,
+}
+
+/// A further line: what to do now.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Order {
+    /// As fast as it goes.
+    Flood { warm_ms: u64, ms: u64 },
+    /// So many messages a second, whatever comes back: shows the latency.
+    Pace { warm_ms: u64, ms: u64, per_second: f64 },
+    /// Opens connections, `batch` together, until there are so many.
+    Grow { connections: usize, batch: usize },
+    /// Drops all connections and opens as many again, `batch` together.
+    Return { batch: usize },
+}
+
+/// The answer to the plan and to each order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Answer {
+    Ready,
+    Round(Round),
+    Failed(String),
+}
+
+/// What was counted between two moments.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Round {
+    /// Messages that came to the load generator (connections, where those are counted).
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) elapsed_ns: u64,
+    /// CPU time of the server.
+    pub(crate) cpu_ns: u64,
+    pub(crate) latency: Option<Latency>,
+}
+
+impl Round {
+    /// CPU time of the server for each message.
+    pub(crate) fn cpu_ns_each(&self) -> f64 {
+        self.cpu_ns as f64 / self.messages.max(1) as f64
+    }
+
+    pub(crate) fn per_second(&self) -> f64 {
+        self.messages as f64 * 1e9 / self.elapsed_ns.max(1) as f64
+    }
+}
+
+/// Microseconds from when a message should have been sent.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) p999_us: u64,
+    pub(crate) max_us: u64,
+}

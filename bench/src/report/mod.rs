@@ -1,0 +1,2 @@
+//! What is told about the measurements.
+pub(crate) mod table;

@@ -1,0 +1,42 @@
+//! What is compared.
+mod echo;
+mod fan_out;
+
+use std::error::Error;
+
+use crate::{
+    compare::{Cell, Effort},
+    peers::{Peer, Places},
+    report,
+};
+
+/// What all scenarios share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) places: Places,
+    pub(crate) effort: Effort,
+    /// Only these peers, besides the gateway; all if there are none.
+    pub(crate) only_peers: Vec<String>,
+    pub(crate) cells: Vec<Cell>,
+}
+
+impl Context {
+    pub(crate) fn wants(&self, peer: &Peer) -> bool {
+        peer.name == "passerelle"
+            || self.only_peers.is_empty()
+            || self.only_peers.iter().any(|name| peer.name.contains(name.as_str()))
+    }
+
+    /// Keeps a comparison and shows it.
+    pub(crate) fn add(&mut self, cell: Cell) {
+        print!("{}", report::table::cell(&cell));
+        self.cells.push(cell);
+    }
+}
+
+/// A scenario: its name on the command line, and what it does.
+pub(crate) type Scenario = (&'static str, fn(&mut Context) -> Result<(), Box<dyn Error>>);
+
+/// In the order in which they run.
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[("echo", echo::run), ("stomp", fan_out::stomp), ("broadcast", fan_out::broadcast)];

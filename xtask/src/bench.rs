@@ -1,0 +1,51 @@
+//! What a message and a connection cost: `bench/`, built and run.
+use std::path::PathBuf;
+
+use crate::{failure::Outcome, gateway::Binaries, paths, shell};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Three short rounds instead of eleven
+    #[arg(long)]
+    quick: bool,
+    /// Only scenarios whose name contains this (may be given more than once)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Only peers whose name contains this (may be given more than once)
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
+    /// Let 2,000 connections come and go for half an hour instead
+    #[arg(long)]
+    soak: bool,
+}
+
+/// Compares the gateway with its peers.
+pub(crate) fn run(options: &Options) -> Outcome {
+    let binaries = Binaries::build()?;
+    let mut bench = shell::command(build()?);
+    bench.arg("run").arg(&binaries.gateway).arg("--work").arg(paths::folder("bench")?);
+    for name in &options.only {
+        bench.args(["--only", name]);
+    }
+    for name in &options.peer {
+        bench.args(["--peer", name]);
+    }
+    if options.quick {
+        bench.arg("--quick");
+    }
+    if options.soak {
+        bench.arg("--soak");
+    }
+    shell::run(&mut bench)
+}
+
+/// Shows that the data plane is the designed one.
+pub(crate) fn measure() -> Outcome {
+    let binaries = Binaries::build()?;
+    shell::run(shell::command(build()?).arg("measure").arg(&binaries.gateway))
+}
+
+fn build() -> Outcome<PathBuf> {
+    shell::run(shell::cargo().args(["build", "--release", "--locked", "--package", "bench"]))?;
+    Ok(paths::target().join("release/bench"))
+}
