@@ -14,6 +14,7 @@ pub async fn first_bytes(
 ) -> io::Result<Option<usize>> {
     time::timeout(timeout, async {
         let mut buffer = [0; FIRST_BYTES_MAX];
+        let mut pause = UNDECIDED_PAUSE_FIRST;
         loop {
             let count = stream.peek(&mut buffer).await?;
             if count == 0 {
@@ -27,7 +28,8 @@ pub async fn first_bytes(
                 return Ok(None);
             }
             // What was peeked stays readable, so there is nothing to wait for but time.
-            time::sleep(UNDECIDED_PAUSE).await;
+            time::sleep(pause).await;
+            pause = (pause * 2).min(UNDECIDED_PAUSE_LAST);
         }
     })
     .await
@@ -36,4 +38,6 @@ pub async fn first_bytes(
 
 /// Longer than any known beginning.
 const FIRST_BYTES_MAX: usize = 16;
-const UNDECIDED_PAUSE: Duration = Duration::from_millis(5);
+/// Who sends its first bytes one by one waits, not we.
+const UNDECIDED_PAUSE_FIRST: Duration = Duration::from_millis(5);
+const UNDECIDED_PAUSE_LAST: Duration = Duration::from_millis(320);

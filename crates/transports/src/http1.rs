@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 /// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; gives the
 /// socket back with what was read but belongs to the next protocol.
 ///
-/// `header_timeout` bounds the time from the first byte expected to the end of a request's head.
+/// `header_timeout` bounds the time from the end of the last answer to the end of a request's head.
 /// When `stop` is ready, the request under way is the last.
 ///
 /// # Errors
@@ -44,6 +44,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
+        // Some send a request and close their side at once; they still want the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut stop = pin!(stop);
     let mut stopping = false;

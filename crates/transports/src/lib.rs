@@ -11,6 +11,6 @@ mod reactor;
 mod timers;
 
 pub use first_bytes::first_bytes;
-pub use outgoing::{Flushed, Outgoing, flush_unsent};
+pub use outgoing::{Flushed, Outgoing};
 pub use reactor::{Entry, Reactor, Read, Slot, Socket};
 pub use timers::Timers;

@@ -3,7 +3,10 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, IoSlice, Write as _},
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -23,6 +26,9 @@ pub struct Outgoing {
     frames: Vec<u8>,
     /// Shared frames too large to be copied into a socket's backlog.
     large: Vec<Bytes>,
+    large_bytes: usize,
+    /// Bytes of large frames that still exist, in this tick or in a backlog.
+    large_held: Arc<AtomicUsize>,
     cuts: Vec<Cut>,
     shared: Shared,
     gathered: Vec<u8>,
@@ -61,6 +67,31 @@ enum Source {
     Large(u32),
 }
 
+/// A large frame, counted for as long as somebody holds it.
+struct Large {
+    frame: Vec<u8>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Large {
+    fn new(frame: Vec<u8>, held: &Arc<AtomicUsize>) -> Self {
+        held.fetch_add(frame.len(), Ordering::Relaxed);
+        Self { frame, held: Arc::clone(held) }
+    }
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.frame.len(), Ordering::Relaxed);
+    }
+}
+
 /// What a flush of a socket came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Flushed {
@@ -94,7 +125,8 @@ impl Outgoing {
         let source = if message.body.bytes().len() > COPIED_BYTES_MAX {
             let mut frame = Vec::with_capacity(message.body.bytes().len() + 1024);
             encode(&mut frame);
-            self.large.push(frame.into());
+            self.large_bytes += frame.len();
+            self.large.push(Bytes::from_owner(Large::new(frame, &self.large_held)));
             Source::Large(narrow(self.large.len() - 1))
         } else {
             self.encode(encode)
@@ -112,8 +144,14 @@ impl Outgoing {
 
     /// Bytes encoded since the last [`Outgoing::clear`].
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.frames.len()
+    pub const fn bytes(&self) -> usize {
+        self.frames.len() + self.large_bytes
+    }
+
+    /// Memory of large frames, in this tick and in all backlogs, each counted once.
+    #[must_use]
+    pub fn large_held(&self) -> usize {
+        self.large_held.load(Ordering::Relaxed)
     }
 
     /// Whether nothing was appended since the last [`Outgoing::clear`].
@@ -126,9 +164,22 @@ impl Outgoing {
     /// calls as there can be.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// When the connection is broken. Nothing is written to it any more; what the peer sent before
+    /// can still be read.
     pub fn flush(&mut self, socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
+        let flushed = self.try_flush(socket, mono_ns);
+        if flushed.is_err() {
+            socket.broken = true;
+            socket.unsent = None;
+        }
+        flushed
+    }
+
+    fn try_flush(&mut self, socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
         let pending = std::mem::take(&mut socket.pending);
+        if socket.broken {
+            return Ok(Flushed { written: 0, unsent: 0 });
+        }
         if let Some(unsent) = &mut socket.unsent {
             self.keep(pending, 0, unsent);
             return flush_unsent(socket, mono_ns);
@@ -158,6 +209,7 @@ impl Outgoing {
         self.frames.shrink_to(FRAMES_KEPT);
         self.gathered.shrink_to(FRAMES_KEPT);
         self.large.clear();
+        self.large_bytes = 0;
         self.cuts.clear();
         self.shared.clear();
     }
@@ -257,10 +309,7 @@ impl Outgoing {
 }
 
 /// Writes what the socket could not take before.
-///
-/// # Errors
-/// When the connection is broken.
-pub fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
+fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
     let mut written = 0;
     while socket.writable
         && let Some(mut unsent) = socket.unsent.take()
@@ -321,6 +370,8 @@ fn write(socket: &mut Socket, pieces: &[&[u8]]) -> io::Result<usize> {
 pub(crate) struct Unsent {
     pieces: VecDeque<Piece>,
     bytes: usize,
+    /// Those that no other socket shares.
+    own_bytes: usize,
     /// When the system last took something, on the clock of [`contract::Now::mono_ns`].
     since_mono_ns: u64,
 }
@@ -349,8 +400,13 @@ impl Unsent {
         self.since_mono_ns
     }
 
+    pub(crate) const fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
     fn copy(&mut self, frame: &[u8]) {
         self.bytes += frame.len();
+        self.own_bytes += frame.len();
         if let Some(Piece::Own { bytes, .. }) = self.pieces.back_mut()
             && bytes.len() + frame.len() <= OWN_PIECE_BYTES
         {
@@ -373,14 +429,18 @@ impl Unsent {
         self.bytes -= count;
         while let Some(piece) = self.pieces.front_mut() {
             let len = piece.rest().len();
-            if len > count {
-                match piece {
-                    Piece::Own { from, .. } => *from += count,
-                    Piece::Shared(bytes) => drop(bytes.split_to(count)),
+            let taken = len.min(count);
+            count -= taken;
+            match piece {
+                Piece::Own { from, .. } => {
+                    *from += taken;
+                    self.own_bytes -= taken;
                 }
+                Piece::Shared(bytes) => drop(bytes.split_to(taken)),
+            }
+            if taken < len {
                 return;
             }
-            count -= len;
             self.pieces.pop_front();
         }
     }

@@ -89,6 +89,7 @@ impl<T> Reactor<T> {
             readable: true,
             ended: false,
             writable: true,
+            broken: false,
             paused: false,
             queued: true,
             pending: Pending::default(),
@@ -132,9 +133,11 @@ impl<T> Reactor<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(error),
         }
-        let full = self.events.iter().count() == EVENTS_PER_POLL;
+        let mut more = self.events.iter().count() == EVENTS_PER_POLL;
         for event in &self.events {
             let Token(index) = event.token();
+            // Whoever woke us has left something where the owner looked before this poll.
+            more |= event.token() == WAKER;
             let Some(entry) = self.entries.get_mut(index) else { continue };
             let socket = &mut entry.socket;
             let Ok(index) = u32::try_from(index) else { continue };
@@ -155,7 +158,7 @@ impl<T> Reactor<T> {
                 }
             }
         }
-        Ok(full)
+        Ok(more)
     }
 
     /// How many sockets wait to be read.
@@ -252,6 +255,8 @@ pub struct Socket {
     ended: bool,
     /// The last write did not say that the system's buffer is full.
     pub(crate) writable: bool,
+    /// A write has failed: nothing is written any more. What the peer sent before is still read.
+    pub(crate) broken: bool,
     /// Nothing is to be read for now.
     paused: bool,
     queued: bool,
@@ -291,6 +296,12 @@ impl Socket {
         }
     }
 
+    /// Whether a write has failed. The next reads give what the peer sent before, then its end.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Tells the peer that nothing more will be sent.
     pub fn finish(&self) {
         // Fails only when the connection is broken already, which the next read tells.
@@ -301,6 +312,12 @@ impl Socket {
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.unsent.as_ref().map_or(0, |unsent| unsent.bytes())
+    }
+
+    /// Those of [`Socket::unsent_bytes`] that are no share of a large frame.
+    #[must_use]
+    pub fn own_unsent_bytes(&self) -> usize {
+        self.unsent.as_ref().map_or(0, |unsent| unsent.own_bytes())
     }
 
     /// When the peer last took something of what waits for it, on the clock of
