@@ -45,10 +45,19 @@ fn clippy() -> Outcome {
     ]))
 }
 
+/// The documentation is the project's own: it shows, and may link to, what is private.
 fn documentation() -> Outcome {
     let mut doc = shell::cargo();
-    doc.args(["doc", "--workspace", "--no-deps", "--quiet", "--locked"]);
-    shell::run(doc.args(["--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"))
+    doc.args([
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+        "--quiet",
+        "--locked",
+    ]);
+    doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
+    shell::run(&mut doc)
 }
 
 fn spelling() -> Outcome {
