@@ -21,7 +21,9 @@ pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let gateway = env::current_exe()?;
     let market = market_beside(&gateway)?;
-    let Some(listen) = config.listens.first() else { return Ok(()) };
+    let Some(listen) = config.listens.iter().find(|listen| listen.tls.is_empty()) else {
+        return Err(io::Error::other("the market needs a [[listen]] without `tls`"));
+    };
     let connect = reachable(listen.address);
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

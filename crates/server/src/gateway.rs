@@ -9,15 +9,20 @@ use std::sync::{
 use auth::{Ask, Job, Logins};
 use broker::Parcel;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
+use rustls::ServerConfig;
 use tokio::sync::{oneshot, watch};
 
-use crate::{clock, config::Config, drive::CoreRef, exposition::Snapshot, metrics::Counters};
+use crate::{
+    clock, config::Config, drive::CoreRef, exposition::Snapshot, metrics::Counters, tls::Endpoint,
+};
 
 /// What all cores share. Nothing of it is touched for a message.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// The configuration.
     pub(crate) config: Config,
+    /// The TLS of each listener that has it.
+    pub(crate) endpoints: Vec<Option<Endpoint>>,
     /// The way to each core.
     pub(crate) cores: Vec<CoreHandle>,
     /// How far the process is from stopping.
@@ -116,12 +121,19 @@ impl Gateway {
     #[must_use]
     pub(crate) fn new(
         config: Config,
+        endpoints: Vec<Option<Endpoint>>,
         cores: Vec<CoreHandle>,
         phase: watch::Receiver<Phase>,
         logins: Logins<Waiter>,
         hashing: mpsc::SyncSender<Job>,
     ) -> Self {
-        Self { config, cores, phase, logins: Mutex::new(logins), hashing }
+        Self { config, endpoints, cores, phase, logins: Mutex::new(logins), hashing }
+    }
+
+    /// The TLS of a listener.
+    pub(crate) fn tls(&self, listen: usize) -> Option<Arc<ServerConfig>> {
+        let endpoint = self.endpoints.get(listen)?.as_ref();
+        endpoint.map(|endpoint| Arc::clone(&endpoint.config))
     }
 
     /// Decides a login at once where that takes no time; otherwise the waiter is answered later.

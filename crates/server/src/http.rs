@@ -8,7 +8,8 @@ use http::{
     request::Parts,
 };
 use hyper::body::Incoming;
-use tokio::{net::TcpStream, sync::oneshot};
+use tokio::sync::oneshot;
+use transports::Stream;
 use websocket::{Accept, Reject, Subprotocol, Subprotocols, Version};
 
 use crate::{
@@ -261,7 +262,7 @@ impl Connection {
 /// Moves a connection whose handshake was answered into the reactor.
 pub(crate) fn upgrade(
     core: &CoreRef,
-    stream: TcpStream,
+    stream: Stream,
     early: &[u8],
     upgrade: Upgrade,
     listen: usize,

@@ -20,3 +20,4 @@ mod registry;
 pub mod serve;
 mod services;
 mod tasks;
+pub mod tls;

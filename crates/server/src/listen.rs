@@ -8,8 +8,8 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::{net::TcpStream, time};
-use transports::{first_bytes, http1};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+use transports::{Accepted, http1};
 
 use crate::{
     drive::{Admission, CoreRef, Framing, Role},
@@ -106,26 +106,41 @@ pub(crate) async fn serve(
     let gateway = core.gateway();
     let timeout = gateway.config.limits.login_timeout;
     let known = registry::first_bytes();
-    let begins: Vec<&[u8]> = known.iter().map(|(bytes, _)| *bytes).collect();
-    match first_bytes(&stream, &begins, timeout).await {
-        Ok(Some(index)) => {
+    let greeted = time::timeout(timeout, greet(&core, stream, listen, &known)).await;
+    match greeted {
+        Ok(Ok((connection, Some(index)))) => {
             if let Some((_, protocol)) = known.get(index) {
-                serve_stream(&core, stream, protocol, listen, peer, occupied);
+                serve_stream(&core, connection, protocol, listen, peer, occupied);
             }
         }
-        Ok(None) => serve_http(core, stream, listen, peer, occupied).await,
-        Err(error) => {
-            if error.kind() == io::ErrorKind::TimedOut {
-                core.with(|core| core.counters().refuse(Refused::Protocol));
-            }
-        }
+        Ok(Ok((connection, None))) => serve_http(core, connection, listen, peer, occupied).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended before it spoke"),
+        Err(_elapsed) => core.with(|core| core.counters().refuse(Refused::Protocol)),
     }
 }
 
-/// A protocol of ours on plain TCP reaches the first `broker` service.
-fn serve_stream(
+/// Does the TLS handshake, where there is TLS, and waits for the first bytes.
+async fn greet(
     core: &CoreRef,
     stream: TcpStream,
+    listen: usize,
+    known: &[(&[u8], &registry::Protocol)],
+) -> io::Result<(Accepted, Option<usize>)> {
+    let mut connection = match core.gateway().tls(listen) {
+        None => Accepted::plain(stream),
+        Some(config) => Accepted::tls(stream, config).await.inspect_err(|_| {
+            core.with(|core| core.counters().refuse(Refused::Tls));
+        })?,
+    };
+    let begins: Vec<&[u8]> = known.iter().map(|(bytes, _)| *bytes).collect();
+    let index = connection.first_bytes(&begins).await?;
+    Ok((connection, index))
+}
+
+/// A protocol of ours on TCP, without HTTP, reaches the first `broker` service.
+fn serve_stream(
+    core: &CoreRef,
+    connection: Accepted,
     protocol: &registry::Protocol,
     listen: usize,
     peer: SocketAddr,
@@ -136,6 +151,7 @@ fn serve_stream(
         core.with(|core| core.counters().refuse(Refused::Protocol));
         return;
     };
+    let Ok((stream, early)) = connection.into_stream() else { return };
     let admission = Admission {
         service: place(service),
         listen: place(listen),
@@ -146,37 +162,40 @@ fn serve_stream(
         principal: None,
         peer,
         occupied: Some(occupied),
-        early: &[],
+        early: &early,
     };
     core.admit(stream, admission, |opening, now| Role::Session((protocol.open)(opening, now)));
 }
 
 async fn serve_http(
     core: CoreRef,
-    stream: TcpStream,
+    connection: Accepted,
     listen: usize,
     peer: SocketAddr,
     occupied: Occupied,
 ) {
     let gateway = core.gateway();
     let timeout = gateway.config.limits.login_timeout;
-    let connection = std::rc::Rc::new(http::Connection::new(core.clone(), listen, peer));
-    let answering = std::rc::Rc::clone(&connection);
+    let requests = std::rc::Rc::new(http::Connection::new(core.clone(), listen, peer));
+    let answering = std::rc::Rc::clone(&requests);
     let mut phase = gateway.phase.clone();
     let stop = async move {
         // An error says that the gateway is gone, which is to stop too.
         drop(phase.wait_for(|phase| *phase >= Phase::Draining).await);
     };
     let answer = move |request| {
-        let connection = std::rc::Rc::clone(&answering);
-        async move { connection.answer(request).await }
+        let requests = std::rc::Rc::clone(&answering);
+        async move { requests.answer(request).await }
     };
-    match http1::serve(stream, answer, timeout, stop).await {
-        Ok((stream, early)) => {
-            if let Some(upgrade) = connection.take_upgrade() {
+    match http1::serve(connection, answer, timeout, stop).await {
+        Ok(mut connection) => match requests.take_upgrade() {
+            Some(upgrade) => {
+                let Ok((stream, early)) = connection.into_stream() else { return };
                 http::upgrade(&core, stream, &early, upgrade, listen, peer, occupied);
             }
-        }
+            // Tells the peer, if it still listens.
+            None => drop(time::timeout(timeout, connection.shutdown()).await),
+        },
         Err(error) => tracing::debug!(%peer, %error, "HTTP connection ended"),
     }
 }

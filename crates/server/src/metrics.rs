@@ -87,6 +87,8 @@ impl Protocol {
 /// Why something was refused before it became a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
+    /// A TLS handshake that failed.
+    Tls,
     /// The page of another origin.
     Origin,
     /// A WebSocket handshake that is wrong.
@@ -101,13 +103,14 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Origin, Self::Handshake, Self::Login, Self::Access, Self::Protocol];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Tls, Self::Origin, Self::Handshake, Self::Login, Self::Access, Self::Protocol];
 
     /// The word for labels.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Tls => "tls",
             Self::Origin => "origin",
             Self::Handshake => "handshake",
             Self::Login => "login",

@@ -31,6 +31,7 @@ use crate::{
     listen,
     metrics::Counters,
     tasks,
+    tls::{CertificateError, Endpoint},
 };
 
 /// Why the gateway could not start.
@@ -44,6 +45,14 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// A certificate that cannot be used.
+    #[error("cannot listen on {address}: {error}")]
+    Certificate {
+        /// The listener's address.
+        address: SocketAddr,
+        /// Why.
+        error: CertificateError,
+    },
     /// The system has no descriptors or threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -56,14 +65,20 @@ pub enum StartError {
 pub fn serve(config: Config) -> Result<(), StartError> {
     let descriptors = raise_descriptor_limit();
     let mut listeners = Vec::new();
+    let mut endpoints = Vec::new();
     for listen in &config.listens {
         let address = listen.address;
+        let endpoint = (!listen.tls.is_empty())
+            .then(|| Endpoint::open(&listen.tls))
+            .transpose()
+            .map_err(|error| StartError::Certificate { address, error })?;
+        endpoints.push(endpoint);
         let bound = listen::bind(address).map_err(|error| StartError::Bind { address, error })?;
         listeners.push(bound);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
-    let (gateway, threads) = start_cores(config, phase)?;
+    let (gateway, threads) = start_cores(config, endpoints, phase)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         threads = threads.len(),
@@ -73,14 +88,24 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     runtime.block_on(async {
         // Before the address is told: whoever reads it may send a signal at once.
         let stop = stop_signal()?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut accepting = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let address = listener.local_addr()?;
             accepting.spawn(listen::accept(Arc::clone(&gateway), listener, index));
-            announce(address);
+            announce(address, gateway.tls(index).is_some());
         }
         notify(NotifyState::Ready);
-        stop.await;
+        let reload = async {
+            while hangup.recv().await.is_some() {
+                reload_certificates(&gateway);
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            // Only when the runtime has gone.
+            () = reload => {}
+        }
         stop_in_good_order(&gateway, &set_phase, accepting, threads).await;
         Ok(())
     })
@@ -90,6 +115,7 @@ type Threads = Vec<thread::JoinHandle<io::Result<()>>>;
 
 fn start_cores(
     config: Config,
+    endpoints: Vec<Option<Endpoint>>,
     phase: watch::Receiver<Phase>,
 ) -> Result<(Arc<Gateway>, Threads), StartError> {
     let count = match config.threads {
@@ -111,7 +137,7 @@ fn start_cores(
     }
     let (hashing, jobs) = mpsc::sync_channel(Logins::<Waiter>::JOBS_MAX);
     let logins = Logins::new(config.users.clone(), &login_key());
-    let gateway = Arc::new(Gateway::new(config, handles, phase, logins, hashing));
+    let gateway = Arc::new(Gateway::new(config, endpoints, handles, phase, logins, hashing));
     start_hashing(&gateway, jobs)?;
     let mut threads = Vec::new();
     for (index, (reactor, inbox)) in (0..).zip(parts) {
@@ -170,9 +196,24 @@ async fn stop_in_good_order(
 }
 
 /// Says on standard output where the gateway is, for people and for scripts.
-fn announce(address: SocketAddr) {
+fn announce(address: SocketAddr, tls: bool) {
+    let scheme = if tls { "https" } else { "http" };
     // Nobody may read it; then nobody misses it.
-    drop(writeln!(io::stdout().lock(), "listening on http://{address}/"));
+    drop(writeln!(io::stdout().lock(), "listening on {scheme}://{address}/"));
+}
+
+/// Reads the certificates again. Connections that are open keep theirs.
+fn reload_certificates(gateway: &Gateway) {
+    for (listen, endpoint) in gateway.config.listens.iter().zip(&gateway.endpoints) {
+        let Some(endpoint) = endpoint else { continue };
+        let address = listen.address;
+        match endpoint.reload() {
+            Ok(()) => tracing::info!(%address, "certificates reloaded"),
+            Err(error) => {
+                tracing::error!(%address, %error, "certificates not reloaded: the old ones stay");
+            }
+        }
+    }
 }
 
 /// Completes at SIGTERM or SIGINT.

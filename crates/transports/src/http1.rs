@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -14,10 +13,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 
-/// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; gives the
-/// socket back with what was read but belongs to the next protocol.
+use crate::Accepted;
+
+/// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; gives it back
+/// with what was read but belongs to the next protocol.
 ///
 /// `header_timeout` bounds the time from the end of the last answer to the end of a request's head.
 /// When `stop` is ready, the request under way is the last.
@@ -25,11 +25,11 @@ use tokio::net::TcpStream;
 /// # Errors
 /// When the connection breaks, times out, or is not HTTP.
 pub async fn serve<A, F, B>(
-    stream: TcpStream,
+    connection: Accepted,
     answer: A,
     header_timeout: Duration,
     stop: impl Future<Output = ()>,
-) -> hyper::Result<(TcpStream, Bytes)>
+) -> hyper::Result<Accepted>
 where
     A: Fn(Request<Incoming>) -> F + Unpin,
     F: Future<Output = Response<B>>,
@@ -46,7 +46,7 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         // Some send a request and close their side at once; they still want the answer.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(connection), service);
     let mut stop = pin!(stop);
     let mut stopping = false;
     poll_fn(|context| {
@@ -58,7 +58,9 @@ where
     })
     .await?;
     let Parts { io, read_buf, .. } = connection.into_parts();
-    Ok((io.into_inner(), read_buf))
+    let mut connection = io.into_inner();
+    connection.unread(read_buf);
+    Ok(connection)
 }
 
 /// Most bytes of a request's head.

@@ -1,16 +1,20 @@
-//! Sockets: the reactor, HTTP and the first bytes of a connection.
+//! Sockets: the reactor, TLS, HTTP and the first bytes of a connection.
 //!
-//! Nothing here knows a protocol above its transport. [`Reactor`] holds the sockets of a core,
-//! [`Outgoing`] what they send in a tick, [`Timers`] when to look at one again.
+//! Nothing here knows a protocol above its transport. [`Accepted`] is a connection that tokio
+//! drives, until it is clear what it speaks. [`Reactor`] holds the sockets of a core, [`Outgoing`]
+//! what they send in a tick, [`Timers`] when to look at one again.
 
-mod first_bytes;
+mod accepted;
 /// HTTP/1.1, by hyper.
 pub mod http1;
 mod outgoing;
 mod reactor;
+mod stream;
 mod timers;
+mod tls;
 
-pub use first_bytes::first_bytes;
+pub use accepted::Accepted;
 pub use outgoing::{Flushed, Outgoing};
 pub use reactor::{Entry, Reactor, Read, Slot, Socket};
+pub use stream::Stream;
 pub use timers::Timers;

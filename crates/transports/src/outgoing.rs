@@ -1,7 +1,7 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    io::{self, IoSlice, Write as _},
+    io::{self, Write as _},
     ops::Range,
     sync::{
         Arc,
@@ -13,7 +13,10 @@ use bytes::Bytes;
 use contract::Message;
 use wire::Map;
 
-use crate::reactor::Socket;
+use crate::{
+    reactor::Socket,
+    tls::{VECTOR_LEN_MAX, rest_of},
+};
 
 /// What one core sends in one tick.
 ///
@@ -189,15 +192,17 @@ impl Outgoing {
         } else {
             let wanted = self.total(pending);
             let written = self.write(socket, pending, wanted)?;
-            if written == wanted {
+            if written == wanted && socket.writable {
                 return Ok(Flushed { written, unsent: 0 });
             }
             written
         };
-        let mut unsent = Box::new(Unsent { since_mono_ns: mono_ns, ..Unsent::default() });
+        let encrypted = socket.held_bytes();
+        let mut unsent =
+            Box::new(Unsent { since_mono_ns: mono_ns, encrypted, ..Unsent::default() });
         self.keep(pending, written, &mut unsent);
-        let flushed = Flushed { written, unsent: unsent.bytes };
-        if unsent.bytes > 0 {
+        let flushed = Flushed { written, unsent: unsent.bytes() };
+        if unsent.bytes() > 0 {
             socket.unsent = Some(unsent);
         }
         Ok(flushed)
@@ -319,11 +324,13 @@ fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
         if let Ok(count) = result {
             unsent.consume(count);
             written += count;
-            if count > 0 {
+            let encrypted = socket.held_bytes();
+            if count > 0 || encrypted < unsent.encrypted {
                 unsent.since_mono_ns = mono_ns;
             }
+            unsent.encrypted = encrypted;
         }
-        if unsent.bytes > 0 {
+        if unsent.bytes() > 0 {
             socket.unsent = Some(unsent);
         }
         result?;
@@ -333,23 +340,18 @@ fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
 
 /// Writes pieces until all are gone or the system's buffer is full.
 fn write(socket: &mut Socket, pieces: &[&[u8]]) -> io::Result<usize> {
+    if let Some(tls) = &mut socket.tls {
+        let (written, all_gone) = tls.write(&mut socket.stream, pieces)?;
+        socket.writable = all_gone;
+        return Ok(written);
+    }
     let total: usize = pieces.iter().map(|piece| piece.len()).sum();
     let mut written = 0;
     while written < total {
         let result = if let [piece] = pieces {
             socket.stream.write(piece.get(written..).unwrap_or_default())
         } else {
-            let mut skip = written;
-            let vector: Vec<IoSlice<'_>> = pieces
-                .iter()
-                .filter_map(|piece| {
-                    let from = skip.min(piece.len());
-                    skip -= from;
-                    piece.get(from..).filter(|rest| !rest.is_empty()).map(IoSlice::new)
-                })
-                .take(VECTOR_LEN_MAX)
-                .collect();
-            socket.stream.write_vectored(&vector)
+            socket.stream.write_vectored(&rest_of(pieces, written))
         };
         match result {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -369,9 +371,12 @@ fn write(socket: &mut Socket, pieces: &[&[u8]]) -> io::Result<usize> {
 #[derive(Debug, Default)]
 pub(crate) struct Unsent {
     pieces: VecDeque<Piece>,
+    /// Bytes of the pieces.
     bytes: usize,
     /// Those that no other socket shares.
     own_bytes: usize,
+    /// Bytes that TLS has encrypted, and holds, before the pieces.
+    encrypted: usize,
     /// When the system last took something, on the clock of [`contract::Now::mono_ns`].
     since_mono_ns: u64,
 }
@@ -393,7 +398,7 @@ impl Piece {
 
 impl Unsent {
     pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.encrypted
     }
 
     pub(crate) const fn since_mono_ns(&self) -> u64 {
@@ -401,7 +406,7 @@ impl Unsent {
     }
 
     pub(crate) const fn own_bytes(&self) -> usize {
-        self.own_bytes
+        self.own_bytes + self.encrypted
     }
 
     fn copy(&mut self, frame: &[u8]) {
@@ -517,7 +522,5 @@ const COPIED_BYTES_MAX: usize = 4 << 10;
 const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// Small frames are collected in pieces of this size.
 const OWN_PIECE_BYTES: usize = 16 << 10;
-/// Pieces of one system call.
-const VECTOR_LEN_MAX: usize = 64;
 /// Capacity that stays allocated between ticks.
 const FRAMES_KEPT: usize = 1 << 20;

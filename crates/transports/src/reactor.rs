@@ -10,7 +10,11 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use slab::Slab;
 
-use crate::outgoing::{Pending, Unsent};
+use crate::{
+    outgoing::{Pending, Unsent},
+    stream::Stream,
+    tls::Tls,
+};
 
 /// The sockets of one core, each with what its owner keeps beside it.
 ///
@@ -77,7 +81,8 @@ impl<T> Reactor<T> {
     ///
     /// # Errors
     /// When the system cannot watch it; the socket is closed then.
-    pub fn insert(&mut self, mut stream: TcpStream, state: T) -> io::Result<Slot> {
+    pub fn insert(&mut self, stream: impl Into<Stream>, state: T) -> io::Result<Slot> {
+        let Stream { tcp: mut stream, tls } = stream.into();
         let vacant = self.entries.vacant_entry();
         let index = u32::try_from(vacant.key()).map_err(io::Error::other)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -85,6 +90,7 @@ impl<T> Reactor<T> {
         self.generation = self.generation.wrapping_add(1);
         let socket = Socket {
             stream,
+            tls,
             generation: self.generation,
             readable: true,
             ended: false,
@@ -243,10 +249,11 @@ impl<T> Reactor<T> {
     }
 }
 
-/// A connected TCP socket of a [`Reactor`].
+/// A connected TCP socket of a [`Reactor`], with TLS or without.
 #[derive(Debug)]
 pub struct Socket {
     pub(crate) stream: TcpStream,
+    pub(crate) tls: Option<Box<Tls>>,
     generation: u32,
     /// There may be something to read.
     readable: bool,
@@ -278,9 +285,23 @@ pub enum Read {
 impl Socket {
     /// Reads once. A short read means that nothing is left: the next event tells of more.
     ///
+    /// With TLS the buffer must be larger than a record, 16 KiB; its back is used for what is not
+    /// decrypted yet.
+    ///
     /// # Errors
     /// When the connection is broken.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
+        match self.tls.take() {
+            None => self.read_tcp(buffer),
+            Some(mut tls) => {
+                let result = self.read_tls(&mut tls, buffer);
+                self.tls = Some(tls);
+                result
+            }
+        }
+    }
+
+    fn read_tcp(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
         match self.stream.read(buffer) {
             Ok(0) => Ok(Read::End),
             Ok(count) => {
@@ -296,6 +317,36 @@ impl Socket {
         }
     }
 
+    /// Reads until something is decrypted: the bytes of one read may be a part of a record only,
+    /// or no data at all.
+    fn read_tls(&mut self, tls: &mut Tls, buffer: &mut [u8]) -> io::Result<Read> {
+        let (plaintext, ciphertext) = Tls::split(buffer);
+        loop {
+            if tls.has_ended() {
+                return Ok(Read::End);
+            }
+            let arrived = match self.read_tcp(ciphertext)? {
+                Read::Bytes(count) => ciphertext.get(..count).unwrap_or_default(),
+                nothing @ (Read::Nothing | Read::End) => return Ok(nothing),
+            };
+            let count = tls.decrypt(&mut self.stream, arrived, plaintext)?;
+            if self.writable && !self.broken {
+                match tls.send(&mut self.stream) {
+                    Ok(all_gone) => self.writable = all_gone,
+                    Err(_) => self.broken = true,
+                }
+            }
+            // The next read tells.
+            self.readable |= tls.has_ended();
+            if count > 0 {
+                return Ok(Read::Bytes(count));
+            }
+            if !self.readable {
+                return Ok(Read::Nothing);
+            }
+        }
+    }
+
     /// Whether a write has failed. The next reads give what the peer sent before, then its end.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
@@ -303,9 +354,17 @@ impl Socket {
     }
 
     /// Tells the peer that nothing more will be sent.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.finish(&mut self.stream);
+        }
         // Fails only when the connection is broken already, which the next read tells.
         drop(self.stream.shutdown(Shutdown::Write));
+    }
+
+    /// Bytes that TLS has encrypted and the system did not take.
+    pub(crate) fn held_bytes(&mut self) -> usize {
+        self.tls.as_mut().map_or(0, |tls| tls.held_bytes())
     }
 
     /// Bytes that wait for the peer to read, those of this tick not counted.

@@ -45,7 +45,13 @@ fn listens(listen: &Listen, config: &Config) -> Vec<String> {
         [] => "any loopback address or localhost".into(),
         names => names.join(", "),
     };
-    vec![format!("{address}: {who}; its own pages are those of {own}")]
+    let tls: Vec<_> =
+        listen.tls.iter().map(|files| files.certificate.display().to_string()).collect();
+    let tls = match &*tls {
+        [] => String::new(),
+        certificates => format!(", TLS with {}", certificates.join(", ")),
+    };
+    vec![format!("{address}{tls}: {who}; its own pages are those of {own}")]
 }
 
 fn services(config: &Config) -> Vec<String> {
@@ -194,7 +200,7 @@ fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     for listen in config.listens.iter().filter(|listen| !listen.address.ip().is_loopback()) {
         let address = listen.address;
-        if !config.users.is_empty() {
+        if !config.users.is_empty() && listen.tls.is_empty() {
             notes.push(format!(
                 "{address} has no TLS of its own: passwords cross the network in clear"
             ));

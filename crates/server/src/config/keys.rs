@@ -44,6 +44,8 @@ pub(super) enum Form {
     Password(&'static Section),
     Table(&'static Section),
     Tables(&'static Section),
+    /// One table of these keys, or a list of such tables.
+    OneOrMore(&'static Section),
 }
 
 impl Form {
@@ -59,6 +61,7 @@ impl Form {
             Self::Pings | Self::Table(_) => "a table",
             Self::Password(_) => "a table or a text",
             Self::Tables(_) => "tables",
+            Self::OneOrMore(_) => "a table, or a list of tables",
         }
     }
 }
@@ -101,6 +104,7 @@ pub(super) fn list(words: &[&str]) -> String {
 pub(super) const SECTIONS: &[&Section] = &[
     &ROOT,
     &LISTEN,
+    &TLS,
     &SERVICE,
     &limits::GLOBAL,
     &USER,
@@ -205,6 +209,29 @@ pub(super) static LISTEN: Section = Section {
             "Whether one may come in without logging in. Wrong credentials always fail where \
              there are users.",
         ),
+        key(
+            "tls",
+            Form::OneOrMore(&TLS),
+            "none",
+            "Makes it `https`, `wss` and STOMP over TLS: `tls = { certificate = \"gw.pem\", key = \
+             \"gw.key\" }`. Of several the one for the name that a peer asks for is used, and the \
+             first where there is none.",
+        ),
+    ],
+};
+
+pub(super) static TLS: Section = Section {
+    header: "listen.tls",
+    doc: "A certificate in PEM. SIGHUP makes the gateway read the files again, for new connections; \
+          where one of them cannot be used, all stay as they were.",
+    keys: &[
+        key(
+            "certificate",
+            Form::Text,
+            "",
+            "The file of the certificate, followed by those that certify it.",
+        ),
+        key("key", Form::Text, "", "The file of its private key."),
     ],
 };
 

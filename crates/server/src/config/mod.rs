@@ -18,7 +18,7 @@ mod value;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -67,6 +67,18 @@ pub struct Listen {
     pub names: Vec<Box<str>>,
     /// Whether one may come in without logging in.
     pub anonymous: bool,
+    /// The certificates of its TLS; empty: none. The first is for peers who ask for no name, or
+    /// an unknown one.
+    pub tls: Vec<CertificateFiles>,
+}
+
+/// The files of a certificate, in PEM.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFiles {
+    /// The certificate, then those that certify it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What is logged, and how.
@@ -223,6 +235,7 @@ impl Default for Config {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
                 names: Vec::new(),
                 anonymous: true,
+                tls: Vec::new(),
             }],
             services: services.map(|(path, kind)| Service::new(path, kind)).into(),
             limits: Arc::new(limits),

@@ -140,6 +140,7 @@ mod tests {
                 address: ([127, 0, 0, 1], 8080).into(),
                 names: names.iter().map(|&name| name.into()).collect(),
                 anonymous: true,
+                tls: vec![],
             };
             let mut service = Service::new("/echo", ServiceKind::Echo);
             service.allow_origins =
@@ -151,8 +152,12 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do_and_repeats_no_control_characters() {
-        let listen =
-            Listen { address: ([127, 0, 0, 1], 8080).into(), names: vec![], anonymous: true };
+        let listen = Listen {
+            address: ([127, 0, 0, 1], 8080).into(),
+            names: vec![],
+            anonymous: true,
+            tls: Vec::new(),
+        };
         let service = Service::new("/echo", ServiceKind::Echo);
         let refusal = check(&listen, &service, "https://a\r\nb").unwrap_err();
         assert_eq!(

@@ -7,17 +7,18 @@ use contract::{Limits, Pattern};
 use toml::de::DeTable;
 
 use super::{
-    AllowedOrigin, Config, Listen, Log, LogFormat, LogLevel, Memory, Metrics, Service, ServiceKind,
-    Shutdown,
+    AllowedOrigin, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory, Metrics,
+    Service, ServiceKind, Shutdown,
     keys::{
         ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, PASSWORD, ROOT, SERVICE,
-        SHUTDOWN, Section, TYPES, USER, list, suggest,
+        SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
     },
     limits, origin,
     service::default_limits,
     source::{Result, Source, Table, Value},
     value,
 };
+use crate::tls;
 
 pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     let source = Source { text, file };
@@ -111,12 +112,31 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
                 )),
             });
         }
-        listens.push(Listen { address, names, anonymous });
+        let tls = table.get("tls").map_or(Ok(Vec::new()), |value| {
+            value.one_or_more(&TLS)?.iter().map(certificate).collect()
+        })?;
+        listens.push(Listen { address, names, anonymous, tls });
     }
     if listens.is_empty() {
         return Err(tables.error("at least one is needed"));
     }
     Ok(listens)
+}
+
+/// The files of a certificate, which can be used.
+fn certificate(table: &Table<'_>) -> Result<CertificateFiles> {
+    let folder = table.source().folder();
+    let certificate = table.require("certificate", "\"gw.pem\"")?;
+    let key = table.require("key", "\"gw.key\"")?;
+    let files = CertificateFiles {
+        certificate: folder.join(certificate.text()?),
+        key: folder.join(key.text()?),
+    };
+    match tls::load(&files) {
+        Ok(_) => Ok(files),
+        Err(error) if error.is_about_key(&files) => Err(key.error(error)),
+        Err(error) => Err(certificate.error(error)),
+    }
 }
 
 /// What holds for all services.

@@ -81,6 +81,9 @@ fn property(key: &Key) -> Value {
         Form::Password(section) => json!({ "anyOf": [{ "type": "string" }, object(section)] }),
         Form::Table(section) => object(section),
         Form::Tables(section) => json!({ "type": "array", "items": object(section) }),
+        Form::OneOrMore(section) => json!({
+            "anyOf": [object(section), { "type": "array", "items": object(section), "minItems": 1 }],
+        }),
     };
     with(property, [("description", key.doc)])
 }

@@ -281,6 +281,18 @@ impl<'a> Value<'a> {
         list.iter().map(|value| Self { source, key, value }.table(section)).collect()
     }
 
+    /// A table, or the tables of a list.
+    pub(super) fn one_or_more(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
+        if !self.value.get_ref().is_array() {
+            return Ok(vec![self.table(section)?]);
+        }
+        let tables = self.list()?.map(|value| value.table(section)).collect::<Result<Vec<_>>>()?;
+        if tables.is_empty() {
+            return Err(self.error("at least one is needed"));
+        }
+        Ok(tables)
+    }
+
     /// Whether it is a text.
     pub(super) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()

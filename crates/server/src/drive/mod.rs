@@ -23,7 +23,7 @@ use contract::{
     Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
-use transports::{Outgoing, Reactor, Slot, Socket, Timers};
+use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
 use websocket::{Deflater, InflaterPool};
 use wire::Map;
 
@@ -103,11 +103,10 @@ impl CoreRef {
     /// Moves a socket into the reactor. `None`: it has gone, or there are no descriptors left.
     pub(crate) fn admit(
         &self,
-        stream: tokio::net::TcpStream,
+        stream: Stream,
         admission: Admission<'_>,
         role: impl FnOnce(&Opening<'_>, Now) -> Role,
     ) -> Option<Slot> {
-        let stream = mio::net::TcpStream::from_std(stream.into_std().ok()?);
         self.with(|core| core.admit(stream, admission, role)).ok()
     }
 
@@ -247,7 +246,7 @@ impl Core {
     /// Takes a socket into the reactor. `role` makes what it is for.
     pub(crate) fn admit(
         &mut self,
-        stream: mio::net::TcpStream,
+        stream: impl Into<Stream>,
         admission: Admission<'_>,
         role: impl FnOnce(&Opening<'_>, Now) -> Role,
     ) -> io::Result<Slot> {
@@ -286,7 +285,7 @@ impl Core {
             armed_mono_ns: u64::MAX,
             backlog: 0,
             held: (!admission.early.is_empty()).then(|| admission.early.into()),
-            counts: Counts::default(),
+            counts: Counts { bytes_in: admission.early.len() as u64, ..Counts::default() },
             sent: 0,
             _occupied: admission.occupied,
         };
@@ -310,6 +309,7 @@ impl Core {
         let row = self.tools.counters().row(usize::from(link.service), link.protocol);
         row.open.add(1);
         row.opened.add(1);
+        row.bytes_in.add(link.counts.bytes_in);
         tracing::info!(
             connection = %name(self.tools.id(slot)),
             peer = %link.peer,

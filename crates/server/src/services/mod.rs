@@ -12,7 +12,7 @@ mod representation;
 
 use contract::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
-use tokio::net::TcpStream;
+use transports::Stream;
 
 pub(crate) use broadcast::feeds;
 
@@ -24,12 +24,7 @@ use crate::{
 };
 
 /// Lets a WebSocket in to its service.
-pub(crate) fn admit(
-    core: &CoreRef,
-    stream: TcpStream,
-    admission: Admission<'_>,
-    kind: &ServiceKind,
-) {
+pub(crate) fn admit(core: &CoreRef, stream: Stream, admission: Admission<'_>, kind: &ServiceKind) {
     match kind {
         ServiceKind::Echo => {
             core.admit(stream, admission, |_, _| Role::Session(Box::<echo::Echo>::default()));

@@ -1,7 +1,7 @@
 use std::{io, time::Duration};
 
 use tokio::{net::TcpStream, time};
-use transports::Slot;
+use transports::{Slot, Stream};
 
 use crate::{
     config::HostPort,
@@ -12,7 +12,7 @@ use crate::{
 /// Lets a WebSocket in and connects to its back-end. Nothing is read from it meanwhile.
 pub(super) fn admit(
     core: &CoreRef,
-    stream: TcpStream,
+    stream: Stream,
     admission: Admission<'_>,
     connect: &HostPort,
     text: bool,

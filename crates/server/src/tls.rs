@@ -1,0 +1,252 @@
+//! TLS of the listeners: certificates from files, chosen by the name that a peer asks for, and
+//! changed while connections last.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    Error, InconsistentKeys, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName,
+        pem::{self, PemObject as _},
+    },
+    server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+use webpki::EndEntityCert;
+
+use crate::config::CertificateFiles;
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file that cannot be read.
+    #[error("{} cannot be read: {error}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A file without what it is for.
+    #[error("{} has no {what} in PEM: a block that begins with -----BEGIN {label}-----", .file.display())]
+    Missing {
+        /// The file.
+        file: PathBuf,
+        /// What it should have.
+        what: &'static str,
+        /// How that begins.
+        label: &'static str,
+    },
+    /// A file whose content is broken.
+    #[error("{}: {what}", .file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Two files that do not belong together.
+    #[error("{} is not the key of the first certificate in {}", .key.display(), .certificate.display())]
+    Mismatch {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+}
+
+impl CertificateError {
+    /// Whether it is about the key, or about the certificate.
+    pub(crate) fn is_about_key(&self, files: &CertificateFiles) -> bool {
+        match self {
+            Self::Unreadable { file, .. }
+            | Self::Missing { file, .. }
+            | Self::Malformed { file, .. } => *file == files.key,
+            Self::Mismatch { .. } => true,
+        }
+    }
+}
+
+/// The TLS of a listener.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    files: Vec<CertificateFiles>,
+    certificates: Arc<Certificates>,
+    /// What handshakes are done with.
+    pub(crate) config: Arc<ServerConfig>,
+}
+
+impl Endpoint {
+    /// Reads the certificates. The first is for peers who ask for no name, or an unknown one.
+    ///
+    /// # Errors
+    /// When one cannot be used.
+    pub(crate) fn open(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
+        let certificates = Arc::new(Certificates(RwLock::new(load_all(files)?)));
+        let config = config(Arc::clone(&certificates));
+        Ok(Self { files: files.to_vec(), certificates, config: Arc::new(config) })
+    }
+
+    /// Reads the certificates again, for the handshakes to come.
+    ///
+    /// # Errors
+    /// When one cannot be used. All stay as they were then.
+    pub(crate) fn reload(&self) -> Result<(), CertificateError> {
+        let loaded = load_all(&self.files)?;
+        *self.certificates.0.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+}
+
+/// TLS 1.2 and 1.3 with the suites and groups of Mozilla's "intermediate" profile, which are those
+/// of the provider.
+fn config(certificates: Arc<Certificates>) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites for both")
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Tickets keep the session with the client; the few that take none find theirs in the cache.
+    if let Ok(ticketer) = ring::Ticketer::new() {
+        config.ticketer = ticketer;
+    }
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+    config
+}
+
+/// The certificates of a listener, which may be changed between handshakes.
+#[derive(Debug)]
+struct Certificates(RwLock<Arc<[Arc<CertifiedKey>]>>);
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let all = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        if let [only] = &*all {
+            return Some(Arc::clone(only));
+        }
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let fits = |certified: &&Arc<CertifiedKey>| {
+            certified.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        let named = name
+            .and_then(|name| all.iter().filter(fits).find(|certified| is_for(certified, &name)));
+        named.or_else(|| all.iter().find(fits)).map(Arc::clone)
+    }
+}
+
+fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    certified
+        .cert
+        .first()
+        .and_then(|certificate| EndEntityCert::try_from(certificate).ok())
+        .is_some_and(|certificate| certificate.verify_is_valid_for_subject_name(name).is_ok())
+}
+
+fn load_all(files: &[CertificateFiles]) -> Result<Arc<[Arc<CertifiedKey>]>, CertificateError> {
+    files.iter().map(|files| load(files).map(Arc::new)).collect()
+}
+
+/// Reads a certificate, those that certify it, and its key.
+///
+/// # Errors
+/// When they cannot be used.
+pub(crate) fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
+    let CertificateFiles { certificate, key } = files;
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| malformed(certificate, BROKEN_PEM))?;
+    if chain.is_empty() {
+        return Err(missing(certificate, "certificate", "CERTIFICATE"));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| {
+        if matches!(error, pem::Error::NoItemsFound) {
+            missing(key, "private key", "PRIVATE KEY")
+        } else {
+            malformed(key, BROKEN_PEM)
+        }
+    })?;
+    let private = provider()
+        .key_provider
+        .load_private_key(private)
+        .map_err(|_| malformed(key, "the key is of a kind that TLS does not use, or broken"))?;
+    let certified = CertifiedKey::new(chain, private);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => {
+            Err(CertificateError::Mismatch { certificate: certificate.clone(), key: key.clone() })
+        }
+        Err(_) => Err(malformed(certificate, "its first certificate is broken")),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
+    fs::read(file).map_err(|error| CertificateError::Unreadable { file: file.to_owned(), error })
+}
+
+fn missing(file: &Path, what: &'static str, label: &'static str) -> CertificateError {
+    CertificateError::Missing { file: file.to_owned(), what, label }
+}
+
+fn malformed(file: &Path, what: &'static str) -> CertificateError {
+    CertificateError::Malformed { file: file.to_owned(), what }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+const BROKEN_PEM: &str = "a block of PEM has no end, or is no base64";
+/// Sessions of TLS 1.2 without tickets that can be resumed, at about 200 bytes each.
+const SESSIONS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said() {
+        let folder = std::env::temp_dir().join(format!("passerelle-tls-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, content: &str| fs::write(folder.join(name), content).unwrap();
+        let one = rcgen::generate_simple_self_signed(["one.test".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["other.test".to_owned()]).unwrap();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        write("one.pem", &one.cert.pem());
+        write("one.key", &one.signing_key.serialize_pem());
+        write("other.key", &other.signing_key.serialize_pem());
+        write("both.pem", &(one.cert.pem() + &one.signing_key.serialize_pem()));
+        write("empty", "");
+        write("cut", "-----BEGIN CERTIFICATE-----\nAAAA");
+        write("broken.pem", broken);
+        write("broken.key", &broken.replace("CERTIFICATE", "PRIVATE KEY"));
+        let cases = [
+            ("one.pem", "one.key", ""),
+            ("both.pem", "both.pem", ""),
+            ("no.pem", "one.key", "no.pem cannot be read: No such file or directory"),
+            ("one.pem", "no.key", "no.key cannot be read: No such file or directory"),
+            ("empty", "one.key", "empty has no certificate in PEM"),
+            ("one.key", "one.key", "one.key has no certificate in PEM"),
+            ("one.pem", "one.pem", "one.pem has no private key in PEM"),
+            ("cut", "one.key", "cut: a block of PEM has no end"),
+            ("broken.pem", "one.key", "broken.pem: its first certificate is broken"),
+            ("one.pem", "broken.key", "broken.key: the key is of a kind that TLS does not use"),
+            ("one.pem", "other.key", "other.key is not the key of the first certificate in "),
+        ];
+        for (certificate, key, expected) in cases {
+            let files =
+                CertificateFiles { certificate: folder.join(certificate), key: folder.join(key) };
+            let said = load(&files).err().map(|error| error.to_string()).unwrap_or_default();
+            let said = said.replace(&format!("{}/", folder.display()), "");
+            assert_eq!(said.is_empty(), expected.is_empty(), "{certificate}, {key}: {said}");
+            assert!(said.starts_with(expected), "{certificate}, {key}: {said}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,29 @@
+use mio::net::TcpStream;
+use rustls::ServerConnection;
+
+use crate::tls::Tls;
+
+/// A connected socket on its way into a [`crate::Reactor`], with TLS or without.
+#[derive(Debug)]
+pub struct Stream {
+    pub(crate) tcp: TcpStream,
+    pub(crate) tls: Option<Box<Tls>>,
+}
+
+impl Stream {
+    pub(crate) const fn plain(tcp: TcpStream) -> Self {
+        Self { tcp, tls: None }
+    }
+
+    /// With TLS whose handshake is done; no plaintext may be left in it. `ended`: the peer has said
+    /// that it sends nothing more.
+    pub(crate) fn tls(tcp: TcpStream, connection: ServerConnection, ended: bool) -> Self {
+        Self { tcp, tls: Some(Box::new(Tls::new(connection, ended))) }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::plain(tcp)
+    }
+}

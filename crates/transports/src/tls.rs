@@ -1,0 +1,159 @@
+use std::io::{self, IoSlice, Read, Write as _};
+
+use mio::net::TcpStream;
+use rustls::ServerConnection;
+
+/// The TLS of a socket, after its handshake.
+///
+/// Between calls it holds no plaintext: what comes is decrypted into the caller's buffer at once,
+/// what goes is encrypted only when the system can take it. It may hold the beginning of a record
+/// (at most 18 KiB), and ciphertext that the system did not take (at most [`HELD_BYTES_MAX`]).
+#[derive(Debug)]
+pub(crate) struct Tls {
+    connection: ServerConnection,
+    /// The peer has said that it sends nothing more.
+    ended: bool,
+}
+
+impl Tls {
+    pub(crate) fn new(mut connection: ServerConnection, ended: bool) -> Self {
+        connection.set_buffer_limit(Some(HELD_BYTES_MAX));
+        Self { connection, ended }
+    }
+
+    /// Parts a buffer: plaintext goes to its front, ciphertext to its back. The plaintext has room
+    /// for all that is decrypted of the ciphertext and of a record that began before it.
+    ///
+    /// The buffer must be larger than a record.
+    pub(crate) fn split(buffer: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+        debug_assert!(buffer.len() > RECORD_BYTES_MAX, "{} bytes", buffer.len());
+        let ciphertext_len = buffer.len().saturating_sub(RECORD_BYTES_MAX) / 2;
+        buffer.split_at_mut(buffer.len() - ciphertext_len)
+    }
+
+    /// Decrypts what came, to the front of `plaintext`; gives the count of its bytes.
+    ///
+    /// # Errors
+    /// When it is no TLS, or not of this connection. The peer is told, if the system takes it.
+    pub(crate) fn decrypt(
+        &mut self,
+        tcp: &mut TcpStream,
+        ciphertext: &[u8],
+        plaintext: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut rest = ciphertext;
+        let mut filled = 0;
+        while !rest.is_empty() && !self.ended {
+            self.connection.read_tls(&mut rest)?;
+            let state = match self.connection.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    drop(self.send(tcp));
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+            };
+            self.ended = state.peer_has_closed();
+            let end = filled + state.plaintext_bytes_to_read();
+            let room = plaintext.get_mut(filled..end).ok_or(io::ErrorKind::OutOfMemory)?;
+            if !room.is_empty() {
+                self.connection.reader().read_exact(room)?;
+            }
+            filled = end;
+        }
+        if ciphertext.len() > RESTING_BYTES {
+            // Makes it let go of the room that it needed for this.
+            drop(self.connection.read_tls(&mut Nothing));
+        }
+        Ok(filled)
+    }
+
+    /// Whether the peer has said that it sends nothing more.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Encrypts and writes what [`rest_of`] gives of the pieces, until all is gone or the system's
+    /// buffer is full. Gives how many bytes of the pieces are done with, and whether all that was
+    /// encrypted is gone.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(crate) fn write(
+        &mut self,
+        tcp: &mut TcpStream,
+        pieces: &[&[u8]],
+    ) -> io::Result<(usize, bool)> {
+        let mut taken = 0;
+        while self.send(tcp)? {
+            let rest = rest_of(pieces, taken);
+            if rest.is_empty() {
+                return Ok((taken, true));
+            }
+            match self.connection.writer().write_vectored(&rest)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => taken += count,
+            }
+        }
+        Ok((taken, false))
+    }
+
+    /// Bytes that are encrypted and that the system did not take.
+    pub(crate) fn held_bytes(&mut self) -> usize {
+        if !self.connection.wants_write() {
+            return 0;
+        }
+        // Nothing new is there to process; this only asks.
+        self.connection.process_new_packets().map_or(0, |state| state.tls_bytes_to_write())
+    }
+
+    /// Writes what TLS has to say by itself, if anything; `false`: the system's buffer is full.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(crate) fn send(&mut self, tcp: &mut TcpStream) -> io::Result<bool> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(tcp) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells the peer that nothing more is sent, if the system takes it.
+    pub(crate) fn finish(&mut self, tcp: &mut TcpStream) {
+        self.connection.send_close_notify();
+        drop(self.send(tcp));
+    }
+}
+
+/// What is left of pieces after their first `done` bytes, as much as a system call takes.
+pub(crate) fn rest_of<'a>(pieces: &[&'a [u8]], mut done: usize) -> Vec<IoSlice<'a>> {
+    let rests = pieces.iter().filter_map(|piece| {
+        let from = done.min(piece.len());
+        done -= from;
+        piece.get(from..).filter(|rest| !rest.is_empty()).map(IoSlice::new)
+    });
+    rests.take(VECTOR_LEN_MAX).collect()
+}
+
+/// Has nothing to read now.
+struct Nothing;
+
+impl Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// Pieces of one system call.
+pub(crate) const VECTOR_LEN_MAX: usize = 64;
+/// What is encrypted at a time, and so what may wait encrypted: four records.
+const HELD_BYTES_MAX: usize = 64 << 10;
+/// Plaintext of a record.
+const RECORD_BYTES_MAX: usize = 16 << 10;
+/// What rustls reads at a time, and the room that it keeps.
+const RESTING_BYTES: usize = 4 << 10;
