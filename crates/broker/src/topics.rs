@@ -93,7 +93,10 @@ impl Topics {
     /// Adds all topics whose pattern matches.
     pub(crate) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
         found.extend(self.exact.get(destination));
-        self.wild.matching(destination, found);
+        // What no peer can name, no peer finds by wildcards.
+        if !destination.is_hidden() {
+            self.wild.matching(destination, found);
+        }
     }
 }
 
@@ -160,5 +163,26 @@ impl Topic {
         }
         self.missing -= 1;
         self.missing == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_find_no_topic_that_peers_cannot_name() {
+        let mut topics = Topics::default();
+        let everything = Pattern::parse("/topic/>").unwrap();
+        let (all, _) = topics.enter(&everything);
+        let hidden = Destination::hidden("broadcast-1");
+        let (own, _) = topics.enter(&hidden.clone().into());
+        let matching = |destination: &Destination| {
+            let mut found = Vec::new();
+            topics.matching(destination, &mut found);
+            found
+        };
+        assert_eq!(matching(&hidden), [own]);
+        assert_eq!(matching(&Destination::parse("/topic/a").unwrap()), [all]);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     listen::place,
     metrics::{Protocol, Refused},
     registry,
-    services::{self, directory, operation, pages, publish},
+    services::{self, directory, operation, pages, publish, representation::read_only},
 };
 
 /// One HTTP connection.
@@ -67,6 +67,13 @@ impl Connection {
             let row = core.counters().row(place, Protocol::Http);
             row.messages_in.add(1);
         });
+        let is_read_only = matches!(
+            service.kind,
+            ServiceKind::Health | ServiceKind::Readiness | ServiceKind::Metrics
+        );
+        if is_read_only && let Some(instead) = read_only(&head.method) {
+            return instead;
+        }
         let answered = if service.kind.takes_websockets() {
             self.upgrade(&gateway, place, service, &head).await
         } else {
@@ -87,9 +94,7 @@ impl Connection {
             ServiceKind::Health => Ok(operation::health()),
             ServiceKind::Readiness => Ok(operation::readiness(*gateway.phase.borrow())),
             ServiceKind::Metrics => {
-                let allowed =
-                    gateway.config.metrics.public || self.peer.ip().to_canonical().is_loopback();
-                if allowed {
+                if gateway.config.metrics.public || self.is_local(gateway, &head.headers) {
                     Ok(operation::metrics(gateway).await)
                 } else {
                     Ok(operation::private())
@@ -132,6 +137,18 @@ impl Connection {
             | ServiceKind::Proxy { .. }
             | ServiceKind::Broker => Ok(text(StatusCode::NOT_FOUND, "this is for WebSockets")),
         }
+    }
+
+    /// Whether the request comes from this machine: not from a proxy on it, nor from a page that
+    /// rebinds its own name to it.
+    fn is_local(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
+        let is_forwarded =
+            ["forwarded", "x-forwarded-for", "via"].iter().any(|name| headers.contains_key(*name));
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let is_own = host
+            .zip(self.listen(gateway))
+            .is_none_or(|(host, listen)| origin::is_own(listen, host) || origin::is_loopback(host));
+        self.peer.ip().to_canonical().is_loopback() && !is_forwarded && is_own
     }
 
     async fn publish(

@@ -8,7 +8,11 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time,
+};
 use transports::{Accepted, http1};
 
 use crate::{
@@ -60,11 +64,13 @@ pub(crate) async fn accept(
                     .cores
                     .iter()
                     .min_by_key(|core| core.connections.load(Ordering::Relaxed));
-                if let (Some(core), Ok(stream)) = (core, prepare(stream)) {
+                let write_timeout = gateway.config.limits.write_timeout;
+                if let (Some(core), Ok(stream)) = (core, prepare(stream, write_timeout)) {
                     core.send(ToCore::Socket(stream, listen, core.occupy()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
+            Err(_) if *phase.borrow() >= Phase::Draining => return Ok(()),
             Err(error) => {
                 if !std::mem::replace(&mut full, true) {
                     tracing::warn!(
@@ -78,12 +84,32 @@ pub(crate) async fn accept(
     }
 }
 
-fn prepare(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+fn prepare(stream: TcpStream, write_timeout: Duration) -> io::Result<std::net::TcpStream> {
     let stream = stream.into_std()?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // Ends peers that take nothing, HTTP ones too, which hyper would wait for.
+    socket.set_tcp_user_timeout(Some(write_timeout))?;
     Ok(stream)
+}
+
+/// Ends a connection so that the last answer arrives: closing one with unread bytes would take it
+/// back.
+async fn linger(mut connection: Accepted) {
+    let mut unread = [0; 4 << 10];
+    let drain = async {
+        connection.shutdown().await?;
+        for _ in 0..LINGER_READS_MAX {
+            if connection.read(&mut unread).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whoever does not end by now is cut off.
+    drop(time::timeout(LINGER, drain).await);
 }
 
 /// Whether only the connection that was about to be accepted is at fault.
@@ -106,7 +132,11 @@ pub(crate) async fn serve(
     let gateway = core.gateway();
     let timeout = gateway.config.limits.login_timeout;
     let known = registry::first_bytes();
-    let greeted = time::timeout(timeout, greet(&core, stream, listen, &known)).await;
+    let mut phase = gateway.phase.clone();
+    let greeted = tokio::select! {
+        greeted = time::timeout(timeout, greet(&core, stream, listen, &known)) => greeted,
+        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+    };
     match greeted {
         Ok(Ok((connection, Some(index)))) => {
             if let Some((_, protocol)) = known.get(index) {
@@ -188,13 +218,12 @@ async fn serve_http(
         async move { requests.answer(request).await }
     };
     match http1::serve(connection, answer, timeout, stop).await {
-        Ok(mut connection) => match requests.take_upgrade() {
+        Ok(connection) => match requests.take_upgrade() {
             Some(upgrade) => {
                 let Ok((stream, early)) = connection.into_stream() else { return };
                 http::upgrade(&core, stream, &early, upgrade, listen, peer, occupied);
             }
-            // Tells the peer, if it still listens.
-            None => drop(time::timeout(timeout, connection.shutdown()).await),
+            None => linger(connection).await,
         },
         Err(error) => tracing::debug!(%peer, %error, "HTTP connection ended"),
     }
@@ -209,5 +238,8 @@ pub(crate) fn place(index: usize) -> u16 {
 const BACKLOG: i32 = 4096;
 /// Silence after which the system asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Time and pieces that a peer has to end after its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_READS_MAX: usize = 2_000;
 /// Pause while there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -147,7 +147,6 @@ impl Counters {
     /// Counts a refusal.
     #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
     pub(crate) fn refuse(&self, why: Refused) {
-        // Acceptors and tasks of one core only, but from more than one place: still one thread.
         let count = &self.refusals[why as usize];
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }

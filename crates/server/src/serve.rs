@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Write as _},
     net::SocketAddr,
+    process,
     sync::{
         Arc, Mutex,
         atomic::AtomicUsize,
@@ -106,7 +107,11 @@ pub fn serve(config: Config) -> Result<(), StartError> {
             // Only when the runtime has gone.
             () = reload => {}
         }
-        stop_in_good_order(&gateway, &set_phase, accepting, threads).await;
+        let again = stop_signal()?;
+        tokio::select! {
+            () = stop_in_good_order(&gateway, &set_phase, accepting, threads) => {}
+            () = again => tracing::warn!("told to stop again: ending at once"),
+        }
         Ok(())
     })
 }
@@ -142,7 +147,15 @@ fn start_cores(
     let mut threads = Vec::new();
     for (index, (reactor, inbox)) in (0..).zip(parts) {
         let gateway = Arc::clone(&gateway);
-        let run = move || drive::run(gateway, index, inbox, reactor);
+        let run = move || {
+            let ended = drive::run(gateway, index, inbox, reactor);
+            if let Err(error) = &ended {
+                // A gateway with a dead core would lose connections one by one.
+                tracing::error!(core = index, %error, "a core has failed");
+                process::exit(1);
+            }
+            ended
+        };
         threads.push(tasks::thread(&format!("core-{index}"), run)?);
     }
     Ok((gateway, threads))
@@ -179,7 +192,11 @@ async fn stop_in_good_order(
     time::sleep(gateway.config.shutdown.grace).await;
     phase.send_replace(Phase::Draining);
     // Each ends once its queue of connections is empty.
-    while accepting.join_next().await.is_some() {}
+    let closed = async { while accepting.join_next().await.is_some() {} };
+    if time::timeout(gateway.config.shutdown.drain, closed).await.is_err() {
+        tracing::warn!("more connections come than can be accepted: closing the listeners anyway");
+        accepting.abort_all();
+    }
     tracing::info!("listeners closed: saying goodbye");
     for core in &gateway.cores {
         core.send(ToCore::Drain);

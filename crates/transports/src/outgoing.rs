@@ -187,7 +187,10 @@ impl Outgoing {
             self.keep(pending, 0, unsent);
             return flush_unsent(socket, mono_ns);
         }
-        let written = if pending.is_empty() || !socket.writable {
+        if pending.is_empty() {
+            return Ok(Flushed { written: 0, unsent: 0 });
+        }
+        let written = if !socket.writable {
             0
         } else {
             let wanted = self.total(pending);

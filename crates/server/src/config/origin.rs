@@ -68,10 +68,7 @@ pub struct OriginRefusal {
 /// When not.
 pub fn check(listen: &Listen, service: &Service, origin: &str) -> Result<(), OriginRefusal> {
     let authority = origin.split_once("://").map(|(_, authority)| authority);
-    let is_own = authority.is_some_and(|authority| match &*listen.names {
-        [] => is_loopback(authority),
-        names => names.iter().any(|name| name.eq_ignore_ascii_case(authority)),
-    });
+    let is_own = authority.is_some_and(|authority| is_own(listen, authority));
     let is_allowed = || {
         service.allow_origins.iter().any(|allowed| match allowed {
             AllowedOrigin::Any => true,
@@ -85,13 +82,23 @@ pub fn check(listen: &Listen, service: &Service, origin: &str) -> Result<(), Ori
     Err(OriginRefusal { origin: shown.into(), path: service.path.clone() })
 }
 
+/// Whether an authority (`host` or `host:port`) is one of the listener's own names.
+#[must_use]
+pub fn is_own(listen: &Listen, authority: &str) -> bool {
+    match &*listen.names {
+        [] => is_loopback(authority),
+        names => names.iter().any(|name| name.eq_ignore_ascii_case(authority)),
+    }
+}
+
 /// Whether it is `host` or `host:port`.
 pub(super) fn is_authority(text: &str) -> bool {
     super::value::host_port(text).is_some()
         || super::value::host_port(&format!("{text}:1")).is_some()
 }
 
-fn is_loopback(authority: &str) -> bool {
+/// Whether it is a loopback address or `localhost`, with any port.
+pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

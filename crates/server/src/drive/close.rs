@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use contract::{Input, Reason};
-use transports::{Flushed, Slot, flush_unsent};
+use transports::{Flushed, Slot};
 
 use super::{
     Core,
@@ -12,8 +12,14 @@ use super::{
 };
 
 impl Core {
-    /// Ends a connection in its transport's way, after what was said.
+    /// Ends a connection in its transport's way, after what was said. Its session is told.
     pub(super) fn close(&mut self, slot: Slot, reason: Reason, message: &str) {
+        self.last_words(slot, reason);
+        self.say_close(slot, reason, message);
+    }
+
+    /// Ends a connection whose session wants that, or has none.
+    pub(super) fn say_close(&mut self, slot: Slot, reason: Reason, message: &str) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if matches!(entry.state.role, Role::Closing(_)) {
             return;
@@ -28,32 +34,29 @@ impl Core {
 
     /// All was said: only what is unsent goes out.
     pub(super) fn closing(&mut self, slot: Slot, reason: Reason) {
-        let until_mono_ns = self.now.mono_ns + CLOSE_TIMEOUT_NS;
-        let closing = Closing { reason, until_mono_ns, finished: false };
+        let closing = Closing { reason, until_mono_ns: None };
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let role = std::mem::replace(&mut entry.state.role, Role::Closing(closing));
         entry.state.link.held = None;
         if !entry.socket.has_pending() {
             self.tools.dirty.push(slot);
         }
+        if entry.state.link.engaged {
+            self.tools.asks.push_back(Ask::Gone(self.tools.id(slot)));
+        }
         self.reactor.resume(slot);
-        self.part(slot, role, Some(reason));
+        self.part_relay(role, reason);
         self.arm(slot);
     }
 
     /// Takes a connection out at once. Its session is told, if it still has one.
     pub(super) fn remove(&mut self, slot: Slot, reason: Reason) {
-        if let Some(entry) = self.reactor.get(slot)
-            && matches!(entry.state.role, Role::Session(_))
-        {
-            // It may still speak to the broker, but nothing goes to the peer.
-            self.last_words(slot, reason);
-        }
+        self.last_words(slot, reason);
         let Some(entry) = self.reactor.get(slot) else { return };
-        self.unsent -= entry.state.link.backlog;
+        self.unsent -= entry.state.link.own_backlog;
         let Some(Connection { role, link }) = self.reactor.remove(slot) else { return };
         let reason = if let Role::Closing(closing) = &role { closing.reason } else { reason };
-        if !matches!(role, Role::Upstream(_)) {
+        if !link.is_upstream {
             let row = self.tools.counters().row(usize::from(link.service), link.protocol);
             row.open.subtract(1);
             if reason == Reason::Slow {
@@ -79,7 +82,8 @@ impl Core {
         self.part_relay(role, reason);
     }
 
-    fn last_words(&mut self, slot: Slot, reason: Reason) {
+    /// Tells a session that it is over. It may still speak to the broker, but not to the peer.
+    pub(super) fn last_words(&mut self, slot: Slot, reason: Reason) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
         let Role::Session(session) = &mut connection.role else { return };
@@ -88,21 +92,19 @@ impl Core {
         super::advance(session.as_mut(), input, self.now, slot, socket, link, &mut self.tools);
     }
 
-    /// Parts from what a connection was for.
-    fn part(&mut self, slot: Slot, role: Role, reason: Option<Reason>) {
-        if self.reactor.get(slot).is_some_and(|entry| entry.state.link.engaged) {
-            self.tools.asks.push_back(Ask::Gone(self.tools.id(slot)));
-        }
-        self.part_relay(role, reason.unwrap_or(Reason::Goodbye));
-    }
-
-    /// The peer has closed its side, or the connection is broken.
+    /// The peer has closed its side. What it sent before is still answered.
     pub(super) fn ended(&mut self, slot: Slot) {
-        match self.reactor.get(slot).map(|entry| &entry.state.role) {
-            Some(Role::Upstream(_)) => self.upstream_ended(slot),
-            Some(_) => self.remove(slot, Reason::Lost),
-            None => {}
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let (socket, link) = (&entry.socket, &mut entry.state.link);
+        let is_unsent = socket.has_pending() || socket.unsent_bytes() > 0;
+        if socket.is_broken() || !is_unsent && link.in_flight == 0 {
+            return self.remove(slot, Reason::Lost);
         }
+        link.ended = true;
+        if link.in_flight == 0 {
+            self.close(slot, Reason::Lost, "");
+        }
+        self.reactor.pause(slot);
     }
 
     /// Writes all that was said, and does what follows from it.
@@ -114,7 +116,7 @@ impl Core {
                 self.after_flush(slot);
             }
             self.work();
-            if self.tools.dirty.is_empty() {
+            if self.tools.dirty.is_empty() && self.flushed.is_empty() {
                 return;
             }
         }
@@ -123,23 +125,18 @@ impl Core {
     /// Writes what all sockets have to send.
     pub(super) fn flush_sockets(&mut self) {
         let mut dirty = std::mem::take(&mut self.tools.dirty);
-        let mut ended = Vec::new();
+        let mut slow = Vec::new();
         for slot in dirty.drain(..) {
             let Some(entry) = self.reactor.get_mut(slot) else { continue };
             let socket = &mut entry.socket;
             let now = self.now.mono_ns;
-            let result = if socket.has_pending() {
-                self.tools.outgoing.flush(socket, now)
-            } else {
-                flush_unsent(socket, now)
-            };
-            match result {
+            match self.tools.outgoing.flush(socket, now) {
                 Ok(Flushed { written, unsent }) => {
                     let link = &mut entry.state.link;
                     if written > 0 {
                         let counters = self.tools.counters();
                         counters.writes.add(1);
-                        if !matches!(entry.state.role, Role::Upstream(_)) {
+                        if !link.is_upstream {
                             let row = counters.row(usize::from(link.service), link.protocol);
                             row.bytes_out.add(written as u64);
                             row.messages_out.add(u64::from(link.sent));
@@ -148,29 +145,42 @@ impl Core {
                         link.counts.messages_out += u64::from(std::mem::take(&mut link.sent));
                     }
                     if unsent != link.backlog || !matches!(entry.state.role, Role::Session(_)) {
-                        let before = std::mem::replace(&mut link.backlog, unsent);
-                        self.unsent = self.unsent + unsent - before;
+                        let own = socket.own_unsent_bytes();
+                        self.unsent =
+                            self.unsent + own - std::mem::replace(&mut link.own_backlog, own);
+                        link.backlog = unsent;
                         self.flushed.push(slot);
+                        let service = usize::from(link.service);
+                        let limit = self.limits.get(service).map_or(0, |l| l.unsent_bytes_max);
+                        if unsent > limit {
+                            slow.push(slot);
+                        }
                     }
                 }
-                Err(_) => ended.push(slot),
+                Err(_) => {
+                    // What it sent before is still to be read, and then its end.
+                    let link = &mut entry.state.link;
+                    link.backlog = 0;
+                    self.unsent -= std::mem::take(&mut link.own_backlog);
+                    self.reactor.resume(slot);
+                }
             }
         }
         self.tools.dirty = dirty;
         self.tools.outgoing.clear();
-        for slot in ended {
-            self.broken(slot);
+        for slot in slow {
+            self.remove(slot, Reason::Slow);
         }
-        if self.unsent > self.gateway.config.memory.unsent_bytes_max_per_core {
+        if self.is_over_budget() {
             self.close_largest();
         }
     }
 
-    fn broken(&mut self, slot: Slot) {
-        match self.reactor.get(slot).map(|entry| &entry.state.role) {
-            Some(Role::Upstream(_)) => self.upstream_ended(slot),
-            _ => self.remove(slot, Reason::Lost),
-        }
+    /// Whether the backlogs of this core take more memory than they may; what several share
+    /// counts once.
+    fn is_over_budget(&self) -> bool {
+        let held = self.unsent + self.tools.outgoing.large_held();
+        held > self.gateway.config.memory.unsent_bytes_max_per_core
     }
 
     /// A socket's backlog has changed.
@@ -179,11 +189,13 @@ impl Core {
         let backlog = entry.state.link.backlog;
         match &mut entry.state.role {
             Role::Closing(closing) => {
-                if backlog == 0 && !closing.finished {
-                    closing.finished = true;
+                if backlog == 0 && closing.until_mono_ns.is_none() {
+                    closing.until_mono_ns = Some(self.now.mono_ns + CLOSE_TIMEOUT_NS);
                     entry.socket.finish();
+                    if entry.state.link.ended {
+                        return self.remove(slot, Reason::Lost);
+                    }
                 }
-                return;
             }
             Role::Session(_) if backlog == 0 => {
                 self.step(slot, Input::Notice(contract::Notice::Flushed));
@@ -192,17 +204,7 @@ impl Core {
             Role::Session(_) => {}
             Role::Relay(_) | Role::Upstream(_) => self.relay_flushed(slot),
         }
-        if backlog > self.limits(slot).unsent_bytes_max {
-            self.too_slow(slot);
-        } else {
-            self.arm(slot);
-        }
-    }
-
-    /// A peer that reads too slowly cannot be told anything: whatever was said would wait behind
-    /// what it does not read.
-    fn too_slow(&mut self, slot: Slot) {
-        self.remove(slot, Reason::Slow);
+        self.arm(slot);
     }
 
     /// The backlogs of this core are over their budget: the largest go first.
@@ -215,10 +217,10 @@ impl Core {
             .collect();
         backlogs.sort_unstable_by(|a, b| b.cmp(a));
         for (_, slot) in backlogs {
-            if self.unsent <= self.gateway.config.memory.unsent_bytes_max_per_core {
+            if !self.is_over_budget() {
                 return;
             }
-            self.too_slow(slot);
+            self.remove(slot, Reason::Slow);
         }
     }
 
@@ -230,11 +232,13 @@ impl Core {
         let Connection { role, link } = &mut entry.state;
         let own = match role {
             Role::Session(session) => session.deadline().unwrap_or(u64::MAX),
-            Role::Closing(closing) => closing.until_mono_ns,
+            Role::Closing(closing) => closing.until_mono_ns.unwrap_or(u64::MAX),
             Role::Relay(_) | Role::Upstream(_) => u64::MAX,
         };
         let ping = if link.ping_ns == 0 || matches!(role, Role::Closing(_)) {
             u64::MAX
+        } else if entry.socket.is_paused() {
+            now + link.ping_ns
         } else {
             link.heard_mono_ns.saturating_add(link.ping_ns * if link.pinged { 2 } else { 1 })
         };
@@ -262,15 +266,20 @@ impl Core {
         let write_timeout = self.limits(slot).write_timeout;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Connection { role, link } = &mut entry.state;
+        if link.armed_mono_ns > now {
+            // An entry of a deadline that moved; another one stands for what holds now.
+            return;
+        }
         link.armed_mono_ns = u64::MAX;
         let stalled = entry.socket.unsent_since().is_some_and(|since| {
             contract::Now { mono_ns: since, unix_ms: 0 }.after(write_timeout) <= now
         });
         if stalled {
-            return self.too_slow(slot);
+            // It cannot be told: whatever was said would wait behind what it does not read.
+            return self.remove(slot, Reason::Slow);
         }
         match role {
-            Role::Closing(closing) if closing.until_mono_ns <= now => {
+            Role::Closing(closing) if closing.until_mono_ns.is_some_and(|at| at <= now) => {
                 return self.remove(slot, Reason::Lost);
             }
             Role::Session(session) if session.deadline().is_some_and(|at| at <= now) => {
@@ -287,7 +296,8 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Connection { role, link } = &mut entry.state;
         let Framing::WebSocket { version, .. } = link.framing else { return };
-        if link.ping_ns == 0 || matches!(role, Role::Closing(_)) {
+        // Nothing is heard from one that is not read.
+        if link.ping_ns == 0 || matches!(role, Role::Closing(_)) || entry.socket.is_paused() {
             return;
         }
         let silence = self.now.mono_ns.saturating_sub(link.heard_mono_ns);
@@ -321,7 +331,7 @@ impl Core {
             match self.reactor.get(slot).map(|entry| &entry.state.role) {
                 Some(Role::Session(_)) => self.step(slot, Input::Shutdown),
                 Some(Role::Relay(_)) => {
-                    self.close(slot, Reason::Shutdown, "the gateway is stopping");
+                    self.say_close(slot, Reason::Shutdown, "the gateway is stopping");
                 }
                 Some(Role::Upstream(_) | Role::Closing(_)) | None => {}
             }

@@ -46,10 +46,9 @@ pub(crate) struct Upstream {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
     pub(crate) reason: Reason,
-    /// When it is ended anyway, on the clock of [`contract::Now::mono_ns`].
-    pub(crate) until_mono_ns: u64,
-    /// Our side of the TCP connection is shut.
-    pub(crate) finished: bool,
+    /// When it is ended anyway, on the clock of [`contract::Now::mono_ns`]; `None` while there is
+    /// something unsent, for which the write timeout holds.
+    pub(crate) until_mono_ns: Option<u64>,
 }
 
 /// What every connection has, whatever it is for.
@@ -66,6 +65,10 @@ pub(crate) struct Link {
     pub(crate) principal: Option<Arc<Principal>>,
     /// Commands of the session that wait for their replies.
     pub(crate) in_flight: u32,
+    /// It is the back-end's side of a relay: not a connection that is counted and logged.
+    pub(crate) is_upstream: bool,
+    /// The peer has closed its side, and only waits for the replies to what it sent.
+    pub(crate) ended: bool,
     /// The shard has heard of it, and must hear of its end.
     pub(crate) engaged: bool,
     /// A ping went out and nothing came since.
@@ -78,7 +81,10 @@ pub(crate) struct Link {
     pub(crate) armed_mono_ns: u64,
     /// Bytes in its backlog when it was last flushed.
     pub(crate) backlog: usize,
-    /// Read, and not decoded yet: the session is busy, or they came with the handshake.
+    /// Those of them that no other connection shares.
+    pub(crate) own_backlog: usize,
+    /// Read, and not decoded yet: the session is busy, or has had its share of this turn, or they
+    /// came with the handshake. May be empty, when only the decoder holds something.
     pub(crate) held: Option<Box<[u8]>>,
     pub(crate) counts: Counts,
     /// Messages that went out since the last flush, and are not in the metrics yet.

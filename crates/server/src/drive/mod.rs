@@ -64,8 +64,10 @@ pub(crate) struct Core {
     task_tokens: u64,
     /// Sockets whose backlog has gone since their sessions were last told.
     flushed: Vec<Slot>,
-    /// The backlogs of all sockets, in bytes.
+    /// The backlogs of all sockets, in bytes; shares of large frames not counted.
     unsent: usize,
+    /// What was done in this turn, in deliveries or what costs as much.
+    spent: usize,
     /// Sockets that are still to be said goodbye to.
     draining: VecDeque<Slot>,
     is_draining: bool,
@@ -197,6 +199,7 @@ impl Core {
             task_tokens: 0,
             flushed: Vec::new(),
             unsent: 0,
+            spent: 0,
             draining: VecDeque::new(),
             is_draining: false,
             drain_next_mono_ns: u64::MAX,
@@ -207,8 +210,12 @@ impl Core {
     /// Does all there is to do, within a budget, and says when to come again.
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
         self.now = clock::now();
+        self.spent = 0;
         let mut busy = self.reactor.poll()?;
         for _ in 0..READS_PER_TURN.min(self.reactor.readable_len()) {
+            if self.spent > SPENT_PER_TURN {
+                break;
+            }
             let Some(slot) = self.reactor.next_readable() else { break };
             self.read(slot);
         }
@@ -280,21 +287,23 @@ impl Core {
             in_flight: 0,
             engaged: false,
             pinged: false,
+            is_upstream: matches!(role, Role::Upstream(_)),
+            ended: false,
             ping_ns: ping.map_or(0, |ping| u64::try_from(ping.as_nanos()).unwrap_or(u64::MAX)),
             heard_mono_ns: self.now.mono_ns,
             armed_mono_ns: u64::MAX,
             backlog: 0,
+            own_backlog: 0,
             held: (!admission.early.is_empty()).then(|| admission.early.into()),
             counts: Counts { bytes_in: admission.early.len() as u64, ..Counts::default() },
             sent: 0,
             _occupied: admission.occupied,
         };
         let slot = self.reactor.insert(stream, Connection { role, link })?;
-        if !matches!(
-            self.reactor.get(slot).map(|entry| &entry.state.role),
-            Some(Role::Upstream(_)) | None
-        ) {
-            self.opened(slot);
+        self.opened(slot);
+        if self.is_draining {
+            self.draining.push_back(slot);
+            self.drain_next_mono_ns = 0;
         }
         self.arm(slot);
         if is_session {
@@ -306,6 +315,9 @@ impl Core {
     fn opened(&self, slot: Slot) {
         let Some(entry) = self.reactor.get(slot) else { return };
         let link = &entry.state.link;
+        if link.is_upstream {
+            return;
+        }
         let row = self.tools.counters().row(usize::from(link.service), link.protocol);
         row.open.add(1);
         row.opened.add(1);
@@ -328,7 +340,7 @@ impl Core {
         let closed =
             advance(session.as_mut(), input, self.now, slot, socket, link, &mut self.tools);
         match closed {
-            Some((reason, message)) => self.close(slot, reason, &message),
+            Some((reason, message)) => self.say_close(slot, reason, &message),
             // The other deadlines move earlier elsewhere.
             None if session.deadline().is_some_and(|at| at < link.armed_mono_ns) => self.arm(slot),
             None => {}
@@ -400,6 +412,10 @@ impl Core {
             self.reactor.resume(slot);
         }
         self.step(slot, Input::Replied(token, answer));
+        let is_last = |link: &Link| link.ended && link.in_flight == 0 && link.held.is_none();
+        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state.link)) {
+            self.close(slot, contract::Reason::Lost, "");
+        }
     }
 
     fn apply(&mut self, event: Event) {
@@ -409,17 +425,17 @@ impl Core {
             match effect {
                 Effect::Reply(id, token, answer) => self.reply(id, token, answer),
                 Effect::Deliver(target, delivery) => {
+                    self.spent += 1;
                     let input = Input::Delivered(target.subscription, &delivery);
                     self.step(slot_of(target.connection), input);
                 }
                 Effect::Fanout(targets, message) => {
+                    self.spent += targets.len();
                     let delivery = Delivery { message, tag: None, redeliveries: 0 };
                     for target in targets.iter() {
                         let input = Input::Delivered(target.subscription, &delivery);
                         self.step(slot_of(target.connection), input);
-                        if self.tools.outgoing.bytes() > FLUSH_BYTES {
-                            self.flush_sockets();
-                        }
+                        self.flush_if_much();
                     }
                 }
                 Effect::Peer(to, parcel) => {
@@ -430,6 +446,11 @@ impl Core {
             }
         }
         self.effects = effects;
+        self.flush_if_much();
+    }
+
+    /// Encoded bytes are not left to grow without end within a turn.
+    fn flush_if_much(&mut self) {
         if self.tools.outgoing.bytes() > FLUSH_BYTES {
             self.flush_sockets();
         }
@@ -496,6 +517,8 @@ fn service(gateway: &Gateway, index: u16) -> &Service {
 const READ_BYTES: usize = 64 << 10;
 /// Sockets read in a turn before all that was said is written.
 const READS_PER_TURN: usize = 1024;
+/// Deliveries, or what costs as much, after which a turn reads no more: some milliseconds.
+const SPENT_PER_TURN: usize = 20_000;
 /// Encoded bytes that are not left to grow further within a turn.
 const FLUSH_BYTES: usize = 1 << 20;
 /// How often a shard looks for what has expired: 100 ms.

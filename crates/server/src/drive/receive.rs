@@ -30,7 +30,7 @@ impl Core {
                 link.heard_mono_ns = now;
                 link.pinged = false;
                 link.counts.bytes_in += count as u64;
-                if !matches!(entry.state.role, Role::Upstream(_)) {
+                if !link.is_upstream {
                     let row = self.tools.counters().row(usize::from(link.service), link.protocol);
                     row.bytes_in.add(count as u64);
                 }
@@ -42,29 +42,56 @@ impl Core {
             Ok(Read::End) | Err(_) => self.ended(slot),
         }
         self.buffer = buffer;
+        self.flush_if_much();
     }
 
-    /// Hands on what came from a socket; `false`: it is busy, and the rest is kept for later.
+    /// Hands on what came from a socket; `false`: the rest is kept for later.
     fn received(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
         match (&entry.state.role, entry.state.link.framing) {
-            (Role::Closing(_), Framing::Stream) => {}
-            (Role::Upstream(_), _) => self.relay_from_upstream(slot, bytes),
-            (_, Framing::Stream) => {
-                let data = Data { kind: Kind::Stream, bytes, last: true };
-                self.step(slot, Input::Received(data));
-                self.work();
-                let limits = self.shared_limits(slot);
-                if self.is_busy(slot, &limits) {
-                    self.reactor.pause(slot);
-                    if let Some(entry) = self.reactor.get_mut(slot) {
-                        // Marks it as one to go on with.
-                        entry.state.link.held = Some(Box::default());
-                    }
-                    return false;
-                }
+            (Role::Closing(_), Framing::Stream) => true,
+            (Role::Upstream(_), _) => {
+                self.relay_from_upstream(slot, bytes);
+                true
             }
-            (_, Framing::WebSocket { .. }) => return self.received_frames(slot, bytes),
+            (_, Framing::Stream) => self.received_stream(slot, bytes),
+            (_, Framing::WebSocket { .. }) => self.received_frames(slot, bytes),
+        }
+    }
+
+    /// Hands on a stream in pieces, between which others may come first.
+    fn received_stream(&mut self, slot: Slot, mut bytes: &[u8]) -> bool {
+        let limits = self.shared_limits(slot);
+        let allowed = self.spent + SPENT_PER_READ;
+        loop {
+            if self.must_wait(slot, &limits, allowed, bytes) {
+                return false;
+            }
+            let (piece, rest) = bytes.split_at(bytes.len().min(PIECE_BYTES));
+            if piece.is_empty() {
+                return true;
+            }
+            self.spent += piece.len() / BYTES_PER_SPENT;
+            bytes = rest;
+            let data = Data { kind: Kind::Stream, bytes: piece, last: true };
+            self.step(slot, Input::Received(data));
+            self.work();
+        }
+    }
+
+    /// Whether a connection is to be read no further for now; keeps what is left of its bytes.
+    fn must_wait(&mut self, slot: Slot, limits: &Limits, allowed: usize, rest: &[u8]) -> bool {
+        let busy = self.is_busy(slot, limits);
+        if !busy && self.spent <= allowed {
+            return false;
+        }
+        let Some(entry) = self.reactor.get_mut(slot) else { return true };
+        entry.state.link.held = Some(rest.into());
+        if busy {
+            self.reactor.pause(slot);
+        } else {
+            // Behind all others that wait.
+            self.reactor.resume(slot);
         }
         true
     }
@@ -76,22 +103,23 @@ impl Core {
         let Some(mut decoder) = entry.state.link.decoder.take() else { return true };
         let mut inflaters = std::mem::take(&mut self.inflaters);
         let mut unread = Unread::new(bytes);
-        let mut idle = true;
+        let allowed = self.spent + SPENT_PER_READ;
+        let mut done = true;
         let mut messages = 0;
         loop {
-            if self.is_busy(slot, &limits) {
-                idle = false;
-                self.reactor.pause(slot);
-                if let Some(entry) = self.reactor.get_mut(slot) {
-                    entry.state.link.held = Some(unread.rest().into());
-                }
+            if self.must_wait(slot, &limits, allowed, unread.rest()) {
+                done = false;
                 break;
             }
             match decoder.next(&mut unread, &limits, &mut inflaters) {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    messages += u64::from(matches!(&event, Event::Data(data) if data.last));
+                    if let Event::Data(data) = &event {
+                        messages += u64::from(data.last);
+                        self.spent += data.bytes.len() / BYTES_PER_SPENT;
+                    }
                     self.received_event(slot, event);
+                    self.flush_if_much();
                 }
                 Err(error) => {
                     tracing::debug!(connection = %super::name(self.tools.id(slot)), %error, "malformed");
@@ -108,7 +136,7 @@ impl Core {
             let row = self.tools.counters().row(usize::from(link.service), link.protocol);
             row.messages_in.add(messages);
         }
-        idle
+        done
     }
 
     fn received_event(&mut self, slot: Slot, event: Event<'_>) {
@@ -137,7 +165,9 @@ impl Core {
                     self.remove(slot, Reason::Goodbye);
                 } else {
                     let code = close.map_or(websocket::NO_CODE, |close| close.code);
-                    self.tools.append(slot, socket, |out| {
+                    self.last_words(slot, Reason::Goodbye);
+                    let Some(entry) = self.reactor.get_mut(slot) else { return };
+                    self.tools.append(slot, &mut entry.socket, |out| {
                         websocket::encode_close(out, version, code, "");
                     });
                     self.closing(slot, Reason::Goodbye);
@@ -171,3 +201,10 @@ impl Core {
         &self.limits[usize::from(service)]
     }
 }
+
+/// A stream is handed on in pieces of this size.
+const PIECE_BYTES: usize = 4 << 10;
+/// Deliveries, or what costs as much, that one connection may cause before others come first.
+const SPENT_PER_READ: usize = 2_000;
+/// Bytes whose decoding and copying cost about as much as a delivery.
+const BYTES_PER_SPENT: usize = 128;

@@ -61,24 +61,33 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Role::Upstream(upstream) = &mut entry.state.role else { return };
         let (relay, text) = (upstream.relay, upstream.text);
-        let mut joined = std::mem::take(&mut upstream.cut);
-        joined.extend_from_slice(bytes);
+        let begun = std::mem::take(&mut upstream.cut);
+        let joined;
+        let mut bytes = bytes;
+        if !begun.is_empty() {
+            joined = [&begun, bytes].concat();
+            bytes = &joined;
+        }
         if text {
-            match cut_at_character(&joined) {
-                Some(whole) => upstream.cut = joined.split_off(whole),
+            match cut_at_character(bytes) {
+                Some(whole) => {
+                    let (characters, cut) = bytes.split_at(whole);
+                    upstream.cut = cut.to_vec();
+                    bytes = characters;
+                }
                 None => {
-                    self.remove(slot, Reason::NotText);
-                    return self.close(relay, Reason::Backend, "the back-end's bytes are not text");
+                    self.close(relay, Reason::Backend, "the back-end's bytes are not text");
+                    return self.remove(slot, Reason::NotText);
                 }
             }
         }
-        if joined.is_empty() {
+        if bytes.is_empty() {
             return;
         }
         let kind = if text { Kind::Text } else { Kind::Binary };
         let Some(entry) = self.reactor.get_mut(relay) else { return };
         let (socket, link) = (&mut entry.socket, &mut entry.state.link);
-        self.tools.send(relay, socket, link, kind, |out| out.extend_from_slice(&joined));
+        self.tools.send(relay, socket, link, kind, |out| out.extend_from_slice(bytes));
     }
 
     /// Whether the back-end's socket takes more.
@@ -108,11 +117,6 @@ impl Core {
         } else if !has_room && !paused {
             self.reactor.pause(other);
         }
-    }
-
-    /// The back-end has closed or lost the connection.
-    pub(super) fn upstream_ended(&mut self, slot: Slot) {
-        self.remove(slot, Reason::Lost);
     }
 
     /// One end of a relay has gone: so goes the other, after what was said.

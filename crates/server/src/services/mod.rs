@@ -8,7 +8,7 @@ pub(crate) mod operation;
 pub(crate) mod pages;
 mod proxy;
 pub(crate) mod publish;
-mod representation;
+pub(crate) mod representation;
 
 use contract::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
