@@ -98,7 +98,7 @@ impl Stomp<'_> {
     }
 
     fn step(&self, send: String, until: &str) -> Step {
-        Step { send, frame: self.frame(), modulus: self.modulus, until: until.to_owned() }
+        Step { modulus: self.modulus, ..step(self.frame(), send, until) }
     }
 
     fn frame(&self) -> Frame {
@@ -111,8 +111,13 @@ pub(crate) fn upgrade(path: &str, subprotocol: Option<&str>) -> Step {
     let subprotocol =
         subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     let send = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {{host}}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\n{subprotocol}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
-    Step { send, frame: Frame::Bare, modulus: 1, until: "\r\n\r\n".to_owned() }
+    step(Frame::Bare, send, "\r\n\r\n")
+}
+
+/// Says something and waits for an answer.
+pub(crate) fn step(frame: Frame, send: impl Into<Vec<u8>>, until: impl Into<Vec<u8>>) -> Step {
+    Step { send: send.into(), frame, modulus: 1, until: until.into() }
 }

@@ -60,6 +60,9 @@ struct Options {
     /// Only peers whose name contains this
     #[arg(long)]
     peer: Vec<String>,
+    /// Only cells whose name contains this
+    #[arg(long)]
+    cell: Vec<String>,
     /// Let connections come and go for half an hour instead
     #[arg(long)]
     soak: bool,
@@ -99,7 +102,13 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Effort { rounds: 11, warm_ms: 500, ms: 2000, paced_rounds: 3 }
     };
     let places = Places { gateway: options.program, peers: options.peers, work: options.work };
-    let mut context = Context { places, effort, only_peers: options.peer, cells: Vec::new() };
+    let mut context = Context {
+        places,
+        effort,
+        only_peers: options.peer,
+        only_cells: options.cell,
+        cells: Vec::new(),
+    };
     println!(
         "{}, Linux {}, load average {}",
         system::processor(),

@@ -52,12 +52,13 @@ pub(crate) enum Shape {
 /// A part of how a connection is opened.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Step {
-    /// `{n}` in it stands for the number of the connection modulo `modulus`.
-    pub(crate) send: String,
+    /// In text, `{n}` stands for the number of the connection modulo `modulus`, `{host}` for the
+    /// server's address.
+    pub(crate) send: Vec<u8>,
     pub(crate) frame: Frame,
     pub(crate) modulus: usize,
     /// What the answer has in it once it is complete.
-    pub(crate) until: String,
+    pub(crate) until: Vec<u8>,
 }
 
 /// What the text of a step travels in.

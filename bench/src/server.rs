@@ -104,6 +104,14 @@ impl Drop for Server {
     }
 }
 
+/// Runs it to its end.
+pub(crate) fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let name = command.get_program().display().to_string();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.status().map_err(|error| format!("{name}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{name} ended with {status}").into()) }
+}
+
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())

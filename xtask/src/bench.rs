@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// Only peers whose name contains this (may be given more than once)
     #[arg(long, value_name = "NAME")]
     peer: Vec<String>,
+    /// Only cells whose name contains this (may be given more than once)
+    #[arg(long, value_name = "TEXT")]
+    cell: Vec<String>,
     /// Let 2,000 connections come and go for half an hour instead
     #[arg(long)]
     soak: bool,
@@ -29,6 +32,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     for name in &options.peer {
         bench.args(["--peer", name]);
+    }
+    for name in &options.cell {
+        bench.args(["--cell", name]);
     }
     if options.quick {
         bench.arg("--quick");

@@ -109,8 +109,7 @@ pub(crate) fn open(
     }
     for step in steps {
         for (number, socket, _) in &mut opening {
-            let text = step.send.replace("{n}", &(*number % step.modulus.max(1)).to_string());
-            socket.write_all(&encode(step.frame, text.as_bytes()))?;
+            socket.write_all(&encode(step.frame, &filled(step, *number, address)))?;
         }
         for (_, socket, counter) in &mut opening {
             await_answer(socket, counter, step)?;
@@ -126,6 +125,16 @@ pub(crate) fn open(
         .collect()
 }
 
+fn filled(step: &Step, number: usize, address: SocketAddr) -> Vec<u8> {
+    match str::from_utf8(&step.send) {
+        Ok(text) if text.contains('{') => {
+            let number = (number % step.modulus.max(1)).to_string();
+            text.replace("{n}", &number).replace("{host}", &address.to_string()).into_bytes()
+        }
+        Ok(_) | Err(_) => step.send.clone(),
+    }
+}
+
 fn await_answer(
     socket: &mut Socket,
     counter: &mut Counter,
@@ -133,11 +142,11 @@ fn await_answer(
 ) -> Result<(), Box<dyn Error>> {
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
-    while memchr::memmem::find(&answer, step.until.as_bytes()).is_none() {
+    while memchr::memmem::find(&answer, &step.until).is_none() {
         let len = socket.read(&mut buffer).map_err(|error| {
             format!(
                 "{error} while waiting for {:?} after {:?}",
-                step.until,
+                String::from_utf8_lossy(&step.until),
                 String::from_utf8_lossy(&answer)
             )
         })?;
@@ -148,7 +157,7 @@ fn await_answer(
         counter.feed(bytes);
         answer.extend(bytes);
     }
-    if step.send.starts_with("GET ") && !answer.starts_with(b"HTTP/1.1 101") {
+    if step.send.starts_with(b"GET ") && !answer.starts_with(b"HTTP/1.1 101") {
         return Err(format!("no WebSocket: {:?}", String::from_utf8_lossy(&answer)).into());
     }
     Ok(())

@@ -1,5 +1,8 @@
 //! The servers that are compared: how each is started, and what it can do.
 pub(crate) mod bare;
+mod brokers;
+mod examples;
+mod kaazing;
 mod passerelle;
 
 use std::{env, error::Error, path::PathBuf, process::Command};
@@ -70,8 +73,108 @@ pub(crate) const BARE_LOOP: Peer = Peer {
     stomp: None,
 };
 
+/// What peers have in common.
+const PEER: Peer = Peer {
+    name: "",
+    start: |_, _| Err("it is nothing".into()),
+    echo: None,
+    is_foreign: false,
+    broadcast: None,
+    stomp: None,
+};
+
 /// The products and examples.
-pub(crate) const PEERS: &[Peer] = &[];
+pub(crate) const PEERS: &[Peer] = &[
+    Peer {
+        name: "tokio-tungstenite",
+        start: |places, cores| examples::rust(places, cores, "tungstenite"),
+        echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
+        broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
+        ..PEER
+    },
+    Peer {
+        name: "fastwebsockets",
+        start: |places, cores| examples::rust(places, cores, "fastwebsockets"),
+        echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
+        broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
+        ..PEER
+    },
+    Peer {
+        name: "npm ws",
+        start: |places, cores| examples::node(places, cores, "ws.js"),
+        echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
+        broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
+        ..PEER
+    },
+    Peer {
+        name: "Kaazing 5.6.2",
+        start: |places, cores| kaazing::start(places, cores, 9),
+        echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
+        is_foreign: true,
+        broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
+        ..PEER
+    },
+    Peer {
+        name: "socket.io",
+        start: |places, cores| examples::node(places, cores, "socketio.js"),
+        echo: Some(|len| examples::socketio("e", len)),
+        is_foreign: true,
+        broadcast: Some(|len| examples::socketio("b", len)),
+        ..PEER
+    },
+    Peer {
+        name: "centrifuge",
+        start: examples::go,
+        is_foreign: true,
+        broadcast: Some(examples::centrifuge),
+        ..PEER
+    },
+    Peer {
+        name: "nats-server",
+        start: brokers::nats,
+        is_foreign: true,
+        broadcast: Some(brokers::nats_subject),
+        ..PEER
+    },
+    Peer {
+        name: "mosquitto",
+        start: brokers::mosquitto,
+        is_foreign: true,
+        broadcast: Some(brokers::mqtt_topic),
+        ..PEER
+    },
+    Peer {
+        name: "nchan",
+        start: brokers::nchan,
+        is_foreign: true,
+        broadcast: Some(brokers::nchan_channel),
+        ..PEER
+    },
+    Peer {
+        name: "Artemis 2.44",
+        start: brokers::artemis,
+        is_foreign: true,
+        stomp: Some(Stomp {
+            path: Some("/stomp"),
+            login: None,
+            destination: "/topic/bench",
+            modulus: 1,
+        }),
+        ..PEER
+    },
+    Peer {
+        name: "RabbitMQ",
+        start: brokers::rabbitmq,
+        is_foreign: true,
+        stomp: Some(Stomp {
+            path: Some("/ws"),
+            login: Some(("guest", "guest")),
+            destination: "/topic/bench",
+            modulus: 1,
+        }),
+        ..PEER
+    },
+];
 
 fn start_bare(kind: &str, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
     Server::start(Command::new(env::current_exe()?).args(["bare", kind]), cores, Readiness::Says)

@@ -29,6 +29,9 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
     let running = start_all(&peers, &context.places);
     for (connections, len, depth) in CELLS.iter().copied() {
         let name = format!("{len} B, depth {depth}, {connections} connections");
+        if !context.wants_cell(&name) {
+            continue;
+        }
         let mut contenders = Vec::new();
         for running in &running {
             let Some(echo) = running.peer.echo else { continue };

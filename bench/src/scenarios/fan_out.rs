@@ -37,6 +37,9 @@ fn run(
     let running = start_all(&peers, &context.places);
     for (subscribers, burst) in CELLS.iter().copied() {
         let name = format!("{LEN} B, 1 to {subscribers}, {burst} a tick");
+        if !context.wants_cell(&name) {
+            continue;
+        }
         let mut contenders: Vec<Contender> = Vec::new();
         for running in &running {
             if running.peer.is_foreign && subscribers > 1000 {

@@ -17,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) effort: Effort,
     /// Only these peers, besides the gateway; all if there are none.
     pub(crate) only_peers: Vec<String>,
+    /// Only cells whose name contains one of these; all if there are none.
+    pub(crate) only_cells: Vec<String>,
     pub(crate) cells: Vec<Cell>,
 }
 
@@ -25,6 +27,11 @@ impl Context {
         peer.name == "passerelle"
             || self.only_peers.is_empty()
             || self.only_peers.iter().any(|name| peer.name.contains(name.as_str()))
+    }
+
+    pub(crate) fn wants_cell(&self, name: &str) -> bool {
+        self.only_cells.is_empty()
+            || self.only_cells.iter().any(|part| name.contains(part.as_str()))
     }
 
     /// Keeps a comparison and shows it.
