@@ -275,10 +275,11 @@ def test_meets_http(kind, peers):
 def test_tcp_and_websocket_meet(peers):
     topic = unique("/topic/")
     kinds = ["tcp-1.0", "tcp-1.1", "tcp-1.2", "ws-1.2"]
-    all = [peers(kind) for kind in kinds]
-    for peer in all:
+    everybody = [peers(kind) for kind in kinds]
+    for peer in everybody:
         peer.subscribe(topic)
-    for peer in all:
+    for peer in everybody:
         peer.send(topic, f"from {peer.kind}")
-    for peer in all:
-        assert peer.bodies(4) == [f"from {kind}" for kind in kinds]
+    # Between producers on different cores there is no order.
+    for peer in everybody:
+        assert sorted(peer.bodies(4)) == [f"from {kind}" for kind in kinds]
