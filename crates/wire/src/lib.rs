@@ -7,4 +7,4 @@ mod utf8;
 
 pub use map::Map;
 pub use reader::Reader;
-pub use utf8::{NotUtf8, Utf8};
+pub use utf8::{NotUtf8, Utf8, is_text};

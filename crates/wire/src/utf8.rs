@@ -8,6 +8,17 @@ pub struct Utf8 {
     begun_len: u8,
 }
 
+/// Whether all of it is UTF-8.
+#[must_use]
+pub fn is_text(bytes: &[u8]) -> bool {
+    // Below this the standard library's check is the faster one.
+    if bytes.len() < 256 {
+        str::from_utf8(bytes).is_ok()
+    } else {
+        simdutf8::basic::from_utf8(bytes).is_ok()
+    }
+}
+
 /// Not UTF-8, whatever may follow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotUtf8;

@@ -98,6 +98,9 @@ impl Decoder {
         limits: &Limits,
         pool: &'a mut InflaterPool,
     ) -> Result<Option<Event<'a>>, Error> {
+        if let Some(data) = self.whole(unread, limits)? {
+            return Ok(Some(Event::Data(data)));
+        }
         self.kept.take_if(|kept| kept.given);
         let step = match self.advance(unread, limits, pool) {
             Ok(Some(step)) => step,
@@ -123,6 +126,36 @@ impl Decoder {
                 piece,
             ) => Event::Close(Close::read(self.version, bytes(piece))?),
         }))
+    }
+
+    /// A message in one frame, not compressed and all of it there, as most are: the short way to
+    /// what [`Decoder::advance`] does step by step. `None`: that one has to.
+    fn whole<'b>(
+        &mut self,
+        unread: &mut Unread<'b>,
+        limits: &Limits,
+    ) -> Result<Option<Data<'b>>, Error> {
+        let is_fresh = matches!(self.stage, Stage::Head)
+            && self.message.is_none()
+            && self.kept.is_none()
+            && self.version != Version::Hybi06;
+        if !is_fresh {
+            return Ok(None);
+        }
+        let Some((kind, len, head_len)) = head::whole(unread.rest()) else { return Ok(None) };
+        let key = unread.rest().get(head_len - 4..head_len);
+        let Some(&[a, b, c, d]) = key else { return Ok(None) };
+        if unread.len() < head_len + len || len > limits.message_bytes_max {
+            return Ok(None);
+        }
+        let _head = unread.take(head_len as u64);
+        let bytes = unread.take(len as u64);
+        mask::apply([a, b, c, d], bytes);
+        if kind == Kind::Text && !wire::is_text(bytes) {
+            self.close();
+            return Err(Error::NotText);
+        }
+        Ok(Some(Data { kind, bytes, last: true }))
     }
 
     /// Whether no message of the peer is under way.

@@ -37,7 +37,18 @@ impl Mark {
             out.extend_from_slice(deflated);
         }
         let head = Head::new(version, opcode(kind), true, is_deflated, out.len() - payload);
-        let _placeholder = out.splice(self.start..payload, head.bytes().iter().copied());
+        let head = head.bytes();
+        match out.get_mut(self.start..payload) {
+            Some(place) if head.len() == place.len() => place.copy_from_slice(head),
+            // A short payload moves up to its short head.
+            Some(place) if head.len() < place.len() => {
+                let (place, _) = place.split_at_mut(head.len());
+                place.copy_from_slice(head);
+                out.copy_within(payload.., self.start + head.len());
+                out.truncate(out.len() - (HEAD_BYTES_USUAL - head.len()));
+            }
+            _ => drop(out.splice(self.start..payload, head.iter().copied())),
+        }
     }
 }
 

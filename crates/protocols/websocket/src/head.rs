@@ -4,6 +4,7 @@
 //! FIN RSV1 RSV2 RSV3 opcode(4) | MASK length(7) | length(0, 16 or 64) | masking key(32)
 //! ```
 
+use contract::Kind;
 use wire::Reader;
 
 use crate::{Error, Version, hybi06, mask};
@@ -56,6 +57,25 @@ pub(crate) fn read(version: Version, bytes: &[u8]) -> Result<Progress, Error> {
     match version {
         Version::Rfc6455 | Version::Hybi08 => read_rfc6455(bytes),
         Version::Hybi06 => hybi06::read(bytes),
+    }
+}
+
+/// The kind and length of a final, uncompressed and masked text or binary frame of up to 64 KiB,
+/// and the length of its head. `None`: anything else, or not all of the head.
+pub(crate) fn whole(bytes: &[u8]) -> Option<(Kind, usize, usize)> {
+    let (&[first, second], rest) = bytes.split_first_chunk()?;
+    let kind = match first {
+        0x81 => Kind::Text,
+        0x82 => Kind::Binary,
+        _ => return None,
+    };
+    match second {
+        0x80..=0xFD => Some((kind, usize::from(second & 0x7F), 6)),
+        0xFE => {
+            let len = u16::from_be_bytes(*rest.first_chunk()?);
+            (len > 125).then_some((kind, len.into(), 8))
+        }
+        _ => None,
     }
 }
 

@@ -42,7 +42,7 @@ impl Core {
             Ok(Read::End) | Err(_) => self.ended(slot),
         }
         self.buffer = buffer;
-        self.flush_if_much();
+        self.flush_if_large();
     }
 
     /// Hands on what came from a socket; `false`: the rest is kept for later.
