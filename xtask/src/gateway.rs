@@ -75,8 +75,9 @@ impl Gateway {
             // Reads to the end, so that the gateway never waits for a full pipe.
             thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    if let Some(url) = line.strip_prefix("listening on http://") {
-                        drop(send.send(url.trim_end_matches('/').to_owned()));
+                    let url = line.strip_prefix("listening on ");
+                    if let Some((_, authority)) = url.and_then(|url| url.split_once("://")) {
+                        drop(send.send(authority.trim_end_matches('/').to_owned()));
                     }
                     drop(writeln!(log, "{line}"));
                 }

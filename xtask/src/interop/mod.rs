@@ -1,4 +1,7 @@
 mod autobahn;
+mod tls;
+
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
@@ -42,12 +45,24 @@ pub(crate) enum Suite {
     Cores,
     /// Peers that are slow, silent or gone, and the gateway's own end
     Peers,
+    /// All of Node's suites over TLS
+    Tls,
+    /// sslyze: nothing below Mozilla's "intermediate" profile
+    Sslyze,
 }
 
 impl Suite {
     /// All of them, quick ones first.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Services, Self::Stompjs, Self::Stomppy, Self::Cores, Self::Peers, Self::Autobahn];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Services,
+        Self::Stompjs,
+        Self::Stomppy,
+        Self::Cores,
+        Self::Peers,
+        Self::Sslyze,
+        Self::Tls,
+        Self::Autobahn,
+    ];
 
     /// The name of the step that runs it.
     pub(crate) fn step(self, threads: u16) -> String {
@@ -58,17 +73,19 @@ impl Suite {
 
     /// Runs it against a gateway with so many threads.
     pub(crate) fn run(self, threads: u16, quick: bool) -> Outcome {
-        let files: &[&str] = match self {
-            Self::Autobahn => return autobahn::run(threads, quick),
-            Self::Stomppy => return stomppy(threads),
-            Self::Stompjs => {
-                &["session", "destinations", "settlement", "transactions", "login", "meeting"]
+        match self {
+            Self::Autobahn => autobahn::run(threads, quick),
+            Self::Stomppy => stomppy(threads),
+            Self::Sslyze => tls::sslyze(threads),
+            Self::Stompjs => node(threads, STOMPJS, None),
+            Self::Services => node(threads, SERVICES, None),
+            Self::Cores => node(threads, CORES, None),
+            Self::Peers => node(threads, PEERS, None),
+            Self::Tls => {
+                let files = [STOMPJS, SERVICES, CORES, PEERS].concat();
+                node(threads, &files, Some(&tls::certificate()?))
             }
-            Self::Services => &["services", "directory", "origins", "drafts", "operation"],
-            Self::Cores => &["cores"],
-            Self::Peers => &["peers", "drain"],
-        };
-        node(threads, files)
+        }
     }
 }
 
@@ -86,17 +103,27 @@ pub(crate) fn run(options: &Options) -> Outcome {
     steps.finish()
 }
 
-/// Files of `tests/interop/node`; each starts the gateways that it needs.
-fn node(threads: u16, files: &[&str]) -> Outcome {
+const STOMPJS: &[&str] =
+    &["session", "destinations", "settlement", "transactions", "login", "meeting"];
+const SERVICES: &[&str] = &["services", "directory", "origins", "drafts", "operation"];
+const CORES: &[&str] = &["cores"];
+const PEERS: &[&str] = &["peers", "drain"];
+
+/// Files of `tests/interop/node`; each starts the gateways that it needs, with TLS when there is a
+/// folder with its certificate.
+fn node(threads: u16, files: &[&str], certificate: Option<&Path>) -> Outcome {
     let folder = paths::root().join("tests/interop/node");
     tools::npm_ci(&folder)?;
     if files.contains(&"drafts") {
         tools::ruby("em-websocket", "apt-get install ruby ruby-em-websocket")?;
     }
     let binaries = Binaries::build()?;
+    let mut node = tools::node()?;
+    if let Some(certificate) = certificate {
+        node.env("TLS", certificate).env("NODE_EXTRA_CA_CERTS", certificate.join("ca.pem"));
+    }
     shell::run(
-        tools::node()?
-            .args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
+        node.args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
             .args(files.iter().map(|file| format!("{file}.test.mjs")))
             .current_dir(folder)
             .env("PASSERELLE", binaries.gateway)

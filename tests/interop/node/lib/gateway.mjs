@@ -1,5 +1,6 @@
 // Starts gateways for the suites. The environment names the binary (PASSERELLE), its number of
-// cores (THREADS) and a folder for what it prints (LOGS).
+// cores (THREADS), a folder for what it prints (LOGS) and, for gateways with TLS, a folder with
+// gw.pem and gw.key (TLS), whose certificate NODE_EXTRA_CA_CERTS makes known.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
@@ -8,6 +9,11 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { within } from './wait.mjs';
+
+/** Whether gateways have TLS. */
+export const secure = Boolean(process.env.TLS);
+const file = (name) => JSON.stringify(join(process.env.TLS, name));
+const tls = secure && `tls = { certificate = ${file('gw.pem')}, key = ${file('gw.key')} }`;
 
 /**
  * Starts a gateway on a free port.
@@ -25,7 +31,8 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
     await writeFile(join(folder, name), content);
   }
   const listen = config.includes('[[listen]]') ? '' : '[[listen]]\naddress = "127.0.0.1:0"\n\n';
-  await writeFile(join(folder, 'passerelle.toml'), `threads = ${threads}\n\n${listen}${config}`);
+  const text = `threads = ${threads}\n\n${listen}${config}`;
+  await writeFile(join(folder, 'passerelle.toml'), secure ? text.replaceAll('[[listen]]\n', `[[listen]]\n${tls}\n`) : text);
 
   const process_ = spawn(process.env.PASSERELLE, ['serve', '--config', 'passerelle.toml'], {
     cwd: folder,
@@ -41,7 +48,7 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
   return gateway;
 }
 
-class Gateway {
+export class Gateway {
   constructor(process_, folder) {
     this.process = process_;
     this.folder = folder;
@@ -51,7 +58,7 @@ class Gateway {
     });
     this.listening = new Promise((resolve, reject) => {
       createInterface({ input: process_.stdout }).on('line', (line) => {
-        const found = /^listening on http:\/\/([^/]+)/.exec(line);
+        const found = /^listening on https?:\/\/([^/]+)/.exec(line);
         if (found) {
           this.authority = found[1];
           this.port = Number(found[1].split(':').pop());
@@ -67,12 +74,12 @@ class Gateway {
 
   /** The address of a page or a POST. */
   http(path) {
-    return `http://${this.authority}${path}`;
+    return `${secure ? 'https' : 'http'}://${this.authority}${path}`;
   }
 
   /** The address of a WebSocket service. */
   ws(path) {
-    return `ws://${this.authority}${path}`;
+    return `${secure ? 'wss' : 'ws'}://${this.authority}${path}`;
   }
 
   /** Asks it to stop, as an operator does. */

@@ -1,10 +1,12 @@
 import http from 'node:http';
+import https from 'node:https';
+import { secure } from './gateway.mjs';
 import { within } from './wait.mjs';
 
 /** A request with any headers, which fetch does not allow. */
 export function request(gateway, path, { method = 'GET', headers = {}, body } = {}) {
   const answer = new Promise((resolve, reject) => {
-    const sent = http.request(
+    const sent = (secure ? https : http).request(
       { host: '127.0.0.1', port: gateway.port, path, method, headers, agent: false },
       (response) => {
         let text = '';

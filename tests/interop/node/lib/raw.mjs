@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import net from 'node:net';
+import tls from 'node:tls';
+import { Gateway, secure } from './gateway.mjs';
 import { within } from './wait.mjs';
 
-/** A TCP connection on which a test writes and reads bytes. */
+/** A connection, TCP or TLS as the gateway has it, on which a test writes and reads bytes. */
 export class Raw {
   #received = Buffer.alloc(0);
   #changed = () => {};
@@ -10,8 +12,10 @@ export class Raw {
   ended = false;
 
   static async open(gateway, options = {}) {
-    const socket = net.connect({ host: '127.0.0.1', port: gateway.port, ...options });
-    await within(5000, 'a connection', once(socket, 'connect'));
+    const [connect, connected] =
+      secure && gateway instanceof Gateway ? [tls.connect, 'secureConnect'] : [net.connect, 'connect'];
+    const socket = connect({ host: '127.0.0.1', port: gateway.port, ...options });
+    await within(5000, 'a connection', once(socket, connected));
     return new Raw(socket);
   }
 
@@ -81,7 +85,7 @@ export class Raw {
   }
 }
 
-/** A STOMP connection over plain TCP, spoken by hand. */
+/** A STOMP connection without WebSocket, spoken by hand. */
 export class Tcp extends Raw {
   static async open(gateway) {
     return new Tcp((await Raw.open(gateway)).socket);
