@@ -6,7 +6,7 @@ use crate::{
     dialect::Dialect,
     generator::Generator,
     peers::{Peer, Places},
-    plan::{Order, Plan, Round, Shape},
+    plan::{Framing, Order, Plan, Round, Shape},
     server::Server,
 };
 
@@ -18,6 +18,17 @@ pub(crate) struct Effort {
     pub(crate) ms: u64,
     /// Rounds with a fixed rate, which show the latency.
     pub(crate) paced_rounds: usize,
+}
+
+impl Effort {
+    /// Rounds as fast as it goes, then some of so many messages a second.
+    pub(crate) fn orders(self, per_second: Option<f64>) -> Vec<Order> {
+        let (warm_ms, ms) = (self.warm_ms, self.ms);
+        let flood = Order::Flood { warm_ms, ms };
+        let pace = per_second.map(|per_second| Order::Pace { warm_ms, ms, per_second });
+        let paced = pace.into_iter().flat_map(|pace| std::iter::repeat_n(pace, self.paced_rounds));
+        std::iter::repeat_n(flood, self.rounds).chain(paced).collect()
+    }
 }
 
 /// The core of the load generator, and that of the server.
@@ -52,8 +63,9 @@ impl Contender {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) rounds: Vec<Round>,
-    pub(crate) paced: Vec<Round>,
+    /// None: it failed.
+    pub(crate) rounds: Vec<Option<Round>>,
+    pub(crate) paced: Vec<Option<Round>>,
 }
 
 /// A comparison: the first entry is what the others are compared with.
@@ -64,45 +76,33 @@ pub(crate) struct Cell {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Lets each have its turn, again and again; every other time backwards.
+/// Lets each have its turn, order by order; every other time backwards.
 pub(crate) fn compare(
     scenario: &str,
     name: &str,
-    effort: Effort,
-    per_second: Option<f64>,
+    orders: &[Order],
     mut contenders: Vec<Contender>,
 ) -> Cell {
-    let mut entries: Vec<Entry> = contenders
-        .iter()
-        .map(|contender| Entry {
-            name: contender.name.clone(),
-            rounds: Vec::new(),
-            paced: Vec::new(),
-        })
-        .collect();
-    let flood = Order::Flood { warm_ms: effort.warm_ms, ms: effort.ms };
-    let pace = per_second.map(|per_second| Order::Pace {
-        warm_ms: effort.warm_ms,
-        ms: effort.ms,
-        per_second,
-    });
-    let paced = pace.iter().flat_map(|order| std::iter::repeat_n(order, effort.paced_rounds));
-    let orders = std::iter::repeat_n(&flood, effort.rounds).chain(paced);
-    for (number, order) in orders.enumerate() {
-        let mut turn: Vec<usize> = (0..contenders.len()).collect();
+    let entry = |contender: &Contender| Entry {
+        name: contender.name.clone(),
+        rounds: Vec::new(),
+        paced: Vec::new(),
+    };
+    let mut entries: Vec<Entry> = contenders.iter().map(entry).collect();
+    for (number, order) in orders.iter().enumerate() {
+        let mut turn: Vec<_> = contenders.iter_mut().zip(&mut entries).collect();
         if number % 2 == 1 {
             turn.reverse();
         }
-        for index in turn {
-            let (Some(contender), Some(entry)) =
-                (contenders.get_mut(index), entries.get_mut(index))
-            else {
-                continue;
-            };
-            let rounds = if number < effort.rounds { &mut entry.rounds } else { &mut entry.paced };
+        for (contender, entry) in turn {
+            let is_paced = matches!(order, Order::Pace { .. });
+            let rounds = if is_paced { &mut entry.paced } else { &mut entry.rounds };
             match contender.obey(order) {
-                Ok(round) => rounds.push(round),
-                Err(error) => eprintln!("{scenario}, {name}: {error}"),
+                Ok(round) => rounds.push(Some(round)),
+                Err(error) => {
+                    rounds.push(None);
+                    eprintln!("{scenario}, {name}: {error}");
+                }
             }
         }
     }
@@ -114,6 +114,18 @@ pub(crate) fn compare(
 pub(crate) struct Running<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) server: Server,
+}
+
+/// A figure that stands for itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) scenario: String,
+    pub(crate) who: String,
+    pub(crate) what: String,
+    pub(crate) value: f64,
+    pub(crate) unit: String,
+    /// What it should not exceed.
+    pub(crate) most: Option<f64>,
 }
 
 /// Starts these; who cannot is named and left out.
@@ -130,12 +142,10 @@ pub(crate) fn start_all<'a>(peers: &[&'a Peer], places: &Places) -> Vec<Running<
 
 impl Running<'_> {
     pub(crate) fn plan(&self, dialect: &Dialect, shape: Shape) -> Plan {
-        Plan {
-            address: self.server.address,
-            processes: vec![self.server.id()],
-            core: LOAD_CORE,
-            framing: dialect.framing,
-            shape,
-        }
+        plan(&self.server, dialect.framing, shape)
     }
+}
+
+pub(crate) fn plan(server: &Server, framing: Framing, shape: Shape) -> Plan {
+    Plan { address: server.address, processes: vec![server.id()], core: LOAD_CORE, framing, shape }
 }

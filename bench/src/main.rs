@@ -108,6 +108,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         only_peers: options.peer,
         only_cells: options.cell,
         cells: Vec::new(),
+        figures: Vec::new(),
     };
     println!(
         "{}, Linux {}, load average {}",

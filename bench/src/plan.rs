@@ -45,6 +45,16 @@ pub(crate) enum Shape {
         /// Subscribers beyond those who never read.
         stalled: usize,
     },
+    /// Producers fill a queue, consumers acknowledge each message; over STOMP on TCP.
+    Work {
+        producers: usize,
+        consumers: usize,
+        producer: Vec<Step>,
+        consumer: Vec<Step>,
+        message: Vec<u8>,
+        /// Messages under way.
+        depth: usize,
+    },
     /// Connections that are there and say nothing.
     Idle { opening: Vec<Step> },
 }

@@ -47,8 +47,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads until nothing is left.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+    /// Reads until nothing is left; appends what it read to `inbox`, if there is one.
+    pub(crate) fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        mut inbox: Option<&mut Vec<u8>>,
+    ) -> io::Result<Arrived> {
         let mut arrived = Arrived::default();
         loop {
             match self.stream.read(buffer) {
@@ -62,6 +66,9 @@ impl Connection {
                     let bytes = buffer.get(..len).unwrap_or_default();
                     arrived.messages += self.counter.feed(bytes);
                     arrived.bytes += len;
+                    if let Some(inbox) = &mut inbox {
+                        inbox.extend(bytes);
+                    }
                     if len < buffer.len() {
                         return Ok(arrived);
                     }

@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::{
     connection::{Connection, open},
+    stomp,
     window::Window,
 };
 use crate::{
@@ -72,6 +73,8 @@ struct Client {
     due: VecDeque<u64>,
     /// How many published messages have come; when paced.
     seen: usize,
+    /// What has come, where it is looked at.
+    inbox: Vec<u8>,
 }
 
 impl Load {
@@ -96,6 +99,10 @@ impl Load {
                 load.stalled = open(address, framing, &opening, numbers, Some(STALLED_BUFFER))?;
                 load.grow(&publisher, subscribers + 1, 1)?;
             }
+            Shape::Work { producers, consumers, producer, consumer, .. } => {
+                load.grow(&producer, producers, BATCH)?;
+                load.grow(&consumer, producers + consumers, BATCH)?;
+            }
             Shape::Idle { .. } => {}
         }
         Ok(load)
@@ -103,10 +110,6 @@ impl Load {
 
     fn obey(&mut self, order: &Order) -> Result<Round> {
         match (order, self.plan.shape.clone()) {
-            (
-                Order::Flood { .. } | Order::Pace { .. },
-                Shape::Echo { .. } | Shape::FanOut { .. },
-            ) => self.exchange(order),
             (Order::Grow { connections, batch }, Shape::Idle { opening }) => {
                 self.opened(&opening, *connections, *batch)
             }
@@ -115,11 +118,10 @@ impl Load {
                 self.connections.clear();
                 self.opened(&opening, connections, *batch)
             }
-            (Order::Flood { .. } | Order::Pace { .. }, Shape::Idle { .. })
-            | (
-                Order::Grow { .. } | Order::Return { .. },
-                Shape::Echo { .. } | Shape::FanOut { .. },
-            ) => Err("the order does not fit the plan".into()),
+            (Order::Flood { .. } | Order::Pace { .. }, _) => self.exchange(order),
+            (Order::Grow { .. } | Order::Return { .. }, _) => {
+                Err("only idle connections come and go".into())
+            }
         }
     }
 
@@ -148,6 +150,7 @@ impl Load {
                     waiting: 0,
                     due: VecDeque::new(),
                     seen: 0,
+                    inbox: Vec::new(),
                 });
             }
         }
@@ -207,7 +210,12 @@ impl Load {
             if !event.is_readable() {
                 continue;
             }
-            let arrived = client.connection.receive(&mut self.buffer)?;
+            let inbox = matches!(self.plan.shape, Shape::Work { .. }).then_some(&mut client.inbox);
+            let arrived = client.connection.receive(&mut self.buffer, inbox)?;
+            if !client.inbox.is_empty() {
+                let acknowledgements = stomp::acknowledge(&mut client.inbox);
+                client.connection.send(&acknowledgements)?;
+            }
             sum += arrived.messages;
             window.count(arrived.messages, arrived.bytes);
             self.outstanding = self.outstanding.saturating_sub(arrived.messages);
@@ -223,6 +231,7 @@ impl Load {
             client.waiting = client.waiting.saturating_sub(arrived.messages);
             if again && arrived.messages > 0 {
                 match &self.plan.shape {
+                    Shape::Work { .. } => self.produce(arrived.messages)?,
                     Shape::Echo { depth, message, .. } if client.waiting == 0 => {
                         client.waiting = *depth;
                         self.outstanding += depth;
@@ -249,6 +258,7 @@ impl Load {
                 Ok(())
             }
             Shape::FanOut { .. } => self.publish(),
+            Shape::Work { depth, .. } => self.produce(*depth),
             Shape::Idle { .. } => Ok(()),
         }
     }
@@ -283,8 +293,20 @@ impl Load {
                 self.outstanding += deliveries_each;
                 Ok(self.connections.last_mut().ok_or("no publisher")?.connection.send(message)?)
             }
-            Shape::Idle { .. } => Ok(()),
+            Shape::Work { .. } | Shape::Idle { .. } => Ok(()),
         }
+    }
+
+    /// So many messages more for the queue, from one producer after the other.
+    fn produce(&mut self, count: usize) -> Result {
+        let Shape::Work { producers, message, .. } = &self.plan.shape else { return Ok(()) };
+        for _ in 0..count {
+            self.message_next = (self.message_next + 1) % producers;
+            let client = self.connections.get_mut(self.message_next).ok_or("no producer")?;
+            client.connection.send(message)?;
+        }
+        self.outstanding += count;
+        Ok(())
     }
 }
 

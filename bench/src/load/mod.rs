@@ -2,6 +2,7 @@
 mod connection;
 mod drive;
 mod frames;
+mod stomp;
 mod window;
 
 pub(crate) use drive::run;

@@ -46,10 +46,11 @@ pub(crate) fn nats_subject(len: usize) -> Dialect {
 /// Debian's Mosquitto, over WebSocket.
 pub(crate) fn mosquitto(places: &Places, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
     let program = installed("mosquitto", "mosquitto")?;
-    let port = free_port()?;
+    let (port, tcp) = (free_port()?, free_port()?);
     let file = places.work.join("mosquitto.conf");
+    // It refuses to start with WebSocket listeners alone.
     let config = format!(
-        "listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\nuser root\n\
+        "listener {tcp} 127.0.0.1\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\nuser root\n\
          max_queued_messages 0\nset_tcp_nodelay true\n"
     );
     fs::write(&file, config)?;

@@ -3,13 +3,8 @@ use std::{error::Error, fmt::Write as _, fs, process::Command};
 use super::{Places, brokers::installed};
 use crate::server::{Readiness, Server, free_port, run};
 
-/// Kaazing WebSocket Gateway 5.6.2, the Community Edition from Maven Central: echo, broadcast,
-/// and a proxy to `backend`.
-pub(crate) fn start(
-    places: &Places,
-    cores: &[usize],
-    backend: u16,
-) -> Result<Server, Box<dyn Error>> {
+/// Kaazing WebSocket Gateway 5.6.2, the Community Edition from Maven Central: echo and broadcast.
+pub(crate) fn start(places: &Places, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
     installed("java", "openjdk-17-jre-headless")?;
     let work = fs::canonicalize(&places.work)?;
     let classpath = work.join("kaazing.classpath");
@@ -25,7 +20,7 @@ pub(crate) fn start(
         fs::create_dir_all(home.join(folder))?;
     }
     let port = free_port()?;
-    fs::write(home.join("conf/gateway-config.xml"), config(port, backend)?)?;
+    fs::write(home.join("conf/gateway-config.xml"), config(port)?)?;
     fs::write(home.join("conf/log4j-config.xml"), LOG)?;
     let mut command = Command::new("java");
     // It looks into these, which the JDK closed after it was written.
@@ -42,20 +37,17 @@ pub(crate) fn start(
     Server::start(&mut command, cores, Readiness::Accepts(port))
 }
 
-fn config(port: u16, backend: u16) -> Result<String, std::fmt::Error> {
+fn config(port: u16) -> Result<String, std::fmt::Error> {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
         <gateway-config xmlns=\"http://xmlns.kaazing.org/2016/06/gateway\">\n"
         .to_owned();
-    let to_backend = format!("<connect>tcp://127.0.0.1:{backend}</connect>");
     let services = [
-        ("echo", "<type>echo</type>".to_owned()),
+        ("echo", "<type>echo</type>"),
         (
             "broadcast",
             "<connect>tcp://127.0.0.1:9</connect><type>broadcast</type><properties>\
-             <on.client.message>broadcast</on.client.message></properties>"
-                .to_owned(),
+             <on.client.message>broadcast</on.client.message></properties>",
         ),
-        ("proxy", format!("{to_backend}<type>proxy</type>")),
     ];
     for (name, what) in services {
         writeln!(

@@ -108,7 +108,7 @@ pub(crate) const PEERS: &[Peer] = &[
     },
     Peer {
         name: "Kaazing 5.6.2",
-        start: |places, cores| kaazing::start(places, cores, 9),
+        start: kaazing::start,
         echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
         is_foreign: true,
         broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
@@ -176,6 +176,8 @@ pub(crate) const PEERS: &[Peer] = &[
     },
 ];
 
-fn start_bare(kind: &str, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
+pub(crate) use passerelle::{password, start as start_gateway};
+
+pub(crate) fn start_bare(kind: &str, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
     Server::start(Command::new(env::current_exe()?).args(["bare", kind]), cores, Readiness::Says)
 }

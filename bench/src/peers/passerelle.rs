@@ -1,15 +1,21 @@
-use std::{error::Error, fs, process::Command};
+use std::{
+    error::Error,
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use super::Places;
 use crate::server::{Readiness, Server};
 
-/// The gateway with a thread for each core. Pings would disturb peers that wait for their turn.
+/// The gateway with a thread for each core; `more` goes into the table of limits, and behind it. Pings would disturb peers that wait for their turn.
 pub(crate) fn start(
     places: &Places,
     cores: &[usize],
     more: &str,
 ) -> Result<Server, Box<dyn Error>> {
     let file = places.work.join("passerelle.toml");
+
     let config = format!(
         "threads = {}\n[[listen]]\naddress = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n\
          [limits]\nping-interval = 0\n{more}",
@@ -18,4 +24,15 @@ pub(crate) fn start(
     fs::write(&file, config)?;
     let mut command = Command::new(&places.gateway);
     Server::start(command.args(["serve", "--config"]).arg(&file), cores, Readiness::Says)
+}
+
+/// The line of the configuration for a password.
+pub(crate) fn password(places: &Places, password: &str) -> Result<String, Box<dyn Error>> {
+    let mut process = Command::new(&places.gateway)
+        .arg("password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    writeln!(process.stdin.take().ok_or("no standard input")?, "{password}")?;
+    Ok(String::from_utf8(process.wait_with_output()?.stdout)?)
 }

@@ -1,5 +1,5 @@
 use crate::{
-    compare::{Cell, Entry},
+    compare::{Cell, Entry, Figure},
     plan::{Latency, Round},
 };
 
@@ -31,6 +31,14 @@ pub(crate) fn cell(cell: &Cell) -> String {
     text
 }
 
+/// A figure, as text.
+pub(crate) fn figure(figure: &Figure) -> String {
+    let Figure { scenario, who, what, value, unit, most } = figure;
+    let most = most.map(|most| format!(" (at most {most})")).unwrap_or_default();
+    let value = if *value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") };
+    format!("{scenario}: {who}: {what}: {value} {unit}{most}\n")
+}
+
 /// What one needs for what another needs 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ratio {
@@ -43,6 +51,7 @@ impl Ratio {
     /// The geometric mean of the pairs' ratios of CPU time, with their quartiles.
     pub(crate) fn of(one: &Entry, other: &Entry) -> Option<Self> {
         let pairs = one.rounds.iter().zip(&other.rounds);
+        let pairs = pairs.filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
         let mut ratios: Vec<f64> = pairs.map(|(a, b)| a.cpu_ns_each() / b.cpu_ns_each()).collect();
         ratios.retain(|ratio| ratio.is_finite() && *ratio > 0.0);
         ratios.sort_by(f64::total_cmp);
@@ -66,14 +75,15 @@ pub(crate) fn geometric_mean(values: &[f64]) -> Option<f64> {
 
 /// The middle one of the rounds' figures.
 pub(crate) fn median(entry: &Entry, figure: fn(&Round) -> f64) -> f64 {
-    let mut figures: Vec<f64> = entry.rounds.iter().map(figure).collect();
+    let mut figures: Vec<f64> = entry.rounds.iter().flatten().map(figure).collect();
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The latency of the paced rounds: of each figure the middle one.
 pub(crate) fn latency(entry: &Entry) -> Option<Latency> {
-    let all: Vec<Latency> = entry.paced.iter().filter_map(|round| round.latency).collect();
+    let all: Vec<Latency> =
+        entry.paced.iter().flatten().filter_map(|round| round.latency).collect();
     let middle = |figure: fn(&Latency) -> u64| {
         let mut figures: Vec<u64> = all.iter().map(figure).collect();
         figures.sort_unstable();

@@ -51,7 +51,8 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
             }
         }
         let pace = (depth == 1).then_some(5_000.0);
-        context.add(compare("echo", &name, context.effort, pace, contenders));
+        let orders = context.effort.orders(pace);
+        context.add(compare("echo", &name, &orders, contenders));
     }
     Ok(())
 }

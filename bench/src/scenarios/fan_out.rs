@@ -58,7 +58,8 @@ fn run(
             }
         }
         let pace = (burst == 1).then_some(20_000.0 / subscribers as f64);
-        context.add(compare(scenario, &name, context.effort, pace, contenders));
+        let orders = context.effort.orders(pace);
+        context.add(compare(scenario, &name, &orders, contenders));
     }
     Ok(())
 }

@@ -1,11 +1,19 @@
 //! What is compared.
+mod connect;
+mod cores;
 mod echo;
 mod fan_out;
+mod idle;
+mod proxy;
+pub(crate) mod soak;
+mod stalled;
+mod topics;
+mod work;
 
 use std::error::Error;
 
 use crate::{
-    compare::{Cell, Effort},
+    compare::{Cell, Effort, Figure},
     peers::{Peer, Places},
     report,
 };
@@ -20,6 +28,7 @@ pub(crate) struct Context {
     /// Only cells whose name contains one of these; all if there are none.
     pub(crate) only_cells: Vec<String>,
     pub(crate) cells: Vec<Cell>,
+    pub(crate) figures: Vec<Figure>,
 }
 
 impl Context {
@@ -39,11 +48,45 @@ impl Context {
         print!("{}", report::table::cell(&cell));
         self.cells.push(cell);
     }
+
+    /// Keeps a figure and shows it.
+    pub(crate) fn figure(
+        &mut self,
+        scenario: &str,
+        who: &str,
+        what: &str,
+        value: f64,
+        unit: &str,
+        most: Option<f64>,
+    ) {
+        let figure = Figure {
+            scenario: scenario.to_owned(),
+            who: who.to_owned(),
+            what: what.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            most,
+        };
+        print!("{}", report::table::figure(&figure));
+        self.figures.push(figure);
+    }
 }
 
 /// A scenario: its name on the command line, and what it does.
 pub(crate) type Scenario = (&'static str, fn(&mut Context) -> Result<(), Box<dyn Error>>);
 
 /// In the order in which they run.
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[("echo", echo::run), ("stomp", fan_out::stomp), ("broadcast", fan_out::broadcast)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("echo", echo::run),
+    ("stomp", fan_out::stomp),
+    ("broadcast", fan_out::broadcast),
+    ("topics", topics::run),
+    ("work", work::run),
+    ("proxy", proxy::run),
+    ("connect", connect::rate),
+    ("storm", connect::storm),
+    ("stalled", stalled::run),
+    ("cores", cores::run),
+    ("start", idle::start),
+    ("idle", idle::memory),
+];

@@ -1,0 +1,107 @@
+use std::{
+    error::Error,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::Context;
+use crate::{
+    compare::{Contender, SERVER_CORES, plan},
+    peers::{PASSERELLE, PEERS, Peer, start_gateway},
+    plan::{Framing, Order, Shape, Step},
+    server::Server,
+    system,
+};
+
+/// Memory of a connection that says nothing: the slope between two counts.
+pub(crate) fn memory(context: &mut Context) -> Result<(), Box<dyn Error>> {
+    let peers = || [&PASSERELLE].into_iter().chain(PEERS);
+    for peer in peers() {
+        if let (Some(echo), true) = (peer.echo, context.wants(peer)) {
+            slope(context, peer, "plain WebSocket", echo(16).opening, 512.0)?;
+        }
+    }
+    for peer in peers() {
+        if let (Some(stomp), true) = (&peer.stomp, context.wants(peer)) {
+            let mut opening = stomp.connect();
+            opening.push(stomp.subscribe(0, "/topic/first"));
+            opening.push(stomp.subscribe(1, "/topic/second"));
+            slope(context, peer, "STOMP with two subscriptions", opening, 2048.0)?;
+        }
+    }
+    Ok(())
+}
+
+fn slope(
+    context: &mut Context,
+    peer: &Peer,
+    kind: &str,
+    opening: Vec<Step>,
+    most: f64,
+) -> Result<(), Box<dyn Error>> {
+    // Some products take minutes for more.
+    let is_short = peer.is_foreign && context.effort.rounds < 11;
+    let counts = if is_short { [1000, 3000] } else { [5000, 15_000] };
+    let measured = (peer.start)(&context.places, SERVER_CORES).and_then(|server| {
+        let plan = plan(&server, Framing::WebSocket, Shape::Idle { opening });
+        let mut contender = Contender::new(peer.name, &plan)?;
+        let mut readings = Vec::new();
+        for connections in counts {
+            contender.obey(&Order::Grow { connections, batch: 50 })?;
+            thread::sleep(Duration::from_secs(2));
+            let user = system::memory(&server.family(), "RssAnon");
+            readings.push((user, system::kernel_memory()));
+        }
+        Ok(readings)
+    });
+    match measured.as_deref() {
+        Ok([few, many]) => {
+            let more = (counts[1] - counts[0]) as f64;
+            let user = many.0.saturating_sub(few.0) as f64 / more;
+            // The other end of each connection is on this machine, too.
+            let kernel = many.1.saturating_sub(few.1) as f64 / more / 2.0;
+            let most = (peer.name == PASSERELLE.name).then_some(most);
+            context.figure("idle memory", peer.name, &format!("user, {kind}"), user, "B", most);
+            context.figure("idle memory", peer.name, &format!("kernel, {kind}"), kernel, "B", None);
+        }
+        Ok(_) => {}
+        Err(error) => println!("idle memory: skipped: {}: {error}", peer.name),
+    }
+    Ok(())
+}
+
+/// From the start to the first answer, and the memory at rest.
+pub(crate) fn start(context: &mut Context) -> Result<(), Box<dyn Error>> {
+    let mut times = Vec::new();
+    let mut memory = 0;
+    for _ in 0..context.effort.rounds {
+        let began = Instant::now();
+        let server = start_gateway(&context.places, SERVER_CORES, "")?;
+        first_answer(&server)?;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+        thread::sleep(Duration::from_millis(500));
+        memory = system::memory(&server.family(), "VmRSS");
+    }
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
+    context.figure("start", "passerelle", "to the first answer", median, "ms", Some(100.0));
+    context.figure(
+        "start",
+        "passerelle",
+        "resident at rest",
+        memory as f64 / 1e6,
+        "MB",
+        Some(20.0),
+    );
+    Ok(())
+}
+
+fn first_answer(server: &Server) -> Result<(), Box<dyn Error>> {
+    let mut stream = TcpStream::connect(server.address)?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer.into()) }
+}
