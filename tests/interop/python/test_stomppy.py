@@ -258,7 +258,7 @@ def test_errors(kind, destination, words, peers):
     peer.connection.send(destination, "x")
     error = peer.errors.get(timeout=SECONDS)
     assert words in error.headers["message"] + error.body
-    peer.ends.get(timeout=SECONDS)
+    peer.ended()
 
 
 def test_meets_http(kind, peers):

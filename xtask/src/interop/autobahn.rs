@@ -17,14 +17,16 @@ use crate::{
 };
 
 /// Runs all 517 cases against the echo service; all must be OK, or INFORMATIONAL.
-pub(crate) fn run(threads: u16, quick: bool) -> Outcome {
+pub(crate) fn run(threads: u16, quick: bool, certificate: Option<&Path>) -> Outcome {
     let bin = tools::python27("autobahn", &["autobahntestsuite==25.10.1"])?;
     let binaries = Binaries::build()?;
-    let name = format!("autobahn-{threads}");
-    let gateway = Gateway::start(&binaries, &name, &config(threads))?;
+    let name = super::name("autobahn", threads, certificate);
+    // The echo service takes what cases 9.3.1 and 9.4.1 send: 16 MiB and 65,536 fragments a message.
+    let gateway = Gateway::start(&binaries, &name, &super::standard(threads, certificate))?;
+    let scheme = if certificate.is_some() { "wss" } else { "ws" };
     let runner = Runner {
         python: bin.join("python"),
-        url: format!("ws://{}/echo", gateway.authority),
+        url: format!("{scheme}://{}/echo", gateway.authority),
         folder: paths::fresh_folder(&name)?,
         messages: if quick { MESSAGES_QUICK } else { MESSAGES },
     };
@@ -81,11 +83,6 @@ const CLIENTS: usize = 2;
 const MESSAGES: u32 = 1000;
 const MESSAGES_QUICK: u32 = 40;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(900);
-
-/// The echo service takes what cases 9.3.1 and 9.4.1 send: 16 MiB and 65,536 fragments a message.
-fn config(threads: u16) -> String {
-    format!("threads = {threads}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n")
-}
 
 struct Runner {
     python: PathBuf,

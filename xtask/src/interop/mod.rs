@@ -45,7 +45,7 @@ pub(crate) enum Suite {
     Cores,
     /// Peers that are slow, silent or gone, and the gateway's own end
     Peers,
-    /// All of Node's suites over TLS
+    /// The suites of Node, stomp.py and Autobahn over TLS
     Tls,
     /// sslyze: nothing below Mozilla's "intermediate" profile
     Sslyze,
@@ -74,16 +74,19 @@ impl Suite {
     /// Runs it against a gateway with so many threads.
     pub(crate) fn run(self, threads: u16, quick: bool) -> Outcome {
         match self {
-            Self::Autobahn => autobahn::run(threads, quick),
-            Self::Stomppy => stomppy(threads),
+            Self::Autobahn => autobahn::run(threads, quick, None),
+            Self::Stomppy => stomppy(threads, None),
             Self::Sslyze => tls::sslyze(threads),
             Self::Stompjs => node(threads, STOMPJS, None),
             Self::Services => node(threads, SERVICES, None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
             Self::Tls => {
+                let certificate = tls::certificate()?;
                 let files = [STOMPJS, SERVICES, CORES, PEERS].concat();
-                node(threads, &files, Some(&tls::certificate()?))
+                node(threads, &files, Some(&certificate))?;
+                stomppy(threads, Some(&certificate))?;
+                autobahn::run(threads, true, Some(&certificate))
             }
         }
     }
@@ -133,19 +136,33 @@ fn node(threads: u16, files: &[&str], certificate: Option<&Path>) -> Outcome {
 }
 
 /// `tests/interop/python`, against one gateway.
-fn stomppy(threads: u16) -> Outcome {
+fn stomppy(threads: u16, certificate: Option<&Path>) -> Outcome {
     let bin = tools::python("stomppy", &["stomp.py==9.0.0", "websocket-client", "pytest==9.2.0"])?;
     let binaries = Binaries::build()?;
-    let gateway = Gateway::start(&binaries, &format!("stomppy-{threads}"), &standard(threads))?;
-    shell::run(
-        shell::command(bin.join("pytest"))
-            .args(["--quiet", "-p", "no:cacheprovider", "tests/interop/python"])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("GATEWAY", &gateway.authority),
-    )
+    let name = name("stomppy", threads, certificate);
+    let gateway = Gateway::start(&binaries, &name, &standard(threads, certificate))?;
+    let mut pytest = shell::command(bin.join("pytest"));
+    pytest.args(["--quiet", "-p", "no:cacheprovider"]);
+    match certificate {
+        None => pytest.arg("tests/interop/python"),
+        // What the README shows goes to a gateway without.
+        Some(certificate) => pytest
+            .arg("tests/interop/python/test_stomppy.py")
+            .env("SSL_CERT_FILE", certificate.join("ca.pem")),
+    };
+    shell::run(pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("GATEWAY", &gateway.authority))
 }
 
-/// The default services on a free port.
-fn standard(threads: u16) -> String {
-    format!("threads = {threads}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n")
+/// How a suite's files are called.
+fn name(suite: &str, threads: u16, certificate: Option<&Path>) -> String {
+    format!("{suite}{}-{threads}", if certificate.is_some() { "-tls" } else { "" })
+}
+
+/// The default services on a free port, with TLS when there is a folder with its certificate.
+fn standard(threads: u16, certificate: Option<&Path>) -> String {
+    let tls = certificate.map_or_else(String::new, |folder| {
+        let (certificate, key) = (folder.join("gw.pem"), folder.join("gw.key"));
+        format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}\n")
+    });
+    format!("threads = {threads}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{tls}")
 }

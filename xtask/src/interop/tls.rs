@@ -50,18 +50,13 @@ pub(super) fn sslyze(threads: u16) -> Outcome {
     let bin = tools::python("sslyze", &["sslyze==6.3.1"])?;
     let folder = certificate()?;
     let binaries = Binaries::build()?;
-    let file = |name| folder.join(name).display().to_string();
-    let config = format!(
-        "threads = {threads}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-         tls = {{ certificate = {:?}, key = {:?} }}\n",
-        file("gw.pem"),
-        file("gw.key"),
-    );
+    let config = super::standard(threads, Some(&folder));
     let gateway = Gateway::start(&binaries, &format!("sslyze-{threads}"), &config)?;
     shell::run(
         shell::command(bin.join("sslyze"))
             .args(["--mozilla_config=intermediate", "--certinfo", "--certinfo_ca_file"])
-            .args([&file("ca.pem"), &gateway.authority]),
+            .arg(folder.join("ca.pem"))
+            .arg(&gateway.authority),
     )
 }
 

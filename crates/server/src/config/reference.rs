@@ -103,6 +103,7 @@ texts such as `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. Relative paths start from th
 [[listen]]
 address = \"127.0.0.1:8080\"
 names = [\"gw.example.com\"]             # a proxy with TLS in front shows it by this name
+# tls = { certificate = \"gw.pem\", key = \"gw.key\" }   # without a proxy
 
 [[service]]
 path = \"/messaging\"

@@ -152,6 +152,18 @@ fn the_name_asked_for_picks_the_certificate() {
 }
 
 #[test]
+fn check_names_the_certificates_and_misses_none() {
+    let gateway = Gateway::start("check", &["a.test", "b.test"], "");
+    let said = gateway.check();
+    let (before, _) = said.split_once(": everybody may come in").unwrap();
+    assert!(before.contains(", TLS with ") && before.ends_with("b.test.pem"), "{said}");
+    gateway.write("b.test.key", &std::fs::read_to_string(gateway.file("a.test.key")).unwrap());
+    let said = gateway.check();
+    assert!(said.contains("`key`: "), "{said}");
+    assert!(said.contains("b.test.key is not the key of the first certificate in "), "{said}");
+}
+
+#[test]
 fn http_1_is_agreed_on() {
     let gateway = Gateway::start("alpn", &["localhost"], "");
     let mut config = ClientConfig::clone(&gateway.trust(&["localhost"], &VERSIONS));

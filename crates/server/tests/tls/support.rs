@@ -71,9 +71,24 @@ impl Gateway {
         make_certificate(&self.folder, name);
     }
 
+    /// A file of its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Writes a file of its folder.
     pub(crate) fn write(&self, name: &str, content: &str) {
-        fs::write(self.folder.join(name), content).unwrap();
+        fs::write(self.file(name), content).unwrap();
+    }
+
+    /// What `passerelle check` says of its configuration.
+    pub(crate) fn check(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_passerelle"))
+            .args(["check", "--config"])
+            .arg(self.file("passerelle.toml"))
+            .output()
+            .unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     }
 
     /// The certificate of this name that is in its folder now.
