@@ -147,5 +147,12 @@ impl Running<'_> {
 }
 
 pub(crate) fn plan(server: &Server, framing: Framing, shape: Shape) -> Plan {
-    Plan { address: server.address, processes: vec![server.id()], core: LOAD_CORE, framing, shape }
+    Plan {
+        address: server.address,
+        processes: vec![server.id()],
+        core: LOAD_CORE,
+        framing,
+        certificate: None,
+        shape,
+    }
 }

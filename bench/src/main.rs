@@ -19,7 +19,7 @@ mod scenarios;
 mod server;
 mod system;
 
-use std::{error::Error, fs, path::PathBuf, process::ExitCode};
+use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -66,6 +66,9 @@ struct Options {
     /// Let connections come and go for half an hour instead
     #[arg(long)]
     soak: bool,
+    /// How long that takes
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
     /// Where results go
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&options.work)?;
-    fs::create_dir_all(&options.results)?;
+    let mut failed = false;
     let effort = if options.quick {
         Effort { rounds: 3, warm_ms: 300, ms: 1000, paced_rounds: 1 }
     } else {
@@ -110,17 +113,32 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         cells: Vec::new(),
         figures: Vec::new(),
     };
-    println!(
-        "{}, Linux {}, load average {}",
+    let machine = format!(
+        "{}, {} cores, Linux {}, {}, load average {} at the start, {} rounds of {} ms",
         system::processor(),
+        std::thread::available_parallelism()?,
         system::kernel(),
-        system::load_average()
+        system::date(),
+        system::load_average(),
+        effort.rounds,
+        effort.ms
     );
-    for (name, scenario) in SCENARIOS {
-        if options.only.is_empty() || options.only.iter().any(|only| name.contains(only.as_str())) {
-            scenario(&mut context).map_err(|error| format!("{name}: {error}"))?;
+    println!("{machine}");
+    system::raise_files_limit()?;
+    if options.soak {
+        scenarios::soak::run(&mut context, Duration::from_mins(options.minutes))?;
+    } else {
+        for (name, scenario) in SCENARIOS {
+            let wanted = |only: &String| name.contains(only.as_str());
+            if (options.only.is_empty() || options.only.iter().any(wanted))
+                && let Err(error) = scenario(&mut context)
+            {
+                eprintln!("{name}: {error}");
+                failed = true;
+            }
         }
     }
-    fs::write(options.results.join("results.json"), serde_json::to_string_pretty(&context.cells)?)?;
-    Ok(())
+    println!("\n{}", report::write(&options.results, &machine, &context)?);
+    println!("tables, charts and all rounds: {}", options.results.display());
+    if failed { Err("not everything could be measured".into()) } else { Ok(()) }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     /// The core to stay on.
     pub(crate) core: usize,
     pub(crate) framing: Framing,
+    /// The certificate of a server that speaks TLS, in DER; only for idle connections.
+    pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) shape: Shape,
 }
 

@@ -134,7 +134,10 @@ fn said_address(lines: &mut impl BufRead) -> Result<SocketAddr, Box<dyn Error>> 
     let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {
         if let Some(address) = line.trim().strip_prefix("listening on ") {
-            let address = address.trim_start_matches("http://").trim_end_matches('/');
+            let address = address
+                .trim_start_matches("https://")
+                .trim_start_matches("http://")
+                .trim_end_matches('/');
             return Ok(address.parse()?);
         }
         line.clear();

@@ -1,7 +1,10 @@
 //! Cores, CPU time and memory, as the system tells them.
 use std::{fs, io};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CpuSet, sched_setaffinity},
+};
 
 /// Keeps this thread, and what it starts, on these cores.
 pub(crate) fn stay_on(cores: &[usize]) -> io::Result<()> {
@@ -61,6 +64,21 @@ pub(crate) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));
     line.and_then(|line| line.split_once(": ")).map_or("", |(_, name)| name).to_owned()
+}
+
+/// Today.
+pub(crate) fn date() -> String {
+    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// Lets this process, and those that it starts, have as many open files as there may be.
+pub(crate) fn raise_files_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(())
 }
 
 /// The release of the kernel.

@@ -1,15 +1,12 @@
 use std::{
-    error::Error,
     io::{self, ErrorKind, Read as _, Write as _},
-    net::SocketAddr,
     time::Duration,
 };
 
 use mio::net::TcpStream;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
-use super::frames::{Counter, encode};
-use crate::plan::{Framing, Step};
+use super::frames::Counter;
 
 /// A connection to the server, open and ready.
 #[derive(Debug)]
@@ -27,6 +24,10 @@ pub(crate) struct Arrived {
 }
 
 impl Connection {
+    pub(crate) fn new(stream: TcpStream, counter: Counter) -> Self {
+        Self { stream, counter, unsent: Vec::new() }
+    }
+
     /// Writes what can be written, keeps the rest.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !self.unsent.is_empty() {
@@ -93,79 +94,4 @@ fn write_some(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
         outcome => outcome,
     }
-}
-
-/// Opens connections with these numbers together, step by step.
-pub(crate) fn open(
-    address: SocketAddr,
-    framing: Framing,
-    steps: &[Step],
-    numbers: std::ops::Range<usize>,
-    receive_buffer: Option<usize>,
-) -> Result<Vec<Connection>, Box<dyn Error>> {
-    let mut opening = Vec::new();
-    for number in numbers {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if let Some(bytes) = receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        socket.connect(&address.into())?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        opening.push((number, socket, Counter::new(framing)));
-    }
-    for step in steps {
-        for (number, socket, _) in &mut opening {
-            socket.write_all(&encode(step.frame, &filled(step, *number, address)))?;
-        }
-        for (_, socket, counter) in &mut opening {
-            await_answer(socket, counter, step)?;
-        }
-    }
-    opening
-        .into_iter()
-        .map(|(_, socket, counter)| {
-            socket.set_nonblocking(true)?;
-            let stream = TcpStream::from_std(socket.into());
-            Ok(Connection { stream, counter, unsent: Vec::new() })
-        })
-        .collect()
-}
-
-fn filled(step: &Step, number: usize, address: SocketAddr) -> Vec<u8> {
-    match str::from_utf8(&step.send) {
-        Ok(text) if text.contains('{') => {
-            let number = (number % step.modulus.max(1)).to_string();
-            text.replace("{n}", &number).replace("{host}", &address.to_string()).into_bytes()
-        }
-        Ok(_) | Err(_) => step.send.clone(),
-    }
-}
-
-fn await_answer(
-    socket: &mut Socket,
-    counter: &mut Counter,
-    step: &Step,
-) -> Result<(), Box<dyn Error>> {
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while memchr::memmem::find(&answer, &step.until).is_none() {
-        let len = socket.read(&mut buffer).map_err(|error| {
-            format!(
-                "{error} while waiting for {:?} after {:?}",
-                String::from_utf8_lossy(&step.until),
-                String::from_utf8_lossy(&answer)
-            )
-        })?;
-        let bytes = buffer.get(..len).filter(|bytes| !bytes.is_empty());
-        let bytes = bytes.ok_or_else(|| {
-            format!("the server closed after {:?}", String::from_utf8_lossy(&answer))
-        })?;
-        counter.feed(bytes);
-        answer.extend(bytes);
-    }
-    if step.send.starts_with(b"GET ") && !answer.starts_with(b"HTTP/1.1 101") {
-        return Err(format!("no WebSocket: {:?}", String::from_utf8_lossy(&answer)).into());
-    }
-    Ok(())
 }

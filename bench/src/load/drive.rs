@@ -7,11 +7,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::{
-    connection::{Connection, open},
-    stomp,
-    window::Window,
-};
+use super::{connection::Connection, opening::open, stomp, window::Window};
 use crate::{
     plan::{Answer, Order, Plan, Round, Shape, Step},
     system,
@@ -94,9 +90,8 @@ impl Load {
             Shape::Echo { connections, opening, .. } => load.grow(&opening, connections, BATCH)?,
             Shape::FanOut { subscribers, opening, publisher, stalled, .. } => {
                 load.grow(&opening, subscribers, BATCH)?;
-                let (address, framing) = (load.plan.address, load.plan.framing);
                 let numbers = subscribers..subscribers + stalled;
-                load.stalled = open(address, framing, &opening, numbers, Some(STALLED_BUFFER))?;
+                load.stalled = open(&load.plan, &opening, numbers, Some(STALLED_BUFFER))?;
                 load.grow(&publisher, subscribers + 1, 1)?;
             }
             Shape::Work { producers, consumers, producer, consumer, .. } => {
@@ -140,7 +135,7 @@ impl Load {
         while self.connections.len() < connections {
             let first = self.connections.len();
             let numbers = first..connections.min(first + batch);
-            let opened = open(self.plan.address, self.plan.framing, opening, numbers, None)?;
+            let opened = open(&self.plan, opening, numbers, None)?;
             for mut connection in opened {
                 let token = Token(self.connections.len());
                 let both = Interest::READABLE | Interest::WRITABLE;

@@ -2,6 +2,7 @@
 mod connection;
 mod drive;
 mod frames;
+mod opening;
 mod stomp;
 mod window;
 

@@ -176,7 +176,7 @@ pub(crate) const PEERS: &[Peer] = &[
     },
 ];
 
-pub(crate) use passerelle::{password, start as start_gateway};
+pub(crate) use passerelle::{password, start as start_gateway, start_tls as start_gateway_tls};
 
 pub(crate) fn start_bare(kind: &str, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
     Server::start(Command::new(env::current_exe()?).args(["bare", kind]), cores, Readiness::Says)

@@ -8,16 +8,37 @@ use std::{
 use super::Places;
 use crate::server::{Readiness, Server};
 
-/// The gateway with a thread for each core; `more` goes into the table of limits, and behind it. Pings would disturb peers that wait for their turn.
+/// The gateway with a thread for each core; `more` goes into the table of limits, and behind it.
 pub(crate) fn start(
     places: &Places,
     cores: &[usize],
     more: &str,
 ) -> Result<Server, Box<dyn Error>> {
-    let file = places.work.join("passerelle.toml");
+    start_with(places, cores, "", more)
+}
 
+/// The same with TLS; gives its certificate, too.
+pub(crate) fn start_tls(
+    places: &Places,
+    cores: &[usize],
+) -> Result<(Server, Vec<u8>), Box<dyn Error>> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    fs::write(places.work.join("localhost.pem"), made.cert.pem())?;
+    fs::write(places.work.join("localhost.key"), made.signing_key.serialize_pem())?;
+    let tls = "tls = { certificate = \"localhost.pem\", key = \"localhost.key\" }\n";
+    Ok((start_with(places, cores, tls, "")?, made.cert.der().to_vec()))
+}
+
+fn start_with(
+    places: &Places,
+    cores: &[usize],
+    listen: &str,
+    more: &str,
+) -> Result<Server, Box<dyn Error>> {
+    let file = places.work.join("passerelle.toml");
+    // Pings would disturb peers that wait for their turn.
     let config = format!(
-        "threads = {}\n[[listen]]\naddress = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n\
+        "threads = {}\n[[listen]]\naddress = \"127.0.0.1:0\"\n{listen}[log]\nlevel = \"warn\"\n\
          [limits]\nping-interval = 0\n{more}",
         cores.len()
     );

@@ -68,6 +68,11 @@ impl std::fmt::Display for Ratio {
     }
 }
 
+/// How many times as much another needs.
+pub(crate) fn gain(one: &Entry, other: &Entry) -> Option<f64> {
+    if one.name == other.name { None } else { Ratio::of(one, other).map(|ratio| 1.0 / ratio.mean) }
+}
+
 pub(crate) fn geometric_mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty())
         .then(|| (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp())

@@ -8,9 +8,9 @@ use std::{
 
 use super::Context;
 use crate::{
-    compare::{Contender, SERVER_CORES, plan},
-    peers::{PASSERELLE, PEERS, Peer, start_gateway},
-    plan::{Framing, Order, Shape, Step},
+    compare::{Contender, Effort, SERVER_CORES, plan},
+    peers::{PASSERELLE, PEERS, Peer, start_gateway, start_gateway_tls},
+    plan::{Framing, Order, Plan, Shape, Step},
     server::Server,
     system,
 };
@@ -20,7 +20,7 @@ pub(crate) fn memory(context: &mut Context) -> Result<(), Box<dyn Error>> {
     let peers = || [&PASSERELLE].into_iter().chain(PEERS);
     for peer in peers() {
         if let (Some(echo), true) = (peer.echo, context.wants(peer)) {
-            slope(context, peer, "plain WebSocket", echo(16).opening, 512.0)?;
+            slope(context, peer, "plain WebSocket", &echo(16).opening, 512.0);
         }
     }
     for peer in peers() {
@@ -28,48 +28,76 @@ pub(crate) fn memory(context: &mut Context) -> Result<(), Box<dyn Error>> {
             let mut opening = stomp.connect();
             opening.push(stomp.subscribe(0, "/topic/first"));
             opening.push(stomp.subscribe(1, "/topic/second"));
-            slope(context, peer, "STOMP with two subscriptions", opening, 2048.0)?;
+            slope(context, peer, "STOMP with two subscriptions", &opening, 2048.0);
         }
     }
-    Ok(())
+    tls(context)
 }
 
-fn slope(
-    context: &mut Context,
-    peer: &Peer,
-    kind: &str,
-    opening: Vec<Step>,
-    most: f64,
-) -> Result<(), Box<dyn Error>> {
-    // Some products take minutes for more.
-    let is_short = peer.is_foreign && context.effort.rounds < 11;
-    let counts = if is_short { [1000, 3000] } else { [5000, 15_000] };
-    let measured = (peer.start)(&context.places, SERVER_CORES).and_then(|server| {
-        let plan = plan(&server, Framing::WebSocket, Shape::Idle { opening });
-        let mut contender = Contender::new(peer.name, &plan)?;
-        let mut readings = Vec::new();
-        for connections in counts {
-            contender.obey(&Order::Grow { connections, batch: 50 })?;
-            thread::sleep(Duration::from_secs(2));
-            let user = system::memory(&server.family(), "RssAnon");
-            readings.push((user, system::kernel_memory()));
-        }
-        Ok(readings)
-    });
-    match measured.as_deref() {
-        Ok([few, many]) => {
-            let more = (counts[1] - counts[0]) as f64;
-            let user = many.0.saturating_sub(few.0) as f64 / more;
-            // The other end of each connection is on this machine, too.
-            let kernel = many.1.saturating_sub(few.1) as f64 / more / 2.0;
+/// User and kernel memory of each connection.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    user: f64,
+    kernel: f64,
+}
+
+fn slope(context: &mut Context, peer: &Peer, kind: &str, opening: &[Step], most: f64) {
+    let measured = (peer.start)(&context.places, SERVER_CORES)
+        .and_then(|server| measure(context.effort, peer, &server, opening, None));
+    match measured {
+        Ok(Memory { user, kernel }) => {
             let most = (peer.name == PASSERELLE.name).then_some(most);
             context.figure("idle memory", peer.name, &format!("user, {kind}"), user, "B", most);
             context.figure("idle memory", peer.name, &format!("kernel, {kind}"), kernel, "B", None);
         }
-        Ok(_) => {}
         Err(error) => println!("idle memory: skipped: {}: {error}", peer.name),
     }
+}
+
+fn tls(context: &mut Context) -> Result<(), Box<dyn Error>> {
+    let opening = PASSERELLE.echo.ok_or("no echo")?(16).opening;
+    let (server, certificate) = start_gateway_tls(&context.places, SERVER_CORES)?;
+    let with = measure(context.effort, &PASSERELLE, &server, &opening, Some(certificate))?;
+    let server = start_gateway(&context.places, SERVER_CORES, "")?;
+    let without = measure(context.effort, &PASSERELLE, &server, &opening, None)?;
+    let beyond = with.user - without.user;
+    context.figure(
+        "idle memory",
+        PASSERELLE.name,
+        "user, TLS beyond plain",
+        beyond,
+        "B",
+        Some(12_288.0),
+    );
     Ok(())
+}
+
+fn measure(
+    effort: Effort,
+    peer: &Peer,
+    server: &Server,
+    opening: &[Step],
+    certificate: Option<Vec<u8>>,
+) -> Result<Memory, Box<dyn Error>> {
+    // Some products take minutes for more.
+    let is_short = peer.is_foreign && effort.rounds < 11;
+    let (few, many) = if is_short { (1000, 3000) } else { (5000, 15_000) };
+    let shape = Shape::Idle { opening: opening.to_vec() };
+    let plan = Plan { certificate, ..plan(server, Framing::WebSocket, shape) };
+    let mut contender = Contender::new(peer.name, &plan)?;
+    let mut reading = |connections| -> Result<Memory, Box<dyn Error>> {
+        contender.obey(&Order::Grow { connections, batch: 50 })?;
+        thread::sleep(Duration::from_secs(2));
+        let user = system::memory(&server.family(), "RssAnon") as f64;
+        Ok(Memory { user, kernel: system::kernel_memory() as f64 })
+    };
+    let (before, after) = (reading(few)?, reading(many)?);
+    let more = (many - few) as f64;
+    // The other end of each connection is on this machine, too.
+    Ok(Memory {
+        user: (after.user - before.user) / more,
+        kernel: (after.kernel - before.kernel) / more / 2.0,
+    })
 }
 
 /// From the start to the first answer, and the memory at rest.
