@@ -60,7 +60,7 @@ impl Server {
         };
         let mut server = Self {
             process,
-            address: address.unwrap_or(([127, 0, 0, 1], 0).into()),
+            address: address.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
             start: Duration::ZERO,
         };
         if let Readiness::Accepts(port) = readiness {
