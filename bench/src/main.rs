@@ -54,6 +54,9 @@ struct Options {
     /// Three short rounds instead of eleven
     #[arg(long)]
     quick: bool,
+    /// So many rounds instead
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Only scenarios whose name contains this
     #[arg(long)]
     only: Vec<String>,
@@ -102,8 +105,9 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let effort = if options.quick {
         Effort { rounds: 3, warm_ms: 300, ms: 1000, paced_rounds: 1 }
     } else {
-        Effort { rounds: 11, warm_ms: 500, ms: 2000, paced_rounds: 3 }
+        Effort { rounds: 11, warm_ms: 300, ms: 2000, paced_rounds: 3 }
     };
+    let effort = Effort { rounds: options.rounds.unwrap_or(effort.rounds), ..effort };
     let places = Places { gateway: options.program, peers: options.peers, work: options.work };
     let mut context = Context {
         places,

@@ -8,6 +8,9 @@ pub(crate) struct Options {
     /// Three short rounds instead of eleven
     #[arg(long)]
     quick: bool,
+    /// So many rounds instead
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Only scenarios whose name contains this (may be given more than once)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -35,6 +38,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     for name in &options.cell {
         bench.args(["--cell", name]);
+    }
+    if let Some(rounds) = options.rounds {
+        bench.arg("--rounds").arg(rounds.to_string());
     }
     if options.quick {
         bench.arg("--quick");

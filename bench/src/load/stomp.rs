@@ -20,3 +20,22 @@ pub(super) fn acknowledge(inbox: &mut Vec<u8>) -> Vec<u8> {
     inbox.drain(..taken);
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_frames_are_acknowledged_once() {
+        let frames = b"MESSAGE\nack:1\n\nx#\0MESSAGE\nmessage-id:7\nack:22\n\ny#\0".as_slice();
+        for cut in 0..frames.len() {
+            let (first, second) = frames.split_at(cut);
+            let mut inbox = first.to_vec();
+            let mut acks = acknowledge(&mut inbox);
+            inbox.extend(second);
+            acks.extend(acknowledge(&mut inbox));
+            assert_eq!(acks, b"ACK\nid:1\n\n\0ACK\nid:22\n\n\0", "cut at {cut}");
+            assert!(inbox.is_empty(), "cut at {cut}");
+        }
+    }
+}

@@ -101,3 +101,25 @@ pub(crate) fn latency(entry: &Entry) -> Option<Latency> {
         max_us: middle(|latency| latency.max_us)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_that_of_pairs_and_leaves_out_failed_rounds() {
+        let entry = |cpu: &[u64]| {
+            let round = |cpu_ns: &u64| {
+                (*cpu_ns > 0).then(|| Round { messages: 1, cpu_ns: *cpu_ns, ..Round::default() })
+            };
+            Entry {
+                name: String::new(),
+                rounds: cpu.iter().map(round).collect(),
+                paced: Vec::new(),
+            }
+        };
+        let ratio = Ratio::of(&entry(&[10, 30, 40, 7]), &entry(&[20, 30, 20, 0])).unwrap();
+        assert!((ratio.mean - 1.0).abs() < 1e-9, "{ratio}");
+        assert!(Ratio::of(&entry(&[]), &entry(&[])).is_none());
+    }
+}
