@@ -462,6 +462,8 @@ struct Shared {
     /// From the hash of message, variant and head to the entry. Two that share a hash are both
     /// right, only the newer is found.
     index: Map<u64, u32>,
+    /// The entry that was last found or made.
+    found: usize,
     hasher: RandomState,
 }
 
@@ -475,20 +477,21 @@ struct SharedFrame {
 }
 
 impl Shared {
-    fn find(&self, message: &Arc<Message>, variant: u32, head: &[u8]) -> Option<Source> {
+    fn find(&mut self, message: &Arc<Message>, variant: u32, head: &[u8]) -> Option<Source> {
         let is_it = |frame: &&SharedFrame| {
             Arc::ptr_eq(&frame.message, message)
                 && frame.variant == variant
                 && self.heads.get(frame.head.clone()) == Some(head)
         };
-        // Most often all receivers need the same: no hash then.
-        let newest = self.entries.last().filter(is_it);
-        newest
-            .or_else(|| {
-                let index = *self.index.get(&self.hash(message, variant, head))?;
-                self.entries.get(index as usize).filter(is_it)
-            })
-            .map(|frame| frame.source)
+        // Most often the next receiver needs the same, or the one that came after it: no hash then.
+        let near = [self.found, self.found + 1].into_iter();
+        let mut near = near.filter(|&at| self.entries.get(at).is_some_and(|frame| is_it(&frame)));
+        let at = near.next().or_else(|| {
+            let at = *self.index.get(&self.hash(message, variant, head))? as usize;
+            self.entries.get(at).filter(is_it).map(|_| at)
+        })?;
+        self.found = at;
+        self.entries.get(at).map(|frame| frame.source)
     }
 
     fn insert(&mut self, message: &Arc<Message>, variant: u32, head: &[u8], source: Source) {
@@ -497,6 +500,7 @@ impl Shared {
         let head_range = start..self.heads.len();
         self.index.insert(self.hash(message, variant, head), narrow(self.entries.len()));
         let message = Arc::clone(message);
+        self.found = self.entries.len();
         self.entries.push(SharedFrame { message, variant, head: head_range, source });
     }
 
@@ -526,4 +530,4 @@ const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// Small frames are collected in pieces of this size.
 const OWN_PIECE_BYTES: usize = 16 << 10;
 /// Capacity that stays allocated between ticks.
-const FRAMES_KEPT: usize = 1 << 20;
+const FRAMES_KEPT: usize = 4 << 20;

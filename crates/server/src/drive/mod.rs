@@ -7,6 +7,7 @@ mod outlet;
 mod receive;
 mod relay;
 mod run;
+mod shard;
 
 use std::{
     cell::RefCell,
@@ -19,8 +20,8 @@ use std::{
 
 use broker::{Effect, Event, Parcel, Shard};
 use contract::{
-    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Reply,
-    Session, Token,
+    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Session,
+    Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
@@ -38,7 +39,7 @@ use crate::{
     config::Service,
     entropy::Entropy,
     exposition,
-    gateway::{Gateway, Occupied, ToCore, Waiter},
+    gateway::{Gateway, Occupied, ToCore},
     metrics::{Counters, Protocol},
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct Core {
     timers: Timers,
     shard: Shard,
     effects: Vec<Effect>,
+    /// Messages on their way to the same list of subscriptions.
+    run: Vec<Delivery>,
     tools: Tools,
     /// The bounds of each service: this core's own copies, whose counts no other core touches.
     limits: Vec<Rc<Limits>>,
@@ -189,6 +192,7 @@ impl Core {
             timers: Timers::default(),
             shard,
             effects: Vec::new(),
+            run: Vec::new(),
             tools,
             limits,
             buffer: vec![0; READ_BYTES].into(),
@@ -212,7 +216,7 @@ impl Core {
         self.now = clock::now();
         self.spent = 0;
         let mut busy = self.reactor.poll()?;
-        for _ in 0..READS_PER_TURN.min(self.reactor.readable_len()) {
+        for _ in 0..READS_PER_TURN {
             if self.spent > SPENT_PER_TURN {
                 break;
             }
@@ -240,14 +244,6 @@ impl Core {
     /// Takes what other threads have sent.
     pub(crate) fn receive(&self) -> Option<ToCore> {
         self.inbox.try_recv().ok()
-    }
-
-    /// Takes the parcels of another core's shard.
-    pub(crate) fn take_parcels(&mut self, from: u16, parcels: Vec<Parcel>) {
-        self.now = clock::now();
-        for parcel in parcels {
-            self.apply(Event::Peer(from, parcel));
-        }
     }
 
     /// Takes a socket into the reactor. `role` makes what it is for.
@@ -347,108 +343,6 @@ impl Core {
         }
     }
 
-    /// Carries out what sessions asked for, until nothing is left.
-    fn work(&mut self) {
-        while let Some(ask) = self.tools.asks.pop_front() {
-            match ask {
-                Ask::Command(id, token, command) => {
-                    self.apply(Event::Command(id, token, command));
-                }
-                Ask::Settle(id, settle) => self.apply(Event::Settle(id, settle)),
-                Ask::Credit(id, subscription, count) => {
-                    self.apply(Event::Credit(id, subscription, count));
-                }
-                Ask::Login(id, token, login) => {
-                    let anonymous = self.reactor.get(slot_of(id)).is_some_and(|entry| {
-                        let listen = usize::from(entry.state.link.listen);
-                        self.gateway.config.listens.get(listen).is_some_and(|l| l.anonymous)
-                    });
-                    let waiter = Waiter::Session(id, token);
-                    if let Some((_, answer)) = self.gateway.login(&login, anonymous, waiter) {
-                        self.logged_in(id, token, answer);
-                    }
-                }
-                Ask::Refused(id, token, refusal) => self.reply(id, token, Err(refusal)),
-                Ask::Gone(id) => self.apply(Event::Gone(id)),
-            }
-        }
-    }
-
-    /// Gives a session the outcome of its login.
-    pub(crate) fn logged_in(
-        &mut self,
-        id: ConnectionId,
-        token: Token,
-        answer: Result<Principal, Refusal>,
-    ) {
-        self.now = clock::now();
-        match &answer {
-            Ok(principal) => {
-                if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
-                    entry.state.link.principal = Some(Arc::new(principal.clone()));
-                }
-            }
-            Err(_) => self.tools.counters().refuse(crate::metrics::Refused::Login),
-        }
-        let answer = answer.map(|principal| Reply::Login(contract::Step::Accepted(principal)));
-        self.reply(id, token, answer);
-    }
-
-    fn reply(&mut self, id: ConnectionId, token: Token, answer: Result<Reply, Refusal>) {
-        if id == self.task_id() {
-            if let Some(task) = self.tasks.remove(&token) {
-                // A task that has gone needs no answer.
-                _ = task.send(answer.map(|_done| ()));
-            }
-            return;
-        }
-        let slot = slot_of(id);
-        let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let link = &mut entry.state.link;
-        link.in_flight = link.in_flight.saturating_sub(1);
-        // One that waits with bytes at hand may go on.
-        let (waits, in_flight) = (link.held.is_some(), link.in_flight as usize);
-        if waits && in_flight <= self.limits(slot).commands_max / 2 {
-            self.reactor.resume(slot);
-        }
-        self.step(slot, Input::Replied(token, answer));
-        let is_last = |link: &Link| link.ended && link.in_flight == 0 && link.held.is_none();
-        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state.link)) {
-            self.close(slot, contract::Reason::Lost, "");
-        }
-    }
-
-    fn apply(&mut self, event: Event) {
-        let mut effects = std::mem::take(&mut self.effects);
-        self.shard.apply(event, self.now, &mut effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Reply(id, token, answer) => self.reply(id, token, answer),
-                Effect::Deliver(target, delivery) => {
-                    self.spent += 1;
-                    let input = Input::Delivered(target.subscription, &delivery);
-                    self.step(slot_of(target.connection), input);
-                }
-                Effect::Fanout(targets, message) => {
-                    self.spent += targets.len();
-                    let delivery = Delivery { message, tag: None, redeliveries: 0 };
-                    for target in targets.iter() {
-                        let input = Input::Delivered(target.subscription, &delivery);
-                        self.step(slot_of(target.connection), input);
-                        self.flush_if_much();
-                    }
-                }
-                Effect::Peer(to, parcel) => {
-                    if let Some(parcels) = self.parcels.get_mut(usize::from(to)) {
-                        parcels.push(parcel);
-                    }
-                }
-            }
-        }
-        self.effects = effects;
-        self.flush_if_much();
-    }
-
     /// Large answers leave while they are in the processor's cache; small ones wait for the end of
     /// the turn, when each socket is written to once.
     fn flush_if_large(&mut self) {
@@ -462,14 +356,6 @@ impl Core {
     fn flush_if_much(&mut self) {
         if self.tools.outgoing.bytes() > FLUSH_BYTES {
             self.flush_sockets();
-        }
-    }
-
-    fn send_parcels(&mut self) {
-        for (to, parcels) in self.gateway.cores.iter().zip(&mut self.parcels) {
-            if !parcels.is_empty() {
-                to.send(ToCore::Parcels(self.index, std::mem::take(parcels)));
-            }
         }
     }
 
@@ -526,8 +412,9 @@ fn service(gateway: &Gateway, index: u16) -> &Service {
 const READ_BYTES: usize = 64 << 10;
 /// Sockets read in a turn before all that was said is written.
 const READS_PER_TURN: usize = 1024;
-/// Deliveries, or what costs as much, after which a turn reads no more: some milliseconds.
-const SPENT_PER_TURN: usize = 20_000;
+/// Deliveries, or what costs as much, after which a turn reads no more: some 20 ms. Less would cost
+/// more writes: what a turn has for a socket goes out together.
+const SPENT_PER_TURN: usize = 200_000;
 /// Encoded bytes that are not left to grow further within a turn.
 const FLUSH_BYTES: usize = 4 << 20;
 /// Encoded bytes that stay in a processor's cache.

@@ -81,6 +81,9 @@ impl Core {
 
     /// Whether a connection is to be read no further for now; keeps what is left of its bytes.
     fn must_wait(&mut self, slot: Slot, limits: &Limits, allowed: usize, rest: &[u8]) -> bool {
+        if self.is_busy(slot, limits) {
+            self.work();
+        }
         let busy = self.is_busy(slot, limits);
         if !busy && self.spent <= allowed {
             return false;
@@ -119,6 +122,10 @@ impl Core {
                         self.spent += data.bytes.len() / BYTES_PER_SPENT;
                     }
                     self.received_event(slot, event);
+                    // What is asked for together is carried out together.
+                    if self.tools.asks.len() >= ASKS_TOGETHER {
+                        self.work();
+                    }
                     self.flush_if_much();
                 }
                 Err(error) => {
@@ -136,6 +143,7 @@ impl Core {
             let row = self.tools.counters().row(usize::from(link.service), link.protocol);
             row.messages_in.add(messages);
         }
+        self.work();
         done
     }
 
@@ -145,10 +153,7 @@ impl Core {
         let Framing::WebSocket { version, .. } = connection.link.framing else { return };
         match event {
             Event::Data(data) => match connection.role {
-                Role::Session(_) => {
-                    self.step(slot, Input::Received(data));
-                    self.work();
-                }
+                Role::Session(_) => self.step(slot, Input::Received(data)),
                 Role::Relay(_) => self.relay_to_upstream(slot, data),
                 Role::Upstream(_) | Role::Closing(_) => {}
             },
@@ -202,6 +207,8 @@ impl Core {
     }
 }
 
+/// Commands, settlements and credits of one peer after which they are carried out.
+const ASKS_TOGETHER: usize = 32;
 /// A stream is handed on in pieces of this size.
 const PIECE_BYTES: usize = 4 << 10;
 /// Deliveries, or what costs as much, that one connection may cause before others come first.

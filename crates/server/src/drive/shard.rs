@@ -1,0 +1,190 @@
+use std::sync::Arc;
+
+use broker::{Effect, Event, Parcel, Target};
+use contract::{
+    ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
+};
+
+use super::{Core, connection::Link, outlet::Ask, slot_of};
+use crate::{
+    clock,
+    gateway::{ToCore, Waiter},
+    metrics::Refused,
+};
+
+impl Core {
+    /// Carries out what sessions asked for, until nothing is left.
+    pub(super) fn work(&mut self) {
+        while !self.tools.asks.is_empty() || !self.effects.is_empty() {
+            self.ask();
+            self.carry_out();
+        }
+    }
+
+    /// Asks the shard all that sessions asked for.
+    fn ask(&mut self) {
+        while let Some(ask) = self.tools.asks.pop_front() {
+            match ask {
+                Ask::Command(id, token, command) => {
+                    self.apply(Event::Command(id, token, command));
+                }
+                Ask::Settle(id, settle) => self.apply(Event::Settle(id, settle)),
+                Ask::Credit(id, subscription, count) => {
+                    self.apply(Event::Credit(id, subscription, count));
+                }
+                Ask::Login(id, token, login) => {
+                    let anonymous = self.reactor.get(slot_of(id)).is_some_and(|entry| {
+                        let listen = usize::from(entry.state.link.listen);
+                        self.gateway.config.listens.get(listen).is_some_and(|l| l.anonymous)
+                    });
+                    let waiter = Waiter::Session(id, token);
+                    if let Some((_, answer)) = self.gateway.login(&login, anonymous, waiter) {
+                        self.logged_in(id, token, answer);
+                    }
+                }
+                Ask::Refused(id, token, refusal) => self.reply(id, token, Err(refusal)),
+                Ask::Gone(id) => self.apply(Event::Gone(id)),
+            }
+        }
+    }
+
+    /// Gives a session the outcome of its login.
+    pub(crate) fn logged_in(
+        &mut self,
+        id: ConnectionId,
+        token: Token,
+        answer: Result<Principal, Refusal>,
+    ) {
+        self.now = clock::now();
+        match &answer {
+            Ok(principal) => {
+                if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
+                    entry.state.link.principal = Some(Arc::new(principal.clone()));
+                }
+            }
+            Err(_) => self.tools.counters().refuse(Refused::Login),
+        }
+        let answer = answer.map(|principal| Reply::Login(Step::Accepted(principal)));
+        self.reply(id, token, answer);
+    }
+
+    fn reply(&mut self, id: ConnectionId, token: Token, answer: Result<Reply, Refusal>) {
+        if id == self.task_id() {
+            if let Some(task) = self.tasks.remove(&token) {
+                // A task that has gone needs no answer.
+                _ = task.send(answer.map(|_done| ()));
+            }
+            return;
+        }
+        let slot = slot_of(id);
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let link = &mut entry.state.link;
+        link.in_flight = link.in_flight.saturating_sub(1);
+        // One that waits with bytes at hand may go on.
+        let (waits, in_flight) = (link.held.is_some(), link.in_flight as usize);
+        if waits && in_flight <= self.limits(slot).commands_max / 2 {
+            self.reactor.resume(slot);
+        }
+        self.step(slot, Input::Replied(token, answer));
+        let is_last = |link: &Link| link.ended && link.in_flight == 0 && link.held.is_none();
+        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state.link)) {
+            self.close(slot, Reason::Lost, "");
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: Event) {
+        self.shard.apply(event, self.now, &mut self.effects);
+    }
+
+    /// Takes the parcels of another core's shard.
+    pub(crate) fn take_parcels(&mut self, from: u16, parcels: Vec<Parcel>) {
+        self.now = clock::now();
+        for parcel in parcels {
+            self.apply(Event::Peer(from, parcel));
+        }
+        self.carry_out();
+    }
+
+    /// Does what the shard wants done.
+    fn carry_out(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut rest = effects.drain(..).peekable();
+        while let Some(effect) = rest.next() {
+            match effect {
+                Effect::Reply(id, token, answer) => self.reply(id, token, answer),
+                Effect::Deliver(target, delivery) => {
+                    self.spent += 1;
+                    let input = Input::Delivered(target.subscription, &delivery);
+                    self.step(slot_of(target.connection), input);
+                }
+                Effect::Fanout(targets, message) => {
+                    let mut run = std::mem::take(&mut self.run);
+                    let mut replies = Vec::new();
+                    run.push(delivery(message));
+                    while run.len() < RUN_MAX
+                        && let Some(effect) = rest.next_if(|effect| goes_along(effect, &targets))
+                    {
+                        match effect {
+                            Effect::Fanout(_, message) => run.push(delivery(message)),
+                            Effect::Reply(id, token, answer) => replies.push((id, token, answer)),
+                            Effect::Deliver(..) | Effect::Peer(..) => {}
+                        }
+                    }
+                    self.fan_out(&targets, &run);
+                    run.clear();
+                    self.run = run;
+                    for (id, token, answer) in replies {
+                        self.reply(id, token, answer);
+                    }
+                }
+                Effect::Peer(to, parcel) => {
+                    if let Some(parcels) = self.parcels.get_mut(usize::from(to)) {
+                        parcels.push(parcel);
+                    }
+                }
+            }
+            self.flush_if_much();
+        }
+        drop(rest);
+        self.effects = effects;
+    }
+
+    /// Delivers messages to the same subscriptions: all of them to each in turn, so that each
+    /// session comes into the processor's cache once.
+    fn fan_out(&mut self, targets: &[Target], run: &[Delivery]) {
+        self.spent += targets.len() * run.len();
+        for target in targets {
+            for delivery in run {
+                let input = Input::Delivered(target.subscription, delivery);
+                self.step(slot_of(target.connection), input);
+            }
+            self.flush_if_much();
+        }
+    }
+
+    /// Hands each other core what this one's shard has to say to it.
+    pub(super) fn send_parcels(&mut self) {
+        for (to, parcels) in self.gateway.cores.iter().zip(&mut self.parcels) {
+            if !parcels.is_empty() {
+                to.send(ToCore::Parcels(self.index, std::mem::take(parcels)));
+            }
+        }
+    }
+}
+
+const fn delivery(message: Arc<Message>) -> Delivery {
+    Delivery { message, tag: None, redeliveries: 0 }
+}
+
+/// Whether an effect may be carried out together with a fan-out to these: another one, or a reply,
+/// which may as well come a little later.
+fn goes_along(effect: &Effect, targets: &Arc<Vec<Target>>) -> bool {
+    match effect {
+        Effect::Fanout(others, _) => Arc::ptr_eq(others, targets),
+        Effect::Reply(..) => true,
+        Effect::Deliver(..) | Effect::Peer(..) => false,
+    }
+}
+
+/// Messages that are delivered together to the same subscriptions.
+const RUN_MAX: usize = 64;
