@@ -1,0 +1,357 @@
+//! A socket of a reactor and its peer, without TLS and with: both send at random, in pieces of
+//! any size, through system buffers that are too small. What one sends arrives at the other, and
+//! whatever waits is accounted for.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
+
+use contract::{Body, Destination, Message};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::PrivateKeyDer,
+    version::{TLS12, TLS13},
+};
+use socket2::SockRef;
+use testkit::Random;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use transports::{Accepted, Outgoing, Reactor, Read as Got, Slot};
+
+/// The most that each side sends.
+const BYTES_MAX: usize = 300_000;
+const STEPS_MAX: usize = 10_000_000;
+
+#[test]
+fn what_is_sent_arrives() {
+    for seed in 0..60 {
+        storm(None, seed);
+        storm(Some(&TLS12), seed);
+        storm(Some(&TLS13), seed);
+    }
+}
+
+fn storm(version: Option<&'static SupportedProtocolVersion>, seed: u64) {
+    let shown = format!("seed {seed}, {version:?}");
+    let mut random = Random::new(seed);
+    let (mut gateway, mut peer) = connect(version, &mut random);
+    // Either may be the last.
+    let (ours, theirs) = (random.below(BYTES_MAX), random.below(BYTES_MAX));
+    let mut steps = 0..STEPS_MAX;
+    while gateway.sent < ours
+        || peer.sent < theirs
+        || gateway.received < peer.sent
+        || peer.received < gateway.sent
+        || peer.waiting()
+    {
+        steps.next().unwrap_or_else(|| panic!("{shown}: {gateway:?} {peer:?}"));
+        match random.below(4) {
+            0 if gateway.sent < ours => gateway.send(&mut random),
+            1 if peer.sent < theirs => peer.send(&mut random),
+            2 => peer.turn(&mut random),
+            _ => gateway.turn(),
+        }
+    }
+    gateway.turn();
+    let socket = &mut gateway.reactor.get_mut(gateway.slot).unwrap().socket;
+    assert_eq!((socket.unsent_bytes(), socket.unsent_since()), (0, None), "{shown}");
+    socket.finish();
+    while !peer.ended {
+        steps.next().unwrap_or_else(|| panic!("{shown}: the peer hears no end"));
+        peer.turn(&mut random);
+    }
+    peer.finish();
+    while !gateway.ended {
+        steps.next().unwrap_or_else(|| panic!("{shown}: the gateway hears no end"));
+        gateway.turn();
+    }
+}
+
+/// The byte that each side sends at a position.
+fn byte(position: usize) -> u8 {
+    u8::try_from((position * 31 + position / 257) % 256).unwrap()
+}
+
+fn bytes(from: usize, len: usize) -> Vec<u8> {
+    (from..from + len).map(byte).collect()
+}
+
+fn check(from: usize, got: &[u8]) {
+    assert!(got == bytes(from, got.len()), "{} bytes from {from}", got.len());
+}
+
+struct Gateway {
+    reactor: Reactor<()>,
+    slot: Slot,
+    outgoing: Outgoing,
+    buffer: Vec<u8>,
+    now: u64,
+    sent: usize,
+    received: usize,
+    ended: bool,
+}
+
+impl Gateway {
+    /// Sends frames of its own, and large ones as if others had them too.
+    fn send(&mut self, random: &mut Random) {
+        let socket = &mut self.reactor.get_mut(self.slot).unwrap().socket;
+        if socket.unsent_bytes() > 300_000 {
+            return;
+        }
+        for _ in 0..=random.below(5) {
+            let max = random.pick(&[10, 1000, 100_000]);
+            let frame = bytes(self.sent, random.below(max));
+            self.sent += frame.len();
+            if random.once_in(2) {
+                self.outgoing.append(socket, |out| out.extend_from_slice(&frame));
+            } else {
+                let destination = Destination::parse("/topic/t").unwrap();
+                let body = Body::Binary(frame.clone().into());
+                let message = Arc::new(Message::new(destination, 0, 0, body));
+                self.outgoing.append_shared(socket, &message, 0, b"", |out| {
+                    out.extend_from_slice(&frame);
+                });
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        self.now += 1;
+        let socket = &mut self.reactor.get_mut(self.slot).unwrap().socket;
+        let flushed = self.outgoing.flush(socket, self.now).unwrap();
+        self.outgoing.clear();
+        assert_eq!(flushed.unsent, socket.unsent_bytes());
+        assert!(socket.own_unsent_bytes() <= socket.unsent_bytes());
+        assert_eq!(socket.unsent_since().is_some(), socket.unsent_bytes() > 0);
+    }
+
+    fn turn(&mut self) {
+        self.reactor.poll().unwrap();
+        while let Some(slot) = self.reactor.next_readable() {
+            let socket = &mut self.reactor.get_mut(slot).unwrap().socket;
+            match socket.read(&mut self.buffer).unwrap() {
+                Got::Bytes(count) => {
+                    check(self.received, self.buffer.get(..count).unwrap());
+                    self.received += count;
+                }
+                Got::Nothing => {}
+                Got::End => {
+                    self.ended = true;
+                    return;
+                }
+            }
+            self.reactor.requeue(slot);
+        }
+        while self.reactor.next_writable().is_some() {
+            self.flush();
+        }
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "gateway: {} sent, {} received", self.sent, self.received)
+    }
+}
+
+struct Peer {
+    socket: std::net::TcpStream,
+    tls: Option<ClientConnection>,
+    /// Not taken by the system yet, without TLS.
+    unsent: Vec<u8>,
+    sent: usize,
+    received: usize,
+    ended: bool,
+}
+
+impl Peer {
+    fn send(&mut self, random: &mut Random) {
+        if self.waiting() {
+            return self.turn(random);
+        }
+        let max = random.pick(&[2, 1000, 60_000]);
+        let plain = bytes(self.sent, random.below(max));
+        match &mut self.tls {
+            Some(tls) => {
+                if random.once_in(20) {
+                    // Fails before TLS 1.3.
+                    drop(tls.refresh_traffic_keys());
+                }
+                self.sent += tls.writer().write(&plain).unwrap();
+            }
+            None => {
+                self.sent += plain.len();
+                self.unsent = plain;
+            }
+        }
+    }
+
+    fn waiting(&self) -> bool {
+        !self.unsent.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Writes some, and reads some.
+    fn turn(&mut self, random: &mut Random) {
+        let mut cut = Cut { socket: &self.socket, len: 1 + random.below(20_000) };
+        match &mut self.tls {
+            Some(tls) => {
+                let written = if tls.wants_write() { tls.write_tls(&mut cut) } else { Ok(0) };
+                would_block(written);
+                match would_block(tls.read_tls(&mut cut)) {
+                    Some(0) => self.ended = true,
+                    _ => drop(tls.process_new_packets().unwrap()),
+                }
+                let mut plain = Vec::new();
+                would_block(tls.reader().read_to_end(&mut plain));
+                check(self.received, &plain);
+                self.received += plain.len();
+            }
+            None => {
+                let count = would_block(cut.write(&self.unsent)).unwrap_or(0);
+                self.unsent.drain(..count);
+                let mut plain = vec![0; cut.len];
+                let count = would_block(cut.read(&mut plain));
+                self.ended = count == Some(0);
+                plain.truncate(count.unwrap_or(0));
+                check(self.received, &plain);
+                self.received += plain.len();
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        match &mut self.tls {
+            Some(tls) => {
+                tls.send_close_notify();
+                tls.write_tls(&mut self.socket).unwrap();
+            }
+            None => self.socket.shutdown(std::net::Shutdown::Write).unwrap(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "peer: {} sent, {} received", self.sent, self.received)
+    }
+}
+
+/// `None`: later.
+fn would_block<T>(result: io::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Reads and writes at most so many bytes at a time.
+struct Cut<'a> {
+    socket: &'a std::net::TcpStream,
+    len: usize,
+}
+
+impl Read for Cut<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.len.min(buffer.len());
+        self.socket.read(buffer.get_mut(..len).unwrap_or_default())
+    }
+}
+
+impl Write for Cut<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes.get(..self.len).unwrap_or(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// A connection whose first bytes came before the reactor had it.
+fn connect(
+    version: Option<&'static SupportedProtocolVersion>,
+    random: &mut Random,
+) -> (Gateway, Peer) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = bytes(0, 1 + random.below(12_000));
+    let (stream, early, socket, tls) = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (client, server) = (client.unwrap(), server.unwrap().0);
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+            SockRef::from(stream).set_send_buffer_size(20_000).unwrap();
+            SockRef::from(stream).set_recv_buffer_size(20_000).unwrap();
+        }
+        let known: &[&[u8]] = &[&[0], &[1, 2]];
+        if let Some(version) = version {
+            let (ours, theirs) = configurations(version);
+            let connector = TlsConnector::from(theirs);
+            let name = "localhost".try_into().unwrap();
+            let client = async {
+                let (socket, mut tls) = connector.connect(name, client).await.unwrap().into_inner();
+                tls.writer().write_all(&first).unwrap();
+                let socket = socket.into_std().unwrap();
+                while would_block(tls.write_tls(&mut &socket)).is_some_and(|count| count > 0) {}
+                (socket, tls)
+            };
+            let (accepted, (socket, tls)) = tokio::join!(Accepted::tls(server, ours), client);
+            let mut accepted = accepted.unwrap();
+            assert_eq!(accepted.first_bytes(known).await.unwrap(), Some(0));
+            let (stream, early) = accepted.into_stream().unwrap();
+            (stream, early, socket, Some(tls))
+        } else {
+            let socket = client.into_std().unwrap();
+            (&socket).write_all(&first).unwrap();
+            let mut accepted = Accepted::plain(server);
+            assert_eq!(accepted.first_bytes(known).await.unwrap(), Some(0));
+            let (stream, early) = accepted.into_stream().unwrap();
+            (stream, early, socket, None)
+        }
+    });
+    check(0, &early);
+    let (mut reactor, _) = Reactor::new().unwrap();
+    let slot = reactor.insert(stream, ()).unwrap();
+    let gateway = Gateway {
+        reactor,
+        slot,
+        outgoing: Outgoing::default(),
+        buffer: vec![0; 64 << 10],
+        now: 0,
+        sent: 0,
+        received: early.len(),
+        ended: false,
+    };
+    let unsent = Vec::new();
+    (gateway, Peer { socket, tls, unsent, sent: first.len(), received: 0, ended: false })
+}
+
+fn configurations(
+    version: &'static SupportedProtocolVersion,
+) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(server), Arc::new(client))
+}
