@@ -1,4 +1,6 @@
-use std::sync::Arc;
+use std::{mem, sync::Arc};
+
+use bytes::Bytes;
 
 use contract::{
     Command, Declare, Destination, Limits, Operation, Outcome, Pattern, Settle, Settlement,
@@ -19,12 +21,14 @@ impl Open {
     /// Works on a frame; its receipt comes when what it asks for is done.
     pub(crate) fn command(
         &mut self,
-        frame: &Frame,
+        mut frame: Frame,
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
+        let body = mem::take(&mut frame.body);
+        let frame = &frame;
         match frame.verb {
-            Verb::Send => self.send(frame, receipt, cx)?,
+            Verb::Send => self.send(frame, body, receipt, cx)?,
             Verb::Subscribe => self.subscribe(frame, receipt, cx)?,
             Verb::Unsubscribe => self.unsubscribe(frame, receipt, cx)?,
             Verb::Ack => {
@@ -74,12 +78,20 @@ impl Open {
     fn send(
         &mut self,
         frame: &Frame,
+        body: Bytes,
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let headers = SendHeaders::read(frame);
         let named = headers.destination.ok_or_else(|| missing(frame.verb, "destination"))?;
-        let named = parse(named, Destination::parse)?;
+        let named = match &self.last_sent_to {
+            Some(last) if last.as_str() == named => Destination::clone(last),
+            _ => {
+                let parsed = parse(named, Destination::parse)?;
+                self.last_sent_to = Some(Box::new(parsed.clone()));
+                parsed
+            }
+        };
         let destination = if named.kind().is_temporary() {
             self.temporaries.resolve(&named).ok_or_else(|| unknown_temporary(&named))?
         } else {
@@ -94,7 +106,7 @@ impl Open {
             Some(text) => Some(self.real(parse(text, Destination::parse)?, cx)?),
         };
         let id = cx.out.message_id();
-        let message = headers.message(&frame.body, destination, reply_to, id, cx.now)?;
+        let message = headers.message(body, destination, reply_to, id, cx.now)?;
         match transaction {
             Some(transaction) => {
                 self.transactions.publish(transaction, message, cx.limits)?;

@@ -48,17 +48,14 @@ impl<'f> SendHeaders<'f> {
     /// Makes the message.
     pub(crate) fn message(
         self,
-        body: &Bytes,
+        body: Bytes,
         destination: Destination,
         reply_to: Option<Destination>,
         id: u128,
         now: Now,
     ) -> Result<Message, Fault> {
-        let body = if simdutf8::basic::from_utf8(body).is_ok() {
-            Body::Text(body.clone())
-        } else {
-            Body::Binary(body.clone())
-        };
+        let is_text = simdutf8::basic::from_utf8(&body).is_ok();
+        let body = if is_text { Body::Text(body) } else { Body::Binary(body) };
         Ok(Message {
             durable: self.persistent.map_or(Ok(false), persistent)?,
             priority: self.priority.map_or(Ok(Message::PRIORITY_DEFAULT), priority)?,

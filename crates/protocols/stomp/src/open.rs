@@ -1,5 +1,6 @@
 use contract::{
-    Delivery, Kind, Limits, Message, Notice, Now, Outbox, Reason, Refusal, SubscriptionId, Token,
+    Delivery, Destination, Kind, Limits, Message, Notice, Now, Outbox, Reason, Refusal,
+    SubscriptionId, Token,
 };
 
 use crate::{
@@ -41,6 +42,8 @@ pub(crate) struct Open {
     pub(crate) heart: Heart,
     pub(crate) pending: Pending,
     pub(crate) subscriptions: Subscriptions,
+    /// Where the last message was sent: most often the next one goes there too.
+    pub(crate) last_sent_to: Option<Box<Destination>>,
     pub(crate) temporaries: Temporaries,
     pub(crate) transactions: Transactions,
 }
@@ -53,6 +56,7 @@ impl Open {
             heart,
             pending: Pending::new(token_next),
             subscriptions: Subscriptions::default(),
+            last_sent_to: None,
             temporaries: Temporaries::default(),
             transactions: Transactions::default(),
         }
@@ -63,7 +67,7 @@ impl Open {
     }
 
     /// Works on a frame from the client.
-    pub(crate) fn frame(&mut self, frame: &Frame, cx: &mut Context<'_>) -> Result<(), End> {
+    pub(crate) fn frame(&mut self, frame: Frame, cx: &mut Context<'_>) -> Result<(), End> {
         let receipt = frame.header("receipt").map(Box::<str>::from);
         self.command(frame, receipt.clone(), cx)
             .map_err(|fault| fault.with_receipt(receipt.as_deref()))?;

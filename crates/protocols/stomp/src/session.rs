@@ -176,7 +176,7 @@ impl State {
                         return Ok(());
                     }
                     let Some(frame) = decoder.next(&mut bytes)? else { return Ok(()) };
-                    open.frame(&frame, cx)?;
+                    open.frame(frame, cx)?;
                 }
                 Self::Closed => return Ok(()),
             }

@@ -20,8 +20,8 @@ use std::{
 
 use broker::{Effect, Event, Parcel, Shard};
 use contract::{
-    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Session,
-    Token,
+    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Reply,
+    Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
@@ -54,6 +54,8 @@ pub(crate) struct Core {
     effects: Vec<Effect>,
     /// Messages on their way to the same list of subscriptions.
     run: Vec<Delivery>,
+    /// Replies that wait for the end of a run.
+    late_replies: Vec<(ConnectionId, Token, Result<Reply, Refusal>)>,
     tools: Tools,
     /// The bounds of each service: this core's own copies, whose counts no other core touches.
     limits: Vec<Rc<Limits>>,
@@ -193,6 +195,7 @@ impl Core {
             shard,
             effects: Vec::new(),
             run: Vec::new(),
+            late_replies: Vec::new(),
             tools,
             limits,
             buffer: vec![0; READ_BYTES].into(),

@@ -119,7 +119,7 @@ impl Core {
                 }
                 Effect::Fanout(targets, message) => {
                     let mut run = std::mem::take(&mut self.run);
-                    let mut replies = Vec::new();
+                    let mut replies = std::mem::take(&mut self.late_replies);
                     run.push(delivery(message));
                     while run.len() < RUN_MAX
                         && let Some(effect) = rest.next_if(|effect| goes_along(effect, &targets))
@@ -133,9 +133,10 @@ impl Core {
                     self.fan_out(&targets, &run);
                     run.clear();
                     self.run = run;
-                    for (id, token, answer) in replies {
+                    for (id, token, answer) in replies.drain(..) {
                         self.reply(id, token, answer);
                     }
+                    self.late_replies = replies;
                 }
                 Effect::Peer(to, parcel) => {
                     if let Some(parcels) = self.parcels.get_mut(usize::from(to)) {
