@@ -4,14 +4,14 @@ use super::Context;
 use crate::{
     compare::{Contender, SERVER_CORES, compare, plan, start_all},
     dialect::Stomp,
-    peers::{BARE_ECHO, PASSERELLE, PEERS, Peer, password, start_gateway},
+    peers::{PASSERELLE, PEERS, Peer, password, start_gateway},
     plan::{Framing, Order, Shape},
 };
 
 /// Connections come and go.
 pub(crate) fn rate(context: &mut Context) -> Result<(), Box<dyn Error>> {
     const CONNECTIONS: usize = 1000;
-    let peers: Vec<&Peer> = [&PASSERELLE, &BARE_ECHO]
+    let peers: Vec<&Peer> = [&PASSERELLE]
         .into_iter()
         .chain(PEERS.iter().filter(|peer| peer.echo.is_some() && !peer.is_foreign))
         .filter(|peer| context.wants(peer))

@@ -18,6 +18,10 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
     );
     let gateway = start_gateway(&context.places, SERVER_CORES, &service)?;
     for (len, depth) in [(125, 1), (125, 16), (16 * 1024, 1)] {
+        let name = format!("{len} B, depth {depth}, 100 connections");
+        if !context.wants_cell(&name) {
+            continue;
+        }
         let through = dialect::websocket("/proxy", Frame::Binary, len);
         let directly = dialect::raw(len);
         let shape = |dialect: &dialect::Dialect| Shape::Echo {
@@ -32,7 +36,6 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
             Contender::new("through gateway", &through_plan)?,
             Contender::new("directly", &plan(&backend, directly.framing, shape(&directly)))?,
         ];
-        let name = format!("{len} B, depth {depth}, 100 connections");
         let pace = (depth == 1).then_some(2000.0);
         context.add(compare("proxy", &name, &context.effort.orders(pace), contenders));
     }
