@@ -217,15 +217,17 @@ async fn serve_http(
         let requests = std::rc::Rc::clone(&answering);
         async move { requests.answer(request).await }
     };
-    match http1::serve(connection, answer, timeout, stop).await {
-        Ok(connection) => match requests.take_upgrade() {
-            Some(upgrade) => {
-                let Ok((stream, early)) = connection.into_stream() else { return };
-                http::upgrade(&core, stream, &early, upgrade, listen, peer, occupied);
-            }
-            None => linger(connection).await,
-        },
-        Err(error) => tracing::debug!(%peer, %error, "HTTP connection ended"),
+    let (connection, served) = http1::serve(connection, answer, timeout, stop).await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "HTTP connection ended");
+        return linger(connection).await;
+    }
+    match requests.take_upgrade() {
+        Some(upgrade) => {
+            let Ok((stream, early)) = connection.into_stream() else { return };
+            http::upgrade(&core, stream, &early, upgrade, listen, peer, occupied);
+        }
+        None => linger(connection).await,
     }
 }
 

@@ -17,19 +17,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::Accepted;
 
 /// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; gives it back
-/// with what was read but belongs to the next protocol.
+/// with what was read but belongs to the next protocol, and says what was wrong if something was:
+/// the connection broke or timed out, or what came is not HTTP, which may have been answered.
 ///
 /// `header_timeout` bounds the time from the end of the last answer to the end of a request's head.
 /// When `stop` is ready, the request under way is the last.
-///
-/// # Errors
-/// When the connection breaks, times out, or is not HTTP.
 pub async fn serve<A, F, B>(
     connection: Accepted,
     answer: A,
     header_timeout: Duration,
     stop: impl Future<Output = ()>,
-) -> hyper::Result<Accepted>
+) -> (Accepted, hyper::Result<()>)
 where
     A: Fn(Request<Incoming>) -> F + Unpin,
     F: Future<Output = Response<B>>,
@@ -49,18 +47,18 @@ where
         .serve_connection(TokioIo::new(connection), service);
     let mut stop = pin!(stop);
     let mut stopping = false;
-    poll_fn(|context| {
+    let served = poll_fn(|context| {
         if !stopping && stop.as_mut().poll(context).is_ready() {
             stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         connection.poll_without_shutdown(context)
     })
-    .await?;
+    .await;
     let Parts { io, read_buf, .. } = connection.into_parts();
     let mut connection = io.into_inner();
     connection.unread(read_buf);
-    Ok(connection)
+    (connection, served)
 }
 
 /// Most bytes of a request's head.
