@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
     request::Parts,
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::oneshot;
 use transports::Stream;
 use websocket::{Accept, Reject, Subprotocol, Subprotocols, Version};
@@ -52,34 +52,49 @@ impl Connection {
         self.upgrade.borrow_mut().take()
     }
 
-    /// Answers one request.
+    /// Answers one request, and counts both: the bytes are those of the bodies.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let Some((place, rest)) = gateway.config.service(path) else {
+        let Some((place, rest)) = gateway.config.service(head.uri.path()) else {
             return text(StatusCode::NOT_FOUND, "there is no service at this path");
         };
-        let Some(service) = gateway.config.services.get(place) else {
-            return text(StatusCode::NOT_FOUND, "there is no service at this path");
-        };
+        let received = body.size_hint().lower();
+        let answered = self.serve(&gateway, place, rest, &head, body).await;
+        let response = answered.unwrap_or_else(|instead| *instead);
         self.core.with(|core| {
             let row = core.counters().row(place, Protocol::Http);
             row.messages_in.add(1);
+            row.bytes_in.add(received);
+            row.messages_out.add(1);
+            row.bytes_out.add(response.body().size_hint().lower());
         });
+        response
+    }
+
+    async fn serve(
+        &self,
+        gateway: &Gateway,
+        place: usize,
+        rest: &str,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Instead> {
+        let Some(service) = gateway.config.services.get(place) else {
+            return Ok(text(StatusCode::NOT_FOUND, "there is no service at this path"));
+        };
         let is_read_only = matches!(
             service.kind,
             ServiceKind::Health | ServiceKind::Readiness | ServiceKind::Metrics
         );
         if is_read_only && let Some(instead) = read_only(&head.method) {
-            return instead;
+            return Ok(instead);
         }
-        let answered = if service.kind.takes_websockets() {
-            self.upgrade(&gateway, place, service, &head).await
+        if service.kind.takes_websockets() {
+            self.upgrade(gateway, place, service, head).await
         } else {
-            self.dispatch(&gateway, service, rest, &head, body).await
-        };
-        answered.unwrap_or_else(|instead| *instead)
+            self.dispatch(gateway, service, rest, head, body).await
+        }
     }
 
     async fn dispatch(
