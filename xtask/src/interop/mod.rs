@@ -39,7 +39,7 @@ pub(crate) enum Suite {
     Stompjs,
     /// stomp.py over TCP and WebSocket
     Stomppy,
-    /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts
+    /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts, bounds
     Services,
     /// Many clients at once: order, hand-over and counts across cores
     Cores,
@@ -78,7 +78,7 @@ impl Suite {
             Self::Stomppy => stomppy(threads, None),
             Self::Sslyze => tls::sslyze(threads),
             Self::Stompjs => node(threads, STOMPJS, None),
-            Self::Services => node(threads, SERVICES, None),
+            Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
             Self::Tls => {
@@ -110,7 +110,9 @@ const STOMPJS: &[&str] =
     &["session", "destinations", "settlement", "transactions", "login", "meeting"];
 const SERVICES: &[&str] = &["services", "directory", "origins", "drafts", "operation"];
 const CORES: &[&str] = &["cores"];
-const PEERS: &[&str] = &["peers", "drain"];
+const PEERS: &[&str] = &["peers", "endings", "drain"];
+/// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
+const PLAIN: &[&str] = &["readme", "bounds"];
 
 /// Files of `tests/interop/node`; each starts the gateways that it needs, with TLS when there is a
 /// folder with its certificate.
@@ -165,4 +167,23 @@ fn standard(threads: u16, certificate: Option<&Path>) -> String {
         format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}\n")
     });
     format!("threads = {threads}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n{tls}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, error::Error, fs};
+
+    use super::*;
+
+    #[test]
+    fn no_file_of_tests_is_forgotten() -> Result<(), Box<dyn Error>> {
+        let mut files = BTreeSet::new();
+        for entry in fs::read_dir(paths::root().join("tests/interop/node"))? {
+            let name = entry?.file_name().into_string().unwrap_or_default();
+            files.extend(name.strip_suffix(".test.mjs").map(str::to_owned));
+        }
+        let run = [STOMPJS, SERVICES, CORES, PEERS, PLAIN].concat();
+        assert_eq!(run.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), files);
+        Ok(())
+    }
 }

@@ -20,10 +20,10 @@ const tls = secure && `tls = { certificate = ${file('gw.pem')}, key = ${file('gw
  *
  * @param {string} [config] TOML after the line of `threads`; where it has no `[[listen]]`, the
  *   gateway listens on 127.0.0.1
- * @param {{threads?: number, files?: Record<string, string | Uint8Array>}} [options] files to put
- *   beside the configuration
+ * @param {{threads?: number, files?: Record<string, string | Uint8Array>, descriptors?: number}} [options]
+ *   files to put beside the configuration; how many files it may have open at most
  */
-export async function start(config = '', { threads = Number(process.env.THREADS ?? 1), files = {} } = {}) {
+export async function start(config = '', { threads = Number(process.env.THREADS ?? 1), files = {}, descriptors } = {}) {
   assert(process.env.PASSERELLE, 'PASSERELLE must name the binary of the gateway');
   const folder = await mkdtemp(join(tmpdir(), 'passerelle-'));
   for (const [name, content] of Object.entries(files)) {
@@ -34,7 +34,9 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
   const text = `threads = ${threads}\n\n${listen}${config}`;
   await writeFile(join(folder, 'passerelle.toml'), secure ? text.replaceAll('[[listen]]\n', `[[listen]]\n${tls}\n`) : text);
 
-  const process_ = spawn(process.env.PASSERELLE, ['serve', '--config', 'passerelle.toml'], {
+  const serve = [process.env.PASSERELLE, 'serve', '--config', 'passerelle.toml'];
+  const limited = descriptors ? ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...serve] : serve;
+  const process_ = spawn(limited[0], limited.slice(1), {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
