@@ -9,7 +9,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use websocket::{Decoder, Deflate, Event, InflaterPool, Unread, Version};
 
 const SEEDS: u64 = 200;
-const STEPS: usize = 3000;
+const STEPS: usize = 10_000;
 
 const LIMITS: (usize, u32) = (20_000, 5);
 
