@@ -14,6 +14,8 @@ mod messages;
 mod random;
 mod trader;
 
+use std::io::IsTerminal as _;
+
 use clap::Parser;
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -52,6 +54,8 @@ async fn main() -> Result<(), std::io::Error> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("info"))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
         .init();
     let arguments = Arguments::parse();
     let credentials = match arguments.login.zip(arguments.passcode_file) {
