@@ -1,6 +1,6 @@
 use crate::{failure::Outcome, gateway::Binaries, paths, shell, tools};
 
-/// Drives the pages in a real browser; pictures go to `target/artefacts`.
+/// Drives the pages and @stomp/stompjs in a real browser; pictures go to `target/artefacts`.
 pub(crate) fn run() -> Outcome {
     let chromium = tools::chromium()?;
     let folder = paths::root().join("tests/browser");
@@ -10,7 +10,7 @@ pub(crate) fn run() -> Outcome {
     shell::run(
         tools::node()?
             .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
-            .args(["trader.test.mjs", "pages.test.mjs"])
+            .args(["trader.test.mjs", "pages.test.mjs", "stompjs.test.mjs"])
             .current_dir(folder)
             .env("CHROMIUM", chromium)
             .env("PASSERELLE", binaries.gateway)
