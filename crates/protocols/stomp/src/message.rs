@@ -112,7 +112,7 @@ pub(crate) fn encode(
         writer.number("delivery-count", u64::from(delivery.redeliveries) + 1);
     }
     for (name, value) in message.properties.iter() {
-        if !OURS.contains(&name) {
+        if !OURS.contains(&name) && version.can_name(name) {
             writer.header(name, value);
         }
     }
@@ -145,7 +145,7 @@ fn expires(text: &str) -> Result<Option<u64>, Fault> {
     }
 }
 
-/// Headers of MESSAGE that a property must not stand in for.
+/// Headers of MESSAGE that a property must not stand in for, whatever the version makes of its name.
 const OURS: [&str; 16] = [
     "ack",
     "content-length",
@@ -164,3 +164,35 @@ const OURS: [&str; 16] = [
     "timestamp",
     "transaction",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn no_property_stands_in_for_a_header_of_ours() {
+        let destination = Destination::parse("/topic/a").unwrap();
+        let mut message = Message::new(destination, 1, 0, Body::Text("hi".into()));
+        for name in ["content-length", "content-length:0 ", " content-length", "\rsubscription"] {
+            message.properties.push(name, "0");
+        }
+        message.properties.push("own", "kept");
+        let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+        let cases = [
+            (Version::V1_0, "own:kept\n\nhi\0"),
+            (Version::V1_1, "content-length\\c0 :0\n content-length:0\nown:kept\n\nhi\0"),
+            (
+                Version::V1_2,
+                "content-length\\c0 :0\n content-length:0\n\\rsubscription:0\nown:kept\n\nhi\0",
+            ),
+        ];
+        for (version, expected) in cases {
+            let mut to = Vec::new();
+            encode(&mut to, version, b"", &delivery, None);
+            let text = str::from_utf8(&to).unwrap();
+            assert_eq!(text.split_once("timestamp:0\n").unwrap().1, expected, "{version}");
+        }
+    }
+}
