@@ -1,5 +1,5 @@
-//! The first byte chooses version, compression and where the rest is cut in two. However it is
-//! cut, the events are the same.
+//! In every version, with compression and without: however the bytes are cut, the events are the
+//! same.
 #![no_main]
 
 use contract::{Kind, Limits};
@@ -7,18 +7,16 @@ use http::{HeaderMap, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use websocket::{Decoder, Deflate, Event, InflaterPool, Service, Subprotocols, Unread, Version};
 
-fuzz_target!(|data: &[u8]| {
-    let Some((&choice, bytes)) = data.split_first() else { return };
-    let version = match choice & 3 {
-        0 => Version::Hybi06,
-        1 => Version::Hybi08,
-        _ => Version::Rfc6455,
-    };
-    let deflate = (choice & 4 != 0).then(agreed).flatten();
-    let cut = usize::from(choice >> 3) * bytes.len() / 32;
-    let whole = decode(version, deflate, &[bytes]);
-    let (left, right) = bytes.split_at(cut);
-    assert_eq!(whole, decode(version, deflate, &[left, right]));
+fuzz_target!(|bytes: &[u8]| {
+    for version in [Version::Hybi06, Version::Hybi08, Version::Rfc6455] {
+        for deflate in [None, agreed()] {
+            let whole = decode(version, deflate, &[bytes]);
+            for quarter in 1..4 {
+                let (left, right) = bytes.split_at(bytes.len() * quarter / 4);
+                assert_eq!(whole, decode(version, deflate, &[left, right]));
+            }
+        }
+    }
 });
 
 /// What came of the bytes: whole messages and control frames, then an error if there was one.
