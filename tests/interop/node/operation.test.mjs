@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
-import { peers, unique } from './lib/peer.mjs';
+import { Peer, peers, unique } from './lib/peer.mjs';
 import { Inbox } from './lib/wait.mjs';
 import { refusal, Socket } from './lib/websocket.mjs';
 
@@ -161,4 +161,19 @@ test('a line of the log when a connection opens and one when it closes, with the
   assert.match(closed, /anonymous/);
   assert.match(closed, /stomp/);
   for (const line of logged) JSON.parse(line);
+});
+
+test('the line at the end counts each message once', async () => {
+  for (const messages of [5, 9]) {
+    const peer = await Peer.open(gateway);
+    // With CONNECT and DISCONNECT; each is answered.
+    for (let i = 0; i < messages - 2; i += 1) await peer.sync();
+    await peer.close();
+    const counted = new RegExp(`"closed".*"messages_in":${messages},"messages_out":${messages},`);
+    const begin = performance.now();
+    while (!logged.some((line) => counted.test(line))) {
+      assert.ok(performance.now() - begin < 5000, logged.join('\n'));
+      await lines.next();
+    }
+  }
 });

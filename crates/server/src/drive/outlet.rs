@@ -192,12 +192,12 @@ impl Outbox for Outlet<'_> {
     fn command(&mut self, token: Token, command: Command) {
         self.link.in_flight += 1;
         let id = self.id();
-        if let Command::Publish(_) = command {
+        // A stream has no messages but what it publishes; those of a WebSocket are counted as they
+        // come.
+        if matches!(command, Command::Publish(_)) && self.link.framing == Framing::Stream {
             self.link.counts.messages_in += 1;
-            if self.link.framing == Framing::Stream {
-                let row = self.tools.counters().row(self.link.service.into(), self.link.protocol);
-                row.messages_in.add(1);
-            }
+            let row = self.tools.counters().row(self.link.service.into(), self.link.protocol);
+            row.messages_in.add(1);
         }
         let ask = match self.tools.check(self.link.principal.as_deref(), &command) {
             Ok(()) => {
