@@ -179,7 +179,7 @@ fn login_key() -> [u8; 64] {
     key
 }
 
-/// Not ready; still accepting; closed; goodbyes; the end (DESIGN part 5).
+/// Not ready; still accepting; closed; goodbyes; the end.
 async fn stop_in_good_order(
     gateway: &Gateway,
     phase: &watch::Sender<Phase>,
