@@ -180,6 +180,9 @@ unsent-bytes-max-per-core = "32MiB"
     const peak = Number(/VmHWM:\s+(\d+)/.exec(status)[1]) / 1024;
     // 32 MiB of backlogs, the tick's own frames, and the rest of the process.
     assert.ok(peak < 120, `the gateway took ${peak} MiB`);
+    const text = await (await fetch(own.http('/metrics'))).text();
+    const slow = Number(/^passerelle_slow_consumers_total\{service="\/messaging",protocol="stomp"\} (\d+)/m.exec(text)?.[1]);
+    assert.ok(slow > 0 && slow < 100, `${slow} of 100 were ended`);
     subscribers.forEach((tcp) => tcp.destroy());
   } finally {
     await own.stop();
