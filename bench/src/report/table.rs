@@ -34,7 +34,8 @@ pub(crate) fn cell(cell: &Cell) -> String {
 /// A figure, as text.
 pub(crate) fn figure(figure: &Figure) -> String {
     let Figure { scenario, who, what, value, unit, most } = figure;
-    let most = most.map(|most| format!(" (at most {most})")).unwrap_or_default();
+    let most =
+        most.map(|most| format!(" (at most {most:.4})").replace(".0000", "")).unwrap_or_default();
     let value = if *value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") };
     format!("{scenario}: {who}: {what}: {value} {unit}{most}\n")
 }

@@ -46,14 +46,7 @@ pub(crate) fn run(context: &mut Context, length: Duration) -> Result<(), Box<dyn
     let (first, last) = rest.split_at(rest.len() / 2);
     let most = |part: &[f64]| part.iter().copied().fold(0.0, f64::max);
     context.figure("soak", "passerelle", "connections made", returned as f64, "", None);
-    context.figure(
-        "soak",
-        "passerelle",
-        "most memory, second and third eighths",
-        most(first),
-        "MB",
-        None,
-    );
+    context.figure("soak", "passerelle", "most memory, the middle", most(first), "MB", None);
     context.figure(
         "soak",
         "passerelle",
