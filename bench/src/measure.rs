@@ -32,13 +32,24 @@ fn idle_memory(program: &Path) -> Result<bool, Box<dyn Error>> {
     const FEW: u64 = 5_000;
     const MANY: u64 = 10_000;
     let mut kept = true;
-    for (path, subprotocol, max) in [("/echo", None, 1024), ("/broadcast", None, 1024)] {
+    let two_subscriptions = "CONNECT\naccept-version:1.2\nhost:localhost\n\n\0\
+        SUBSCRIBE\nid:1\ndestination:/topic/a\n\n\0\
+        SUBSCRIBE\nid:2\ndestination:/topic/b\n\n\0";
+    for (path, subprotocol, said, max) in [
+        ("/echo", None, "", 1024),
+        ("/broadcast", None, "", 1024),
+        ("/messaging", Some("v12.stomp"), two_subscriptions, 2048),
+    ] {
         let gateway = Gateway::start(program, 1)?;
         let mut open = Vec::new();
         let mut memory = Vec::new();
         for count in [FEW, MANY] {
             while (open.len() as u64) < count {
-                open.push(gateway.websocket(path, subprotocol)?);
+                let mut stream = gateway.websocket(path, subprotocol)?;
+                if !said.is_empty() {
+                    stream.write_all(&client_frame(said.as_bytes()))?;
+                }
+                open.push(stream);
             }
             thread::sleep(Duration::from_millis(500));
             memory.push(gateway.own_memory()?);
