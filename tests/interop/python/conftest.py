@@ -1,6 +1,6 @@
 """stomp.py against a running gateway, whose address is in GATEWAY (HOST:PORT).
 
-Where the gateway has TLS, SSL_CERT_FILE names the certificate to trust."""
+Where the gateway has TLS, GATEWAY_CERTIFICATE names the certificate to trust."""
 import itertools
 import os
 import queue
@@ -11,7 +11,7 @@ import pytest
 import stomp
 
 HOST, PORT = os.environ["GATEWAY"].rsplit(":", 1)
-CERTIFICATE = os.environ.get("SSL_CERT_FILE")
+CERTIFICATE = os.environ.get("GATEWAY_CERTIFICATE")
 SECONDS = 5
 
 KINDS = {

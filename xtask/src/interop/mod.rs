@@ -150,6 +150,7 @@ fn stomppy(threads: u16, certificate: Option<&Path>) -> Outcome {
         // What the README shows goes to a gateway without.
         Some(certificate) => pytest
             .arg("tests/interop/python/test_stomppy.py")
+            .env("GATEWAY_CERTIFICATE", certificate.join("ca.pem"))
             .env("SSL_CERT_FILE", certificate.join("ca.pem")),
     };
     shell::run(pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("GATEWAY", &gateway.authority))
