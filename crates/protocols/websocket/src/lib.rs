@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455, RFC 7692, hybi-06) as a pure codec: the server's end.
 //!
-//! [`handshake`] answers the request, a [`Decoder`] for each connection reads what the client
+//! [`handshake()`] answers the request, a [`Decoder`] for each connection reads what the client
 //! sends, [`begin`] and its kin write what goes back. Between messages a connection needs no
 //! memory but its decoder; buffers and compression are the core's, and lent.
 //!
