@@ -15,9 +15,10 @@ after(async () => {
   await demo?.stop();
 });
 
-/** Connects, unless the page has done so by itself. */
+/** Connects, unless the page does so by itself. */
 async function connect(page, prefix) {
-  if ((await page.id(`${prefix}-status`).getAttribute('data-state')) !== 'open') {
+  const state = () => page.id(`${prefix}-status`).getAttribute('data-state');
+  if ((await eventually('the first attempt', state, (now) => now !== 'connecting')) !== 'open') {
     await page.id(`${prefix}-connect`).click();
   }
   await page.has(`${prefix}-status`, 'data-state', 'open');
