@@ -9,6 +9,7 @@ mod accepted;
 pub mod http1;
 mod outgoing;
 mod reactor;
+mod ring;
 mod stream;
 mod timers;
 mod tls;

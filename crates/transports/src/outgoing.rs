@@ -3,6 +3,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, Write as _},
     ops::Range,
+    os::fd::AsRawFd as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use wire::Map;
 
 use crate::{
     reactor::Socket,
+    ring::Ring,
     tls::{VECTOR_LEN_MAX, rest_of},
 };
 
@@ -35,6 +37,10 @@ pub struct Outgoing {
     cuts: Vec<Cut>,
     shared: Shared,
     gathered: Vec<u8>,
+    /// Sends for many sockets at once, where that is wanted.
+    ring: Option<Box<Ring>>,
+    /// What the ring has sent, by the first cut of a list: bytes, or an error.
+    sent: Vec<Option<i32>>,
 }
 
 /// What a socket has to send from this tick: a list in [`Outgoing::cuts`].
@@ -105,6 +111,88 @@ pub struct Flushed {
 }
 
 impl Outgoing {
+    /// One that can [`Outgoing::send_ahead`], on the thread that calls this.
+    ///
+    /// # Errors
+    /// When the system has no io_uring, or does not allow it.
+    pub fn with_ring() -> io::Result<Self> {
+        Ok(Self { ring: Some(Box::new(Ring::new()?)), ..Self::default() })
+    }
+
+    /// Whether [`Outgoing::send_ahead`] does something.
+    #[must_use]
+    pub const fn has_ring(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// Sends to these sockets in one system call what lies in one piece. Each must be flushed then,
+    /// before anything is appended: the flush sees to the rest.
+    ///
+    /// # Errors
+    /// When the system refuses. All goes on without a ring then.
+    pub fn send_ahead<'a>(&mut self, sockets: impl Iterator<Item = &'a Socket>) -> io::Result<()> {
+        let Some(mut ring) = self.ring.take() else { return Ok(()) };
+        let mut sent = std::mem::take(&mut self.sent);
+        sent.clear();
+        sent.resize(self.cuts.len(), None);
+        let result = self.send_by(&mut ring, &mut sent, sockets);
+        self.sent = sent;
+        if result.is_ok() {
+            self.ring = Some(ring);
+        }
+        result
+    }
+
+    #[expect(unsafe_code, reason = "the system reads the frames when the ring is submitted")]
+    fn send_by<'a>(
+        &self,
+        ring: &mut Ring,
+        sent: &mut [Option<i32>],
+        sockets: impl Iterator<Item = &'a Socket>,
+    ) -> io::Result<()> {
+        for socket in sockets {
+            let pending = socket.pending;
+            if pending.first != pending.last || !socket.takes_plain() {
+                continue;
+            }
+            let Some(Cut { source, .. }) = self.cuts.get(pending.first as usize) else { continue };
+            // A socket may be named twice.
+            let Some(place @ None) = sent.get_mut(pending.first as usize) else { continue };
+            *place = Some(NOT_SENT);
+            if ring.is_full() {
+                ring.submit(|name, result| note(sent, name, result))?;
+            }
+            let descriptor = socket.stream.as_raw_fd();
+            // SAFETY: `self` and the sockets are borrowed until the ring is submitted or dropped, so
+            // that no frame moves and no socket is closed.
+            unsafe { ring.push(descriptor, self.bytes_of(*source), pending.first) };
+        }
+        ring.submit(|name, result| note(sent, name, result))
+    }
+
+    /// What [`Outgoing::send_ahead`] has sent of these `wanted` bytes; `None`: it did not try.
+    fn sent_ahead(
+        &mut self,
+        socket: &mut Socket,
+        pending: Pending,
+        wanted: usize,
+    ) -> Option<io::Result<usize>> {
+        let result = self.sent.get_mut(pending.first as usize)?.take()?;
+        if result == NOT_SENT {
+            return None;
+        }
+        let result = match usize::try_from(result) {
+            Ok(written) => Ok(written),
+            Err(_) => match io::Error::from_raw_os_error(result.wrapping_neg()) {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                error => Err(error),
+            },
+        };
+        // A short send means that the system's buffer is full: an event tells when it is not.
+        socket.writable = !result.as_ref().is_ok_and(|written| *written < wanted);
+        Some(result)
+    }
+
     /// Appends what `encode` writes to what the socket has to send.
     pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut Vec<u8>)) {
         let source = self.encode(encode);
@@ -194,7 +282,10 @@ impl Outgoing {
             0
         } else {
             let wanted = self.total(pending);
-            let written = self.write(socket, pending, wanted)?;
+            let written = match self.sent_ahead(socket, pending, wanted) {
+                Some(sent) => sent?,
+                None => self.write(socket, pending, wanted)?,
+            };
             if written == wanted && socket.writable {
                 return Ok(Flushed { written, unsent: 0 });
             }
@@ -219,6 +310,7 @@ impl Outgoing {
         self.large.clear();
         self.large_bytes = 0;
         self.cuts.clear();
+        self.sent.clear();
         self.shared.clear();
     }
 
@@ -313,6 +405,14 @@ impl Outgoing {
                 }
             }
         }
+    }
+}
+
+/// Keeps what came of a send of the ring.
+fn note(sent: &mut [Option<i32>], name: u64, result: i32) {
+    let place = usize::try_from(name).ok().and_then(|name| sent.get_mut(name));
+    if let Some(place) = place {
+        *place = Some(result);
     }
 }
 
@@ -523,6 +623,8 @@ fn narrow(offset: usize) -> u32 {
 }
 
 const NONE: u32 = u32::MAX;
+/// Among the results of the ring: it was not told what came of the send.
+const NOT_SENT: i32 = i32::MIN;
 /// A message whose body is larger is never copied for a subscriber.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Up to this much is copied together for one plain write, which is faster than a vector.

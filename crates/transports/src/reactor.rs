@@ -347,6 +347,11 @@ impl Socket {
         }
     }
 
+    /// Whether bytes could be sent as they are.
+    pub(crate) const fn takes_plain(&self) -> bool {
+        self.writable && !self.broken && self.tls.is_none() && self.unsent.is_none()
+    }
+
     /// Whether a write has failed. The next reads give what the peer sent before, then its end.
     #[must_use]
     pub const fn is_broken(&self) -> bool {

@@ -123,6 +123,7 @@ impl Gateway {
     fn flush(&mut self) {
         self.now += 1;
         let socket = &mut self.reactor.get_mut(self.slot).unwrap().socket;
+        self.outgoing.send_ahead([&*socket, &*socket].into_iter()).unwrap();
         let flushed = self.outgoing.flush(socket, self.now).unwrap();
         self.outgoing.clear();
         assert_eq!(flushed.unsent, socket.unsent_bytes());
@@ -319,10 +320,12 @@ fn connect(
     check(0, &early);
     let (mut reactor, _) = Reactor::new().unwrap();
     let slot = reactor.insert(stream, ()).unwrap();
+    // Not every system has io_uring, or allows it.
+    let ring = random.once_in(2).then(Outgoing::with_ring).and_then(Result::ok);
     let gateway = Gateway {
         reactor,
         slot,
-        outgoing: Outgoing::default(),
+        outgoing: ring.unwrap_or_default(),
         buffer: vec![0; 64 << 10],
         now: 0,
         sent: 0,

@@ -151,6 +151,13 @@ pub(super) static ROOT: Section = Section {
     keys: &[
         key("threads", Form::Number, "the cores of the machine", "Cores to use."),
         key(
+            "io-uring",
+            Form::Flag,
+            "false",
+            "Whether what goes to many sockets at once is sent by io_uring (Linux 6.1 or later): less \
+             CPU time for fan-out, 384 KiB more memory for each core.",
+        ),
+        key(
             "allow-origins",
             Form::Texts,
             "none",

@@ -37,6 +37,8 @@ pub use source::ConfigError;
 pub struct Config {
     /// Cores to use; `None`: as many as the machine has for this process.
     pub threads: Option<NonZeroUsize>,
+    /// Whether io_uring sends what goes to many sockets at once.
+    pub io_uring: bool,
     /// Where peers connect; never empty.
     pub listens: Vec<Listen>,
     /// What they find, in the order of the file, then metrics, health and readiness.
@@ -231,6 +233,7 @@ impl Default for Config {
         ];
         Self {
             threads: None,
+            io_uring: false,
             listens: vec![Listen {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
                 names: Vec::new(),

@@ -67,6 +67,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     }
     Ok(Config {
         threads,
+        io_uring: flag(Some(&top), "io-uring", false)?,
         listens,
         memory,
         services,

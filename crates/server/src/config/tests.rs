@@ -227,10 +227,11 @@ fn users_and_rules_are_read() {
 #[test]
 fn the_rest_is_read() {
     let config = read(
-        "threads = 3\n[log]\nformat = 'json'\nlevel = 'trace'\n[metrics]\npublic = true\n\
+        "threads = 3\nio-uring = true\n[log]\nformat = 'json'\nlevel = 'trace'\n[metrics]\npublic = true\n\
          [shutdown]\ngrace = 0\ndrain = '2m'\n[memory]\nunsent-bytes-max-per-core = '1GiB'",
     );
     assert_eq!(config.threads.map(NonZeroUsize::get), Some(3));
+    assert!(config.io_uring);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
     assert!(config.metrics.public);
     let drain = Duration::from_secs(120);

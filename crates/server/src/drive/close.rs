@@ -126,6 +126,13 @@ impl Core {
     pub(super) fn flush_sockets(&mut self) {
         let mut dirty = std::mem::take(&mut self.tools.dirty);
         let mut slow = Vec::new();
+        if self.tools.outgoing.has_ring() && dirty.len() >= AHEAD_MIN {
+            let entries = dirty.iter().filter_map(|slot| self.reactor.get(*slot));
+            let sockets = entries.map(|entry| &entry.socket);
+            if let Err(error) = self.tools.outgoing.send_ahead(sockets) {
+                tracing::error!(%error, "io_uring has failed; each socket is written by itself now");
+            }
+        }
         for slot in dirty.drain(..) {
             let Some(entry) = self.reactor.get_mut(slot) else { continue };
             let socket = &mut entry.socket;
@@ -350,6 +357,8 @@ impl Core {
 
 /// Time for the last bytes and the peer's end, after all was said: 2 s.
 const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+/// For fewer sockets io_uring gains nothing.
+const AHEAD_MIN: usize = 4;
 /// Goodbyes are paced: tearing down hundreds of thousands at once can stall the machine.
 const GOODBYES_PER_STEP: usize = 250;
 const GOODBYE_STEP_NS: u64 = 10_000_000;

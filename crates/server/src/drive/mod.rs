@@ -172,7 +172,7 @@ impl Core {
         #[expect(clippy::cast_possible_truncation, reason = "half of the random bits do")]
         let message_epoch = entropy.next() as u64;
         let tools = Tools {
-            outgoing: Outgoing::default(),
+            outgoing: outgoing(gateway.config.io_uring),
             deflater: Deflater::new(),
             entropy,
             asks: VecDeque::new(),
@@ -396,6 +396,16 @@ fn advance(
     let mut outlet = Outlet { slot, socket, link, tools, closed: None };
     session.handle(input, now, &mut outlet);
     outlet.closed
+}
+
+fn outgoing(with_ring: bool) -> Outgoing {
+    if !with_ring {
+        return Outgoing::default();
+    }
+    Outgoing::with_ring().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the system has no io_uring for us; each socket is written by itself");
+        Outgoing::default()
+    })
 }
 
 const fn slot_of(id: ConnectionId) -> Slot {
