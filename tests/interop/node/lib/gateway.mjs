@@ -31,7 +31,8 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
     await writeFile(join(folder, name), content);
   }
   const listen = config.includes('[[listen]]') ? '' : '[[listen]]\naddress = "127.0.0.1:0"\n\n';
-  const text = `threads = ${threads}\n\n${listen}${config}`;
+  const ring = process.env.IO_URING ? 'io-uring = true\n' : '';
+  const text = `threads = ${threads}\n${ring}\n${listen}${config}`;
   await writeFile(join(folder, 'passerelle.toml'), secure ? text.replaceAll('[[listen]]\n', `[[listen]]\n${tls}\n`) : text);
 
   const serve = [process.env.PASSERELLE, 'serve', '--config', 'passerelle.toml'];
