@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
     pub message_bytes_max: usize,
-    /// WebSocket frames of one message. Default: 1,024.
+    /// WebSocket frames of one message; an empty last one does not count. Default: 1,024.
     pub fragments_max: u32,
     /// Bytes of the head of a frame: its command line and header lines. Default: 16 KiB.
     pub head_bytes_max: usize,
