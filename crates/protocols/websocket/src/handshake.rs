@@ -24,7 +24,8 @@ pub struct Service<'a> {
 pub enum Subprotocols<'a> {
     /// These, preferred ones first.
     Of(&'a [&'a str]),
-    /// The one that the client likes most: for a service that only passes bytes on.
+    /// The one that the client likes most: for a service that only passes bytes on. What is not a
+    /// protocol but a way to negotiate one is passed over: `x-kaazing-handshake`.
     Any,
 }
 
@@ -78,10 +79,7 @@ pub enum Reject {
     /// No version is named.
     #[error("Sec-WebSocket-Version is missing: send 13, 8 or 6")]
     NoVersion,
-    /// The version is no number, or several.
-    #[error("Sec-WebSocket-Version must be one number from 0 to 255")]
-    MalformedVersion,
-    /// The version is another one.
+    /// The version is another one, or what is said of it is no version.
     #[error("Sec-WebSocket-Version must be 13, 8 or 6")]
     OtherVersion,
     /// No key.
@@ -90,12 +88,9 @@ pub enum Reject {
     /// A key of the wrong form, or several.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64, once")]
     MalformedKey,
-    /// The list of subprotocols is malformed, empty or too long, or one stands in it twice.
-    #[error("Sec-WebSocket-Protocol must be a list of different names")]
-    MalformedSubprotocols,
-    /// The list of extensions is malformed.
-    #[error("Sec-WebSocket-Extensions must be a list of extensions with parameters")]
-    MalformedExtensions,
+    /// The list of subprotocols is too long, or one stands in it twice (RFC 6455 section 4.1).
+    #[error("Sec-WebSocket-Protocol must be a list of at most 64 different names")]
+    Subprotocols,
     /// Subprotocols are offered, and none of these. Only the caller says so, of
     /// [`Subprotocol::Unsupported`].
     #[error("Sec-WebSocket-Protocol must offer one of: {0}")]
@@ -113,11 +108,9 @@ impl Reject {
             | Self::Host
             | Self::Body
             | Self::Connection
-            | Self::MalformedVersion
             | Self::NoKey
             | Self::MalformedKey
-            | Self::MalformedSubprotocols
-            | Self::MalformedExtensions
+            | Self::Subprotocols
             | Self::Subprotocol(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -156,7 +149,7 @@ pub fn handshake(
     let key = key(headers)?;
     let subprotocol = subprotocol(headers, service.subprotocols)?;
     let deflate = match version {
-        Version::Rfc6455 | Version::Hybi08 => deflate(headers, service.deflate)?,
+        Version::Rfc6455 | Version::Hybi08 => deflate(headers, service.deflate),
         Version::Hybi06 => None,
     };
 
@@ -199,33 +192,36 @@ fn check_request(
 }
 
 fn check_upgrade(headers: &HeaderMap) -> Result<(), Reject> {
-    let names = |header, name: &str| {
-        tokens(headers, &header)
-            .is_ok_and(|tokens| tokens.iter().any(|token| token.eq_ignore_ascii_case(name)))
-    };
-    if !names(header::UPGRADE, "websocket") {
+    if !is_upgrade(headers) {
         return Err(Reject::Upgrade);
     }
-    if !names(header::CONNECTION, "upgrade") {
+    if !names(headers, &header::CONNECTION, "upgrade") {
         return Err(Reject::Connection);
     }
     Ok(())
 }
 
+/// Whether a request asks to become a WebSocket, well or badly: `Upgrade` names `websocket`, among
+/// other protocols with or without a version (RFC 9110 section 7.8). `websocket` itself has none.
+#[must_use]
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    names(headers, &header::UPGRADE, "websocket")
+}
+
+/// Whether a list names something, in any case.
+fn names(headers: &HeaderMap, header: &HeaderName, name: &str) -> bool {
+    tokens(headers, header).flatten().any(|token| token.eq_ignore_ascii_case(name))
+}
+
+/// Whatever is not understood is answered with the versions that are (RFC 6455 section 4.2.2).
 fn version(headers: &HeaderMap) -> Result<Version, Reject> {
-    match only(headers, &header::SEC_WEBSOCKET_VERSION, Reject::MalformedVersion)? {
+    match only(headers, &header::SEC_WEBSOCKET_VERSION, Reject::OtherVersion)? {
         None => Err(Reject::NoVersion),
         Some("13") => Ok(Version::Rfc6455),
         Some("8") => Ok(Version::Hybi08),
         Some("6") => Ok(Version::Hybi06),
-        Some(number) if is_version(number) => Err(Reject::OtherVersion),
-        Some(_) => Err(Reject::MalformedVersion),
+        Some(_) => Err(Reject::OtherVersion),
     }
-}
-
-/// RFC 6455 section 4.3: 0 to 255, without leading zeros.
-fn is_version(text: &str) -> bool {
-    text.parse::<u8>().is_ok_and(|number| number.to_string() == text)
 }
 
 /// The key, which is 16 bytes in base64.
@@ -248,29 +244,31 @@ fn accept_key(key: &str) -> String {
 }
 
 fn subprotocol(headers: &HeaderMap, spoken: Subprotocols<'_>) -> Result<Subprotocol, Reject> {
-    let name = &header::SEC_WEBSOCKET_PROTOCOL;
-    if !headers.contains_key(name) {
-        return Ok(Subprotocol::None);
-    }
-    let offered = tokens(headers, name).unwrap_or_default();
-    let repeated = |(index, offer)| offered.iter().take(index).any(|other| other == offer);
-    if offered.is_empty()
-        || offered.len() > SUBPROTOCOLS_MAX
-        || offered.iter().enumerate().any(repeated)
-    {
-        return Err(Reject::MalformedSubprotocols);
+    let mut offered: Vec<&str> = Vec::new();
+    let mut is_any_offered = false;
+    for (index, name) in tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL).enumerate() {
+        if index == SUBPROTOCOLS_MAX || name.is_some_and(|name| offered.contains(&name)) {
+            return Err(Reject::Subprotocols);
+        }
+        is_any_offered |= name != Some(KAAZING_HANDSHAKE);
+        offered.extend(name);
     }
     let chosen = match spoken {
         Subprotocols::Of(spoken) => spoken.iter().find(|name| offered.contains(name)),
-        Subprotocols::Any => offered.first(),
+        Subprotocols::Any => offered.iter().find(|name| **name != KAAZING_HANDSHAKE),
     };
-    Ok(chosen.map_or(Subprotocol::Unsupported, |name| Subprotocol::Chosen((*name).to_owned())))
+    Ok(match chosen {
+        Some(name) => Subprotocol::Chosen((*name).to_owned()),
+        None if is_any_offered => Subprotocol::Unsupported,
+        None => Subprotocol::None,
+    })
 }
 
-fn deflate(headers: &HeaderMap, wanted: bool) -> Result<Option<Deflate>, Reject> {
-    let offers = elements(headers, &header::SEC_WEBSOCKET_EXTENSIONS)
-        .map_err(|_| Reject::MalformedExtensions)?;
-    Ok(if wanted { Deflate::choose(&offers) } else { None })
+fn deflate(headers: &HeaderMap, wanted: bool) -> Option<Deflate> {
+    if !wanted {
+        return None;
+    }
+    Deflate::choose(&elements(headers, &header::SEC_WEBSOCKET_EXTENSIONS))
 }
 
 /// The value of a header that must not be repeated.
@@ -300,6 +298,9 @@ const KEY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
+
+/// Offered by clients that can negotiate within the WebSocket itself. It is no subprotocol.
+const KAAZING_HANDSHAKE: &str = "x-kaazing-handshake";
 
 /// More are not looked through.
 const SUBPROTOCOLS_MAX: usize = 64;

@@ -1,27 +1,28 @@
-//! Lists in headers (RFC 9110 section 5.6).
+//! Lists in headers (RFC 9110 section 5.6.1): several lines are one list, empty members are none,
+//! and a member that is not what the header's grammar says is passed over, as one that is not known
+//! would be.
 
 use http::{HeaderMap, HeaderName};
 
-/// A header's value is not what its grammar says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Malformed;
-
-/// The tokens of a comma-separated list, which may be spread over several headers.
+/// The members of a comma-separated list of tokens. What is no token is `None`.
 pub(crate) fn tokens<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
-) -> Result<Vec<&'a str>, Malformed> {
-    let mut tokens = Vec::new();
-    for value in headers.get_all(name) {
-        for element in value.to_str().map_err(|_| Malformed)?.split(',') {
-            match element.trim_matches(BLANK) {
-                "" => {}
-                token if is_token(token) => tokens.push(token),
-                _ => return Err(Malformed),
-            }
-        }
+) -> impl Iterator<Item = Option<&'a str>> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(trim_blank)
+        .filter(|member| !member.is_empty())
+        .map(|member| str::from_utf8(member).ok().filter(|text| is_token(text)))
+}
+
+fn trim_blank(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
     }
-    Ok(tokens)
+    bytes
 }
 
 /// An element of a list with parameters: `name; parameter; parameter=value, …`.
@@ -31,26 +32,37 @@ pub(crate) struct Element<'a> {
     pub(crate) parameters: Vec<(&'a str, Option<String>)>,
 }
 
-/// The elements of a list with parameters (RFC 6455 section 9.1).
-pub(crate) fn elements<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> Result<Vec<Element<'a>>, Malformed> {
+/// The well-formed elements of a list with parameters (RFC 6455 section 9.1).
+pub(crate) fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Element<'a>> {
     let mut elements = Vec::new();
     for value in headers.get_all(name) {
-        let mut scanner = Scanner { rest: value.to_str().map_err(|_| Malformed)? };
-        loop {
-            scanner.skip_blank();
-            if scanner.rest.is_empty() {
-                break;
-            }
-            if !scanner.skip(',') {
-                elements.push(scanner.element()?);
-            }
+        for member in members(value.as_bytes()) {
+            let member = str::from_utf8(member).map_err(|_| Malformed);
+            elements.extend(member.and_then(|member| Scanner { rest: member }.element()));
         }
     }
-    Ok(elements)
+    elements
 }
+
+/// What stands between the commas. One in a quoted string separates nothing; a string that is not
+/// closed goes to the end.
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    value.split(move |&byte| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match byte {
+            b'"' if !was_escaped => is_quoted = !is_quoted,
+            b'\\' if is_quoted => is_escaped = !was_escaped,
+            _ => {}
+        }
+        byte == b',' && !is_quoted
+    })
+}
+
+/// An element is not what its grammar says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Malformed;
 
 /// Whether it is a token (RFC 9110 section 5.6.2).
 fn is_token(text: &str) -> bool {
@@ -85,13 +97,14 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// An element, up to a comma, which is left, or the end.
+    /// An element, and nothing behind it.
     fn element(&mut self) -> Result<Element<'a>, Malformed> {
+        self.skip_blank();
         let name = self.token()?;
         let mut parameters = Vec::new();
         loop {
             self.skip_blank();
-            if self.rest.is_empty() || self.rest.starts_with(',') {
+            if self.rest.is_empty() {
                 return Ok(Element { name, parameters });
             }
             if !self.skip(';') {
