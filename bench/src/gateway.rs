@@ -21,7 +21,7 @@ impl Gateway {
         let folder = program.parent().unwrap_or_else(|| Path::new("."));
         let config = folder.join(format!("measure-{}.toml", std::process::id()));
         let text = format!(
-            "threads = {threads}\n[[listen]]\naddress = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n"
+            "threads = {threads}\n[[listen]]\naddress = \"127.0.0.1:0\"\noperations = true\n[log]\nlevel = \"warn\"\n"
         );
         fs::write(&config, text)?;
         let mut process = Command::new(program)

@@ -14,7 +14,8 @@ pub(crate) fn run(listen: &str) -> Outcome {
     demo.arg("demo");
     if listen != DEFAULT {
         let file = paths::folder("demo")?.join("passerelle.toml");
-        fs::write(&file, format!("[[listen]]\naddress = \"{listen}\"\n")).doing(file.display())?;
+        fs::write(&file, format!("[[listen]]\naddress = \"{listen}\"\noperations = true\n"))
+            .doing(file.display())?;
         demo.arg("--config").arg(file);
     }
     println!("\nThe Trader is at http://{listen}/ (Ctrl-C stops it)\n");

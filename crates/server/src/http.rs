@@ -56,7 +56,7 @@ impl Connection {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
-        let Some((place, rest)) = gateway.config.service(head.uri.path()) else {
+        let Some((place, rest)) = self.route(&gateway, &head).await else {
             return text(StatusCode::NOT_FOUND, "there is no service at this path");
         };
         let received = body.size_hint().lower();
@@ -70,6 +70,35 @@ impl Connection {
             row.bytes_out.add(response.body().size_hint().lower());
         });
         response
+    }
+
+    /// The service that answers, and what follows its path. One for operators is, to everybody
+    /// else, as if it did not exist: its path is like any other that nobody thought of.
+    async fn route<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Option<(usize, &'h str)> {
+        let path = head.uri.path();
+        let (place, rest) = gateway.config.service(path)?;
+        let service = gateway.config.services.get(place)?;
+        let is_open = !service.kind.is_for_operators()
+            || (*service.path == *path && self.is_operator(gateway, &head.headers).await);
+        if is_open { Some((place, rest)) } else { gateway.config.public_service(path) }
+    }
+
+    /// Whether the request comes by a listener for operators, or from a user who is one. Nobody is
+    /// asked to log in, which would tell that there is something.
+    ///
+    /// Where a request comes from proves nothing: behind a proxy on this machine all come from
+    /// this machine.
+    async fn is_operator(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
+        if self.listen(gateway).is_some_and(|listen| listen.operations) {
+            return true;
+        }
+        let operators = &gateway.config.operations.roles;
+        !operators.is_empty()
+            && headers.contains_key(header::AUTHORIZATION)
+            && self
+                .identify(gateway, headers)
+                .await
+                .is_ok_and(|principal| principal.roles.iter().any(|role| operators.contains(role)))
     }
 
     async fn serve(
@@ -108,13 +137,7 @@ impl Connection {
         match &service.kind {
             ServiceKind::Health => Ok(operation::health()),
             ServiceKind::Readiness => Ok(operation::readiness(*gateway.phase.borrow())),
-            ServiceKind::Metrics => {
-                if gateway.config.metrics.public || self.is_local(gateway, &head.headers) {
-                    Ok(operation::metrics(gateway).await)
-                } else {
-                    Ok(operation::private())
-                }
-            }
+            ServiceKind::Metrics => Ok(operation::metrics(gateway).await),
             ServiceKind::Pages => {
                 self.identify(gateway, &head.headers).await?;
                 Ok(pages::answer(rest, &head.method, &head.headers))
@@ -152,18 +175,6 @@ impl Connection {
             | ServiceKind::Proxy { .. }
             | ServiceKind::Broker => Ok(text(StatusCode::NOT_FOUND, "this is for WebSockets")),
         }
-    }
-
-    /// Whether the request comes from this machine: not from a proxy on it, nor from a page that
-    /// rebinds its own name to it.
-    fn is_local(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
-        let is_forwarded =
-            ["forwarded", "x-forwarded-for", "via"].iter().any(|name| headers.contains_key(*name));
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let is_own = host
-            .zip(self.listen(gateway))
-            .is_none_or(|(host, listen)| origin::is_own(listen, host) || origin::is_loopback(host));
-        self.peer.ip().to_canonical().is_loopback() && !is_forwarded && is_own
     }
 
     async fn publish(

@@ -14,7 +14,7 @@ export class Demo {
     demo.port = await freePort();
     demo.url = `http://127.0.0.1:${demo.port}`;
     const config = join(demo.folder, 'passerelle.toml');
-    await writeFile(config, `[[listen]]\naddress = "127.0.0.1:${demo.port}"\n`);
+    await writeFile(config, `[[listen]]\naddress = "127.0.0.1:${demo.port}"\noperations = true\n`);
     demo.process = spawn(process.env.PASSERELLE, ['demo', '--config', config], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -89,10 +89,23 @@ fn purpose(service: &Service, config: &Config) -> String {
         }
         ServiceKind::Topics => "topics: a POST below it publishes to a topic".into(),
         ServiceKind::Queues => "queues: a POST below it sends to a queue".into(),
-        ServiceKind::Metrics if config.metrics.public => "metrics, for everybody".into(),
-        ServiceKind::Metrics => "metrics, for this machine alone".into(),
+        ServiceKind::Metrics => format!("metrics, for {}", operators(config)),
         ServiceKind::Health => "health: whether the process lives".into(),
         ServiceKind::Readiness => "readiness: whether it takes new connections".into(),
+    }
+}
+
+/// Who may see what is for operators.
+fn operators(config: &Config) -> String {
+    let listens = config.listens.iter().filter(|listen| listen.operations);
+    let addresses: Vec<_> = listens.map(|listen| listen.address.to_string()).collect();
+    let everybody = format!("everybody who reaches {}", addresses.join(" or "));
+    let users = format!("users who are {}", config.operations.roles.join(" or "));
+    match (addresses.is_empty(), config.operations.roles.is_empty()) {
+        (true, true) => "nobody".into(),
+        (false, true) => everybody,
+        (true, false) => users,
+        (false, false) => format!("{everybody}, and {users}"),
     }
 }
 
@@ -213,9 +226,24 @@ fn notes(config: &Config) -> Vec<String> {
                 "{address} has no `names`: its own pages work from this machine alone"
             ));
         }
+        if listen.operations {
+            let tls = if listen.tls.is_empty() { ", and without TLS" } else { "" };
+            notes.push(format!(
+                "{address} shows what is for operators (/metrics) to every machine that reaches \
+                 it{tls}"
+            ));
+        }
     }
-    if config.metrics.public {
-        notes.push("other machines can read the metrics".into());
+    let has_operations = config.services.iter().any(|service| service.kind.is_for_operators());
+    if has_operations
+        && config.operations.roles.is_empty()
+        && !config.listens.iter().any(|listen| listen.operations)
+    {
+        notes.push(
+            "nobody can see /metrics: say operations = true in a [[listen]] that only operators \
+             reach, or name [operations] roles"
+                .into(),
+        );
     }
     notes
 }

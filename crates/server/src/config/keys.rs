@@ -73,6 +73,10 @@ impl Section {
 
     /// What to say about a key that it does not have.
     pub(super) fn unknown(&self, name: &str) -> String {
+        let former = FORMER.iter().find(|(header, key, _)| (self.header, name) == (*header, *key));
+        if let Some((_, _, instead)) = former {
+            return format!("`{name}` is no more: {instead}");
+        }
         let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
         let place = match self.header {
             TOP => "at the top of the file".into(),
@@ -81,6 +85,14 @@ impl Section {
         format!("unknown key `{name}` {place}: {}", suggest(name, &names))
     }
 }
+
+/// Keys that once were: their section, their name, and what to write instead.
+const FORMER: &[(&str, &str, &str)] = &[(
+    "[metrics]",
+    "public",
+    "metrics are served where a [[listen]] says operations = true (best one of its own, on an \
+     address that only operators reach), and to users with a role of [operations] roles = [...]",
+)];
 
 /// What somebody who wrote `wrong` may have meant.
 pub(super) fn suggest(wrong: &str, right: &[&str]) -> String {
@@ -111,6 +123,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &PASSWORD,
     &ACCESS,
     &LOG,
+    &OPERATIONS,
     &METRICS,
     &HEALTH,
     &SHUTDOWN,
@@ -190,6 +203,12 @@ pub(super) static ROOT: Section = Section {
             "Who may subscribe and send where: `[[access]]`.",
         ),
         key("log", Form::Table(&LOG), "", "What is logged: `[log]`."),
+        key(
+            "operations",
+            Form::Table(&OPERATIONS),
+            "",
+            "Who may see what is for operators: `[operations]`.",
+        ),
         key("metrics", Form::Table(&METRICS), "", "The page `/metrics`: `[metrics]`."),
         key("health", Form::Table(&HEALTH), "", "The pages `/healthz` and `/readyz`: `[health]`."),
         key("shutdown", Form::Table(&SHUTDOWN), "", "How the gateway stops: `[shutdown]`."),
@@ -215,6 +234,16 @@ pub(super) static LISTEN: Section = Section {
             "true on a loopback address, else false",
             "Whether one may come in without logging in. Wrong credentials always fail where \
              there are users.",
+        ),
+        key(
+            "operations",
+            Form::Flag,
+            "false; true for the listener that there is without a `[[listen]]`",
+            "Whether what is for operators (`/metrics`) is served here, to everybody who reaches \
+             this address. Elsewhere it is for `[operations]` roles alone, and its paths are to all \
+             others as if it did not exist. Behind a proxy leave it out: to the gateway all \
+             requests of a proxy come from the proxy's address. A second `[[listen]]` that only \
+             operators reach is the place for it.",
         ),
         key(
             "tls",
@@ -377,13 +406,25 @@ pub(super) static LOG: Section = Section {
     ],
 };
 
+pub(super) static OPERATIONS: Section = Section {
+    header: "[operations]",
+    doc: "Who may see what is for operators (`/metrics`), besides those who reach a listener with \
+          `operations = true`.",
+    keys: &[key(
+        "roles",
+        Form::Texts,
+        "none",
+        "The roles of users who may, on every listener, by HTTP Basic. They are not asked to log \
+         in: send name and password with the request (`curl -u`, Prometheus' `basic_auth`). \
+         Whoever sends none, wrong ones or those of another user finds nothing there.",
+    )],
+};
+
 pub(super) static METRICS: Section = Section {
     header: "[metrics]",
-    doc: "The page `/metrics`, for Prometheus.",
-    keys: &[
-        key("enabled", Form::Flag, "true", "Whether there is such a page."),
-        key("public", Form::Flag, "false", "Whether other machines may read it."),
-    ],
+    doc: "The page `/metrics`, for Prometheus. It is for operators: see `operations` of \
+          `[[listen]]`.",
+    keys: &[key("enabled", Form::Flag, "true", "Whether there is such a page.")],
 };
 
 pub(super) static HEALTH: Section = Section {

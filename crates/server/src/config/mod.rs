@@ -51,8 +51,8 @@ pub struct Config {
     pub access: Access,
     /// What is logged, and how.
     pub log: Log,
-    /// Who sees the metrics.
-    pub metrics: Metrics,
+    /// Who may see what is for operators.
+    pub operations: Operations,
     /// How the gateway stops.
     pub shutdown: Shutdown,
     /// Bounds over many connections.
@@ -69,6 +69,8 @@ pub struct Listen {
     pub names: Vec<Box<str>>,
     /// Whether one may come in without logging in.
     pub anonymous: bool,
+    /// Whether what is for operators is served here, to everybody who comes.
+    pub operations: bool,
     /// The certificates of its TLS; empty: none. The first is for peers who ask for no name, or
     /// an unknown one.
     pub tls: Vec<CertificateFiles>,
@@ -134,11 +136,11 @@ impl LogLevel {
     }
 }
 
-/// Who sees the metrics.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Metrics {
-    /// Whether other machines may read them.
-    pub public: bool,
+/// Who may see what is for operators, besides those who reach a listener that serves it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Operations {
+    /// The roles of users who may, on every listener.
+    pub roles: Vec<Box<str>>,
 }
 
 /// How the gateway stops, once told to.
@@ -196,12 +198,26 @@ impl Config {
     /// wins; a path ends where a `/` does.
     #[must_use]
     pub fn service<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        self.service_among(path, |_| true)
+    }
+
+    /// As [`Config::service`], for whom services for operators do not exist.
+    #[must_use]
+    pub fn public_service<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        self.service_among(path, |kind| !kind.is_for_operators())
+    }
+
+    fn service_among<'a>(
+        &self,
+        path: &'a str,
+        exists: impl Fn(&ServiceKind) -> bool,
+    ) -> Option<(usize, &'a str)> {
         let rest =
             |service: &Service| match path.strip_prefix(service.path.trim_end_matches('/'))? {
                 "" => Some(""),
                 rest => rest.strip_prefix('/'),
             };
-        let matching = self.services.iter().enumerate();
+        let matching = self.services.iter().enumerate().filter(|(_, one)| exists(&one.kind));
         matching
             .filter_map(|(place, service)| Some((service.path.len(), place, rest(service)?)))
             .max_by_key(|&(len, ..)| len)
@@ -238,6 +254,7 @@ impl Default for Config {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
                 names: Vec::new(),
                 anonymous: true,
+                operations: true,
                 tls: Vec::new(),
             }],
             services: services.map(|(path, kind)| Service::new(path, kind)).into(),
@@ -245,7 +262,7 @@ impl Default for Config {
             users: Users::default(),
             access: Access::default(),
             log: Log::default(),
-            metrics: Metrics::default(),
+            operations: Operations::default(),
             shutdown: Shutdown::default(),
             memory: Memory::default(),
         }

@@ -147,6 +147,7 @@ mod tests {
                 address: ([127, 0, 0, 1], 8080).into(),
                 names: names.iter().map(|&name| name.into()).collect(),
                 anonymous: true,
+                operations: false,
                 tls: vec![],
             };
             let mut service = Service::new("/echo", ServiceKind::Echo);
@@ -163,6 +164,7 @@ mod tests {
             address: ([127, 0, 0, 1], 8080).into(),
             names: vec![],
             anonymous: true,
+            operations: false,
             tls: Vec::new(),
         };
         let service = Service::new("/echo", ServiceKind::Echo);

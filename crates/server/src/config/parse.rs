@@ -7,11 +7,11 @@ use contract::{Limits, Pattern};
 use toml::de::DeTable;
 
 use super::{
-    AllowedOrigin, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory, Metrics,
+    AllowedOrigin, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory, Operations,
     Service, ServiceKind, Shutdown,
     keys::{
-        ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, PASSWORD, ROOT, SERVICE,
-        SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
+        ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, OPERATIONS, PASSWORD, ROOT,
+        SERVICE, SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
     },
     limits, origin,
     service::default_limits,
@@ -41,7 +41,8 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     let global_limits = top.get("limits").map(|value| value.table(&limits::GLOBAL)).transpose()?;
     let limits = global_limits.as_ref().map(limits::global).transpose()?.unwrap_or_default();
     let health = top.get("health").map(|value| value.table(&HEALTH)).transpose()?;
-    let (metrics, with_metrics) = metrics(&top)?;
+    let metrics = table(&top, "metrics", &METRICS)?;
+    let with_metrics = flag(metrics.as_ref(), "enabled", true)?;
     let with_health = flag(health.as_ref(), "enabled", true)?;
 
     let memory = table(&top, "memory", &MEMORY)?;
@@ -72,10 +73,10 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
         memory,
         services,
         access: access(&top, &users)?,
+        operations: operations(&top, &users)?,
         users,
         limits: Arc::new(limits),
         log: log(&top)?,
-        metrics,
         shutdown: shutdown(&top)?,
     })
 }
@@ -116,7 +117,8 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
         let tls = table.get("tls").map_or(Ok(Vec::new()), |value| {
             value.one_or_more(&TLS)?.iter().map(certificate).collect()
         })?;
-        listens.push(Listen { address, names, anonymous, tls });
+        let operations = flag(Some(&table), "operations", false)?;
+        listens.push(Listen { address, names, anonymous, operations, tls });
     }
     if listens.is_empty() {
         return Err(tables.error("at least one is needed"));
@@ -382,22 +384,31 @@ fn access(top: &Table<'_>, users: &Users) -> Result<Access> {
 
 fn grant(text: &str, users: &Users) -> std::result::Result<Grant, String> {
     let grant = Grant::parse(text).map_err(|error| error.to_string())?;
-    let roles = || users.iter().flat_map(|user| user.principal().roles.iter());
-    let (trouble, known): (_, Vec<&str>) = match &grant {
+    match &grant {
         Grant::User(name) if users.get(name).is_none() => {
-            (format!("there is no user `{name}`"), users.iter().map(|user| user.name()).collect())
+            let known: Vec<_> = users.iter().map(|user| user.name()).collect();
+            Err(unknown(&format!("there is no user `{name}`"), name, &known))
         }
-        Grant::Role(role) if !roles().any(|other| other == role) => {
-            (format!("no user has the role `{role}`"), roles().map(|role| &**role).collect())
-        }
-        Grant::Everybody | Grant::Users | Grant::User(_) | Grant::Role(_) => return Ok(grant),
-    };
-    Err(match known.is_empty() {
-        true => trouble,
-        false => {
-            format!("{trouble}: {}", suggest(text.split_once(':').map_or("", |t| t.1), &known))
-        }
-    })
+        Grant::Role(role) => known_role(role, users).map(|()| grant),
+        Grant::Everybody | Grant::Users | Grant::User(_) => Ok(grant),
+    }
+}
+
+/// Refuses a role that nobody has.
+fn known_role(role: &str, users: &Users) -> std::result::Result<(), String> {
+    let known: Vec<&str> =
+        users.iter().flat_map(|user| user.principal().roles.iter()).map(|role| &**role).collect();
+    match known.contains(&role) {
+        true => Ok(()),
+        false => Err(unknown(&format!("no user has the role `{role}`"), role, &known)),
+    }
+}
+
+fn unknown(trouble: &str, wrong: &str, known: &[&str]) -> String {
+    match known {
+        [] => trouble.into(),
+        known => format!("{trouble}: {}", suggest(wrong, known)),
+    }
 }
 
 fn log(top: &Table<'_>) -> Result<Log> {
@@ -416,17 +427,12 @@ fn log(top: &Table<'_>) -> Result<Log> {
     Ok(Log { format, level })
 }
 
-/// And whether there are any.
-fn metrics(top: &Table<'_>) -> Result<(Metrics, bool)> {
-    let table = table(top, "metrics", &METRICS)?;
-    let enabled = flag(table.as_ref(), "enabled", true)?;
-    let public = flag(table.as_ref(), "public", false)?;
-    match table.and_then(|table| table.get("public")) {
-        Some(value) if public && !enabled => {
-            Err(value.error("the metrics are not enabled: drop this, or `enabled = false`"))
-        }
-        _ => Ok((Metrics { public }, enabled)),
-    }
+fn operations(top: &Table<'_>, users: &Users) -> Result<Operations> {
+    let Some(table) = table(top, "operations", &OPERATIONS)? else {
+        return Ok(Operations::default());
+    };
+    let roles = items(&table, "roles", |text| known_role(text, users).map(|()| text.into()))?;
+    Ok(Operations { roles })
 }
 
 fn shutdown(top: &Table<'_>) -> Result<Shutdown> {

@@ -98,6 +98,12 @@ impl ServiceKind {
             | Self::Readiness => false,
         }
     }
+
+    /// Whether it is for operators alone.
+    #[must_use]
+    pub const fn is_for_operators(&self) -> bool {
+        matches!(self, Self::Metrics)
+    }
 }
 
 impl Service {

@@ -227,13 +227,12 @@ fn users_and_rules_are_read() {
 #[test]
 fn the_rest_is_read() {
     let config = read(
-        "threads = 3\nio-uring = true\n[log]\nformat = 'json'\nlevel = 'trace'\n[metrics]\npublic = true\n\
+        "threads = 3\nio-uring = true\n[log]\nformat = 'json'\nlevel = 'trace'\n\
          [shutdown]\ngrace = 0\ndrain = '2m'\n[memory]\nunsent-bytes-max-per-core = '1GiB'",
     );
     assert_eq!(config.threads.map(NonZeroUsize::get), Some(3));
     assert!(config.io_uring);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
-    assert!(config.metrics.public);
     let drain = Duration::from_secs(120);
     assert_eq!(config.shutdown, Shutdown { grace: Duration::ZERO, drain });
     assert_eq!(config.memory.unsent_bytes_max_per_core, 1 << 30);
@@ -329,7 +328,7 @@ Services
   /broadcast  broadcast: what one sends all get
   /topics     topics: a POST below it publishes to a topic
   /queues     queues: a POST below it sends to a queue
-  /metrics    metrics, for this machine alone
+  /metrics    metrics, for everybody who reaches 127.0.0.1:8080
   /healthz    health: whether the process lives
   /readyz     readiness: whether it takes new connections
 Users
@@ -345,4 +344,35 @@ Otherwise
   stops by taking new connections for 1s more, then has 10s for goodbyes
 "
     );
+}
+
+/// For whom the metrics are said to be; whether a note says that nobody, or everybody, sees them.
+#[test]
+fn where_operators_are_served_is_described() {
+    const PROXY: &str = "[[listen]]\naddress = '127.0.0.1:80'\n";
+    const HERE: &str = "[[listen]]\naddress = '127.0.0.1:91'\noperations = true\n";
+    const LAN: &str = "[[listen]]\naddress = '10.0.0.1:91'\nanonymous = true\noperations = true\n";
+    const ROLES: &str = "[operations]\nroles = ['ops', 'sre']\n\
+                         [[user]]\nname = 'olga'\nroles = ['ops', 'sre']\npassword = 'HASH'\n";
+    let cases: &[(&[&str], &str, &str)] = &[
+        (&[], "everybody who reaches 127.0.0.1:8080", ""),
+        (&[PROXY], "nobody", "nobody can see /metrics: say operations = true"),
+        (&[PROXY, "[metrics]\nenabled = false"], "", ""),
+        (&[PROXY, HERE], "everybody who reaches 127.0.0.1:91", ""),
+        (&[PROXY, ROLES], "users who are ops or sre", ""),
+        (
+            &[PROXY, LAN, HERE, ROLES],
+            "everybody who reaches 10.0.0.1:91 or 127.0.0.1:91, and users who are ops or sre",
+            "10.0.0.1:91 shows what is for operators (/metrics) to every machine that reaches it, \
+             and without TLS",
+        ),
+    ];
+    for (parts, whom, note) in cases {
+        let text = describe(&read(&parts.concat()));
+        let metrics = text.lines().find_map(|line| line.trim().strip_prefix("/metrics"));
+        let expected = (!whom.is_empty()).then(|| format!("metrics, for {whom}"));
+        assert_eq!(metrics.map(str::trim), expected.as_deref(), "{text}");
+        assert!(text.contains(note), "{text}");
+        assert_eq!(text.contains("/metrics:") || text.contains("(/metrics)"), !note.is_empty());
+    }
 }

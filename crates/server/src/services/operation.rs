@@ -19,14 +19,6 @@ pub(crate) fn readiness(phase: Phase) -> Response<Body> {
     }
 }
 
-/// The metrics, to somebody who may not see them.
-pub(crate) fn private() -> Response<Body> {
-    text(
-        StatusCode::FORBIDDEN,
-        "metrics are for this machine only; set `public = true` in [metrics] to show them to all",
-    )
-}
-
 /// All that is counted, for Prometheus.
 pub(crate) async fn metrics(gateway: &Gateway) -> Response<Body> {
     let mut response = Response::new(full(exposition::render(gateway.snapshot().await)));

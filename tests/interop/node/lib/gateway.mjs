@@ -19,7 +19,7 @@ const tls = secure && `tls = { certificate = ${file('gw.pem')}, key = ${file('gw
  * Starts a gateway on a free port.
  *
  * @param {string} [config] TOML after the line of `threads`; where it has no `[[listen]]`, the
- *   gateway listens on 127.0.0.1
+ *   gateway listens on 127.0.0.1, operators' requests included
  * @param {{threads?: number, files?: Record<string, string | Uint8Array>, descriptors?: number}} [options]
  *   files to put beside the configuration; how many files it may have open at most
  */
@@ -30,7 +30,7 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
     await mkdir(join(folder, name, '..'), { recursive: true });
     await writeFile(join(folder, name), content);
   }
-  const listen = config.includes('[[listen]]') ? '' : '[[listen]]\naddress = "127.0.0.1:0"\n\n';
+  const listen = config.includes('[[listen]]') ? '' : '[[listen]]\naddress = "127.0.0.1:0"\noperations = true\n\n';
   const ring = process.env.IO_URING ? 'io-uring = true\n' : '';
   const text = `threads = ${threads}\n${ring}\n${listen}${config}`;
   await writeFile(join(folder, 'passerelle.toml'), secure ? text.replaceAll('[[listen]]\n', `[[listen]]\n${tls}\n`) : text);
