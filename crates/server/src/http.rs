@@ -7,9 +7,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
     request::Parts,
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::sync::oneshot;
-use transports::Stream;
+use transports::{
+    Stream,
+    http1::{BadRequest, RequestBody},
+};
 use websocket::{Accept, Reject, Subprotocol, Subprotocols, Version};
 
 use crate::{
@@ -53,13 +56,13 @@ impl Connection {
     }
 
     /// Answers one request, and counts both: the bytes are those of the bodies.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
         let Some((place, rest)) = self.route(&gateway, &head).await else {
             return text(StatusCode::NOT_FOUND, "there is no service at this path");
         };
-        let received = body.size_hint().lower();
+        let received = body.length().unwrap_or(0);
         let answered = self.serve(&gateway, place, rest, &head, body).await;
         let response = answered.unwrap_or_else(|instead| *instead);
         self.core.with(|core| {
@@ -70,6 +73,13 @@ impl Connection {
             row.bytes_out.add(response.body().size_hint().lower());
         });
         response
+    }
+
+    /// Answers what no service is to see.
+    pub(crate) fn refuse(&self, bad: BadRequest) -> Response<Body> {
+        self.core.with(|core| core.counters().refuse(Refused::Protocol));
+        tracing::debug!(peer = %self.peer, reason = %bad, "HTTP request refused");
+        text(bad.status(), &bad.to_string())
     }
 
     /// The service that answers, and what follows its path. One for operators is, to everybody
@@ -107,7 +117,7 @@ impl Connection {
         place: usize,
         rest: &str,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
         let Some(service) = gateway.config.services.get(place) else {
             return Ok(text(StatusCode::NOT_FOUND, "there is no service at this path"));
@@ -132,7 +142,7 @@ impl Connection {
         service: &Service,
         rest: &str,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
         match &service.kind {
             ServiceKind::Health => Ok(operation::health()),
@@ -184,7 +194,7 @@ impl Connection {
         kind: DestinationKind,
         rest: &str,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
         if head.method != Method::POST {
             let mut response =

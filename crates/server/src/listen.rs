@@ -215,7 +215,12 @@ async fn serve_http(
     };
     let answer = move |request| {
         let requests = std::rc::Rc::clone(&answering);
-        async move { requests.answer(request).await }
+        async move {
+            match request {
+                Ok(request) => requests.answer(request).await,
+                Err(bad) => requests.refuse(bad),
+            }
+        }
     };
     let (connection, served) = http1::serve(connection, answer, timeout, stop).await;
     if let Err(error) = served {

@@ -3,9 +3,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::{Body as Content, Destination, DestinationKind, Limits, Message, Principal};
 use http::{HeaderMap, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
 use tokio::time;
+use transports::http1::{BodyError, RequestBody};
 
 use super::refused;
 use crate::{
@@ -23,7 +22,7 @@ pub(crate) async fn post(
     kind: DestinationKind,
     rest: &str,
     head: &Parts,
-    body: Incoming,
+    body: RequestBody,
 ) -> Response<Body> {
     let destination = match destination(kind, rest) {
         Ok(destination) => destination,
@@ -33,17 +32,15 @@ pub(crate) async fn post(
         return refused(refusal);
     }
     let max = limits.message_bytes_max;
-    let too_large = || {
-        let why = format!("the message is larger than {max} bytes (limits.message-bytes-max)");
-        text(StatusCode::PAYLOAD_TOO_LARGE, &why)
-    };
-    if body.size_hint().lower() > max as u64 {
-        return too_large();
-    }
-    let bytes = match time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return too_large(),
-        Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the request's body is broken"),
+    let bytes = match time::timeout(BODY_TIMEOUT, body.collect(max)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(BodyError::TooLarge)) => {
+            let why = format!("the message is larger than {max} bytes (limits.message-bytes-max)");
+            return text(StatusCode::PAYLOAD_TOO_LARGE, &why);
+        }
+        Ok(Err(error @ BodyError::Broken)) => {
+            return text(StatusCode::BAD_REQUEST, &error.to_string());
+        }
         Err(_elapsed) => {
             return text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
         }

@@ -1,0 +1,359 @@
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    chunks::{BodyError, ChunkScanner},
+    head::{BadRequest, BodyLength, HeadScanner},
+};
+
+/// A connection of which hyper reads only what has been looked at.
+///
+/// hyper sees a head when it is whole and good, and one request at a time: when it calls the
+/// service, what [`Seen`] says is of that request. In place of a bad head it gets [`STAND_IN`], so
+/// that the answer goes out in its turn, behind those before it, and the connection ends with it.
+#[derive(Debug)]
+pub(super) struct Guard<S> {
+    connection: S,
+    /// Read, and not seen by hyper yet.
+    held: BytesMut,
+    state: State,
+    seen: Rc<Seen>,
+}
+
+/// What the guard has to say of the request that hyper has.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Why it is refused. The service answers, and takes no look at the request.
+    pub(super) bad: Cell<Option<BadRequest>>,
+    /// Bytes that its body may have at most, if that is known yet.
+    pub(super) body_max: Cell<Option<u64>>,
+    /// Bytes that its body has at least.
+    pub(super) announced: Cell<u64>,
+    /// What is wrong with its body.
+    pub(super) bad_body: Cell<Option<BodyError>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Head(HeadScanner),
+    /// So many bytes of the head, or of its stand-in, are on their way to hyper.
+    Hand {
+        left: usize,
+        next: Next,
+    },
+    Body(Body),
+    /// Nothing more is read.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Body(BodyLength),
+    End,
+}
+
+#[derive(Debug)]
+enum Body {
+    Known(u64),
+    Chunked(ChunkScanner),
+}
+
+impl<S> Guard<S> {
+    pub(super) fn new(connection: S, seen: Rc<Seen>) -> Self {
+        Self { connection, held: BytesMut::new(), state: State::Head(HeadScanner::default()), seen }
+    }
+
+    /// The connection, and what was read of it and is not hyper's.
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        (self.connection, self.held.freeze())
+    }
+
+    /// Looks at what is held of a head.
+    fn look(&mut self) -> Option<State> {
+        let State::Head(scanner) = &mut self.state else { return None };
+        match scanner.scan(&self.held) {
+            Ok(None) => None,
+            Ok(Some(head)) => {
+                self.seen.body_max.set(None);
+                self.seen.announced.set(0);
+                self.seen.bad_body.set(None);
+                Some(State::Hand { left: head.len, next: Next::Body(head.body) })
+            }
+            Err(bad) => {
+                self.seen.bad.set(Some(bad));
+                self.held = STAND_IN.into();
+                Some(State::Hand { left: STAND_IN.len(), next: Next::End })
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guard<S> {
+    /// Reads more of a head.
+    fn poll_hold(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.connection).poll_read(context, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        self.held.extend_from_slice(read);
+        let count = read.len();
+        buffer.set_filled(before);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads more of a body, and no byte behind it.
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let State::Body(body) = &mut self.state else { return Poll::Ready(Ok(())) };
+        let before = buffer.filled().len();
+        let is_held = !self.held.is_empty();
+        if is_held {
+            let count = self.held.len().min(buffer.remaining());
+            buffer.put_slice(self.held.get(..count).unwrap_or_default());
+        } else {
+            ready!(Pin::new(&mut self.connection).poll_read(context, buffer))?;
+        }
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        let used = match body.scan(bytes, &self.seen) {
+            Ok(used) => used,
+            Err(error) => {
+                self.seen.bad_body.set(Some(error));
+                self.state = State::Ended;
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+        };
+        if is_held {
+            self.held.advance(used);
+        } else {
+            self.held.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        }
+        buffer.set_filled(before + used);
+        if body.is_done() {
+            self.state = State::Head(HeadScanner::default());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Body {
+    fn scan(&mut self, bytes: &[u8], seen: &Seen) -> Result<usize, BodyError> {
+        match self {
+            Self::Known(left) => {
+                let count = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= count as u64;
+                Ok(count)
+            }
+            Self::Chunked(scanner) => {
+                let scanned = scanner.scan(bytes, seen.body_max.get().unwrap_or(u64::MAX));
+                seen.announced.set(scanner.announced());
+                scanned
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Known(left) => *left == 0,
+            Self::Chunked(scanner) => scanner.is_done(),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let guard = self.get_mut();
+        loop {
+            match &mut guard.state {
+                State::Head(_) => {
+                    if let Some(state) = guard.look() {
+                        guard.state = state;
+                    } else if ready!(guard.poll_hold(context, buffer))? == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                State::Hand { left, next } => {
+                    let count = (*left).min(buffer.remaining());
+                    buffer.put_slice(&guard.held.split_to(count));
+                    *left -= count;
+                    if *left == 0 {
+                        guard.state = match *next {
+                            Next::Body(BodyLength::Known(0)) => State::Head(HeadScanner::default()),
+                            Next::Body(BodyLength::Known(length)) => {
+                                State::Body(Body::Known(length))
+                            }
+                            Next::Body(BodyLength::Chunked) => {
+                                State::Body(Body::Chunked(ChunkScanner::default()))
+                            }
+                            Next::End => State::Ended,
+                        };
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                State::Body(_) => return guard.poll_body(context, buffer),
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.connection).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.connection).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connection.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_shutdown(context)
+    }
+}
+
+/// What hyper reads in place of a head that is refused: a request that ends the connection.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Gives so many bytes a read.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.1.min(self.0.len()).min(buffer.remaining());
+            let (piece, rest) = self.0.split_at(count);
+            buffer.put_slice(piece);
+            self.0 = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What hyper would read, one line per request part: what came in one piece, or would have.
+    fn read(bytes: &[u8], piece: usize, body_max: Option<u64>) -> (Vec<String>, Rc<Seen>, Bytes) {
+        let seen = Rc::new(Seen::default());
+        let mut guard = Guard::new(Pieces(bytes, piece), Rc::clone(&seen));
+        let mut parts = vec![String::new()];
+        let mut was_body = false;
+        loop {
+            let is_body = matches!(guard.state, State::Body(_));
+            let mut room = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut room);
+            let context = &mut Context::from_waker(Waker::noop());
+            match Pin::new(&mut guard).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break,
+                Poll::Ready(Ok(())) => {
+                    if is_body != was_body || !is_body {
+                        parts.push(String::new());
+                    }
+                    was_body = is_body;
+                    seen.body_max.set(body_max);
+                    let text = str::from_utf8(buffer.filled()).unwrap();
+                    parts.last_mut().unwrap().push_str(text);
+                }
+                Poll::Ready(Err(error)) => {
+                    parts.push(error.to_string());
+                    break;
+                }
+                Poll::Pending => unreachable!(),
+            }
+        }
+        parts.remove(0);
+        (parts, seen, guard.into_parts().1)
+    }
+
+    #[test]
+    fn hyper_reads_one_part_of_one_request_at_a_time() {
+        let requests = [
+            "POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+            "hello",
+            "GET /b HTTP/1.1\r\n\r\n",
+            "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "GET /d HTTP/1.1\r\n\r\n",
+        ];
+        let stand_in = str::from_utf8(STAND_IN).unwrap();
+        for piece in [1, 2, 3, 7, 50, 4096] {
+            let (parts, seen, held) = read(requests.concat().as_bytes(), piece, None);
+            assert_eq!(parts, requests, "in pieces of {piece}");
+            assert_eq!((seen.bad.get(), held.len()), (None, 0));
+
+            let bad = requests.concat() + "GET nothing HTTP/1.1\r\n";
+            let (parts, seen, _) = read(bad.as_bytes(), piece, None);
+            assert_eq!(
+                (&parts[..6], &parts[6..]),
+                (&requests.map(str::to_owned)[..], &[stand_in.to_owned()][..])
+            );
+            assert_eq!(seen.bad.get(), Some(BadRequest::Target));
+        }
+    }
+
+    #[test]
+    fn what_follows_a_head_stays_where_it_is() {
+        let head = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+        let bytes = [head.as_bytes(), &[0x81, 0x80, 0, 0, 0, 0]].concat();
+        let seen = Rc::new(Seen::default());
+        let mut guard = Guard::new(Pieces(&bytes, 4096), seen);
+        let mut room = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut room);
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut guard).poll_read(context, &mut buffer).is_ready());
+        assert_eq!(buffer.filled(), head.as_bytes());
+        assert_eq!(guard.into_parts().1, &bytes[head.len()..]);
+    }
+
+    #[test]
+    fn a_chunk_that_can_never_fit_is_not_waited_for() {
+        let head = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for piece in [1, 60, 4096] {
+            let bytes = [head, "5\r\nhello\r\n60\r\nand no more"].concat();
+            let (parts, seen, _) = read(bytes.as_bytes(), piece, Some(100));
+            assert_eq!(parts.last().unwrap(), &BodyError::TooLarge.to_string());
+            assert_eq!(seen.bad_body.get(), Some(BodyError::TooLarge));
+            let bytes = [head, "5\r\nhello!\r\n"].concat();
+            let (_, seen, _) = read(bytes.as_bytes(), piece, None);
+            assert_eq!(seen.bad_body.get(), Some(BodyError::Broken));
+        }
+    }
+}

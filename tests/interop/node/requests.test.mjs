@@ -1,0 +1,183 @@
+// Requests as they must not be, and the honest ones nearest to them: what is refused, what that
+// says, and that nothing of it is published or taken for another request.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { start } from './lib/gateway.mjs';
+import { peers, unique } from './lib/peer.mjs';
+import { Raw } from './lib/raw.mjs';
+
+let gateway;
+before(async () => {
+  gateway = await start(`
+[[service]]
+path = "/messaging"
+type = "broker"
+
+[[service]]
+path = "/echo"
+type = "echo"
+
+[[service]]
+path = "/topics"
+type = "topics"
+limits = { message-bytes-max = 1000 }
+
+[[service]]
+path = "/queues"
+type = "queues"
+`);
+});
+after(() => gateway?.stop());
+
+/** What comes back for some bytes until the gateway closes, which it must, and soon. */
+async function exchange(bytes) {
+  const raw = await Raw.open(gateway);
+  try {
+    return (await raw.write(bytes).rest()).toString('latin1');
+  } finally {
+    raw.destroy();
+  }
+}
+
+const statuses = (text) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map((match) => Number(match[1]));
+
+test('a request that can be read in two ways is refused, and nothing of it is published', async (t) => {
+  const topic = unique();
+  const peer = await peers(t, () => gateway)();
+  const subscription = await peer.subscribe(`/topic/${topic}`);
+  const chunks = '5\r\nhello\r\n0\r\n\r\n';
+  const smuggled = `POST /topics/${topic} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nsmuggled`;
+  const cases = {
+    'Transfer-Encoding: chunked, chunked': 400,
+    'Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked': 400,
+    'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity': 400,
+    'Transfer-Encoding: gzip': 400,
+    'Transfer-Encoding: xchunked': 400,
+    'Transfer-Encoding: chunked;a=b': 400,
+    'Transfer-Encoding: chunked,': 400,
+    'Transfer-Encoding:\x0bchunked': 400,
+    'Transfer-Encoding : chunked': 400,
+    'Transfer-Encoding\t: chunked': 400,
+    'X: y\r\n Transfer-Encoding: chunked': 400,
+    'Transfer-Encoding:\r\n chunked': 400,
+    'X: y\rTransfer-Encoding: chunked': 400,
+    'Transfer-Encoding: gzip, chunked': 501,
+    'Transfer-Encoding: unheard-of, chunked': 501,
+    'Transfer-Encoding: chunked\r\nContent-Length: 5': 400,
+    'Content-Length: 15\r\nTransfer-Encoding: chunked': 400,
+    'Content-Length: 5\r\nContent-Length: 5': 400,
+    'Content-Length: 5\r\nContent-Length: 15': 400,
+    'Content-Length: 5, 5': 400,
+    'Content-Length: +5': 400,
+    'Content-Length: 0x5': 400,
+    'Content-Length: ': 400,
+    'Content-Length: 99999999999999999999999': 413,
+  };
+  for (const [headers, status] of Object.entries(cases)) {
+    const text = await exchange(
+      `POST /topics/${topic} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n${chunks}${smuggled}`,
+    );
+    assert.deepEqual(statuses(text), [status], `${JSON.stringify(headers)}: ${text}`);
+    assert.match(text, /^connection: close\r$/im, headers);
+    assert.match(text, /\r\n\r\n[^\r\n]{20,}\n$/, `${headers}: it says why`);
+  }
+  const old = await exchange(
+    `POST /topics/${topic} HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}${smuggled}`,
+  );
+  assert.deepEqual(statuses(old), [400]);
+
+  const good = await exchange(
+    `POST /topics/${topic} HTTP/1.1\r\nHost: localhost\r\ntransfer-encoding:\tChunked \r\n\r\n${chunks}` +
+      `POST /topics/${topic} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nend` +
+      'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+  );
+  assert.deepEqual(statuses(good), [204, 204, 200]);
+  assert.deepEqual(await subscription.bodies(2), ['hello', 'end']);
+});
+
+test('the answers before a bad request still arrive', async () => {
+  const good = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n';
+  const text = await exchange(`${good.repeat(3)}GET /healthz\r\n\r\n${good}`);
+  assert.deepEqual(statuses(text), [200, 200, 200, 400]);
+});
+
+test('a target has one of the forms of RFC 9112 section 3.2', async () => {
+  const cases = {
+    'GET healthz': 400,
+    'GET *': 400,
+    'GET localhost:80': 400,
+    'GET ftp://localhost/healthz': 400,
+    'GET http:///healthz': 400,
+    'GET http://ann:secret@localhost/healthz': 400,
+    'GET /healthz#part': 400,
+    'GET /health z': 400,
+    'GET /health\tz': 400,
+    'GET /health\x01z': 400,
+    'GET /health\x7fz': 400,
+    'OPTIONS *x': 400,
+    'CONNECT /healthz': 400,
+    'CONNECT localhost:80': 501,
+    'GET /healthz': 200,
+    'GET http://localhost/healthz': 200,
+    'GET HTTP://localhost/healthz': 200,
+  };
+  for (const [line, status] of Object.entries(cases)) {
+    const text = await exchange(`${line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+    assert.deepEqual(statuses(text), [status], JSON.stringify(line));
+  }
+});
+
+test('what is no HTTP/1.1 is answered as soon as that is clear', async () => {
+  const cases = [
+    ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
+    ['GET /healthz HTTP/3.0\r\n', 505],
+    ['GET /healthz\r\n', 400],
+    ['\x16\x03\x01\x02\x00\x01\x00\x01\xfc', 400],
+    ['SSH-2.0-OpenSSH_9.2p1\r\n', 400],
+    [`GET /${'a'.repeat(16 << 10)} HTTP/1.1\r\n`, 414],
+    [`GET /${'a'.repeat(17 << 10)}`, 414],
+    [`GET /${'a'.repeat(200_000)}`, 414],
+    [`GET / HTTP/1.1\r\nHost: localhost\r\n${'A: b\r\n'.repeat(100)}`, 431],
+    [`GET / HTTP/1.1\r\nHost: localhost\r\nA: ${'b'.repeat(64 << 10)}`, 431],
+    [`GET / HTTP/1.1\r\nHost: localhost\r\nA: ${'b'.repeat(1 << 20)}`, 431],
+  ];
+  for (const [bytes, status] of cases) {
+    assert.deepEqual(statuses(await exchange(Buffer.from(bytes, 'latin1'))), [status], bytes.slice(0, 40));
+  }
+  const long = `GET /healthz?${'a'.repeat((16 << 10) - 9)} HTTP/1.1\r\nHost: localhost\r\n`;
+  assert.deepEqual(statuses(await exchange(`${long}${'A: b\r\n'.repeat(98)}Connection: close\r\n\r\n`)), [200]);
+});
+
+test('a chunk that can never fit is refused at its size, one that is malformed at once', async () => {
+  const head = 'POST /topics/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const cases = {
+    FFFFFFFF: 413,
+    '10000000000000000': 413,
+    '3e9\r\n': 413,
+    '3e8\r\nabc': undefined,
+    '1\r\na\r\n3e8\r\n': 413,
+    '5\r\nhello!!': 400,
+    '-5\r\n': 400,
+    '0x5\r\n': 400,
+    '5\nhello': 400,
+    ' 5\r\n': 400,
+    [`1;${'a'.repeat(20_000)}`]: 400,
+    [`0\r\nA: ${'a'.repeat(20_000)}`]: 400,
+    ['0'.repeat(100)]: 400,
+  };
+  for (const [chunks, status] of Object.entries(cases)) {
+    const raw = await Raw.open(gateway);
+    raw.write(head + chunks);
+    if (status) {
+      assert.deepEqual(statuses((await raw.rest()).toString()), [status], chunks.slice(0, 40));
+    } else {
+      raw.write(`${'x'.repeat(997)}\r\n0\r\n\r\n`);
+      assert.match((await raw.until('\r\n\r\n')).toString(), /^HTTP\/1\.1 204/);
+    }
+    raw.destroy();
+  }
+  // The service is asked only when the head has come; then what came with it is looked at again.
+  const raw = await Raw.open(gateway);
+  raw.write(`${head}3e9\r\n${'x'.repeat(500)}`);
+  assert.deepEqual(statuses((await raw.rest()).toString()), [413]);
+});
