@@ -10,7 +10,7 @@ use auth::{Ask, Job, Logins};
 use broker::Parcel;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
 use rustls::ServerConfig;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
     clock, config::Config, drive::CoreRef, exposition::Snapshot, metrics::Counters, tls::Endpoint,
@@ -27,6 +27,8 @@ pub(crate) struct Gateway {
     pub(crate) cores: Vec<CoreHandle>,
     /// How far the process is from stopping.
     pub(crate) phase: watch::Receiver<Phase>,
+    /// As many bodies of requests are decoded at a time as there are cores.
+    pub(crate) decoding: Semaphore,
     logins: Mutex<Logins<Waiter>>,
     hashing: mpsc::SyncSender<Job>,
 }
@@ -127,7 +129,8 @@ impl Gateway {
         logins: Logins<Waiter>,
         hashing: mpsc::SyncSender<Job>,
     ) -> Self {
-        Self { config, endpoints, cores, phase, logins: Mutex::new(logins), hashing }
+        let decoding = Semaphore::new(cores.len());
+        Self { config, endpoints, cores, phase, decoding, logins: Mutex::new(logins), hashing }
     }
 
     /// The TLS of a listener.

@@ -358,7 +358,7 @@ fn preflight() -> Response<Body> {
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static("POST");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    let names = HeaderValue::from_static("authorization, content-type");
+    let names = HeaderValue::from_static("authorization, content-encoding, content-type");
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
     response
 }

@@ -1,8 +1,11 @@
 // Requests as they must not be, and the honest ones nearest to them: what is refused, what that
 // says, and that nothing of it is published or taken for another request.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { start } from './lib/gateway.mjs';
+import { request } from './lib/http.mjs';
 import { peers, unique } from './lib/peer.mjs';
 import { Raw } from './lib/raw.mjs';
 
@@ -180,4 +183,78 @@ test('a chunk that can never fit is refused at its size, one that is malformed a
   const raw = await Raw.open(gateway);
   raw.write(`${head}3e9\r\n${'x'.repeat(500)}`);
   assert.deepEqual(statuses((await raw.rest()).toString()), [413]);
+});
+
+/** Publishes on a topic. */
+function post(topic, headers, body) {
+  return request(gateway, `/topics/${topic}`, { method: 'POST', headers, body });
+}
+
+test('a body is published as it was before it was coded', async (t) => {
+  const topic = unique();
+  const peer = await peers(t, () => gateway)();
+  const subscription = await peer.subscribe(`/topic/${topic}`);
+  const text = 'Grüße '.repeat(100);
+  const good = [
+    ['gzip', gzipSync(text)],
+    ['GZIP', gzipSync(text)],
+    ['x-gzip', gzipSync(text)],
+    ['gzip', Buffer.concat([gzipSync(text.slice(0, 5)), gzipSync(text.slice(5))])],
+    ['br', brotliCompressSync(text)],
+    ['deflate', deflateSync(text)],
+    ['deflate', deflateRawSync(text)],
+    ['identity', text],
+    ['', text],
+    ['identity, gzip, ', gzipSync(text)],
+    ['gzip, br', brotliCompressSync(gzipSync(text))],
+    ['br, deflate', deflateSync(brotliCompressSync(text))],
+  ];
+  for (const [coding, body] of good) {
+    const answer = await post(topic, { 'content-encoding': coding }, body);
+    assert.deepEqual([answer.status, answer.text], [204, ''], coding);
+    assert.deepEqual(await subscription.bodies(1), [text], coding);
+  }
+  const bad = [
+    ['gzip', text, 400],
+    ['gzip', '', 400],
+    ['gzip', gzipSync(text).subarray(0, -1), 400],
+    ['gzip', Buffer.concat([gzipSync(text), Buffer.from('x')]), 400],
+    ['br', brotliCompressSync(text).subarray(0, 20), 400],
+    ['br', Buffer.concat([brotliCompressSync(text), Buffer.from('x')]), 400],
+    ['br', gzipSync(text), 400],
+    ['deflate', deflateSync(text).subarray(0, -1), 400],
+    ['deflate', gzipSync(text), 400],
+    ['br, gzip', brotliCompressSync(gzipSync(text)), 400],
+    ['zstd', text, 415],
+    ['gzip, zstd', text, 415],
+    ['gzip, gzip, gzip', text, 415],
+    ['gzip;q=1', text, 415],
+  ];
+  for (const [coding, body, status] of bad) {
+    const answer = await post(topic, { 'content-encoding': coding }, body);
+    assert.equal(answer.status, status, `${coding}: ${answer.text}`);
+    assert.equal(answer.headers['accept-encoding'], status === 415 ? 'gzip, br, deflate' : undefined, coding);
+  }
+  assert.equal((await post(topic, {}, 'end')).status, 204);
+  assert.deepEqual(await subscription.bodies(1), ['end']);
+});
+
+test('what is bounded is the body as it was before it was coded', async () => {
+  const code = { gzip: gzipSync, br: brotliCompressSync, deflate: deflateSync };
+  for (const [coding, compress] of Object.entries(code)) {
+    const status = async (body) => (await post(unique(), { 'content-encoding': coding }, body)).status;
+    assert.equal(await status(compress(Buffer.alloc(1000))), 204, coding);
+    assert.equal(await status(compress(Buffer.alloc(1001))), 413, coding);
+    assert.equal(await status(compress(Buffer.alloc(10 << 20))), 413, `a bomb: ${coding}`);
+    const noise = randomBytes(1000);
+    assert.ok(compress(noise).length > 1000);
+    assert.equal(await status(compress(noise)), 204, coding);
+    assert.equal(await status(randomBytes(3000)), 413, `too large before it is looked at: ${coding}`);
+  }
+});
+
+test('a page may send a body that it has compressed', async () => {
+  const headers = { origin: `http://localhost:${gateway.port}`, 'access-control-request-method': 'POST' };
+  const answer = await request(gateway, '/topics/x', { method: 'OPTIONS', headers });
+  assert.match(answer.headers['access-control-allow-headers'], /content-encoding/);
 });

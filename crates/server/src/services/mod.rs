@@ -2,6 +2,7 @@
 
 mod assembly;
 mod broadcast;
+mod content_coding;
 pub(crate) mod directory;
 mod echo;
 pub(crate) mod operation;

@@ -6,7 +6,10 @@ use http::{HeaderMap, Response, StatusCode, header, request::Parts};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
 
-use super::refused;
+use super::{
+    content_coding::{coded_bytes_max, codings, decode, unsupported},
+    refused,
+};
 use crate::{
     body::{Body, full, text},
     drive::CoreRef,
@@ -31,18 +34,29 @@ pub(crate) async fn post(
     if let Err(refusal) = gateway.config.access.may_send(principal, &destination) {
         return refused(refusal);
     }
+    let Ok(codings) = codings(&head.headers) else { return unsupported() };
     let max = limits.message_bytes_max;
-    let bytes = match time::timeout(BODY_TIMEOUT, body.collect(max)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(BodyError::TooLarge)) => {
+    let received_max = if codings.is_empty() { max } else { coded_bytes_max(max) };
+    let received = match time::timeout(BODY_TIMEOUT, body.collect(received_max)).await {
+        Ok(Ok(bytes)) if codings.is_empty() => Ok(bytes),
+        Ok(Ok(bytes)) => {
+            // Few bytes may become many: no more than one body a core grows at a time.
+            let _permit = gateway.decoding.acquire().await;
+            decode(bytes, &codings, max).await
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_elapsed) => {
+            return text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
+        }
+    };
+    let bytes = match received {
+        Ok(bytes) => bytes,
+        Err(BodyError::TooLarge) => {
             let why = format!("the message is larger than {max} bytes (limits.message-bytes-max)");
             return text(StatusCode::PAYLOAD_TOO_LARGE, &why);
         }
-        Ok(Err(error @ BodyError::Broken)) => {
+        Err(error @ BodyError::Broken) => {
             return text(StatusCode::BAD_REQUEST, &error.to_string());
-        }
-        Err(_elapsed) => {
-            return text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
         }
     };
     let content_type = content_type(&head.headers);
