@@ -59,9 +59,15 @@ impl Connection {
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
-        let Some((place, rest)) = self.route(&gateway, &head).await else {
-            return text(StatusCode::NOT_FOUND, "there is no service at this path");
-        };
+        if head.uri.path() == "*" {
+            return of_the_whole();
+        }
+        let routed = self.route(&gateway, &head).await;
+        let service = routed.and_then(|(place, _)| gateway.config.services.get(place));
+        if let Some(response) = self.astray(&gateway, service, &head) {
+            return response;
+        }
+        let Some((place, rest)) = routed else { return not_found(NO_SERVICE, None) };
         let received = body.length().unwrap_or(0);
         let answered = self.serve(&gateway, place, rest, &head, body).await;
         let response = answered.unwrap_or_else(|instead| *instead);
@@ -111,6 +117,44 @@ impl Connection {
                 .is_ok_and(|principal| principal.roles.iter().any(|role| operators.contains(role)))
     }
 
+    /// The answer to a request that has come to another service than it meant, or to none.
+    fn astray(
+        &self,
+        gateway: &Gateway,
+        service: Option<&Service>,
+        head: &Parts,
+    ) -> Option<Response<Body>> {
+        let path = head.uri.path();
+        let kind = service.map(|service| &service.kind);
+        if head.method == Method::GET
+            && websocket::is_upgrade(&head.headers)
+            && !kind.is_some_and(ServiceKind::takes_websockets)
+        {
+            self.core.with(|core| core.counters().refuse(Refused::Handshake));
+            let services = gateway.config.services.iter();
+            let taken: Vec<_> = services
+                .filter(|service| service.kind.takes_websockets())
+                .map(|service| &*service.path)
+                .collect();
+            tracing::info!(
+                peer = %self.peer,
+                path = ?path.chars().take(LOGGED_CHARS_MAX).collect::<String>(),
+                "WebSocket handshake refused: WebSockets are taken at {}",
+                if taken.is_empty() { "no path".to_owned() } else { taken.join(", ") },
+            );
+            let near = gateway.config.near(path, ServiceKind::takes_websockets);
+            return Some(not_found("no WebSocket is taken at this path", near));
+        }
+        let publishes = |kind: &_| matches!(kind, ServiceKind::Topics | ServiceKind::Queues);
+        let is_page =
+            matches!(kind, None | Some(ServiceKind::Pages | ServiceKind::Directory { .. }));
+        if head.method == Method::POST && is_page {
+            let near = gateway.config.near(path, publishes)?;
+            return Some(not_found(NO_SERVICE, Some(near)));
+        }
+        None
+    }
+
     async fn serve(
         &self,
         gateway: &Gateway,
@@ -120,7 +164,7 @@ impl Connection {
         body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
         let Some(service) = gateway.config.services.get(place) else {
-            return Ok(text(StatusCode::NOT_FOUND, "there is no service at this path"));
+            return Ok(not_found(NO_SERVICE, None));
         };
         let is_read_only = matches!(
             service.kind,
@@ -352,6 +396,22 @@ pub(crate) fn upgrade(
     services::admit(core, stream, admission, &service.kind);
 }
 
+fn not_found(why: &str, near: Option<String>) -> Response<Body> {
+    match near {
+        Some(near) => text(StatusCode::NOT_FOUND, &format!("{why}; did you mean {near}?")),
+        None => text(StatusCode::NOT_FOUND, why),
+    }
+}
+
+/// The answer to `OPTIONS *`: what some service or other does (RFC 9110 section 9.3.7).
+fn of_the_whole() -> Response<Body> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allow = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
 fn preflight() -> Response<Body> {
     let mut response = Response::new(full(""));
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -370,3 +430,6 @@ fn allow_origin(response: &mut Response<Body>, origin: &HeaderValue) {
 }
 
 const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");
+const NO_SERVICE: &str = "there is no service at this path";
+/// Characters of a path that are logged.
+const LOGGED_CHARS_MAX: usize = 200;

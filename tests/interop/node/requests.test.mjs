@@ -258,3 +258,101 @@ test('a page may send a body that it has compressed', async () => {
   const answer = await request(gateway, '/topics/x', { method: 'OPTIONS', headers });
   assert.match(answer.headers['access-control-allow-headers'], /content-encoding/);
 });
+
+test('OPTIONS * says what some service or other does', async () => {
+  const text = await exchange('OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+  assert.match(text, /^HTTP\/1\.1 204 /);
+  assert.match(text, /^allow: GET, HEAD, POST, OPTIONS\r$/im);
+});
+
+test('a POST to what is nearly the path of a service is told the path', async () => {
+  for (const [path, near] of [
+    ['/topic/a.b', '/topics/a.b'],
+    ['/queue/a', '/queues/a'],
+    ['/Topics/a', '/topics/a'],
+  ]) {
+    const answer = await request(gateway, path, { method: 'POST', body: 'x' });
+    assert.deepEqual([answer.status, answer.text], [404, `there is no service at this path; did you mean ${near}?\n`]);
+  }
+  const answer = await request(gateway, '/news/a', { method: 'POST', body: 'x' });
+  assert.deepEqual([answer.status, answer.text], [404, 'there is no service at this path\n']);
+});
+
+const handshake = (path, ...headers) =>
+  [
+    `GET ${path} HTTP/1.1`,
+    'Host: localhost',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ...(headers.some((line) => line.startsWith('Upgrade')) ? [] : ['Upgrade: websocket']),
+    ...(headers.some((line) => line.startsWith('Connection')) ? [] : ['Connection: Upgrade']),
+    ...(headers.some((line) => line.startsWith('Sec-WebSocket-Version')) ? [] : ['Sec-WebSocket-Version: 13']),
+    ...headers,
+    '',
+    '',
+  ].join('\r\n');
+
+test('a WebSocket where none is taken is refused, and the log says where they are', async () => {
+  let log = '';
+  gateway.process.stdout.on('data', (data) => (log += data));
+  gateway.process.stderr.on('data', (data) => (log += data));
+  for (const [path, text] of [
+    ['/topics/x', 'no WebSocket is taken at this path\n'],
+    ['/healthz', 'no WebSocket is taken at this path\n'],
+    ['/nothing', 'no WebSocket is taken at this path\n'],
+    ['/mesaging', 'no WebSocket is taken at this path; did you mean /messaging?\n'],
+    ['/ecko/x', 'no WebSocket is taken at this path; did you mean /echo/x?\n'],
+    ['/n\xc2\x9bothing', 'no WebSocket is taken at this path\n'],
+  ]) {
+    const raw = await Raw.open(gateway);
+    raw.write(Buffer.from(handshake(path), 'latin1'));
+    assert.match((await raw.until('\r\n\r\n')).toString(), /^HTTP\/1\.1 404/, path);
+    assert.equal((await raw.until('\n')).toString(), text, path);
+    raw.destroy();
+  }
+  const lines = () => log.match(/WebSocket handshake refused: WebSockets are taken at \/messaging, \/echo/g) ?? [];
+  for (let i = 0; i < 250 && lines().length < 6; i += 1) await new Promise((next) => setTimeout(next, 20));
+  assert.equal(lines().length, 6, log);
+  assert.ok(!log.includes('\u009b'), 'no control characters of a peer');
+});
+
+test('lists in a handshake are read as lists, and what is not known in them is ignored', async () => {
+  const good = [
+    ['Upgrade: websocket, HTTP/2.0'],
+    ['Upgrade: HTTP/2.0,websocket', 'Connection: keep-alive, Upgrade'],
+    ['Upgrade: TLS/1.3', 'Upgrade: ,\tWebSocket,', 'Connection: ,keep-alive', 'Connection: upgrade,,'],
+    ['Sec-WebSocket-Protocol: amqp/1.0, a b,,'],
+    ['Sec-WebSocket-Protocol: x-kaazing-handshake'],
+    ['Sec-WebSocket-Extensions: x; a=, permessage-deflate;=, "'],
+  ];
+  for (const headers of good) {
+    const raw = await Raw.open(gateway);
+    raw.write(handshake('/echo', ...headers));
+    const head = (await raw.until('\r\n\r\n')).toString();
+    assert.match(head, /^HTTP\/1\.1 101/, headers);
+    assert.doesNotMatch(head, /sec-websocket-(protocol|extensions)/i, headers);
+    raw.destroy();
+  }
+  const raw = await Raw.open(gateway);
+  raw.write(handshake('/echo', 'Sec-WebSocket-Protocol: x-kaazing-handshake, wamp'));
+  assert.match((await raw.until('\r\n\r\n')).toString(), /^sec-websocket-protocol: wamp\r$/im);
+  // What follows the handshake at once is the WebSocket's.
+  const early = await Raw.open(gateway);
+  const frame = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
+  early.write(Buffer.concat([Buffer.from(handshake('/echo')), frame]));
+  await early.until('\r\n\r\n');
+  assert.deepEqual([...(await early.bytes(4))], [0x81, 2, 0x68, 0x69]);
+  raw.destroy();
+  early.destroy();
+});
+
+test('a version of WebSocket that is not understood is answered with those that are', async () => {
+  for (const version of ['abc', '013', '13, 8', '', '14', '7', '256', '13;', '99999999999', '-13', '13\r\nSec-WebSocket-Version: 13', '13\r\nSec-WebSocket-Version: 8', '\xff']) {
+    const raw = await Raw.open(gateway);
+    raw.write(Buffer.from(handshake('/echo', `Sec-WebSocket-Version: ${version}`), 'latin1'));
+    const head = (await raw.until('\r\n\r\n')).toString();
+    assert.match(head, /^HTTP\/1\.1 426/, version);
+    assert.match(head, /^sec-websocket-version: 13, 8, 6\r$/im, version);
+    assert.match(head, /^upgrade: websocket\r$/im, version);
+    raw.destroy();
+  }
+});

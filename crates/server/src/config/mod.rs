@@ -224,6 +224,28 @@ impl Config {
             .map(|(_, place, rest)| (place, rest))
     }
 
+    /// What somebody who asked for `path` may have meant: the path of a service of such a kind, if
+    /// it is nearly the beginning of `path`, and the rest of that.
+    pub(crate) fn near(
+        &self,
+        path: &str,
+        is_meant: impl Fn(&ServiceKind) -> bool,
+    ) -> Option<String> {
+        let near = |service: &Service| {
+            let segments = service.path.matches('/').count();
+            let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);
+            let (start, rest) = path.split_at(end);
+            let distance_max = 1 + service.path.len() / 5;
+            if start.len().abs_diff(service.path.len()) > distance_max {
+                return None;
+            }
+            let distance = strsim::damerau_levenshtein(start, &service.path);
+            (distance <= distance_max).then(|| (distance, format!("{}{rest}", service.path)))
+        };
+        let meant = self.services.iter().filter(|service| is_meant(&service.kind));
+        meant.filter_map(near).min().map(|(_, path)| path)
+    }
+
     /// The service that plain TCP reaches, by its place in [`Config::services`].
     #[must_use]
     pub fn first_broker(&self) -> Option<usize> {

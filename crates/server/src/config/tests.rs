@@ -195,6 +195,37 @@ fn limits_of_a_service_go_over_the_global_ones() {
 }
 
 #[test]
+fn a_path_that_is_nearly_right_is_known() {
+    let config = read(
+        "[[service]]\npath = \"/topics\"\ntype = \"topics\"\n\
+         [[service]]\npath = \"/api/queues\"\ntype = \"queues\"\n\
+         [[service]]\npath = \"/echo\"\ntype = \"echo\"",
+    );
+    let publishes = |kind: &_| matches!(kind, ServiceKind::Topics | ServiceKind::Queues);
+    for (path, near) in [
+        ("/topic/x", Some("/topics/x")),
+        ("/topic/x/y/", Some("/topics/x/y/")),
+        ("/Topics/x", Some("/topics/x")),
+        ("/topcis", Some("/topics")),
+        ("/topic", Some("/topics")),
+        ("/api/queue/x", Some("/api/queues/x")),
+        ("/ap/queues/x", Some("/api/queues/x")),
+        ("/queues/x", None),
+        ("/tops/x", Some("/topics/x")),
+        ("/news/x", None),
+        ("/echos", None),
+        ("/", None),
+        ("", None),
+        ("*", None),
+        ("/ü/x", None),
+    ] {
+        assert_eq!(config.near(path, publishes).as_deref(), near, "{path}");
+    }
+    assert_eq!(config.near("/ecko", ServiceKind::takes_websockets).as_deref(), Some("/echo"));
+    assert_eq!(config.near(&format!("/{}", "t".repeat(10_000)), publishes), None);
+}
+
+#[test]
 fn global_sizes_hold_for_an_echo_too() {
     let config = read("[limits]\nmessage-bytes-max = \"2MiB\"");
     let (echo, _) = config.service("/echo").unwrap();
