@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod address;
 mod basic;
 mod logins;
 mod password;
@@ -12,6 +13,7 @@ mod scram;
 mod user;
 
 pub use access::{Access, Grant, Rule, RuleError, Scope};
+pub use address::AddressKey;
 pub use basic::{BasicError, basic};
 pub use logins::{Ask, Job, Logins, Verdict};
 pub use password::{Password, PasswordError};
