@@ -3,22 +3,20 @@
 use std::{cell::RefCell, net::SocketAddr};
 
 use contract::{DestinationKind, Login, Principal, Refusal};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
-    request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Body as _;
 use tokio::sync::oneshot;
 use transports::{
     Stream,
     http1::{BadRequest, RequestBody},
 };
-use websocket::{Accept, Reject, Subprotocol, Subprotocols, Version};
+use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
 use crate::{
     body::{Body, full, text},
-    config::{Listen, Service, ServiceKind, origin},
+    config::{Listen, Scheme, Service, ServiceKind},
     drive::{Admission, CoreRef, Framing},
+    gate::{self, Aim},
     gateway::{Gateway, Occupied, Waiter},
     listen::place,
     metrics::{Protocol, Refused},
@@ -59,6 +57,10 @@ impl Connection {
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
+        let host = match self.host(&gateway, &head) {
+            Ok(host) => host,
+            Err(instead) => return *instead,
+        };
         if head.uri.path() == "*" {
             return of_the_whole();
         }
@@ -69,7 +71,7 @@ impl Connection {
         }
         let Some((place, rest)) = routed else { return not_found(NO_SERVICE, None) };
         let received = body.length().unwrap_or(0);
-        let answered = self.serve(&gateway, place, rest, &head, body).await;
+        let answered = self.serve(&gateway, place, rest, &head, host, body).await;
         let response = answered.unwrap_or_else(|instead| *instead);
         self.core.with(|core| {
             let row = core.counters().row(place, Protocol::Http);
@@ -86,6 +88,23 @@ impl Connection {
         self.core.with(|core| core.counters().refuse(Refused::Protocol));
         tracing::debug!(peer = %self.peer, reason = %bad, "HTTP request refused");
         text(bad.status(), &bad.to_string())
+    }
+
+    /// For whom the request is, when it is for us; probes ask as they like.
+    fn host<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Result<&'h str, Instead> {
+        let path = head.uri.path();
+        let service = gateway.config.service(path);
+        let service = service.and_then(|(place, _)| gateway.config.services.get(place));
+        let Some(listen) = self.listen(gateway) else { return Ok("") };
+        if service.is_some_and(|service| service.kind.is_probe()) {
+            return Ok("");
+        }
+        gate::host(listen, scheme(listen), head).map_err(|refusal| {
+            self.core.with(|core| core.counters().refuse(Refused::Host));
+            let path: String = path.chars().take(LOGGED_CHARS_MAX).collect();
+            tracing::info!(peer = %self.peer, ?path, reason = %refusal, "Host refused");
+            Box::new(text(refusal.status(), &refusal.to_string()))
+        })
     }
 
     /// The service that answers, and what follows its path. One for operators is, to everybody
@@ -161,20 +180,18 @@ impl Connection {
         place: usize,
         rest: &str,
         head: &Parts,
+        host: &str,
         body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
         let Some(service) = gateway.config.services.get(place) else {
             return Ok(not_found(NO_SERVICE, None));
         };
-        let is_read_only = matches!(
-            service.kind,
-            ServiceKind::Health | ServiceKind::Readiness | ServiceKind::Metrics
-        );
+        let is_read_only = service.kind.is_probe() || service.kind.is_for_operators();
         if is_read_only && let Some(instead) = read_only(&head.method) {
             return Ok(instead);
         }
         if service.kind.takes_websockets() {
-            self.upgrade(gateway, place, service, head).await
+            self.upgrade(gateway, place, service, head, host).await
         } else {
             self.dispatch(gateway, service, rest, head, body).await
         }
@@ -188,6 +205,13 @@ impl Connection {
         head: &Parts,
         body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
+        let publishes = matches!(service.kind, ServiceKind::Topics | ServiceKind::Queues);
+        let aim = if head.method.is_safe() { Aim::Read } else { Aim::Act };
+        let origin = if publishes || aim == Aim::Act {
+            self.origin(gateway, service, &head.headers, aim)?
+        } else {
+            None
+        };
         match &service.kind {
             ServiceKind::Health => Ok(operation::health()),
             ServiceKind::Readiness => Ok(operation::readiness(*gateway.phase.borrow())),
@@ -210,7 +234,6 @@ impl Connection {
                 } else {
                     DestinationKind::Queue
                 };
-                let origin = self.origin(gateway, service, &head.headers, None)?;
                 let mut response = if head.method == Method::OPTIONS {
                     preflight()
                 } else {
@@ -258,6 +281,7 @@ impl Connection {
         place: usize,
         service: &Service,
         head: &Parts,
+        host: &str,
     ) -> Result<Response<Body>, Instead> {
         let broker_subprotocols = registry::subprotocols();
         let is_broker = service.kind == ServiceKind::Broker;
@@ -269,7 +293,7 @@ impl Connection {
         if is_broker && accept.subprotocol == Subprotocol::Unsupported {
             return Err(self.reject(&Reject::Subprotocol(broker_subprotocols.join(", ")), service));
         }
-        self.origin(gateway, service, &head.headers, Some(accept.version))?;
+        self.origin(gateway, service, &head.headers, Aim::WebSocket)?;
         // STOMP may log in later, by its own CONNECT.
         let later = is_broker && !head.headers.contains_key(header::AUTHORIZATION);
         let principal =
@@ -277,9 +301,12 @@ impl Connection {
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().clone_from(&accept.headers);
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.unwrap_or_default().into();
-        self.upgrade.replace(Some(Upgrade { service: place, accept, host, principal }));
+        self.upgrade.replace(Some(Upgrade {
+            service: place,
+            accept,
+            host: host.into(),
+            principal,
+        }));
         Ok(response)
     }
 
@@ -304,31 +331,19 @@ impl Connection {
         gateway: &Gateway,
         service: &Service,
         headers: &'h HeaderMap,
-        version: Option<Version>,
+        aim: Aim,
     ) -> Result<Option<&'h HeaderValue>, Instead> {
-        let old = matches!(version, Some(Version::Hybi06 | Version::Hybi08));
-        let why = if let Some(origin) = headers.get(header::ORIGIN) {
-            match self
-                .listen(gateway)
-                .map(|listen| origin::check(listen, service, origin.to_str().unwrap_or_default()))
-            {
-                Some(Ok(())) => return Ok(Some(origin)),
-                Some(Err(refusal)) => refusal.to_string(),
-                None => return Ok(None),
-            }
-        } else if old && let Some(origin) = headers.get(SEC_WEBSOCKET_ORIGIN) {
-            let authority = origin.as_bytes().splitn(3, |&byte| byte == b'/').nth(2);
-            let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-            if authority.is_some() && authority == host {
-                return Ok(Some(origin));
-            }
-            "the page's origin (Sec-WebSocket-Origin) is not the host asked for".to_owned()
-        } else {
-            return Ok(None);
-        };
-        self.core.with(|core| core.counters().refuse(Refused::Origin));
-        tracing::info!(peer = %self.peer, service = %service.path, reason = %why, "origin refused");
-        Err(Box::new(text(StatusCode::FORBIDDEN, &why)))
+        let Some(listen) = self.listen(gateway) else { return Ok(None) };
+        gate::origin(listen, scheme(listen), service, headers, aim).map_err(|refusal| {
+            self.core.with(|core| core.counters().refuse(Refused::Origin));
+            tracing::info!(
+                peer = %self.peer,
+                service = %service.path,
+                reason = %refusal,
+                "origin refused"
+            );
+            Box::new(text(StatusCode::FORBIDDEN, &refusal.to_string()))
+        })
     }
 
     /// Who sends the request: by HTTP Basic, or anonymous where that is allowed.
@@ -429,7 +444,11 @@ fn allow_origin(response: &mut Response<Body>, origin: &HeaderValue) {
     headers.append(header::VARY, HeaderValue::from_static("origin"));
 }
 
-const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");
+/// The scheme by which a listener is reached.
+const fn scheme(listen: &Listen) -> Scheme {
+    if listen.tls.is_empty() { Scheme::Http } else { Scheme::Https }
+}
+
 const NO_SERVICE: &str = "there is no service at this path";
 /// Characters of a path that are logged.
 const LOGGED_CHARS_MAX: usize = 200;

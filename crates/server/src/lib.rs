@@ -11,6 +11,7 @@ mod demo;
 mod drive;
 mod entropy;
 mod exposition;
+mod gate;
 mod gateway;
 mod http;
 mod listen;

@@ -89,6 +89,8 @@ impl Protocol {
 pub(crate) enum Refused {
     /// A TLS handshake that failed.
     Tls,
+    /// A `Host` that is not ours, or malformed.
+    Host,
     /// The page of another origin.
     Origin,
     /// A WebSocket handshake that is wrong.
@@ -103,14 +105,22 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Tls, Self::Origin, Self::Handshake, Self::Login, Self::Access, Self::Protocol];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Tls,
+        Self::Host,
+        Self::Origin,
+        Self::Handshake,
+        Self::Login,
+        Self::Access,
+        Self::Protocol,
+    ];
 
     /// The word for labels.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Tls => "tls",
+            Self::Host => "host",
             Self::Origin => "origin",
             Self::Handshake => "handshake",
             Self::Login => "login",

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { after, before, test } from 'node:test';
-import { start } from './lib/gateway.mjs';
+import { secure, start } from './lib/gateway.mjs';
 import { Raw } from './lib/raw.mjs';
 import { within } from './lib/wait.mjs';
 import { Socket } from './lib/websocket.mjs';
@@ -14,7 +14,8 @@ import { Socket } from './lib/websocket.mjs';
 let gateway;
 let oracle;
 before(async () => {
-  gateway = await start();
+  // Who asks for the host pmx, as clients of 2011 did here, must find it among the names.
+  gateway = await start('[[listen]]\naddress = "127.0.0.1:0"\nnames = ["pmx"]\n');
   const ruby = spawn('ruby', [fileURLToPath(new URL('oracle.rb', import.meta.url))], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -79,7 +80,7 @@ const request = (path, key = 'x3JJHMbDL1EzLkh9GBhXDw==') =>
     'Upgrade: websocket',
     'Connection: Upgrade',
     'Sec-WebSocket-Version: 6',
-    'Sec-WebSocket-Origin: http://pmx',
+    `Sec-WebSocket-Origin: ${secure ? 'https' : 'http'}://pmx`,
     'Sec-WebSocket-Extensions: deflate-stream',
     `Sec-WebSocket-Key: ${key}`,
     '',
@@ -186,10 +187,18 @@ test('text that is not UTF-8, and an unknown opcode, end the connection', async 
   }
 });
 
+test('a host that is not among the names is told so', async (t) => {
+  const raw = await Raw.open(gateway);
+  t.after(() => raw.destroy());
+  raw.write(request('/echo').replace('Host: pmx', 'Host: pmy'));
+  const head = (await raw.until('\r\n\r\n')).toString();
+  assert.match(head, /^HTTP\/1\.1 421 /);
+});
+
 test('Sec-WebSocket-Origin must be the page’s own host', async (t) => {
   const raw = await Raw.open(gateway);
   t.after(() => raw.destroy());
-  raw.write(request('/echo').replace('http://pmx', 'http://evil.example.com'));
+  raw.write(request('/echo').replace(/https?:\/\/pmx/, 'http://evil.example.com'));
   assert.match((await raw.until('\r\n')).toString(), /^HTTP\/1\.1 403 /);
 });
 

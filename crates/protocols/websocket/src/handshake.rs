@@ -64,9 +64,6 @@ pub enum Reject {
     /// Not HTTP/1.1.
     #[error("a WebSocket is opened with HTTP/1.1")]
     HttpVersion,
-    /// No Host header, or several.
-    #[error("a request must have one Host header")]
-    Host,
     /// Content follows the head.
     #[error("a request to open a WebSocket has no body")]
     Body,
@@ -105,7 +102,6 @@ impl Reject {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade | Self::NoVersion | Self::OtherVersion => StatusCode::UPGRADE_REQUIRED,
             Self::HttpVersion
-            | Self::Host
             | Self::Body
             | Self::Connection
             | Self::NoKey
@@ -133,7 +129,8 @@ impl Reject {
 
 /// Answers a request to become a WebSocket (RFC 6455 section 4.2).
 ///
-/// Who may ask (the origin, a log-in) is not looked at here.
+/// Whom it asks (`Host`), which holds for every request, and who may ask (the origin, a log-in) is
+/// not looked at here.
 ///
 /// # Errors
 /// When it is no such request, a malformed one, or one for a version that is not spoken.
@@ -178,9 +175,6 @@ fn check_request(
     }
     if http_version != http::Version::HTTP_11 {
         return Err(Reject::HttpVersion);
-    }
-    if headers.get_all(header::HOST).iter().count() != 1 {
-        return Err(Reject::Host);
     }
     let empty = HeaderValue::from_static("0");
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)

@@ -43,7 +43,7 @@ fn listens(listen: &Listen, config: &Config) -> Vec<String> {
     };
     let own = match &*listen.names {
         [] => "any loopback address or localhost".into(),
-        names => names.join(", "),
+        names => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let tls: Vec<_> =
         listen.tls.iter().map(|files| files.certificate.display().to_string()).collect();

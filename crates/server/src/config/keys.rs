@@ -175,7 +175,9 @@ pub(super) static ROOT: Section = Section {
             Form::Texts,
             "none",
             "Foreign origins whose pages may use the services that do not have a list of their \
-             own: `\"https://app.example.com\"` as browsers send it, `\"null\"`, or `\"*\"` for all.",
+             own: `\"https://app.example.com\"` as browsers send it, `\"null\"`, or `\"*\"` for all. \
+             Requests that act (POST, a WebSocket) and whose browser says that they come from \
+             another origin (`Sec-Fetch-Site`), but not from which, are refused all the same.",
         ),
         key(
             "listen",
@@ -225,8 +227,11 @@ pub(super) static LISTEN: Section = Section {
             "names",
             Form::Texts,
             "loopback addresses and `localhost`",
-            "The authorities under which browsers find the gateway's own pages, such as \
-             `\"gw.example.com:8443\"`: their origins are not foreign.",
+            "The hosts under which browsers find the gateway's own pages, as in the address bar: \
+             `\"gw.example.com:8443\"`, without the port where it is the scheme's own. Origins with \
+             that host and port, and the listener's scheme (`https` with TLS, else `http`), are not \
+             foreign. On a loopback address a request whose `Host` is neither loopback nor one of \
+             these, with whatever port, is answered with 421: a page may let its own name lead here.",
         ),
         key(
             "anonymous",

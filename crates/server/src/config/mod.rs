@@ -3,6 +3,7 @@
 //! [`Config::parse`] is the only way from a text to a [`Config`]: what it gives back is whole and
 //! free of contradictions.
 
+mod authority;
 mod describe;
 mod keys;
 mod limits;
@@ -26,8 +27,9 @@ use std::{
 use auth::{Access, Users};
 use contract::Limits;
 
+pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
-pub use origin::AllowedOrigin;
+pub use origin::{AllowedOrigin, Origin};
 pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Service, ServiceKind};
 pub use source::ConfigError;
@@ -66,7 +68,7 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The authorities (`gw.example.com:8443`) under which browsers find the gateway's own
     /// pages: the origins that are not foreign. Empty: loopback addresses and `localhost`.
-    pub names: Vec<Box<str>>,
+    pub names: Vec<Authority>,
     /// Whether one may come in without logging in.
     pub anonymous: bool,
     /// Whether what is for operators is served here, to everybody who comes.

@@ -3,36 +3,81 @@
 //! A browser says in `Origin` whose page a request comes from. Without this check any page in the
 //! world could use a gateway that its reader can reach.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
-use super::{Listen, Service};
+use super::{Authority, Listen, Scheme, Service};
+
+/// Whose page a request comes from (RFC 6454). Two of the same origin are equal, however they
+/// were spelt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// `null`: the browser does not say.
+    Null,
+    /// A page that came by HTTP; its port is named unless it is the scheme's.
+    Web(Scheme, Authority),
+    /// Something else that runs in a browser: `chrome-extension://…`, `file://`, in lower case.
+    Other(Box<str>),
+}
+
+impl Origin {
+    /// Reads an origin, as browsers send it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "null" {
+            return Some(Self::Null);
+        }
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let web = |scheme| {
+            let authority = Authority::parse(rest).ok()?;
+            let Authority { host, port } = authority;
+            Some(Self::Web(scheme, Authority { host, port: port.filter(|&p| p != scheme.port()) }))
+        };
+        match &*scheme {
+            "http" => web(Scheme::Http),
+            "https" => web(Scheme::Https),
+            _ if !is_scheme || text.len() > LENGTH_MAX => None,
+            _ if rest.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\\"'<>,".contains(&b)) => {
+                Some(Self::Other(text.to_ascii_lowercase().into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Web(scheme, authority) => write!(f, "{}://{authority}", scheme.as_str()),
+            Self::Other(origin) => f.write_str(origin),
+        }
+    }
+}
 
 /// A foreign origin whose pages may use a service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AllowedOrigin {
     /// `*`: every origin.
     Any,
-    /// `https://app.example.com`, in lower case, or `null`.
-    One(Box<str>),
+    /// This one.
+    One(Origin),
 }
 
 impl AllowedOrigin {
     /// Reads an item of `allow-origins`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let is_origin = text == "null"
-            || text.split_once("://").is_some_and(|(scheme, authority)| {
-                scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-                    && !scheme.is_empty()
-                    && is_authority(authority)
-            });
-        match text {
-            "*" => Ok(Self::Any),
-            _ if is_origin => Ok(Self::One(text.to_ascii_lowercase().into())),
-            _ => Err(format!(
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        Origin::parse(text).map(Self::One).ok_or_else(|| {
+            format!(
                 "`{text}` is no origin: write the scheme and the authority, such as \
                  https://app.example.com, or * for all"
-            )),
-        }
+            )
+        })
     }
 }
 
@@ -40,73 +85,40 @@ impl fmt::Display for AllowedOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("*"),
-            Self::One(origin) => f.write_str(origin),
+            Self::One(origin) => origin.fmt(f),
         }
     }
 }
 
-/// Why a page may not use a service; for the log and the response.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "pages of the origin {origin} may not use {path}: add the origin to `allow-origins`, or its \
-     host and port to `names` of the listener if they are the gateway's own pages"
-)]
-pub struct OriginRefusal {
-    /// The origin, cut and without control characters.
-    pub origin: Box<str>,
-    /// The path of the service.
-    pub path: Box<str>,
-}
-
-/// Whether a page of this origin may use the service.
+/// Whether the service lets pages of this origin in: they are the listener's own, or allowed.
 ///
-/// It may when the origin's authority is one of the listener's names (a listener without names
-/// has the loopback addresses and `localhost`, with any port), or when the origin is allowed. What
-/// the request says in `Host` does not count: with DNS rebinding it is the attacker's.
-///
-/// # Errors
-/// When not.
-pub fn check(listen: &Listen, service: &Service, origin: &str) -> Result<(), OriginRefusal> {
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    let is_own = authority.is_some_and(|authority| is_own(listen, authority));
-    let is_allowed = || {
-        service.allow_origins.iter().any(|allowed| match allowed {
-            AllowedOrigin::Any => true,
-            AllowedOrigin::One(allowed) => allowed.eq_ignore_ascii_case(origin),
-        })
-    };
-    if is_own || is_allowed() {
-        return Ok(());
-    }
-    let shown: String = origin.chars().filter(|c| !c.is_control()).take(200).collect();
-    Err(OriginRefusal { origin: shown.into(), path: service.path.clone() })
-}
-
-/// Whether an authority (`host` or `host:port`) is one of the listener's own names.
+/// Its own are those under one of the listener's names, by the scheme by which the listener is
+/// reached. (A listener without names has the loopback addresses and `localhost`, with any port.)
+/// What the request says in `Host` does not count: with DNS rebinding it is the attacker's.
 #[must_use]
-pub fn is_own(listen: &Listen, authority: &str) -> bool {
+pub fn lets_in(listen: &Listen, reached_by: Scheme, service: &Service, origin: &Origin) -> bool {
+    let is_own = matches!(origin, Origin::Web(scheme, authority)
+        if *scheme == reached_by && is_own(listen, reached_by, authority));
+    is_own
+        || service.allow_origins.iter().any(|allowed| match allowed {
+            AllowedOrigin::Any => true,
+            AllowedOrigin::One(allowed) => allowed == origin,
+        })
+}
+
+/// Whether this authority, of this scheme, is one of the listener's own names.
+#[must_use]
+pub fn is_own(listen: &Listen, scheme: Scheme, authority: &Authority) -> bool {
     match &*listen.names {
-        [] => is_loopback(authority),
-        names => names.iter().any(|name| name.eq_ignore_ascii_case(authority)),
+        [] => authority.host.is_loopback(),
+        names => names.iter().any(|name| {
+            name.host == authority.host && name.port_of(scheme) == authority.port_of(scheme)
+        }),
     }
 }
 
-/// Whether it is `host` or `host:port`.
-pub(super) fn is_authority(text: &str) -> bool {
-    super::value::host_port(text).is_some()
-        || super::value::host_port(&format!("{text}:1")).is_some()
-}
-
-/// Whether it is a loopback address or `localhost`, with any port.
-pub(crate) fn is_loopback(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
+/// The longest origin that is no page's by HTTP.
+const LENGTH_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {
@@ -114,38 +126,63 @@ mod tests {
 
     #[test]
     fn pages_are_let_in_by_their_origin() {
-        // The listener's names; what is allowed; the origin; whether it may.
-        let cases: &[(&[&str], &[&str], &str, bool)] = &[
-            (&[], &[], "http://localhost:8080", true),
-            (&[], &[], "http://LOCALHOST", true),
-            (&[], &[], "http://127.0.0.1:3000", true),
-            (&[], &[], "http://127.9.9.9", true),
-            (&[], &[], "http://[::1]:8080", true),
-            (&[], &[], "https://gw.example.com", false),
-            (&[], &[], "http://localhost.example.com", false),
-            (&[], &[], "http://127.0.0.1.example.com", false),
-            (&[], &[], "http://localhost@example.com", false),
-            (&[], &[], "http://192.168.0.1", false),
-            (&[], &[], "http://[::1].example.com", false),
-            (&[], &[], "null", false),
-            (&[], &[], "localhost", false),
-            (&[], &[], "", false),
-            (&["gw.example.com:8443"], &[], "https://gw.example.com:8443", true),
-            (&["gw.example.com:8443"], &[], "https://GW.example.com:8443", true),
-            (&["gw.example.com:8443"], &[], "https://gw.example.com", false),
-            (&["gw.example.com:8443"], &[], "http://localhost", false),
-            (&["gw.example.com"], &[], "https://gw.example.com", true),
-            (&[], &["https://app.example.com"], "https://app.example.com", true),
-            (&[], &["https://app.example.com"], "http://app.example.com", false),
-            (&[], &["https://app.example.com"], "http://localhost:1", true),
-            (&[], &["HTTPS://App.example.com"], "https://app.example.com", true),
-            (&[], &["null"], "null", true),
-            (&[], &["*"], "https://any.example.com", true),
+        use Scheme::{Http, Https};
+        // The listener's names and how it is reached; what is allowed; the origin; whether it may.
+        let cases: &[(&[&str], Scheme, &[&str], &str, bool)] = &[
+            (&[], Http, &[], "http://localhost:8080", true),
+            (&[], Http, &[], "http://LOCALHOST", true),
+            (&[], Http, &[], "http://localhost.", true),
+            (&[], Http, &[], "http://127.0.0.1:3000", true),
+            (&[], Http, &[], "http://127.9.9.9", true),
+            (&[], Http, &[], "http://[::1]:8080", true),
+            (&[], Http, &[], "https://localhost:8080", false),
+            (&[], Https, &[], "https://localhost:8080", true),
+            (&[], Https, &[], "http://localhost:8080", false),
+            (&[], Http, &[], "ftp://localhost", false),
+            (&[], Http, &[], "ws://localhost", false),
+            (&[], Http, &[], "file://localhost", false),
+            (&[], Http, &[], "file://", false),
+            (&[], Http, &[], "chrome-extension://localhost", false),
+            (&[], Http, &[], "capacitor://localhost", false),
+            (&[], Http, &[], "https://gw.example.com", false),
+            (&[], Http, &[], "http://localhost.example.com", false),
+            (&[], Http, &[], "http://a.localhost", false),
+            (&[], Http, &[], "http://127.0.0.1.example.com", false),
+            (&[], Http, &[], "http://192.168.0.1", false),
+            (&[], Http, &[], "null", false),
+            (&["gw.example.com:8443"], Https, &[], "https://gw.example.com:8443", true),
+            (&["gw.example.com:8443"], Https, &[], "https://GW.example.com:8443", true),
+            (&["gw.example.com:8443"], Https, &[], "https://gw.example.com", false),
+            (&["gw.example.com:8443"], Http, &[], "http://gw.example.com:8443", true),
+            (&["gw.example.com:8443"], Http, &[], "https://gw.example.com:8443", false),
+            (&["gw.example.com:8443"], Http, &[], "http://localhost", false),
+            (&["gw.example.com"], Https, &[], "https://gw.example.com", true),
+            (&["gw.example.com"], Https, &[], "https://gw.example.com:443", true),
+            (&["gw.example.com"], Https, &[], "https://gw.example.com:80", false),
+            (&["gw.example.com:443"], Https, &[], "https://gw.example.com", true),
+            (&["gw.example.com:443"], Http, &[], "http://gw.example.com", false),
+            (&["gw.example.com:80"], Http, &[], "http://gw.example.com", true),
+            (&["gw.example.com."], Http, &[], "http://gw.example.com", true),
+            (&["gw.example.com"], Http, &[], "http://gw.example.com:80", true),
+            (&["gw.example.com"], Http, &[], "ftp://gw.example.com", false),
+            (&["gw.example.com"], Http, &[], "http://a.gw.example.com", false),
+            (&[], Http, &["https://app.example.com"], "https://app.example.com", true),
+            (&[], Http, &["https://app.example.com"], "https://app.example.com:443", true),
+            (&[], Http, &["https://app.example.com:443"], "https://app.example.com", true),
+            (&[], Http, &["https://app.example.com"], "http://app.example.com", false),
+            (&[], Http, &["https://app.example.com"], "http://localhost:1", true),
+            (&[], Http, &["HTTPS://App.example.com"], "https://app.example.com", true),
+            (&[], Http, &["chrome-extension://abc"], "chrome-extension://abc", true),
+            (&[], Http, &["chrome-extension://abc"], "chrome-extension://abd", false),
+            (&[], Http, &["file://"], "file://", true),
+            (&[], Http, &["null"], "null", true),
+            (&[], Http, &["*"], "https://any.example.com", true),
+            (&[], Http, &["*"], "null", true),
         ];
-        for (names, allowed, origin, expected) in cases {
+        for (names, scheme, allowed, origin, expected) in cases {
             let listen = Listen {
                 address: ([127, 0, 0, 1], 8080).into(),
-                names: names.iter().map(|&name| name.into()).collect(),
+                names: names.iter().map(|name| Authority::parse(name).unwrap()).collect(),
                 anonymous: true,
                 operations: false,
                 tls: vec![],
@@ -153,26 +190,47 @@ mod tests {
             let mut service = Service::new("/echo", ServiceKind::Echo);
             service.allow_origins =
                 allowed.iter().map(|text| AllowedOrigin::parse(text).unwrap()).collect();
-            let actual = check(&listen, &service, origin);
-            assert_eq!(actual.is_ok(), *expected, "{origin} at {names:?}, {allowed:?}");
+            let actual = lets_in(&listen, *scheme, &service, &Origin::parse(origin).unwrap());
+            assert_eq!(actual, *expected, "{origin} at {names:?} by {scheme:?}, {allowed:?}");
         }
     }
 
     #[test]
-    fn a_refusal_says_what_to_do_and_repeats_no_control_characters() {
-        let listen = Listen {
-            address: ([127, 0, 0, 1], 8080).into(),
-            names: vec![],
-            anonymous: true,
-            operations: false,
-            tls: Vec::new(),
-        };
-        let service = Service::new("/echo", ServiceKind::Echo);
-        let refusal = check(&listen, &service, "https://a\r\nb").unwrap_err();
-        assert_eq!(
-            refusal.to_string(),
-            "pages of the origin https://ab may not use /echo: add the origin to `allow-origins`, \
-             or its host and port to `names` of the listener if they are the gateway's own pages"
-        );
+    fn what_is_no_origin_is_not_read() {
+        for text in [
+            "",
+            "localhost",
+            "NULL",
+            "//localhost",
+            "http:localhost",
+            "http://",
+            "http:///",
+            "http://localhost/",
+            "http://localhost/path",
+            "http://localhost?x",
+            "http://user@localhost",
+            "http://localhost@example.com",
+            "http://localhost:x",
+            "http://localhost:65536",
+            "http://[::1].example.com",
+            "http://[::1",
+            "http://localhost http://evil.example",
+            "http://localhost, http://evil.example",
+            "http://localhost,http://evil.example",
+            " http://localhost",
+            "://localhost",
+            "1x://localhost",
+            "ht tp://localhost",
+            "file:///",
+            "file:///home",
+            "app://a@b",
+            "app://a b",
+            "app://a,b",
+            "app://é",
+            "http://a\r\nb",
+        ] {
+            assert_eq!(Origin::parse(text), None, "{text:?}");
+        }
+        assert_eq!(Origin::parse(&format!("app://{}", "x".repeat(300))), None);
     }
 }

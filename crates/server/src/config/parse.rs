@@ -7,13 +7,13 @@ use contract::{Limits, Pattern};
 use toml::de::DeTable;
 
 use super::{
-    AllowedOrigin, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory, Operations,
-    Service, ServiceKind, Shutdown,
+    AllowedOrigin, Authority, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory,
+    Operations, Service, ServiceKind, Shutdown,
     keys::{
         ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, OPERATIONS, PASSWORD, ROOT,
         SERVICE, SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
     },
-    limits, origin,
+    limits,
     service::default_limits,
     source::{Result, Source, Table, Value},
     value,
@@ -97,9 +97,9 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
         if address.port() != 0 && listens.iter().any(|other| other.address == address) {
             return Err(at.error(format_args!("{address} is listened on twice")));
         }
-        let names = items(&table, "names", |text| match origin::is_authority(text) {
-            true => Ok(text.into()),
-            false => Err(format!(
+        let names = items(&table, "names", |text| match Authority::parse(text) {
+            Ok(name) if name.port != Some(0) => Ok(name),
+            Ok(_) | Err(_) => Err(format!(
                 "`{text}` is no name: write the host, and the port unless it is the scheme's, such \
                  as gw.example.com:8443"
             )),

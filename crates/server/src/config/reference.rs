@@ -102,7 +102,7 @@ texts such as `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. Relative paths start from th
 ```toml
 [[listen]]
 address = \"127.0.0.1:8080\"
-names = [\"gw.example.com\"]             # a proxy with TLS in front shows it by this name
+names = [\"gw.example.com\"]             # what browsers call it
 # tls = { certificate = \"gw.pem\", key = \"gw.key\" }   # without a proxy
 
 [[service]]

@@ -99,6 +99,12 @@ impl ServiceKind {
         }
     }
 
+    /// Whether load balancers and the like ask it how the process is.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        matches!(self, Self::Health | Self::Readiness)
+    }
+
     /// Whether it is for operators alone.
     #[must_use]
     pub const fn is_for_operators(&self) -> bool {

@@ -95,7 +95,8 @@ fn listeners_take_the_place_of_the_default_one() {
         listens,
         [(address("0.0.0.0:80"), false), (address("[::1]:0"), true), (address("[::]:0"), true)]
     );
-    assert_eq!(config.listens[0].names, ["gw.example.com".into(), "[::1]:80".into()]);
+    let names: Vec<_> = config.listens[0].names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["gw.example.com", "[::1]:80"]);
 }
 
 #[test]
@@ -141,7 +142,10 @@ fn services_take_the_place_of_the_default_ones() {
     assert_eq!(proxy.allow_origins, [AllowedOrigin::Any]);
     let feed = Feed::Connect(HostPort { host: "feed.example".into(), port: 9 });
     assert_eq!(broadcast.kind, ServiceKind::Broadcast { feed: Some(feed) });
-    assert_eq!(broadcast.allow_origins, [AllowedOrigin::One("https://a.example".into())]);
+    assert_eq!(
+        broadcast.allow_origins,
+        [AllowedOrigin::One(Origin::parse("https://a.example").unwrap())]
+    );
     assert!(!broadcast.compression && proxy.compression);
     let pings: Vec<_> = broadcast.ping.iter().map(|(name, ping)| (&**name, *ping)).collect();
     assert_eq!(pings, [("amqp", Duration::from_millis(1500)), ("v12.stomp", Duration::ZERO)]);
