@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
     pub message_bytes_max: usize,
-    /// WebSocket frames of one message; an empty last one does not count. Default: 1,024.
+    /// WebSocket frames of one message; an empty last one does not count. Default: 16,384.
     pub fragments_max: u32,
     /// Bytes of the head of a frame: its command line and header lines. Default: 16 KiB.
     pub head_bytes_max: usize,
@@ -62,7 +62,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes_max: 1 << 20,
-            fragments_max: 1024,
+            fragments_max: 16_384,
             head_bytes_max: 16 << 10,
             headers_max: 100,
             login_timeout: Duration::from_secs(10),

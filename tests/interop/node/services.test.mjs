@@ -147,7 +147,7 @@ test('limits are per service: size, fragments, and what inflates hugely', async 
 
   const pieces = await open(t, '/small', [], { perMessageDeflate: false });
   for (let i = 0; i < 6; i += 1) pieces.send('x', { fin: i === 5 });
-  assert.equal((await pieces.end())[0], 1009);
+  assert.deepEqual(await pieces.end(), [1009, 'the message has more than 4 fragments (limits.fragments-max)']);
 });
 
 test('ping is answered by pong, close by close', async (t) => {
@@ -155,8 +155,25 @@ test('ping is answered by pong, close by close', async (t) => {
   const pong = once(socket.ws, 'pong');
   socket.ws.ping('are you there');
   assert.equal((await within(5000, 'a pong', pong))[0].toString(), 'are you there');
-  socket.ws.close(4321, 'my own reason');
-  assert.deepEqual(await socket.end(), [4321, '']);
+});
+
+test('a close is answered with its code and its reason', async (t) => {
+  const cases = [
+    [4321, 'my own reason'],
+    [1000, 'Grüße 😀'],
+    [1001, ''],
+    [4999, 'r'.repeat(123)],
+  ];
+  for (const path of ['/echo', '/proxy']) {
+    for (const [code, reason] of cases) {
+      const socket = await open(t, path);
+      socket.ws.close(code, reason);
+      assert.deepEqual(await socket.end(), [code, reason], path);
+    }
+    const silent = await open(t, path);
+    silent.ws.close();
+    assert.deepEqual(await silent.end(), [1005, '']);
+  }
 });
 
 test('permessage-deflate: agreed on where both want it', async (t) => {

@@ -131,7 +131,8 @@ impl Open {
         }
         if self.temporaries.len() >= cx.limits.temporary_max {
             return Err(Fault::limit(format!(
-                "a connection may have at most {} temporary destinations: use one for many answers",
+                "a connection may have at most {} temporary destinations (limits.temporary-max): use \
+                 one for many answers",
                 cx.limits.temporary_max
             )));
         }
@@ -169,7 +170,8 @@ impl Open {
         }
         if self.subscriptions.len() >= cx.limits.subscriptions_max {
             return Err(Fault::limit(format!(
-                "a connection may have at most {} subscriptions: use a wildcard, or end one first",
+                "a connection may have at most {} subscriptions (limits.subscriptions-max): use a \
+                 wildcard, or end one first",
                 cx.limits.subscriptions_max
             )));
         }

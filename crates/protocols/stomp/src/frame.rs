@@ -171,12 +171,14 @@ pub enum FrameError {
     #[error("only SEND, MESSAGE and ERROR frames have a body")]
     Body,
     /// More bytes in the head than [`contract::Limits::head_bytes_max`].
-    #[error("the command and headers of a frame may have at most {0} bytes")]
+    #[error(
+        "the command and headers of a frame may have at most {0} bytes (limits.head-bytes-max)"
+    )]
     HeadTooLarge(usize),
     /// More headers than [`contract::Limits::headers_max`].
-    #[error("a frame may have at most {0} headers")]
+    #[error("a frame may have at most {0} headers (limits.headers-max)")]
     TooManyHeaders(usize),
     /// A larger body than [`contract::Limits::message_bytes_max`].
-    #[error("the body of a frame may have at most {0} bytes")]
+    #[error("the body of a frame may have at most {0} bytes (limits.message-bytes-max)")]
     BodyTooLarge(usize),
 }

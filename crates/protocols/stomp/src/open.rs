@@ -73,7 +73,8 @@ impl Open {
             .map_err(|fault| fault.with_receipt(receipt.as_deref()))?;
         self.flush(cx)?;
         if self.pending.bytes() > cx.limits.unsent_bytes_max {
-            let detail = "too many frames wait for their answers: wait for a RECEIPT now and then";
+            let detail = "too many frames wait for their answers (limits.unsent-bytes-max): wait for a \
+                          RECEIPT now and then";
             return Err(Fault::limit(detail).with_receipt(receipt.as_deref()).into());
         }
         Ok(())

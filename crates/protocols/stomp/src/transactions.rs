@@ -29,7 +29,8 @@ impl Transactions {
         }
         if self.open.len() >= limits.transactions_max {
             return Err(Fault::limit(format!(
-                "a connection may have at most {} open transactions: COMMIT or ABORT one first",
+                "a connection may have at most {} open transactions (limits.transactions-max): COMMIT or \
+                 ABORT one first",
                 limits.transactions_max
             )));
         }
@@ -60,7 +61,8 @@ impl Transactions {
         let bytes = message.cost();
         if self.bytes + bytes > limits.transaction_bytes_max {
             return Err(Fault::limit(format!(
-                "the open transactions of a connection may hold at most {} bytes",
+                "the open transactions of a connection may hold at most {} bytes \
+                 (limits.transaction-bytes-max)",
                 limits.transaction_bytes_max
             )));
         }
@@ -87,7 +89,7 @@ impl Transactions {
         let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
         if transaction.operations.len() >= limits.transaction_operations_max {
             return Err(Fault::limit(format!(
-                "a transaction may have at most {} operations",
+                "a transaction may have at most {} operations (limits.transaction-operations-max)",
                 limits.transaction_operations_max
             )));
         }

@@ -271,13 +271,13 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "an enormous content-length",
         "1.2",
         "SEND|content-length:99999999999999999999||",
-        "ERROR|message:frame too large||the body of a frame may have at most 1048576 bytes",
+        "ERROR|message:frame too large||the body of a frame may have at most 1048576 bytes (limits.message-bytes-max)",
     ),
     (
         "content-length over the bound",
         "1.2",
         "SEND|content-length:1048577||",
-        "ERROR|message:frame too large||the body of a frame may have at most 1048576 bytes",
+        "ERROR|message:frame too large||the body of a frame may have at most 1048576 bytes (limits.message-bytes-max)",
     ),
     (
         "a body in ACK",

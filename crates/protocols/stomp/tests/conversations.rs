@@ -706,7 +706,7 @@ fn every_bound_is_kept() {
         > recv SUBSCRIBE|id:1|destination:/queue/a|prefetch:6||^@
         < ask 1 subscribe 0 /queue/a automatic credit=5
         > recv SUBSCRIBE|id:2|destination:/queue/a||^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:79||a connection may have at most 1 subscriptions: use a wildcard, or end one first^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:106||a connection may have at most 1 subscriptions (limits.subscriptions-max): use a wildcard, or end one first^@
         < close Busy limit reached
         ",
     );
@@ -716,14 +716,14 @@ fn every_bound_is_kept() {
         < ask 1 declare /temp-queue/00000000000000000000000000000002
         < ask 2 publish /queue/a reply-to=/temp-queue/00000000000000000000000000000002 :
         > recv SEND|destination:/queue/a|reply-to:/temp-queue/b||^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:80||a connection may have at most 1 temporary destinations: use one for many answers^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:103||a connection may have at most 1 temporary destinations (limits.temporary-max): use one for many answers^@
         < close Busy limit reached
         ",
     );
     check_bound(
         "
         > recv BEGIN|transaction:a||^@BEGIN|transaction:b||^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:76||a connection may have at most 1 open transactions: COMMIT or ABORT one first^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:102||a connection may have at most 1 open transactions (limits.transactions-max): COMMIT or ABORT one first^@
         < close Busy limit reached
         ",
     );
@@ -732,7 +732,7 @@ fn every_bound_is_kept() {
         > recv BEGIN|transaction:a||^@
         > recv SEND|destination:/queue/a|transaction:a||^@
         > recv SEND|destination:/queue/a|transaction:a||^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:43||a transaction may have at most 1 operations^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:79||a transaction may have at most 1 operations (limits.transaction-operations-max)^@
         < close Busy limit reached
         ",
     );
@@ -740,35 +740,35 @@ fn every_bound_is_kept() {
         "
         > recv BEGIN|transaction:a||^@
         > recv SEND|destination:/queue/a|transaction:a||LONGLONG^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:64||the open transactions of a connection may hold at most 450 bytes^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:95||the open transactions of a connection may hold at most 450 bytes (limits.transaction-bytes-max)^@
         < close Busy limit reached
         ",
     );
     check_bound(
         "
         > recv SEND|destination:/queue/a||LONGLONGx
-        < send ERROR|message:frame too large|content-type:text/plain|content-length:46||the body of a frame may have at most 300 bytes^@
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:73||the body of a frame may have at most 300 bytes (limits.message-bytes-max)^@
         < close TooLarge frame too large
         ",
     );
     check_bound(
         "
         > recv SEND|destination:/queue/a|content-length:301||
-        < send ERROR|message:frame too large|content-type:text/plain|content-length:46||the body of a frame may have at most 300 bytes^@
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:73||the body of a frame may have at most 300 bytes (limits.message-bytes-max)^@
         < close TooLarge frame too large
         ",
     );
     check_bound(
         "
         > recv SEND|destination:/queue/a|a:LONG|b:LONG
-        < send ERROR|message:frame too large|content-type:text/plain|content-length:61||the command and headers of a frame may have at most 200 bytes^@
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:85||the command and headers of a frame may have at most 200 bytes (limits.head-bytes-max)^@
         < close TooLarge frame too large
         ",
     );
     check_bound(
         "
         > recv SEND|destination:/queue/a|a:1|b:2|c:3|
-        < send ERROR|message:frame too large|content-type:text/plain|content-length:34||a frame may have at most 3 headers^@
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:55||a frame may have at most 3 headers (limits.headers-max)^@
         < close TooLarge frame too large
         ",
     );
@@ -782,7 +782,7 @@ fn frames_that_wait_for_their_answers_are_bounded() {
         < ask 1 publish /queue/a : 1
         > recv BEGIN|transaction:1|receipt:r1||^@BEGIN|transaction:2|receipt:r2||^@
         > recv BEGIN|transaction:3|receipt:r3||^@BEGIN|transaction:4|receipt:r4||^@
-        < send ERROR|message:limit reached|receipt-id:r3|content-type:text/plain|content-length:71||too many frames wait for their answers: wait for a RECEIPT now and then^@
+        < send ERROR|message:limit reached|receipt-id:r3|content-type:text/plain|content-length:97||too many frames wait for their answers (limits.unsent-bytes-max): wait for a RECEIPT now and then^@
         < close Busy limit reached
     ";
     check_as(&setup, &format!("{}{script}", login("1.2")));

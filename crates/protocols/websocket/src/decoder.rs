@@ -251,14 +251,18 @@ impl Decoder {
         let is_fragment = head.len > 0 || !head.last;
         message.fragments = message.fragments.saturating_add(is_fragment.into());
         message.announced = message.announced.saturating_add(head.len);
-        let bytes_max = match message.inflater {
-            None => limits.message_bytes_max as u64,
-            Some(_) => deflated_bytes_max(limits.message_bytes_max),
-        };
-        if message.fragments > limits.fragments_max || message.announced > bytes_max {
-            return Err(Error::TooLarge);
+        if message.fragments > limits.fragments_max {
+            return Err(Error::TooManyFragments(limits.fragments_max));
         }
-        Ok(())
+        let message_max = limits.message_bytes_max;
+        let (bytes_max, too_large) = match message.inflater {
+            None => (message_max as u64, Error::MessageTooLarge(message_max)),
+            Some(_) => {
+                let most = deflated_bytes_max(message_max);
+                (most, Error::DeflatedTooLarge(most))
+            }
+        };
+        if message.announced > bytes_max { Err(too_large) } else { Ok(()) }
     }
 
     /// What there is of a frame of data.

@@ -14,9 +14,15 @@ pub enum Error {
     /// The compressed data of a message is wrong or incomplete.
     #[error("the compressed data is wrong")]
     NotDeflate,
-    /// Over [`contract::Limits::message_bytes_max`] or [`contract::Limits::fragments_max`].
-    #[error("the message is too large")]
-    TooLarge,
+    /// Over [`contract::Limits::message_bytes_max`].
+    #[error("the message has more than {0} bytes (limits.message-bytes-max)")]
+    MessageTooLarge(usize),
+    /// More compressed bytes than a message within [`contract::Limits::message_bytes_max`] needs.
+    #[error("the compressed message has more than {0} bytes (from limits.message-bytes-max)")]
+    DeflatedTooLarge(u64),
+    /// Over [`contract::Limits::fragments_max`].
+    #[error("the message has more than {0} fragments (limits.fragments-max)")]
+    TooManyFragments(u32),
 }
 
 impl Error {
@@ -27,7 +33,9 @@ impl Error {
             Self::Protocol(_) => Reason::Malformed,
             // The frames are right and the data in them is not: 1007 is for both.
             Self::NotText | Self::NotDeflate => Reason::NotText,
-            Self::TooLarge => Reason::TooLarge,
+            Self::MessageTooLarge(_) | Self::DeflatedTooLarge(_) | Self::TooManyFragments(_) => {
+                Reason::TooLarge
+            }
         }
     }
 

@@ -88,7 +88,7 @@ impl Inflater {
                     // What was consumed may hold more than found room the last time.
                     self.step(&[], room, filled)?;
                     return if self.produced > bytes_max {
-                        Err(Error::TooLarge)
+                        Err(Error::MessageTooLarge(message_bytes_max))
                     } else {
                         Ok(false)
                     };
@@ -107,7 +107,7 @@ impl Inflater {
                 return Ok(false);
             };
             if self.produced > bytes_max {
-                return Err(Error::TooLarge);
+                return Err(Error::MessageTooLarge(message_bytes_max));
             }
             if ended {
                 return Ok(true);

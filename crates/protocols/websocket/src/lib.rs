@@ -36,7 +36,8 @@
 //!         Ok(Some(Event::Pong(_))) => {}
 //!         // The answer to their close, unless this is the answer to ours. Nothing comes after.
 //!         Ok(Some(Event::Close(close))) => {
-//!             encode_close(&mut unsent, version, close.map_or(NO_CODE, |close| close.code), "");
+//!             let (code, reason) = close.map_or((NO_CODE, ""), |close| (close.code, close.reason));
+//!             encode_close(&mut unsent, version, code, reason);
 //!         }
 //!         Err(error) => encode_close(&mut unsent, version, error.code(), &error.to_string()),
 //!     }

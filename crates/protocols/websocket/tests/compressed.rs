@@ -113,12 +113,13 @@ fn compressed_frames() {
         (
             "a byte too large",
             frame(0xC2, &compressed(6, 15, &[b'z'; 1001])),
-            "error 1009 the message is too large\n",
+            "error 1009 the message has more than 1000 bytes (limits.message-bytes-max)\n",
         ),
         (
             "larger compressed than may be",
             frame(0xC2, &[0; 1200]),
-            "error 1009 the message is too large\n",
+            "error 1009 the compressed message has more than 1189 bytes (from \
+             limits.message-bytes-max)\n",
         ),
     ];
     for (rule, bytes, expected) in cases {
@@ -174,7 +175,7 @@ fn a_small_message_that_inflates_hugely_is_stopped_at_the_bound() {
             Err(error) => break error,
         }
     };
-    assert_eq!((error, given), (websocket::Error::TooLarge, 1 << 20));
+    assert_eq!((error, given), (websocket::Error::MessageTooLarge(1 << 20), 1 << 20));
     // One part in a thousand of it was looked at.
     assert!(unread.len() > bomb.len() * 9 / 10);
     assert_eq!(decoder.next(&mut unread, &limits(1 << 20), &mut pool), Ok(None));

@@ -39,7 +39,9 @@ const RESERVED: &str = "error 1002 a reserved bit is set";
 const OPCODE: &str = "error 1002 an unknown opcode";
 const CODE: &str = "error 1002 a close code that must not be sent";
 const NOT_TEXT: &str = "error 1007 the text is not UTF-8";
-const TOO_LARGE: &str = "error 1009 the message is too large";
+const TOO_LARGE: &str =
+    "error 1009 the message has more than 1000 bytes (limits.message-bytes-max)";
+const TOO_MANY: &str = "error 1009 the message has more than 4 fragments (limits.fragments-max)";
 const FEWEST: &str = "error 1002 a length must take the fewest bytes";
 const FRAGMENTED: &str = "error 1002 a control frame must not be fragmented";
 const AT_MOST_125: &str = "error 1002 a control frame holds at most 125 bytes";
@@ -207,9 +209,36 @@ fn frames_of_rfc6455() {
         rfc(
             "five fragments",
             [f(0x02, b"a"), f(0, b"b"), f(0, b"c"), f(0, b"d"), f(0x80, b"e")].concat(),
-            TOO_LARGE,
+            TOO_MANY,
+        ),
+        rfc(
+            "empty fragments are counted, pings between them are not",
+            [f(0x02, b""), f(0, b""), f(0x89, b""), f(0, b""), f(0, b""), f(0, b"")].concat(),
+            &format!("ping \"\"\n{TOO_MANY}"),
         ),
     ]);
+}
+
+/// A client in Go writes 400 kB in 749 frames.
+#[test]
+fn by_default_a_message_of_a_mebibyte_may_come_in_small_frames() {
+    let bytes_max = Limits::default().message_bytes_max;
+    let fragments_max = Limits::default().fragments_max as usize;
+    for (piece, expected) in [
+        (534, "binary"),
+        (bytes_max / fragments_max, "binary"),
+        (bytes_max / fragments_max - 1, "error 1009 the message has more than 16384 fragments"),
+    ] {
+        let mut transcript = Transcript::new(Rfc6455, None, Limits::default());
+        let mut first = 0x02;
+        for piece in vec![b'x'; bytes_max].chunks(piece) {
+            transcript.read(&frame(first, piece));
+            first = 0;
+        }
+        transcript.read(&frame(0x80, b""));
+        let shown = transcript.lines.chars().take(80).collect::<String>();
+        assert!(shown.starts_with(expected), "{piece}: {shown}");
+    }
 }
 
 #[test]

@@ -96,6 +96,11 @@ fn control_frames_hold_125_bytes() {
             written(&|out| encode_close(out, Hybi06, 1007, "")),
             b"\x81\x02\x03\xEA",
         ),
+        (
+            "a peer's 1004 is answered with it",
+            written(&|out| encode_close(out, Hybi06, 1004, "large")),
+            b"\x81\x07\x03\xEClarge",
+        ),
         ("nor 1011", written(&|out| encode_close(out, Hybi06, 1011, "")), b"\x81\x02\x03\xE9"),
         (
             "codes of applications were",
@@ -132,7 +137,9 @@ fn each_reason_has_a_code_that_may_be_sent() {
         (Error::Protocol("a rule"), 1002),
         (Error::NotText, 1007),
         (Error::NotDeflate, 1007),
-        (Error::TooLarge, 1009),
+        (Error::MessageTooLarge(1), 1009),
+        (Error::DeflatedTooLarge(1), 1009),
+        (Error::TooManyFragments(1), 1009),
     ];
     for (error, code) in errors {
         assert_eq!(error.code(), code, "{error:?}");

@@ -86,8 +86,8 @@ macro_rules! limits {
 limits! {
     message_bytes_max "message-bytes-max" bytes "1MiB"
         "One message: a WebSocket message, a STOMP body."
-    fragments_max "fragments-max" count "1024"
-        "WebSocket frames of one message."
+    fragments_max "fragments-max" count "16384"
+        "WebSocket frames of one message: what many small frames may cost."
     head_bytes_max "head-bytes-max" bytes "16KiB"
         "The head of a frame: its command line and header lines."
     headers_max "headers-max" count "100"

@@ -193,7 +193,7 @@ fn limits_of_a_service_go_over_the_global_ones() {
     };
     assert_eq!(of(0), (16 << 20, 65_536, 32 << 20, 7));
     assert_eq!(of(1), (1000, 1, 32 << 20, 8));
-    assert_eq!(of(2), (1 << 20, 1024, 4 << 20, 7));
+    assert_eq!(of(2), (1 << 20, 16_384, 4 << 20, 7));
     assert_eq!(config.limits.queue_bytes_max, 1 << 30);
     assert_eq!(config.services[2].limits.login_timeout, Duration::from_millis(500));
 }

@@ -114,13 +114,21 @@ impl Core {
                 done = false;
                 break;
             }
-            match decoder.next(&mut unread, &limits, &mut inflaters) {
+            let before = unread.len();
+            let event = decoder.next(&mut unread, &limits, &mut inflaters);
+            let payload = match &event {
+                Ok(Some(Event::Data(data))) => {
+                    messages += u64::from(data.last);
+                    data.bytes.len()
+                }
+                Ok(_) | Err(_) => 0,
+            };
+            // What was taken and is no payload are heads, also those of frames without any.
+            let heads = (before - unread.len()).saturating_sub(payload);
+            self.spent += 1 + payload / BYTES_PER_SPENT + heads / HEAD_BYTES_PER_SPENT;
+            match event {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    if let Event::Data(data) = &event {
-                        messages += u64::from(data.last);
-                        self.spent += data.bytes.len() / BYTES_PER_SPENT;
-                    }
                     self.received_event(slot, event);
                     // What is asked for together is carried out together.
                     if self.tools.asks.len() >= ASKS_TOGETHER {
@@ -169,11 +177,12 @@ impl Core {
                 if matches!(connection.role, Role::Closing(_)) {
                     self.remove(slot, Reason::Goodbye);
                 } else {
-                    let code = close.map_or(websocket::NO_CODE, |close| close.code);
+                    let (code, reason) =
+                        close.map_or((websocket::NO_CODE, ""), |close| (close.code, close.reason));
                     self.last_words(slot, Reason::Goodbye);
                     let Some(entry) = self.reactor.get_mut(slot) else { return };
                     self.tools.append(slot, &mut entry.socket, |out| {
-                        websocket::encode_close(out, version, code, "");
+                        websocket::encode_close(out, version, code, reason);
                     });
                     self.closing(slot, Reason::Goodbye);
                 }
@@ -215,3 +224,5 @@ const PIECE_BYTES: usize = 4 << 10;
 const SPENT_PER_READ: usize = 2_000;
 /// Bytes whose decoding and copying cost about as much as a delivery.
 const BYTES_PER_SPENT: usize = 128;
+/// Bytes of the heads of frames that cost as much.
+const HEAD_BYTES_PER_SPENT: usize = 32;
