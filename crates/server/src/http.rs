@@ -3,7 +3,10 @@
 use std::{cell::RefCell, net::SocketAddr};
 
 use contract::{DestinationKind, Login, Principal, Refusal};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
+    request::Parts,
+};
 use hyper::body::Body as _;
 use tokio::sync::oneshot;
 use transports::{
@@ -193,7 +196,12 @@ impl Connection {
         if service.kind.takes_websockets() {
             self.upgrade(gateway, place, service, head, host).await
         } else {
-            self.dispatch(gateway, service, rest, head, body).await
+            let mut response = self.dispatch(gateway, service, rest, head, body).await?;
+            if service.kind.is_read_by_pages() && service.allow_origins.is_empty() {
+                let same_site = HeaderValue::from_static("same-site");
+                response.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, same_site);
+            }
+            Ok(response)
         }
     }
 
@@ -449,6 +457,9 @@ const fn scheme(listen: &Listen) -> Scheme {
     if listen.tls.is_empty() { Scheme::Http } else { Scheme::Https }
 }
 
+/// Browsers then keep what a page of another site embeds, a script of a directory for one, from it.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 const NO_SERVICE: &str = "there is no service at this path";
 /// Characters of a path that are logged.
 const LOGGED_CHARS_MAX: usize = 200;

@@ -32,6 +32,17 @@ path = "/topics"
 type = "topics"
 
 [[service]]
+path = "/files"
+type = "directory"
+root = "."
+
+[[service]]
+path = "/shared"
+type = "directory"
+root = "."
+allow-origins = ["https://app.example.com"]
+
+[[service]]
 path = "/messaging"
 type = "broker"
 `);
@@ -129,4 +140,10 @@ test('two origins are none', async (t) => {
     raw.write(`${head}Host: localhost\r\n${origin}${origin}\r\n`);
     assert.match((await raw.until('\r\n')).toString(), /^HTTP\/1\.1 403 /);
   }
+});
+
+test('browsers keep files from pages of other sites, unless origins are allowed', async () => {
+  const policy = async (path) => (await request(named, path)).headers['cross-origin-resource-policy'];
+  assert.equal(await policy('/files/passerelle.toml'), 'same-site');
+  assert.equal(await policy('/shared/passerelle.toml'), undefined);
 });

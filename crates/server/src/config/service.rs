@@ -105,6 +105,12 @@ impl ServiceKind {
         matches!(self, Self::Health | Self::Readiness)
     }
 
+    /// Whether it has what a page could embed: scripts, pictures, texts.
+    #[must_use]
+    pub const fn is_read_by_pages(&self) -> bool {
+        matches!(self, Self::Pages | Self::Directory { .. } | Self::Metrics)
+    }
+
     /// Whether it is for operators alone.
     #[must_use]
     pub const fn is_for_operators(&self) -> bool {
