@@ -12,6 +12,30 @@ use contract::{
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Access(Arc<[Rule]>);
 
+/// What somebody asks to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<'a> {
+    /// Subscribe to every destination that a pattern matches.
+    Subscribe(&'a Pattern),
+    /// Send to a destination.
+    Send(&'a Destination),
+    /// Anything that no rule is about, such as ending a subscription.
+    Other,
+}
+
+/// An action that is not allowed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// What the peer is told.
+    pub refusal: Refusal,
+    /// `subscribe`, `send`, or `other`.
+    pub action: &'static str,
+    /// The destination or pattern; empty where the action has none.
+    pub destination: Box<str>,
+    /// The index of the rule that decided, in [`Access::rules`]; `None` when none did.
+    pub rule: Option<usize>,
+}
+
 /// Who may what on the destinations of a scope.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
@@ -84,38 +108,69 @@ impl Access {
         &self.0
     }
 
-    /// Whether somebody may send there.
+    /// Decides whether somebody may do something; nothing is let through by any other function.
+    ///
+    /// Who did not log in, not even as anonymous, is refused everything, with or without rules.
     ///
     /// # Errors
-    /// [`Refusal::Forbidden`] when not.
-    pub fn may_send(&self, who: &Principal, destination: &Destination) -> Result<(), Refusal> {
-        if self.is_open() || destination.kind().is_temporary() {
-            return Ok(());
-        }
-        let rule = self.0.iter().find(|rule| rule.scope.holds(destination));
-        allow(rule.is_some_and(|rule| rule.send.iter().any(|grant| grant.is_for(who))))
+    /// When it is not allowed.
+    pub fn authorise(&self, who: Option<&Principal>, action: Action<'_>) -> Result<(), Denial> {
+        let deny = |refusal, rule| Err(action.denied(refusal, rule));
+        let Some(who) = who else { return deny(Refusal::Unauthenticated, None) };
+        let decided = match action {
+            _ if self.is_open() => Ok(()),
+            Action::Subscribe(pattern) => self.subscribe(who, pattern),
+            Action::Send(destination) => self.send(who, destination),
+            Action::Other => Ok(()),
+        };
+        decided.or_else(|rule| deny(Refusal::Forbidden, rule))
     }
 
-    /// Whether somebody may subscribe there: to every destination that the pattern matches.
+    /// Fails with the rule that denies it, if one does.
+    fn send(&self, who: &Principal, destination: &Destination) -> Result<(), Option<usize>> {
+        if destination.kind().is_temporary() || destination.is_hidden() {
+            return Ok(());
+        }
+        let (index, rule) = self
+            .0
+            .iter()
+            .enumerate()
+            .find(|(_, rule)| rule.scope.holds(destination))
+            .ok_or(None)?;
+        allow(&rule.send, who).then_some(()).ok_or(Some(index))
+    }
+
+    /// Fails with the rule that denies it, if one does.
     ///
     /// A pattern with wildcards must lie within one rule that allows it, and overlap none before
     /// that denies it.
-    ///
-    /// # Errors
-    /// [`Refusal::Forbidden`] when not.
-    pub fn may_subscribe(&self, who: &Principal, pattern: &Pattern) -> Result<(), Refusal> {
-        if self.is_open() || pattern.kind().is_temporary() {
+    fn subscribe(&self, who: &Principal, pattern: &Pattern) -> Result<(), Option<usize>> {
+        let is_hidden = pattern.destination().is_some_and(Destination::is_hidden);
+        if pattern.kind().is_temporary() || is_hidden {
             return Ok(());
         }
-        for rule in self.0.iter().filter(|rule| rule.scope.overlaps(pattern)) {
-            if !rule.subscribe.iter().any(|grant| grant.is_for(who)) {
-                return Err(Refusal::Forbidden);
+        let rules = self.0.iter().enumerate();
+        for (index, rule) in rules.filter(|(_, rule)| rule.scope.overlaps(pattern)) {
+            if !allow(&rule.subscribe, who) {
+                return Err(Some(index));
             }
             if rule.scope.covers(pattern) {
                 return Ok(());
             }
         }
-        Err(Refusal::Forbidden)
+        Err(None)
+    }
+}
+
+impl Action<'_> {
+    #[cold]
+    fn denied(self, refusal: Refusal, rule: Option<usize>) -> Denial {
+        let (action, destination) = match self {
+            Self::Subscribe(pattern) => ("subscribe", pattern.as_str()),
+            Self::Send(destination) => ("send", destination.as_str()),
+            Self::Other => ("other", ""),
+        };
+        Denial { refusal, action, destination: destination.into(), rule }
     }
 }
 
@@ -253,8 +308,8 @@ impl Scope {
     }
 }
 
-const fn allow(allowed: bool) -> Result<(), Refusal> {
-    if allowed { Ok(()) } else { Err(Refusal::Forbidden) }
+fn allow(grants: &[Grant], who: &Principal) -> bool {
+    grants.iter().any(|grant| grant.is_for(who))
 }
 
 #[cfg(test)]
@@ -278,12 +333,72 @@ mod tests {
         ]
     }
 
+    fn may_send(access: &Access, who: &Principal, to: &Destination) -> bool {
+        access.authorise(Some(who), Action::Send(to)).is_ok()
+    }
+
+    fn may_subscribe(access: &Access, who: &Principal, to: &Pattern) -> bool {
+        access.authorise(Some(who), Action::Subscribe(to)).is_ok()
+    }
+
     #[test]
     fn without_rules_everybody_may_everything() {
         let access = Access::default();
         for who in people() {
-            assert_eq!(access.may_send(&who, &Destination::parse("/queue/a").unwrap()), Ok(()));
-            assert_eq!(access.may_subscribe(&who, &Pattern::parse("/topic/>").unwrap()), Ok(()));
+            assert!(may_send(&access, &who, &Destination::parse("/queue/a").unwrap()));
+            assert!(may_subscribe(&access, &who, &Pattern::parse("/topic/>").unwrap()));
+        }
+    }
+
+    #[test]
+    fn who_did_not_log_in_may_nothing() {
+        let topic = Destination::parse("/topic/a").unwrap();
+        let temporary = Destination::temporary(DestinationKind::TempQueue, 1);
+        let hidden = Destination::hidden("broadcast-1");
+        let patterns =
+            [&topic, &temporary, &hidden].map(|destination| Pattern::from(destination.clone()));
+        let sends = [&topic, &temporary, &hidden].map(Action::Send);
+        let subscribes = patterns.each_ref().map(Action::Subscribe);
+        for access in [Access::default(), Access::new(vec![rule(">", &["*"], &["*"])])] {
+            for action in sends.into_iter().chain(subscribes).chain([Action::Other]) {
+                let denial = access.authorise(None, action).unwrap_err();
+                assert_eq!(denial.refusal, Refusal::Unauthenticated, "{action:?}");
+                assert_eq!(access.authorise(Some(&Principal::anonymous()), action), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_names_the_rule_that_decided() {
+        let access = Access::new(vec![
+            rule("/topic/quotes.secret.>", &["user:ann"], &[]),
+            rule("/topic/quotes.>", &["*"], &["role:feeder"]),
+            rule("/queue/orders", &[], &["user:*"]),
+        ]);
+        let anonymous = Principal::anonymous();
+        for (pattern, rule) in [
+            ("/topic/quotes.secret.IBM", Some(0)),
+            ("/topic/quotes.>", Some(0)),
+            ("/queue/orders", Some(2)),
+            ("/topic/other", None),
+        ] {
+            let parsed = Pattern::parse(pattern).unwrap();
+            let actual = access.authorise(Some(&anonymous), Action::Subscribe(&parsed));
+            let (refusal, action) = (Refusal::Forbidden, "subscribe");
+            let denial = Denial { refusal, action, destination: pattern.into(), rule };
+            assert_eq!(actual, Err(denial));
+        }
+        for (destination, rule) in [
+            ("/topic/quotes.secret.IBM", Some(0)),
+            ("/topic/quotes.IBM", Some(1)),
+            ("/queue/orders", Some(2)),
+            ("/queue/other", None),
+        ] {
+            let parsed = Destination::parse(destination).unwrap();
+            let actual = access.authorise(Some(&anonymous), Action::Send(&parsed));
+            let (refusal, action) = (Refusal::Forbidden, "send");
+            let denial = Denial { refusal, action, destination: destination.into(), rule };
+            assert_eq!(actual, Err(denial));
         }
     }
 
@@ -314,7 +429,7 @@ mod tests {
         ];
         for (destination, expected) in send {
             let destination = Destination::parse(destination).unwrap();
-            let actual = people().map(|who| access.may_send(&who, &destination).is_ok());
+            let actual = people().map(|who| may_send(&access, &who, &destination));
             assert_eq!(actual, *expected, "send to {destination}");
         }
         let subscribe: &[(&str, [bool; 3])] = &[
@@ -334,7 +449,7 @@ mod tests {
         ];
         for (pattern, expected) in subscribe {
             let pattern = Pattern::parse(pattern).unwrap();
-            let actual = people().map(|who| access.may_subscribe(&who, &pattern).is_ok());
+            let actual = people().map(|who| may_subscribe(&access, &who, &pattern));
             assert_eq!(actual, *expected, "subscribe to {pattern}");
         }
     }
@@ -343,7 +458,7 @@ mod tests {
     fn nobody_gets_a_users_rights_by_being_called_anonymous() {
         let access = Access::new(vec![rule(">", &["user:anonymous"], &["user:anonymous"])]);
         let destination = Destination::parse("/topic/a").unwrap();
-        assert!(access.may_send(&Principal::anonymous(), &destination).is_err());
+        assert!(!may_send(&access, &Principal::anonymous(), &destination));
     }
 
     /// What `overlaps` and `covers` promise, tried on every destination of up to three levels.

@@ -12,7 +12,7 @@ mod password;
 mod scram;
 mod user;
 
-pub use access::{Access, Grant, Rule, RuleError, Scope};
+pub use access::{Access, Action, Denial, Grant, Rule, RuleError, Scope};
 pub use address::AddressKey;
 pub use basic::{BasicError, basic};
 pub use logins::{Ask, Job, Logins, Verdict};

@@ -255,8 +255,9 @@ fn users_and_rules_are_read() {
     assert_eq!(*ann.password(), password);
     assert!(ann.password().scram(Mechanism::Sha256).is_some());
     let destination = contract::Destination::parse("/topic/quotes.IBM").unwrap();
-    assert!(config.access.may_send(ann.principal(), &destination).is_ok());
-    assert!(config.access.may_send(&contract::Principal::anonymous(), &destination).is_err());
+    let send = auth::Action::Send(&destination);
+    assert!(config.access.authorise(Some(ann.principal()), send).is_ok());
+    assert!(config.access.authorise(Some(&contract::Principal::anonymous()), send).is_err());
 }
 
 #[test]

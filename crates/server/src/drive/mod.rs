@@ -117,23 +117,38 @@ impl CoreRef {
         self.with(|core| core.admit(stream, admission, role)).ok()
     }
 
-    /// Publishes for a task. Access is for the caller to check.
+    /// Publishes for a task.
     pub(crate) async fn publish(
         &self,
+        publisher: Publisher<'_>,
         make: impl FnOnce(u128, Now) -> contract::Message,
     ) -> Result<(), Refusal> {
         let reply = self.with(|core| {
             let message = make(core.tools.message_id(), clock::now());
+            if let Publisher::Peer(principal) = publisher {
+                let access = &core.gateway.config.access;
+                let action = auth::Action::Send(&message.destination);
+                access.authorise(Some(principal), action).map_err(|denial| denial.refusal)?;
+            }
             core.task_tokens += 1;
             let token = Token(core.task_tokens);
             let (sender, receiver) = oneshot::channel();
             core.tasks.insert(token, sender);
             let command = Command::Publish(Arc::new(message));
             core.tools.asks.push_back(Ask::Command(core.task_id(), token, command));
-            receiver
-        });
+            Ok(receiver)
+        })?;
         reply.await.unwrap_or(Err(Refusal::Busy))
     }
+}
+
+/// For whom a task publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Publisher<'a> {
+    /// A peer, by the access rules.
+    Peer(&'a Principal),
+    /// The gateway itself, which the rules are not about: a feed, on its service's own topic.
+    Internal,
 }
 
 /// What a socket is opened with.

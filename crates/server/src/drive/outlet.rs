@@ -1,8 +1,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
+use auth::{Action, Denial};
 use contract::{
-    Command, ConnectionId, Kind, Login, Message, Operation, Outbox, Principal, Reason, Refusal,
-    Settle, SubscriptionId, Token,
+    Command, ConnectionId, Kind, Login, Message, Operation, Outbox, Principal, Reason, Settle,
+    SubscriptionId, Token,
 };
 use transports::{Outgoing, Slot, Socket};
 use websocket::Deflater;
@@ -38,7 +39,7 @@ pub(crate) enum Ask {
     Credit(ConnectionId, SubscriptionId, u32),
     Login(ConnectionId, Token, Login),
     /// A command that the access rules do not allow.
-    Refused(ConnectionId, Token, Refusal),
+    Denied(ConnectionId, Token, Box<Denial>),
     /// The session has ended.
     Gone(ConnectionId),
 }
@@ -104,29 +105,24 @@ impl Tools {
         link.sent += 1;
     }
 
-    fn check(&self, principal: Option<&Principal>, command: &Command) -> Result<(), Refusal> {
+    /// Whether a session may have a command carried out.
+    fn check(&self, who: Option<&Principal>, command: &Command) -> Result<(), Denial> {
         let access = &self.gateway.config.access;
-        if access.is_open() {
-            return Ok(());
-        }
-        let principal = principal.ok_or(Refusal::Unauthenticated)?;
-        let may_send = |message: &Message| {
-            if message.destination.is_hidden() {
-                return Ok(());
-            }
-            access.may_send(principal, &message.destination)
-        };
         match command {
             Command::Subscribe(subscribe) => {
-                let hidden = subscribe.pattern.destination().is_some_and(|d| d.is_hidden());
-                if hidden { Ok(()) } else { access.may_subscribe(principal, &subscribe.pattern) }
+                access.authorise(who, Action::Subscribe(&subscribe.pattern))
             }
-            Command::Publish(message) => may_send(message),
-            Command::Transact(operations) => operations.iter().try_for_each(|op| match op {
-                Operation::Publish(message) => may_send(message),
-                Operation::Settle(_) => Ok(()),
-            }),
-            Command::Unsubscribe(_) | Command::Declare(_) => Ok(()),
+            Command::Publish(message) => access.authorise(who, Action::Send(&message.destination)),
+            Command::Transact(operations) => {
+                access.authorise(who, Action::Other)?;
+                operations.iter().try_for_each(|operation| match operation {
+                    Operation::Publish(message) => {
+                        access.authorise(who, Action::Send(&message.destination))
+                    }
+                    Operation::Settle(_) => Ok(()),
+                })
+            }
+            Command::Unsubscribe(_) | Command::Declare(_) => access.authorise(who, Action::Other),
         }
     }
 }
@@ -204,20 +200,25 @@ impl Outbox for Outlet<'_> {
                 self.link.engaged = true;
                 Ask::Command(id, token, command)
             }
-            Err(refusal) => {
+            Err(denial) => {
                 self.tools.counters().refuse(Refused::Access);
-                Ask::Refused(id, token, refusal)
+                Ask::Denied(id, token, Box::new(denial))
             }
         };
         self.tools.asks.push_back(ask);
     }
 
     fn settle(&mut self, settle: Settle) {
-        self.tools.asks.push_back(Ask::Settle(self.tools.id(self.slot), settle));
+        // Who did not log in has no deliveries.
+        if self.link.principal.is_some() {
+            self.tools.asks.push_back(Ask::Settle(self.tools.id(self.slot), settle));
+        }
     }
 
     fn credit(&mut self, subscription: SubscriptionId, count: u32) {
-        self.tools.asks.push_back(Ask::Credit(self.tools.id(self.slot), subscription, count));
+        if self.link.principal.is_some() {
+            self.tools.asks.push_back(Ask::Credit(self.tools.id(self.slot), subscription, count));
+        }
     }
 
     fn login(&mut self, token: Token, login: Login) {

@@ -42,7 +42,7 @@ impl Core {
                         self.logged_in(id, token, answer);
                     }
                 }
-                Ask::Refused(id, token, refusal) => self.reply(id, token, Err(refusal)),
+                Ask::Denied(id, token, denial) => self.reply(id, token, Err(denial.refusal)),
                 Ask::Gone(id) => self.apply(Event::Gone(id)),
             }
         }

@@ -14,7 +14,7 @@ use tokio::{
 use super::assembly::Assembly;
 use crate::{
     config::{Feed, HostPort, ServiceKind},
-    drive::CoreRef,
+    drive::{CoreRef, Publisher},
     tasks,
 };
 
@@ -182,8 +182,9 @@ async fn publish(core: &CoreRef, topic: &Destination, bytes: Vec<u8>) {
         Ok(text) => Body::Text(text.into()),
         Err(error) => Body::Binary(error.into_bytes().into()),
     };
-    let published =
-        core.publish(|id, now| Message::new(topic.clone(), id, now.unix_ms, body)).await;
+    let published = core
+        .publish(Publisher::Internal, |id, now| Message::new(topic.clone(), id, now.unix_ms, body))
+        .await;
     if let Err(refusal) = published {
         tracing::warn!(%refusal, "a message of a feed is lost");
     }

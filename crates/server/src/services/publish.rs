@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use auth::Action;
 use bytes::Bytes;
 use contract::{Body as Content, Destination, DestinationKind, Limits, Message, Principal};
 use http::{HeaderMap, Response, StatusCode, header, request::Parts};
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     body::{Body, full, text},
-    drive::CoreRef,
+    drive::{CoreRef, Publisher},
     gateway::Gateway,
 };
 
@@ -31,8 +32,11 @@ pub(crate) async fn post(
         Ok(destination) => destination,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
-    if let Err(refusal) = gateway.config.access.may_send(principal, &destination) {
-        return refused(refusal);
+    // Before the body is read; it is asked again when the message is published.
+    if let Err(denial) =
+        gateway.config.access.authorise(Some(principal), Action::Send(&destination))
+    {
+        return refused(denial.refusal);
     }
     let Ok(codings) = codings(&head.headers) else { return unsupported() };
     let max = limits.message_bytes_max;
@@ -61,7 +65,7 @@ pub(crate) async fn post(
     };
     let content_type = content_type(&head.headers);
     let published = core
-        .publish(|id, now| {
+        .publish(Publisher::Peer(principal), |id, now| {
             let mut message = Message::new(destination, id, now.unix_ms, content(bytes));
             message.content_type = content_type;
             message
