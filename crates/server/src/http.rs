@@ -148,7 +148,9 @@ impl Connection {
     ) -> Option<Response<Body>> {
         let path = head.uri.path();
         let kind = service.map(|service| &service.kind);
+        // In HTTP/1.0 the header means nothing (RFC 9110 section 7.8).
         if head.method == Method::GET
+            && head.version == http::Version::HTTP_11
             && websocket::is_upgrade(&head.headers)
             && !kind.is_some_and(ServiceKind::takes_websockets)
         {

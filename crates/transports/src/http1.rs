@@ -1,4 +1,4 @@
-//! HTTP/1.1, by hyper behind a [`guard`] of ours.
+//! HTTP/1.1: hyper speaks it, and reads only what has been looked at before.
 
 mod chunks;
 mod guard;
@@ -22,6 +22,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use chunks::BodyError;
 pub use head::{BadRequest, HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
@@ -83,6 +84,24 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let (mut connection, unread, served) = serve_on(connection, answer, header_timeout, stop).await;
+    connection.unread(unread);
+    (connection, served)
+}
+
+async fn serve_on<S, A, F, B>(
+    connection: S,
+    answer: A,
+    header_timeout: Duration,
+    stop: impl Future<Output = ()>,
+) -> (S, Bytes, hyper::Result<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Fn(Result<Request<RequestBody>, BadRequest>) -> F + Unpin,
+    F: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let seen = Rc::new(Seen::default());
     let service = service_fn(|request: Request<Incoming>| {
         let response = answer(match seen.bad.take() {
@@ -109,8 +128,153 @@ where
     })
     .await;
     let Parts { io, read_buf, .. } = connection.into_parts();
-    let (mut connection, held) = io.into_inner().into_parts();
-    connection.unread(held);
-    connection.unread(read_buf);
-    (connection, served)
+    let (connection, held) = io.into_inner().into_parts();
+    let unread = if held.is_empty() { read_buf } else { [read_buf, held].concat().into() };
+    (connection, unread, served)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::RefCell,
+        io,
+        task::{Context, Poll},
+    };
+
+    use http::{HeaderValue, StatusCode, header};
+    use http_body_util::Full;
+    use testkit::Random;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A peer that sends so many bytes at a time, and then nothing more.
+    struct Peer<'a> {
+        sends: &'a [u8],
+        piece: usize,
+        receives: Rc<RefCell<Vec<u8>>>,
+    }
+
+    impl AsyncRead for Peer<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.piece.min(self.sends.len()).min(buffer.remaining());
+            let (piece, rest) = self.sends.split_at(count);
+            buffer.put_slice(piece);
+            self.sends = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Peer<'_> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.receives.borrow_mut().extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The requests that the service saw, and the answers.
+    async fn converse(sends: &[u8], piece: usize) -> (Vec<String>, String) {
+        let receives = Rc::new(RefCell::new(Vec::new()));
+        let peer = Peer { sends, piece, receives: Rc::clone(&receives) };
+        let seen = RefCell::new(Vec::new());
+        let answer = async |request: Result<Request<RequestBody>, BadRequest>| {
+            let (status, line) = match request {
+                Err(bad) => (bad.status(), bad.to_string()),
+                Ok(request) => {
+                    let line = format!("{} {}", request.method(), request.uri());
+                    match request.into_body().collect(1000).await {
+                        Ok(body) => (StatusCode::OK, format!("{line} {}", body.escape_ascii())),
+                        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+                    }
+                }
+            };
+            seen.borrow_mut().push(line);
+            let mut response = Response::new(Full::new(Bytes::new()));
+            *response.status_mut() = status;
+            response.headers_mut().insert(header::SERVER, HeaderValue::from_static("here"));
+            response
+        };
+        // That hyper has an error to tell, as of a body that ends too early, is no finding.
+        drop(serve_on(peer, answer, Duration::from_secs(10), std::future::pending()).await.2);
+        let receives = String::from_utf8(receives.take()).unwrap();
+        (seen.into_inner(), receives)
+    }
+
+    /// hyper has no objection to what it gets, and reads the same requests however they are cut.
+    #[tokio::test]
+    async fn hyper_refuses_nothing_itself() {
+        let mut random = Random::new(7);
+        let mut good = 0;
+        for round in 0..5000 {
+            let mut bytes = random.pick(BEGINNINGS).to_vec();
+            for _ in 0..=random.below(12) {
+                let words = if random.once_in(2) { BEGINNINGS } else { REST };
+                bytes.extend_from_slice(random.pick(words));
+                if random.once_in(12) {
+                    bytes.push(u8::try_from(random.below(256)).unwrap());
+                }
+            }
+            let (seen, answers) = converse(&bytes, 4096).await;
+            let shown = format!("round {round}: {} gave {answers}", bytes.escape_ascii());
+            let count = answers.matches("HTTP/1.").count() - answers.matches("100 Cont").count();
+            assert_eq!(count, answers.matches("server: here").count(), "{shown}");
+            assert_eq!(count, seen.len(), "{shown}");
+            good += answers.matches(" 200 OK").count();
+            let piece = 1 + random.below(20);
+            assert_eq!(converse(&bytes, piece).await.0, seen, "{shown} in pieces of {piece}");
+        }
+        assert!(good > 1000, "{good}");
+    }
+
+    const BEGINNINGS: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /d HTTP/1.1\r\n",
+        b"GET http://gw:1/?a HTTP/1.0\r\n",
+        b"OPTIONS * HTTP/1.1\r\n",
+        b"HEAD /\xC3\xBC?\xC3\xBC{}|^`\" HTTP/1.1\r\n",
+    ];
+
+    const REST: &[&[u8]] = &[
+        b"Content-Length: 3\r\n",
+        b"Content-Length: 9223372036854775807\r\n",
+        b"Content-Length: 18446744073709551615\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding:\tCHUNKED \r\n",
+        b"Connection: close\r\n",
+        b"Connection: keep-alive\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Upgrade: websocket\r\n",
+        b"A: \xFF\t\r\n",
+        b"!#$%&'*+-.^_`|~: \"\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"5\r\nhello\r\n",
+        b"3;a=b \"\xFF\r\nxyz\r\n",
+        b"3e9\r\n",
+        b"0\r\n",
+        b"0\r\nB: c\r\n\r\n",
+        b"B : c\r\n",
+        b" folded\r\n",
+        b"xyz",
+    ];
 }

@@ -299,7 +299,7 @@ test('a WebSocket where none is taken is refused, and the log says where they ar
     ['/topics/x', 'no WebSocket is taken at this path\n'],
     ['/healthz', 'no WebSocket is taken at this path\n'],
     ['/nothing', 'no WebSocket is taken at this path\n'],
-    ['/mesaging', 'no WebSocket is taken at this path; did you mean /messaging?\n'],
+    ['/massaging', 'no WebSocket is taken at this path; did you mean /messaging?\n'],
     ['/ecko/x', 'no WebSocket is taken at this path; did you mean /echo/x?\n'],
     ['/n\xc2\x9bothing', 'no WebSocket is taken at this path\n'],
   ]) {
