@@ -14,11 +14,11 @@ mod messages;
 mod random;
 mod trader;
 
-use std::io::IsTerminal as _;
+use std::{io, process::ExitCode, thread};
 
 use clap::Parser;
+use logging::Format;
 use tokio::sync::mpsc;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     client::Client,
@@ -49,15 +49,38 @@ const QUOTES_MAX: usize = 8;
 /// Batches of answers that wait to be written; beyond, the desk waits.
 const ANSWERS_MAX: usize = 8;
 
+fn main() -> ExitCode {
+    logging::log_panics();
+    let code = match start() {
+        Ok(code) => code,
+        Err(error) => {
+            logging::say(&format!("passerelle-demo-market: {error}"));
+            ExitCode::FAILURE
+        }
+    };
+    logging::flush();
+    code
+}
+
+fn start() -> io::Result<ExitCode> {
+    drop(thread::Builder::new().name("log".to_owned()).spawn(logging::run)?);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            logging::say(error.render().to_string().trim_end());
+            return Ok(ExitCode::from(2));
+        }
+        Err(help) => {
+            return logging::print(&help.render().to_string()).map(|()| ExitCode::SUCCESS);
+        }
+    };
+    logging::init("info", Format::Text);
+    trade(arguments)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), std::io::Error> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("info"))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    let arguments = Arguments::parse();
+async fn trade(arguments: Arguments) -> io::Result<()> {
     let credentials = match arguments.login.zip(arguments.passcode_file) {
         Some((login, file)) => {
             let text = std::fs::read_to_string(file)?;

@@ -2,17 +2,17 @@
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use logging::Format;
 
 use crate::{
     config::{Config, ConfigError, Log, LogFormat, describe},
-    demo, password, serve,
+    demo, password, serve, tasks,
 };
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
@@ -50,13 +50,28 @@ enum Command {
 /// Runs the command of the process's arguments.
 #[must_use]
 pub fn run() -> ExitCode {
-    let result = match Arguments::parse().command {
+    logging::log_panics();
+    if let Err(error) = tasks::thread("log", logging::run) {
+        // Whoever reads the standard error sees nothing; whoever started this sees that.
+        drop(logging::print(&format!("passerelle: cannot start a thread: {error}\n")));
+        return ExitCode::FAILURE;
+    }
+    let code = match Arguments::try_parse() {
+        Ok(arguments) => carry_out(arguments.command),
+        Err(error) => explain(&error),
+    };
+    logging::flush();
+    code
+}
+
+fn carry_out(command: Command) -> ExitCode {
+    let result = match command {
         Command::Serve { config } => load(config).and_then(|config| {
-            log_to_stderr(config.log);
+            start_log(config.log);
             serve::serve(config).map_err(|error| error.to_string())
         }),
         Command::Demo { config } => load(config.clone()).and_then(|loaded| {
-            log_to_stderr(loaded.log);
+            start_log(loaded.log);
             demo::run(&loaded, config.as_deref()).map_err(|error| error.to_string())
         }),
         Command::Check { config } => load(config).and_then(|config| print(describe(&config))),
@@ -65,8 +80,26 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            // Nowhere else to say it.
-            drop(writeln!(io::stderr().lock(), "passerelle: {message}"));
+            logging::say(&format!("passerelle: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what clap has to say: help to the standard output, faults to the standard error.
+fn explain(error: &clap::Error) -> ExitCode {
+    let styled = error.render();
+    let show = |terminal: bool| {
+        if terminal { styled.ansi().to_string() } else { styled.to_string() }
+    };
+    if error.use_stderr() {
+        logging::say(show(io::stderr().is_terminal()).trim_end());
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+    }
+    match print(show(io::stdout().is_terminal()).trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            logging::say(&format!("passerelle: {message}"));
             ExitCode::FAILURE
         }
     }
@@ -78,17 +111,14 @@ fn load(file: Option<PathBuf>) -> Result<Config, String> {
 }
 
 fn print(what: impl Display) -> Result<(), String> {
-    writeln!(io::stdout().lock(), "{what}").map_err(|error| error.to_string())
+    logging::print(&format!("{what}\n"))
+        .map_err(|error| format!("the standard output cannot be written: {error}"))
 }
 
-fn log_to_stderr(log: Log) {
-    let filter = EnvFilter::new(log.level.as_str());
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => lines.with_target(false).init(),
-        LogFormat::Json => lines.json().init(),
-    }
+fn start_log(log: Log) {
+    let format = match log.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    logging::init(log.level.as_str(), format);
 }

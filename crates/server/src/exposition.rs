@@ -22,6 +22,8 @@ pub(crate) struct Snapshot {
     pub services: Vec<(Box<str>, &'static str)>,
     /// What each core says, in their order.
     pub cores: Vec<Core>,
+    /// Log lines that were dropped.
+    pub log_lines_dropped: u64,
 }
 
 /// What one core says.
@@ -164,7 +166,9 @@ impl Snapshot {
         gauges(encoder, "build_info", "The version that runs", [(build, 1)])?;
         let services =
             self.services.iter().map(|(path, kind)| ([("service", &**path), ("type", kind)], 1));
-        gauges(encoder, "service_info", "The services and their types", services)
+        gauges(encoder, "service_info", "The services and their types", services)?;
+        let dropped = [(UNLABELLED, self.log_lines_dropped)];
+        counters(encoder, "log_lines_dropped", "Log lines that could not be written", dropped)
     }
 
     /// What the rows of all cores count, by service and protocol.
@@ -364,6 +368,7 @@ mod tests {
             ("passerelle_broker_published_total{kind=\"topic\"}".to_owned(), 8),
             ("passerelle_broker_published_total{kind=\"queue\"}".to_owned(), 0),
             ("passerelle_broker_dead_lettered_total".to_owned(), 2),
+            ("passerelle_log_lines_dropped_total".to_owned(), 9),
             ("passerelle_service_info{service=\"/messaging\",type=\"broker\"}".to_owned(), 1),
         ];
         for (series, value) in expected {
@@ -433,7 +438,8 @@ mod tests {
     }
 
     fn snapshot(cores: Vec<Core>) -> Snapshot {
-        Snapshot { services: vec![("/".into(), "pages"), ("/messaging".into(), "broker")], cores }
+        let services = vec![("/".into(), "pages"), ("/messaging".into(), "broker")];
+        Snapshot { services, cores, log_lines_dropped: 9 }
     }
 
     fn core(connections: usize) -> Core {

@@ -197,7 +197,7 @@ impl Gateway {
         }
         let services = self.config.services.iter();
         let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
-        Snapshot { services, cores }
+        Snapshot { services, cores, log_lines_dropped: logging::dropped() }
     }
 
     fn answer(&self, waiter: Waiter, answer: Result<Principal, Refusal>) {

@@ -29,11 +29,12 @@ pub(crate) fn run() -> Result<String, String> {
 }
 
 fn ask(prompt: &str) -> Result<Secret, String> {
-    let mut terminal = io::stderr().lock();
+    // Not by the log's queue: the terminal is what the question is for, and it is waited for.
+    let mut terminal = io::stderr();
     write!(terminal, "{prompt}").map_err(|error| error.to_string())?;
-    let secret = read_line()?;
+    let secret = read_line();
     writeln!(terminal).map_err(|error| error.to_string())?;
-    Ok(secret)
+    secret
 }
 
 fn read_line() -> Result<Secret, String> {

@@ -1,8 +1,7 @@
 //! The life of the process: start the cores, listen, and stop in good order.
 
 use std::{
-    fmt,
-    io::{self, Write as _},
+    fmt, io,
     net::SocketAddr,
     process,
     sync::{
@@ -91,11 +90,14 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         let stop = stop_signal()?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut accepting = JoinSet::new();
+        let mut addresses = String::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let address = listener.local_addr()?;
             accepting.spawn(listen::accept(Arc::clone(&gateway), listener, index));
-            announce(address, gateway.tls(index).is_some());
+            let scheme = if gateway.tls(index).is_some() { "https" } else { "http" };
+            addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
         }
+        announce(addresses);
         notify(NotifyState::Ready);
         let reload = async {
             while hangup.recv().await.is_some() {
@@ -152,6 +154,7 @@ fn start_cores(
             if let Err(error) = &ended {
                 // A gateway with a dead core would lose connections one by one.
                 tracing::error!(core = index, %error, "a core has failed");
+                logging::flush();
                 process::exit(1);
             }
             ended
@@ -212,11 +215,14 @@ async fn stop_in_good_order(
     tracing::info!("stopped");
 }
 
-/// Says on standard output where the gateway is, for people and for scripts.
-fn announce(address: SocketAddr, tls: bool) {
-    let scheme = if tls { "https" } else { "http" };
-    // Nobody may read it; then nobody misses it.
-    drop(writeln!(io::stdout().lock(), "listening on {scheme}://{address}/"));
+/// Says on standard output where the gateway is, for people and for scripts. Whoever should read
+/// it may not, and the gateway does not wait for that.
+fn announce(addresses: String) {
+    // When it cannot be said there is nobody to miss it.
+    let say = move || drop(logging::print(&addresses));
+    if let Err(error) = tasks::thread("announce", say) {
+        tracing::warn!(%error, "the addresses cannot be told on the standard output");
+    }
 }
 
 /// Reads the certificates again. Connections that are open keep theirs.
