@@ -16,7 +16,7 @@ function shell(): Plugin {
           .replace("<!-- head -->", part("head"))
           .replace("<!-- header -->", part("header"))
           .replace(
-            `class="nav-link" href="${path.replace("/index.html", "/")}"`,
+            `class="nav-link" href=".${path.replace("/index.html", "/")}"`,
             (link) => `${link} aria-current="page"`,
           ),
     },
@@ -24,6 +24,8 @@ function shell(): Plugin {
 }
 
 export default defineConfig({
+  // The pages may stand at any path, and proxies may put more in front of it.
+  base: "./",
   plugins: [shell()],
   build: {
     // The gateway may forbid inline code; small assets stay files of their own.
@@ -37,7 +39,7 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ["/messaging", "/echo", "/broadcast"].map((path) => [
+      ["/messaging", "/echo", "/broadcast", "/services.json"].map((path) => [
         // `npm run dev` serves the pages; the services are those of a gateway on its usual port.
         `^${path}$`,
         { target: "http://127.0.0.1:8080", ws: true, changeOrigin: true },

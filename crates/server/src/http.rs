@@ -228,7 +228,12 @@ impl Connection {
             ServiceKind::Metrics => Ok(operation::metrics(gateway).await),
             ServiceKind::Pages => {
                 self.identify(gateway, &head.headers).await?;
-                Ok(pages::answer(rest, &head.method, &head.headers))
+                let path = head.uri.path();
+                if rest.is_empty() && !path.ends_with('/') {
+                    return Ok(directory::with_slash(path));
+                }
+                let services = &gateway.config.services;
+                Ok(pages::answer(services, &service.path, rest, &head.method, &head.headers))
             }
             ServiceKind::Directory { root, welcome } => {
                 self.identify(gateway, &head.headers).await?;

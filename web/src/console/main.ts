@@ -1,6 +1,6 @@
 import { Client, type IMessage, type StompSubscription } from "@stomp/stompjs";
-import { finishCommands, serviceUrl } from "../shell/commands.ts";
 import { byId, el, setText } from "../shell/dom.ts";
+import { findService } from "../shell/find.ts";
 import { Log } from "../shell/log.ts";
 import { describe, parseHeaders } from "./frames.ts";
 
@@ -18,9 +18,7 @@ let client: Client | undefined;
 let messageCount = 0;
 let frameCount = 0;
 
-url.value = serviceUrl("/messaging");
-finishCommands();
-connect();
+void start();
 
 onSubmit("connect-form", () => (client === undefined ? connect() : disconnect()));
 
@@ -54,7 +52,25 @@ byId("clear", HTMLButtonElement).addEventListener("click", () => {
   setText(byId("frames-count", HTMLElement), "");
 });
 
+async function start(): Promise<void> {
+  const button = byId("connect", HTMLButtonElement);
+  show("connecting");
+  button.disabled = true;
+  const address = await findService("broker");
+  button.disabled = false;
+  if (address === undefined) {
+    show("closed");
+    return;
+  }
+  url.value = address;
+  connect();
+}
+
 function connect(): void {
+  if (!URL.canParse(url.value)) {
+    frame("note", "this is no WebSocket address");
+    return;
+  }
   const login = value("login");
   const made = new Client({
     // A console shows what happens: it does not connect again behind its user's back.

@@ -1,9 +1,23 @@
 import { el } from "./dom.ts";
+import type { Kind, Services } from "./services.ts";
 
-/** Puts this gateway's address into the commands for a shell, and a button to copy each. */
-export function finishCommands(): void {
+/** Puts the addresses of the services into the commands for a shell, and a button to copy each. */
+export function finishCommands(services: Services): void {
   for (const pre of document.querySelectorAll("pre[data-command]")) {
-    const command = (pre.textContent ?? "").replaceAll("HOST", location.host);
+    const kinds = new Set<string>();
+    const command = (pre.textContent ?? "").replace(
+      /\b(http|ws):\/\/HOST\/([a-z]+)/g,
+      (_, scheme: "http" | "ws", kind: string) => {
+        const address = services[scheme](kind as Kind);
+        if (address === undefined) kinds.add(kind);
+        // Without the slash of a service that is at the root: more may follow.
+        return quote(address?.replace(/\/$/, "") ?? "");
+      },
+    );
+    if (kinds.size > 0) {
+      pre.textContent = `# not here: the gateway has no service of type ${[...kinds].join(", ")}`;
+      continue;
+    }
     pre.textContent = command;
     // The clipboard is for secure origins only.
     if (navigator.clipboard === undefined) continue;
@@ -19,7 +33,7 @@ export function finishCommands(): void {
   }
 }
 
-/** The address of a WebSocket service of this gateway. */
-export function serviceUrl(path: string): string {
-  return `${location.protocol.replace("http", "ws")}//${location.host}${path}`;
+/** As one word of a shell. */
+function quote(word: string): string {
+  return /^[\w:/.~@+=,-]*$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -8,7 +8,7 @@ const COUNT = BURST.toLocaleString("en-US");
 const under: number[] = [];
 let burst: { left: number; readonly start: number } | undefined;
 
-const page = new SocketPage("/echo", (text) => {
+const page = new SocketPage("echo", (text) => {
   const now = performance.now();
   const took = now - (under.shift() ?? now);
   if (burst !== undefined) {

@@ -1,6 +1,7 @@
-import { finishCommands, serviceUrl } from "../shell/commands.ts";
 import { byId, setText } from "../shell/dom.ts";
+import { findService } from "../shell/find.ts";
 import { Log } from "../shell/log.ts";
+import type { Kind } from "../shell/services.ts";
 
 type State = "closed" | "connecting" | "open";
 
@@ -21,10 +22,8 @@ export class SocketPage {
   readonly #received: (text: string) => void;
   #socket: WebSocket | undefined;
 
-  constructor(path: string, received: (text: string) => void) {
+  constructor(kind: Kind, received: (text: string) => void) {
     this.#received = received;
-    this.#url.value = serviceUrl(path);
-    finishCommands();
     byId("connect-form", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#socket === undefined) this.#open();
@@ -35,7 +34,7 @@ export class SocketPage {
       this.sent(this.#text.value);
       this.#text.select();
     });
-    this.#open();
+    void this.#start(kind);
   }
 
   /** Called with what is to be sent. */
@@ -54,10 +53,23 @@ export class SocketPage {
     return true;
   }
 
+  async #start(kind: Kind): Promise<void> {
+    this.#show("connecting");
+    this.#connect.disabled = true;
+    const address = await findService(kind);
+    this.#connect.disabled = false;
+    if (address === undefined) {
+      this.#show("closed");
+      return;
+    }
+    this.#url.value = address;
+    this.#open();
+  }
+
   #open(): void {
     let socket: WebSocket;
     try {
-      socket = new WebSocket(this.#url.value);
+      socket = new WebSocket(new URL(this.#url.value));
     } catch {
       this.#note("This is no WebSocket address");
       return;

@@ -20,9 +20,8 @@ const QUOTES = "/topic/quotes.*";
 export class Desk {
   readonly #client: Client;
 
-  constructor(url: string, events: DeskEvents) {
+  constructor(events: DeskEvents) {
     this.#client = new Client({
-      brokerURL: url,
       connectionTimeout: 5000,
       reconnectDelay: 250,
       maxReconnectDelay: 2000,
@@ -45,7 +44,9 @@ export class Desk {
     return this.#client.connected;
   }
 
-  start(): void {
+  /** Connects to a broker. */
+  start(url: string): void {
+    this.#client.brokerURL = url;
     this.#client.activate();
   }
 

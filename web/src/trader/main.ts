@@ -1,4 +1,5 @@
 import { byId, el, flash, setText } from "../shell/dom.ts";
+import { findService } from "../shell/find.ts";
 import { Account, type News } from "./account.ts";
 import { AgeMeter } from "./age.ts";
 import { Blotter } from "./blotter.ts";
@@ -54,7 +55,7 @@ const blotter = new Blotter(
   { listing: (symbol) => listings.get(symbol), quote: (symbol) => quotes.get(symbol) },
 );
 
-const desk = new Desk(`${location.protocol.replace("http", "ws")}//${location.host}/messaging`, {
+const desk = new Desk({
   connected: () => {
     status.connected();
     gapAsked = false;
@@ -280,4 +281,7 @@ setInterval(() => {
   }
 }, 250);
 
-desk.start();
+void findService("broker").then((broker) => {
+  if (broker === undefined) status.absent();
+  else desk.start(broker);
+});

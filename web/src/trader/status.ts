@@ -1,13 +1,14 @@
 import { byId, el, setText } from "../shell/dom.ts";
 import type { Ages } from "./age.ts";
 
-type State = "connecting" | "waiting" | "live" | "offline";
+type State = "connecting" | "waiting" | "live" | "offline" | "absent";
 
 const WORDS: Readonly<Record<State, string>> = {
   connecting: "Connecting",
   waiting: "Waiting",
   live: "Live",
   offline: "Reconnecting",
+  absent: "No broker",
 };
 
 const HINTS: Readonly<Record<State, string>> = {
@@ -15,6 +16,7 @@ const HINTS: Readonly<Record<State, string>> = {
   waiting: "The gateway is there; the market is not heard of",
   live: "Quotes and orders flow",
   offline: "The gateway cannot be reached; trying again",
+  absent: "There is nothing to connect to",
 };
 
 /** Time without a quote after which the market is thought to be away. */
@@ -25,7 +27,7 @@ const AGES_SHOWN = 40;
 
 /** The state of the connection, and how old what is on the screen is. */
 export class Status {
-  #link: "connecting" | "up" | "down" = "connecting";
+  #link: "connecting" | "up" | "down" | "absent" = "connecting";
   /** Whether the desk has told the state since the connection was made. */
   #entered = false;
   #quoteAt = Number.NEGATIVE_INFINITY;
@@ -63,6 +65,11 @@ export class Status {
 
   get isLive(): boolean {
     return this.#state === "live";
+  }
+
+  /** There is no broker to connect to. */
+  absent(): void {
+    this.#link = "absent";
   }
 
   connected(): void {
@@ -112,7 +119,7 @@ export class Status {
   }
 
   #now(now: number): State {
-    if (this.#link !== "up") return this.#link === "down" ? "offline" : "connecting";
+    if (this.#link !== "up") return this.#link === "down" ? "offline" : this.#link;
     const isMarket = now - this.#quoteAt < QUIET_MAX_MS;
     const isDesk = this.#entered && now - this.#replyAt < SILENT_MAX_MS;
     return isMarket && isDesk ? "live" : "waiting";

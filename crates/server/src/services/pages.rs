@@ -1,17 +1,35 @@
 //! The service `pages`: the web pages that are part of the binary.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use rust_embed::RustEmbed;
 
 use super::representation::{Coding, Representation, content_type, read_only};
-use crate::body::{Body, full, text};
+use crate::{
+    body::{Body, full, text},
+    config::{Service, ServiceKind},
+};
 
-/// Answers a request for a page. `rest` is what follows the service's own path.
-pub(crate) fn answer(rest: &str, method: &Method, headers: &HeaderMap) -> Response<Body> {
-    answer_from(Built::file, rest, method, headers)
+/// Answers a request for a page of the service at the path `base`. `rest` is what follows that
+/// path; the pages find the other services by [`SERVICES`].
+pub(crate) fn answer(
+    services: &[Service],
+    base: &str,
+    rest: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let file = |name: &str| match name {
+        SERVICES => Some(File::listing(services, base)),
+        _ => Built::file(name),
+    };
+    answer_from(file, rest, method, headers)
 }
 
 /// What the build of `web` left, if there was one.
@@ -38,6 +56,52 @@ impl Built {
         };
         Some(File { bytes, tag: format!("\"{tag:032x}\"") })
     }
+}
+
+impl File {
+    /// Where the first service of each kind is that the pages use, as seen from `base`.
+    fn listing(services: &[Service], base: &str) -> Self {
+        let mut paths = serde_json::Map::new();
+        for service in services {
+            let is_used = match service.kind {
+                ServiceKind::Broker
+                | ServiceKind::Echo
+                | ServiceKind::Broadcast { .. }
+                | ServiceKind::Topics
+                | ServiceKind::Queues => true,
+                ServiceKind::Pages
+                | ServiceKind::Directory { .. }
+                | ServiceKind::Proxy { .. }
+                | ServiceKind::Metrics
+                | ServiceKind::Health
+                | ServiceKind::Readiness => false,
+            };
+            if is_used {
+                let path = || relative(base, &service.path).into();
+                paths.entry(service.kind.as_str()).or_insert_with(path);
+            }
+        }
+        let text = serde_json::Value::Object(paths).to_string();
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&text);
+        Self { bytes: text.into(), tag: format!("\"{hash:016x}\"") }
+    }
+}
+
+/// The reference that leads from a folder to a path (RFC 3986 §4.2). It goes up no further than it
+/// must, so that it holds behind proxies which put something in front of both, or take it away.
+fn relative(folder: &str, path: &str) -> String {
+    let parts = |path| str::split(path, '/').filter(|part| !part.is_empty());
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let shared = parts(folder).zip(parts(parents)).take_while(|(a, b)| a == b).count();
+    // `./` keeps a colon in what follows from looking like a scheme.
+    let mut reference = match parts(folder).count() - shared {
+        0 => "./".to_owned(),
+        up => "../".repeat(up),
+    };
+    for parent in parts(parents).skip(shared) {
+        reference.extend([parent, "/"]);
+    }
+    reference + name
 }
 
 fn answer_from(
@@ -101,6 +165,9 @@ fn slice(bytes: &Bytes, part: Range<u64>) -> Bytes {
     bytes.slice(place(part.start)..place(part.end))
 }
 
+/// Tells the pages where the other services are.
+const SERVICES: &str = "services.json";
+
 /// The page that stands for the folder.
 const WELCOME: &str = "index.html";
 
@@ -160,6 +227,58 @@ mod tests {
         assert_eq!(response.headers()[header::REFERRER_POLICY], "same-origin");
         let refusal = answer_from(example, "", &Method::POST, &HeaderMap::new());
         assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[tokio::test]
+    async fn tells_where_the_services_are() {
+        let config = |text: &str| crate::config::Config::parse(text, "test").unwrap().services;
+        let of = |services: Vec<(&str, &str)>| {
+            config(&services.iter().fold(String::new(), |text, (path, kind)| {
+                format!("{text}[[service]]\npath = \"{path}\"\ntype = \"{kind}\"\n")
+            }))
+        };
+        let services = of(vec![
+            ("/ui", "pages"),
+            ("/ui/queues", "queues"),
+            ("/messaging", "broker"),
+            ("/a/second", "broker"),
+            ("/", "echo"),
+        ]);
+        let expected = r#"{"broker":"../messaging","echo":"../","queues":"./queues"}"#;
+        let ask = |headers: &HeaderMap| answer(&services, "/ui", SERVICES, &Method::GET, headers);
+        let response = ask(&HeaderMap::new());
+        let fields = response.headers().clone();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(fields[header::CONTENT_TYPE], "application/json");
+        assert_eq!(fields[header::CACHE_CONTROL], ASK);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected);
+
+        let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, fields[header::ETAG].clone())]);
+        assert_eq!(ask(&known).status(), StatusCode::NOT_MODIFIED);
+        let others = of(vec![("/ui", "pages"), ("/messaging", "broker")]);
+        let moved = answer(&others, "/ui", SERVICES, &Method::GET, &known);
+        assert_eq!(moved.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn leads_from_folders_to_paths() {
+        let cases = [
+            ("beside the root", "/", "/messaging", "./messaging"),
+            ("below it", "/", "/a/b", "./a/b"),
+            ("up", "/ui", "/messaging", "../messaging"),
+            ("up twice", "/a/b", "/messaging", "../../messaging"),
+            ("no further than it must", "/a/b", "/a/messaging", "../messaging"),
+            ("up and down", "/a/b", "/c/d/e", "../../c/d/e"),
+            ("into the folder", "/ui", "/ui/messaging", "./messaging"),
+            ("to a folder above it", "/a/b", "/a", "../../a"),
+            ("to the root", "/ui", "/", "../"),
+            ("a name that begins alike", "/ui", "/ui2", "../ui2"),
+            ("no scheme", "/", "/a:b", "./a:b"),
+            ("names in another order", "/a/b", "/b/a/c", "../../b/a/c"),
+        ];
+        for (rule, folder, path, expected) in cases {
+            assert_eq!(relative(folder, path), expected, "{rule}");
+        }
     }
 
     #[tokio::test]
