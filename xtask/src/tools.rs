@@ -135,6 +135,24 @@ pub(crate) fn chromium() -> Outcome<PathBuf> {
     })
 }
 
+/// Checks that the proxies are there which the suites put in front of a gateway.
+pub(crate) fn proxies() -> Outcome {
+    const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    // Only root looks where Debian has most of them.
+    let is_there =
+        |program| shell::is_there(program) || Path::new("/usr/sbin").join(program).is_file();
+    for (program, package) in [("nginx", "nginx-light"), ("haproxy", "haproxy"), ("caddy", "caddy")]
+    {
+        if !is_there(program) {
+            return Err(Failure::missing(program, &format!("apt-get install {package}")));
+        }
+    }
+    if !Path::new(NGINX_STREAM).is_file() {
+        return Err(Failure::missing(NGINX_STREAM, "apt-get install libnginx-mod-stream"));
+    }
+    Ok(())
+}
+
 fn find_python27() -> Option<PathBuf> {
     if let Some(named) = env::var_os("PYTHON27") {
         return Some(named.into());
