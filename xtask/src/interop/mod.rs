@@ -108,8 +108,17 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 const STOMPJS: &[&str] =
     &["session", "destinations", "settlement", "transactions", "login", "meeting"];
-const SERVICES: &[&str] =
-    &["services", "directory", "pages", "origins", "host", "drafts", "operation", "operators"];
+const SERVICES: &[&str] = &[
+    "services",
+    "directory",
+    "pages",
+    "requests",
+    "origins",
+    "host",
+    "drafts",
+    "operation",
+    "operators",
+];
 const CORES: &[&str] = &["cores"];
 const PEERS: &[&str] = &["peers", "endings", "drain"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
