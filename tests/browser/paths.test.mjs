@@ -17,8 +17,11 @@ const ALL = services([
 
 let demo;
 let browser;
+/** Where a proxy ends TLS: to the gateway, which speaks http, that is a foreign origin. */
+let securePort;
 before(async () => {
-  demo = await Demo.start(ALL);
+  securePort = await freePort();
+  demo = await Demo.start(ALL, [`https://127.0.0.1:${securePort}`]);
   browser = await launch();
 });
 after(async () => {
@@ -27,8 +30,8 @@ after(async () => {
 });
 
 /** Starts a proxy for a test. */
-async function proxy(t, kind, configure) {
-  const port = await freePort();
+async function proxy(t, kind, configure, fixed) {
+  const port = fixed ?? (await freePort());
   const started = await startProxy(kind, configure(port), port);
   t.after(() => started.stop());
   return `127.0.0.1:${port}`;
@@ -100,6 +103,7 @@ test('behind Caddy, which strips a prefix, by https', async (t) => {
         reverse_proxy 127.0.0.1:${demo.port}
       }
     }`),
+    securePort,
   );
   await visit(`https://${host}/a/b/ui/`, { name: 'https', folder: '/a/b/ui/' });
 });

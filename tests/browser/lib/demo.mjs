@@ -8,16 +8,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export class Demo {
-  /** `services`: TOML with its services, where they are not those of a gateway without configuration. */
-  static async start(services = '') {
+  /** `services`: TOML with its services, where they are not those of a gateway without configuration;
+   * `origins`: foreign origins whose pages may use them. */
+  static async start(services = '', origins = []) {
     const demo = new Demo();
     demo.folder = await mkdtemp(join(tmpdir(), 'passerelle-demo-'));
     demo.port = await freePort();
     demo.url = `http://127.0.0.1:${demo.port}`;
     const config = join(demo.folder, 'passerelle.toml');
-    await writeFile(config, `[[listen]]
+    await writeFile(config, `allow-origins = ${JSON.stringify(origins)}
+
+[[listen]]
 address = "127.0.0.1:${demo.port}"
 operations = true
+
 ${services}`);
     demo.process = spawn(process.env.PASSERELLE, ['demo', '--config', config], {
       stdio: ['ignore', 'pipe', 'pipe'],
