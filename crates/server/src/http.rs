@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, net::SocketAddr};
 
-use contract::{DestinationKind, Login, Principal, Refusal};
+use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
     request::Parts,
@@ -310,7 +310,7 @@ impl Connection {
         }
         self.origin(gateway, service, &head.headers, Aim::WebSocket)?;
         // STOMP may log in later, by its own CONNECT.
-        let later = is_broker && !head.headers.contains_key(header::AUTHORIZATION);
+        let later = is_broker && credentials(&head.headers).is_err();
         let principal =
             if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
         let mut response = Response::new(full(""));
@@ -363,12 +363,8 @@ impl Connection {
 
     /// Who sends the request: by HTTP Basic, or anonymous where that is allowed.
     async fn identify(&self, gateway: &Gateway, headers: &HeaderMap) -> Result<Principal, Instead> {
-        let login = match headers.get(header::AUTHORIZATION) {
-            None => Login::Anonymous,
-            Some(value) => auth::basic(value.as_bytes())
-                .map(Login::Password)
-                .map_err(|error| Box::new(text(StatusCode::BAD_REQUEST, &error.to_string())))?,
-        };
+        let shown = credentials(headers);
+        let login = shown.clone().map_or(Login::Anonymous, Login::Password);
         let anonymous = self.listen(gateway).is_some_and(|listen| listen.anonymous);
         let (sender, receiver) = oneshot::channel();
         let answer = match gateway.login(&login, anonymous, Waiter::Request(sender)) {
@@ -377,12 +373,31 @@ impl Connection {
         };
         answer.map_err(|refusal| {
             self.core.with(|core| core.counters().refuse(Refused::Login));
-            Box::new(services::refused(refusal))
+            Box::new(match (refusal, shown) {
+                (Refusal::Unauthenticated, Err(none)) => services::unauthenticated(&none),
+                (refusal, _) => services::refused(refusal),
+            })
         })
     }
 
     fn listen<'g>(&self, gateway: &'g Gateway) -> Option<&'g Listen> {
         gateway.config.listens.get(self.listen)
+    }
+}
+
+/// The name and password that a request shows by HTTP Basic, or what to say where a login is
+/// required.
+///
+/// What is not well-formed Basic counts as no credentials: proxies and browsers add what is meant
+/// for others. `Authorization` is no list (RFC 9110 11.6.2), so that of several none counts.
+fn credentials(headers: &HeaderMap) -> Result<Credentials, String> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next(), values.next()) else {
+        return Err(format!("{LOG_IN}; this request has several Authorization headers"));
+    };
+    match value.map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii) {
+        None | Some([]) => Err(LOG_IN.to_owned()),
+        Some(value) => auth::basic(value).map_err(|error| format!("{LOG_IN}; {error}")),
     }
 }
 
@@ -470,3 +485,4 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 const NO_SERVICE: &str = "there is no service at this path";
 /// Characters of a path that are logged.
 const LOGGED_CHARS_MAX: usize = 200;
+const LOG_IN: &str = "log in with a name and a password, by HTTP Basic: curl -u NAME:PASSWORD URL";

@@ -116,12 +116,54 @@ test('HTTP Basic on services without a log-in of their own', async (t) => {
   assert.equal(await socket.next(), 'x');
 });
 
+const challenge = /^Basic realm="[^"]+", charset="UTF-8"$/;
+/** Values of Authorization that are no name and password. */
+const strange = [
+  'Bearer abc',
+  'Digest username="ann", realm="x"',
+  'Negotiate YII=',
+  'NTLM TlRMTVNTUAAB',
+  'garbage',
+  '',
+  'Basic',
+  'Basic !!!',
+  'Basic YWJj',
+  'Basically YTpi',
+  ['Bearer abc', basic({ login: 'ann', passcode: 'no' })],
+];
+
 test('HTTP Basic on a POST', async () => {
   const post = (headers) => request(closed, '/topics/a', { method: 'POST', body: 'x', headers });
   assert.ok((await post({ authorization: basic(ann) })).status < 300);
-  for (const authorization of [undefined, basic({ login: 'ann', passcode: 'no' }), 'Basic !!!', 'Bearer abc']) {
+  assert.ok((await post({ authorization: basic(ann).replace('Basic', 'bASIC') })).status < 300);
+  const wrong = await post({ authorization: basic({ login: 'ann', passcode: 'no' }) });
+  assert.equal(wrong.status, 401);
+  assert.match(wrong.headers['www-authenticate'], challenge);
+  assert.match(wrong.text, /login or password is wrong/);
+  for (const authorization of [undefined, ...strange]) {
     const answer = await post(authorization === undefined ? {} : { authorization });
-    assert.ok([400, 401].includes(answer.status), `${authorization}: ${answer.status}`);
+    assert.equal(answer.status, 401, `${authorization}`);
+    assert.match(answer.headers['www-authenticate'], challenge);
+    assert.match(answer.text, /^log in /);
+    assert.doesNotMatch(answer.text, /wrong/);
+  }
+});
+
+test('what is no HTTP Basic is ignored where it is not needed', async (t) => {
+  for (const authorization of strange) {
+    const headers = { authorization };
+    for (const gateway of [open, bare]) {
+      const answer = await request(gateway, '/', { headers });
+      assert.ok(![400, 401].includes(answer.status), `${authorization}: ${answer.status} ${answer.text}`);
+    }
+    assert.equal((await request(closed, '/healthz', { headers })).status, 200);
+    assert.equal((await request(closed, '/readyz', { headers })).status, 200);
+  }
+  // STOMP's CONNECT decides, whatever a proxy adds to the handshake.
+  for (const authorization of ['Bearer abc', 'Basic !!!']) {
+    const peer = await peers(t, () => closed)({ headers: { authorization }, connectHeaders: ann });
+    assert.equal((await peer.connected).headers['user-name'], 'ann');
+    await assert.rejects(Peer.open(closed, { headers: { authorization } }), /login refused: log in: CONNECT needs/);
   }
 });
 

@@ -49,6 +49,8 @@ struct LoggingIn {
     version: Version,
     beats: Beats,
     until: u64,
+    /// CONNECT had a `login` header.
+    has_name: bool,
     /// What came since.
     held: Vec<u8>,
 }
@@ -124,7 +126,7 @@ impl State {
             (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
             (Self::LoggingIn(login), Input::Replied(LOGIN, result)) => {
                 let held = mem::take(&mut login.held);
-                let principal = logged_in(result)?;
+                let principal = logged_in(result, login.has_name)?;
                 let open = accept(login.version, login.beats, &principal, cx);
                 *self = Self::Open(Box::new(open));
                 self.received(&held, decoder, cx)
@@ -222,9 +224,10 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
         }
         (None, None) => Login::Anonymous,
     };
+    let has_name = matches!(login, Login::Password(_));
     cx.out.login(LOGIN, login);
-    let until = greeting.until;
-    Ok(State::LoggingIn(Box::new(LoggingIn { version, beats, until, held: Vec::new() })))
+    let (until, held) = (greeting.until, Vec::new());
+    Ok(State::LoggingIn(Box::new(LoggingIn { version, beats, until, has_name, held })))
 }
 
 fn in_time(until: u64, cx: &Context<'_>) -> Result<(), End> {
@@ -247,8 +250,12 @@ fn no_version(newest: Version) -> Fault {
         .with_versions(names)
 }
 
-fn logged_in(result: Result<Reply, Refusal>) -> Result<Principal, Fault> {
+fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal, Fault> {
     match result {
+        Err(Refusal::Unauthenticated) if !has_name => {
+            let detail = "log in: CONNECT needs the headers login and passcode here";
+            Err(Fault::new(Reason::Unauthenticated, "login refused", detail))
+        }
         Ok(Reply::Login(Step::Accepted(principal))) => Ok(principal),
         Ok(Reply::Done) => Err(Fault::new(Reason::Internal, "internal fault", "a fault of ours")),
         Err(refusal) => Err(Fault::refused("the login", refusal)),

@@ -59,19 +59,24 @@ pub(crate) fn admit(core: &CoreRef, stream: Stream, admission: Admission<'_>, ki
 /// The answer to a request that may not be, or not now.
 pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
     let status = match refusal {
-        Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Refusal::Unauthenticated => return unauthenticated(&refusal.to_string()),
         Refusal::Forbidden => StatusCode::FORBIDDEN,
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Stale => StatusCode::CONFLICT,
         Refusal::Full | Refusal::Busy | Refusal::Limit => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = text(status, &refusal.to_string());
-    if status == StatusCode::UNAUTHORIZED {
-        let basic = HeaderValue::from_static("Basic realm=\"passerelle\", charset=\"UTF-8\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
-    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+/// The answer to a request that must log in, or log in rightly (RFC 9110 15.5.2).
+pub(crate) fn unauthenticated(line: &str) -> Response<Body> {
+    let mut response = text(StatusCode::UNAUTHORIZED, line);
+    let basic = HeaderValue::from_static("Basic realm=\"passerelle\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
     response
 }
 
