@@ -297,8 +297,38 @@ test('proxy: the back-end’s end closes the WebSocket, after what it said', asy
   const socket = await open(t, '/proxy');
   socket.send('quit');
   assert.equal((await socket.next()).toString(), 'bye');
-  const [code] = await socket.end();
-  assert.equal(code, 1000);
+  assert.deepEqual(await socket.end(), [1000, 'the back-end closed the connection']);
+});
+
+test('proxy: a back-end that resets its connection is 1014, after what it said', async (t) => {
+  const reset = [1014, 'the back-end reset the connection'];
+  const cases = {
+    'before a byte': async (socket, connection) => connection.resetAndDestroy(),
+    'after data': async (socket, connection) => {
+      connection.write('said before');
+      assert.equal((await socket.next()).toString(), 'said before');
+      connection.resetAndDestroy();
+    },
+    'while the peer sends much': async (socket, connection) => {
+      connection.pause();
+      for (let i = 0; i < 8; i += 1) socket.send(Buffer.alloc(1 << 20));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      connection.resetAndDestroy();
+    },
+    'while the peer sends again and again': async (socket, connection) => {
+      const timer = setInterval(() => socket.ws.readyState === 1 && socket.send(Buffer.alloc(10_000)), 1);
+      t.after(() => clearInterval(timer));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      connection.resetAndDestroy();
+    },
+  };
+  for (const [name, act] of Object.entries(cases)) {
+    const accepted = once(backend, 'connection');
+    const socket = await open(t, '/proxy', [], { perMessageDeflate: false });
+    const [connection] = await within(5000, 'a connection to the back-end', accepted);
+    await act(socket, connection);
+    assert.deepEqual(await socket.end(), reset, name);
+  }
 });
 
 test('proxy: the peer’s end closes the connection to the back-end', async (t) => {

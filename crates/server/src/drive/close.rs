@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::{io, sync::atomic::Ordering};
 
 use contract::{Input, Reason};
 use transports::{Flushed, Slot};
@@ -95,6 +95,9 @@ impl Core {
     /// The peer has closed its side. What it sent before is still answered.
     pub(super) fn ended(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
+        if matches!(entry.state.role, Role::Upstream(_)) && entry.socket.is_broken() {
+            return self.upstream_broke(slot, &io::ErrorKind::BrokenPipe.into());
+        }
         let (socket, link) = (&entry.socket, &mut entry.state.link);
         let is_unsent = socket.has_pending() || socket.unsent_bytes() > 0;
         if socket.is_broken() || !is_unsent && link.in_flight == 0 {
@@ -105,6 +108,14 @@ impl Core {
             self.close(slot, Reason::Lost, "");
         }
         self.reactor.pause(slot);
+    }
+
+    /// The connection has broken. Nobody is told of a peer's: it left without a goodbye.
+    pub(super) fn broke(&mut self, slot: Slot, error: &io::Error) {
+        match self.reactor.get(slot).map(|entry| &entry.state.role) {
+            Some(Role::Upstream(_)) => self.upstream_broke(slot, error),
+            Some(Role::Session(_) | Role::Relay(_) | Role::Closing(_)) | None => self.ended(slot),
+        }
     }
 
     /// Writes all that was said, and does what follows from it.

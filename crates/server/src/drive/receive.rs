@@ -39,7 +39,8 @@ impl Core {
                 }
             }
             Ok(Read::Nothing) => {}
-            Ok(Read::End) | Err(_) => self.ended(slot),
+            Ok(Read::End) => self.ended(slot),
+            Err(error) => self.broke(slot, &error),
         }
         self.buffer = buffer;
         self.flush_if_large();

@@ -1,3 +1,5 @@
+use std::io;
+
 use contract::{Data, Kind, Reason};
 use transports::Slot;
 
@@ -5,6 +7,7 @@ use super::{
     Admission, Core,
     connection::{Framing, Relay, Role, Upstream},
 };
+use crate::config::ServiceKind;
 
 impl Core {
     /// The back-end of a proxied connection answers: its socket becomes the other end.
@@ -117,6 +120,27 @@ impl Core {
         } else if !has_room && !paused {
             self.reactor.pause(other);
         }
+    }
+
+    /// The connection to the back-end has broken, which is no goodbye of it.
+    pub(super) fn upstream_broke(&mut self, slot: Slot, error: &io::Error) {
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let Role::Upstream(Upstream { relay, .. }) = &entry.state.role else { return };
+        let relay = *relay;
+        if let ServiceKind::Proxy { connect, .. } =
+            &super::service(&self.gateway, entry.state.link.service).kind
+        {
+            let connection = super::name(self.tools.id(relay));
+            tracing::warn!(%connection, backend = %connect, %error, "the back-end's connection broke");
+        }
+        let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        let why = if is_reset.contains(&error.kind()) {
+            "the back-end reset the connection"
+        } else {
+            "the connection to the back-end broke"
+        };
+        self.close(relay, Reason::Backend, why);
+        self.remove(slot, Reason::Backend);
     }
 
     /// One end of a relay has gone: so goes the other, after what was said.
