@@ -6,6 +6,7 @@
 //! core. A *service* is what a path of the configuration leads to.
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod command;
 mod destination;
 mod limits;
@@ -14,6 +15,7 @@ mod principal;
 mod reason;
 mod session;
 
+pub use assembly::{Assembly, Partial};
 pub use command::{
     Command, ConnectionId, Declare, Operation, Outcome, Refusal, Reply, Settle, Settlement,
     Subscribe, SubscriptionId, Tag, Token,

@@ -16,6 +16,11 @@ pub struct Limits {
     pub headers_max: usize,
     /// Time from accept to a successful login. Default: 10 s.
     pub login_timeout: Duration,
+    /// Time for the head of a frame, and that a body may take without a byte; zero: any.
+    /// Default: 30 s.
+    pub assembly_timeout: Duration,
+    /// Bytes that must come of a body each second, averaged over that time. Default: 1 KiB.
+    pub assembly_bytes_per_second_min: usize,
     /// Time after which a silent WebSocket is pinged, where its subprotocol allows it; as long
     /// again without an answer ends it. Zero: never. Default: 30 s.
     pub ping_interval: Duration,
@@ -66,6 +71,8 @@ impl Default for Limits {
             head_bytes_max: 16 << 10,
             headers_max: 100,
             login_timeout: Duration::from_secs(10),
+            assembly_timeout: Duration::from_secs(30),
+            assembly_bytes_per_second_min: 1 << 10,
             ping_interval: Duration::from_secs(30),
             unsent_bytes_max: 4 << 20,
             write_timeout: Duration::from_secs(30),

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Command, Delivery, Limits, Login, Message, Principal, Reason, Refusal, Reply, Settle,
+    Command, Delivery, Limits, Login, Message, Partial, Principal, Reason, Refusal, Reply, Settle,
     SubscriptionId, Token,
 };
 
@@ -19,6 +19,12 @@ pub trait Session: Send {
     /// When to call [`Session::handle`] with [`Input::Timeout`] if nothing else comes first,
     /// in nanoseconds on the clock of [`Now::mono_ns`]. A call may come late, never early.
     fn deadline(&self) -> Option<u64>;
+
+    /// The frame of the peer that has come in part. Whoever reads for the session gives it the
+    /// time of [`crate::Assembly`].
+    fn partial(&self) -> Option<Partial> {
+        None
+    }
 }
 
 /// What happens to a session.
@@ -36,6 +42,8 @@ pub enum Input<'a> {
     Notice(Notice),
     /// The [`Session::deadline`] has passed.
     Timeout,
+    /// What the peer began to send does not come in time, for this reason: say so and close.
+    Late(&'a str),
     /// The gateway is stopping: say goodbye and close.
     Shutdown,
     /// The peer has gone or the transport was closed: nothing can be sent any more.

@@ -71,7 +71,11 @@ impl Session for Echo {
                 out.credit(subscription, 1);
             }
             Input::Closed(_) => self.closed = true,
-            Input::Timeout | Input::Shutdown | Input::Replied(..) | Input::Notice(_) => {}
+            Input::Timeout
+            | Input::Late(_)
+            | Input::Shutdown
+            | Input::Replied(..)
+            | Input::Notice(_) => {}
         }
     }
 

@@ -44,19 +44,23 @@ impl RequestBody {
         self.incoming.size_hint().exact()
     }
 
-    /// All of it. Nothing bounds the time that takes.
+    /// All of it; each piece's length is told to `came`. Nothing bounds the time that takes.
     ///
     /// # Errors
     /// When it is broken, or larger than `max`: that is known from the size of a chunk, or of the
     /// whole, and not waited for.
-    pub async fn collect(self, max: usize) -> Result<Bytes, BodyError> {
+    pub async fn collect(self, max: usize, came: impl Fn(usize)) -> Result<Bytes, BodyError> {
         let bound = max as u64;
         self.seen.body_max.set(Some(bound));
         let announced = self.incoming.size_hint().lower().max(self.seen.announced.get());
         if announced > bound {
             return Err(BodyError::TooLarge);
         }
-        match Limited::new(self.incoming, max).collect().await {
+        let incoming = self.incoming.map_frame(|frame| {
+            came(frame.data_ref().map_or(0, Bytes::len));
+            frame
+        });
+        match Limited::new(incoming, max).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
             Err(_) => Err(self.seen.bad_body.get().unwrap_or(BodyError::Broken)),
@@ -198,7 +202,7 @@ mod tests {
                 Err(bad) => (bad.status(), bad.to_string()),
                 Ok(request) => {
                     let line = format!("{} {}", request.method(), request.uri());
-                    match request.into_body().collect(1000).await {
+                    match request.into_body().collect(1000, |_| ()).await {
                         Ok(body) => (StatusCode::OK, format!("{line} {}", body.escape_ascii())),
                         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
                     }

@@ -120,7 +120,7 @@ const SERVICES: &[&str] = &[
     "operators",
 ];
 const CORES: &[&str] = &["cores"];
-const PEERS: &[&str] = &["peers", "endings", "drain"];
+const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
 const PLAIN: &[&str] = &["readme", "bounds"];
 

@@ -15,13 +15,15 @@ pub struct Decoder {
     version: Version,
     /// The frame that has come in part.
     partial: Option<Box<Partial>>,
+    /// Frames that have come, wrapping.
+    count: u32,
 }
 
 impl Decoder {
     /// Reads frames that keep within these limits, with the escapes of STOMP 1.0 at first.
     #[must_use]
     pub const fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, version: Version::V1_0, partial: None }
+        Self { limits, version: Version::V1_0, partial: None, count: 0 }
     }
 
     /// Sets whose escapes the headers of the next frames have.
@@ -36,10 +38,24 @@ impl Decoder {
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         let mut partial = self.partial.take().map_or_else(Partial::default, |partial| *partial);
         let frame = partial.read(input, self.version, &self.limits)?;
-        if frame.is_none() && !partial.is_empty() {
+        if frame.is_some() {
+            self.count = self.count.wrapping_add(1);
+        } else if !partial.is_empty() {
             self.partial = Some(Box::new(partial));
         }
         Ok(frame)
+    }
+
+    /// The frame that has come in part.
+    #[must_use]
+    pub fn partial(&self) -> Option<contract::Partial> {
+        let partial = self.partial.as_ref()?;
+        let body_bytes = match partial.stage {
+            Stage::Command | Stage::Headers(_) => None,
+            #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
+            Stage::Counted(..) | Stage::Open(_) => Some(partial.body.len() as u32),
+        };
+        Some(contract::Partial { number: self.count, body_bytes })
     }
 }
 
@@ -323,6 +339,31 @@ mod tests {
             while decoder.next(&mut piece).unwrap().is_some() {}
         }
         assert!(decoder.partial.is_none());
+    }
+
+    #[test]
+    fn what_has_come_in_part_is_told() {
+        let cases: &[(&[u8], Option<(u32, Option<u32>)>)] = &[
+            (b"", None),
+            (b"\n\r\n", None),
+            (b"SE", Some((0, None))),
+            (b"SEND\na:b\n", Some((0, None))),
+            (b"SEND\na:b\n\n", Some((0, Some(0)))),
+            (b"SEND\n\nxyz", Some((0, Some(3)))),
+            (b"SEND\ncontent-length:9\n\nx\ny", Some((0, Some(3)))),
+            (b"SEND\n\nx\0\n", None),
+            (b"SEND\n\nx\0SEND", Some((1, None))),
+        ];
+        for (bytes, expected) in cases {
+            for size in [1, bytes.len().max(1)] {
+                let mut decoder = Decoder::new(Arc::default());
+                for mut piece in bytes.chunks(size) {
+                    while decoder.next(&mut piece).unwrap().is_some() {}
+                }
+                let partial = decoder.partial().map(|partial| (partial.number, partial.body_bytes));
+                assert_eq!(partial, *expected, "{:?}, {size} at a time", bytes.escape_ascii());
+            }
+        }
     }
 
     fn read_all(pieces: &[&[u8]]) -> Result<Vec<Frame>, FrameError> {

@@ -1,8 +1,8 @@
 use std::{fmt, mem, sync::Arc};
 
 use contract::{
-    Credentials, Input, Kind, Limits, Login, Now, Opening, Outbox, Principal, Reason, Refusal,
-    Reply, Secret, Step, Token,
+    Credentials, Input, Kind, Limits, Login, Now, Opening, Outbox, Partial, Principal, Reason,
+    Refusal, Reply, Secret, Step, Token,
 };
 
 use crate::{
@@ -104,6 +104,15 @@ impl contract::Session for Session {
             State::Closed => None,
         }
     }
+
+    fn partial(&self) -> Option<Partial> {
+        match &self.state {
+            State::Open(open) if !open.is_leaving => self.decoder.partial(),
+            // The time for the login bounds it.
+            State::Greeting(_) | State::LoggingIn(_) => None,
+            State::Open(_) | State::Closed => None,
+        }
+    }
 }
 
 impl State {
@@ -123,6 +132,7 @@ impl State {
                 let detail = "the gateway is stopping: reconnect";
                 Err(Fault::new(Reason::Shutdown, "gateway is stopping", detail).into())
             }
+            (_, Input::Late(why)) => Err(Fault::new(Reason::Idle, "frame timed out", why).into()),
             (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
             (Self::LoggingIn(login), Input::Replied(LOGIN, result)) => {
                 let held = mem::take(&mut login.held);

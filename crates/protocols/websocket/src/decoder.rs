@@ -1,4 +1,4 @@
-use contract::{Data, Kind, Limits};
+use contract::{Data, Kind, Limits, Partial};
 use wire::Utf8;
 
 use crate::{
@@ -36,6 +36,8 @@ pub enum Event<'a> {
 pub struct Decoder {
     version: Version,
     deflate: bool,
+    /// Messages, and control frames outside them, that have come; wrapping.
+    count: u32,
     stage: Stage,
     /// The message under way.
     message: Option<Message>,
@@ -82,7 +84,7 @@ impl Decoder {
     #[must_use]
     pub const fn new(version: Version, deflate: Option<Deflate>) -> Self {
         let deflate = deflate.is_some();
-        Self { version, deflate, stage: Stage::Head, message: None, kept: None }
+        Self { version, deflate, count: 0, stage: Stage::Head, message: None, kept: None }
     }
 
     /// The next event; `None` when all was decoded, which took it from `unread`.
@@ -148,6 +150,7 @@ impl Decoder {
         if unread.len() < head_len + len || len > limits.message_bytes_max {
             return Ok(None);
         }
+        self.count = self.count.wrapping_add(1);
         let _head = unread.take(head_len as u64);
         let bytes = unread.take(len as u64);
         mask::apply([a, b, c, d], bytes);
@@ -162,6 +165,31 @@ impl Decoder {
     #[must_use]
     pub const fn is_between_messages(&self) -> bool {
         self.message.is_none()
+    }
+
+    /// The message, or the frame outside messages, that has come in part.
+    ///
+    /// The body of a message are the payloads of its own frames as they came, compressed or not:
+    /// neither heads nor pings count, so that nothing but its bytes, which are bounded, prolongs it.
+    #[must_use]
+    pub fn partial(&self) -> Option<Partial> {
+        let body_bytes = match (&self.message, &self.stage) {
+            (_, Stage::Closed) => return None,
+            (Some(message), stage) => {
+                let due = match stage {
+                    Stage::Frame(head) if !head.opcode.is_control() => head.len,
+                    Stage::Frame(_) | Stage::Head | Stage::Closed => 0,
+                };
+                #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
+                Some(message.announced.saturating_sub(due) as u32)
+            }
+            (None, Stage::Frame(_)) => None,
+            (None, Stage::Head) => {
+                self.kept.as_ref().filter(|kept| !kept.given)?;
+                None
+            }
+        };
+        Some(Partial { number: self.count, body_bytes })
     }
 
     fn close(&mut self) {
@@ -305,6 +333,7 @@ impl Decoder {
 
     fn end_message(&mut self, pool: &mut InflaterPool) -> Result<(), Error> {
         let Some(message) = self.message.take() else { return Ok(()) };
+        self.count = self.count.wrapping_add(1);
         if let Some(inflater) = message.inflater {
             pool.give_back(inflater);
         }
@@ -330,6 +359,9 @@ impl Decoder {
             Piece::Kept
         };
         self.stage = Stage::Head;
+        if self.message.is_none() {
+            self.count = self.count.wrapping_add(1);
+        }
         if head.opcode == Opcode::Close {
             self.stage = Stage::Closed;
             self.message = None;

@@ -310,3 +310,42 @@ fn time_is_linear_in_the_bytes_even_one_at_a_time() {
         "text 786432 bytes \"\\xe2\\x82\\xac\\xe2\\x82\\xac\\xe2\\x82\"…\n"
     );
 }
+
+#[test]
+fn what_has_come_in_part_is_told() {
+    let f = frame;
+    let limits = Limits::default();
+    // Whether something is under way, with how many bytes of a body, after how many before it.
+    let cases: &[(&str, Vec<u8>, Option<(u32, Option<u32>)>)] = &[
+        ("nothing", vec![], None),
+        ("a message", f(0x81, b"abc"), None),
+        ("half a head", vec![0x81], Some((0, None))),
+        ("half a head after a message", [f(0x81, b"a"), vec![0x81]].concat(), Some((1, None))),
+        ("a head", f(0x81, b"abc")[..6].to_vec(), Some((0, Some(0)))),
+        ("half a payload", f(0x81, b"abc")[..8].to_vec(), Some((0, Some(2)))),
+        ("a fragment", f(0x01, b"abc"), Some((0, Some(3)))),
+        ("pings are none of it", [f(0x01, b"abc"), f(0x89, b"ping")].concat(), Some((0, Some(3)))),
+        (
+            "nor is half a ping",
+            [f(0x01, b"abc"), f(0x89, b"ping")[..8].to_vec()].concat(),
+            Some((0, Some(3))),
+        ),
+        ("half a ping alone", f(0x89, b"ping")[..8].to_vec(), Some((0, None))),
+        ("a ping alone", f(0x89, b"ping"), None),
+        ("empty fragments", [f(0x01, b""), f(0, b""), f(0, b"")].concat(), Some((0, Some(0)))),
+        ("after a close", [f(0x88, b""), vec![0x81]].concat(), None),
+    ];
+    for (rule, bytes, expected) in cases {
+        for size in [1, bytes.len().max(1)] {
+            let mut decoder = websocket::Decoder::new(Rfc6455, None);
+            let mut pool = websocket::InflaterPool::new();
+            for piece in bytes.chunks(size) {
+                let mut piece = piece.to_vec();
+                let mut unread = websocket::Unread::new(&mut piece);
+                while decoder.next(&mut unread, &limits, &mut pool).unwrap().is_some() {}
+            }
+            let partial = decoder.partial().map(|partial| (partial.number, partial.body_bytes));
+            assert_eq!(partial, *expected, "{rule}, {size} at a time");
+        }
+    }
+}

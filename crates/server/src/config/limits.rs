@@ -94,6 +94,12 @@ limits! {
         "Headers of one frame."
     login_timeout "login-timeout" positive_time "10s"
         "From the connection to a successful login."
+    assembly_timeout "assembly-timeout" time "30s"
+        "For the head of a frame that a peer began, and the longest pause in its body, also of a \
+         POST. A `proxy` has none. 0: any."
+    assembly_bytes_per_second_min "assembly-bytes-per-second-min" bytes "1KiB"
+        "How fast a body must come, averaged over `assembly-timeout`; while the gateway itself does \
+         not read, no time counts."
     ping_interval "ping-interval" time "30s"
         "After which a silent WebSocket is pinged, where its subprotocol allows it; as long again \
          without an answer ends it. 0: never."

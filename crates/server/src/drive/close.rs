@@ -1,6 +1,6 @@
 use std::{io, sync::atomic::Ordering};
 
-use contract::{Input, Reason};
+use contract::{Assembly, Input, Reason};
 use transports::{Flushed, Slot};
 
 use super::{
@@ -263,7 +263,11 @@ impl Core {
         let write = entry.socket.unsent_since().map_or(u64::MAX, |since| {
             contract::Now { mono_ns: since, unix_ms: 0 }.after(write_timeout)
         });
-        let next = own.min(ping).min(write).max(now);
+        let late = match role {
+            Role::Session(_) if !entry.socket.is_paused() => link.late_at().unwrap_or(u64::MAX),
+            Role::Session(_) | Role::Closing(_) | Role::Relay(_) | Role::Upstream(_) => u64::MAX,
+        };
+        let next = own.min(ping).min(write).min(late).max(now);
         if next < link.armed_mono_ns {
             link.armed_mono_ns = next;
             self.timers.set(slot, next);
@@ -283,7 +287,7 @@ impl Core {
         let now = self.now.mono_ns;
         let write_timeout = self.limits(slot).write_timeout;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { role, link } = &mut entry.state;
+        let link = &mut entry.state.link;
         if link.armed_mono_ns > now {
             // An entry of a deadline that moved; another one stands for what holds now.
             return;
@@ -296,7 +300,15 @@ impl Core {
             // It cannot be told: whatever was said would wait behind what it does not read.
             return self.remove(slot, Reason::Slow);
         }
-        match role {
+        if self.is_late(slot) {
+            // What has come by now counts, however late the gateway itself is.
+            self.read(slot);
+            if self.is_late(slot) {
+                return self.late(slot);
+            }
+        }
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        match &entry.state.role {
             Role::Closing(closing) if closing.until_mono_ns.is_some_and(|at| at <= now) => {
                 return self.remove(slot, Reason::Lost);
             }
@@ -307,6 +319,22 @@ impl Core {
         }
         self.ping(slot);
         self.arm(slot);
+    }
+
+    /// Whether what the peer began to send does not come in time, though it is read.
+    fn is_late(&self, slot: Slot) -> bool {
+        let Some(entry) = self.reactor.get(slot) else { return false };
+        let Connection { role, link } = &entry.state;
+        matches!(role, Role::Session(_))
+            && !entry.socket.is_paused()
+            && link.held.is_none()
+            && link.late_at().is_some_and(|at| at <= self.now.mono_ns)
+    }
+
+    fn late(&mut self, slot: Slot) {
+        let why = Assembly::text(self.limits(slot));
+        tracing::info!(connection = %name(self.tools.id(slot)), detail = why, "late");
+        self.step(slot, Input::Late(&why));
     }
 
     /// Pings a WebSocket that is silent, and ends one that did not answer.

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
-use contract::{Principal, Reason, Session};
+use contract::{Assembly, Principal, Reason, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
 
@@ -79,6 +79,8 @@ pub(crate) struct Link {
     pub(crate) heard_mono_ns: u64,
     /// The earliest time set in the timers, or `u64::MAX`.
     pub(crate) armed_mono_ns: u64,
+    /// The time for the WebSocket message, and for the session's frame, that have come in part.
+    pub(crate) assemblies: [Assembly; 2],
     /// Bytes in its backlog when it was last flushed.
     pub(crate) backlog: usize,
     /// Those of them that no other connection shares.
@@ -91,6 +93,13 @@ pub(crate) struct Link {
     pub(crate) sent: u32,
     /// Counts for as long as the connection lasts.
     pub(crate) _occupied: Option<Occupied>,
+}
+
+impl Link {
+    /// When what the peer began to send is too late.
+    pub(crate) fn late_at(&self) -> Option<u64> {
+        self.assemblies.iter().filter_map(Assembly::deadline).min()
+    }
 }
 
 /// What a connection has carried, for its last line in the log.

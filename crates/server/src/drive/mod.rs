@@ -306,6 +306,7 @@ impl Core {
             ping_ns: ping.map_or(0, |ping| u64::try_from(ping.as_nanos()).unwrap_or(u64::MAX)),
             heard_mono_ns: self.now.mono_ns,
             armed_mono_ns: u64::MAX,
+            assemblies: Default::default(),
             backlog: 0,
             own_backlog: 0,
             held: (!admission.early.is_empty()).then(|| admission.early.into()),

@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use contract::{Data, Input, Kind, Limits, Reason};
 use transports::{Read, Slot};
-use websocket::{Event, Unread};
+use websocket::{Decoder, Event, Unread};
 
 use super::{
     Core,
@@ -13,10 +13,12 @@ impl Core {
     /// Reads a socket once and hands on what came.
     pub(super) fn read(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if let Some(mut held) = entry.state.link.held.take()
-            && !self.received(slot, &mut held)
-        {
-            return;
+        if let Some(mut held) = entry.state.link.held.take() {
+            let done = self.received(slot, &mut held);
+            self.observe(slot);
+            if !done {
+                return;
+            }
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let Some(entry) = self.reactor.get_mut(slot) else {
@@ -37,6 +39,7 @@ impl Core {
                 if self.received(slot, buffer.get_mut(..count).unwrap_or_default()) {
                     self.reactor.requeue(slot);
                 }
+                self.observe(slot);
             }
             Ok(Read::Nothing) => {}
             Ok(Read::End) => self.ended(slot),
@@ -44,6 +47,33 @@ impl Core {
         }
         self.buffer = buffer;
         self.flush_if_large();
+    }
+
+    /// Looks at what of the peer's has come in part, and sets the time for the rest.
+    pub(super) fn observe(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Role::Session(session) = &entry.state.role else { return };
+        let link = &mut entry.state.link;
+        if link.held.is_some() {
+            // It is not the peer who is late: the clock starts again when this was decoded.
+            link.assemblies = Default::default();
+            return;
+        }
+        let message = link.decoder.as_ref().and_then(Decoder::partial);
+        let frame = session.partial();
+        if let ([None, None], None, None) =
+            (link.assemblies.map(|assembly| assembly.deadline()), message, frame)
+        {
+            return;
+        }
+        let Some(limits) = self.limits.get(usize::from(link.service)) else { return };
+        for (assembly, partial) in link.assemblies.iter_mut().zip([message, frame]) {
+            assembly.observe(partial, limits, now);
+        }
+        if link.late_at().is_some_and(|at| at < link.armed_mono_ns) {
+            self.arm(slot);
+        }
     }
 
     /// Hands on what came from a socket; `false`: the rest is kept for later.

@@ -66,6 +66,8 @@ impl Core {
         }
         let answer = answer.map(|principal| Reply::Login(Step::Accepted(principal)));
         self.reply(id, token, answer);
+        // What came behind the login has been looked at.
+        self.observe(slot_of(id));
     }
 
     fn reply(&mut self, id: ConnectionId, token: Token, answer: Result<Reply, Refusal>) {

@@ -80,6 +80,7 @@ impl Session for Broadcast {
                 });
             }
             Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),
+            Input::Late(why) => out.close(Reason::Idle, why),
             Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
             Input::Replied(_, Ok(_)) | Input::Notice(_) | Input::Timeout | Input::Closed(_) => {}
         }

@@ -14,6 +14,7 @@ impl Session for Echo {
             Input::Received(data) => self.assembly.add(data, |kind, message| {
                 out.send(kind, &mut |buffer| buffer.extend_from_slice(message));
             }),
+            Input::Late(why) => out.close(Reason::Idle, why),
             Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
             Input::Opened
             | Input::Replied(..)

@@ -1,8 +1,10 @@
-use std::time::Duration;
+use std::{cell::Cell, pin::pin, time::Duration};
 
 use auth::Action;
 use bytes::Bytes;
-use contract::{Body as Content, Destination, DestinationKind, Limits, Message, Principal};
+use contract::{
+    Assembly, Body as Content, Destination, DestinationKind, Limits, Message, Partial, Principal,
+};
 use http::{HeaderMap, Response, StatusCode, header, request::Parts};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
@@ -13,6 +15,7 @@ use super::{
 };
 use crate::{
     body::{Body, full, text},
+    clock,
     drive::{CoreRef, Publisher},
     gateway::Gateway,
 };
@@ -41,7 +44,7 @@ pub(crate) async fn post(
     let Ok(codings) = codings(&head.headers) else { return unsupported() };
     let max = limits.message_bytes_max;
     let received_max = if codings.is_empty() { max } else { coded_bytes_max(max) };
-    let received = match time::timeout(BODY_TIMEOUT, body.collect(received_max)).await {
+    let received = match in_time(body, received_max, limits).await {
         Ok(Ok(bytes)) if codings.is_empty() => Ok(bytes),
         Ok(Ok(bytes)) => {
             // Few bytes may become many: no more than one body a core grows at a time.
@@ -49,9 +52,7 @@ pub(crate) async fn post(
             decode(bytes, &codings, max).await
         }
         Ok(Err(error)) => Err(error),
-        Err(_elapsed) => {
-            return text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
-        }
+        Err(Late) => return text(StatusCode::REQUEST_TIMEOUT, &Assembly::text(limits)),
     };
     let bytes = match received {
         Ok(bytes) => bytes,
@@ -78,6 +79,39 @@ pub(crate) async fn post(
             response
         }
         Err(refusal) => refused(refusal),
+    }
+}
+
+/// A request's body did not come in time.
+struct Late;
+
+/// Collects a body that keeps up with the limits.
+async fn in_time(
+    body: RequestBody,
+    max: usize,
+    limits: &Limits,
+) -> Result<Result<Bytes, BodyError>, Late> {
+    let assembly = Cell::new(Assembly::default());
+    let total = Cell::new(0_u32);
+    let came = |count: usize| {
+        #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
+        total.set(total.get().wrapping_add(count as u32));
+        let partial = Partial { number: 0, body_bytes: Some(total.get()) };
+        let mut observed = assembly.get();
+        observed.observe(Some(partial), limits, clock::now());
+        assembly.set(observed);
+    };
+    came(0);
+    let mut collecting = pin!(body.collect(max, came));
+    loop {
+        let Some(until) = assembly.get().deadline() else { return Ok(collecting.await) };
+        let left = Duration::from_nanos(until.saturating_sub(clock::now().mono_ns));
+        match time::timeout(left, &mut collecting).await {
+            Ok(collected) => return Ok(collected),
+            Err(_elapsed) if assembly.get().deadline() == Some(until) => return Err(Late),
+            // More has come meanwhile.
+            Err(_elapsed) => {}
+        }
     }
 }
 
@@ -109,6 +143,3 @@ fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     (value != "application/x-www-form-urlencoded").then(|| value.into())
 }
-
-/// Time that a request's body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
