@@ -45,6 +45,8 @@ pub(crate) enum Suite {
     Cores,
     /// Peers that are slow, silent or gone, and the gateway's own end
     Peers,
+    /// nginx, HAProxy and Caddy in front: pages, WebSocket, POST, as the documentation configures them
+    Proxies,
     /// The suites of Node, stomp.py and Autobahn over TLS
     Tls,
     /// sslyze: nothing below Mozilla's "intermediate" profile
@@ -53,12 +55,13 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All of them, quick ones first.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Services,
         Self::Stompjs,
         Self::Stomppy,
         Self::Cores,
         Self::Peers,
+        Self::Proxies,
         Self::Sslyze,
         Self::Tls,
         Self::Autobahn,
@@ -81,6 +84,7 @@ impl Suite {
             Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
+            Self::Proxies => proxies(threads),
             Self::Tls => {
                 let certificate = tls::certificate()?;
                 let files = [STOMPJS, SERVICES, CORES, PEERS].concat();
@@ -121,6 +125,8 @@ const SERVICES: &[&str] = &[
 ];
 const CORES: &[&str] = &["cores"];
 const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
+/// Files of `tests/interop/proxies`.
+const PROXIES: &[&str] = &["proxies"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
 const PLAIN: &[&str] = &["readme", "bounds"];
 
@@ -142,6 +148,26 @@ fn node(threads: u16, files: &[&str], certificate: Option<&Path>) -> Outcome {
             .args(files.iter().map(|file| format!("{file}.test.mjs")))
             .current_dir(folder)
             .env("PASSERELLE", binaries.gateway)
+            .env("THREADS", threads.to_string())
+            .env("LOGS", paths::folder("logs")?),
+    )
+}
+
+/// `tests/interop/proxies`, which starts its gateways and what stands in front of them.
+fn proxies(threads: u16) -> Outcome {
+    tools::proxies()?;
+    let certificate = tls::certificate()?;
+    let folder = paths::root().join("tests/interop");
+    // The clients are those of the other suites.
+    tools::npm_ci(&folder.join("node"))?;
+    let binaries = Binaries::build()?;
+    shell::run(
+        tools::node()?
+            .args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
+            .args(PROXIES.iter().map(|file| format!("{file}.test.mjs")))
+            .current_dir(folder.join("proxies"))
+            .env("PASSERELLE", binaries.gateway)
+            .env("CERTIFICATE", certificate)
             .env("THREADS", threads.to_string())
             .env("LOGS", paths::folder("logs")?),
     )
@@ -188,13 +214,16 @@ mod tests {
 
     #[test]
     fn no_file_of_tests_is_forgotten() -> Result<(), Box<dyn Error>> {
-        let mut files = BTreeSet::new();
-        for entry in fs::read_dir(paths::root().join("tests/interop/node"))? {
-            let name = entry?.file_name().into_string().unwrap_or_default();
-            files.extend(name.strip_suffix(".test.mjs").map(str::to_owned));
+        let node = [STOMPJS, SERVICES, CORES, PEERS, PLAIN].concat();
+        for (folder, run) in [("node", node), ("proxies", PROXIES.to_vec())] {
+            let mut files = BTreeSet::new();
+            for entry in fs::read_dir(paths::root().join("tests/interop").join(folder))? {
+                let name = entry?.file_name().into_string().unwrap_or_default();
+                files.extend(name.strip_suffix(".test.mjs").map(str::to_owned));
+            }
+            let run: BTreeSet<_> = run.into_iter().map(str::to_owned).collect();
+            assert_eq!(run, files, "{folder}");
         }
-        let run = [STOMPJS, SERVICES, CORES, PEERS, PLAIN].concat();
-        assert_eq!(run.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), files);
         Ok(())
     }
 }
