@@ -4,6 +4,7 @@
 
 mod bench;
 mod browser;
+mod chaos;
 mod demo;
 mod failure;
 mod fuzz;
@@ -59,6 +60,8 @@ enum Command {
     Fuzz,
     /// Show that the data plane is the designed one
     Measure,
+    /// Attack the gateway and see what honest clients notice
+    Chaos(chaos::Options),
     /// Compare the gateway with other servers
     Bench(bench::Options),
 }
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Web => web::build(),
         Command::Fuzz => fuzz::check(),
         Command::Measure => bench::measure(),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {

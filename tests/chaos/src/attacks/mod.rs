@@ -1,0 +1,96 @@
+//! The attacks. Each is a row of [`ATTACKS`].
+
+mod floods;
+mod logs;
+mod machine;
+mod slow;
+
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use crate::{
+    gateway::{Gateway, Start},
+    honest::Visit,
+};
+
+/// An attack.
+#[derive(Debug)]
+pub(crate) struct Attack {
+    /// As the table calls it.
+    pub(crate) name: &'static str,
+    /// Which forms of the suite have it.
+    pub(crate) forms: &'static [Form],
+    /// How the gateway is started for it. An error says what is not there.
+    pub(crate) start: fn(Form) -> Result<Start, String>,
+    /// What new connections come meanwhile.
+    pub(crate) visits: &'static [Visit],
+    /// Whether they must succeed during the attack, too.
+    pub(crate) served: bool,
+    /// Whether the gateway ends with it, in good order.
+    pub(crate) ends: bool,
+    /// Attacks; ends when the last attacker has gone. An error says what should have been
+    /// otherwise.
+    pub(crate) run: fn(&Scene<'_>) -> Result<(), String>,
+}
+
+/// The whole suite, or a short form of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// Minutes.
+    Quick,
+    /// As long as the gateway's own time-outs take.
+    Full,
+}
+
+/// Where an attack takes place.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) form: Form,
+    attackers: AtomicU32,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn new(gateway: &'a Gateway, form: Form) -> Self {
+        Self { gateway, form, attackers: AtomicU32::new(0) }
+    }
+
+    /// What suits the form.
+    fn pick<T>(&self, quick: T, full: T) -> T {
+        match self.form {
+            Form::Quick => quick,
+            Form::Full => full,
+        }
+    }
+
+    fn secs(&self, quick: f32, full: f32) -> Duration {
+        Duration::from_secs_f32(self.pick(quick, full))
+    }
+
+    /// An address that no honest client has, another one each time.
+    fn attacker(&self) -> Ipv4Addr {
+        let [_, _, high, low] = self.attackers.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Ipv4Addr::new(127, 1, high, low.max(1))
+    }
+}
+
+impl Attack {
+    /// Of both forms, against a gateway with its defaults that goes on serving everybody.
+    const USUAL: Self = Self {
+        name: "",
+        forms: &[Form::Quick, Form::Full],
+        start: |_| Ok(Start::default()),
+        visits: &[Visit::Plain, Visit::Tls],
+        served: true,
+        ends: false,
+        run: |_| Ok(()),
+    };
+}
+
+/// All attacks, in the order of the table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
+    [logs::ATTACKS, machine::ATTACKS, floods::ATTACKS, slow::ATTACKS].into_iter().flatten()
+}

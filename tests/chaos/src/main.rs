@@ -1,0 +1,230 @@
+//! Attacks on a running gateway, and what honest clients notice of them: `cargo xtask chaos`.
+//!
+//! For each attack a gateway is started anew. Honest clients speak with it before, during and
+//! after. It fails when the gateway panics or ends, when an honest client is not answered or is
+//! refused, when SIGTERM does not end it, or when it keeps more memory than it should.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command-line tool")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+mod attacks;
+mod client;
+mod gateway;
+mod honest;
+mod process;
+mod report;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+
+use crate::{
+    attacks::{Attack, Form, Scene},
+    client::ANSWER_MAX,
+    gateway::{End, Gateway},
+    honest::{Clients, Notes},
+    report::{Figures, Phase, Row, Times},
+};
+
+#[derive(Debug, Parser)]
+#[command(about = "Attacks on a running gateway, and what honest clients notice of them")]
+struct Cli {
+    /// The gateway's binary
+    program: PathBuf,
+    /// Where configurations, logs and the table go
+    #[arg(long)]
+    work: PathBuf,
+    /// A short form: two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only attacks whose name contains this (may be given more than once)
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Name the attacks, run none
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let form = if cli.quick { Form::Quick } else { Form::Full };
+    let attacks: Vec<&Attack> = attacks::all()
+        .filter(|attack| attack.forms.contains(&form))
+        .filter(|attack| {
+            cli.only.is_empty() || cli.only.iter().any(|only| attack.name.contains(only))
+        })
+        .collect();
+    if cli.list {
+        attacks.iter().for_each(|attack| println!("{}", attack.name));
+        return ExitCode::SUCCESS;
+    }
+    match run(&cli, form, &attacks) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("chaos: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out the attacks and prints the table. Tells whether the gateway held.
+fn run(cli: &Cli, form: Form, attacks: &[&Attack]) -> Result<bool, String> {
+    process::raise_files_limit().map_err(|error| format!("the limit of open files: {error}"))?;
+    fs::create_dir_all(&cli.work).map_err(|error| format!("{}: {error}", cli.work.display()))?;
+    let work = cli.work.canonicalize().map_err(|error| error.to_string())?;
+    let start = Instant::now();
+    let mut rows = Vec::new();
+    for (index, attack) in attacks.iter().enumerate() {
+        let elapsed = start.elapsed().as_secs();
+        println!("[{}/{}, {elapsed} s] {}", index + 1, attacks.len(), attack.name);
+        let row = attempt(&cli.program, &work.join(format!("{:02}", index + 1)), attack, form);
+        row.faults.iter().for_each(|fault| println!("    FAULT: {fault}"));
+        rows.push(row);
+    }
+    let table = report::table(&rows);
+    println!("\n{table}\nOn {}, in {} s.", process::machine(), start.elapsed().as_secs());
+    fs::write(work.join("table.md"), &table).map_err(|error| error.to_string())?;
+    let failed: Vec<&Row> = rows.iter().filter(|row| !row.faults.is_empty()).collect();
+    println!("{} held, {} failed", rows.len() - failed.len(), failed.len());
+    for row in &failed {
+        println!("  {}: {}", row.name, row.faults.join("; "));
+    }
+    if rows.is_empty() {
+        return Err("no attack has such a name".into());
+    }
+    Ok(failed.is_empty())
+}
+
+/// One attack on one gateway.
+fn attempt(program: &Path, folder: &Path, attack: &Attack, form: Form) -> Row {
+    let mut faults = Vec::new();
+    let figures = carry_out(program, folder, attack, form, &mut faults).unwrap_or_else(|fault| {
+        faults.insert(0, fault);
+        None
+    });
+    Row { name: attack.name, figures, faults }
+}
+
+fn carry_out(
+    program: &Path,
+    folder: &Path,
+    attack: &Attack,
+    form: Form,
+    faults: &mut Vec<String>,
+) -> Result<Option<Figures>, String> {
+    let start = (attack.start)(form).map_err(|what| format!("could not run: {what}"))?;
+    let mut gateway = Gateway::start(program, folder, &start)?;
+    let clients = Clients::start(&gateway.addresses, attack.visits)?;
+    let calm = if form == Form::Quick { CALM_QUICK } else { CALM };
+    thread::sleep(calm);
+    let memory_at_start = gateway.memory("VmRSS");
+
+    let begin = Instant::now();
+    faults.extend((attack.run)(&Scene::new(&gateway, form)).err());
+    let times = Times { begin, end: Instant::now() };
+    if !attack.ends {
+        faults.extend(recover(&mut gateway, attack).err());
+        thread::sleep(calm);
+    }
+    let peak = gateway.memory("VmHWM");
+    let notes = clients.stop();
+    let last = settle(&gateway, memory_at_start);
+    if last > memory_at_start + MEMORY_KEPT_MAX {
+        faults
+            .push(format!("it kept {} MiB more than at the start", (last - memory_at_start) >> 20));
+    }
+    faults.extend(gateway.ended().filter(|_| !attack.ends));
+    if !attack.ends {
+        faults.extend(unanswered(&notes, attack, times));
+    }
+    let panicked = gateway.log().lines().find(|line| line.contains("panicked")).map(str::to_owned);
+    faults.extend(panicked);
+    match gateway.stop() {
+        Ok(End::Ended(status)) if status.success() => {}
+        Ok(End::Ended(status)) => faults.push(format!("it did not end with 0: {status}")),
+        Ok(End::Hung) => faults.push("SIGTERM did not end it".into()),
+        Err(error) => faults.push(format!("SIGTERM: {error}")),
+    }
+    let memory = [memory_at_start, peak, last];
+    Ok(Some(Figures::new(&notes, attack.visits, times, memory)))
+}
+
+/// Waits until new connections are served again. How long that took is printed.
+fn recover(gateway: &mut Gateway, attack: &Attack) -> Result<(), String> {
+    let start = Instant::now();
+    for visit in attack.visits {
+        while let Err(error) = visit.pay(&gateway.addresses) {
+            if gateway.ended().is_some() {
+                return Ok(());
+            }
+            if start.elapsed() > RECOVERY_MAX {
+                return Err(format!(
+                    "after the attack, a new {} connection: {error}",
+                    visit.name()
+                ));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    if start.elapsed() > Duration::from_secs(1) {
+        println!("    new connections are served {:.1} s after it", start.elapsed().as_secs_f32());
+    }
+    Ok(())
+}
+
+/// The memory in the end: what it falls to, as far as it has to fall.
+fn settle(gateway: &Gateway, start: u64) -> u64 {
+    let end = Instant::now() + SETTLE_MAX;
+    loop {
+        let memory = gateway.memory("VmRSS");
+        if memory <= start + MEMORY_KEPT_MAX || Instant::now() > end {
+            return memory;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What honest clients have to complain of.
+fn unanswered(notes: &Notes, attack: &Attack, times: Times) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut failed =
+        notes.echo.iter().filter_map(|sample| Some((sample, sample.result.as_ref().err()?)));
+    if let Some((sample, error)) = failed.next() {
+        let phase = times.phase(sample.at);
+        faults.push(format!("{} echoes failed, first {phase:?}: {error}", failed.count() + 1));
+    }
+    let late = notes.echo.iter().filter_map(|sample| sample.result.as_ref().ok()).max();
+    if late.is_some_and(|late| *late > ANSWER_MAX) {
+        faults.push(format!("an echo took {:?}", late.copied().unwrap_or_default()));
+    }
+    for &kind in attack.visits {
+        let must = |phase| phase != Phase::During || attack.served;
+        let mut failed = notes
+            .visits
+            .iter()
+            .filter(|(visit, sample)| *visit == kind && must(times.phase(sample.at)))
+            .filter_map(|(_, sample)| Some((sample, sample.result.as_ref().err()?)));
+        if let Some((sample, error)) = failed.next() {
+            let (name, phase) = (kind.name(), times.phase(sample.at));
+            let count = failed.count() + 1;
+            faults.push(format!("{count} new {name} connections failed, first {phase:?}: {error}"));
+        }
+    }
+    faults
+}
+
+/// Before an attack, and after it.
+const CALM: Duration = Duration::from_secs(4);
+const CALM_QUICK: Duration = Duration::from_millis(900);
+/// How long a gateway may take to serve new connections again.
+const RECOVERY_MAX: Duration = Duration::from_secs(20);
+/// What an attack may leave behind.
+const MEMORY_KEPT_MAX: u64 = 64 << 20;
+const SETTLE_MAX: Duration = Duration::from_secs(30);
