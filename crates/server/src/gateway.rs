@@ -1,12 +1,16 @@
 //! What all cores share: the configuration, who is who, and the way to each core.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    collections::{BTreeMap, btree_map},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
 };
 
-use auth::{Ask, Job, Logins};
+use auth::{AddressKey, Ask, Job, Logins};
 use broker::Parcel;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
 use rustls::ServerConfig;
@@ -29,6 +33,7 @@ pub(crate) struct Gateway {
     pub(crate) phase: watch::Receiver<Phase>,
     /// As many bodies of requests are decoded at a time as there are cores.
     pub(crate) decoding: Semaphore,
+    addresses: Addresses,
     logins: Mutex<Logins<Waiter>>,
     hashing: mpsc::SyncSender<Job>,
 }
@@ -95,19 +100,55 @@ impl CoreHandle {
     #[must_use]
     pub(crate) fn occupy(&self) -> Occupied {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Occupied(Arc::clone(&self.connections))
+        Occupied { connections: Arc::clone(&self.connections), share: None }
     }
 }
 
 /// A connection, as counted by [`CoreHandle::connections`].
 #[derive(Debug)]
-pub(crate) struct Occupied(Arc<AtomicUsize>);
+pub(crate) struct Occupied {
+    connections: Arc<AtomicUsize>,
+    share: Option<Share>,
+}
+
+impl Occupied {
+    /// Counts the connection among those of an address, too.
+    pub(crate) fn count_among(&mut self, share: Option<Share>) {
+        self.share = share;
+    }
+}
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// The connections of each address, where a listener limits them. Never more than connections.
+type Addresses = Arc<Mutex<BTreeMap<(usize, AddressKey), usize>>>;
+
+/// One of the connections that an address may have.
+#[derive(Debug)]
+pub(crate) struct Share {
+    of: (usize, AddressKey),
+    addresses: Addresses,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let btree_map::Entry::Occupied(mut count) = addresses.entry(self.of) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// The address has all connections that it may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AllTaken;
 
 /// Who waits for the outcome of a login.
 #[derive(Debug)]
@@ -130,13 +171,33 @@ impl Gateway {
         hashing: mpsc::SyncSender<Job>,
     ) -> Self {
         let decoding = Semaphore::new(cores.len());
-        Self { config, endpoints, cores, phase, decoding, logins: Mutex::new(logins), hashing }
+        let (addresses, logins) = (Addresses::default(), Mutex::new(logins));
+        Self { config, endpoints, cores, phase, decoding, addresses, logins, hashing }
     }
 
     /// The TLS of a listener.
     pub(crate) fn tls(&self, listen: usize) -> Option<Arc<ServerConfig>> {
         let endpoint = self.endpoints.get(listen)?.as_ref();
         endpoint.map(|endpoint| Arc::clone(&endpoint.config))
+    }
+
+    /// Takes one of the connections that an address may have by a listener; `None`: it has no limit.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub(crate) fn share(&self, listen: usize, address: IpAddr) -> Result<Option<Share>, AllTaken> {
+        let max = self.config.listens.get(listen);
+        let Some(max) = max.and_then(|listen| listen.connections_max_per_address) else {
+            return Ok(None);
+        };
+        let of = (listen, AddressKey::from(address));
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry(of).or_default();
+        if *count >= max.get() {
+            return Err(AllTaken);
+        }
+        *count += 1;
+        Ok(Some(Share { of, addresses: Arc::clone(&self.addresses) }))
     }
 
     /// Decides a login at once where that takes no time; otherwise the waiter is answered later.

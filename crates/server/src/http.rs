@@ -1,6 +1,9 @@
 //! HTTP requests: the path picks the service, and a WebSocket handshake leaves for the reactor.
 
-use std::{cell::RefCell, net::SocketAddr};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+};
 
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use http::{
@@ -17,11 +20,13 @@ use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
 use crate::{
     body::{Body, full, text},
+    clock,
     config::{Listen, Scheme, Service, ServiceKind},
-    drive::{Admission, CoreRef, Framing},
+    drive::{Admission, Core, CoreRef, Framing},
+    forwarded::Sender,
     gate::{self, Aim},
-    gateway::{Gateway, Occupied, Waiter},
-    listen::place,
+    gateway::{AllTaken, Gateway, Occupied, Share, Waiter},
+    listen::{self, place},
     metrics::{Protocol, Refused},
     registry,
     services::{self, directory, operation, pages, publish, representation::read_only},
@@ -32,6 +37,8 @@ pub(crate) struct Connection {
     core: CoreRef,
     listen: usize,
     peer: SocketAddr,
+    /// Who sends the request that is being answered: HTTP/1.1 has one at a time.
+    sender: Cell<Sender>,
     upgrade: RefCell<Option<Upgrade>>,
 }
 
@@ -41,6 +48,8 @@ pub(crate) struct Upgrade {
     accept: Accept,
     host: Box<str>,
     principal: Option<Principal>,
+    peer: SocketAddr,
+    share: Option<Share>,
 }
 
 /// An answer instead of the one asked for.
@@ -48,7 +57,8 @@ type Instead = Box<Response<Body>>;
 
 impl Connection {
     pub(crate) const fn new(core: CoreRef, listen: usize, peer: SocketAddr) -> Self {
-        Self { core, listen, peer, upgrade: RefCell::new(None) }
+        let sender = Cell::new(Sender::of(peer));
+        Self { core, listen, peer, sender, upgrade: RefCell::new(None) }
     }
 
     /// The upgrade that the last response began.
@@ -60,6 +70,7 @@ impl Connection {
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
+        self.find_sender(&gateway, &head.headers);
         let host = match self.host(&gateway, &head) {
             Ok(host) => host,
             Err(instead) => return *instead,
@@ -86,10 +97,55 @@ impl Connection {
         response
     }
 
+    /// The address of whoever sends the request, as far as it is known and believed.
+    const fn peer(&self) -> SocketAddr {
+        self.sender.get().address
+    }
+
+    /// The scheme by which the request came to the gateway, or to a proxy that is believed.
+    fn scheme(&self, listen: &Listen) -> Scheme {
+        match self.sender.get().is_https {
+            Some(true) => Scheme::Https,
+            Some(false) => Scheme::Http,
+            None if listen.tls.is_empty() => Scheme::Http,
+            None => Scheme::Https,
+        }
+    }
+
+    fn find_sender(&self, gateway: &Gateway, headers: &HeaderMap) {
+        let Some(listen) = self.listen(gateway) else { return };
+        let sender = Sender::find(self.peer, headers, &listen.forwarded_from);
+        self.sender.set(sender);
+        let due = |core: &mut Core| core.seldom.forwarded.due(clock::now());
+        if sender.is_contradictory
+            && let Some(missed) = self.core.with(due)
+        {
+            tracing::warn!(
+                peer = %self.peer,
+                missed,
+                "Forwarded and X-Forwarded-For do not agree, and neither is believed: let the proxy \
+                 set one and remove the other"
+            );
+        }
+    }
+
+    /// Counts a WebSocket for whom a proxy says it is; other connections were counted when they
+    /// came.
+    fn share(&self, gateway: &Gateway) -> Result<Option<Share>, Instead> {
+        if self.peer() == self.peer {
+            return Ok(None);
+        }
+        gateway.share(self.listen, self.peer().ip()).map_err(|AllTaken| {
+            listen::refuse_address(&self.core, self.peer());
+            let why = "this address has all connections that it may have";
+            Box::new(text(StatusCode::TOO_MANY_REQUESTS, why))
+        })
+    }
+
     /// Answers what no service is to see.
     pub(crate) fn refuse(&self, bad: BadRequest) -> Response<Body> {
         self.core.with(|core| core.counters().refuse(Refused::Protocol));
-        tracing::debug!(peer = %self.peer, reason = %bad, "HTTP request refused");
+        tracing::debug!(peer = %self.peer(), reason = %bad, "HTTP request refused");
         text(bad.status(), &bad.to_string())
     }
 
@@ -102,10 +158,10 @@ impl Connection {
         if service.is_some_and(|service| service.kind.is_probe()) {
             return Ok("");
         }
-        gate::host(listen, scheme(listen), head).map_err(|refusal| {
+        gate::host(listen, self.scheme(listen), head).map_err(|refusal| {
             self.core.with(|core| core.counters().refuse(Refused::Host));
             let path: String = path.chars().take(LOGGED_CHARS_MAX).collect();
-            tracing::info!(peer = %self.peer, ?path, reason = %refusal, "Host refused");
+            tracing::info!(peer = %self.peer(), ?path, reason = %refusal, "Host refused");
             Box::new(text(refusal.status(), &refusal.to_string()))
         })
     }
@@ -161,7 +217,7 @@ impl Connection {
                 .map(|service| &*service.path)
                 .collect();
             tracing::info!(
-                peer = %self.peer,
+                peer = %self.peer(),
                 path = ?path.chars().take(LOGGED_CHARS_MAX).collect::<String>(),
                 "WebSocket handshake refused: WebSockets are taken at {}",
                 if taken.is_empty() { "no path".to_owned() } else { taken.join(", ") },
@@ -313,6 +369,7 @@ impl Connection {
         let later = is_broker && credentials(&head.headers).is_err();
         let principal =
             if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
+        let share = self.share(gateway)?;
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().clone_from(&accept.headers);
@@ -321,6 +378,8 @@ impl Connection {
             accept,
             host: host.into(),
             principal,
+            peer: self.peer(),
+            share,
         }));
         Ok(response)
     }
@@ -328,7 +387,7 @@ impl Connection {
     fn reject(&self, reject: &Reject, service: &Service) -> Instead {
         self.core.with(|core| core.counters().refuse(Refused::Handshake));
         tracing::info!(
-            peer = %self.peer,
+            peer = %self.peer(),
             service = %service.path,
             reason = %reject,
             "WebSocket handshake refused"
@@ -349,10 +408,10 @@ impl Connection {
         aim: Aim,
     ) -> Result<Option<&'h HeaderValue>, Instead> {
         let Some(listen) = self.listen(gateway) else { return Ok(None) };
-        gate::origin(listen, scheme(listen), service, headers, aim).map_err(|refusal| {
+        gate::origin(listen, self.scheme(listen), service, headers, aim).map_err(|refusal| {
             self.core.with(|core| core.counters().refuse(Refused::Origin));
             tracing::info!(
-                peer = %self.peer,
+                peer = %self.peer(),
                 service = %service.path,
                 reason = %refusal,
                 "origin refused"
@@ -408,8 +467,7 @@ pub(crate) fn upgrade(
     early: &[u8],
     upgrade: Upgrade,
     listen: usize,
-    peer: SocketAddr,
-    occupied: Occupied,
+    mut occupied: Occupied,
 ) {
     let gateway = core.gateway();
     let Some(service) = gateway.config.services.get(upgrade.service) else { return };
@@ -422,6 +480,9 @@ pub(crate) fn upgrade(
     } else {
         None
     };
+    if upgrade.share.is_some() {
+        occupied.count_among(upgrade.share);
+    }
     let protocol = spoken.map_or(Protocol::WebSocket, |protocol| protocol.name);
     let admission = Admission {
         service: place(upgrade.service),
@@ -434,7 +495,7 @@ pub(crate) fn upgrade(
         subprotocol: subprotocol.unwrap_or_default(),
         host: &upgrade.host,
         principal: upgrade.principal,
-        peer,
+        peer: upgrade.peer,
         occupied: Some(occupied),
         early,
     };
@@ -472,11 +533,6 @@ fn allow_origin(response: &mut Response<Body>, origin: &HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.append(header::VARY, HeaderValue::from_static("origin"));
-}
-
-/// The scheme by which a listener is reached.
-const fn scheme(listen: &Listen) -> Scheme {
-    if listen.tls.is_empty() { Scheme::Http } else { Scheme::Https }
 }
 
 /// Browsers then keep what a page of another site embeds, a script of a directory for one, from it.

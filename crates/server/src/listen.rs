@@ -13,11 +13,12 @@ use tokio::{
     net::TcpStream,
     time,
 };
-use transports::{Accepted, http1};
+use transports::{Accepted, http1, proxy_header};
 
 use crate::{
+    clock,
     drive::{Admission, CoreRef, Framing, Role},
-    gateway::{Gateway, Occupied, Phase, ToCore},
+    gateway::{AllTaken, Gateway, Occupied, Phase, ToCore},
     http,
     metrics::Refused,
     registry,
@@ -124,17 +125,20 @@ pub(crate) async fn serve(
     core: CoreRef,
     stream: std::net::TcpStream,
     listen: usize,
-    occupied: Occupied,
+    mut occupied: Occupied,
 ) {
     // The peer may be gone already; then there is nobody to tell.
-    let Ok(peer) = stream.peer_addr() else { return };
+    let Ok(mut peer) = stream.peer_addr() else { return };
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let gateway = core.gateway();
     let timeout = gateway.config.limits.login_timeout;
     let known = registry::first_bytes();
     let mut phase = gateway.phase.clone();
     let greeted = tokio::select! {
-        greeted = time::timeout(timeout, greet(&core, stream, listen, &known)) => greeted,
+        greeted = time::timeout(timeout, async {
+            let stream = introduce(&core, stream, listen, &mut peer, &mut occupied).await?;
+            greet(&core, stream, listen, &known).await
+        }) => greeted,
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
     match greeted {
@@ -146,6 +150,64 @@ pub(crate) async fn serve(
         Ok(Ok((connection, None))) => serve_http(core, connection, listen, peer, occupied).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended before it spoke"),
         Err(_elapsed) => core.with(|core| core.counters().refuse(Refused::Protocol)),
+    }
+}
+
+/// Finds out whose connection it is, where a proxy is to say it, and whether that one may have
+/// another.
+async fn introduce(
+    core: &CoreRef,
+    mut stream: TcpStream,
+    listen: usize,
+    peer: &mut SocketAddr,
+    occupied: &mut Occupied,
+) -> io::Result<TcpStream> {
+    let gateway = core.gateway();
+    let Some(at) = gateway.config.listens.get(listen) else { return Ok(stream) };
+    let mut is_proxy = at.forwarded_from.contains(peer.ip());
+    if at.proxy_protocol_from.contains(peer.ip()) {
+        let source = proxy_header::read(&mut stream).await.inspect_err(|error| {
+            // Whoever ends the connection at once only wants to know whether somebody listens.
+            if error.kind() == io::ErrorKind::InvalidData {
+                refuse_proxy(core, *peer, error);
+            }
+        })?;
+        match source {
+            Some(source) => {
+                *peer = SocketAddr::new(source.ip().to_canonical(), source.port());
+                is_proxy = at.forwarded_from.contains(peer.ip());
+            }
+            None => is_proxy = true,
+        }
+    }
+    if !is_proxy {
+        let share = gateway.share(listen, peer.ip()).map_err(|AllTaken| {
+            refuse_address(core, *peer);
+            io::Error::new(io::ErrorKind::QuotaExceeded, "the address has too many connections")
+        })?;
+        occupied.count_among(share);
+    }
+    Ok(stream)
+}
+
+fn refuse_proxy(core: &CoreRef, peer: SocketAddr, error: &io::Error) {
+    let missed = core.with(|core| {
+        core.counters().refuse(Refused::ProxyHeader);
+        core.seldom.proxy_header.due(clock::now())
+    });
+    if let Some(missed) = missed {
+        tracing::warn!(%peer, %error, missed, "connection of a proxy refused");
+    }
+}
+
+/// Counts and logs that an address has all connections that it may have.
+pub(crate) fn refuse_address(core: &CoreRef, peer: SocketAddr) {
+    let missed = core.with(|core| {
+        core.counters().refuse(Refused::AddressLimit);
+        core.seldom.address_limit.due(clock::now())
+    });
+    if let Some(missed) = missed {
+        tracing::info!(%peer, missed, "connection refused: its address has all that it may have");
     }
 }
 
@@ -230,7 +292,7 @@ async fn serve_http(
     match requests.take_upgrade() {
         Some(upgrade) => {
             let Ok((stream, early)) = connection.into_stream() else { return };
-            http::upgrade(&core, stream, &early, upgrade, listen, peer, occupied);
+            http::upgrade(&core, stream, &early, upgrade, listen, occupied);
         }
         None => linger(connection).await,
     }

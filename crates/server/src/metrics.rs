@@ -101,11 +101,15 @@ pub(crate) enum Refused {
     Access,
     /// First bytes of no known protocol, or none in time.
     Protocol,
+    /// No PROXY protocol header from a proxy that must send one, or a malformed one.
+    ProxyHeader,
+    /// The limit of connections of one address.
+    AddressLimit,
 }
 
 impl Refused {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Tls,
         Self::Host,
         Self::Origin,
@@ -113,6 +117,8 @@ impl Refused {
         Self::Login,
         Self::Access,
         Self::Protocol,
+        Self::ProxyHeader,
+        Self::AddressLimit,
     ];
 
     /// The word for labels.
@@ -126,6 +132,8 @@ impl Refused {
             Self::Login => "login",
             Self::Access => "access",
             Self::Protocol => "protocol",
+            Self::ProxyHeader => "proxy-header",
+            Self::AddressLimit => "address-limit",
         }
     }
 }

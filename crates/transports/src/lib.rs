@@ -8,6 +8,7 @@ mod accepted;
 /// HTTP/1.1, by hyper.
 pub mod http1;
 mod outgoing;
+pub mod proxy_header;
 mod reactor;
 mod ring;
 mod stream;

@@ -51,7 +51,19 @@ fn listens(listen: &Listen, config: &Config) -> Vec<String> {
         [] => String::new(),
         certificates => format!(", TLS with {}", certificates.join(", ")),
     };
-    vec![format!("{address}{tls}: {who}; its own pages are those of {own}")]
+    let mut lines = vec![format!("{address}{tls}: {who}; its own pages are those of {own}")];
+    if !listen.proxy_protocol_from.is_empty() {
+        let from = &listen.proxy_protocol_from;
+        lines.push(format!("· {from} must say by the PROXY protocol whose connection it is"));
+    }
+    if !listen.forwarded_from.is_empty() {
+        let from = &listen.forwarded_from;
+        lines.push(format!("· {from} may say by Forwarded or X-Forwarded-For whose request it is"));
+    }
+    if let Some(max) = listen.connections_max_per_address {
+        lines.push(format!("· at most {max} connections from one address"));
+    }
+    lines
 }
 
 fn services(config: &Config) -> Vec<String> {
@@ -231,6 +243,14 @@ fn notes(config: &Config) -> Vec<String> {
             notes.push(format!(
                 "{address} shows what is for operators (/metrics) to every machine that reaches \
                  it{tls}"
+            ));
+        }
+    }
+    for listen in &config.listens {
+        let address = listen.address;
+        if listen.proxy_protocol_from.has_all() || listen.forwarded_from.has_all() {
+            notes.push(format!(
+                "{address} believes everybody who says to be a proxy: name the proxies alone"
             ));
         }
     }

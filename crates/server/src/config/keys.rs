@@ -251,6 +251,31 @@ pub(super) static LISTEN: Section = Section {
              operators reach is the place for it.",
         ),
         key(
+            "proxy-protocol-from",
+            Form::Texts,
+            "none",
+            "The proxies, as addresses or networks (`[\"127.0.0.1\", \"10.0.0.0/8\"]`), that begin \
+             each connection by saying whose it is, in the PROXY protocol, version 1 or 2, before \
+             TLS. From them it is required; all others are served as they are.",
+        ),
+        key(
+            "forwarded-from",
+            Form::Texts,
+            "none",
+            "The proxies, as addresses or networks, that say by `Forwarded` or `X-Forwarded-For` \
+             whose request it is, and by `proto` or `X-Forwarded-Proto` whether it came by HTTPS. \
+             The sender is the last that is no such proxy. Where both fields are there and do not \
+             agree, neither is believed: let the proxy set one and remove the other.",
+        ),
+        key(
+            "connections-max-per-address",
+            Form::Number,
+            "no limit",
+            "Connections that one address (of IPv6: one /64) may have here at a time. The proxies \
+             of `proxy-protocol-from` and `forwarded-from` have no limit; behind the latter, \
+             WebSockets are counted, by the address of the sender.",
+        ),
+        key(
             "tls",
             Form::OneOrMore(&TLS),
             "none",

@@ -7,6 +7,7 @@ mod authority;
 mod describe;
 mod keys;
 mod limits;
+mod networks;
 pub mod origin;
 mod parse;
 mod reference;
@@ -29,6 +30,7 @@ use contract::Limits;
 
 pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
+pub use networks::Networks;
 pub use origin::{AllowedOrigin, Origin};
 pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Service, ServiceKind};
@@ -73,6 +75,12 @@ pub struct Listen {
     pub anonymous: bool,
     /// Whether what is for operators is served here, to everybody who comes.
     pub operations: bool,
+    /// The proxies that say by the PROXY protocol whose connection it is.
+    pub proxy_protocol_from: Networks,
+    /// The proxies that say by `Forwarded` or `X-Forwarded-For` whose request it is.
+    pub forwarded_from: Networks,
+    /// Connections that one address may have at a time; `None`: no limit.
+    pub connections_max_per_address: Option<NonZeroUsize>,
     /// The certificates of its TLS; empty: none. The first is for peers who ask for no name, or
     /// an unknown one.
     pub tls: Vec<CertificateFiles>,
@@ -279,6 +287,9 @@ impl Default for Config {
                 names: Vec::new(),
                 anonymous: true,
                 operations: true,
+                proxy_protocol_from: Networks::default(),
+                forwarded_from: Networks::default(),
+                connections_max_per_address: None,
                 tls: Vec::new(),
             }],
             services: services.map(|(path, kind)| Service::new(path, kind)).into(),

@@ -122,7 +122,10 @@ const LENGTH_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ServiceKind, *};
+    use super::{
+        super::{Networks, ServiceKind},
+        *,
+    };
 
     #[test]
     fn pages_are_let_in_by_their_origin() {
@@ -185,6 +188,9 @@ mod tests {
                 names: names.iter().map(|name| Authority::parse(name).unwrap()).collect(),
                 anonymous: true,
                 operations: false,
+                proxy_protocol_from: Networks::default(),
+                forwarded_from: Networks::default(),
+                connections_max_per_address: None,
                 tls: vec![],
             };
             let mut service = Service::new("/echo", ServiceKind::Echo);

@@ -8,12 +8,12 @@ use toml::de::DeTable;
 
 use super::{
     AllowedOrigin, Authority, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory,
-    Operations, Service, ServiceKind, Shutdown,
+    Networks, Operations, Service, ServiceKind, Shutdown,
     keys::{
         ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, OPERATIONS, PASSWORD, ROOT,
         SERVICE, SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
     },
-    limits,
+    limits, networks,
     service::default_limits,
     source::{Result, Source, Table, Value},
     value,
@@ -118,7 +118,21 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
             value.one_or_more(&TLS)?.iter().map(certificate).collect()
         })?;
         let operations = flag(Some(&table), "operations", false)?;
-        listens.push(Listen { address, names, anonymous, operations, tls });
+        let networks = |key| items(&table, key, networks::parse).map(Networks::from_iter);
+        let max = table.get("connections-max-per-address");
+        listens.push(Listen {
+            address,
+            names,
+            anonymous,
+            operations,
+            proxy_protocol_from: networks("proxy-protocol-from")?,
+            forwarded_from: networks("forwarded-from")?,
+            connections_max_per_address: max
+                .map(|value| value.count(1..=u64::from(u32::MAX)))
+                .transpose()?
+                .and_then(NonZeroUsize::new),
+            tls,
+        });
     }
     if listens.is_empty() {
         return Err(tables.error("at least one is needed"));

@@ -41,6 +41,7 @@ use crate::{
     exposition,
     gateway::{Gateway, Occupied, ToCore},
     metrics::{Counters, Protocol},
+    seldom::Seldom,
 };
 
 /// One core: its sockets, sessions and shard. Only its own thread touches it.
@@ -78,6 +79,15 @@ pub(crate) struct Core {
     is_draining: bool,
     drain_next_mono_ns: u64,
     shard_next_mono_ns: u64,
+    pub(crate) seldom: SeldomLogged,
+}
+
+/// What would fill the log in a flood.
+#[derive(Debug, Default)]
+pub(crate) struct SeldomLogged {
+    pub(crate) proxy_header: Seldom,
+    pub(crate) forwarded: Seldom,
+    pub(crate) address_limit: Seldom,
 }
 
 /// A core, for the tasks on its thread.
@@ -226,6 +236,7 @@ impl Core {
             is_draining: false,
             drain_next_mono_ns: u64::MAX,
             shard_next_mono_ns: 0,
+            seldom: SeldomLogged::default(),
         }
     }
 

@@ -1,0 +1,299 @@
+//! The header that a proxy sends before a connection's own bytes, to say whose connection it is:
+//! the PROXY protocol of HAProxy, versions 1 and 2.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use wire::Reader;
+
+/// Reads the header, and nothing behind it. Gives whose connection it is; `None`: the proxy's own,
+/// or that of somebody without an IP address. Nothing bounds the time that takes.
+///
+/// # Errors
+/// When the connection ends or breaks. Of the kind [`io::ErrorKind::InvalidData`] when there is no
+/// such header, with what is wrong.
+pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+    let mut header = Vec::new();
+    loop {
+        let taken = header.len();
+        header.resize(taken + PEEK_BYTES, 0);
+        let seen = stream.peek(header.get_mut(taken..).unwrap_or_default()).await?;
+        if seen == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        header.truncate(taken + seen);
+        let decoded = decode(&header)
+            .map_err(|Malformed(what)| io::Error::new(io::ErrorKind::InvalidData, what))?;
+        // What was seen so far is of the header, but for what follows its end.
+        let end = decoded.map_or(header.len(), |(_, end)| end);
+        stream.read_exact(header.get_mut(taken..end).unwrap_or_default()).await?;
+        if let Some((source, _)) = decoded {
+            return Ok(source);
+        }
+    }
+}
+
+/// What is wrong with a header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Malformed(&'static str);
+
+/// Whose connection it is, and how long the header is; `None`: it is not complete. Each call is
+/// independent of the bytes that version 2 lets one skip, so that reading is linear.
+fn decode(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malformed> {
+    if begins(bytes, SIGNATURE) {
+        decode_binary(bytes)
+    } else if begins(bytes, TEXT) {
+        decode_text(bytes)
+    } else {
+        Err(Malformed("the proxy sends no PROXY protocol header"))
+    }
+}
+
+/// Whether the bytes may become, or are, something that begins like that.
+fn begins(bytes: &[u8], with: &[u8]) -> bool {
+    bytes.starts_with(with) || with.starts_with(bytes)
+}
+
+/// Version 1 (2.1): a line such as `PROXY TCP4 192.0.2.7 198.51.100.1 50000 443`.
+fn decode_text(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malformed> {
+    const LINE: Malformed = Malformed("the line of PROXY protocol version 1 is malformed");
+    let in_reach = bytes.get(..TEXT_BYTES_MAX).unwrap_or(bytes);
+    let Some(newline) = in_reach.iter().position(|&byte| byte == b'\n') else {
+        return if in_reach.len() == TEXT_BYTES_MAX { Err(LINE) } else { Ok(None) };
+    };
+    let line = in_reach.get(TEXT.len()..newline).and_then(|line| line.strip_suffix(b"\r"));
+    let line = line.and_then(|line| str::from_utf8(line).ok()).ok_or(LINE)?;
+    let mut words = line.split(' ');
+    let source = match words.next() {
+        // Whatever else the line says is not to be used.
+        Some("UNKNOWN") => None,
+        Some("TCP4") => Some(text_source::<Ipv4Addr>(words).ok_or(LINE)?),
+        Some("TCP6") => Some(text_source::<Ipv6Addr>(words).ok_or(LINE)?),
+        Some(_) | None => return Err(LINE),
+    };
+    Ok(Some((source, newline + 1)))
+}
+
+/// The source of `source target source-port target-port`, all of which must be there and right.
+fn text_source<'a, A>(mut words: impl Iterator<Item = &'a str>) -> Option<SocketAddr>
+where
+    A: std::str::FromStr + Into<IpAddr>,
+{
+    let source: A = words.next()?.parse().ok()?;
+    let _target: A = words.next()?.parse().ok()?;
+    let source_port = port(words.next()?)?;
+    let _target_port = port(words.next()?)?;
+    words.next().is_none().then(|| SocketAddr::new(source.into(), source_port))
+}
+
+/// Without a sign and leading zeros.
+fn port(text: &str) -> Option<u16> {
+    let port: u16 = text.parse().ok()?;
+    (port.to_string() == text).then_some(port)
+}
+
+/// Version 2 (2.2): the signature, version and command, family and transport, the length of what
+/// follows, the addresses, and TLVs.
+///
+/// ```text
+/// 12 signature | 1 version, command | 1 family, transport | 2 length | addresses | TLVs
+/// ```
+fn decode_binary(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malformed> {
+    const SHORT: Malformed = Malformed("the addresses of the PROXY protocol header are cut short");
+    let mut reader = Reader::new(bytes.get(SIGNATURE.len()..).unwrap_or_default());
+    let is_local = match reader.u8() {
+        Some(0x20) => true,
+        Some(0x21) => false,
+        Some(_) => {
+            return Err(Malformed("the PROXY protocol header is of no known version or command"));
+        }
+        None => return Ok(None),
+    };
+    let family = match reader.u8() {
+        Some(both) if both & 0x0f <= 2 && both >> 4 <= 3 => both >> 4,
+        Some(_) => return Err(Malformed("the PROXY protocol header has no known family")),
+        None => return Ok(None),
+    };
+    let Some(length) = reader.u16() else { return Ok(None) };
+    let length = usize::from(length);
+    if length > REST_BYTES_MAX {
+        return Err(Malformed("the PROXY protocol header is longer than 16 KiB"));
+    }
+    let addresses_len = match family {
+        _ if is_local => 0,
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => 0,
+    };
+    if length < addresses_len {
+        return Err(SHORT);
+    }
+    let Some(rest) = reader.take(length) else { return Ok(None) };
+    let mut rest = Reader::new(rest);
+    let source = match family {
+        _ if is_local => None,
+        1 => Some(binary_source::<4, Ipv4Addr>(&mut rest).ok_or(SHORT)?),
+        2 => Some(binary_source::<16, Ipv6Addr>(&mut rest).ok_or(SHORT)?),
+        // UNSPEC, and UNIX, whose names say nothing here.
+        _ => None,
+    };
+    Ok(Some((source, HEAD_BYTES + length)))
+}
+
+/// The source of two addresses and two ports.
+fn binary_source<const N: usize, A>(reader: &mut Reader<'_>) -> Option<SocketAddr>
+where
+    A: From<[u8; N]> + Into<IpAddr>,
+{
+    let source = reader.array::<N>()?;
+    let _target = reader.array::<N>()?;
+    Some(SocketAddr::new(A::from(source).into(), reader.u16()?))
+}
+
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+const TEXT: &[u8] = b"PROXY ";
+/// The longest line of version 1, its end included (2.1).
+const TEXT_BYTES_MAX: usize = 107;
+/// Before what the length of version 2 counts.
+const HEAD_BYTES: usize = SIGNATURE.len() + 4;
+/// The most that the length of version 2 may count: room for a client's certificate.
+const REST_BYTES_MAX: usize = 16 << 10;
+/// Looked at in one piece; most headers are shorter.
+const PEEK_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = Result<Option<(Option<SocketAddr>, usize)>, Malformed>;
+
+    fn from(address: &str, len: usize) -> Outcome {
+        Ok(Some((Some(address.parse().unwrap()), len)))
+    }
+
+    /// Version 2: what follows the signature.
+    fn binary(rest: &[u8]) -> Vec<u8> {
+        [SIGNATURE, rest].concat()
+    }
+
+    fn addresses<const N: usize>(rest: &str) -> Vec<u8> {
+        let mut bytes = vec![0x21, if N == 4 { 0x11 } else { 0x21 }, 0, 2 * N as u8 + 4];
+        bytes.extend([7; N]);
+        bytes.extend([8; N]);
+        bytes.extend([0x12, 0x34, 0x01, 0xbb]);
+        [binary(&bytes), rest.into()].concat()
+    }
+
+    #[test]
+    fn headers_are_read_to_their_end_wherever_they_are_cut() {
+        const NONE: Outcome = Ok(None);
+        let malformed = |bytes: &[u8]| Err(decode(bytes).unwrap_err());
+        let own = |len| Ok(Some((None, len)));
+        let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(91));
+        let too_long = format!("PROXY UNKNOWN {}\r\n", "f".repeat(92));
+        let mut with_tlvs = binary(&[0x21, 0x11, 0, 17]);
+        with_tlvs.extend(&addresses::<4>("")[HEAD_BYTES..]);
+        with_tlvs.extend(b"\x04\0\x02ab");
+        let cases: &[(&str, Vec<u8>, Outcome)] = &[
+            (
+                "an IPv4 line",
+                b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\nGET /".into(),
+                from("192.0.2.7:50000", 45),
+            ),
+            (
+                "an IPv6 line",
+                b"PROXY TCP6 2001:db8::7 ::1 1 65535\r\n".into(),
+                from("[2001:db8::7]:1", 36),
+            ),
+            ("a line without addresses", b"PROXY UNKNOWN\r\n".into(), own(15)),
+            ("what follows UNKNOWN is no matter", b"PROXY UNKNOWN x 1\r\n".into(), own(19)),
+            ("the longest line", longest.clone().into(), own(107)),
+            ("a line over the bound", too_long.clone().into(), malformed(too_long.as_bytes())),
+            ("half a line waits", b"PROXY TCP4 192.0".into(), NONE),
+            ("IPv4", addresses::<4>("\x16\x03"), from("7.7.7.7:4660", 28)),
+            ("IPv6", addresses::<16>(""), from("[707:707:707:707:707:707:707:707]:4660", 52)),
+            ("TLVs are skipped", with_tlvs, from("7.7.7.7:4660", 33)),
+            ("LOCAL", binary(b"\x20\0\0\0"), own(16)),
+            ("LOCAL, whatever else it says", binary(b"\x20\x11\0\x03abc"), own(19)),
+            ("UNSPEC", binary(b"\x21\0\0\x02ab"), own(18)),
+            ("UNIX", binary(&[&b"\x21\x31\0\xd8"[..], &[b'/'; 216]].concat()), own(232)),
+            ("UDP", [binary(b"\x21\x12\0\x0c"), vec![1; 12]].concat(), from("1.1.1.1:257", 28)),
+        ];
+        for (rule, bytes, expected) in cases {
+            let shown = bytes.escape_ascii();
+            assert_eq!(decode(bytes), *expected, "{rule}: {shown}");
+            let end = expected.ok().flatten().map_or(0, |(_, end)| end);
+            for cut in 0..end {
+                assert_eq!(decode(&bytes[..cut]), Ok(None), "{rule}, cut at {cut}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_at_once() {
+        let cases: &[(&str, Vec<u8>)] = &[
+            ("HTTP", b"GET / HTTP/1.1\r\n\r\n".into()),
+            ("a TLS hello", b"\x16\x03\x01\x02\0\x01\0".into()),
+            ("its first byte", b"G".into()),
+            ("another case", b"proxy TCP4".into()),
+            ("a bare LF", b"PROXY UNKNOWN\n".into()),
+            ("another protocol", b"PROXY TCP5 192.0.2.7 192.0.2.8 1 2\r\n".into()),
+            ("nothing", b"PROXY \r\n".into()),
+            ("no addresses", b"PROXY TCP4\r\n".into()),
+            ("two spaces", b"PROXY TCP4  192.0.2.7 192.0.2.8 1 2\r\n".into()),
+            ("a word too many", b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2 3\r\n".into()),
+            ("a port too few", b"PROXY TCP4 192.0.2.7 192.0.2.8 1\r\n".into()),
+            ("a port too large", b"PROXY TCP4 192.0.2.7 192.0.2.8 1 65536\r\n".into()),
+            ("a port with a sign", b"PROXY TCP4 192.0.2.7 192.0.2.8 +1 2\r\n".into()),
+            ("a port with a zero before it", b"PROXY TCP4 192.0.2.7 192.0.2.8 01 2\r\n".into()),
+            ("an IPv6 address as IPv4", b"PROXY TCP4 ::1 ::1 1 2\r\n".into()),
+            ("an IPv4 address as IPv6", b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n".into()),
+            ("an octet with a zero before it", b"PROXY TCP4 192.0.02.7 1.2.3.4 1 2\r\n".into()),
+            ("half a signature", b"\r\n\r\nGET /".into()),
+            ("another version", binary(b"\x11")),
+            ("another command", binary(b"\x22")),
+            ("another family", binary(b"\x21\x41")),
+            ("another transport", binary(b"\x21\x13")),
+            ("too short for IPv4", binary(b"\x21\x11\0\x0b")),
+            ("too short for IPv6", binary(b"\x21\x21\0\x23")),
+            ("too short for UNIX", binary(b"\x21\x31\0\xd7")),
+            ("longer than the bound", binary(b"\x20\0\x40\x01")),
+        ];
+        for (rule, bytes) in cases {
+            assert!(decode(bytes).is_err(), "{rule}: {:?}", decode(bytes));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_behind_a_header_is_taken() {
+        for header in [b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n".to_vec(), addresses::<16>("")] {
+            // In one piece, and a byte at a time.
+            for piece_len in [usize::MAX, 1] {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let sent = [&header[..], b"hello"].concat();
+                let send = async {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    for piece in sent.chunks(piece_len.min(sent.len())) {
+                        tokio::io::AsyncWriteExt::write_all(&mut stream, piece).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                };
+                let receive = async {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    assert!(read(&mut stream).await.unwrap().is_some());
+                    let mut rest = String::new();
+                    stream.read_to_string(&mut rest).await.unwrap();
+                    rest
+                };
+                let ((), rest) = tokio::join!(send, receive);
+                assert_eq!(rest, "hello");
+            }
+        }
+    }
+}
