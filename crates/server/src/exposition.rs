@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::metrics::{Count, Counters, Protocol, Refused, Row};
+use crate::metrics::{Count, Counters, Ended, Protocol, Refused, Row};
 
 /// The type of what [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -181,6 +181,11 @@ impl Snapshot {
         let refusals = Refused::ALL
             .into_iter()
             .map(|why| ([("reason", why.as_str())], self.sum(|core| core.counters.refused(why))));
+        let handshakes = Ended::ALL.into_iter().map(|end| {
+            let count = self.sum(|core| core.counters.handshakes(end).get());
+            ([("outcome", end.as_str())], count)
+        });
+        counters(encoder, "tls_handshakes", "TLS handshakes", handshakes)?;
         counters(encoder, "refusals", "What was refused before it became a session", refusals)?;
         let per_core = self.cores.iter().enumerate();
         let per_core = per_core.map(|(core, said)| ([("core", core)], wide(said.connections)));

@@ -36,9 +36,9 @@ impl Sender {
         if !believed.contains(peer.ip()) {
             return Self::of(peer);
         }
-        let forwarded = headers.contains_key(&FORWARDED).then(|| {
-            walk(peer, believed, members(headers, &FORWARDED).map(|member| Hop::parse(member)))
-        });
+        let forwarded = headers
+            .contains_key(&FORWARDED)
+            .then(|| walk(peer, believed, members(headers, &FORWARDED).map(Hop::parse)));
         let protos = || members(headers, &X_FORWARDED_PROTO).map(is_https);
         let unofficial = headers.contains_key(&X_FORWARDED_FOR).then(|| {
             // One proxy often says the scheme for all that stand behind it.

@@ -14,6 +14,7 @@ mod exposition;
 mod forwarded;
 mod gate;
 mod gateway;
+mod handshakes;
 mod http;
 mod listen;
 mod metrics;

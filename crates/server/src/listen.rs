@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time,
 };
-use transports::{Accepted, http1, proxy_header};
+use transports::{Accepted, First, http1, proxy_header};
 
 use crate::{
     clock,
     drive::{Admission, CoreRef, Framing, Role},
     gateway::{AllTaken, Gateway, Occupied, Phase, ToCore},
     http,
-    metrics::Refused,
+    metrics::{Ended, Refused},
     registry,
 };
 
@@ -32,6 +33,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // So that `[::]` and `0.0.0.0` can stand beside each other, whatever the system's default.
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -137,17 +142,20 @@ pub(crate) async fn serve(
     let greeted = tokio::select! {
         greeted = time::timeout(timeout, async {
             let stream = introduce(&core, stream, listen, &mut peer, &mut occupied).await?;
-            greet(&core, stream, listen, &known).await
+            greet(&core, stream, listen, &peer, &known).await
         }) => greeted,
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
     match greeted {
-        Ok(Ok((connection, Some(index)))) => {
+        Ok(Ok(Some((connection, Some(index))))) => {
             if let Some((_, protocol)) = known.get(index) {
                 serve_stream(&core, connection, protocol, listen, peer, occupied);
             }
         }
-        Ok(Ok((connection, None))) => serve_http(core, connection, listen, peer, occupied).await,
+        Ok(Ok(Some((connection, None)))) => {
+            serve_http(core, connection, listen, peer, occupied).await;
+        }
+        Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended before it spoke"),
         Err(_elapsed) => core.with(|core| core.counters().refuse(Refused::Protocol)),
     }
@@ -211,22 +219,94 @@ pub(crate) fn refuse_address(core: &CoreRef, peer: SocketAddr) {
     }
 }
 
-/// Does the TLS handshake, where there is TLS, and waits for the first bytes.
+/// Does the TLS handshake, where there is TLS, and waits for the first bytes. `None`: that was all,
+/// and is logged where it matters.
 async fn greet(
     core: &CoreRef,
     stream: TcpStream,
     listen: usize,
+    peer: &SocketAddr,
     known: &[(&[u8], &registry::Protocol)],
-) -> io::Result<(Accepted, Option<usize>)> {
+) -> io::Result<Option<(Accepted, Option<usize>)>> {
+    let begins: Vec<&[u8]> = known.iter().map(|(bytes, _)| *bytes).collect();
     let mut connection = match core.gateway().tls(listen) {
         None => Accepted::plain(stream),
-        Some(config) => Accepted::tls(stream, config).await.inspect_err(|_| {
-            core.with(|core| core.counters().refuse(Refused::Tls));
-        })?,
+        Some(_) if Accepted::begins_tls(&stream).await? == First::Text => {
+            refuse_without_tls(core, Accepted::plain(stream), peer, &begins).await?;
+            return Ok(None);
+        }
+        Some(config) => match secure(core, stream, config, peer).await? {
+            Some(connection) => connection,
+            None => return Ok(None),
+        },
     };
-    let begins: Vec<&[u8]> = known.iter().map(|(bytes, _)| *bytes).collect();
     let index = connection.first_bytes(&begins).await?;
-    Ok((connection, index))
+    Ok(Some((connection, index)))
+}
+
+/// Does the TLS handshake when it is its turn. `None`: there are too many, or the peer has gone.
+async fn secure(
+    core: &CoreRef,
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    peer: &SocketAddr,
+) -> io::Result<Option<Accepted>> {
+    let Ok(handshake) = core.with(|core| core.handshakes.clone()).begin(peer.ip()) else {
+        refuse_crowded(core, peer);
+        return Ok(None);
+    };
+    let done = tokio::select! {
+        biased;
+        done = Accepted::tls(stream, config, async || handshake.turn().await) => done,
+        () = handshake.ended() => {
+            refuse_crowded(core, peer);
+            return Ok(None);
+        }
+    };
+    core.with(|core| {
+        let end = match &done {
+            Ok(Some(_)) => Ended::Done,
+            Ok(None) => Ended::Gone,
+            Err(_) => Ended::Failed,
+        };
+        core.counters().handshakes(end).add(1);
+        if end == Ended::Failed {
+            core.counters().refuse(Refused::Tls);
+        }
+    });
+    done
+}
+
+fn refuse_crowded(core: &CoreRef, peer: &SocketAddr) {
+    let missed = core.with(|core| {
+        core.counters().refuse(Refused::Tls);
+        core.counters().handshakes(Ended::Crowded).add(1);
+        core.seldom.crowded.due(clock::now())
+    });
+    if let Some(missed) = missed {
+        tracing::warn!(%peer, missed, "too many TLS handshakes at a time: connection closed");
+    }
+}
+
+/// Tells a peer that speaks HTTP or STOMP without TLS that this is not the place.
+async fn refuse_without_tls(
+    core: &CoreRef,
+    mut connection: Accepted,
+    peer: &SocketAddr,
+    protocols: &[&[u8]],
+) -> io::Result<()> {
+    let is_stomp = connection.first_bytes(protocols).await?.is_some();
+    let missed = core.with(|core| {
+        core.counters().refuse(Refused::Tls);
+        core.seldom.without_tls.due(clock::now())
+    });
+    if let Some(missed) = missed {
+        tracing::info!(%peer, missed, "connection without TLS refused: this listener speaks TLS");
+    }
+    let answer = if is_stomp { STOMP_WITHOUT_TLS } else { HTTP_WITHOUT_TLS };
+    connection.write_all(answer).await?;
+    linger(connection).await;
+    Ok(())
 }
 
 /// A protocol of ours on TCP, without HTTP, reaches the first `broker` service.
@@ -310,5 +390,12 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time and pieces that a peer has to end after its last answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS_MAX: usize = 2_000;
+/// The answer to HTTP without TLS where there is TLS.
+const HTTP_WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+    content-length: 73\r\nconnection: close\r\n\r\n\
+    this port speaks TLS: use https:// or wss:// instead of http:// or ws://\n";
+/// The answer to STOMP without TLS where there is TLS.
+const STOMP_WITHOUT_TLS: &[u8] = b"ERROR\nmessage:this port speaks TLS\n\n\
+    connect with TLS, or to a port without it\n\0";
 /// Pause while there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -9,6 +9,8 @@ pub(crate) struct Counters {
     rows: Vec<Row>,
     /// Connections that were not let in, by [`Refused`].
     refusals: [AtomicU64; Refused::ALL.len()],
+    /// TLS handshakes that came to their end, by [`Ended`].
+    handshakes: [Count; Ended::ALL.len()],
     /// Publications encoded and frames made from the encoding of another.
     pub(crate) encoded: Count,
     /// Frames that went out as a copy of one encoded before.
@@ -138,6 +140,35 @@ impl Refused {
     }
 }
 
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ended {
+    /// It was completed.
+    Done,
+    /// It was not, by the peer's fault.
+    Failed,
+    /// The peer had gone before anything was signed.
+    Gone,
+    /// There were too many, of the core or of the peer's address.
+    Crowded,
+}
+
+impl Ended {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Gone, Self::Crowded];
+
+    /// The word for labels.
+    #[must_use]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+            Self::Crowded => "crowded",
+        }
+    }
+}
+
 impl Counters {
     /// Counters for so many services.
     #[must_use]
@@ -146,6 +177,7 @@ impl Counters {
         Self {
             rows,
             refusals: Default::default(),
+            handshakes: Default::default(),
             encoded: Count::default(),
             shared: Count::default(),
             writes: Count::default(),
@@ -160,6 +192,13 @@ impl Counters {
     #[expect(clippy::indexing_slicing, reason = "made for all services of the configuration")]
     pub(crate) fn row(&self, service: usize, protocol: Protocol) -> &Row {
         &self.rows[service * Protocol::ALL.len() + protocol as usize]
+    }
+
+    /// The TLS handshakes that ended so.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "as many as there are ends")]
+    pub(crate) fn handshakes(&self, end: Ended) -> &Count {
+        &self.handshakes[end as usize]
     }
 
     /// Counts a refusal.

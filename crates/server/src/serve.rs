@@ -14,6 +14,7 @@ use std::{
 };
 
 use auth::{Job, Logins};
+use rustix::io::Errno;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -283,6 +284,10 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
             "; another program uses port {}: stop it, or give another address in [[listen]]",
             address.port()
         )
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        "; this machine does not have this address".to_owned()
+    } else if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
+        "; this machine has no IPv6: listen on an address of IPv4".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
         "; ports below 1024 need the capability CAP_NET_BIND_SERVICE".to_owned()
     } else {

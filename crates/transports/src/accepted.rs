@@ -1,17 +1,20 @@
 use std::{
     io::{self, Read as _},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
-use rustls::ServerConfig;
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Notify,
+    task,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::stream::Stream;
 
@@ -37,13 +40,55 @@ impl Accepted {
         Self { layer: Layer::Plain(stream), seen: Bytes::new() }
     }
 
-    /// A connection after its TLS handshake. Nothing bounds the time that takes.
+    /// A connection after its TLS handshake; `None`: the peer had gone before anything was signed.
+    /// Nothing bounds the time that takes.
+    ///
+    /// What may take a signature is done with what `turn` gives, which is dropped when everything
+    /// else on this thread has had a chance to run.
     ///
     /// # Errors
     /// When the handshake fails, which the peer has been told by an alert.
-    pub async fn tls(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
-        Ok(Self { layer: Layer::Tls(Box::new(stream)), seen: Bytes::new() })
+    pub async fn tls<T>(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+        turn: impl AsyncFn() -> T,
+    ) -> io::Result<Option<Self>> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let mut held = turn().await;
+        if is_gone(&hello.io) {
+            return Ok(None);
+        }
+        // A second hello (RFC 8446 4.1.4) is signed at a later step, so all steps are alike.
+        let mut handshake = pin!(hello.into_stream(config));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        loop {
+            let step = handshake.as_mut().poll(&mut Context::from_waker(&waker));
+            task::yield_now().await;
+            drop(held);
+            if let Poll::Ready(done) = step {
+                let layer = Layer::Tls(Box::new(done?));
+                return Ok(Some(Self { layer, seen: Bytes::new() }));
+            }
+            woken.0.notified().await;
+            held = turn().await;
+        }
+    }
+
+    /// Waits for the first byte, and says whether a TLS handshake may begin with it (RFC 8446 5.1);
+    /// it stays to be read. Nothing bounds the time that takes.
+    ///
+    /// # Errors
+    /// When the connection ends first, or is broken.
+    pub async fn begins_tls(stream: &TcpStream) -> io::Result<First> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(match first {
+            [b'A'..=b'Z'] => First::Text,
+            [_] => First::Tls,
+        })
     }
 
     /// Reads until it is clear with which of the `known` beginnings the peer begins; `None`: with
@@ -94,6 +139,31 @@ impl Accepted {
         };
         Ok((stream, early))
     }
+}
+
+/// What a connection to a listener with TLS begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum First {
+    /// A handshake, or something that TLS answers with an alert.
+    Tls,
+    /// A capital letter, as HTTP and STOMP without TLS begin.
+    Text,
+}
+
+/// Remembers that there was something to wake for.
+#[derive(Debug, Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Whether the peer has ended its side, which nobody does in the middle of a handshake.
+fn is_gone(stream: &TcpStream) -> bool {
+    let mut ended = [PollFd::new(stream, PollFlags::RDHUP)];
+    matches!(event::poll(&mut ended, Some(&Timespec::default())), Ok(1..))
 }
 
 fn unwatched(stream: TcpStream) -> io::Result<mio::net::TcpStream> {

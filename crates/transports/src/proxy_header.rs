@@ -172,7 +172,7 @@ mod tests {
     type Outcome = Result<Option<(Option<SocketAddr>, usize)>, Malformed>;
 
     fn from(address: &str, len: usize) -> Outcome {
-        Ok(Some((Some(address.parse().unwrap()), len)))
+        Ok(Some((address.parse().ok(), len)))
     }
 
     /// Version 2: what follows the signature.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn addresses<const N: usize>(rest: &str) -> Vec<u8> {
-        let mut bytes = vec![0x21, if N == 4 { 0x11 } else { 0x21 }, 0, 2 * N as u8 + 4];
+        let mut bytes = if N == 4 { vec![0x21, 0x11, 0, 12] } else { vec![0x21, 0x21, 0, 36] };
         bytes.extend([7; N]);
         bytes.extend([8; N]);
         bytes.extend([0x12, 0x34, 0x01, 0xbb]);
@@ -211,7 +211,7 @@ mod tests {
             ),
             ("a line without addresses", b"PROXY UNKNOWN\r\n".into(), own(15)),
             ("what follows UNKNOWN is no matter", b"PROXY UNKNOWN x 1\r\n".into(), own(19)),
-            ("the longest line", longest.clone().into(), own(107)),
+            ("the longest line", longest.into(), own(107)),
             ("a line over the bound", too_long.clone().into(), malformed(too_long.as_bytes())),
             ("half a line waits", b"PROXY TCP4 192.0".into(), NONE),
             ("IPv4", addresses::<4>("\x16\x03"), from("7.7.7.7:4660", 28)),

@@ -303,8 +303,9 @@ fn connect(
                 while would_block(tls.write_tls(&mut &socket)).is_some_and(|count| count > 0) {}
                 (socket, tls)
             };
-            let (accepted, (socket, tls)) = tokio::join!(Accepted::tls(server, ours), client);
-            let mut accepted = accepted.unwrap();
+            let (accepted, (socket, tls)) =
+                tokio::join!(Accepted::tls(server, ours, async || ()), client);
+            let mut accepted = accepted.unwrap().unwrap();
             assert_eq!(accepted.first_bytes(known).await.unwrap(), Some(0));
             let (stream, early) = accepted.into_stream().unwrap();
             (stream, early, socket, Some(tls))

@@ -1,6 +1,10 @@
 //! A configuration in plain words.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use auth::{Grant, Rule};
 use contract::Limits;
@@ -51,7 +55,11 @@ fn listens(listen: &Listen, config: &Config) -> Vec<String> {
         [] => String::new(),
         certificates => format!(", TLS with {}", certificates.join(", ")),
     };
-    let mut lines = vec![format!("{address}{tls}: {who}; its own pages are those of {own}")];
+    let kind = match address.ip() {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => " (all of IPv6, and no IPv4)",
+        IpAddr::V4(_) | IpAddr::V6(_) => "",
+    };
+    let mut lines = vec![format!("{address}{kind}{tls}: {who}; its own pages are those of {own}")];
     if !listen.proxy_protocol_from.is_empty() {
         let from = &listen.proxy_protocol_from;
         lines.push(format!("· {from} must say by the PROXY protocol whose connection it is"));

@@ -222,7 +222,13 @@ pub(super) static LISTEN: Section = Section {
     header: "[[listen]]",
     doc: "An address where peers connect: HTTP, WebSocket and STOMP over TCP on one port.",
     keys: &[
-        key("address", Form::Text, "", "IP address and port, such as `\"0.0.0.0:8080\"`."),
+        key(
+            "address",
+            Form::Text,
+            "",
+            "IP address and port, such as `\"127.0.0.1:8080\"`; `\"0.0.0.0:8080\"` is all addresses of \
+             IPv4, `\"[::]:8080\"` all of IPv6 and none of IPv4: for both write two `[[listen]]`.",
+        ),
         key(
             "names",
             Form::Texts,

@@ -94,8 +94,15 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
     for table in tables.tables(&LISTEN)? {
         let at = table.require("address", "\"127.0.0.1:8080\"")?;
         let address: SocketAddr = at.read(value::address)?;
-        if address.port() != 0 && listens.iter().any(|other| other.address == address) {
-            return Err(at.error(format_args!("{address} is listened on twice")));
+        for other in listens.iter().map(|listen| listen.address) {
+            if other == address && address.port() != 0 {
+                return Err(at.error(format_args!("{address} is listened on twice")));
+            }
+            if let Some((all, one)) = overlap(other, address) {
+                return Err(at.error(format_args!(
+                    "{other} and {address} overlap: {all} has {one}, too; leave one of them out"
+                )));
+            }
         }
         let names = items(&table, "names", |text| match Authority::parse(text) {
             Ok(name) if name.port != Some(0) => Ok(name),
@@ -138,6 +145,18 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
         return Err(tables.error("at least one is needed"));
     }
     Ok(listens)
+}
+
+/// Of two addresses the one that is all of a kind, and the one that is among them.
+fn overlap(one: SocketAddr, other: SocketAddr) -> Option<(SocketAddr, SocketAddr)> {
+    if one.port() == 0 || one.port() != other.port() || one.is_ipv4() != other.is_ipv4() {
+        return None;
+    }
+    match (one.ip().is_unspecified(), other.ip().is_unspecified()) {
+        (true, _) => Some((one, other)),
+        (false, true) => Some((other, one)),
+        (false, false) => None,
+    }
 }
 
 /// The files of a certificate, which can be used.

@@ -71,12 +71,17 @@ pub(super) fn show_bytes(bytes: usize) -> String {
 
 /// Reads an address of ours.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+    let address: SocketAddr = text.parse().map_err(|_| {
         format!(
             "`{text}` is no IP address with a port, such as 127.0.0.1:8080 for this machine alone, \
              0.0.0.0:8080 or [::]:8080 for all"
         )
-    })
+    })?;
+    let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+    match address.is_ipv4() == plain.is_ipv4() {
+        true => Ok(address),
+        false => Err(format!("`{text}` is an IPv4 address: write {plain}")),
+    }
 }
 
 /// Reads `tcp://host:port`.

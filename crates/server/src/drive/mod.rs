@@ -40,6 +40,7 @@ use crate::{
     entropy::Entropy,
     exposition,
     gateway::{Gateway, Occupied, ToCore},
+    handshakes::Handshakes,
     metrics::{Counters, Protocol},
     seldom::Seldom,
 };
@@ -80,6 +81,7 @@ pub(crate) struct Core {
     drain_next_mono_ns: u64,
     shard_next_mono_ns: u64,
     pub(crate) seldom: SeldomLogged,
+    pub(crate) handshakes: Handshakes,
 }
 
 /// What would fill the log in a flood.
@@ -88,6 +90,8 @@ pub(crate) struct SeldomLogged {
     pub(crate) proxy_header: Seldom,
     pub(crate) forwarded: Seldom,
     pub(crate) address_limit: Seldom,
+    pub(crate) crowded: Seldom,
+    pub(crate) without_tls: Seldom,
 }
 
 /// A core, for the tasks on its thread.
@@ -237,6 +241,7 @@ impl Core {
             drain_next_mono_ns: u64::MAX,
             shard_next_mono_ns: 0,
             seldom: SeldomLogged::default(),
+            handshakes: Handshakes::default(),
         }
     }
 

@@ -1,0 +1,296 @@
+//! The TLS handshakes of a core: how many there may be, and whose turn it is.
+//!
+//! A handshake costs a signature, of 0.1 to 5 ms, and anybody can ask for one. So there is one
+//! signature at most between two looks at everything else that the core has to do, and addresses
+//! take turns: a flood from one delays the handshakes of another by one signature at a time.
+
+use std::{
+    cell::RefCell,
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    future,
+    net::IpAddr,
+    pin,
+    rc::Rc,
+};
+
+use auth::AddressKey;
+use tokio::sync::oneshot;
+
+/// The handshakes of a core.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handshakes(Rc<RefCell<State>>);
+
+/// There are as many as there may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Crowded;
+
+/// A handshake under way, from the first byte on.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    handshakes: Handshakes,
+    key: AddressKey,
+    id: u64,
+    /// Ends when the handshake has to make room.
+    ended: RefCell<oneshot::Receiver<Infallible>>,
+}
+
+/// The right to work on a handshake now. Dropping it passes it on.
+#[derive(Debug)]
+pub(crate) struct Turn(Handshakes);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those of each address, oldest first: a number, and what ends it when it is dropped. No
+    /// address has none.
+    under_way: BTreeMap<AddressKey, VecDeque<(u64, oneshot::Sender<Infallible>)>>,
+    count: usize,
+    next_id: u64,
+    is_taken: bool,
+    /// Who waits for a turn. No address has none, and each is in `order` once.
+    waiting: BTreeMap<AddressKey, VecDeque<oneshot::Sender<Turn>>>,
+    order: VecDeque<AddressKey>,
+}
+
+impl Handshakes {
+    /// Begins a handshake. Where the core has too many, the oldest of the address that has most
+    /// makes room, unless that is this address.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub(crate) fn begin(&self, address: IpAddr) -> Result<Handshake, Crowded> {
+        let key = AddressKey::from(address);
+        let mut state = self.0.borrow_mut();
+        let own = state.under_way.get(&key).map_or(0, VecDeque::len);
+        if own >= PER_ADDRESS_MAX || (state.count >= PER_CORE_MAX && !state.make_room(own)) {
+            return Err(Crowded);
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        state.count += 1;
+        let (end, ended) = oneshot::channel();
+        state.under_way.entry(key).or_default().push_back((id, end));
+        drop(state);
+        Ok(Handshake { handshakes: self.clone(), key, id, ended: RefCell::new(ended) })
+    }
+
+    fn pass_on(&self) {
+        let mut state = self.0.borrow_mut();
+        let next = state.next_waiting();
+        state.is_taken = next.is_some();
+        drop(state);
+        if let Some(next) = next {
+            // It was there a moment ago, on this very thread.
+            drop(next.send(Turn(self.clone())));
+        }
+    }
+}
+
+impl Handshake {
+    /// Waits for its turn.
+    pub(crate) async fn turn(&self) -> Turn {
+        let waiting = {
+            let mut state = self.handshakes.0.borrow_mut();
+            if state.is_taken {
+                let (sender, receiver) = oneshot::channel();
+                state.wait(self.key, sender);
+                Some(receiver)
+            } else {
+                state.is_taken = true;
+                None
+            }
+        };
+        match waiting {
+            None => Turn(self.handshakes.clone()),
+            Some(receiver) => match receiver.await {
+                Ok(turn) => turn,
+                // Nobody forgets who waits but by dropping it all.
+                Err(_) => future::pending().await,
+            },
+        }
+    }
+
+    /// Completes when the handshake has to make room for another.
+    pub(crate) async fn ended(&self) {
+        future::poll_fn(|context| {
+            let mut ended = self.ended.borrow_mut();
+            pin::Pin::new(&mut *ended).poll(context).map(|_| ())
+        })
+        .await;
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.handshakes.0.borrow_mut().remove(self.key, self.id);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.pass_on();
+    }
+}
+
+impl State {
+    /// Ends the oldest handshake of the address that has most, if those are more than `own`.
+    fn make_room(&mut self, own: usize) -> bool {
+        let most = self.under_way.iter().max_by_key(|(_, all)| {
+            (all.len(), Reverse(all.front().map_or(u64::MAX, |&(id, _)| id)))
+        });
+        let Some((&key, all)) = most.filter(|(_, all)| all.len() > own) else { return false };
+        let Some(&(oldest, _)) = all.front() else { return false };
+        self.remove(key, oldest);
+        true
+    }
+
+    fn remove(&mut self, key: AddressKey, id: u64) {
+        let Some(all) = self.under_way.get_mut(&key) else { return };
+        // The numbers only grow.
+        let Ok(at) = all.binary_search_by_key(&id, |&(id, _)| id) else { return };
+        drop(all.remove(at));
+        self.count -= 1;
+        if all.is_empty() {
+            self.under_way.remove(&key);
+        }
+    }
+
+    fn wait(&mut self, key: AddressKey, sender: oneshot::Sender<Turn>) {
+        let waiting = self.waiting.entry(key).or_default();
+        if waiting.is_empty() {
+            self.order.push_back(key);
+        }
+        waiting.push_back(sender);
+    }
+
+    /// The first that still waits, of the address that has waited longest.
+    fn next_waiting(&mut self) -> Option<oneshot::Sender<Turn>> {
+        while let Some(key) = self.order.pop_front() {
+            let Some(waiting) = self.waiting.get_mut(&key) else { continue };
+            let mut found = None;
+            while found.is_none()
+                && let Some(sender) = waiting.pop_front()
+            {
+                found = (!sender.is_closed()).then_some(sender);
+            }
+            if waiting.is_empty() {
+                self.waiting.remove(&key);
+            } else {
+                self.order.push_back(key);
+            }
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+/// Handshakes of a core, at some 15 KiB each.
+const PER_CORE_MAX: usize = 2048;
+/// Those of one address: many may stand behind a proxy that passes TLS on, and come back at once.
+const PER_ADDRESS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::{Pin, pin},
+        task::Context,
+    };
+
+    use super::*;
+
+    fn address(n: u32) -> IpAddr {
+        std::net::Ipv4Addr::from_bits(0x7f00_0000 + n).into()
+    }
+
+    /// Whether a future is ready at once.
+    fn ready<F: Future>(future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        match future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_bound_and_others_do_not_feel_it() {
+        let handshakes = Handshakes::default();
+        let flood: Vec<_> =
+            (0..PER_ADDRESS_MAX).map(|_| handshakes.begin(address(1)).unwrap()).collect();
+        assert_eq!(handshakes.begin(address(1)).err(), Some(Crowded));
+        drop(handshakes.begin(address(2)).unwrap());
+        drop(flood);
+        drop(handshakes.begin(address(1)).unwrap());
+        assert!(handshakes.0.borrow().under_way.is_empty());
+    }
+
+    #[test]
+    fn whoever_has_most_makes_room() {
+        let handshakes = Handshakes::default();
+        let mut flood = Vec::new();
+        for n in 0..u32::try_from(PER_CORE_MAX).unwrap() {
+            flood.push(handshakes.begin(address(n % 4)).unwrap());
+        }
+        assert_eq!(handshakes.begin(address(0)).err(), Some(Crowded), "it is one of the four");
+        let newcomer = handshakes.begin(address(9)).unwrap();
+        assert_eq!(handshakes.0.borrow().count, PER_CORE_MAX);
+        let ended: Vec<_> =
+            (0..flood.len()).filter(|&n| ready(flood[n].ended()).is_some()).collect();
+        assert_eq!(ended, [0], "the oldest");
+        assert!(ready(newcomer.ended()).is_none());
+    }
+
+    #[test]
+    fn of_many_with_one_each_the_oldest_makes_room() {
+        let handshakes = Handshakes::default();
+        let all: Vec<_> = (0..u32::try_from(PER_CORE_MAX).unwrap() + 10)
+            .map(|n| handshakes.begin(address(n)).unwrap())
+            .collect();
+        let ended: Vec<_> = (0..all.len()).filter(|&n| ready(all[n].ended()).is_some()).collect();
+        assert_eq!(ended, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn addresses_take_turns() {
+        let handshakes = Handshakes::default();
+        let begin = |n: u32| handshakes.begin(address(n)).unwrap();
+        let (first, flood, other) = (begin(3), [begin(1), begin(1), begin(1)], begin(2));
+        let turn = ready(first.turn()).unwrap();
+        let mut waiting: Vec<(&str, Pin<Box<dyn Future<Output = Turn>>>)> = vec![
+            ("gone", Box::pin(flood[0].turn())),
+            ("flood 1", Box::pin(flood[1].turn())),
+            ("flood 2", Box::pin(flood[2].turn())),
+            ("other", Box::pin(other.turn())),
+        ];
+        for (_, turn) in &mut waiting {
+            assert!(ready(turn.as_mut()).is_none());
+        }
+        drop(waiting.remove(0));
+        drop(turn);
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            let at = waiting.iter_mut().position(|(_, turn)| {
+                // The turn is passed on as soon as it is dropped here.
+                ready(turn.as_mut()).is_some()
+            });
+            order.push(waiting.remove(at.unwrap()).0);
+        }
+        assert_eq!(order, ["flood 1", "other", "flood 2"]);
+        assert!(ready(first.turn()).is_some(), "nobody has it");
+    }
+
+    #[test]
+    fn a_turn_that_nobody_takes_is_passed_on() {
+        let handshakes = Handshakes::default();
+        let (one, two) =
+            (handshakes.begin(address(1)).unwrap(), handshakes.begin(address(2)).unwrap());
+        let turn = ready(one.turn()).unwrap();
+        let mut waiting = Box::pin(two.turn());
+        assert!(ready(waiting.as_mut()).is_none());
+        drop(turn);
+        drop(waiting);
+        assert!(ready(one.turn()).is_some());
+    }
+}

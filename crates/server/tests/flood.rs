@@ -1,0 +1,204 @@
+//! A flood of TLS handshakes from one address: others are served meanwhile, with TLS and without.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+#![expect(clippy::disallowed_methods, reason = "clients have threads of their own, and wait")]
+
+use std::{
+    collections::VecDeque,
+    fs,
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use socket2::{Domain, Socket, Type};
+
+/// Handshakes of the flood.
+const FLOOD: usize = 4000;
+/// Of them at most so many are open at a time.
+const OPEN_MAX: usize = 400;
+/// Enough for any machine; a client behind all of the flood would wait far longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_flood_of_handshakes_keeps_nobody_else_waiting() {
+    let gateway = Gateway::start();
+    let hello = gateway.hello();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flood = {
+        let (address, is_over) = (gateway.tls, Arc::clone(&is_over));
+        thread::spawn(move || {
+            let mut open = VecDeque::new();
+            let mut sent = 0;
+            for n in 0..FLOOD {
+                let mut stream = connect(Ipv4Addr::LOCALHOST, address);
+                sent += u64::from(stream.write_all(&hello).is_ok());
+                // Some wait for the answer, some have gone before it.
+                if n % 2 == 0 {
+                    open.push_back(stream);
+                }
+                if open.len() > OPEN_MAX {
+                    open.pop_front();
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            (sent, open)
+        })
+    };
+    let other = Ipv4Addr::new(127, 0, 0, 2);
+    let mut rounds = 0;
+    while !is_over.load(Ordering::Relaxed) || rounds == 0 {
+        assert!(ask(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(ask(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
+        rounds += 1;
+    }
+    let (sent, open) = flood.join().unwrap();
+    // The queue that the flood has left does not matter either.
+    assert!(ask(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(ask(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
+    drop(open);
+    let total = || {
+        let page = ask(connect(other, gateway.plain), "/metrics");
+        let lines =
+            page.lines().filter(|line| line.starts_with("passerelle_tls_handshakes_total{"));
+        let counts: Vec<(String, u64)> = lines
+            .map(|line| line.rsplit_once(' ').unwrap())
+            .map(|(series, count)| (series.to_owned(), count.parse().unwrap()))
+            .collect();
+        let of =
+            |outcome: &str| counts.iter().find(|(series, _)| series.contains(outcome)).unwrap().1;
+        (counts.iter().map(|(_, count)| count).sum::<u64>(), of("gone"), of("done"))
+    };
+    let expected = sent + rounds + 1;
+    let mut last = (0, 0, 0);
+    for _ in 0..100 {
+        last = total();
+        if last.0 >= expected {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!((last.0, last.2), (expected, rounds + 1), "{last:?}");
+    assert!(last.1 > 0, "some had gone before anything was signed");
+}
+
+#[test]
+fn without_tls_one_is_told_so() {
+    let gateway = Gateway::start();
+    for (sent, expected) in [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
+        ("CONNECT\naccept-version:1.2\n\n\0", "ERROR\nmessage:this port speaks TLS\n"),
+        ("\x05\x01\0", "\x15\x03"),
+    ] {
+        let mut stream = connect(Ipv4Addr::LOCALHOST, gateway.tls);
+        stream.write_all(sent.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(expected), "{sent:?}: {answer:?}");
+        if expected.starts_with("HTTP") {
+            assert!(answer.ends_with("use https:// or wss:// instead of http:// or ws://\n"));
+        }
+    }
+}
+
+fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn ask(mut connection: impl Read + Write, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+struct Gateway {
+    process: Child,
+    folder: PathBuf,
+    tls: SocketAddr,
+    plain: SocketAddr,
+    client: Arc<ClientConfig>,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let name = format!("flood-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = made.cert.pem();
+        fs::write(folder.join("gw.pem"), &pem).unwrap();
+        fs::write(folder.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
+        let config = "threads = 1\n\
+            [[listen]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'gw.pem', key = 'gw.key' }\n\
+            [[listen]]\naddress = '127.0.0.1:0'\noperations = true\n";
+        fs::write(folder.join("gw.toml"), config).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_passerelle"))
+            .args(["serve", "--config"])
+            .arg(folder.join("gw.toml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |scheme: &str| {
+            let line = lines.next().unwrap().unwrap();
+            let rest = line.strip_prefix(&format!("listening on {scheme}://")).unwrap();
+            rest.trim_end_matches('/').parse().unwrap()
+        };
+        let (tls, plain) = (address("https"), address("http"));
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { process, folder, tls, plain, client: Arc::new(client) }
+    }
+
+    fn client(&self) -> ClientConnection {
+        let name = ServerName::try_from("localhost").unwrap();
+        ClientConnection::new(Arc::clone(&self.client), name).unwrap()
+    }
+
+    /// What a handshake begins with.
+    fn hello(&self) -> Vec<u8> {
+        let mut hello = Vec::new();
+        self.client().write_tls(&mut hello).unwrap();
+        hello
+    }
+
+    fn secure(&self, from: Ipv4Addr) -> rustls::StreamOwned<ClientConnection, TcpStream> {
+        rustls::StreamOwned::new(self.client(), connect(from, self.tls))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
