@@ -14,7 +14,11 @@ use tokio::{
     net::TcpStream,
     time,
 };
-use transports::{Accepted, First, http1, proxy_header};
+use transports::{
+    Accepted, First,
+    http1::{self, Times},
+    proxy_header,
+};
 
 use crate::{
     clock,
@@ -347,7 +351,9 @@ async fn serve_http(
     occupied: Occupied,
 ) {
     let gateway = core.gateway();
-    let timeout = gateway.config.limits.login_timeout;
+    let head = gateway.config.limits.login_timeout;
+    let keep_alive = gateway.config.http.keep_alive;
+    let times = Times { first_head: head, head, keep_alive };
     let requests = std::rc::Rc::new(http::Connection::new(core.clone(), listen, peer));
     let answering = std::rc::Rc::clone(&requests);
     let mut phase = gateway.phase.clone();
@@ -364,7 +370,7 @@ async fn serve_http(
             }
         }
     };
-    let (connection, served) = http1::serve(connection, answer, timeout, stop).await;
+    let (connection, served) = http1::serve(connection, answer, times, stop).await;
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "HTTP connection ended");
         return linger(connection).await;

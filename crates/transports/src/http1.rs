@@ -8,8 +8,10 @@ use std::{
     convert::Infallible,
     error::Error,
     future::poll_fn,
+    io,
     pin::{Pin, pin},
     rc::Rc,
+    task::Poll,
     time::Duration,
 };
 
@@ -21,14 +23,27 @@ use hyper::{
     server::conn::http1::{Builder, Parts},
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time;
 
 pub use chunks::BodyError;
 pub use head::{BadRequest, HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 
 use crate::Accepted;
-use guard::{Guard, Seen};
+use guard::{Awaited, Guard, Seen};
+
+/// How long a peer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For the first head.
+    pub first_head: Duration,
+    /// For any other, from its first byte on.
+    pub head: Duration,
+    /// Between the end of an answer and the first byte of the next request; zero: the answer ends
+    /// the connection.
+    pub keep_alive: Duration,
+}
 
 /// The body of a request.
 #[derive(Debug)]
@@ -74,21 +89,21 @@ impl RequestBody {
 ///
 /// A request that is [bad](BadRequest) is given to `answer` as such, and its answer is the last.
 ///
-/// `header_timeout` bounds the time from the end of the last answer to the end of a request's head.
+/// A request under way has no bound here.
 /// When `stop` is ready, the request under way is the last.
 pub async fn serve<A, F, B>(
     connection: Accepted,
     answer: A,
-    header_timeout: Duration,
+    times: Times,
     stop: impl Future<Output = ()>,
-) -> (Accepted, hyper::Result<()>)
+) -> (Accepted, io::Result<()>)
 where
     A: Fn(Result<Request<RequestBody>, BadRequest>) -> F + Unpin,
     F: Future<Output = Response<B>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (mut connection, unread, served) = serve_on(connection, answer, header_timeout, stop).await;
+    let (mut connection, unread, served) = serve_on(connection, answer, times, stop).await;
     connection.unread(unread);
     (connection, served)
 }
@@ -96,9 +111,9 @@ where
 async fn serve_on<S, A, F, B>(
     connection: S,
     answer: A,
-    header_timeout: Duration,
+    times: Times,
     stop: impl Future<Output = ()>,
-) -> (S, Bytes, hyper::Result<()>)
+) -> (S, Bytes, io::Result<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     A: Fn(Result<Request<RequestBody>, BadRequest>) -> F + Unpin,
@@ -115,20 +130,45 @@ where
         Box::pin(async { Ok::<_, Infallible>(response.await) })
     });
     let mut connection = Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // It makes no difference between a connection at rest and half a head.
+        .header_read_timeout(None)
+        .keep_alive(!times.keep_alive.is_zero())
         .max_buf_size(HEAD_BYTES_MAX)
         // Some send a request and close their side at once; they still want the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(Guard::new(connection, Rc::clone(&seen))), service);
     let mut stop = pin!(stop);
     let mut stopping = false;
+    let mut awaited = seen.awaited();
+    let mut alarm = pin!(time::sleep(times.first_head));
+    let mut is_armed = true;
     let served = poll_fn(|context| {
         if !stopping && stop.as_mut().poll(context).is_ready() {
             stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.poll_without_shutdown(context)
+        if let Poll::Ready(served) = connection.poll_without_shutdown(context) {
+            return Poll::Ready(served.map_err(io::Error::other));
+        }
+        let now = seen.awaited();
+        if now != awaited {
+            awaited = now;
+            is_armed = now.0 != Awaited::Nothing;
+            match now {
+                (Awaited::Nothing, _) => {}
+                (Awaited::Request, _) => alarm.set(time::sleep(times.keep_alive)),
+                // The first head had its time from the beginning.
+                (Awaited::RestOfHead, 0) => {}
+                (Awaited::RestOfHead, _) => alarm.set(time::sleep(times.head)),
+            }
+        }
+        if !is_armed || alarm.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(match awaited {
+            (Awaited::Request, _) => Ok(()),
+            (Awaited::Nothing | Awaited::RestOfHead, _) => Err(io::ErrorKind::TimedOut.into()),
+        })
     })
     .await;
     let Parts { io, read_buf, .. } = connection.into_parts();
@@ -215,7 +255,9 @@ mod tests {
             response
         };
         // That hyper has an error to tell, as of a body that ends too early, is no finding.
-        drop(serve_on(peer, answer, Duration::from_secs(10), std::future::pending()).await.2);
+        let limit = Duration::from_secs(10);
+        let times = Times { first_head: limit, head: limit, keep_alive: limit };
+        drop(serve_on(peer, answer, times, std::future::pending()).await.2);
         let receives = String::from_utf8(receives.take()).unwrap();
         (seen.into_inner(), receives)
     }

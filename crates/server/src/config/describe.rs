@@ -220,6 +220,7 @@ fn rest(config: &Config) -> Vec<String> {
             "keeps at most {} a core for slow peers",
             value::show_bytes(config.memory.unsent_bytes_max_per_core)
         ),
+        format!("ends HTTP connections that rest for {}", duration(config.http.keep_alive)),
         format!(
             "stops by taking new connections for {} more, then has {} for goodbyes",
             duration(config.shutdown.grace),

@@ -126,6 +126,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &OPERATIONS,
     &METRICS,
     &HEALTH,
+    &HTTP,
     &SHUTDOWN,
     &MEMORY,
 ];
@@ -213,6 +214,7 @@ pub(super) static ROOT: Section = Section {
         ),
         key("metrics", Form::Table(&METRICS), "", "The page `/metrics`: `[metrics]`."),
         key("health", Form::Table(&HEALTH), "", "The pages `/healthz` and `/readyz`: `[health]`."),
+        key("http", Form::Table(&HTTP), "", "HTTP connections: `[http]`."),
         key("shutdown", Form::Table(&SHUTDOWN), "", "How the gateway stops: `[shutdown]`."),
         key("memory", Form::Table(&MEMORY), "", "Bounds over many connections: `[memory]`."),
     ],
@@ -467,6 +469,19 @@ pub(super) static HEALTH: Section = Section {
     header: "[health]",
     doc: "The pages `/healthz` (the process lives) and `/readyz` (it takes new connections).",
     keys: &[key("enabled", Form::Flag, "true", "Whether there are such pages.")],
+};
+
+pub(super) static HTTP: Section = Section {
+    header: "[http]",
+    doc: "HTTP connections.",
+    keys: &[key(
+        "keep-alive",
+        Form::Duration,
+        "`\"75s\"`",
+        "How long a connection may rest between two requests; more than a proxy in front keeps its \
+         own, so that none breaks as it is used. 0: an answer ends its connection. A head that has \
+         begun has `login-timeout`.",
+    )],
 };
 
 pub(super) static SHUTDOWN: Section = Section {

@@ -57,6 +57,8 @@ pub struct Config {
     pub log: Log,
     /// Who may see what is for operators.
     pub operations: Operations,
+    /// HTTP connections.
+    pub http: Http,
     /// How the gateway stops.
     pub shutdown: Shutdown,
     /// Bounds over many connections.
@@ -151,6 +153,19 @@ impl LogLevel {
 pub struct Operations {
     /// The roles of users who may, on every listener.
     pub roles: Vec<Box<str>>,
+}
+
+/// HTTP connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Http {
+    /// How long a connection may rest between two requests; zero: it ends after each. Default: 75 s.
+    pub keep_alive: Duration,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { keep_alive: Duration::from_secs(75) }
+    }
 }
 
 /// How the gateway stops, once told to.
@@ -298,6 +313,7 @@ impl Default for Config {
             access: Access::default(),
             log: Log::default(),
             operations: Operations::default(),
+            http: Http::default(),
             shutdown: Shutdown::default(),
             memory: Memory::default(),
         }

@@ -7,11 +7,11 @@ use contract::{Limits, Pattern};
 use toml::de::DeTable;
 
 use super::{
-    AllowedOrigin, Authority, CertificateFiles, Config, Listen, Log, LogFormat, LogLevel, Memory,
-    Networks, Operations, Service, ServiceKind, Shutdown,
+    AllowedOrigin, Authority, CertificateFiles, Config, Http, Listen, Log, LogFormat, LogLevel,
+    Memory, Networks, Operations, Service, ServiceKind, Shutdown,
     keys::{
-        ACCESS, FORMATS, HEALTH, LEVELS, LISTEN, LOG, MEMORY, METRICS, OPERATIONS, PASSWORD, ROOT,
-        SERVICE, SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
+        ACCESS, FORMATS, HEALTH, HTTP, LEVELS, LISTEN, LOG, MEMORY, METRICS, OPERATIONS, PASSWORD,
+        ROOT, SERVICE, SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
     },
     limits, networks,
     service::default_limits,
@@ -77,6 +77,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config> {
         users,
         limits: Arc::new(limits),
         log: log(&top)?,
+        http: http(&top)?,
         shutdown: shutdown(&top)?,
     })
 }
@@ -466,6 +467,14 @@ fn operations(top: &Table<'_>, users: &Users) -> Result<Operations> {
     };
     let roles = items(&table, "roles", |text| known_role(text, users).map(|()| text.into()))?;
     Ok(Operations { roles })
+}
+
+fn http(top: &Table<'_>) -> Result<Http> {
+    let table = table(top, "http", &HTTP)?;
+    match table.and_then(|table| table.get("keep-alive")) {
+        Some(value) => Ok(Http { keep_alive: value.duration()? }),
+        None => Ok(Http::default()),
+    }
 }
 
 fn shutdown(top: &Table<'_>) -> Result<Shutdown> {

@@ -377,6 +377,7 @@ Otherwise
   uses the cores of the machine
   logs as text, level info and above
   keeps at most 256MiB a core for slow peers
+  ends HTTP connections that rest for 75s
   stops by taking new connections for 1s more, then has 10s for goodbyes
 "
     );

@@ -39,6 +39,28 @@ pub(super) struct Seen {
     pub(super) announced: Cell<u64>,
     /// What is wrong with its body.
     pub(super) bad_body: Cell<Option<BodyError>>,
+    awaited: Cell<Awaited>,
+    /// Heads that were whole.
+    heads: Cell<u64>,
+}
+
+/// What hyper, when it reads, waits for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Awaited {
+    /// No head: a body, or it does not read.
+    Nothing,
+    /// Any byte of a request.
+    Request,
+    /// More of a head; so it is at first, since peers are known by what they say.
+    #[default]
+    RestOfHead,
+}
+
+impl Seen {
+    /// What is waited for, and how many heads came before.
+    pub(super) const fn awaited(&self) -> (Awaited, u64) {
+        (self.awaited.get(), self.heads.get())
+    }
 }
 
 #[derive(Debug)]
@@ -184,8 +206,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             match &mut guard.state {
                 State::Head(_) => {
                     if let Some(state) = guard.look() {
+                        guard.seen.awaited.set(Awaited::Nothing);
+                        guard.seen.heads.set(guard.seen.heads.get() + 1);
                         guard.state = state;
-                    } else if ready!(guard.poll_hold(context, buffer))? == 0 {
+                        continue;
+                    }
+                    let is_first = guard.seen.heads.get() == 0;
+                    guard.seen.awaited.set(if guard.held.is_empty() && !is_first {
+                        Awaited::Request
+                    } else {
+                        Awaited::RestOfHead
+                    });
+                    if ready!(guard.poll_hold(context, buffer))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
