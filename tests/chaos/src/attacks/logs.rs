@@ -1,6 +1,6 @@
 //! A log that nobody reads, or that cannot be written.
 
-use std::{fs, process::Command, thread, time::Instant};
+use std::{fs, net::Ipv4Addr, process::Command, thread, time::Instant};
 
 use super::{Attack, Scene};
 use crate::{
@@ -24,13 +24,13 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack { name: "unread stderr", start: |_| to(Stderr::Pipe), run: churn, ..Attack::USUAL },
     Attack {
         name: "unread stderr, then read",
-        start: |_| to(Stderr::Pipe),
+        start: |_| Ok(Start { log_level: "trace", ..to(Stderr::Pipe)? }),
         run: unread_then_read,
         ..Attack::USUAL
     },
     Attack {
         name: "unread non-blocking stderr, then read",
-        start: |_| to(Stderr::NonBlockingPipe),
+        start: |_| Ok(Start { log_level: "trace", ..to(Stderr::NonBlockingPipe)? }),
         run: unread_then_read,
         ..Attack::USUAL
     },
@@ -82,7 +82,10 @@ fn to(stderr: Stderr) -> Result<Start, String> {
 /// What is logged while nobody reads is lost, as far as it does not fit into a pipe and the
 /// gateway's memory for it; how much that was is said to whoever reads later.
 fn unread_then_read(scene: &Scene<'_>) -> Result<(), String> {
-    churn(scene)?;
+    // At level trace this is more than twice what the gateway and the pipe keep.
+    for _ in 0..2_500 {
+        come_and_go(scene, scene.attacker());
+    }
     scene.gateway.pipe.start_reading(None);
     churn(scene)?;
     said_what_was_lost(scene)
@@ -111,14 +114,19 @@ fn churn(scene: &Scene<'_>) -> Result<(), String> {
             let source = scene.attacker();
             threads.spawn(move || {
                 while Instant::now() < end {
-                    let to = scene.gateway.addresses.plain;
-                    let Ok(mut stream) = client::connect(source, to, ANSWER_MAX) else { continue };
-                    drop(client::handshake(&mut stream, "/echo"));
+                    come_and_go(scene, source);
                 }
             });
         }
     });
     Ok(())
+}
+
+/// One such connection. What becomes of it, the honest clients see.
+fn come_and_go(scene: &Scene<'_>, source: Ipv4Addr) {
+    if let Ok(mut stream) = client::connect(source, scene.gateway.addresses.plain, ANSWER_MAX) {
+        drop(client::handshake(&mut stream, "/echo"));
+    }
 }
 
 /// Words of the line that says how many lines were lost.
