@@ -181,7 +181,8 @@ pub(crate) enum OriginRefusal {
     /// It is of an origin that would be our own with another scheme.
     #[error(
         "pages of the origin {origin} may not use {path}, which is reached by {}: add the origin \
-         to `allow-origins`", .reached_by.as_str()
+         to `allow-origins`, or name the proxy that has TLS in `forwarded-from` of the listener",
+        .reached_by.as_str()
     )]
     Scheme {
         /// The origin.

@@ -237,9 +237,10 @@ pub(super) static LISTEN: Section = Section {
             "loopback addresses and `localhost`",
             "The hosts under which browsers find the gateway's own pages, as in the address bar: \
              `\"gw.example.com:8443\"`, without the port where it is the scheme's own. Origins with \
-             that host and port, and the listener's scheme (`https` with TLS, else `http`), are not \
-             foreign. On a loopback address a request whose `Host` is neither loopback nor one of \
-             these, with whatever port, is answered with 421: a page may let its own name lead here.",
+             that host and port, and the scheme by which the listener is reached (`https` with TLS, \
+             or as a proxy of `forwarded-from` says, else `http`), are not foreign. On a loopback address a request whose `Host` is neither loopback nor one of \
+             these, with whatever port, is answered with 421: a page may let its own name lead here. \
+             (Programs of 2011 that say `Host: pmx` need `\"pmx\"` here.)",
         ),
         key(
             "anonymous",
