@@ -6,6 +6,7 @@ use std::{
 };
 
 use contract::Now;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Both clocks.
 #[must_use]
@@ -18,4 +19,11 @@ pub(crate) fn now() -> Now {
         mono_ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
         unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// CLOCK_MONOTONIC in microseconds, as systemd compares it with its own.
+#[must_use]
+pub(crate) fn monotonic_us() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }

@@ -15,10 +15,9 @@ use std::{
 
 use auth::{Job, Logins};
 use rustix::io::Errno;
-use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
     time,
 };
@@ -31,6 +30,7 @@ use crate::{
     gateway::{CoreHandle, Gateway, Phase, ToCore, Waiter},
     listen,
     metrics::Counters,
+    systemd::Systemd,
     tasks,
     tls::{CertificateError, Endpoint},
 };
@@ -78,6 +78,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         listeners.push(bound);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let systemd = Systemd::new()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
     let (gateway, threads) = start_cores(config, endpoints, phase)?;
     tracing::info!(
@@ -99,10 +100,13 @@ pub fn serve(config: Config) -> Result<(), StartError> {
             addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
         }
         announce(addresses);
-        notify(NotifyState::Ready);
+        systemd.ready();
         let reload = async {
+            // Those that come during a reload are one more.
             while hangup.recv().await.is_some() {
-                reload_certificates(&gateway);
+                systemd.reloading();
+                reload(&gateway).await;
+                systemd.ready();
             }
         };
         tokio::select! {
@@ -112,7 +116,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         }
         let again = stop_signal()?;
         tokio::select! {
-            () = stop_in_good_order(&gateway, &set_phase, accepting, threads) => {}
+            () = stop_in_good_order(&gateway, &systemd, &set_phase, accepting, threads) => {}
             () = again => tracing::warn!("told to stop again: ending at once"),
         }
         Ok(())
@@ -186,12 +190,13 @@ fn login_key() -> [u8; 64] {
 /// Not ready; still accepting; closed; goodbyes; the end.
 async fn stop_in_good_order(
     gateway: &Gateway,
+    systemd: &Systemd,
     phase: &watch::Sender<Phase>,
     mut accepting: JoinSet<io::Result<()>>,
     threads: Threads,
 ) {
     tracing::info!("stopping: not ready any more");
-    notify(NotifyState::Stopping);
+    systemd.stopping();
     phase.send_replace(Phase::Leaving);
     time::sleep(gateway.config.shutdown.grace).await;
     phase.send_replace(Phase::Draining);
@@ -226,6 +231,21 @@ fn announce(addresses: String) {
     }
 }
 
+/// Does what SIGHUP asks for, on a thread of its own: files may be waited for.
+async fn reload(gateway: &Arc<Gateway>) {
+    let (done, finished) = oneshot::channel::<()>();
+    let reloading = Arc::clone(gateway);
+    let run = move || {
+        reload_certificates(&reloading);
+        drop(done);
+    };
+    match tasks::thread("reload", run) {
+        // It ends by dropping its end.
+        Ok(_) => drop(finished.await),
+        Err(error) => tracing::error!(%error, "nothing reloaded: no thread"),
+    }
+}
+
 /// Reads the certificates again. Connections that are open keep theirs.
 fn reload_certificates(gateway: &Gateway) {
     for (listen, endpoint) in gateway.config.listens.iter().zip(&gateway.endpoints) {
@@ -237,6 +257,11 @@ fn reload_certificates(gateway: &Gateway) {
                 tracing::error!(%address, %error, "certificates not reloaded: the old ones stay");
             }
         }
+    }
+    if gateway.endpoints.iter().all(Option::is_none) {
+        tracing::info!("nothing to reload: no listener has certificates; {RESTART}");
+    } else {
+        tracing::info!("reload ended; {RESTART}");
     }
 }
 
@@ -271,13 +296,6 @@ fn raise_descriptor_limit() -> Descriptors {
     Descriptors { before, now }
 }
 
-/// Tells systemd, when it has started us.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "systemd was not told");
-    }
-}
-
 fn advice(error: &io::Error, address: SocketAddr) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
         format!(
@@ -297,5 +315,8 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
 
 /// Two hash at a time: at 20 ms each, a hundred different users a second.
 const HASHING_THREADS: usize = 2;
+/// What SIGHUP does not do.
+const RESTART: &str =
+    "the configuration file is read at the start only: restart to apply changes in it";
 /// How often it is checked whether all have left.
 const END_CHECK: Duration = Duration::from_millis(10);

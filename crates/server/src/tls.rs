@@ -2,7 +2,6 @@
 //! changed while connections last.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -20,7 +19,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use crate::config::CertificateFiles;
+use crate::{config::CertificateFiles, files};
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -149,16 +148,18 @@ fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
         .is_some_and(|certificate| certificate.verify_is_valid_for_subject_name(name).is_ok())
 }
 
-fn load_all(files: &[CertificateFiles]) -> Result<Arc<[Arc<CertifiedKey>]>, CertificateError> {
-    files.iter().map(|files| load(files).map(Arc::new)).collect()
+fn load_all(
+    certificates: &[CertificateFiles],
+) -> Result<Arc<[Arc<CertifiedKey>]>, CertificateError> {
+    certificates.iter().map(|files| load(files).map(Arc::new)).collect()
 }
 
 /// Reads a certificate, those that certify it, and its key.
 ///
 /// # Errors
 /// When they cannot be used.
-pub(crate) fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
-    let CertificateFiles { certificate, key } = files;
+pub(crate) fn load(from: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
+    let CertificateFiles { certificate, key } = from;
     let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| malformed(certificate, BROKEN_PEM))?;
@@ -187,7 +188,7 @@ pub(crate) fn load(files: &CertificateFiles) -> Result<CertifiedKey, Certificate
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
-    fs::read(file).map_err(|error| CertificateError::Unreadable { file: file.to_owned(), error })
+    files::read(file).map_err(|error| CertificateError::Unreadable { file: file.to_owned(), error })
 }
 
 fn missing(file: &Path, what: &'static str, label: &'static str) -> CertificateError {
@@ -208,6 +209,8 @@ const SESSIONS_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -18,6 +18,7 @@ mod tests;
 mod value;
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -27,6 +28,8 @@ use std::{
 
 use auth::{Access, Users};
 use contract::Limits;
+
+use crate::files;
 
 pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
@@ -213,7 +216,11 @@ impl Config {
     /// When the file cannot be read, and as [`Config::parse`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let file_name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = files::read_bounded(path)
+            .and_then(|bytes| {
+                String::from_utf8(bytes)
+                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+            })
             .map_err(|error| ConfigError::unreadable(&file_name, &error))?;
         Self::parse(&text, &file_name)
     }

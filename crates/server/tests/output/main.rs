@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     fs::File,
-    io::{Read, Write as _, pipe},
+    io::{BufRead as _, BufReader, Read as _, Write as _, pipe},
     process::{Command, Stdio},
 };
 
@@ -94,6 +94,19 @@ fn a_reader_that_comes_back_sees_that_lines_are_missing() {
         assert!(rest.contains("listeners closed"), "{rest}");
         assert_eq!(gateway.exit_code(), Some(0), "{output:?}");
     }
+}
+
+#[test]
+fn a_hangup_is_answered_without_certificates_too() {
+    let (reader, writer) = pipe().unwrap();
+    let gateway = Gateway::start("info", "", Stdio::null(), writer.into());
+    gateway.hang_up();
+    let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+    let said = lines.find(|line| line.contains("nothing to reload")).unwrap();
+    assert!(
+        said.contains("no listener has certificates; the configuration file is read"),
+        "{said}"
+    );
 }
 
 #[test]

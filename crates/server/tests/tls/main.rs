@@ -5,11 +5,25 @@
 mod support;
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::Shutdown,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::symlink,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    path::Path,
     sync::Arc,
+    time::Duration,
 };
 
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 use rustls::{ClientConfig, HandshakeKind};
 
 use self::support::{Client, Gateway, VERSIONS, frame, handshake, pattern};
@@ -157,7 +171,7 @@ fn check_names_the_certificates_and_misses_none() {
     let said = gateway.check();
     let (before, _) = said.split_once(": everybody may come in").unwrap();
     assert!(before.contains(", TLS with ") && before.ends_with("b.test.pem"), "{said}");
-    gateway.write("b.test.key", &std::fs::read_to_string(gateway.file("a.test.key")).unwrap());
+    gateway.write("b.test.key", &fs::read_to_string(gateway.file("a.test.key")).unwrap());
     let said = gateway.check();
     assert!(said.contains("`key`: "), "{said}");
     assert!(said.contains("b.test.key is not the key of the first certificate in "), "{said}");
@@ -224,6 +238,113 @@ fn certificates_change_and_nobody_notices() {
     gateway.hang_up("localhost.pem has no certificate in PEM");
     assert_eq!(gateway.connect(&new, "localhost").certificate(), shown);
     echo(&mut clients, b"at last");
+}
+
+#[test]
+fn files_that_cannot_be_read_to_the_end_stop_nothing() {
+    let more = "[shutdown]\ngrace = \"0s\"\ndrain = \"1s\"\n";
+    let mut gateway = Gateway::start("endless", &["localhost"], more);
+    let config = gateway.trust(&["localhost"], &VERSIONS);
+    let certificate = gateway.certificate("localhost");
+    let (key, kept) = (gateway.file("localhost.key"), gateway.file("kept.key"));
+    fs::rename(&key, &kept).unwrap();
+
+    symlink("/dev/zero", &key).unwrap();
+    gateway.hang_up("localhost.key cannot be read: it has more than 1 MiB");
+    fs::remove_file(&key).unwrap();
+    fs::create_dir(&key).unwrap();
+    gateway.hang_up("localhost.key cannot be read: Is a directory");
+    fs::remove_dir(&key).unwrap();
+
+    // A pipe that nobody writes to, and one whose writer writes nothing.
+    mknodat(CWD, &key, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    for silent in [false, true] {
+        let writer = silent.then(|| fs::File::options().read(true).write(true).open(&key).unwrap());
+        for _ in 0..20 {
+            gateway.signal(Signal::HUP);
+        }
+        let mut fresh = gateway.connect(&config, "localhost");
+        assert_eq!(fresh.certificate(), certificate);
+        fresh.log_in();
+        gateway.hang_up("localhost.key cannot be read: it took longer than 10 s");
+        drop(writer);
+    }
+
+    // What is asked for meanwhile is done afterwards.
+    gateway.signal(Signal::HUP);
+    fs::remove_file(&key).unwrap();
+    fs::rename(&kept, &key).unwrap();
+    gateway.hang_up("certificates reloaded");
+    gateway.connect(&config, "localhost").log_in();
+
+    // And who is to stop stops.
+    fs::rename(&key, &kept).unwrap();
+    mknodat(CWD, &key, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    gateway.signal(Signal::HUP);
+    assert_eq!(gateway.terminate(), Some(0));
+    let said = gateway.check();
+    assert!(said.contains("localhost.key cannot be read: it took longer than 10 s"), "{said}");
+    fs::remove_file(&key).unwrap();
+}
+
+#[test]
+fn systemd_is_told() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("notify");
+    drop(fs::remove_file(&path));
+    let name = format!("passerelle-test-{}", std::process::id());
+    let sockets = [
+        (UnixDatagram::bind(&path).unwrap(), path.into_os_string()),
+        (
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+            format!("@{name}").into(),
+        ),
+    ];
+    for (socket, name) in sockets {
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let told = || {
+            let mut datagram = [0; 1000];
+            let len = socket.recv(&mut datagram).unwrap();
+            String::from_utf8(datagram[..len].to_vec()).unwrap()
+        };
+        let mut gateway = Gateway::start_under("systemd", &["localhost"], "", Some(&name));
+        assert_eq!(told(), "READY=1\n");
+        let mut last = 0;
+        for content in [None, Some("no certificate"), None] {
+            match content {
+                Some(content) => gateway.write("localhost.pem", content),
+                None => gateway.renew("localhost"),
+            }
+            gateway.signal(Signal::HUP);
+            let reloading = told();
+            let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+            let time: u64 = time.strip_suffix('\n').unwrap().parse().unwrap();
+            assert!(time > last, "{reloading}");
+            last = time;
+            assert_eq!(told(), "READY=1\n");
+        }
+        gateway.signal(Signal::TERM);
+        assert_eq!(told(), "STOPPING=1\n");
+        assert_eq!(gateway.terminate(), Some(0));
+    }
+}
+
+#[test]
+fn a_systemd_that_takes_nothing_stops_nothing() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("notify-full");
+    drop(fs::remove_file(&path));
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"X=1\n", &path).is_ok() {}
+    let mut gateway =
+        Gateway::start_under("systemd-full", &["localhost"], "", Some(path.as_os_str()));
+    let config = gateway.trust(&["localhost"], &VERSIONS);
+    for _ in 0..20 {
+        gateway.hang_up("certificates reloaded");
+        gateway.connect(&config, "localhost").log_in();
+    }
+    assert_eq!(gateway.terminate(), Some(0));
+    drop(socket);
 }
 
 #[test]

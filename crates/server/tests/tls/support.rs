@@ -1,6 +1,7 @@
 //! A gateway with TLS, and a client that speaks WebSocket and STOMP to it.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -33,6 +34,16 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts one with a certificate for each of these names, and more configuration.
     pub(crate) fn start(test: &str, names: &[&str], more: &str) -> Self {
+        Self::start_under(test, names, more, None)
+    }
+
+    /// Starts one as systemd does, which listens at this socket.
+    pub(crate) fn start_under(
+        test: &str,
+        names: &[&str],
+        more: &str,
+        notify: Option<&OsStr>,
+    ) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{test}"));
         fs::create_dir_all(&folder).unwrap();
         let tables: Vec<_> = names
@@ -50,6 +61,7 @@ impl Gateway {
         fs::write(&file, config).unwrap();
         let log = fs::File::create(folder.join("log")).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_passerelle"))
+            .envs(notify.map(|socket| ("NOTIFY_SOCKET", socket)))
             .args(["serve", "--config"])
             .arg(&file)
             .stdin(Stdio::null())
@@ -100,10 +112,20 @@ impl Gateway {
     pub(crate) fn hang_up(&self, words: &str) {
         let count = || fs::read_to_string(self.folder.join("log")).unwrap().matches(words).count();
         let before = count();
-        kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
+        self.signal(Signal::HUP);
         while count() == before {
             std::thread::yield_now();
         }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.process.wait().unwrap().code()
     }
 
     /// Its resident memory that is no file's, in bytes.
@@ -156,8 +178,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        // It may have ended already.
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 
