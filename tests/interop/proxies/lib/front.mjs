@@ -32,15 +32,16 @@ function replace(text, changes) {
   }, text);
 }
 
-/** The gateway of the documentation on these ports, with more TOML at its end. */
-export function documentedGateway({ gateway, operations, plain, secure }, more = '') {
+/** The gateway of the documentation on these ports, with more TOML for the listener of the proxy and
+ * at the end. */
+export function documentedGateway({ gateway, operations, plain, secure }, { listen = '', end = '' } = {}) {
   const config = replace(block('toml'), [
     ['127.0.0.1:8080', `127.0.0.1:${gateway}`],
     ['127.0.0.1:9100', `127.0.0.1:${operations}`],
     [`https://${NAME}`, `https://${NAME}:${secure}`],
-    [`names = ["${NAME}"]`, `names = ["${NAME}:${plain}"]`],
+    [`names = ["${NAME}"]`, `${listen}\nnames = ["${NAME}:${plain}"]`],
   ]);
-  return start(config + more);
+  return start(`${config}\n${end}`);
 }
 
 /** A proxy of the documentation in front of a gateway on these ports. `change` may add to it. */
@@ -97,14 +98,15 @@ export async function freePorts(...names) {
 
 /** What clients find at a port: under the name of the documentation, or by address. */
 export class Front {
-  constructor(port, { secure = false, name = `${NAME}:${port}`, prefix = '' } = {}) {
-    Object.assign(this, { port, secure, name, prefix });
+  /** `from`: the address that the clients have. */
+  constructor(port, { secure = false, name = `${NAME}:${port}`, from } = {}) {
+    Object.assign(this, { port, secure, name, from });
     this.agent = new (secure ? https : http).Agent({ keepAlive: true });
   }
 
   /** The address of a page or a POST. */
   http(path) {
-    return `${this.secure ? 'https' : 'http'}://${this.name}${this.prefix}${path}`;
+    return `${this.secure ? 'https' : 'http'}://${this.name}${path}`;
   }
 
   /** The origin of its pages. */
@@ -117,6 +119,7 @@ export class Front {
     return {
       host: '127.0.0.1',
       port: this.port,
+      localAddress: this.from,
       path: pathname + search,
       servername: hostname,
       rejectUnauthorized: false,

@@ -86,9 +86,10 @@ export async function startProxy(kind, config, port) {
       await rm(folder, { recursive: true, force: true });
     },
   };
+  let gone = false;
+  exited.then(() => (gone = true));
   const end = Date.now() + 20_000;
-  for (let gone = false; !(await takes(port)); await new Promise((resolve) => setTimeout(resolve, 30))) {
-    exited.then(() => (gone = true));
+  for (; !(await takes(port)); await new Promise((resolve) => setTimeout(resolve, 30))) {
     if (gone || Date.now() > end) {
       await proxy.stop();
       assert.fail(`${kind} did not start:\n${said}\n${config}`);
@@ -105,13 +106,19 @@ async function takes(port) {
   return taken;
 }
 
-/** A port that was free a moment ago. */
+/** A port that was free a moment ago, below those that the system gives to clients. */
 export async function freePort() {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer();
+    server.listen(port, '127.0.0.1');
+    const isFree = await new Promise((resolve) => {
+      server.once('listening', () => resolve(true));
+      server.once('error', () => resolve(false));
+    });
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
