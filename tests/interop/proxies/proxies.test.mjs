@@ -6,7 +6,7 @@ import { start } from '../node/lib/gateway.mjs';
 import { walk } from '../node/lib/pages.mjs';
 import { unique } from '../node/lib/peer.mjs';
 import { refusal } from '../node/lib/websocket.mjs';
-import { documentedGateway, documentedProxy, freePorts, Front, plainProxy } from './lib/front.mjs';
+import { documentedGateway, documentedProxy, fragment, freePorts, Front, PAGE, plainProxy, replace } from './lib/front.mjs';
 import { freePort, startProxy, haproxyConfig, caddyConfig, nginxConfig } from './lib/proxy.mjs';
 
 const KINDS = ['nginx', 'haproxy', 'caddy'];
@@ -160,6 +160,33 @@ operations = true
     assert.equal((await front.request('/healthz')).status, 200);
   });
 });
+
+/** What the documentation adds to have the gateway below /live. */
+const BELOW = {
+  nginx: (config) => config.replace(/    location \/ \{.*?\}/s, fragment('location /live/')),
+  haproxy: (config) => config + `    ${/http-request replace-path \S+ \S+(?=`)/.exec(PAGE)[0]}\n`,
+  caddy: (config) => {
+    assert.match(PAGE, /`handle_path \/live\/\* \{ … \}` around `reverse_proxy`/);
+    return replace(config, [['reverse_proxy', 'handle_path /live/* {\nreverse_proxy'], ['\n}\n', '\n}\n}\n']]);
+  },
+};
+
+for (const kind of KINDS) {
+  test(`${kind}, documented below a path`, async (t) => {
+    const ports = await freePorts('gateway', 'operations', 'plain', 'secure');
+    const gateway = await documentedGateway(ports);
+    t.after(() => gateway.stop());
+    const proxy = await documentedProxy(kind, ports, BELOW[kind]);
+    t.after(() => proxy.stop());
+    for (const front of [new Front(ports.plain), new Front(ports.secure, { secure: true })]) {
+      const { broker, echo: path, topics } = await pages(front, '/live/');
+      assert.equal(broker, '/live/messaging');
+      await echo(t, front, path);
+      await publish(t, front, { broker, topics });
+      assert.equal((await front.request('/live/metrics')).status, 404);
+    }
+  });
+}
 
 /** Configurations that have the gateway below a path, which they take off or keep. */
 const PREFIXED = {

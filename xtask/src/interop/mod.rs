@@ -126,7 +126,7 @@ const SERVICES: &[&str] = &[
 const CORES: &[&str] = &["cores"];
 const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
 /// Files of `tests/interop/proxies`.
-const PROXIES: &[&str] = &["proxies", "restarts"];
+const PROXIES: &[&str] = &["addresses", "proxies", "restarts"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
 const PLAIN: &[&str] = &["readme", "bounds", "proxied"];
 

@@ -13,7 +13,7 @@ import { caddyConfig, freePort, haproxyConfig, nginxConfig, startProxy } from '.
 
 /** The name of the gateway in the documentation. */
 const NAME = 'gw.example.com';
-const PAGE = await readFile(new URL('../../../../docs/behind-a-proxy.md', import.meta.url), 'utf8');
+export const PAGE = await readFile(new URL('../../../../docs/behind-a-proxy.md', import.meta.url), 'utf8');
 /** A folder with gw.pem and gw.key. */
 const { CERTIFICATE } = process.env;
 
@@ -24,24 +24,33 @@ function block(language) {
   return found[0][1];
 }
 
+/** What the documentation adds for a special case: the indented lines from one that holds `start` to the
+ * next that is empty or of another. */
+export function fragment(start) {
+  const lines = PAGE.split('\n');
+  const begin = lines.findIndex((line) => line.startsWith('    ') && line.includes(start));
+  assert.ok(begin >= 0, `docs/behind-a-proxy.md shows ${start}`);
+  const end = lines.findIndex((line, at) => at > begin && !line.startsWith('    '));
+  return lines.slice(begin, end).map((line) => line.slice(4)).join('\n');
+}
+
 /** Replaces each in a text that must have it. */
-function replace(text, changes) {
+export function replace(text, changes) {
   return changes.reduce((changed, [from, to]) => {
     assert.ok(changed.includes(from), `${JSON.stringify(from)} in:\n${text}`);
     return changed.replaceAll(from, to);
   }, text);
 }
 
-/** The gateway of the documentation on these ports, with more TOML for the listener of the proxy and
- * at the end. */
-export function documentedGateway({ gateway, operations, plain, secure }, { listen = '', end = '' } = {}) {
-  const config = replace(block('toml'), [
+/** The gateway of the documentation on these ports, with more TOML at the end. `change` may change
+ * what is documented. */
+export function documentedGateway({ gateway, operations, plain, secure }, { end = '', change = (text) => text } = {}) {
+  const config = replace(change(block('toml')), [
     ['127.0.0.1:8080', `127.0.0.1:${gateway}`],
     ['127.0.0.1:9100', `127.0.0.1:${operations}`],
-    [`https://${NAME}`, `https://${NAME}:${secure}`],
-    [`names = ["${NAME}"]`, `${listen}\nnames = ["${NAME}:${plain}"]`],
+    [`names = ["${NAME}"]`, `names = ["${NAME}:${plain}", "${NAME}:${secure}"]`],
   ]);
-  return start(`${config}\n${end}`);
+  return start(`${config.replace(`https://${NAME}`, `https://${NAME}:${secure}`)}\n${end}`);
 }
 
 /** A proxy of the documentation in front of a gateway on these ports. `change` may add to it. */
