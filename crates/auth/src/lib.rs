@@ -7,15 +7,17 @@
 mod access;
 mod address;
 mod basic;
+mod failures;
 mod logins;
 mod password;
 mod scram;
+mod turns;
 mod user;
 
 pub use access::{Access, Action, Denial, Grant, Rule, RuleError, Scope};
 pub use address::AddressKey;
 pub use basic::{BasicError, basic};
-pub use logins::{Ask, Job, Logins, Verdict};
+pub use logins::{Ask, Finished, Job, Logins, Ticket, Verdict};
 pub use password::{Password, PasswordError};
 pub use scram::{Mechanism, Scram};
 pub use user::{User, UserError, Users};

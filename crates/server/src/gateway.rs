@@ -4,20 +4,26 @@ use std::{
     collections::{BTreeMap, btree_map},
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
+    time::Duration,
 };
 
-use auth::{AddressKey, Ask, Job, Logins};
+use auth::{AddressKey, Ask, Finished, Logins, Ticket};
 use broker::Parcel;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
-    clock, config::Config, drive::CoreRef, exposition::Snapshot, metrics::Counters, tls::Endpoint,
+    clock,
+    config::Config,
+    drive::CoreRef,
+    exposition::Snapshot,
+    metrics::{Counters, Protocol},
+    tls::Endpoint,
 };
 
 /// What all cores share. Nothing of it is touched for a message.
@@ -35,7 +41,8 @@ pub(crate) struct Gateway {
     pub(crate) decoding: Semaphore,
     addresses: Addresses,
     logins: Mutex<Logins<Waiter>>,
-    hashing: mpsc::SyncSender<Job>,
+    /// Wakes a hashing thread that waits for jobs.
+    hashing: Condvar,
 }
 
 /// How far the process is from stopping.
@@ -152,15 +159,34 @@ pub(crate) struct AllTaken;
 
 /// Who waits for the outcome of a login.
 #[derive(Debug)]
-pub(crate) enum Waiter {
+pub(crate) struct Waiter {
+    pub(crate) asker: Asker,
+    /// Where it is.
+    pub(crate) address: IpAddr,
+    /// What it speaks.
+    pub(crate) protocol: Protocol,
+}
+
+/// Whom to tell the outcome of a login.
+#[derive(Debug)]
+pub(crate) enum Asker {
     /// A session, by its connection and token.
     Session(ConnectionId, Token),
     /// An HTTP request.
     Request(oneshot::Sender<Result<Principal, Refusal>>),
 }
 
+/// What becomes of a login.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It is decided.
+    Answer(Result<Principal, Refusal>),
+    /// The asker is told; until then [`Gateway::cancel_login`] says that it has gone.
+    Later(Ticket),
+}
+
 impl Gateway {
-    /// Puts the parts together. Jobs for the hashing threads go to `hashing`.
+    /// Puts the parts together.
     #[must_use]
     pub(crate) fn new(
         config: Config,
@@ -168,10 +194,10 @@ impl Gateway {
         cores: Vec<CoreHandle>,
         phase: watch::Receiver<Phase>,
         logins: Logins<Waiter>,
-        hashing: mpsc::SyncSender<Job>,
     ) -> Self {
         let decoding = Semaphore::new(cores.len());
         let (addresses, logins) = (Addresses::default(), Mutex::new(logins));
+        let hashing = Condvar::new();
         Self { config, endpoints, cores, phase, decoding, addresses, logins, hashing }
     }
 
@@ -200,45 +226,80 @@ impl Gateway {
         Ok(Some(Share { of, addresses: Arc::clone(&self.addresses) }))
     }
 
-    /// Decides a login at once where that takes no time; otherwise the waiter is answered later.
-    pub(crate) fn login(
-        &self,
-        login: &Login,
-        anonymous: bool,
-        waiter: Waiter,
-    ) -> Option<(Waiter, Result<Principal, Refusal>)> {
-        let ask = self.logins.lock().unwrap_or_else(PoisonError::into_inner).ask(
-            login,
-            anonymous,
-            clock::now(),
-            waiter,
-        );
-        match ask {
-            Ask::Answer(waiter, answer) => Some((waiter, answer)),
-            Ask::Joined => None,
-            Ask::Hash(job) => {
-                // There are never more jobs under way than the channel holds.
-                drop(self.hashing.send(job));
-                None
+    /// Decides a login at once where that takes no time; otherwise the asker is told later.
+    pub(crate) fn login(&self, login: &Login, anonymous: bool, waiter: Waiter) -> Decision {
+        let key = AddressKey::from(waiter.address);
+        let (address, protocol) = (waiter.address, waiter.protocol);
+        match self.logins().ask(login, anonymous, key, clock::now(), waiter) {
+            Ask::Answer(_, answer) => {
+                if let (Login::Password(credentials), Err(Refusal::Unauthenticated)) =
+                    (login, &answer)
+                {
+                    log_failure(&credentials.name, address, protocol.as_str(), 1);
+                }
+                Decision::Answer(answer)
+            }
+            Ask::Waiting(ticket, given_up) => {
+                self.hashing.notify_one();
+                for waiter in given_up {
+                    self.answer(waiter.asker, Err(Refusal::Busy));
+                }
+                Decision::Later(ticket)
             }
         }
     }
 
-    /// Runs on a hashing thread until the gateway is gone.
-    pub(crate) fn hash_passwords(&self, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    /// Whoever waited for this login has gone.
+    pub(crate) fn cancel_login(&self, ticket: Ticket) {
+        self.logins().cancel(ticket);
+    }
+
+    /// Runs on a hashing thread for as long as the process.
+    pub(crate) fn hash_passwords(&self) {
+        let mut logins = self.logins();
         loop {
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(job) = job else { return };
-            let verdict = job.run();
-            let (waiters, answer) = self
-                .logins
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .finish(verdict, clock::now());
-            for waiter in waiters {
-                self.answer(waiter, answer.clone());
+            let now = clock::now();
+            match logins.next(now) {
+                Ok(job) => {
+                    drop(logins);
+                    let verdict = job.run();
+                    logins = self.logins();
+                    let finished = logins.finish(verdict, clock::now());
+                    drop(logins);
+                    self.finished(finished);
+                    logins = self.logins();
+                }
+                Err(None) => {
+                    logins = self.hashing.wait(logins).unwrap_or_else(PoisonError::into_inner);
+                }
+                Err(Some(at_ns)) => {
+                    let time = Duration::from_nanos(at_ns.saturating_sub(now.mono_ns));
+                    let waited = self.hashing.wait_timeout(logins, time);
+                    (logins, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
+    }
+
+    fn finished(&self, finished: Finished<Waiter>) {
+        let Finished { name, waiters, answer } = finished;
+        if answer.is_err() {
+            // One line however many have asked the same from there.
+            let mut attempts = BTreeMap::<_, u32>::new();
+            for waiter in &waiters {
+                *attempts.entry((waiter.address, waiter.protocol.as_str())).or_default() += 1;
+            }
+            for ((address, protocol), attempts) in attempts {
+                log_failure(&name, address, protocol, attempts);
+            }
+        }
+        for waiter in waiters {
+            self.answer(waiter.asker, answer.clone());
+        }
+    }
+
+    fn logins(&self) -> MutexGuard<'_, Logins<Waiter>> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks all cores what they count.
@@ -261,15 +322,32 @@ impl Gateway {
         Snapshot { services, cores, log_lines_dropped: logging::dropped() }
     }
 
-    fn answer(&self, waiter: Waiter, answer: Result<Principal, Refusal>) {
-        match waiter {
-            Waiter::Session(id, token) => {
+    fn answer(&self, asker: Asker, answer: Result<Principal, Refusal>) {
+        match asker {
+            Asker::Session(id, token) => {
                 if let Some(core) = self.cores.get(usize::from(id.core)) {
                     core.send(ToCore::Login(id, token, answer));
                 }
             }
             // A request that has gone in the meantime needs no answer.
-            Waiter::Request(request) => drop(request.send(answer)),
+            Asker::Request(request) => drop(request.send(answer)),
         }
     }
 }
+
+/// Says that a login failed, in the words that `docs/security.md` promises to those who read it by
+/// a program: the name comes last, quoted and escaped, so that it cannot forge what stands before.
+fn log_failure(name: &str, address: IpAddr, protocol: &str, attempts: u32) {
+    let address = address.to_canonical();
+    let name = excerpt(name, NAME_CHARS_MAX);
+    tracing::warn!(%address, %protocol, attempts, name, "login failed");
+}
+
+/// The beginning of what a peer sent.
+fn excerpt(text: &str, chars_max: usize) -> &str {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or(text)
+}
+
+/// Characters of a name that are logged.
+const NAME_CHARS_MAX: usize = 64;

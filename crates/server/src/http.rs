@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
+use auth::Ticket;
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
@@ -25,7 +26,7 @@ use crate::{
     drive::{Admission, Core, CoreRef, Framing},
     forwarded::Sender,
     gate::{self, Aim},
-    gateway::{AllTaken, Gateway, Occupied, Share, Waiter},
+    gateway::{AllTaken, Asker, Decision, Gateway, Occupied, Share, Waiter},
     listen::{self, place},
     metrics::{Protocol, Refused},
     registry,
@@ -426,9 +427,17 @@ impl Connection {
         let login = shown.clone().map_or(Login::Anonymous, Login::Password);
         let anonymous = self.listen(gateway).is_some_and(|listen| listen.anonymous);
         let (sender, receiver) = oneshot::channel();
-        let answer = match gateway.login(&login, anonymous, Waiter::Request(sender)) {
-            Some((_, answer)) => answer,
-            None => receiver.await.unwrap_or(Err(Refusal::Busy)),
+        let waiter = Waiter {
+            asker: Asker::Request(sender),
+            address: self.peer().ip(),
+            protocol: Protocol::Http,
+        };
+        let answer = match gateway.login(&login, anonymous, waiter) {
+            Decision::Answer(answer) => answer,
+            Decision::Later(ticket) => {
+                let _gone = CancelOnDrop(gateway, ticket);
+                receiver.await.unwrap_or(Err(Refusal::Busy))
+            }
         };
         answer.map_err(|refusal| {
             self.core.with(|core| core.counters().refuse(Refused::Login));
@@ -441,6 +450,15 @@ impl Connection {
 
     fn listen<'g>(&self, gateway: &'g Gateway) -> Option<&'g Listen> {
         gateway.config.listens.get(self.listen)
+    }
+}
+
+/// A request is dropped when its connection ends: then nobody waits for its login any more.
+struct CancelOnDrop<'a>(&'a Gateway, Ticket);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel_login(self.1);
     }
 }
 

@@ -4,16 +4,12 @@ use std::{
     fmt, io,
     net::SocketAddr,
     process,
-    sync::{
-        Arc, Mutex,
-        atomic::AtomicUsize,
-        mpsc::{self, Receiver},
-    },
+    sync::{Arc, atomic::AtomicUsize, mpsc},
     thread,
     time::Duration,
 };
 
-use auth::{Job, Logins};
+use auth::Logins;
 use rustix::io::Errno;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -27,7 +23,7 @@ use crate::{
     config::Config,
     drive::{self, CoreReactor},
     entropy::Entropy,
-    gateway::{CoreHandle, Gateway, Phase, ToCore, Waiter},
+    gateway::{CoreHandle, Gateway, Phase, ToCore},
     listen,
     metrics::Counters,
     systemd::Systemd,
@@ -147,10 +143,10 @@ fn start_cores(
         });
         parts.push((reactor, inbox));
     }
-    let (hashing, jobs) = mpsc::sync_channel(Logins::<Waiter>::JOBS_MAX);
-    let logins = Logins::new(config.users.clone(), &login_key());
-    let gateway = Arc::new(Gateway::new(config, endpoints, handles, phase, logins, hashing));
-    start_hashing(&gateway, jobs)?;
+    let patience = config.limits.login_timeout;
+    let logins = Logins::new(config.users.clone(), &login_key(), patience);
+    let gateway = Arc::new(Gateway::new(config, endpoints, handles, phase, logins));
+    start_hashing(&gateway)?;
     let mut threads = Vec::new();
     for (index, (reactor, inbox)) in (0..).zip(parts) {
         let gateway = Arc::clone(&gateway);
@@ -169,11 +165,10 @@ fn start_cores(
     Ok((gateway, threads))
 }
 
-fn start_hashing(gateway: &Arc<Gateway>, jobs: Receiver<Job>) -> io::Result<()> {
-    let jobs = Arc::new(Mutex::new(jobs));
+fn start_hashing(gateway: &Arc<Gateway>) -> io::Result<()> {
     for index in 0..HASHING_THREADS {
-        let (gateway, jobs) = (Arc::clone(gateway), Arc::clone(&jobs));
-        drop(tasks::thread(&format!("hash-{index}"), move || gateway.hash_passwords(&jobs))?);
+        let gateway = Arc::clone(gateway);
+        drop(tasks::thread(&format!("hash-{index}"), move || gateway.hash_passwords())?);
     }
     Ok(())
 }

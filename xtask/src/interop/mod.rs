@@ -111,7 +111,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 const STOMPJS: &[&str] =
-    &["session", "destinations", "settlement", "transactions", "login", "meeting"];
+    &["session", "destinations", "settlement", "transactions", "login", "flood", "meeting"];
 const SERVICES: &[&str] = &[
     "services",
     "directory",

@@ -38,6 +38,9 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let role = std::mem::replace(&mut entry.state.role, Role::Closing(closing));
         entry.state.link.held = None;
+        if let Some(login) = entry.state.link.login.take() {
+            self.gateway.cancel_login(login);
+        }
         if !entry.socket.has_pending() {
             self.tools.dirty.push(slot);
         }
@@ -55,6 +58,9 @@ impl Core {
         let Some(entry) = self.reactor.get(slot) else { return };
         self.unsent -= entry.state.link.own_backlog;
         let Some(Connection { role, link }) = self.reactor.remove(slot) else { return };
+        if let Some(login) = link.login {
+            self.gateway.cancel_login(login);
+        }
         let reason = if let Role::Closing(closing) = &role { closing.reason } else { reason };
         if !link.is_upstream {
             let row = self.tools.counters().row(usize::from(link.service), link.protocol);
@@ -100,7 +106,9 @@ impl Core {
         }
         let (socket, link) = (&entry.socket, &mut entry.state.link);
         let is_unsent = socket.has_pending() || socket.unsent_bytes() > 0;
-        if socket.is_broken() || !is_unsent && link.in_flight == 0 {
+        // A WebSocket does not end half: whoever waits for its login has gone.
+        let is_gone = link.login.is_some() && link.decoder.is_some();
+        if socket.is_broken() || is_gone || !is_unsent && link.in_flight == 0 {
             return self.remove(slot, Reason::Lost);
         }
         link.ended = true;

@@ -1,5 +1,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
+use auth::Ticket;
 use contract::{Assembly, Principal, Reason, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
@@ -63,6 +64,8 @@ pub(crate) struct Link {
     pub(crate) decoder: Option<Decoder>,
     pub(crate) peer: SocketAddr,
     pub(crate) principal: Option<Arc<Principal>>,
+    /// A login that waits for its outcome.
+    pub(crate) login: Option<Ticket>,
     /// Commands of the session that wait for their replies.
     pub(crate) in_flight: u32,
     /// It is the back-end's side of a relay: not a connection that is counted and logged.

@@ -314,6 +314,7 @@ impl Core {
             decoder,
             peer: admission.peer,
             principal: admission.principal.map(Arc::new),
+            login: None,
             in_flight: 0,
             engaged: false,
             pinged: false,

@@ -8,7 +8,7 @@ use contract::{
 use super::{Core, connection::Link, outlet::Ask, slot_of};
 use crate::{
     clock,
-    gateway::{ToCore, Waiter},
+    gateway::{Asker, Decision, ToCore, Waiter},
     metrics::Refused,
 };
 
@@ -33,13 +33,19 @@ impl Core {
                     self.apply(Event::Credit(id, subscription, count));
                 }
                 Ask::Login(id, token, login) => {
-                    let anonymous = self.reactor.get(slot_of(id)).is_some_and(|entry| {
-                        let listen = usize::from(entry.state.link.listen);
-                        self.gateway.config.listens.get(listen).is_some_and(|l| l.anonymous)
-                    });
-                    let waiter = Waiter::Session(id, token);
-                    if let Some((_, answer)) = self.gateway.login(&login, anonymous, waiter) {
-                        self.logged_in(id, token, answer);
+                    // A peer that has gone in the meantime needs no answer.
+                    let Some(entry) = self.reactor.get_mut(slot_of(id)) else { continue };
+                    let link = &mut entry.state.link;
+                    let listen = self.gateway.config.listens.get(usize::from(link.listen));
+                    let anonymous = listen.is_some_and(|listen| listen.anonymous);
+                    let waiter = Waiter {
+                        asker: Asker::Session(id, token),
+                        address: link.peer.ip(),
+                        protocol: link.protocol,
+                    };
+                    match self.gateway.login(&login, anonymous, waiter) {
+                        Decision::Answer(answer) => self.logged_in(id, token, answer),
+                        Decision::Later(ticket) => link.login = Some(ticket),
                     }
                 }
                 Ask::Denied(id, token, denial) => self.reply(id, token, Err(denial.refusal)),
@@ -56,13 +62,14 @@ impl Core {
         answer: Result<Principal, Refusal>,
     ) {
         self.now = clock::now();
-        match &answer {
-            Ok(principal) => {
-                if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
-                    entry.state.link.principal = Some(Arc::new(principal.clone()));
-                }
+        if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
+            entry.state.link.login = None;
+            if let Ok(principal) = &answer {
+                entry.state.link.principal = Some(Arc::new(principal.clone()));
             }
-            Err(_) => self.tools.counters().refuse(Refused::Login),
+        }
+        if answer.is_err() {
+            self.tools.counters().refuse(Refused::Login);
         }
         let answer = answer.map(|principal| Reply::Login(Step::Accepted(principal)));
         self.reply(id, token, answer);

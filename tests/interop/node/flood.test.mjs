@@ -1,0 +1,155 @@
+// Floods of wrong passwords, and who logs in meanwhile.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import { connect } from 'node:net';
+import { after, beforeEach, test } from 'node:test';
+import WebSocket from 'ws';
+import { secure, start } from './lib/gateway.mjs';
+import { within } from './lib/wait.mjs';
+
+const printed = execFileSync(process.env.PASSERELLE, ['password'], { input: 'secret\n', encoding: 'utf8' });
+const hash = /\{.*\}/s.exec(printed)[0];
+const names = ['ann', 'bob', 'cyd', 'dan'];
+const users = names.map((name) => `[[user]]\nname = "${name}"\npassword = ${hash}\n`).join('\n');
+
+let gateway;
+let said = '';
+beforeEach(async () => {
+  await gateway?.stop();
+  gateway = await start(`[[listen]]\naddress = "127.0.0.1:0"\nanonymous = false\n\n${users}`);
+  said = '';
+  gateway.process.stderr.on('data', (data) => (said += data));
+});
+after(() => gateway?.stop());
+
+/** POSTs from a loopback address. Resolves with the status, or 0 when there was no answer. */
+function post(name, password, localAddress = '127.0.0.1') {
+  return new Promise((resolve) => {
+    const request = (secure ? https : http).request(
+      {
+        host: '127.0.0.1',
+        port: gateway.port,
+        localAddress,
+        path: '/topics/a',
+        method: 'POST',
+        agent: false,
+        auth: `${name}:${password}`,
+        timeout: 60_000,
+      },
+      (response) => response.resume().on('end', () => resolve(response.statusCode)),
+    );
+    request.on('error', () => resolve(0));
+    request.on('timeout', () => request.destroy());
+    request.end('x');
+    posted.push(request);
+  });
+}
+const posted = [];
+const hangUp = () => {
+  for (const request of posted.splice(0)) request.destroy();
+};
+
+const address = (number) => `127.1.${number >> 8}.${(number & 255) || 255}`;
+
+// The rule; the name, password and address of each guess.
+const floods = [
+  ['one name from one address', (n) => ['ann', `guess ${n}`, '127.0.0.1']],
+  ['many names from one address', (n) => [`user ${n}`, 'guess', '127.0.0.1']],
+  ['one name from 20 addresses', (n) => ['ann', `guess ${n}`, address(n % 20)]],
+  ['many names from 20 addresses', (n) => [`user ${n}`, 'guess', address(n % 20)]],
+  ['the same password all the time', () => ['ann', 'guess', '127.0.0.1']],
+];
+for (const [rule, guess] of floods) {
+  test(`a flood of wrong passwords does not lock out others: ${rule}`, async (t) => {
+    // Remembered before the flood, at the flood's own address.
+    assert.equal(await post('bob', 'secret'), 204);
+    const flood = Array.from({ length: 1000 }, (_, n) => post(...guess(n)));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const took = [];
+    for (const [name, from] of [
+      ['ann', '127.9.9.1'],
+      ['cyd', '127.9.9.2'],
+      ['bob', '127.0.0.1'],
+      ['dan', '127.9.9.1'],
+    ]) {
+      const begin = performance.now();
+      assert.equal(await within(10_000, `${name} from ${from}`, post(name, 'secret', from)), 204);
+      took.push(Math.round(performance.now() - begin));
+    }
+    t.diagnostic(`logged in after ${took.join(', ')} ms`);
+    hangUp();
+    const statuses = await Promise.all(flood);
+    assert.ok(statuses.every((status) => [0, 401, 503].includes(status)), `${[...new Set(statuses)]}`);
+  });
+}
+
+test('a login of somebody who has gone is not checked', async () => {
+  const frame = (n) => `CONNECT\naccept-version:1.2\nhost:a\nlogin:ann\npasscode:guess ${n}\n\n\0`;
+  // Each from an address of its own, so that none waits for another's delay.
+  const sockets = await Promise.all(
+    Array.from({ length: 100 }, (_, n) => new Promise((resolve, reject) => {
+      const socket = new WebSocket(gateway.ws('/messaging'), ['v12.stomp'], { localAddress: address(n) });
+      socket.once('error', reject);
+      socket.once('open', () => resolve(socket));
+    })),
+  );
+  for (const [n, socket] of sockets.entries()) {
+    socket.send(frame(n), () => socket.terminate());
+  }
+  assert.equal(await within(10_000, 'a login', post('ann', 'secret')), 204);
+  // All that is still checked would be by then.
+  assert.equal(await within(10_000, 'a login', post('bob', 'secret')), 204);
+  const checked = said.split('login failed').length - 1;
+  assert.ok(checked < 90, `${checked} were checked`);
+});
+
+/** STOMP over TCP: sends CONNECT and resolves with the answer. */
+function stomp(login, passcode, localAddress) {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port: gateway.port, localAddress });
+    socket.once('error', reject);
+    socket.once('data', (data) => {
+      resolve(data.toString());
+      socket.destroy();
+    });
+    socket.write(`CONNECT\naccept-version:1.2\nhost:a\nlogin:${login}\npasscode:${passcode}\n\n\0`);
+  });
+}
+
+test('STOMP: a flood of wrong passwords does not lock out others', { skip: secure }, async () => {
+  const flood = Array.from({ length: 500 }, (_, n) => stomp('ann', `guess ${n}`, '127.0.0.1').catch(() => ''));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const answer = await within(10_000, 'CONNECTED', stomp('ann', 'secret', '127.9.9.1'));
+  assert.match(answer, /^CONNECTED/);
+  const answers = await Promise.all(flood);
+  assert.ok(answers.every((text) => text === '' || text.startsWith('ERROR')));
+});
+
+test('each failed login is a line that the filter in the documentation reads', async () => {
+  const docs = await readFile(new URL('../../../docs/security.md', import.meta.url), 'utf8');
+  const filter = /^failregex = (.*)$/m.exec(docs)[1].replace('<ADDR>', '(?<address>[0-9a-f.:]+)');
+  const failed = new RegExp(filter);
+  const tricky = 'x" \n2026-11-28T00:00:00Z  WARN login failed address=9.9.9.9 protocol=http attempts=1 name="\u001b[31m\r\u202e';
+  for (const [name, from] of [
+    ['ann', '127.0.0.2'],
+    ['ünknown', '127.0.0.3'],
+    [tricky, '127.0.0.4'],
+    ['n'.repeat(5000), '127.0.0.5'],
+  ]) {
+    said = '';
+    assert.equal(await post(name, 'xyzzy', from), 401);
+    await within(5000, 'a line', (async () => {
+      while (!/login failed.*\n/.test(said)) await new Promise((resolve) => setTimeout(resolve, 10));
+    })());
+    const lines = said.trimEnd().split('\n').filter((line) => line.includes('login failed'));
+    assert.equal(lines.length, 1, said);
+    // What fail2ban does with the time.
+    const found = failed.exec(lines[0].replace(/^\S+/, ''));
+    assert.equal(found?.groups.address, from, lines[0]);
+    assert.ok(!said.includes('xyzzy'), said);
+    assert.ok(lines[0].length < 600 && !/[\u0000-\u001f\u202e]/.test(lines[0]), lines[0]);
+  }
+});
