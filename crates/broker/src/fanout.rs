@@ -5,62 +5,62 @@ use std::{mem, sync::Arc};
 use contract::{Destination, Message, Pattern, Reply};
 
 use crate::{
-    parcel::{Letter, Post, Target},
+    parcel::{Letter, Post, Subscriber},
     shard::{Effect, Scratch, Shard, Subscription},
     topics::Topic,
 };
 
 impl Shard {
     /// Adds a subscription to a topic; its first one is announced to the other shards. Gives the
-    /// topic, the place in its list, and whether all shards know.
+    /// topic, the index in its list, and whether all shards know.
     pub(crate) fn join(
         &mut self,
-        target: Target,
+        subscriber: Subscriber,
         pattern: &Pattern,
         post: &mut Post<'_>,
     ) -> (usize, usize, bool) {
         let ticket = self.ticket();
         let others = self.others().count();
         let (id, topic) = self.topics.enter(pattern);
-        let place = topic.join(target);
-        if place == 0 {
+        let index = topic.join(subscriber);
+        if index == 0 {
             topic.announce(ticket, others);
         }
         let confirmed = !topic.is_announcing();
-        if place == 0 {
+        if index == 0 {
             for other in self.others() {
                 let pattern = pattern.clone();
-                post.send(other, Letter::Announce { pattern, topic: id, ticket });
+                post.send(other, Letter::AddInterest { pattern, topic: id, ticket });
             }
         }
-        (id, place, confirmed)
+        (id, index, confirmed)
     }
 
     /// Removes a subscription to a topic; with the last one the announcement is withdrawn.
-    pub(crate) fn leave(&mut self, id: usize, place: usize, post: &mut Post<'_>) {
+    pub(crate) fn leave(&mut self, id: usize, index: usize, post: &mut Post<'_>) {
         let Some(topic) = self.topics.get_mut(id) else { return };
-        if let Some(moved) = topic.leave(place)
-            && let Some(Subscription::Topic { place: moved, .. }) =
+        if let Some(moved) = topic.leave(index)
+            && let Some(Subscription::Topic { index: moved, .. }) =
                 self.subscriptions.get_mut(&moved)
         {
-            *moved = place;
+            *moved = index;
         }
         if topic.locals().is_empty() {
             topic.withdraw();
             let pattern = topic.pattern().clone();
             self.topics.tidy(id);
             for other in self.others() {
-                post.send(other, Letter::Withdraw(pattern.clone()));
+                post.send(other, Letter::RemoveInterest(pattern.clone()));
             }
         }
     }
 
     /// Another shard announces its interest.
-    pub(crate) fn interested(&mut self, from: u16, pattern: &Pattern) {
+    pub(crate) fn add_interest(&mut self, from: u16, pattern: &Pattern) {
         self.topics.enter(pattern).1.add_remote(from);
     }
 
-    pub(crate) fn withdrawn(&mut self, from: u16, pattern: &Pattern) {
+    pub(crate) fn remove_interest(&mut self, from: u16, pattern: &Pattern) {
         if let Some(id) = self.topics.find(pattern) {
             if let Some(topic) = self.topics.get_mut(id) {
                 topic.remove_remote(from);
@@ -70,16 +70,17 @@ impl Shard {
     }
 
     /// Another shard knows of our interest; once all do, the subscriptions are confirmed.
-    pub(crate) fn announced(&mut self, id: usize, ticket: u64, post: &mut Post<'_>) {
+    pub(crate) fn interest_added(&mut self, id: usize, ticket: u64, post: &mut Post<'_>) {
         let Some(topic) = self.topics.get_mut(id) else { return };
-        if !topic.announced(ticket) {
+        if !topic.interest_added(ticket) {
             return;
         }
-        for target in Arc::clone(topic.locals()).iter() {
-            if let Some(Subscription::Topic { pending, .. }) = self.subscriptions.get_mut(target)
+        for subscriber in Arc::clone(topic.locals()).iter() {
+            if let Some(Subscription::Topic { pending, .. }) =
+                self.subscriptions.get_mut(subscriber)
                 && let Some(token) = pending.take()
             {
-                self.reply(target.connection, token, Ok(Reply::Done), post);
+                self.reply(subscriber.connection, token, Ok(Reply::Done), post);
             }
         }
     }

@@ -8,9 +8,9 @@ use contract::{
 };
 
 use crate::{
-    parcel::{Consume, Letter, Post, Target},
-    place,
-    queue::{Held, Rank},
+    parcel::{Consume, Letter, Post, Subscriber},
+    placement,
+    queue::{QueuePosition, QueuedMessage},
     shard::{Client, Effect, Shard, Subscription},
     topics::Topics,
 };
@@ -31,7 +31,7 @@ impl Shard {
                 }
             }
             Some(Command::Unsubscribe(subscription)) => {
-                self.unsubscribe(Target { connection, subscription }, token, post);
+                self.unsubscribe(Subscriber { connection, subscription }, token, post);
             }
             Some(Command::Publish(message)) => {
                 self.publish(connection, token, message, post);
@@ -54,11 +54,11 @@ impl Shard {
         post: &mut Post<'_>,
     ) -> Result<(), Refusal> {
         let Subscribe { id, pattern, settlement, credit } = subscribe;
-        let target = Target { connection, subscription: id };
+        let subscriber = Subscriber { connection, subscription: id };
         let subscriptions_max = self.limits.subscriptions_max;
         let client = self.clients.get_mut(&connection).ok_or(Refusal::Limit)?;
         if client.subscriptions.len() >= subscriptions_max
-            || self.subscriptions.contains_key(&target)
+            || self.subscriptions.contains_key(&subscriber)
             || !Topics::allows(&pattern)
         {
             return Err(Refusal::Limit);
@@ -74,15 +74,15 @@ impl Shard {
                     seen: Tag(0),
                     ending: false,
                 };
-                self.subscriptions.insert(target, subscription);
-                let consume = Consume { target, token, destination, settlement, credit };
+                self.subscriptions.insert(subscriber, subscription);
+                let consume = Consume { subscriber, token, destination, settlement, credit };
                 post.send(core, Letter::Subscribe(Box::new(consume)));
             }
             Some(_) | None => {
-                let (topic, place, confirmed) = self.join(target, &pattern, post);
+                let (topic, index, confirmed) = self.join(subscriber, &pattern, post);
                 let pending = (!confirmed).then_some(token);
-                let subscription = Subscription::Topic { topic, place, pending };
-                self.subscriptions.insert(target, subscription);
+                let subscription = Subscription::Topic { topic, index, pending };
+                self.subscriptions.insert(subscriber, subscription);
                 if confirmed {
                     self.reply(connection, token, Ok(Reply::Done), post);
                 }
@@ -91,25 +91,25 @@ impl Shard {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, target: Target, token: Token, post: &mut Post<'_>) {
-        let connection = target.connection;
-        match self.subscriptions.get_mut(&target) {
+    fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, post: &mut Post<'_>) {
+        let connection = subscriber.connection;
+        match self.subscriptions.get_mut(&subscriber) {
             Some(Subscription::Home { core, destination, seen, ending }) if !*ending => {
                 *ending = true;
                 let (destination, seen, token) = (destination.clone(), *seen, Some(token));
-                let letter = Letter::Unsubscribe { target, destination, token, seen };
+                let letter = Letter::Unsubscribe { subscriber, destination, token, seen };
                 post.send(*core, letter);
             }
             Some(Subscription::Home { .. }) | None => {
                 self.reply(connection, token, Ok(Reply::Done), post);
             }
-            Some(Subscription::Topic { topic, place, pending }) => {
-                let (topic, place, pending) = (*topic, *place, *pending);
+            Some(Subscription::Topic { topic, index, pending }) => {
+                let (topic, index, pending) = (*topic, *index, *pending);
                 if let Some(pending) = pending {
                     self.reply(connection, pending, Ok(Reply::Done), post);
                 }
-                self.forget(target);
-                self.leave(topic, place, post);
+                self.forget(subscriber);
+                self.leave(topic, index, post);
                 self.reply(connection, token, Ok(Reply::Done), post);
             }
         }
@@ -119,11 +119,11 @@ impl Shard {
     pub(crate) fn gone(&mut self, connection: ConnectionId, post: &mut Post<'_>) {
         let Some(mut client) = self.clients.remove(&connection) else { return };
         for subscription in std::mem::take(&mut client.subscriptions) {
-            let target = Target { connection, subscription };
-            match self.subscriptions.remove(&target) {
-                Some(Subscription::Topic { topic, place, .. }) => self.leave(topic, place, post),
+            let subscriber = Subscriber { connection, subscription };
+            match self.subscriptions.remove(&subscriber) {
+                Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, post),
                 Some(Subscription::Home { core, destination, seen, ending: false }) => {
-                    let letter = Letter::Unsubscribe { target, destination, token: None, seen };
+                    let letter = Letter::Unsubscribe { subscriber, destination, token: None, seen };
                     post.send(core, letter);
                 }
                 Some(Subscription::Home { ending: true, .. }) | None => {}
@@ -182,37 +182,43 @@ impl Shard {
 
     pub(crate) fn settle(&self, connection: ConnectionId, settle: Settle, post: &mut Post<'_>) {
         let Settle { subscription, tag, outcome } = settle;
-        let target = Target { connection, subscription };
-        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&target) {
-            post.send(core, Letter::Settle { target, tag, outcome });
+        let subscriber = Subscriber { connection, subscription };
+        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
+            post.send(core, Letter::Settle { subscriber, tag, outcome });
         }
     }
 
-    pub(crate) fn credit(&self, target: Target, count: u32, post: &mut Post<'_>) {
-        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&target) {
-            post.send(core, Letter::Credit { target, count });
+    pub(crate) fn credit(&self, subscriber: Subscriber, count: u32, post: &mut Post<'_>) {
+        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
+            post.send(core, Letter::Credit { subscriber, count });
         }
     }
 
     /// A home has refused or confirmed a subscription.
     pub(crate) fn subscribed(
         &mut self,
-        target: Target,
+        subscriber: Subscriber,
         token: Token,
         result: Result<(), Refusal>,
         post: &mut Post<'_>,
     ) {
         if result.is_err()
-            && let Some(Subscription::Home { ending: false, .. }) = self.subscriptions.get(&target)
+            && let Some(Subscription::Home { ending: false, .. }) =
+                self.subscriptions.get(&subscriber)
         {
-            self.forget(target);
+            self.forget(subscriber);
         }
-        self.reply(target.connection, token, result.map(|()| Reply::Done), post);
+        self.reply(subscriber.connection, token, result.map(|()| Reply::Done), post);
     }
 
-    pub(crate) fn unsubscribed(&mut self, target: Target, token: Token, post: &mut Post<'_>) {
-        self.forget(target);
-        self.reply(target.connection, token, Ok(Reply::Done), post);
+    pub(crate) fn unsubscribed(
+        &mut self,
+        subscriber: Subscriber,
+        token: Token,
+        post: &mut Post<'_>,
+    ) {
+        self.forget(subscriber);
+        self.reply(subscriber.connection, token, Ok(Reply::Done), post);
     }
 
     pub(crate) fn declared(
@@ -235,12 +241,12 @@ impl Shard {
     /// its queue, and an unsettled one is there already, or will be.
     pub(crate) fn deliver(
         &mut self,
-        target: Target,
-        rank: Rank,
+        subscriber: Subscriber,
+        position: QueuePosition,
         delivery: Delivery,
         post: &mut Post<'_>,
     ) {
-        match self.subscriptions.get_mut(&target) {
+        match self.subscriptions.get_mut(&subscriber) {
             Some(Subscription::Home { seen, ending: false, .. }) => {
                 if let Some(tag) = delivery.tag {
                     *seen = tag;
@@ -248,13 +254,13 @@ impl Shard {
                 if delivery.message.destination.kind().is_queue() {
                     self.stats.queue_delivered += 1;
                 }
-                post.effects.push(Effect::Deliver(target, delivery));
+                post.effects.push(Effect::Deliver(subscriber, delivery));
             }
             Some(_) | None => {
                 let Delivery { message, tag, redeliveries } = delivery;
                 if tag.is_none() && message.destination.kind().is_queue() {
                     let home = self.home_of(&message.destination);
-                    let held = Held { rank, message, deliveries: redeliveries };
+                    let held = QueuedMessage { position, message, deliveries: redeliveries };
                     post.send(home, Letter::Return(held));
                 }
             }
@@ -275,12 +281,12 @@ impl Shard {
     }
 
     pub(crate) fn home_of(&self, destination: &Destination) -> u16 {
-        place::home(destination, self.cores)
+        placement::home(destination, self.cores)
     }
 
-    fn forget(&mut self, target: Target) {
-        let Target { connection, subscription } = target;
-        self.subscriptions.remove(&target);
+    fn forget(&mut self, subscriber: Subscriber) {
+        let Subscriber { connection, subscription } = subscriber;
+        self.subscriptions.remove(&subscriber);
         if let Some(client) = self.clients.get_mut(&connection) {
             client.subscriptions.retain(|&other: &SubscriptionId| other != subscription);
         }

@@ -8,13 +8,13 @@ use slab::Slab;
 use wire::Map;
 
 use crate::{
-    dead::{self, Death},
-    parcel::{Consume, Letter, Post, Target},
-    place,
-    queue::{Consumer, Held, Queue, Rank, Waiting},
+    dead_letter::{self, DeadLetterReason},
+    parcel::{Consume, Letter, Post, Subscriber},
+    placement,
+    queue::{BlockedPublisher, Consumer, Queue, QueuePosition, QueuedMessage},
     stats::{QueueDepth, Stats},
     temporary::TempTopic,
-    transaction::Part,
+    transaction::Branch,
 };
 
 /// The queues and temporary destinations that live on one core, and their consumers on all cores.
@@ -24,10 +24,10 @@ pub(crate) struct Home {
     pub(crate) limits: Arc<Limits>,
     names: Map<Destination, usize>,
     queues: Slab<Queue>,
-    pub(crate) consumers: Map<Target, Consumer>,
+    pub(crate) consumers: Map<Subscriber, Consumer>,
     pub(crate) temp_topics: Map<Destination, TempTopic>,
     /// By the core that coordinates the transaction, and its number there.
-    pub(crate) prepared: BTreeMap<(u16, u64), Part>,
+    pub(crate) prepared: BTreeMap<(u16, u64), Branch>,
     sequence: u64,
     tag: u64,
     pub(crate) stats: Stats,
@@ -71,7 +71,7 @@ impl Home {
             Self::answer(connection, token, Ok(()), post);
         } else {
             let deadline_ns = now.after(self.limits.publish_timeout);
-            if !queue.wait(Waiting { connection, token, message, deadline_ns }) {
+            if !queue.wait(BlockedPublisher { connection, token, message, deadline_ns }) {
                 self.stats.refused_full += 1;
                 Self::answer(connection, token, Err(Refusal::Full), post);
             }
@@ -80,30 +80,30 @@ impl Home {
     }
 
     pub(crate) fn subscribe(&mut self, consume: Consume, now: Now, post: &mut Post<'_>) {
-        let Consume { target, token, destination, settlement, credit } = consume;
+        let Consume { subscriber, token, destination, settlement, credit } = consume;
         let joined = if destination.kind() == DestinationKind::TempTopic {
-            self.join_temp_topic(target, &destination).map(|()| None)
+            self.join_temp_topic(subscriber, &destination).map(|()| None)
         } else {
-            self.join_queue(target, &destination, settlement).map(Some)
+            self.join_queue(subscriber, &destination, settlement).map(Some)
         };
         let result = joined.map(drop);
-        post.send(target.connection.core, Letter::Subscribed { target, token, result });
+        post.send(subscriber.connection.core, Letter::Subscribed { subscriber, token, result });
         if joined.is_ok() {
-            self.credit(target, credit, now, post);
+            self.credit(subscriber, credit, now, post);
         }
     }
 
     fn join_queue(
         &mut self,
-        target: Target,
+        subscriber: Subscriber,
         destination: &Destination,
         settlement: Settlement,
     ) -> Result<usize, Refusal> {
         if destination.kind().is_temporary() {
-            self.check_owner(target.connection, destination)?;
+            self.check_owner(subscriber.connection, destination)?;
         }
         let id = self.enter_queue(destination)?;
-        self.consumers.insert(target, Consumer::new(id, settlement, Tag(self.tag)));
+        self.consumers.insert(subscriber, Consumer::new(id, settlement, Tag(self.tag)));
         if let Some(queue) = self.queues.get_mut(id) {
             queue.add_consumer();
         }
@@ -114,14 +114,14 @@ impl Home {
     /// never reached it.
     pub(crate) fn unsubscribe(
         &mut self,
-        target: Target,
+        subscriber: Subscriber,
         destination: &Destination,
         seen: Tag,
         now: Now,
         post: &mut Post<'_>,
     ) {
-        self.leave_temp_topic(target, destination);
-        let Some(consumer) = self.consumers.remove(&target) else { return };
+        self.leave_temp_topic(subscriber, destination);
+        let Some(consumer) = self.consumers.remove(&subscriber) else { return };
         let id = consumer.queue;
         if let Some(queue) = self.queues.get_mut(id) {
             queue.remove_consumer(&consumer);
@@ -135,30 +135,36 @@ impl Home {
 
     pub(crate) fn settle(
         &mut self,
-        target: Target,
+        subscriber: Subscriber,
         tag: Tag,
         outcome: Outcome,
         now: Now,
         post: &mut Post<'_>,
     ) {
-        let Some(consumer) = self.consumers.get_mut(&target) else { return };
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
         let Some(held) = consumer.unsettled.remove(&tag) else { return };
         let id = consumer.queue;
         self.conclude(id, held, outcome, post);
-        self.line_up(target);
+        self.enqueue_consumer(subscriber);
         self.pump(id, now, post);
     }
 
-    pub(crate) fn credit(&mut self, target: Target, count: u32, now: Now, post: &mut Post<'_>) {
-        let Some(consumer) = self.consumers.get_mut(&target) else { return };
+    pub(crate) fn credit(
+        &mut self,
+        subscriber: Subscriber,
+        count: u32,
+        now: Now,
+        post: &mut Post<'_>,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
         consumer.credit = consumer.credit.saturating_add(count).min(self.limits.prefetch_max);
         let id = consumer.queue;
-        self.line_up(target);
+        self.enqueue_consumer(subscriber);
         self.pump(id, now, post);
     }
 
     /// A settled delivery did not reach its consumer.
-    pub(crate) fn take_back(&mut self, held: Held, now: Now, post: &mut Post<'_>) {
+    pub(crate) fn take_back(&mut self, held: QueuedMessage, now: Now, post: &mut Post<'_>) {
         self.stats.queue_settled -= 1;
         let name = &held.message.destination;
         let id = match self.names.get(name) {
@@ -177,7 +183,7 @@ impl Home {
     }
 
     /// A dead letter never waits: what stands first in a full dead-letter queue makes room for it.
-    pub(crate) fn bury(&mut self, message: Arc<Message>, now: Now, post: &mut Post<'_>) {
+    pub(crate) fn dead_letter(&mut self, message: Arc<Message>, now: Now, post: &mut Post<'_>) {
         let Ok(id) = self.enter_queue(&message.destination) else {
             self.stats.dropped += 1;
             return;
@@ -190,7 +196,7 @@ impl Home {
                 None => return,
             }
         }
-        let held = Held { rank: self.rank(&message), message, deliveries: 0 };
+        let held = QueuedMessage { position: self.position(&message), message, deliveries: 0 };
         if let Some(queue) = self.queues.get_mut(id) {
             queue.put(held);
         }
@@ -221,12 +227,12 @@ impl Home {
     pub(crate) fn conclude(
         &mut self,
         id: usize,
-        mut held: Held,
+        mut held: QueuedMessage,
         outcome: Outcome,
         post: &mut Post<'_>,
     ) {
         let Some(queue) = self.queues.get_mut(id) else { return };
-        let death = match outcome {
+        let reason = match outcome {
             Outcome::Accepted => {
                 self.stats.queue_settled += 1;
                 return queue.forget(&held.message);
@@ -236,14 +242,14 @@ impl Home {
                 held.deliveries += 1;
                 return queue.put_back(held);
             }
-            Outcome::Failed => Death::Failed(held.deliveries + 1),
-            Outcome::Rejected => Death::Rejected,
+            Outcome::Failed => DeadLetterReason::Failed(held.deliveries + 1),
+            Outcome::Rejected => DeadLetterReason::Rejected,
         };
         queue.forget(&held.message);
-        match dead::letter(&held.message, death) {
+        match dead_letter::copy(&held.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
-                let home = place::home(&message.destination, self.cores);
+                let home = placement::home(&message.destination, self.cores);
                 post.send(home, Letter::Dead(message));
             }
             None => self.stats.dropped += 1,
@@ -271,9 +277,9 @@ impl Home {
     fn dispatch(&mut self, id: usize, now: Now, post: &mut Post<'_>) -> bool {
         let Some(queue) = self.queues.get_mut(id) else { return false };
         self.stats.expired += queue.expire(now.unix_ms);
-        let Some(target) = queue.call() else { return false };
-        let Some(consumer) = self.consumers.get_mut(&target) else { return true };
-        consumer.called();
+        let Some(subscriber) = queue.next_consumer() else { return false };
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return true };
+        consumer.dequeued();
         let Some(held) = queue.pop() else { return false };
         consumer.credit -= 1;
         let mut delivery = Delivery {
@@ -281,7 +287,7 @@ impl Home {
             tag: None,
             redeliveries: held.deliveries,
         };
-        let rank = held.rank;
+        let position = held.position;
         match consumer.settlement {
             Settlement::Automatic => {
                 self.stats.queue_settled += 1;
@@ -293,8 +299,8 @@ impl Home {
                 consumer.unsettled.insert(Tag(self.tag), held);
             }
         }
-        queue.line_up(target, consumer, &self.limits);
-        post.send(target.connection.core, Letter::Deliver { target, rank, delivery });
+        queue.enqueue_consumer(subscriber, consumer, &self.limits);
+        post.send(subscriber.connection.core, Letter::Deliver { subscriber, position, delivery });
         true
     }
 
@@ -318,22 +324,22 @@ impl Home {
             self.stats.expired += 1;
             return;
         }
-        let held = Held { rank: self.rank(&message), message, deliveries: 0 };
+        let held = QueuedMessage { position: self.position(&message), message, deliveries: 0 };
         if let Some(queue) = self.queues.get_mut(id) {
             queue.put(held);
         }
     }
 
-    fn rank(&mut self, message: &Message) -> Rank {
+    fn position(&mut self, message: &Message) -> QueuePosition {
         self.sequence += 1;
-        Rank::new(message.priority, self.sequence)
+        QueuePosition::new(message.priority, self.sequence)
     }
 
-    fn line_up(&mut self, target: Target) {
-        if let Some(consumer) = self.consumers.get_mut(&target)
+    fn enqueue_consumer(&mut self, subscriber: Subscriber) {
+        if let Some(consumer) = self.consumers.get_mut(&subscriber)
             && let Some(queue) = self.queues.get_mut(consumer.queue)
         {
-            queue.line_up(target, consumer, &self.limits);
+            queue.enqueue_consumer(subscriber, consumer, &self.limits);
         }
     }
 

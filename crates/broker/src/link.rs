@@ -81,7 +81,7 @@ impl Shard {
     /// A parcel from another shard has been worked off.
     pub(crate) fn taken(&mut self, from: u16, load: usize, post: &mut Post<'_>) {
         if let Some(report) = self.link_mut(from).and_then(|link| link.taken(load)) {
-            post.send(from, Letter::Taken(report));
+            post.send(from, Letter::WindowUpdate(report));
         }
     }
 

@@ -5,11 +5,11 @@ use contract::{
     SubscriptionId, Tag, Token,
 };
 
-use crate::{Effect, queue::Held, queue::Rank};
+use crate::{Effect, queue::QueuePosition, queue::QueuedMessage};
 
 /// One subscription of one connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Target {
+pub struct Subscriber {
     /// The connection.
     pub connection: ConnectionId,
     /// Its subscription.
@@ -35,16 +35,16 @@ impl Parcel {
 #[derive(Debug)]
 pub(crate) enum Letter {
     // Front to front.
-    /// The sender is interested in a pattern from now on; wants [`Letter::Announced`].
-    Announce { pattern: Pattern, topic: usize, ticket: u64 },
+    /// The sender is interested in a pattern from now on; wants [`Letter::InterestAdded`].
+    AddInterest { pattern: Pattern, topic: usize, ticket: u64 },
     /// The answer, with what the question named itself by.
-    Announced { topic: usize, ticket: u64 },
+    InterestAdded { topic: usize, ticket: u64 },
     /// The sender is not interested any more.
-    Withdraw(Pattern),
+    RemoveInterest(Pattern),
     /// A publication to a topic.
     Topic(Arc<Message>),
     /// So many bytes of [`Letter::load`] have been worked off.
-    Taken(usize),
+    WindowUpdate(usize),
 
     // Front to home.
     /// Wants [`Letter::Answer`], late if the destination is full.
@@ -53,17 +53,22 @@ pub(crate) enum Letter {
     Subscribe(Box<Consume>),
     /// Wants [`Letter::Unsubscribed`] if it has a token. Deliveries after `seen` never reached
     /// the consumer.
-    Unsubscribe { target: Target, destination: Destination, token: Option<Token>, seen: Tag },
+    Unsubscribe {
+        subscriber: Subscriber,
+        destination: Destination,
+        token: Option<Token>,
+        seen: Tag,
+    },
     /// As [`contract::Outbox::settle`].
-    Settle { target: Target, tag: Tag, outcome: Outcome },
+    Settle { subscriber: Subscriber, tag: Tag, outcome: Outcome },
     /// As [`contract::Outbox::credit`].
-    Credit { target: Target, count: u32 },
+    Credit { subscriber: Subscriber, count: u32 },
     /// Wants [`Letter::Declared`].
     Declare { owner: ConnectionId, token: Token, destination: Destination },
     /// Its owner has gone.
     Undeclare { owner: ConnectionId, destination: Destination },
     /// A settled delivery whose consumer had gone before it came: back to where it was.
-    Return(Held),
+    Return(QueuedMessage),
     /// Wants [`Letter::Voted`]; then, unless it is `alone`, waits for [`Letter::Decide`].
     Prepare { connection: ConnectionId, ticket: u64, operations: Vec<Operation>, alone: bool },
     /// The end of a transaction.
@@ -77,9 +82,9 @@ pub(crate) enum Letter {
     /// The answer to a publication.
     Answer { connection: ConnectionId, token: Token, result: Result<(), Refusal> },
     /// The answer to a subscription.
-    Subscribed { target: Target, token: Token, result: Result<(), Refusal> },
+    Subscribed { subscriber: Subscriber, token: Token, result: Result<(), Refusal> },
     /// The subscription has ended at its home; nothing from it follows.
-    Unsubscribed { target: Target, token: Token },
+    Unsubscribed { subscriber: Subscriber, token: Token },
     /// The answer to a declaration.
     Declared {
         owner: ConnectionId,
@@ -88,15 +93,15 @@ pub(crate) enum Letter {
         result: Result<(), Refusal>,
     },
     /// A message for a subscription.
-    Deliver { target: Target, rank: Rank, delivery: Delivery },
-    /// Whether this home can do its part of a transaction.
+    Deliver { subscriber: Subscriber, position: QueuePosition, delivery: Delivery },
+    /// Whether this home can do its branch of a transaction.
     Voted { ticket: u64, result: Result<(), Refusal> },
 }
 
 /// A subscription to a queue or temporary destination.
 #[derive(Debug)]
 pub(crate) struct Consume {
-    pub(crate) target: Target,
+    pub(crate) subscriber: Subscriber,
     pub(crate) token: Token,
     pub(crate) destination: Destination,
     pub(crate) settlement: Settlement,
@@ -119,7 +124,7 @@ impl Letter {
     const fn message(&self) -> Option<&Arc<Message>> {
         if let Self::Topic(message)
         | Self::Publish { message, .. }
-        | Self::Return(Held { message, .. })
+        | Self::Return(QueuedMessage { message, .. })
         | Self::Dead(message)
         | Self::Deliver { delivery: Delivery { message, .. }, .. } = self
         {

@@ -5,7 +5,7 @@ use std::{
 
 use contract::{ConnectionId, Destination, Limits, Message, Settlement, Tag, Token};
 
-use crate::{parcel::Target, stats::QueueDepth};
+use crate::{parcel::Subscriber, stats::QueueDepth};
 
 /// The messages of one queue, those that would like to enter it, and whose turn it is.
 ///
@@ -18,13 +18,13 @@ pub(crate) struct Queue {
     pub(crate) name: Destination,
     /// The connection that a temporary queue belongs to.
     pub(crate) owner: Option<ConnectionId>,
-    ready: BTreeMap<Rank, Held>,
+    ready: BTreeMap<QueuePosition, QueuedMessage>,
     /// Those of `ready` that expire, by when in milliseconds since 1970.
-    expiring: BTreeSet<(u64, Rank)>,
-    waiting: VecDeque<Waiting>,
+    expiring: BTreeSet<(u64, QueuePosition)>,
+    waiting: VecDeque<BlockedPublisher>,
     waiting_bytes: usize,
     /// Consumers that can take a message, the one that has waited longest first.
-    eager: BTreeMap<u64, Target>,
+    ready_consumers: BTreeMap<u64, Subscriber>,
     turn_next: u64,
     consumers: usize,
     /// Messages that count for the bounds: ready, unsettled and reserved.
@@ -38,12 +38,12 @@ pub(crate) struct Queue {
 ///
 /// The sequence is the home's, so that it stays unique when a queue is deleted and made again.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Rank {
+pub(crate) struct QueuePosition {
     urgency: u8,
     sequence: u64,
 }
 
-impl Rank {
+impl QueuePosition {
     pub(crate) fn new(priority: u8, sequence: u64) -> Self {
         Self { urgency: PRIORITY_MAX.saturating_sub(priority), sequence }
     }
@@ -51,8 +51,8 @@ impl Rank {
 
 /// A message in a queue.
 #[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) rank: Rank,
+pub(crate) struct QueuedMessage {
+    pub(crate) position: QueuePosition,
     pub(crate) message: Arc<Message>,
     /// How many times it was delivered in vain.
     pub(crate) deliveries: u32,
@@ -60,7 +60,7 @@ pub(crate) struct Held {
 
 /// A publication that waits for room.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct BlockedPublisher {
     pub(crate) connection: ConnectionId,
     pub(crate) token: Token,
     pub(crate) message: Arc<Message>,
@@ -74,10 +74,10 @@ pub(crate) struct Consumer {
     pub(crate) queue: usize,
     pub(crate) settlement: Settlement,
     pub(crate) credit: u32,
-    pub(crate) unsettled: BTreeMap<Tag, Held>,
+    pub(crate) unsettled: BTreeMap<Tag, QueuedMessage>,
     /// Its tags are greater; tells it from an earlier subscription with the same name.
     pub(crate) since: Tag,
-    /// Its key in [`Queue::eager`].
+    /// Its key in [`Queue::ready_consumers`].
     turn: Option<u64>,
 }
 
@@ -86,8 +86,8 @@ impl Consumer {
         Self { queue, settlement, credit: 0, unsettled: BTreeMap::new(), since, turn: None }
     }
 
-    /// It was called: it does not stand in the line any more.
-    pub(crate) const fn called(&mut self) {
+    /// It was dequeued: it does not stand in the line any more.
+    pub(crate) const fn dequeued(&mut self) {
         self.turn = None;
     }
 
@@ -105,7 +105,7 @@ impl Queue {
             expiring: BTreeSet::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            eager: BTreeMap::new(),
+            ready_consumers: BTreeMap::new(),
             turn_next: 0,
             consumers: 0,
             messages: 0,
@@ -127,24 +127,24 @@ impl Queue {
     }
 
     /// A new message enters.
-    pub(crate) fn put(&mut self, held: Held) {
+    pub(crate) fn put(&mut self, held: QueuedMessage) {
         self.count(&held.message);
         self.put_back(held);
     }
 
     /// A message that never left the counts becomes ready again.
-    pub(crate) fn put_back(&mut self, held: Held) {
+    pub(crate) fn put_back(&mut self, held: QueuedMessage) {
         if let Some(expires) = held.message.expires_unix_ms {
-            self.expiring.insert((expires, held.rank));
+            self.expiring.insert((expires, held.position));
         }
-        self.ready.insert(held.rank, held);
+        self.ready.insert(held.position, held);
     }
 
     /// Takes the first ready message out; it still counts for the bounds.
-    pub(crate) fn pop(&mut self) -> Option<Held> {
-        let (rank, held) = self.ready.pop_first()?;
+    pub(crate) fn pop(&mut self) -> Option<QueuedMessage> {
+        let (position, held) = self.ready.pop_first()?;
         if let Some(expires) = held.message.expires_unix_ms {
-            self.expiring.remove(&(expires, rank));
+            self.expiring.remove(&(expires, position));
         }
         Some(held)
     }
@@ -158,11 +158,11 @@ impl Queue {
     /// Removes what is ready and worthless; gives how many.
     pub(crate) fn expire(&mut self, unix_ms: u64) -> u64 {
         let mut expired = 0;
-        while let Some(&(expires, rank)) = self.expiring.first()
+        while let Some(&(expires, position)) = self.expiring.first()
             && expires <= unix_ms
         {
             self.expiring.pop_first();
-            if let Some(held) = self.ready.remove(&rank) {
+            if let Some(held) = self.ready.remove(&position) {
                 self.forget(&held.message);
                 expired += 1;
             }
@@ -187,7 +187,7 @@ impl Queue {
     }
 
     /// Lets a publication wait for room. `false` if too many wait already.
-    pub(crate) fn wait(&mut self, waiting: Waiting) -> bool {
+    pub(crate) fn wait(&mut self, waiting: BlockedPublisher) -> bool {
         let cost = waiting.message.cost();
         let fits = self.waiting.len() < WAITING_MAX && self.waiting_bytes + cost <= WAITING_BYTES;
         if fits || self.waiting.is_empty() {
@@ -199,17 +199,17 @@ impl Queue {
     }
 
     /// The next waiting publication for which there is room.
-    pub(crate) fn admit(&mut self, limits: &Limits) -> Option<Waiting> {
+    pub(crate) fn admit(&mut self, limits: &Limits) -> Option<BlockedPublisher> {
         let cost = self.waiting.front()?.message.cost();
         self.has_room(cost, limits).then(|| self.pop_waiting()).flatten()
     }
 
     /// The next waiting publication that has waited for too long.
-    pub(crate) fn overdue(&mut self, mono_ns: u64) -> Option<Waiting> {
+    pub(crate) fn overdue(&mut self, mono_ns: u64) -> Option<BlockedPublisher> {
         (self.waiting.front()?.deadline_ns <= mono_ns).then(|| self.pop_waiting()).flatten()
     }
 
-    pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
+    pub(crate) fn pop_waiting(&mut self) -> Option<BlockedPublisher> {
         let waiting = self.waiting.pop_front()?;
         self.waiting_bytes -= waiting.message.cost();
         Some(waiting)
@@ -222,26 +222,31 @@ impl Queue {
     pub(crate) fn remove_consumer(&mut self, consumer: &Consumer) {
         self.consumers -= 1;
         if let Some(turn) = consumer.turn {
-            self.eager.remove(&turn);
+            self.ready_consumers.remove(&turn);
         }
     }
 
     /// Puts a consumer that can take a message at the end of the line, unless it stands there.
-    pub(crate) fn line_up(&mut self, target: Target, consumer: &mut Consumer, limits: &Limits) {
+    pub(crate) fn enqueue_consumer(
+        &mut self,
+        subscriber: Subscriber,
+        consumer: &mut Consumer,
+        limits: &Limits,
+    ) {
         if consumer.turn.is_none() && consumer.can_take(limits) {
             consumer.turn = Some(self.turn_next);
-            self.eager.insert(self.turn_next, target);
+            self.ready_consumers.insert(self.turn_next, subscriber);
             self.turn_next += 1;
         }
     }
 
     /// Whose turn it is, if a message is ready. It is out of the line then, which
-    /// [`Consumer::called`] tells it.
-    pub(crate) fn call(&mut self) -> Option<Target> {
+    /// [`Consumer::dequeued`] tells it.
+    pub(crate) fn next_consumer(&mut self) -> Option<Subscriber> {
         if self.ready.is_empty() {
             return None;
         }
-        self.eager.pop_first().map(|(_, target)| target)
+        self.ready_consumers.pop_first().map(|(_, subscriber)| subscriber)
     }
 
     /// Nothing is in it, and nobody listens: nothing would be lost with it.

@@ -13,13 +13,13 @@ use wire::Map;
 use crate::{
     home::Home,
     link::Link,
-    parcel::{Letter, Parcel, Post, Target},
+    parcel::{Letter, Parcel, Post, Subscriber},
     stats::{QueueDepth, Stats},
     topics::Topics,
     transaction::{Deferred, Transaction},
 };
 
-/// The part of the broker that lives on one core, as a pure value.
+/// The branch of the broker that lives on one core, as a pure value.
 ///
 /// The same events at the same times give the same effects.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Shard {
     pub(crate) cores: u16,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clients: Map<ConnectionId, Client>,
-    pub(crate) subscriptions: Map<Target, Subscription>,
+    pub(crate) subscriptions: Map<Subscriber, Subscription>,
     pub(crate) topics: Topics,
     pub(crate) home: Home,
     /// To and from each core; that of this one is not used.
@@ -67,12 +67,12 @@ pub enum Effect {
     /// The answer to a command.
     Reply(ConnectionId, Token, Result<Reply, Refusal>),
     /// A message for one subscription.
-    Deliver(Target, Delivery),
+    Deliver(Subscriber, Delivery),
     /// A publication to a topic, for each of these subscriptions: a delivery without tag or
     /// redeliveries.
     ///
     /// Who keeps the list beyond the next [`Shard::apply`] causes it to be copied when it changes.
-    Fanout(Arc<Vec<Target>>, Arc<Message>),
+    Fanout(Arc<Vec<Subscriber>>, Arc<Message>),
     /// The next parcel for this core.
     Peer(u16, Parcel),
 }
@@ -91,8 +91,8 @@ pub(crate) struct Client {
 /// A subscription of a connection of this core.
 #[derive(Debug)]
 pub(crate) enum Subscription {
-    /// To a topic, at a place in its list; the token waits until all shards know of it.
-    Topic { topic: usize, place: usize, pending: Option<Token> },
+    /// To a topic, at an index of its list; the token waits until all shards know of it.
+    Topic { topic: usize, index: usize, pending: Option<Token> },
     /// To a queue or temporary destination, at its home.
     Home {
         core: u16,
@@ -141,7 +141,7 @@ impl Shard {
             }
             Event::Settle(connection, settle) => self.settle(connection, settle, &mut post),
             Event::Credit(connection, subscription, count) => {
-                self.credit(Target { connection, subscription }, count, &mut post);
+                self.credit(Subscriber { connection, subscription }, count, &mut post);
             }
             Event::Gone(connection) => self.gone(connection, &mut post),
             Event::Peer(from, Parcel(letter)) => {
@@ -186,29 +186,29 @@ impl Shard {
 
     fn read(&mut self, from: u16, letter: Letter, now: Now, post: &mut Post<'_>) {
         match letter {
-            Letter::Announce { pattern, topic, ticket } => {
-                self.interested(from, &pattern);
-                post.send(from, Letter::Announced { topic, ticket });
+            Letter::AddInterest { pattern, topic, ticket } => {
+                self.add_interest(from, &pattern);
+                post.send(from, Letter::InterestAdded { topic, ticket });
             }
-            Letter::Announced { topic, ticket } => self.announced(topic, ticket, post),
-            Letter::Withdraw(pattern) => self.withdrawn(from, &pattern),
+            Letter::InterestAdded { topic, ticket } => self.interest_added(topic, ticket, post),
+            Letter::RemoveInterest(pattern) => self.remove_interest(from, &pattern),
             Letter::Topic(message) => self.fan_in(&message, post),
-            Letter::Taken(load) => self.reported(from, load, post),
+            Letter::WindowUpdate(load) => self.reported(from, load, post),
 
             Letter::Publish { connection, token, message } => {
                 self.home.publish(connection, token, message, now, post);
             }
             Letter::Subscribe(consume) => self.home.subscribe(*consume, now, post),
-            Letter::Unsubscribe { target, destination, token, seen } => {
-                self.home.unsubscribe(target, &destination, seen, now, post);
+            Letter::Unsubscribe { subscriber, destination, token, seen } => {
+                self.home.unsubscribe(subscriber, &destination, seen, now, post);
                 if let Some(token) = token {
-                    post.send(from, Letter::Unsubscribed { target, token });
+                    post.send(from, Letter::Unsubscribed { subscriber, token });
                 }
             }
-            Letter::Settle { target, tag, outcome } => {
-                self.home.settle(target, tag, outcome, now, post);
+            Letter::Settle { subscriber, tag, outcome } => {
+                self.home.settle(subscriber, tag, outcome, now, post);
             }
-            Letter::Credit { target, count } => self.home.credit(target, count, now, post),
+            Letter::Credit { subscriber, count } => self.home.credit(subscriber, count, now, post),
             Letter::Declare { owner, token, destination } => {
                 self.home.declare(owner, token, destination, post);
             }
@@ -221,20 +221,22 @@ impl Shard {
             }
             Letter::Decide { ticket, commit } => self.home.decide(from, ticket, commit, now, post),
 
-            Letter::Dead(message) => self.home.bury(message, now, post),
+            Letter::Dead(message) => self.home.dead_letter(message, now, post),
 
             Letter::Answer { connection, token, result } => {
                 self.reply(connection, token, result.map(|()| Reply::Done), post);
             }
-            Letter::Subscribed { target, token, result } => {
-                self.subscribed(target, token, result, post);
+            Letter::Subscribed { subscriber, token, result } => {
+                self.subscribed(subscriber, token, result, post);
             }
-            Letter::Unsubscribed { target, token } => self.unsubscribed(target, token, post),
+            Letter::Unsubscribed { subscriber, token } => {
+                self.unsubscribed(subscriber, token, post)
+            }
             Letter::Declared { owner, token, destination, result } => {
                 self.declared(owner, token, &destination, result, post);
             }
-            Letter::Deliver { target, rank, delivery } => {
-                self.deliver(target, rank, delivery, post);
+            Letter::Deliver { subscriber, position, delivery } => {
+                self.deliver(subscriber, position, delivery, post);
             }
             Letter::Voted { ticket, result } => self.voted(ticket, result, post),
         }

@@ -8,8 +8,8 @@ use contract::{
 
 use crate::{
     home::Home,
-    parcel::{Letter, Post, Target},
-    queue::{Queue, Rank},
+    parcel::{Letter, Post, Subscriber},
+    queue::{Queue, QueuePosition},
 };
 
 /// A temporary topic.
@@ -95,21 +95,21 @@ impl Home {
 
     pub(crate) fn join_temp_topic(
         &mut self,
-        target: Target,
+        subscriber: Subscriber,
         destination: &Destination,
     ) -> Result<(), Refusal> {
-        self.check_owner(target.connection, destination)?;
+        self.check_owner(subscriber.connection, destination)?;
         if let Some(topic) = self.temp_topics.get_mut(destination) {
-            topic.subscriptions.push(target.subscription);
+            topic.subscriptions.push(subscriber.subscription);
         }
         Ok(())
     }
 
-    pub(crate) fn leave_temp_topic(&mut self, target: Target, destination: &Destination) {
+    pub(crate) fn leave_temp_topic(&mut self, subscriber: Subscriber, destination: &Destination) {
         if let Some(topic) = self.temp_topics.get_mut(destination)
-            && topic.owner == target.connection
+            && topic.owner == subscriber.connection
         {
-            topic.subscriptions.retain(|&subscription| subscription != target.subscription);
+            topic.subscriptions.retain(|&subscription| subscription != subscriber.subscription);
         }
     }
 
@@ -121,9 +121,12 @@ impl Home {
         let topic = self.temp_topics.get(&message.destination).ok_or(Refusal::NotFound)?;
         let connection = topic.owner;
         for &subscription in &topic.subscriptions {
-            let target = Target { connection, subscription };
+            let subscriber = Subscriber { connection, subscription };
             let delivery = Delivery { message: Arc::clone(message), tag: None, redeliveries: 0 };
-            post.send(connection.core, Letter::Deliver { target, rank: Rank::default(), delivery });
+            post.send(
+                connection.core,
+                Letter::Deliver { subscriber, position: QueuePosition::default(), delivery },
+            );
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use slab::Slab;
 use wire::Map;
 
 use crate::{
-    parcel::Target,
+    parcel::Subscriber,
     trie::{LEVELS_MAX, Trie},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Topic {
     ///
     /// Effects share the list, so that a publication allocates nothing; it is copied only if it
     /// changes while an effect still holds it.
-    locals: Arc<Vec<Target>>,
+    locals: Arc<Vec<Subscriber>>,
     /// The other cores.
     remotes: Vec<u16>,
     /// Names our announcement to the others; 0 when we made none.
@@ -109,7 +109,7 @@ impl Topic {
         &self.pattern
     }
 
-    pub(crate) const fn locals(&self) -> &Arc<Vec<Target>> {
+    pub(crate) const fn locals(&self) -> &Arc<Vec<Subscriber>> {
         &self.locals
     }
 
@@ -117,18 +117,18 @@ impl Topic {
         &self.remotes
     }
 
-    /// Adds a subscription of this core; gives its place in the list.
-    pub(crate) fn join(&mut self, target: Target) -> usize {
-        Arc::make_mut(&mut self.locals).push(target);
+    /// Adds a subscription of this core; gives its index in the list.
+    pub(crate) fn join(&mut self, subscriber: Subscriber) -> usize {
+        Arc::make_mut(&mut self.locals).push(subscriber);
         self.locals.len() - 1
     }
 
-    /// Removes the subscription at this place; gives the one that stands there now.
-    pub(crate) fn leave(&mut self, place: usize) -> Option<Target> {
-        if place < self.locals.len() {
-            Arc::make_mut(&mut self.locals).swap_remove(place);
+    /// Removes the subscription at this index; gives the one that stands there now.
+    pub(crate) fn leave(&mut self, index: usize) -> Option<Subscriber> {
+        if index < self.locals.len() {
+            Arc::make_mut(&mut self.locals).swap_remove(index);
         }
-        self.locals.get(place).copied()
+        self.locals.get(index).copied()
     }
 
     pub(crate) fn add_remote(&mut self, core: u16) {
@@ -157,7 +157,7 @@ impl Topic {
     }
 
     /// A core has answered an announcement. `true` if it was the last answer to the present one.
-    pub(crate) const fn announced(&mut self, ticket: u64) -> bool {
+    pub(crate) const fn interest_added(&mut self, ticket: u64) -> bool {
         if self.ticket != ticket || self.missing == 0 {
             return false;
         }

@@ -23,8 +23,8 @@ use contract::{
 
 use crate::{
     home::Home,
-    parcel::{Letter, Post, Target, load},
-    queue::Held,
+    parcel::{Letter, Post, Subscriber, load},
+    queue::QueuedMessage,
     shard::{Shard, Subscription},
 };
 
@@ -100,7 +100,7 @@ impl Shard {
             return self.reply(connection, token, Err(Refusal::Limit), post);
         }
         let mut topics = Vec::new();
-        let mut parts: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
+        let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
         for operation in operations {
             let home = match &operation {
                 Operation::Publish(message)
@@ -111,8 +111,8 @@ impl Shard {
                 }
                 Operation::Publish(message) => self.home_of(&message.destination),
                 Operation::Settle(Settle { subscription, .. }) => {
-                    let target = Target { connection, subscription: *subscription };
-                    match self.subscriptions.get(&target) {
+                    let subscriber = Subscriber { connection, subscription: *subscription };
+                    match self.subscriptions.get(&subscriber) {
                         Some(&Subscription::Home { core, .. }) => core,
                         Some(Subscription::Topic { .. }) | None => {
                             return self.reply(connection, token, Err(Refusal::Stale), post);
@@ -120,24 +120,24 @@ impl Shard {
                     }
                 }
             };
-            parts.entry(home).or_default().push(operation);
+            branches.entry(home).or_default().push(operation);
         }
         let bytes = topics.iter().map(|message| message.cost()).sum();
         let fits = |(&home, operations): (&u16, &Vec<Operation>)| {
             self.link_has_room(home, operations.iter().map(load).sum())
         };
-        if !parts.iter().all(fits) || !topics.iter().all(|m| self.topic_has_room(m, bytes)) {
+        if !branches.iter().all(fits) || !topics.iter().all(|m| self.topic_has_room(m, bytes)) {
             return self.reply(connection, token, Err(Refusal::Busy), post);
         }
         let transaction = Transaction {
             connection,
             token,
             topics,
-            participants: parts.keys().copied().collect(),
-            missing: parts.len(),
+            participants: branches.keys().copied().collect(),
+            missing: branches.len(),
             refusal: None,
         };
-        if parts.is_empty() {
+        if branches.is_empty() {
             return self.conclude_transaction(transaction, post);
         }
         if let Some(client) = self.clients.get_mut(&connection) {
@@ -145,8 +145,8 @@ impl Shard {
         }
         let ticket = self.ticket();
         self.transactions.insert(ticket, transaction);
-        let alone = parts.len() == 1;
-        for (home, operations) in parts {
+        let alone = branches.len() == 1;
+        for (home, operations) in branches {
             self.send(home, Letter::Prepare { connection, ticket, operations, alone }, post);
         }
     }
@@ -195,13 +195,13 @@ impl Shard {
     }
 }
 
-/// The part of a transaction that one home is ready to carry out.
+/// The branch of a transaction that one home is ready to carry out.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct Branch {
     /// Publications; those to queues have their places kept.
     publications: Vec<Arc<Message>>,
     /// Deliveries, taken from their consumers.
-    settles: Vec<(Target, Tag, Outcome, Held)>,
+    settles: Vec<(Subscriber, Tag, Outcome, QueuedMessage)>,
 }
 
 impl Home {
@@ -214,14 +214,14 @@ impl Home {
         now: Now,
         post: &mut Post<'_>,
     ) {
-        let mut part = Part::default();
-        let mut take = |operation| self.take(connection, operation, &mut part);
+        let mut branch = Branch::default();
+        let mut take = |operation| self.take(connection, operation, &mut branch);
         let result = operations.into_iter().try_for_each(&mut take);
         post.send(connection.core, Letter::Voted { ticket, result });
         match result {
-            Err(_) => self.undo(part, now, post),
-            Ok(()) if alone => self.carry_out(part, now, post),
-            Ok(()) => drop(self.prepared.insert((connection.core, ticket), part)),
+            Err(_) => self.roll_back(branch, now, post),
+            Ok(()) if alone => self.commit(branch, now, post),
+            Ok(()) => drop(self.prepared.insert((connection.core, ticket), branch)),
         }
     }
 
@@ -234,8 +234,8 @@ impl Home {
         post: &mut Post<'_>,
     ) {
         match self.prepared.remove(&(core, ticket)) {
-            Some(part) if commit => self.carry_out(part, now, post),
-            Some(part) => self.undo(part, now, post),
+            Some(branch) if commit => self.commit(branch, now, post),
+            Some(branch) => self.roll_back(branch, now, post),
             None => {} // It voted against.
         }
     }
@@ -244,7 +244,7 @@ impl Home {
         &mut self,
         connection: ConnectionId,
         operation: Operation,
-        part: &mut Part,
+        branch: &mut Branch,
     ) -> Result<(), Refusal> {
         match operation {
             Operation::Publish(message) => {
@@ -253,21 +253,21 @@ impl Home {
                         return Err(Refusal::NotFound);
                     }
                 } else {
-                    self.keep_place(&message)?;
+                    self.reserve(&message)?;
                 }
-                part.publications.push(message);
+                branch.publications.push(message);
             }
             Operation::Settle(Settle { subscription, tag, outcome }) => {
-                let target = Target { connection, subscription };
-                let consumer = self.consumers.get_mut(&target).ok_or(Refusal::Stale)?;
+                let subscriber = Subscriber { connection, subscription };
+                let consumer = self.consumers.get_mut(&subscriber).ok_or(Refusal::Stale)?;
                 let held = consumer.unsettled.remove(&tag).ok_or(Refusal::Stale)?;
-                part.settles.push((target, tag, outcome, held));
+                branch.settles.push((subscriber, tag, outcome, held));
             }
         }
         Ok(())
     }
 
-    fn keep_place(&mut self, message: &Message) -> Result<(), Refusal> {
+    fn reserve(&mut self, message: &Message) -> Result<(), Refusal> {
         let id = self.enter_queue(&message.destination)?;
         let limits = Arc::clone(&self.limits);
         let queue = self.queue_mut(id).ok_or(Refusal::NotFound)?;
@@ -279,13 +279,13 @@ impl Home {
         Ok(())
     }
 
-    fn carry_out(&mut self, part: Part, now: Now, post: &mut Post<'_>) {
-        for message in part.publications {
+    fn commit(&mut self, branch: Branch, now: Now, post: &mut Post<'_>) {
+        for message in branch.publications {
             if message.destination.kind() == DestinationKind::TempTopic {
                 // If it has gone since, so has everyone who would get it.
                 let _gone = self.publish_temp_topic(&message, post);
             } else if let Some(id) = self.queue_id(&message.destination) {
-                self.give_up_place(id, &message);
+                self.release(id, &message);
                 self.put_new(id, message, now);
                 self.pump(id, now, post);
             } else {
@@ -293,21 +293,21 @@ impl Home {
                 self.stats.dropped += 1;
             }
         }
-        for (target, _, outcome, held) in part.settles {
+        for (subscriber, _, outcome, held) in branch.settles {
             self.conclude_named(held, outcome, now, post);
-            self.credit(target, 0, now, post);
+            self.credit(subscriber, 0, now, post);
         }
     }
 
-    fn undo(&mut self, part: Part, now: Now, post: &mut Post<'_>) {
-        for message in part.publications {
+    fn roll_back(&mut self, branch: Branch, now: Now, post: &mut Post<'_>) {
+        for message in branch.publications {
             if let Some(id) = self.queue_id(&message.destination) {
-                self.give_up_place(id, &message);
+                self.release(id, &message);
                 self.pump(id, now, post);
             }
         }
-        for (target, tag, _, held) in part.settles {
-            match self.consumers.get_mut(&target) {
+        for (subscriber, tag, _, held) in branch.settles {
+            match self.consumers.get_mut(&subscriber) {
                 Some(consumer) if tag > consumer.since => {
                     consumer.unsettled.insert(tag, held);
                 }
@@ -317,7 +317,13 @@ impl Home {
     }
 
     /// As [`Home::conclude`]; the queue may have been temporary and gone with its owner.
-    fn conclude_named(&mut self, held: Held, outcome: Outcome, now: Now, post: &mut Post<'_>) {
+    fn conclude_named(
+        &mut self,
+        held: QueuedMessage,
+        outcome: Outcome,
+        now: Now,
+        post: &mut Post<'_>,
+    ) {
         if let Some(id) = self.queue_id(&held.message.destination) {
             self.conclude(id, held, outcome, post);
             self.pump(id, now, post);
@@ -328,7 +334,7 @@ impl Home {
         }
     }
 
-    fn give_up_place(&mut self, id: usize, message: &Message) {
+    fn release(&mut self, id: usize, message: &Message) {
         if let Some(queue) = self.queue_mut(id) {
             queue.unreserve(message);
         }

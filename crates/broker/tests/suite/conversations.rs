@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use broker::{Event, Target};
+use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Declare, Destination, DestinationKind, Limits, Message, Operation,
@@ -577,7 +577,7 @@ struct Stage {
     held: bool,
     tokens: BTreeMap<String, u64>,
     /// The tags each subscription got.
-    tags: BTreeMap<Target, Vec<Tag>>,
+    tags: BTreeMap<Subscriber, Vec<Tag>>,
     message_id: u128,
 }
 
@@ -671,7 +671,7 @@ impl Stage {
     fn settle(&self, connection: ConnectionId, outcome: &str, id: &str, number: &str) -> Settle {
         let subscription = subscription(id);
         let number: usize = number.parse().unwrap();
-        let tags = self.tags.get(&Target { connection, subscription });
+        let tags = self.tags.get(&Subscriber { connection, subscription });
         let tag = tags.map_or(Tag(0), |tags| tags[number - 1]);
         let outcome = match outcome {
             "ack" => Settled::Accepted,
@@ -711,23 +711,23 @@ impl Stage {
                         .map_or_else(|refusal| format!("refused {refusal:?}"), |_| "done".into());
                     (name(connection), false, format!("{} {result}", token.0))
                 }
-                Outcome::Delivered(target, delivery) => {
+                Outcome::Delivered(subscriber, delivery) => {
                     let message = &delivery.message;
                     let body = str::from_utf8(message.body.bytes()).unwrap();
-                    let mut text = format!("s{} {body}", target.subscription.0);
+                    let mut text = format!("s{} {body}", subscriber.subscription.0);
                     if let Some(reason) = message.properties.get("dlq-reason") {
                         let queue = message.properties.get("dlq-queue").unwrap();
                         write!(text, " [{reason} from {queue}]").unwrap();
                     }
                     if let Some(tag) = delivery.tag {
-                        let tags = self.tags.entry(target).or_default();
+                        let tags = self.tags.entry(subscriber).or_default();
                         tags.push(tag);
                         write!(text, " #{}", tags.len()).unwrap();
                     }
                     if delivery.redeliveries > 0 {
                         write!(text, " +{}", delivery.redeliveries).unwrap();
                     }
-                    (name(target.connection), true, text)
+                    (name(subscriber.connection), true, text)
                 }
             });
         }

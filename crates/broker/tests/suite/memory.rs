@@ -28,8 +28,8 @@ fn a_publication_to_many_allocates_nothing_for_each() {
         let before = live_bytes();
         shard.apply(event, Now::default(), &mut effects);
         let taken = live_bytes() - before;
-        let Some(Effect::Fanout(targets, _)) = effects.first() else { panic!("{effects:?}") };
-        assert_eq!(targets.len(), 10_000);
+        let Some(Effect::Fanout(subscribers, _)) = effects.first() else { panic!("{effects:?}") };
+        assert_eq!(subscribers.len(), 10_000);
         effects.clear();
         taken
     };
@@ -97,11 +97,11 @@ fn life(world: &mut World, connection: ConnectionId) {
 
 fn accept_all(world: &mut World, connection: ConnectionId) {
     for outcome in std::mem::take(&mut world.outcomes) {
-        if let Outcome::Delivered(target, delivery) = outcome
+        if let Outcome::Delivered(subscriber, delivery) = outcome
             && let Some(tag) = delivery.tag
         {
             let outcome = Settled::Accepted;
-            let settle = Settle { subscription: target.subscription, tag, outcome };
+            let settle = Settle { subscription: subscriber.subscription, tag, outcome };
             world.apply(connection.core, Event::Settle(connection, settle));
         }
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use broker::{Event, Stats, Target};
+use broker::{Event, Stats, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Declare, Delivery, Destination, DestinationKind, Limits, Message,
@@ -51,11 +51,11 @@ struct Simulation {
     id_last: u128,
     producers: BTreeMap<u128, ConnectionId>,
     /// What a subscription to a topic must get, has got, and got last from whom about what.
-    expected: BTreeSet<(Target, u128)>,
-    got: BTreeSet<(Target, u128)>,
-    last: BTreeMap<(Target, ConnectionId, Destination, u8), u128>,
+    expected: BTreeSet<(Subscriber, u128)>,
+    got: BTreeSet<(Subscriber, u128)>,
+    last: BTreeMap<(Subscriber, ConnectionId, Destination, u8), u128>,
     /// Who has a queue's message, and which messages are done with.
-    holders: BTreeMap<u128, Target>,
+    holders: BTreeMap<u128, Subscriber>,
     settled: BTreeSet<u128>,
     taken: u64,
     /// Publications to queues and settlements in transactions whose answer was never heard.
@@ -78,7 +78,7 @@ enum Asked {
     Declare,
     PublishTopic,
     PublishQueue,
-    Transact { expected: Vec<(Target, u128)>, publications: u64, settles: Vec<(Settle, u128)> },
+    Transact { expected: Vec<(Subscriber, u128)>, publications: u64, settles: Vec<(Settle, u128)> },
 }
 
 struct Subscription {
@@ -246,13 +246,13 @@ impl Simulation {
     fn unsubscribe(&mut self, connection: ConnectionId) {
         let id = self.any_subscription(connection);
         let client = self.clients.get_mut(&connection).unwrap();
-        let target = Target { connection, subscription: id };
+        let subscriber = Subscriber { connection, subscription: id };
         if let Some(subscription) = client.subscriptions.get_mut(&id) {
             if subscription.ending {
                 return;
             }
             subscription.ending = true;
-            self.holders.retain(|_, holder| *holder != target);
+            self.holders.retain(|_, holder| *holder != subscriber);
         }
         self.ask(connection, Asked::Unsubscribe(id), Command::Unsubscribe(id));
     }
@@ -368,12 +368,12 @@ impl Simulation {
     }
 
     /// The subscriptions that must get this publication to a topic, if they last.
-    fn receivers(&self, message: &Message) -> Vec<(Target, u128)> {
+    fn receivers(&self, message: &Message) -> Vec<(Subscriber, u128)> {
         let mut receivers = Vec::new();
         for (&connection, client) in &self.clients {
             for (&subscription, s) in &client.subscriptions {
                 if s.confirmed && !s.ending && s.pattern.matches(&message.destination) {
-                    receivers.push((Target { connection, subscription }, message.id));
+                    receivers.push((Subscriber { connection, subscription }, message.id));
                 }
             }
         }
@@ -404,10 +404,10 @@ impl Simulation {
                     writeln!(self.log, "{connection:?} {token:?} {result:?}").unwrap();
                     self.replied(connection, token, result.map(drop));
                 }
-                Outcome::Delivered(target, delivery) => {
-                    writeln!(self.log, "{target:?} {} {:?}", delivery.message.id, delivery.tag)
+                Outcome::Delivered(subscriber, delivery) => {
+                    writeln!(self.log, "{subscriber:?} {} {:?}", delivery.message.id, delivery.tag)
                         .unwrap();
-                    self.delivered(target, &delivery);
+                    self.delivered(subscriber, &delivery);
                 }
             }
         }
@@ -455,12 +455,12 @@ impl Simulation {
         }
     }
 
-    fn delivered(&mut self, target: Target, delivery: &Delivery) {
+    fn delivered(&mut self, subscriber: Subscriber, delivery: &Delivery) {
         let message = &delivery.message;
         let (id, destination) = (message.id, &message.destination);
-        let shown = format!("{}: message {id} to {destination} for {target:?}", self.shown);
-        let client = self.clients.get_mut(&target.connection);
-        let subscription = client.and_then(|c| c.subscriptions.get_mut(&target.subscription));
+        let shown = format!("{}: message {id} to {destination} for {subscriber:?}", self.shown);
+        let client = self.clients.get_mut(&subscriber.connection);
+        let subscription = client.and_then(|c| c.subscriptions.get_mut(&subscriber.subscription));
         let Some(subscription) = subscription else { panic!("{shown}: no such subscription") };
         assert!(!subscription.ending, "{shown}: the subscription has ended");
         assert!(!subscription.foreign, "{shown}: not the owner");
@@ -470,12 +470,12 @@ impl Simulation {
         assert_eq!(delivery.tag.is_some(), explicit, "{shown}");
         let dead = message.properties.get("dlq-reason").is_some();
         if !destination.kind().is_queue() || self.calm && !dead {
-            let key = (target, self.producers[&id], destination.clone(), message.priority);
+            let key = (subscriber, self.producers[&id], destination.clone(), message.priority);
             let last = self.last.insert(key, id);
             assert!(last < Some(id), "{shown}: after message {last:?}");
         }
         if !destination.kind().is_queue() {
-            assert!(self.got.insert((target, id)), "{shown}: twice");
+            assert!(self.got.insert((subscriber, id)), "{shown}: twice");
             return;
         }
         assert!(delivery.redeliveries < 3, "{shown}: for the {} time", delivery.redeliveries);
@@ -484,7 +484,7 @@ impl Simulation {
         match delivery.tag {
             Some(tag) => {
                 subscription.unsettled.insert(tag, id);
-                self.holders.insert(id, target);
+                self.holders.insert(id, subscriber);
             }
             None => self.finish(id),
         }
@@ -496,12 +496,12 @@ impl Simulation {
         for (connection, client) in &self.clients {
             assert!(client.asked.is_empty(), "{}: no reply to {connection:?}", self.shown);
         }
-        for &(target, id) in &self.expected {
-            let lasts = self.clients.get(&target.connection).is_some_and(|client| {
-                client.subscriptions.get(&target.subscription).is_some_and(|s| !s.ending)
+        for &(subscriber, id) in &self.expected {
+            let lasts = self.clients.get(&subscriber.connection).is_some_and(|client| {
+                client.subscriptions.get(&subscriber.subscription).is_some_and(|s| !s.ending)
             });
-            let got = self.got.contains(&(target, id));
-            assert!(got || !lasts, "{}: message {id} did not reach {target:?}", self.shown);
+            let got = self.got.contains(&(subscriber, id));
+            assert!(got || !lasts, "{}: message {id} did not reach {subscriber:?}", self.shown);
         }
         self.check_counts();
         self.calm = false;

@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use broker::{Effect, Event, Parcel, Shard, Target};
+use broker::{Effect, Event, Parcel, Shard, Subscriber};
 use contract::{ConnectionId, Delivery, Limits, Now, Refusal, Reply, Token};
 
 /// What reaches a connection.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Replied(ConnectionId, Token, Result<Reply, Refusal>),
-    Delivered(Target, Delivery),
+    Delivered(Subscriber, Delivery),
 }
 
 pub(crate) struct World {
@@ -42,13 +42,14 @@ impl World {
                 Effect::Reply(connection, token, result) => {
                     self.outcomes.push(Outcome::Replied(connection, token, result));
                 }
-                Effect::Deliver(target, delivery) => {
-                    self.outcomes.push(Outcome::Delivered(target, delivery));
+                Effect::Deliver(subscriber, delivery) => {
+                    self.outcomes.push(Outcome::Delivered(subscriber, delivery));
                 }
-                Effect::Fanout(targets, message) => {
+                Effect::Fanout(subscribers, message) => {
                     let delivery = Delivery { message, tag: None, redeliveries: 0 };
-                    let deliveries =
-                        targets.iter().map(|&target| Outcome::Delivered(target, delivery.clone()));
+                    let deliveries = subscribers
+                        .iter()
+                        .map(|&subscriber| Outcome::Delivered(subscriber, delivery.clone()));
                     self.outcomes.extend(deliveries);
                 }
                 Effect::Peer(to, parcel) => {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, Parcel, Target};
+use broker::{Effect, Event, Parcel, Subscriber};
 use contract::{
     ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
 };
@@ -121,17 +121,17 @@ impl Core {
         while let Some(effect) = rest.next() {
             match effect {
                 Effect::Reply(id, token, answer) => self.reply(id, token, answer),
-                Effect::Deliver(target, delivery) => {
+                Effect::Deliver(subscriber, delivery) => {
                     self.spent += 1;
-                    let input = Input::Delivered(target.subscription, &delivery);
-                    self.step(slot_of(target.connection), input);
+                    let input = Input::Delivered(subscriber.subscription, &delivery);
+                    self.step(slot_of(subscriber.connection), input);
                 }
-                Effect::Fanout(targets, message) => {
+                Effect::Fanout(subscribers, message) => {
                     let mut run = std::mem::take(&mut self.run);
                     let mut replies = std::mem::take(&mut self.late_replies);
                     run.push(delivery(message));
                     while run.len() < RUN_MAX
-                        && let Some(effect) = rest.next_if(|effect| goes_along(effect, &targets))
+                        && let Some(effect) = rest.next_if(|effect| goes_along(effect, &subscribers))
                     {
                         match effect {
                             Effect::Fanout(_, message) => run.push(delivery(message)),
@@ -139,7 +139,7 @@ impl Core {
                             Effect::Deliver(..) | Effect::Peer(..) => {}
                         }
                     }
-                    self.fan_out(&targets, &run);
+                    self.fan_out(&subscribers, &run);
                     run.clear();
                     self.run = run;
                     for (id, token, answer) in replies.drain(..) {
@@ -161,12 +161,12 @@ impl Core {
 
     /// Delivers messages to the same subscriptions: all of them to each in turn, so that each
     /// session comes into the processor's cache once.
-    fn fan_out(&mut self, targets: &[Target], run: &[Delivery]) {
-        self.spent += targets.len() * run.len();
-        for target in targets {
+    fn fan_out(&mut self, subscribers: &[Subscriber], run: &[Delivery]) {
+        self.spent += subscribers.len() * run.len();
+        for subscriber in subscribers {
             for delivery in run {
-                let input = Input::Delivered(target.subscription, delivery);
-                self.step(slot_of(target.connection), input);
+                let input = Input::Delivered(subscriber.subscription, delivery);
+                self.step(slot_of(subscriber.connection), input);
             }
             self.flush_if_much();
         }
@@ -188,9 +188,9 @@ const fn delivery(message: Arc<Message>) -> Delivery {
 
 /// Whether an effect may be carried out together with a fan-out to these: another one, or a reply,
 /// which may as well come a little later.
-fn goes_along(effect: &Effect, targets: &Arc<Vec<Target>>) -> bool {
+fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
     match effect {
-        Effect::Fanout(others, _) => Arc::ptr_eq(others, targets),
+        Effect::Fanout(others, _) => Arc::ptr_eq(others, subscribers),
         Effect::Reply(..) => true,
         Effect::Deliver(..) | Effect::Peer(..) => false,
     }

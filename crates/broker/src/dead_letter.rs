@@ -4,7 +4,7 @@ use contract::{Destination, DestinationKind, Message};
 
 /// Why a message is dead.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Death {
+pub(crate) enum DeadLetterReason {
     Rejected,
     /// After so many deliveries.
     Failed(u32),
@@ -15,7 +15,7 @@ pub(crate) enum Death {
 ///
 /// `None` if it has none: that of a temporary queue, or of a dead-letter queue, or where the name
 /// would be too long.
-pub(crate) fn letter(message: &Message, death: Death) -> Option<Arc<Message>> {
+pub(crate) fn copy(message: &Message, reason: DeadLetterReason) -> Option<Arc<Message>> {
     let queue = &message.destination;
     if queue.kind() != DestinationKind::Queue || queue.name().starts_with(PREFIX) {
         return None;
@@ -23,9 +23,9 @@ pub(crate) fn letter(message: &Message, death: Death) -> Option<Arc<Message>> {
     let prefix = DestinationKind::Queue.prefix();
     let destination = Destination::parse(&format!("{prefix}{PREFIX}{}", queue.name())).ok()?;
     let mut dead = Message { destination, expires_unix_ms: None, ..message.clone() };
-    match death {
-        Death::Rejected => dead.properties.push(REASON, "rejected"),
-        Death::Failed(deliveries) => {
+    match reason {
+        DeadLetterReason::Rejected => dead.properties.push(REASON, "rejected"),
+        DeadLetterReason::Failed(deliveries) => {
             dead.properties.push(REASON, &format!("delivered {deliveries} times without success"));
         }
     }
