@@ -1,31 +1,28 @@
 //! Who gets what: topics, queues, temporary destinations; pure.
 //!
 //! There is one [`Shard`] per core. What happens to it is an [`Event`], what is to be done an
-//! [`Effect`]; shards talk by [`Parcel`]s, which the driver carries in order and at its leisure.
+//! [`Effect`]; shards send each other [`ShardMessage`]s, which the driver carries in order.
 //!
-//! A shard plays two branches. Its *front* knows the connections of its core, and the topics: a
-//! publication goes to the subscriptions of this core and, once, to each shard that said it is
-//! interested. Its *home* keeps the queues and the temporary destinations whose names fall to it
-//! ([`home()`]); the fronts, its own included, talk to it by letters, so that there is one way for
-//! everything, with one core and with many.
+//! A shard has two parts, which know nothing of each other. Its *front* (`front/`) knows the
+//! connections of its core, and the topics: a publication goes to the subscriptions of this core
+//! and, once, to each shard that has added its interest. Its *home* (`home/`) keeps the queues and
+//! temporary destinations whose names fall to it ([`home_core`]). What they say to each other is in
+//! `shard_message.rs`, by direction, and goes the same way whether they are on one core or on two.
 #![forbid(unsafe_code)]
 
-mod dead_letter;
-mod fanout;
+mod event;
 mod front;
 mod home;
-mod link;
-mod parcel;
+mod outbox;
 mod placement;
-mod queue;
+mod queued;
 mod shard;
+mod shard_message;
 mod stats;
-mod temporary;
-mod topics;
-mod transaction;
-mod trie;
+mod window;
 
-pub use parcel::{Parcel, Subscriber};
-pub use placement::home;
-pub use shard::{Effect, Event, Shard};
+pub use event::{Effect, Event};
+pub use placement::home_core;
+pub use shard::Shard;
+pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Stats};

@@ -5,7 +5,7 @@ use contract::Destination;
 /// A stable function of the name. A temporary destination lives at its random bits modulo
 /// `cores`, so that a core can make names that fall to itself.
 #[must_use]
-pub fn home(destination: &Destination, cores: u16) -> u16 {
+pub fn home_core(destination: &Destination, cores: u16) -> u16 {
     let cores = cores.max(1);
     let remainder = match destination.random() {
         Some(random) => random % u128::from(cores),
@@ -34,7 +34,7 @@ mod tests {
         let mut counts = [0; 4];
         for n in 0..1000 {
             let queue = Destination::parse(&format!("/queue/q{n}")).unwrap();
-            counts[usize::from(home(&queue, 4))] += 1;
+            counts[usize::from(home_core(&queue, 4))] += 1;
         }
         assert!(counts.iter().all(|count| (150..350).contains(count)), "{counts:?}");
     }
@@ -43,8 +43,8 @@ mod tests {
     fn temporary_names_choose_their_home() {
         for (random, cores, core) in [(0, 4, 0), (7, 4, 3), (u128::MAX, 3, 0), (5, 1, 0)] {
             let destination = Destination::temporary(DestinationKind::TempQueue, random);
-            assert_eq!(home(&destination, cores), core);
+            assert_eq!(home_core(&destination, cores), core);
         }
-        assert_eq!(home(&Destination::parse("/temp-queue/x").unwrap(), 1), 0);
+        assert_eq!(home_core(&Destination::parse("/temp-queue/x").unwrap(), 1), 0);
     }
 }

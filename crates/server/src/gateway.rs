@@ -12,7 +12,7 @@ use std::{
 };
 
 use auth::{AddressKey, Ask, Finished, Logins, Ticket};
-use broker::Parcel;
+use broker::ShardMessage;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -74,7 +74,7 @@ pub(crate) enum ToCore {
     /// A new connection: its socket and its listener's place in the configuration.
     Socket(std::net::TcpStream, usize, Occupied),
     /// What another core's shard has to say to this one's, in order.
-    Parcels(u16, Vec<Parcel>),
+    ShardMessages(u16, Vec<ShardMessage>),
     /// The answer to a session's login.
     Login(ConnectionId, Token, Result<Principal, Refusal>),
     /// Something to do there.
@@ -87,7 +87,7 @@ impl std::fmt::Debug for ToCore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Socket(..) => "Socket",
-            Self::Parcels(..) => "Parcels",
+            Self::ShardMessages(..) => "ShardMessages",
             Self::Login(..) => "Login",
             Self::Call(_) => "Call",
             Self::Drain => "Drain",

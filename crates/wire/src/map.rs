@@ -58,6 +58,11 @@ impl<K: Eq + Hash, V, S: BuildHasher> Map<K, V, S> {
         self.0.remove(key)
     }
 
+    /// Whether something holds for all values; their order, which is random, has no effect on that.
+    pub fn all(&self, holds: impl FnMut(&V) -> bool) -> bool {
+        self.0.values().all(holds)
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 //! `> b1 pub /queue/q hello` is said by connection `b` on core 1 (modulo the number of cores). The
 //! answers follow as `<` lines, by connection; its replies first, each with the number of the
 //! question, then its deliveries: subscription, body, the number of the delivery if it wants to be
-//! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, parcels
+//! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, message
 //! between the cores stay where they are (but those that `> carry 0 1` asks for) and answers are not shown (but by `> show`).
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
@@ -260,7 +260,7 @@ fn what_never_reached_a_consumer_was_not_delivered() {
         ";
     // The queues live on core 1, away from the consumers.
     let far = |name: &str| {
-        (0..).map(|n| format!("/queue/{name}{n}")).find(|name| home(name, 2) == 1).unwrap()
+        (0..).map(|n| format!("/queue/{name}{n}")).find(|name| home_core(name, 2) == 1).unwrap()
     };
     let script = script.replace("/queue/q", &far("q")).replace("/queue/r", &far("r"));
     converse(2, &script);
@@ -743,8 +743,8 @@ impl Stage {
     }
 }
 
-fn home(name: &str, cores: u16) -> u16 {
-    broker::home(&Destination::parse(name).unwrap(), cores)
+fn home_core(name: &str, cores: u16) -> u16 {
+    broker::home_core(&Destination::parse(name).unwrap(), cores)
 }
 
 fn subscription(id: &str) -> SubscriptionId {

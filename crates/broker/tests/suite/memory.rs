@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Effect, Event, Shard, home};
+use broker::{Effect, Event, Shard, home_core};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Declare, Destination, DestinationKind, Limits, Message, Now,
@@ -156,7 +156,8 @@ fn a_shard_that_does_not_listen_stops_publishers() {
         };
         let (done, busy) = count(&mut world);
         assert!(done < 4 && (130..=140).contains(&busy), "{done} {busy}");
-        let under_way: usize = world.rings.values().flatten().map(broker::Parcel::cost).sum();
+        let under_way: usize =
+            world.channels.values().flatten().map(broker::ShardMessage::cost).sum();
         assert!(under_way <= 65 << 20, "{under_way}");
         world.carry_all();
         assert_eq!(count(&mut world), (200 - busy, busy));
@@ -171,7 +172,7 @@ fn a_shard_that_does_not_listen_stops_publishers() {
 fn far_queue() -> &'static str {
     ["/queue/a", "/queue/b", "/queue/c", "/queue/d", "/queue/e"]
         .into_iter()
-        .find(|name| home(&Destination::parse(name).unwrap(), 2) == 1)
+        .find(|name| home_core(&Destination::parse(name).unwrap(), 2) == 1)
         .unwrap()
 }
 

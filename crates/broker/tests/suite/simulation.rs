@@ -1,4 +1,4 @@
-//! Random connections on random cores, with rings of any latency, watched by a model.
+//! Random connections on random cores, with channels of any latency, watched by a model.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,11 +1,11 @@
-//! Some shards and the rings between them.
+//! Some shards and the channels between them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use broker::{Effect, Event, Parcel, Shard, Subscriber};
+use broker::{Effect, Event, Shard, ShardMessage, Subscriber};
 use contract::{ConnectionId, Delivery, Limits, Now, Refusal, Reply, Token};
 
 /// What reaches a connection.
@@ -17,10 +17,12 @@ pub(crate) enum Outcome {
 
 pub(crate) struct World {
     pub(crate) shards: Vec<Shard>,
-    pub(crate) rings: BTreeMap<(u16, u16), VecDeque<Parcel>>,
+    pub(crate) channels: BTreeMap<(u16, u16), VecDeque<ShardMessage>>,
     pub(crate) now: Now,
     effects: Vec<Effect>,
     pub(crate) outcomes: Vec<Outcome>,
+    /// Whether the counts of a shard are checked after each event.
+    pub(crate) is_checked: bool,
 }
 
 impl World {
@@ -28,15 +30,20 @@ impl World {
         let limits = Arc::new(limits);
         Self {
             shards: (0..cores).map(|core| Shard::new(core, cores, Arc::clone(&limits))).collect(),
-            rings: BTreeMap::new(),
+            channels: BTreeMap::new(),
             now: Now { mono_ns: 0, unix_ms: 1_000_000 },
             effects: Vec::new(),
             outcomes: Vec::new(),
+            is_checked: true,
         }
     }
 
     pub(crate) fn apply(&mut self, core: u16, event: Event) {
-        self.shards[usize::from(core)].apply(event, self.now, &mut self.effects);
+        let shard = &mut self.shards[usize::from(core)];
+        shard.apply(event, self.now, &mut self.effects);
+        if self.is_checked {
+            shard.assert_consistent();
+        }
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Reply(connection, token, result) => {
@@ -52,26 +59,30 @@ impl World {
                         .map(|&subscriber| Outcome::Delivered(subscriber, delivery.clone()));
                     self.outcomes.extend(deliveries);
                 }
-                Effect::Peer(to, parcel) => {
+                Effect::Peer(to, message) => {
                     assert_ne!(to, core, "a shard sends nothing to itself");
-                    self.rings.entry((core, to)).or_default().push_back(parcel);
+                    self.channels.entry((core, to)).or_default().push_back(message);
                 }
             }
         }
     }
 
-    /// Carries one parcel; `false` if there is none on this ring.
+    /// Carries one message; `false` if there is none on this channel.
     pub(crate) fn carry(&mut self, from: u16, to: u16) -> bool {
-        let Some(parcel) = self.rings.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+        let Some(message) = self.channels.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
             return false;
         };
-        self.apply(to, Event::Peer(from, parcel));
+        self.apply(to, Event::Peer(from, message));
         true
     }
 
-    /// The rings that hold something.
+    /// The channels that hold something.
     pub(crate) fn busy(&self) -> Vec<(u16, u16)> {
-        self.rings.iter().filter(|(_, ring)| !ring.is_empty()).map(|(&ring, _)| ring).collect()
+        self.channels
+            .iter()
+            .filter(|(_, channel)| !channel.is_empty())
+            .map(|(&channel, _)| channel)
+            .collect()
     }
 
     pub(crate) fn carry_all(&mut self) {

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, atomic::Ordering, mpsc},
 };
 
-use broker::{Effect, Event, Parcel, Shard};
+use broker::{Effect, Event, Shard, ShardMessage};
 use contract::{
     Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Reply,
     Session, Token,
@@ -65,7 +65,7 @@ pub(crate) struct Core {
     inflaters: InflaterPool,
     inbox: mpsc::Receiver<ToCore>,
     /// What the shard has to say to the others, by core.
-    parcels: Vec<Vec<Parcel>>,
+    shard_messages: Vec<Vec<ShardMessage>>,
     /// Publications of tasks (HTTP, feeds) that wait for their replies.
     tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
     task_tokens: u64,
@@ -230,7 +230,7 @@ impl Core {
             buffer: vec![0; READ_BYTES].into(),
             inflaters: InflaterPool::new(),
             inbox,
-            parcels: (0..cores).map(|_| Vec::new()).collect(),
+            shard_messages: (0..cores).map(|_| Vec::new()).collect(),
             tasks: Map::default(),
             task_tokens: 0,
             flushed: Vec::new(),
@@ -268,7 +268,7 @@ impl Core {
         }
         self.work();
         self.flush();
-        self.send_parcels();
+        self.send_shard_messages();
         busy |= self.reactor.readable_len() > 0;
         let timer = self.timers.next().unwrap_or(u64::MAX);
         let next_mono_ns = timer.min(self.drain_next_mono_ns).min(self.shard_next_mono_ns);

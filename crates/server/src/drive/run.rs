@@ -114,7 +114,9 @@ fn receive(core: &CoreRef) -> bool {
             ToCore::Socket(stream, listen, occupied) => {
                 tasks::local(listen::serve(core.clone(), stream, listen, occupied));
             }
-            ToCore::Parcels(from, parcels) => core.core.borrow_mut().take_parcels(from, parcels),
+            ToCore::ShardMessages(from, messages) => {
+                core.core.borrow_mut().receive_shard_messages(from, messages);
+            }
             ToCore::Login(id, token, answer) => {
                 core.core.borrow_mut().logged_in(id, token, answer);
             }
@@ -131,5 +133,5 @@ fn until(mono_ns: u64) -> Duration {
 
 /// Turns before tasks on the same thread (HTTP, logins) get theirs.
 const TURNS_PER_YIELD: usize = 8;
-/// Batches of parcels, sockets and calls taken before the sockets are looked at again.
+/// Batches of messages, sockets and calls taken before the sockets are looked at again.
 const RECEIVED_PER_TURN: usize = 256;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, Parcel, Subscriber};
+use broker::{Effect, Event, ShardMessage, Subscriber};
 use contract::{
     ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
 };
@@ -105,11 +105,11 @@ impl Core {
         self.shard.apply(event, self.now, &mut self.effects);
     }
 
-    /// Takes the parcels of another core's shard.
-    pub(crate) fn take_parcels(&mut self, from: u16, parcels: Vec<Parcel>) {
+    /// Takes the messages of another core's shard.
+    pub(crate) fn receive_shard_messages(&mut self, from: u16, messages: Vec<ShardMessage>) {
         self.now = clock::now();
-        for parcel in parcels {
-            self.apply(Event::Peer(from, parcel));
+        for message in messages {
+            self.apply(Event::Peer(from, message));
         }
         self.carry_out();
     }
@@ -131,7 +131,8 @@ impl Core {
                     let mut replies = std::mem::take(&mut self.late_replies);
                     run.push(delivery(message));
                     while run.len() < RUN_MAX
-                        && let Some(effect) = rest.next_if(|effect| goes_along(effect, &subscribers))
+                        && let Some(effect) =
+                            rest.next_if(|effect| goes_along(effect, &subscribers))
                     {
                         match effect {
                             Effect::Fanout(_, message) => run.push(delivery(message)),
@@ -147,9 +148,9 @@ impl Core {
                     }
                     self.late_replies = replies;
                 }
-                Effect::Peer(to, parcel) => {
-                    if let Some(parcels) = self.parcels.get_mut(usize::from(to)) {
-                        parcels.push(parcel);
+                Effect::Peer(to, message) => {
+                    if let Some(messages) = self.shard_messages.get_mut(usize::from(to)) {
+                        messages.push(message);
                     }
                 }
             }
@@ -173,10 +174,10 @@ impl Core {
     }
 
     /// Hands each other core what this one's shard has to say to it.
-    pub(super) fn send_parcels(&mut self) {
-        for (to, parcels) in self.gateway.cores.iter().zip(&mut self.parcels) {
-            if !parcels.is_empty() {
-                to.send(ToCore::Parcels(self.index, std::mem::take(parcels)));
+    pub(super) fn send_shard_messages(&mut self) {
+        for (to, messages) in self.gateway.cores.iter().zip(&mut self.shard_messages) {
+            if !messages.is_empty() {
+                to.send(ToCore::ShardMessages(self.index, std::mem::take(messages)));
             }
         }
     }

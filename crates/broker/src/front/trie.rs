@@ -6,7 +6,7 @@ use contract::{Destination, Level, Pattern};
 ///
 /// Its depth is that of the deepest pattern, which [`LEVELS_MAX`] bounds.
 #[derive(Debug, Default)]
-pub(crate) struct Trie {
+pub(super) struct Trie {
     /// The pattern that ends here.
     here: Option<usize>,
     /// The pattern that ends with `>` or `#` below here.
@@ -17,14 +17,14 @@ pub(crate) struct Trie {
 }
 
 /// Levels of a pattern with wildcards.
-pub(crate) const LEVELS_MAX: usize = 64;
+pub(super) const LEVELS_MAX: usize = 64;
 
 impl Trie {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.here.is_none() && self.rest.is_none() && self.one.is_none() && self.words.is_empty()
     }
 
-    pub(crate) fn get(&self, pattern: &Pattern) -> Option<usize> {
+    pub(super) fn get(&self, pattern: &Pattern) -> Option<usize> {
         let mut node = self;
         for level in pattern.levels() {
             node = match level {
@@ -37,7 +37,7 @@ impl Trie {
     }
 
     /// Where the number of a pattern stands; made when missing.
-    pub(crate) fn entry(&mut self, pattern: &Pattern) -> &mut Option<usize> {
+    pub(super) fn entry(&mut self, pattern: &Pattern) -> &mut Option<usize> {
         let mut node = self;
         for level in pattern.levels() {
             node = match level {
@@ -50,7 +50,7 @@ impl Trie {
     }
 
     /// Removes a pattern and the nodes that only it needed.
-    pub(crate) fn remove(&mut self, pattern: &Pattern) {
+    pub(super) fn remove(&mut self, pattern: &Pattern) {
         self.remove_levels(&mut pattern.levels());
     }
 
@@ -78,7 +78,7 @@ impl Trie {
     }
 
     /// Adds the numbers of all patterns that match.
-    pub(crate) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
+    pub(super) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
         if !self.is_empty() {
             self.visit(destination.name().split('.'), found);
         }

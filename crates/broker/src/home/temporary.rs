@@ -6,29 +6,30 @@ use contract::{
     ConnectionId, Delivery, Destination, DestinationKind, Message, Refusal, SubscriptionId, Token,
 };
 
+use super::{Home, published, queue::Queue};
 use crate::{
-    home::Home,
-    parcel::{Letter, Post, Subscriber},
-    queue::{Queue, QueuePosition},
+    outbox::Outbox,
+    queued::QueueId,
+    shard_message::{Source, Subscriber, ToFront},
 };
 
 /// A temporary topic.
 #[derive(Debug)]
-pub(crate) struct TempTopic {
+pub(super) struct TempTopic {
     owner: ConnectionId,
     subscriptions: Vec<SubscriptionId>,
 }
 
 impl Home {
-    pub(crate) fn declare(
+    pub(super) fn declare(
         &mut self,
         owner: ConnectionId,
         token: Token,
         destination: Destination,
-        post: &mut Post<'_>,
+        outbox: &mut Outbox<'_>,
     ) {
         let result = self.make_temporary(owner, &destination);
-        post.send(owner.core, Letter::Declared { owner, token, destination, result });
+        outbox.send_front(owner.core, ToFront::Declared { owner, token, destination, result });
     }
 
     fn make_temporary(
@@ -47,8 +48,8 @@ impl Home {
         if destination.kind() == DestinationKind::TempTopic {
             let topic = TempTopic { owner, subscriptions: Vec::new() };
             self.temp_topics.insert(destination.clone(), topic);
-        } else {
-            self.make_queue(Queue::new(destination.clone(), Some(owner)))?;
+        } else if let Some(id) = QueueId::of(destination) {
+            self.make_queue(Queue::new(id, Some(owner)))?;
         }
         Ok(())
     }
@@ -56,12 +57,12 @@ impl Home {
     fn owner(&self, destination: &Destination) -> Option<ConnectionId> {
         match self.temp_topics.get(destination) {
             Some(topic) => Some(topic.owner),
-            None => self.queue(destination)?.owner,
+            None => self.queues.get(self.index_of(&QueueId::of(destination)?)?)?.owner,
         }
     }
 
     /// Whether this connection may subscribe.
-    pub(crate) fn check_owner(
+    pub(super) fn check_owner(
         &self,
         connection: ConnectionId,
         destination: &Destination,
@@ -74,26 +75,27 @@ impl Home {
     }
 
     /// Deletes what a connection that has gone, and its subscriptions with it, declared.
-    pub(crate) fn undeclare(
+    pub(super) fn undeclare(
         &mut self,
         owner: ConnectionId,
         destination: &Destination,
-        post: &mut Post<'_>,
+        outbox: &mut Outbox<'_>,
     ) {
         if self.owner(destination) != Some(owner) {
             return;
         }
         self.temp_topics.remove(destination);
-        let Some(mut queue) = self.delete_queue(destination) else { return };
+        let index = QueueId::of(destination).and_then(|id| self.index_of(&id));
+        let Some(mut queue) = index.and_then(|index| self.remove_queue(index)) else { return };
         while queue.pop().is_some() {
             self.stats.dropped += 1;
         }
-        while let Some(waiting) = queue.pop_waiting() {
-            Self::answer(waiting.connection, waiting.token, Err(Refusal::NotFound), post);
+        while let Some(publisher) = queue.pop_blocked() {
+            published(publisher.connection, publisher.token, Err(Refusal::NotFound), outbox);
         }
     }
 
-    pub(crate) fn join_temp_topic(
+    pub(super) fn join_temp_topic(
         &mut self,
         subscriber: Subscriber,
         destination: &Destination,
@@ -105,7 +107,7 @@ impl Home {
         Ok(())
     }
 
-    pub(crate) fn leave_temp_topic(&mut self, subscriber: Subscriber, destination: &Destination) {
+    pub(super) fn leave_temp_topic(&mut self, subscriber: Subscriber, destination: &Destination) {
         if let Some(topic) = self.temp_topics.get_mut(destination)
             && topic.owner == subscriber.connection
         {
@@ -113,20 +115,19 @@ impl Home {
         }
     }
 
-    pub(crate) fn publish_temp_topic(
+    pub(super) fn publish_temp_topic(
         &self,
         message: &Arc<Message>,
-        post: &mut Post<'_>,
+        outbox: &mut Outbox<'_>,
     ) -> Result<(), Refusal> {
         let topic = self.temp_topics.get(&message.destination).ok_or(Refusal::NotFound)?;
         let connection = topic.owner;
         for &subscription in &topic.subscriptions {
             let subscriber = Subscriber { connection, subscription };
             let delivery = Delivery { message: Arc::clone(message), tag: None, redeliveries: 0 };
-            post.send(
-                connection.core,
-                Letter::Deliver { subscriber, position: QueuePosition::default(), delivery },
-            );
+            let source = Source::TempTopic;
+            let message = ToFront::Deliver { subscriber, source, delivery };
+            outbox.send_front(connection.core, message);
         }
         Ok(())
     }

@@ -4,24 +4,22 @@ use contract::{Destination, Pattern};
 use slab::Slab;
 use wire::Map;
 
-use crate::{
-    parcel::Subscriber,
-    trie::{LEVELS_MAX, Trie},
-};
+use super::trie::{LEVELS_MAX, Trie};
+use crate::shard_message::Subscriber;
 
-/// The patterns of topics that someone is interested in, and who.
+/// The patterns of topics in which there is an interest, and whose.
 ///
 /// A pattern without wildcards is found by one look-up of its name, the others in a [`Trie`].
 #[derive(Debug, Default)]
-pub(crate) struct Topics {
+pub(super) struct Topics {
     exact: Map<Destination, usize>,
     wild: Trie,
     topics: Slab<Topic>,
 }
 
-/// Who is interested in one pattern.
+/// The interests in one pattern.
 #[derive(Debug)]
-pub(crate) struct Topic {
+pub(super) struct Topic {
     pattern: Pattern,
     /// The subscriptions of this core.
     ///
@@ -30,31 +28,31 @@ pub(crate) struct Topic {
     locals: Arc<Vec<Subscriber>>,
     /// The other cores.
     remotes: Vec<u16>,
-    /// Names our announcement to the others; 0 when we made none.
-    ticket: u64,
-    /// Cores that have not answered our announcement.
+    /// Names this core's request to the others to add its interest; 0 when there is none.
+    request: u64,
+    /// Cores that have not replied to it.
     missing: usize,
 }
 
 impl Topics {
     /// Whether a pattern is not too deep.
-    pub(crate) fn allows(pattern: &Pattern) -> bool {
+    pub(super) fn allows(pattern: &Pattern) -> bool {
         pattern.destination().is_some() || pattern.levels().count() <= LEVELS_MAX
     }
 
-    pub(crate) fn get_mut(&mut self, id: usize) -> Option<&mut Topic> {
+    pub(super) fn get_mut(&mut self, id: usize) -> Option<&mut Topic> {
         self.topics.get_mut(id)
     }
 
-    pub(crate) fn get(&self, id: usize) -> Option<&Topic> {
+    pub(super) fn get(&self, id: usize) -> Option<&Topic> {
         self.topics.get(id)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.topics.len()
     }
 
-    pub(crate) fn find(&self, pattern: &Pattern) -> Option<usize> {
+    pub(super) fn find(&self, pattern: &Pattern) -> Option<usize> {
         match pattern.destination() {
             Some(destination) => self.exact.get(destination).copied(),
             None => self.wild.get(pattern),
@@ -62,7 +60,7 @@ impl Topics {
     }
 
     /// The topic of a pattern, made when missing.
-    pub(crate) fn enter(&mut self, pattern: &Pattern) -> (usize, &mut Topic) {
+    pub(super) fn enter(&mut self, pattern: &Pattern) -> (usize, &mut Topic) {
         let id = match self.find(pattern) {
             Some(id) => id,
             None => {
@@ -78,8 +76,8 @@ impl Topics {
         (id, &mut self.topics[id])
     }
 
-    /// Forgets a topic that nobody is interested in.
-    pub(crate) fn tidy(&mut self, id: usize) {
+    /// Forgets a topic without interests.
+    pub(super) fn tidy(&mut self, id: usize) {
         let unused = |topic: &Topic| topic.locals.is_empty() && topic.remotes.is_empty();
         if self.topics.get(id).is_some_and(unused) {
             let topic = self.topics.remove(id);
@@ -90,10 +88,21 @@ impl Topics {
         }
     }
 
+    /// See [`crate::Shard::assert_consistent`]. `is_at` tells whether a subscription is known to be
+    /// at this index of this topic.
+    pub(super) fn assert_consistent(&self, is_at: impl Fn(&Subscriber, usize, usize) -> bool) {
+        for (id, topic) in &self.topics {
+            assert_eq!(self.find(&topic.pattern), Some(id), "{:?} is not found", topic.pattern);
+            for (index, subscriber) in topic.locals.iter().enumerate() {
+                assert!(is_at(subscriber, id, index), "{subscriber:?} is not at {index}");
+            }
+        }
+    }
+
     /// Adds all topics whose pattern matches.
-    pub(crate) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
+    pub(super) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
         found.extend(self.exact.get(destination));
-        // What no peer can name, no peer finds by wildcards.
+        // Wildcards do not match what peers cannot name.
         if !destination.is_hidden() {
             self.wild.matching(destination, found);
         }
@@ -102,63 +111,63 @@ impl Topics {
 
 impl Topic {
     fn new(pattern: Pattern) -> Self {
-        Self { pattern, locals: Arc::default(), remotes: Vec::new(), ticket: 0, missing: 0 }
+        Self { pattern, locals: Arc::default(), remotes: Vec::new(), request: 0, missing: 0 }
     }
 
-    pub(crate) const fn pattern(&self) -> &Pattern {
+    pub(super) const fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    pub(crate) const fn locals(&self) -> &Arc<Vec<Subscriber>> {
+    pub(super) const fn locals(&self) -> &Arc<Vec<Subscriber>> {
         &self.locals
     }
 
-    pub(crate) fn remotes(&self) -> &[u16] {
+    pub(super) fn remotes(&self) -> &[u16] {
         &self.remotes
     }
 
-    /// Adds a subscription of this core; gives its index in the list.
-    pub(crate) fn join(&mut self, subscriber: Subscriber) -> usize {
+    /// Adds a subscription of this core; returns its index in the list.
+    pub(super) fn join(&mut self, subscriber: Subscriber) -> usize {
         Arc::make_mut(&mut self.locals).push(subscriber);
         self.locals.len() - 1
     }
 
-    /// Removes the subscription at this index; gives the one that stands there now.
-    pub(crate) fn leave(&mut self, index: usize) -> Option<Subscriber> {
+    /// Removes the subscription at this index; returns the one that is there now.
+    pub(super) fn leave(&mut self, index: usize) -> Option<Subscriber> {
         if index < self.locals.len() {
             Arc::make_mut(&mut self.locals).swap_remove(index);
         }
         self.locals.get(index).copied()
     }
 
-    pub(crate) fn add_remote(&mut self, core: u16) {
+    pub(super) fn add_remote(&mut self, core: u16) {
         if !self.remotes.contains(&core) {
             self.remotes.push(core);
         }
     }
 
-    pub(crate) fn remove_remote(&mut self, core: u16) {
+    pub(super) fn remove_remote(&mut self, core: u16) {
         self.remotes.retain(|&other| other != core);
     }
 
-    pub(crate) const fn announce(&mut self, ticket: u64, others: usize) {
-        self.ticket = ticket;
+    pub(super) const fn request_interest(&mut self, request: u64, others: usize) {
+        self.request = request;
         self.missing = others;
     }
 
-    /// Takes back the announcement, answered or not.
-    pub(crate) const fn withdraw(&mut self) {
-        self.ticket = 0;
+    /// Forgets the request, replied to or not.
+    pub(super) const fn cancel_request(&mut self) {
+        self.request = 0;
         self.missing = 0;
     }
 
-    pub(crate) const fn is_announcing(&self) -> bool {
+    pub(super) const fn is_requesting(&self) -> bool {
         self.missing > 0
     }
 
-    /// A core has answered an announcement. `true` if it was the last answer to the present one.
-    pub(crate) const fn interest_added(&mut self, ticket: u64) -> bool {
-        if self.ticket != ticket || self.missing == 0 {
+    /// A core has replied. `true` if it was the last reply to the present request.
+    pub(super) const fn interest_added(&mut self, request: u64) -> bool {
+        if self.request != request || self.missing == 0 {
             return false;
         }
         self.missing -= 1;

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use contract::{
+    Command, ConnectionId, Delivery, Message, Refusal, Reply, Settle, SubscriptionId, Token,
+};
+
+use crate::shard_message::{ShardMessage, Subscriber};
+
+/// What happens to a shard.
+#[derive(Debug)]
+pub enum Event {
+    /// A command of a connection of this core; an [`Effect::Reply`] with the token follows, exactly
+    /// once unless the connection ends first.
+    Command(ConnectionId, Token, Command),
+    /// As [`contract::Outbox::settle`].
+    Settle(ConnectionId, Settle),
+    /// As [`contract::Outbox::credit`].
+    Credit(ConnectionId, SubscriptionId, u32),
+    /// A connection has ended: the last event that names it. What was delivered to it and is not
+    /// settled counts as a failed attempt.
+    Gone(ConnectionId),
+    /// The next message from the shard of this core.
+    Peer(u16, ShardMessage),
+    /// Time has passed; expected every 100 ms or so.
+    Tick,
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// The reply to a command.
+    Reply(ConnectionId, Token, Result<Reply, Refusal>),
+    /// A message for one subscription.
+    Deliver(Subscriber, Delivery),
+    /// A publication to a topic, for each of these subscriptions: a delivery without tag or
+    /// redeliveries.
+    ///
+    /// A caller that keeps the list beyond the next [`crate::Shard::apply`] causes it to be copied
+    /// when it changes.
+    Fanout(Arc<Vec<Subscriber>>, Arc<Message>),
+    /// The next message for the shard of this core.
+    Peer(u16, ShardMessage),
+}

@@ -1,0 +1,439 @@
+//! The front of a core: its connections, their subscriptions and transactions, and the topics.
+
+mod publish;
+mod topics;
+mod transaction;
+mod trie;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use contract::{
+    Command, ConnectionId, Declare, Delivery, Destination, DestinationKind, Limits, Message,
+    Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
+};
+use wire::Map;
+
+use self::{
+    publish::Scratch,
+    topics::Topics,
+    transaction::{Deferred, Transaction},
+};
+use crate::{
+    event::Effect,
+    outbox::Outbox,
+    placement,
+    queued::QueuedMessage,
+    shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
+    stats::Stats,
+};
+
+/// What a core knows of its connections, and of the topics.
+#[derive(Debug)]
+pub(crate) struct Front {
+    core: u16,
+    cores: u16,
+    limits: Arc<Limits>,
+    clients: Map<ConnectionId, Client>,
+    subscriptions: Map<Subscriber, Subscription>,
+    topics: Topics,
+    /// Those in flight that this front coordinates.
+    transactions: BTreeMap<u64, Transaction>,
+    /// Numbers requests to other shards: interests, transactions.
+    request_last: u64,
+    scratch: Scratch,
+    topic_published: u64,
+    topic_delivered: u64,
+    queue_delivered: u64,
+}
+
+/// A connection of this core that has sent a command.
+#[derive(Debug, Default)]
+struct Client {
+    subscriptions: Vec<SubscriptionId>,
+    temporaries: Vec<Destination>,
+    /// While a transaction is in flight: what must come after it.
+    deferred: Option<Deferred>,
+    /// It has ended, only its transaction has not.
+    gone: bool,
+}
+
+/// A subscription of a connection of this core.
+#[derive(Debug)]
+enum Subscription {
+    /// To a topic, at an index of its list; the token waits until all shards know of it.
+    Topic { topic: usize, index: usize, pending: Option<Token> },
+    /// To a queue or temporary destination, at its home.
+    Home {
+        core: u16,
+        destination: Destination,
+        /// The last delivery that was handed over.
+        seen: Tag,
+        /// It was ended, its home has not confirmed that.
+        ending: bool,
+    },
+}
+
+impl Front {
+    pub(crate) fn new(core: u16, cores: u16, limits: Arc<Limits>) -> Self {
+        Self {
+            core,
+            cores,
+            limits,
+            clients: Map::default(),
+            subscriptions: Map::default(),
+            topics: Topics::default(),
+            transactions: BTreeMap::new(),
+            request_last: 0,
+            scratch: Scratch::default(),
+            topic_published: 0,
+            topic_delivered: 0,
+            queue_delivered: 0,
+        }
+    }
+
+    pub(crate) fn command(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        command: Command,
+        outbox: &mut Outbox<'_>,
+    ) {
+        self.clients.get_or_insert_with(connection, Client::default);
+        match self.defer(connection, token, command, outbox) {
+            Some(Command::Subscribe(subscribe)) => {
+                if let Err(refusal) = self.subscribe(connection, token, subscribe, outbox) {
+                    self.reply(connection, token, Err(refusal), outbox);
+                }
+            }
+            Some(Command::Unsubscribe(subscription)) => {
+                self.unsubscribe(Subscriber { connection, subscription }, token, outbox);
+            }
+            Some(Command::Publish(message)) => {
+                self.publish(connection, token, message, outbox);
+            }
+            Some(Command::Declare(Declare { destination })) => {
+                self.declare(connection, token, destination, outbox);
+            }
+            Some(Command::Transact(operations)) => {
+                self.transact(connection, token, operations, outbox);
+            }
+            None => {}
+        }
+    }
+
+    /// A message from the home of a queue or temporary destination.
+    pub(crate) fn receive(&mut self, message: ToFront, outbox: &mut Outbox<'_>) {
+        match message {
+            ToFront::Published { connection, token, result } => {
+                self.reply(connection, token, result.map(|()| Reply::Done), outbox);
+            }
+            ToFront::Subscribed { subscriber, token, result } => {
+                self.subscribed(subscriber, token, result, outbox);
+            }
+            ToFront::Unsubscribed { subscriber, token } => {
+                self.forget(subscriber);
+                self.reply(subscriber.connection, token, Ok(Reply::Done), outbox);
+            }
+            ToFront::Declared { owner, token, destination, result } => {
+                self.declared(owner, token, &destination, result, outbox);
+            }
+            ToFront::Deliver { subscriber, source, delivery } => {
+                self.deliver(subscriber, source, delivery, outbox);
+            }
+            ToFront::Voted { transaction, result } => self.voted(transaction, result, outbox),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        subscribe: Subscribe,
+        outbox: &mut Outbox<'_>,
+    ) -> Result<(), Refusal> {
+        let Subscribe { id, pattern, settlement, credit } = subscribe;
+        let subscriber = Subscriber { connection, subscription: id };
+        let subscriptions_max = self.limits.subscriptions_max;
+        let client = self.clients.get_mut(&connection).ok_or(Refusal::Limit)?;
+        if client.subscriptions.len() >= subscriptions_max
+            || self.subscriptions.contains_key(&subscriber)
+            || !Topics::allows(&pattern)
+        {
+            return Err(Refusal::Limit);
+        }
+        client.subscriptions.push(id);
+        match pattern.destination() {
+            Some(destination) if pattern.kind() != DestinationKind::Topic => {
+                let core = self.home_of(destination);
+                let destination = destination.clone();
+                let subscription = Subscription::Home {
+                    core,
+                    destination: destination.clone(),
+                    seen: Tag(0),
+                    ending: false,
+                };
+                self.subscriptions.insert(subscriber, subscription);
+                let consume = Consume { subscriber, token, destination, settlement, credit };
+                outbox.send_home(core, ToHome::Subscribe(Box::new(consume)));
+            }
+            Some(_) | None => {
+                let (topic, index, confirmed) = self.join(subscriber, &pattern, outbox);
+                let pending = (!confirmed).then_some(token);
+                let subscription = Subscription::Topic { topic, index, pending };
+                self.subscriptions.insert(subscriber, subscription);
+                if confirmed {
+                    self.reply(connection, token, Ok(Reply::Done), outbox);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, outbox: &mut Outbox<'_>) {
+        let connection = subscriber.connection;
+        match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home { core, destination, seen, ending }) if !*ending => {
+                *ending = true;
+                let (destination, seen, token) = (destination.clone(), *seen, Some(token));
+                let message = ToHome::Unsubscribe { subscriber, destination, token, seen };
+                outbox.send_home(*core, message);
+            }
+            Some(Subscription::Home { .. }) | None => {
+                self.reply(connection, token, Ok(Reply::Done), outbox);
+            }
+            Some(Subscription::Topic { topic, index, pending }) => {
+                let (topic, index, pending) = (*topic, *index, *pending);
+                if let Some(pending) = pending {
+                    self.reply(connection, pending, Ok(Reply::Done), outbox);
+                }
+                self.forget(subscriber);
+                self.leave(topic, index, outbox);
+                self.reply(connection, token, Ok(Reply::Done), outbox);
+            }
+        }
+    }
+
+    /// A connection has gone: its subscriptions and temporary destinations with it.
+    pub(crate) fn gone(&mut self, connection: ConnectionId, outbox: &mut Outbox<'_>) {
+        let Some(mut client) = self.clients.remove(&connection) else { return };
+        for subscription in std::mem::take(&mut client.subscriptions) {
+            let subscriber = Subscriber { connection, subscription };
+            match self.subscriptions.remove(&subscriber) {
+                Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, outbox),
+                Some(Subscription::Home { core, destination, seen, ending: false }) => {
+                    let message =
+                        ToHome::Unsubscribe { subscriber, destination, token: None, seen };
+                    outbox.send_home(core, message);
+                }
+                Some(Subscription::Home { ending: true, .. }) | None => {}
+            }
+        }
+        for destination in std::mem::take(&mut client.temporaries) {
+            let home = self.home_of(&destination);
+            outbox.send_home(home, ToHome::Undeclare { owner: connection, destination });
+        }
+        if client.deferred.is_some() {
+            client.gone = true;
+            self.clients.insert(connection, client);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        message: Arc<Message>,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if message.destination.kind() == DestinationKind::Topic {
+            if !self.topic_has_room(&message, message.cost(), outbox) {
+                return self.reply(connection, token, Err(Refusal::Busy), outbox);
+            }
+            let full = self.fan_out(&message, outbox);
+            return self.reply_when_not_full(full, connection, token, outbox);
+        }
+        let home = self.home_of(&message.destination);
+        if outbox.windows.has_room(home, message.cost()) {
+            outbox.send_home(home, ToHome::Publish { connection, token, message });
+        } else {
+            self.reply(connection, token, Err(Refusal::Busy), outbox);
+        }
+    }
+
+    fn declare(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        destination: Destination,
+        outbox: &mut Outbox<'_>,
+    ) {
+        let temporary_max = self.limits.temporary_max;
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        if client.temporaries.len() >= temporary_max {
+            return self.reply(connection, token, Err(Refusal::Limit), outbox);
+        }
+        if !client.temporaries.contains(&destination) {
+            client.temporaries.push(destination.clone());
+        }
+        let home = self.home_of(&destination);
+        outbox.send_home(home, ToHome::Declare { owner: connection, token, destination });
+    }
+
+    pub(crate) fn settle(&self, connection: ConnectionId, settle: Settle, outbox: &mut Outbox<'_>) {
+        let Settle { subscription, tag, outcome } = settle;
+        let subscriber = Subscriber { connection, subscription };
+        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
+            outbox.send_home(core, ToHome::Settle { subscriber, tag, outcome });
+        }
+    }
+
+    pub(crate) fn credit(
+        &self,
+        connection: ConnectionId,
+        subscription: SubscriptionId,
+        count: u32,
+        outbox: &mut Outbox<'_>,
+    ) {
+        let subscriber = Subscriber { connection, subscription };
+        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
+            outbox.send_home(core, ToHome::Credit { subscriber, count });
+        }
+    }
+
+    /// A home has refused or confirmed a subscription.
+    fn subscribed(
+        &mut self,
+        subscriber: Subscriber,
+        token: Token,
+        result: Result<(), Refusal>,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if result.is_err()
+            && let Some(Subscription::Home { ending: false, .. }) =
+                self.subscriptions.get(&subscriber)
+        {
+            self.forget(subscriber);
+        }
+        self.reply(subscriber.connection, token, result.map(|()| Reply::Done), outbox);
+    }
+
+    fn declared(
+        &mut self,
+        owner: ConnectionId,
+        token: Token,
+        destination: &Destination,
+        result: Result<(), Refusal>,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if result.is_err()
+            && let Some(client) = self.clients.get_mut(&owner)
+        {
+            client.temporaries.retain(|other| other != destination);
+        }
+        self.reply(owner, token, result.map(|()| Reply::Done), outbox);
+    }
+
+    /// Hands a delivery over, unless its subscription has ended: then a settled one returns to
+    /// its queue, and an unsettled one is there already, or will be.
+    fn deliver(
+        &mut self,
+        subscriber: Subscriber,
+        source: Source,
+        delivery: Delivery,
+        outbox: &mut Outbox<'_>,
+    ) {
+        match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home { seen, ending: false, .. }) => {
+                if let Some(tag) = delivery.tag {
+                    *seen = tag;
+                }
+                self.queue_delivered += u64::from(matches!(source, Source::Queue(..)));
+                outbox.effects.push(Effect::Deliver(subscriber, delivery));
+            }
+            Some(_) | None => {
+                let Delivery { message, tag, redeliveries } = delivery;
+                if let (Source::Queue(queue, position), None) = (source, tag) {
+                    let home = self.home_of(queue.name());
+                    let queued = QueuedMessage { position, message, attempts: redeliveries };
+                    outbox.send_home(home, ToHome::Return(queue, queued));
+                }
+            }
+        }
+    }
+
+    /// Another shard has processed so much of what was published here.
+    pub(crate) fn window_updated(&self, from: u16, bytes: usize, outbox: &mut Outbox<'_>) {
+        for (connection, token) in outbox.windows.updated(from, bytes) {
+            self.reply(connection, token, Ok(Reply::Done), outbox);
+        }
+    }
+
+    /// Replies to a publication, at once or when the window to `full` has room again.
+    fn reply_when_not_full(
+        &self,
+        full: Option<u16>,
+        connection: ConnectionId,
+        token: Token,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if !full.is_some_and(|core| outbox.windows.hold(core, connection, token)) {
+            self.reply(connection, token, Ok(Reply::Done), outbox);
+        }
+    }
+
+    /// Replies, if the connection is still there.
+    fn reply(
+        &self,
+        connection: ConnectionId,
+        token: Token,
+        result: Result<Reply, Refusal>,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if self.clients.get(&connection).is_some_and(|client| !client.gone) {
+            outbox.effects.push(Effect::Reply(connection, token, result));
+        }
+    }
+
+    fn home_of(&self, destination: &Destination) -> u16 {
+        placement::home_core(destination, self.cores)
+    }
+
+    /// A number never used before.
+    const fn next_request(&mut self) -> u64 {
+        self.request_last += 1;
+        self.request_last
+    }
+
+    fn others(&self) -> impl Iterator<Item = u16> + use<> {
+        let core = self.core;
+        (0..self.cores).filter(move |&other| other != core)
+    }
+
+    fn forget(&mut self, subscriber: Subscriber) {
+        let Subscriber { connection, subscription } = subscriber;
+        self.subscriptions.remove(&subscriber);
+        if let Some(client) = self.clients.get_mut(&connection) {
+            client.subscriptions.retain(|&other: &SubscriptionId| other != subscription);
+        }
+    }
+
+    pub(crate) fn add_stats(&self, stats: &mut Stats) {
+        stats.connections = self.clients.len();
+        stats.subscriptions = self.subscriptions.len();
+        stats.topics = self.topics.len();
+        stats.transactions += self.transactions.len();
+        stats.topic_published = self.topic_published;
+        stats.topic_delivered = self.topic_delivered;
+        stats.queue_delivered = self.queue_delivered;
+    }
+
+    /// See [`crate::Shard::assert_consistent`].
+    pub(crate) fn assert_consistent(&self) {
+        self.topics.assert_consistent(|subscriber, topic, index| {
+            matches!(
+                self.subscriptions.get(subscriber),
+                Some(&Subscription::Topic { topic: t, index: i, .. }) if (t, i) == (topic, index)
+            )
+        });
+    }
+}

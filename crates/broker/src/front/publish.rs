@@ -1,0 +1,167 @@
+//! Publications to topics: to the subscriptions of this core, and to the cores with an interest.
+
+use std::{mem, sync::Arc};
+
+use contract::{Destination, Message, Pattern, Reply};
+
+use super::{Front, Subscription, topics::Topic};
+use crate::{
+    event::Effect,
+    outbox::Outbox,
+    shard_message::{Interest, Subscriber},
+};
+
+/// Where a publication goes; memory that the next one reuses.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    topics: Vec<usize>,
+    cores: Vec<u16>,
+}
+
+impl Front {
+    /// A message from the front of another core.
+    pub(crate) fn interest(&mut self, from: u16, message: Interest, outbox: &mut Outbox<'_>) {
+        match message {
+            Interest::Add { pattern, topic, request } => {
+                self.topics.enter(&pattern).1.add_remote(from);
+                outbox.send_interest(from, Interest::Added { topic, request });
+            }
+            Interest::Added { topic, request } => self.interest_added(topic, request, outbox),
+            Interest::Remove(pattern) => self.remove_interest(from, &pattern),
+            Interest::Publication(message) => self.fan_in(&message, outbox),
+        }
+    }
+
+    /// Adds a subscription to a topic; with the first one, the interest is added at the other
+    /// shards. Returns the topic, the index in its list, and whether all shards know.
+    pub(super) fn join(
+        &mut self,
+        subscriber: Subscriber,
+        pattern: &Pattern,
+        outbox: &mut Outbox<'_>,
+    ) -> (usize, usize, bool) {
+        let request = self.next_request();
+        let others = self.others().count();
+        let (id, topic) = self.topics.enter(pattern);
+        let index = topic.join(subscriber);
+        if index == 0 {
+            topic.request_interest(request, others);
+        }
+        let confirmed = !topic.is_requesting();
+        if index == 0 {
+            for other in self.others() {
+                let pattern = pattern.clone();
+                outbox.send_interest(other, Interest::Add { pattern, topic: id, request });
+            }
+        }
+        (id, index, confirmed)
+    }
+
+    /// Removes a subscription to a topic; with the last one, the interest is removed.
+    pub(super) fn leave(&mut self, id: usize, index: usize, outbox: &mut Outbox<'_>) {
+        let Some(topic) = self.topics.get_mut(id) else { return };
+        if let Some(moved) = topic.leave(index)
+            && let Some(Subscription::Topic { index: moved, .. }) =
+                self.subscriptions.get_mut(&moved)
+        {
+            *moved = index;
+        }
+        if topic.locals().is_empty() {
+            topic.cancel_request();
+            let pattern = topic.pattern().clone();
+            self.topics.tidy(id);
+            for other in self.others() {
+                outbox.send_interest(other, Interest::Remove(pattern.clone()));
+            }
+        }
+    }
+
+    fn remove_interest(&mut self, from: u16, pattern: &Pattern) {
+        if let Some(id) = self.topics.find(pattern) {
+            if let Some(topic) = self.topics.get_mut(id) {
+                topic.remove_remote(from);
+            }
+            self.topics.tidy(id);
+        }
+    }
+
+    /// Another shard has added the interest; once all have, the subscriptions are confirmed.
+    fn interest_added(&mut self, id: usize, request: u64, outbox: &mut Outbox<'_>) {
+        let Some(topic) = self.topics.get_mut(id) else { return };
+        if !topic.interest_added(request) {
+            return;
+        }
+        for subscriber in Arc::clone(topic.locals()).iter() {
+            if let Some(Subscription::Topic { pending, .. }) =
+                self.subscriptions.get_mut(subscriber)
+                && let Some(token) = pending.take()
+            {
+                self.reply(subscriber.connection, token, Ok(Reply::Done), outbox);
+            }
+        }
+    }
+
+    /// Publishes to the subscriptions of this core and to the shards with an interest. Returns a
+    /// core to which too much is in flight, if there is one.
+    pub(super) fn fan_out(
+        &mut self,
+        message: &Arc<Message>,
+        outbox: &mut Outbox<'_>,
+    ) -> Option<u16> {
+        let found = self.find(&message.destination);
+        self.topic_published += 1;
+        self.fan_out_here(&found, message, outbox);
+        let mut full = None;
+        for &core in &found.cores {
+            outbox.send_interest(core, Interest::Publication(Arc::clone(message)));
+            if outbox.windows.is_full(core) {
+                full = Some(core);
+            }
+        }
+        self.scratch = found;
+        full
+    }
+
+    /// A publication from another shard.
+    fn fan_in(&mut self, message: &Arc<Message>, outbox: &mut Outbox<'_>) {
+        let found = self.find(&message.destination);
+        self.fan_out_here(&found, message, outbox);
+        self.scratch = found;
+    }
+
+    /// Whether there is room for so many bytes in flight to the shards with an interest.
+    pub(super) fn topic_has_room(
+        &mut self,
+        message: &Message,
+        bytes: usize,
+        outbox: &Outbox<'_>,
+    ) -> bool {
+        let found = self.find(&message.destination);
+        let has_room = found.cores.iter().all(|&core| outbox.windows.has_room(core, bytes));
+        self.scratch = found;
+        has_room
+    }
+
+    fn fan_out_here(&mut self, found: &Scratch, message: &Arc<Message>, outbox: &mut Outbox<'_>) {
+        let lists = found.topics.iter().filter_map(|&id| self.topics.get(id)).map(Topic::locals);
+        for list in lists.filter(|list| !list.is_empty()) {
+            self.topic_delivered += list.len() as u64;
+            outbox.effects.push(Effect::Fanout(Arc::clone(list), Arc::clone(message)));
+        }
+    }
+
+    /// The topics whose patterns match, and the other cores with an interest. The memory is to
+    /// be given back to `self.scratch`.
+    fn find(&mut self, destination: &Destination) -> Scratch {
+        let mut found = mem::take(&mut self.scratch);
+        found.topics.clear();
+        found.cores.clear();
+        self.topics.matching(destination, &mut found.topics);
+        for topic in found.topics.iter().filter_map(|&id| self.topics.get(id)) {
+            found.cores.extend_from_slice(topic.remotes());
+        }
+        found.cores.sort_unstable();
+        found.cores.dedup();
+        found
+    }
+}

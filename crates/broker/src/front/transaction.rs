@@ -1,0 +1,200 @@
+//! Transactions: all operations or none, over the homes of all the queues in them.
+//!
+//! ```text
+//! front of the connection            each home with a branch
+//!   Prepare ------------------------->  takes the deliveries, reserves room in the queues
+//!           <------------------ Voted   (or rolls that back and says why not)
+//!   Decide  ------------------------->  commits the branch, or rolls it back
+//! ```
+//!
+//! A single home decides by itself. Topics get their messages when all is decided. No vote waits
+//! for anything, so transactions cannot block each other; and once begun, one ends whether or not
+//! its connection is still there.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use contract::{
+    Command, ConnectionId, DestinationKind, Message, Operation, Refusal, Settle, Token,
+};
+
+use super::{Front, Subscription};
+use crate::{
+    outbox::Outbox,
+    shard_message::{Subscriber, ToHome, published_bytes},
+};
+
+/// A transaction in flight, at the front of its connection.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    connection: ConnectionId,
+    token: Token,
+    topics: Vec<Arc<Message>>,
+    participants: Vec<u16>,
+    /// Votes that have not come.
+    missing: usize,
+    refusal: Option<Refusal>,
+}
+
+/// Commands that a connection sent while its transaction was in flight and that must come after it.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    commands: VecDeque<(Token, Command)>,
+    bytes: usize,
+}
+
+impl Deferred {
+    /// `false` if too much is deferred already.
+    fn push(&mut self, token: Token, command: Command, commands_max: usize) -> bool {
+        let bytes = match &command {
+            Command::Publish(message) => message.cost(),
+            Command::Transact(operations) => operations.iter().map(published_bytes).sum(),
+            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Declare(_) => 0,
+        };
+        let fits = self.commands.len() < commands_max && self.bytes + bytes <= DEFERRED_BYTES;
+        if fits || self.commands.is_empty() {
+            self.bytes += bytes;
+            self.commands.push_back((token, command));
+            return true;
+        }
+        false
+    }
+}
+
+impl Front {
+    /// Keeps a command that publishes for after the transaction that is in flight, for the order
+    /// of messages. Returns it if there is none.
+    pub(super) fn defer(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        command: Command,
+        outbox: &mut Outbox<'_>,
+    ) -> Option<Command> {
+        if !matches!(command, Command::Publish(_) | Command::Transact(_)) {
+            return Some(command);
+        }
+        let commands_max = self.limits.commands_max;
+        let client = self.clients.get_mut(&connection);
+        let Some(deferred) = client.and_then(|client| client.deferred.as_mut()) else {
+            return Some(command);
+        };
+        if !deferred.push(token, command, commands_max) {
+            self.reply(connection, token, Err(Refusal::Busy), outbox);
+        }
+        None
+    }
+
+    pub(super) fn transact(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        operations: Vec<Operation>,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if operations.len() > self.limits.transaction_operations_max {
+            return self.reply(connection, token, Err(Refusal::Limit), outbox);
+        }
+        let mut topics = Vec::new();
+        let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
+        for operation in operations {
+            let home = match &operation {
+                Operation::Publish(message)
+                    if message.destination.kind() == DestinationKind::Topic =>
+                {
+                    topics.push(Arc::clone(message));
+                    continue;
+                }
+                Operation::Publish(message) => self.home_of(&message.destination),
+                Operation::Settle(Settle { subscription, .. }) => {
+                    let subscriber = Subscriber { connection, subscription: *subscription };
+                    match self.subscriptions.get(&subscriber) {
+                        Some(&Subscription::Home { core, .. }) => core,
+                        Some(Subscription::Topic { .. }) | None => {
+                            return self.reply(connection, token, Err(Refusal::Stale), outbox);
+                        }
+                    }
+                }
+            };
+            branches.entry(home).or_default().push(operation);
+        }
+        let bytes = topics.iter().map(|message| message.cost()).sum();
+        let fits = |(&home, operations): (&u16, &Vec<Operation>)| {
+            outbox.windows.has_room(home, operations.iter().map(published_bytes).sum())
+        };
+        if !branches.iter().all(fits)
+            || !topics.iter().all(|message| self.topic_has_room(message, bytes, outbox))
+        {
+            return self.reply(connection, token, Err(Refusal::Busy), outbox);
+        }
+        let transaction = Transaction {
+            connection,
+            token,
+            topics,
+            participants: branches.keys().copied().collect(),
+            missing: branches.len(),
+            refusal: None,
+        };
+        if branches.is_empty() {
+            return self.conclude(transaction, outbox);
+        }
+        if let Some(client) = self.clients.get_mut(&connection) {
+            client.deferred = Some(Deferred::default());
+        }
+        let id = self.next_request();
+        self.transactions.insert(id, transaction);
+        let alone = branches.len() == 1;
+        for (home, operations) in branches {
+            let prepare = ToHome::Prepare { connection, transaction: id, operations, alone };
+            outbox.send_home(home, prepare);
+        }
+    }
+
+    /// A home has voted; with the last vote the transaction is decided.
+    pub(super) fn voted(&mut self, id: u64, result: Result<(), Refusal>, outbox: &mut Outbox<'_>) {
+        let Some(transaction) = self.transactions.get_mut(&id) else { return };
+        transaction.refusal = result.err().or(transaction.refusal);
+        transaction.missing -= 1;
+        if transaction.missing > 0 {
+            return;
+        }
+        let Some(transaction) = self.transactions.remove(&id) else { return };
+        let commit = transaction.refusal.is_none();
+        if let [_, _, ..] = *transaction.participants {
+            for &home in &transaction.participants {
+                outbox.send_home(home, ToHome::Decide { transaction: id, commit });
+            }
+        }
+        let connection = transaction.connection;
+        self.conclude(transaction, outbox);
+        self.resume(connection, outbox);
+    }
+
+    fn conclude(&mut self, transaction: Transaction, outbox: &mut Outbox<'_>) {
+        let Transaction { connection, token, topics, refusal, .. } = transaction;
+        if let Some(refusal) = refusal {
+            return self.reply(connection, token, Err(refusal), outbox);
+        }
+        let mut full = None;
+        for message in &topics {
+            full = self.fan_out(message, outbox).or(full);
+        }
+        self.reply_when_not_full(full, connection, token, outbox);
+    }
+
+    /// Carries out what was deferred; it may begin another transaction, which defers the rest.
+    fn resume(&mut self, connection: ConnectionId, outbox: &mut Outbox<'_>) {
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        for (token, command) in client.deferred.take().unwrap_or_default().commands {
+            self.command(connection, token, command, outbox);
+        }
+        if self.clients.get(&connection).is_some_and(|c| c.gone && c.deferred.is_none()) {
+            self.clients.remove(&connection);
+        }
+    }
+}
+
+/// Bytes of messages that one connection may have deferred. One command may always be.
+const DEFERRED_BYTES: usize = 4 << 20;

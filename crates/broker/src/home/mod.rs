@@ -1,0 +1,482 @@
+//! The home of a core: the queues and temporary destinations whose names fall to it.
+
+mod branch;
+mod dead_letter;
+mod queue;
+mod temporary;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use contract::{
+    ConnectionId, Delivery, Destination, DestinationKind, Limits, Message, Now, Outcome, Refusal,
+    Settlement, Tag, Token,
+};
+use slab::Slab;
+use wire::Map;
+
+use self::{
+    branch::Branch,
+    dead_letter::DeadLetterReason,
+    queue::{BlockedPublisher, Consumer, Counts, Queue},
+    temporary::TempTopic,
+};
+use crate::{
+    outbox::Outbox,
+    placement,
+    queued::{QueueId, QueuePosition, QueuedMessage},
+    shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
+    stats::{QueueDepth, Stats},
+};
+
+/// The queues and temporary destinations that live on one core, and their consumers on all cores.
+#[derive(Debug)]
+pub(crate) struct Home {
+    cores: u16,
+    limits: Arc<Limits>,
+    /// Where in `queues` each one is.
+    indexes: Map<QueueId, usize>,
+    queues: Slab<Queue>,
+    consumers: Map<Subscriber, Consumer>,
+    temp_topics: Map<Destination, TempTopic>,
+    /// By the core that coordinates the transaction, and its number there.
+    prepared: BTreeMap<(u16, u64), Branch>,
+    sequence: u64,
+    tag: u64,
+    stats: Stats,
+}
+
+impl Home {
+    pub(crate) fn new(cores: u16, limits: Arc<Limits>) -> Self {
+        Self {
+            cores,
+            limits,
+            indexes: Map::default(),
+            queues: Slab::new(),
+            consumers: Map::default(),
+            temp_topics: Map::default(),
+            prepared: BTreeMap::new(),
+            sequence: 0,
+            tag: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// A message from a front, or another home, on core `from`.
+    pub(crate) fn receive(
+        &mut self,
+        from: u16,
+        message: ToHome,
+        now: Now,
+        outbox: &mut Outbox<'_>,
+    ) {
+        match message {
+            ToHome::Publish { connection, token, message } => {
+                self.publish(connection, token, message, now, outbox);
+            }
+            ToHome::Subscribe(consume) => self.subscribe(*consume, now, outbox),
+            ToHome::Unsubscribe { subscriber, destination, token, seen } => {
+                self.unsubscribe(subscriber, &destination, seen, now, outbox);
+                if let Some(token) = token {
+                    outbox.send_front(from, ToFront::Unsubscribed { subscriber, token });
+                }
+            }
+            ToHome::Settle { subscriber, tag, outcome } => {
+                self.settle(subscriber, tag, outcome, now, outbox);
+            }
+            ToHome::Credit { subscriber, count } => self.credit(subscriber, count, now, outbox),
+            ToHome::Declare { owner, token, destination } => {
+                self.declare(owner, token, destination, outbox);
+            }
+            ToHome::Undeclare { owner, destination } => {
+                self.undeclare(owner, &destination, outbox);
+            }
+            ToHome::Return(queue, queued) => self.take_back(queue, queued, now, outbox),
+            ToHome::Prepare { connection, transaction, operations, alone } => {
+                self.prepare(connection, transaction, operations, alone, now, outbox);
+            }
+            ToHome::Decide { transaction, commit } => {
+                self.decide(from, transaction, commit, now, outbox);
+            }
+            ToHome::DeadLetter(message) => self.add_dead_letter(message, now, outbox),
+        }
+    }
+
+    fn publish(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        message: Arc<Message>,
+        now: Now,
+        outbox: &mut Outbox<'_>,
+    ) {
+        if message.destination.kind() == DestinationKind::TempTopic {
+            let result = self.publish_temp_topic(&message, outbox);
+            return published(connection, token, result, outbox);
+        }
+        let index = match self.enter_queue(&message.destination) {
+            Ok(index) => index,
+            Err(refusal) => return published(connection, token, Err(refusal), outbox),
+        };
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        if queue.takes(&message, &self.limits) {
+            self.put_new(index, message, now);
+            published(connection, token, Ok(()), outbox);
+        } else {
+            let deadline_ns = now.after(self.limits.publish_timeout);
+            if !queue.block(BlockedPublisher { connection, token, message, deadline_ns }) {
+                self.stats.refused_full += 1;
+                published(connection, token, Err(Refusal::Full), outbox);
+            }
+        }
+        self.pump(index, now, outbox);
+    }
+
+    fn subscribe(&mut self, consume: Consume, now: Now, outbox: &mut Outbox<'_>) {
+        let Consume { subscriber, token, destination, settlement, credit } = consume;
+        let result = if destination.kind() == DestinationKind::TempTopic {
+            self.join_temp_topic(subscriber, &destination)
+        } else {
+            self.join_queue(subscriber, &destination, settlement)
+        };
+        outbox.send_front(
+            subscriber.connection.core,
+            ToFront::Subscribed { subscriber, token, result },
+        );
+        if result.is_ok() {
+            self.credit(subscriber, credit, now, outbox);
+        }
+    }
+
+    fn join_queue(
+        &mut self,
+        subscriber: Subscriber,
+        destination: &Destination,
+        settlement: Settlement,
+    ) -> Result<(), Refusal> {
+        if destination.kind().is_temporary() {
+            self.check_owner(subscriber.connection, destination)?;
+        }
+        let index = self.enter_queue(destination)?;
+        self.consumers.insert(subscriber, Consumer::new(index, settlement, Tag(self.tag)));
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.add_consumer();
+        }
+        Ok(())
+    }
+
+    /// What the consumer has seen (up to `seen`) and not settled counts as a failed attempt; the
+    /// rest never reached it.
+    fn unsubscribe(
+        &mut self,
+        subscriber: Subscriber,
+        destination: &Destination,
+        seen: Tag,
+        now: Now,
+        outbox: &mut Outbox<'_>,
+    ) {
+        self.leave_temp_topic(subscriber, destination);
+        let Some(consumer) = self.consumers.remove(&subscriber) else { return };
+        let index = consumer.queue;
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.remove_consumer(&consumer);
+        }
+        for (tag, queued) in consumer.unsettled {
+            let outcome = if tag <= seen { Outcome::Failed } else { Outcome::Released };
+            self.conclude(index, queued, outcome, outbox);
+        }
+        self.pump(index, now, outbox);
+    }
+
+    fn settle(
+        &mut self,
+        subscriber: Subscriber,
+        tag: Tag,
+        outcome: Outcome,
+        now: Now,
+        outbox: &mut Outbox<'_>,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
+        let Some(queued) = consumer.unsettled.remove(&tag) else { return };
+        let index = consumer.queue;
+        self.conclude(index, queued, outcome, outbox);
+        self.consider(subscriber, now, outbox);
+    }
+
+    fn credit(&mut self, subscriber: Subscriber, count: u32, now: Now, outbox: &mut Outbox<'_>) {
+        if let Some(consumer) = self.consumers.get_mut(&subscriber) {
+            consumer.credit = consumer.credit.saturating_add(count).min(self.limits.prefetch_max);
+        }
+        self.consider(subscriber, now, outbox);
+    }
+
+    /// Gives a consumer that may have become ready what it can take.
+    fn consider(&mut self, subscriber: Subscriber, now: Now, outbox: &mut Outbox<'_>) {
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
+        let index = consumer.queue;
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.enqueue_consumer(subscriber, consumer, &self.limits);
+        }
+        self.pump(index, now, outbox);
+    }
+
+    /// A settled delivery did not reach its consumer.
+    fn take_back(
+        &mut self,
+        queue: QueueId,
+        queued: QueuedMessage,
+        now: Now,
+        outbox: &mut Outbox<'_>,
+    ) {
+        self.stats.queue_settled -= 1;
+        let index = match self.index_of(&queue) {
+            Some(index) => index,
+            None if queue.is_temporary() => {
+                self.stats.dropped += 1;
+                return;
+            }
+            // Over `queues_max` if it must be: that is better than to lose the message.
+            None => self.insert_queue(Queue::new(queue, None)),
+        };
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.put(queued);
+        }
+        self.pump(index, now, outbox);
+    }
+
+    /// A dead letter never waits: a full dead-letter queue loses its first messages for it.
+    fn add_dead_letter(&mut self, message: Arc<Message>, now: Now, outbox: &mut Outbox<'_>) {
+        let Ok(index) = self.enter_queue(&message.destination) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        while !queue.has_room(message.cost(), &self.limits) {
+            self.stats.dropped += 1;
+            match queue.pop() {
+                Some(oldest) => queue.forget(&oldest.message),
+                None => return,
+            }
+        }
+        let queued = QueuedMessage { position: self.next_position(&message), message, attempts: 0 };
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.put(queued);
+        }
+        self.pump(index, now, outbox);
+    }
+
+    /// Drops what has expired and refuses what has waited for too long.
+    pub(crate) fn tick(&mut self, now: Now, outbox: &mut Outbox<'_>) {
+        let due = |queue: &Queue| queue.is_due(now.unix_ms, now.mono_ns);
+        let due: Vec<usize> =
+            self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
+        for index in due {
+            if let Some(queue) = self.queues.get_mut(index) {
+                self.stats.expired += queue.expire(now.unix_ms);
+            }
+            self.pump(index, now, outbox);
+            while let Some(publisher) =
+                self.queues.get_mut(index).and_then(|queue| queue.overdue(now.mono_ns))
+            {
+                self.stats.refused_full += 1;
+                published(publisher.connection, publisher.token, Err(Refusal::Full), outbox);
+            }
+            self.pump(index, now, outbox);
+        }
+    }
+
+    /// What became of a delivery, which the queue still counts. [`Home::pump`] is to follow.
+    fn conclude(
+        &mut self,
+        index: usize,
+        mut queued: QueuedMessage,
+        outcome: Outcome,
+        outbox: &mut Outbox<'_>,
+    ) {
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        let reason = match outcome {
+            Outcome::Accepted => {
+                self.stats.queue_settled += 1;
+                return queue.forget(&queued.message);
+            }
+            Outcome::Released => return queue.put_back(queued),
+            Outcome::Failed if queued.attempts + 1 < self.limits.deliveries_max => {
+                queued.attempts += 1;
+                return queue.put_back(queued);
+            }
+            Outcome::Failed => DeadLetterReason::Failed(queued.attempts + 1),
+            Outcome::Rejected => DeadLetterReason::Rejected,
+        };
+        queue.forget(&queued.message);
+        match dead_letter::dead_letter(&queue.id, &queued.message, reason) {
+            Some(message) => {
+                self.stats.dead_lettered += 1;
+                let home = placement::home_core(&message.destination, self.cores);
+                outbox.send_home(home, ToHome::DeadLetter(message));
+            }
+            None => self.stats.dropped += 1,
+        }
+    }
+
+    /// Gives what is ready to the consumers that can take it, and the room made so to blocked
+    /// publishers; forgets the queue if nothing is left of it.
+    fn pump(&mut self, index: usize, now: Now, outbox: &mut Outbox<'_>) {
+        loop {
+            while self.dispatch(index, now, outbox) {}
+            if !self.unblock(index, now, outbox) {
+                break;
+            }
+        }
+        if self.queues.get(index).is_some_and(Queue::is_idle) {
+            self.remove_queue(index);
+        }
+    }
+
+    /// Delivers one message. `false` if there is none, or no consumer that can take it.
+    fn dispatch(&mut self, index: usize, now: Now, outbox: &mut Outbox<'_>) -> bool {
+        let Some(queue) = self.queues.get_mut(index) else { return false };
+        self.stats.expired += queue.expire(now.unix_ms);
+        let Some(subscriber) = queue.next_consumer() else { return false };
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return true };
+        consumer.dequeued();
+        let Some(queued) = queue.pop() else { return false };
+        consumer.credit -= 1;
+        let mut delivery = Delivery {
+            message: Arc::clone(&queued.message),
+            tag: None,
+            redeliveries: queued.attempts,
+        };
+        let source = Source::Queue(queue.id.clone(), queued.position);
+        match consumer.settlement {
+            Settlement::Automatic => {
+                self.stats.queue_settled += 1;
+                queue.forget(&queued.message);
+            }
+            Settlement::Explicit => {
+                self.tag += 1;
+                delivery.tag = Some(Tag(self.tag));
+                consumer.unsettled.insert(Tag(self.tag), queued);
+            }
+        }
+        queue.enqueue_consumer(subscriber, consumer, &self.limits);
+        let message = ToFront::Deliver { subscriber, source, delivery };
+        outbox.send_front(subscriber.connection.core, message);
+        true
+    }
+
+    /// Takes the messages of blocked publishers for which there is room. `false` if it took none.
+    fn unblock(&mut self, index: usize, now: Now, outbox: &mut Outbox<'_>) -> bool {
+        let mut unblocked = false;
+        while let Some(publisher) =
+            self.queues.get_mut(index).and_then(|queue| queue.unblock(&self.limits))
+        {
+            self.put_new(index, publisher.message, now);
+            published(publisher.connection, publisher.token, Ok(()), outbox);
+            unblocked = true;
+        }
+        unblocked
+    }
+
+    /// A new message enters a queue that has room.
+    fn put_new(&mut self, index: usize, message: Arc<Message>, now: Now) {
+        self.stats.queue_published += 1;
+        if message.is_expired(now.unix_ms) {
+            self.stats.expired += 1;
+            return;
+        }
+        let queued = QueuedMessage { position: self.next_position(&message), message, attempts: 0 };
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.put(queued);
+        }
+    }
+
+    fn next_position(&mut self, message: &Message) -> QueuePosition {
+        self.sequence += 1;
+        QueuePosition::new(message.priority, self.sequence)
+    }
+
+    /// The queue that is this destination; a plain one is made when missing.
+    fn enter_queue(&mut self, destination: &Destination) -> Result<usize, Refusal> {
+        let id = QueueId::of(destination).ok_or(Refusal::NotFound)?;
+        match self.index_of(&id) {
+            Some(index) => Ok(index),
+            None if id.is_temporary() => Err(Refusal::NotFound),
+            None => self.make_queue(Queue::new(id, None)),
+        }
+    }
+
+    fn make_queue(&mut self, queue: Queue) -> Result<usize, Refusal> {
+        if self.queues.len() >= self.limits.queues_max {
+            return Err(Refusal::Limit);
+        }
+        Ok(self.insert_queue(queue))
+    }
+
+    fn insert_queue(&mut self, queue: Queue) -> usize {
+        let id = queue.id.clone();
+        let index = self.queues.insert(queue);
+        self.indexes.insert(id, index);
+        index
+    }
+
+    fn remove_queue(&mut self, index: usize) -> Option<Queue> {
+        let queue = self.queues.try_remove(index)?;
+        self.indexes.remove(&queue.id);
+        Some(queue)
+    }
+
+    fn index_of(&self, queue: &QueueId) -> Option<usize> {
+        self.indexes.get(queue).copied()
+    }
+
+    pub(crate) fn depths(&self) -> impl Iterator<Item = QueueDepth<'_>> {
+        self.queues.iter().map(|(_, queue)| queue.depth())
+    }
+
+    pub(crate) fn add_stats(&self, stats: &mut Stats) {
+        stats.queues = self.queues.len();
+        stats.transactions += self.prepared.len();
+        stats.queue_published = self.stats.queue_published;
+        stats.queue_settled = self.stats.queue_settled;
+        stats.expired = self.stats.expired;
+        stats.dead_lettered = self.stats.dead_lettered;
+        stats.dropped = self.stats.dropped;
+        stats.refused_full = self.stats.refused_full;
+    }
+
+    /// See [`crate::Shard::assert_consistent`].
+    pub(crate) fn assert_consistent(&self) {
+        let mut counts: BTreeMap<&QueueId, Counts> = BTreeMap::new();
+        let counted = self.consumers.all(|consumer| {
+            let Some(queue) = self.queues.get(consumer.queue) else { return false };
+            let counts = counts.entry(&queue.id).or_default();
+            counts.consumers += 1;
+            consumer.unsettled.values().for_each(|queued| counts.add(&queued.message));
+            true
+        });
+        assert!(counted, "a consumer has no queue");
+        for branch in self.prepared.values() {
+            for (queue, message) in &branch.publications {
+                let counts = counts.entry(queue).or_default();
+                counts.reserved += 1;
+                counts.add(message);
+            }
+            for settlement in &branch.settlements {
+                counts.entry(&settlement.queue).or_default().add(&settlement.queued.message);
+            }
+        }
+        for (index, queue) in &self.queues {
+            assert_eq!(self.index_of(&queue.id), Some(index), "{:?} is not found", queue.id);
+            queue.assert_consistent(counts.get(&queue.id).copied().unwrap_or_default());
+        }
+    }
+}
+
+/// Replies to a publication.
+fn published(
+    connection: ConnectionId,
+    token: Token,
+    result: Result<(), Refusal>,
+    outbox: &mut Outbox<'_>,
+) {
+    outbox.send_front(connection.core, ToFront::Published { connection, token, result });
+}

@@ -1,0 +1,294 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use contract::{ConnectionId, Limits, Message, Settlement, Tag, Token};
+
+use crate::{
+    queued::{QueueId, QueuePosition, QueuedMessage},
+    shard_message::Subscriber,
+    stats::QueueDepth,
+};
+
+/// The messages of one queue, the publishers that wait for room, and the consumers that are ready.
+///
+/// ```text
+/// blocked --room--> ready --consumer with credit--> unsettled (kept with the consumer) --> gone
+///                     ^------------ failed, released, consumer lost ---------+
+/// ```
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) id: QueueId,
+    /// The connection that a temporary queue belongs to.
+    pub(super) owner: Option<ConnectionId>,
+    ready: BTreeMap<QueuePosition, QueuedMessage>,
+    /// Those of `ready` that expire, by when in milliseconds since 1970.
+    expiring: BTreeSet<(u64, QueuePosition)>,
+    blocked: VecDeque<BlockedPublisher>,
+    blocked_bytes: usize,
+    /// Consumers that can take a message, the one that has waited longest first.
+    ready_consumers: BTreeMap<u64, Subscriber>,
+    turn_next: u64,
+    consumers: usize,
+    /// Messages that count for the bounds: ready, unsettled and reserved.
+    messages: usize,
+    bytes: usize,
+    /// Room for messages of transactions that are not decided.
+    reserved: usize,
+}
+
+/// What a queue counts beside what it holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counts {
+    pub(super) consumers: usize,
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    pub(super) reserved: usize,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.bytes += message.cost();
+    }
+}
+
+/// A publisher that waits for room.
+#[derive(Debug)]
+pub(super) struct BlockedPublisher {
+    pub(super) connection: ConnectionId,
+    pub(super) token: Token,
+    pub(super) message: Arc<Message>,
+    /// When it is refused, on the monotonic clock.
+    pub(super) deadline_ns: u64,
+}
+
+/// A subscription to a queue.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) queue: usize,
+    pub(super) settlement: Settlement,
+    pub(super) credit: u32,
+    pub(super) unsettled: BTreeMap<Tag, QueuedMessage>,
+    /// Its tags are greater; tells it from an earlier subscription with the same name.
+    pub(super) since: Tag,
+    /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
+    turn: Option<u64>,
+}
+
+impl Consumer {
+    pub(super) const fn new(queue: usize, settlement: Settlement, since: Tag) -> Self {
+        Self { queue, settlement, credit: 0, unsettled: BTreeMap::new(), since, turn: None }
+    }
+
+    /// It is not in [`Queue::ready_consumers`] any more.
+    pub(super) const fn dequeued(&mut self) {
+        self.turn = None;
+    }
+
+    fn can_take(&self, limits: &Limits) -> bool {
+        self.credit > 0 && self.unsettled.len() < limits.prefetch_max as usize
+    }
+}
+
+impl Queue {
+    pub(super) const fn new(id: QueueId, owner: Option<ConnectionId>) -> Self {
+        Self {
+            id,
+            owner,
+            ready: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            blocked: VecDeque::new(),
+            blocked_bytes: 0,
+            ready_consumers: BTreeMap::new(),
+            turn_next: 0,
+            consumers: 0,
+            messages: 0,
+            bytes: 0,
+            reserved: 0,
+        }
+    }
+
+    /// Whether one more message may enter. An empty queue takes one of any size.
+    pub(super) fn has_room(&self, cost: usize, limits: &Limits) -> bool {
+        self.messages == 0
+            || (self.messages < limits.queue_messages_max
+                && self.bytes + cost <= limits.queue_bytes_max)
+    }
+
+    /// Whether a publication may enter now, with none before it.
+    pub(super) fn takes(&self, message: &Message, limits: &Limits) -> bool {
+        self.blocked.is_empty() && self.has_room(message.cost(), limits)
+    }
+
+    /// A new message enters.
+    pub(super) fn put(&mut self, queued: QueuedMessage) {
+        self.count(&queued.message);
+        self.put_back(queued);
+    }
+
+    /// A message that never left the counts becomes ready again.
+    pub(super) fn put_back(&mut self, queued: QueuedMessage) {
+        if let Some(expires) = queued.message.expires_unix_ms {
+            self.expiring.insert((expires, queued.position));
+        }
+        self.ready.insert(queued.position, queued);
+    }
+
+    /// Takes the first ready message out; it still counts for the bounds.
+    pub(super) fn pop(&mut self) -> Option<QueuedMessage> {
+        let (position, queued) = self.ready.pop_first()?;
+        if let Some(expires) = queued.message.expires_unix_ms {
+            self.expiring.remove(&(expires, position));
+        }
+        Some(queued)
+    }
+
+    /// A message that was taken out has left for good.
+    pub(super) fn forget(&mut self, message: &Message) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(message.cost());
+    }
+
+    /// Removes what is ready and has expired; returns how many.
+    pub(super) fn expire(&mut self, unix_ms: u64) -> u64 {
+        let mut expired = 0;
+        while let Some(&(expires, position)) = self.expiring.first()
+            && expires <= unix_ms
+        {
+            self.expiring.pop_first();
+            if let Some(queued) = self.ready.remove(&position) {
+                self.forget(&queued.message);
+                expired += 1;
+            }
+        }
+        expired
+    }
+
+    /// Reserves room for a message of a transaction.
+    pub(super) fn reserve(&mut self, message: &Message) {
+        self.count(message);
+        self.reserved += 1;
+    }
+
+    pub(super) fn release(&mut self, message: &Message) {
+        self.forget(message);
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    fn count(&mut self, message: &Message) {
+        self.messages += 1;
+        self.bytes += message.cost();
+    }
+
+    /// Lets a publisher wait for room. `false` if too many wait already.
+    pub(super) fn block(&mut self, publisher: BlockedPublisher) -> bool {
+        let cost = publisher.message.cost();
+        let fits = self.blocked.len() < BLOCKED_MAX && self.blocked_bytes + cost <= BLOCKED_BYTES;
+        if fits || self.blocked.is_empty() {
+            self.blocked_bytes += cost;
+            self.blocked.push_back(publisher);
+            return true;
+        }
+        false
+    }
+
+    /// The next blocked publisher for whose message there is room.
+    pub(super) fn unblock(&mut self, limits: &Limits) -> Option<BlockedPublisher> {
+        let cost = self.blocked.front()?.message.cost();
+        self.has_room(cost, limits).then(|| self.pop_blocked()).flatten()
+    }
+
+    /// The next blocked publisher that has waited for too long.
+    pub(super) fn overdue(&mut self, mono_ns: u64) -> Option<BlockedPublisher> {
+        (self.blocked.front()?.deadline_ns <= mono_ns).then(|| self.pop_blocked()).flatten()
+    }
+
+    pub(super) fn pop_blocked(&mut self) -> Option<BlockedPublisher> {
+        let publisher = self.blocked.pop_front()?;
+        self.blocked_bytes -= publisher.message.cost();
+        Some(publisher)
+    }
+
+    pub(super) const fn add_consumer(&mut self) {
+        self.consumers += 1;
+    }
+
+    pub(super) fn remove_consumer(&mut self, consumer: &Consumer) {
+        self.consumers -= 1;
+        if let Some(turn) = consumer.turn {
+            self.ready_consumers.remove(&turn);
+        }
+    }
+
+    /// Puts a consumer that can take a message behind the other ready ones, unless it is there.
+    pub(super) fn enqueue_consumer(
+        &mut self,
+        subscriber: Subscriber,
+        consumer: &mut Consumer,
+        limits: &Limits,
+    ) {
+        if consumer.turn.is_none() && consumer.can_take(limits) {
+            consumer.turn = Some(self.turn_next);
+            self.ready_consumers.insert(self.turn_next, subscriber);
+            self.turn_next += 1;
+        }
+    }
+
+    /// The consumer whose turn it is, if a message is ready. It is taken out, of which
+    /// [`Consumer::dequeued`] is to be told.
+    pub(super) fn next_consumer(&mut self) -> Option<Subscriber> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        self.ready_consumers.pop_first().map(|(_, subscriber)| subscriber)
+    }
+
+    /// Nothing is in it and nothing waits at it: nothing would be lost with it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.messages == 0 && self.consumers == 0 && self.blocked.is_empty() && self.owner.is_none()
+    }
+
+    /// Whether time alone may have changed something.
+    pub(super) fn is_due(&self, unix_ms: u64, mono_ns: u64) -> bool {
+        self.expiring.first().is_some_and(|&(expires, _)| expires <= unix_ms)
+            || self.blocked.front().is_some_and(|publisher| publisher.deadline_ns <= mono_ns)
+    }
+
+    /// See [`crate::Shard::assert_consistent`]. `elsewhere` is what consumers and transactions have
+    /// of it.
+    pub(super) fn assert_consistent(&self, elsewhere: Counts) {
+        let id = &self.id;
+        let mut counts = elsewhere;
+        self.ready.values().for_each(|queued| counts.add(&queued.message));
+        let kept = Counts {
+            consumers: self.consumers,
+            messages: self.messages,
+            bytes: self.bytes,
+            reserved: self.reserved,
+        };
+        assert_eq!(kept, counts, "{id:?}: what is kept beside what is there");
+        let blocked = self.blocked.iter().map(|publisher| publisher.message.cost());
+        assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
+        let expiring = self.ready.values().filter(|q| q.message.expires_unix_ms.is_some());
+        assert_eq!(self.expiring.len(), expiring.count(), "expiring in {id:?}");
+    }
+
+    pub(super) fn depth(&self) -> QueueDepth<'_> {
+        QueueDepth {
+            name: self.id.name(),
+            ready: self.ready.len(),
+            unsettled: self.messages - self.ready.len() - self.reserved,
+            bytes: self.bytes,
+            consumers: self.consumers,
+            waiting: self.blocked.len(),
+        }
+    }
+}
+
+/// Publishers that may wait for room in one queue; more are refused at once.
+const BLOCKED_MAX: usize = 10_000;
+
+/// The same in bytes. One may always wait.
+const BLOCKED_BYTES: usize = 4 << 20;

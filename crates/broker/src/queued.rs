@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use contract::{Destination, DestinationKind, Message};
+
+/// Names a queue: what its messages are kept, delivered, returned and dead-lettered under.
+///
+/// It is not where they were sent: [`Message::destination`] says that, and a queue may hold
+/// messages that were sent to something else.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct QueueId(Destination);
+
+impl QueueId {
+    /// The queue that is a destination of its own; `None`: the destination is a topic.
+    pub(crate) fn of(destination: &Destination) -> Option<Self> {
+        destination.kind().is_queue().then(|| Self(destination.clone()))
+    }
+
+    /// How peers and operators call it.
+    pub(crate) const fn name(&self) -> &Destination {
+        &self.0
+    }
+
+    /// Whether it ends with its owner.
+    pub(crate) const fn is_temporary(&self) -> bool {
+        matches!(self.0.kind(), DestinationKind::TempQueue)
+    }
+}
+
+/// A message in a queue.
+#[derive(Debug)]
+pub(crate) struct QueuedMessage {
+    pub(crate) position: QueuePosition,
+    pub(crate) message: Arc<Message>,
+    /// How many attempts to deliver it have failed.
+    pub(crate) attempts: u32,
+}
+
+/// The position of a message in its queue: higher priorities first, then in order of arrival.
+///
+/// The sequence is unique within a home, so that a message that returns to a queue which was
+/// deleted and made again takes no other's position.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct QueuePosition {
+    urgency: u8,
+    sequence: u64,
+}
+
+impl QueuePosition {
+    pub(crate) fn new(priority: u8, sequence: u64) -> Self {
+        Self { urgency: PRIORITY_MAX.saturating_sub(priority), sequence }
+    }
+}
+
+const PRIORITY_MAX: u8 = 9;

@@ -1,0 +1,171 @@
+//! What one shard sends to another, by direction.
+
+use std::sync::Arc;
+
+use contract::{
+    ConnectionId, Delivery, Destination, Message, Operation, Outcome, Pattern, Refusal, Settlement,
+    SubscriptionId, Tag, Token,
+};
+
+use crate::queued::{QueueId, QueuePosition, QueuedMessage};
+
+/// One subscription of one connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Subscriber {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its subscription.
+    pub subscription: SubscriptionId,
+}
+
+/// What one shard sends to another. Those between two shards stay in order; how long they take
+/// does not matter.
+#[derive(Debug)]
+pub struct ShardMessage(pub(crate) Content);
+
+impl ShardMessage {
+    /// Memory it holds, in bytes.
+    ///
+    /// Shards bound by themselves how much of what publishers send is in flight between them; the
+    /// rest is bounded by credit.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        size_of::<Self>() + self.0.message().map_or_else(|| self.0.published_bytes(), |m| m.cost())
+    }
+}
+
+/// A shard message by its direction.
+#[derive(Debug)]
+pub(crate) enum Content {
+    ToHome(ToHome),
+    ToFront(ToFront),
+    Interest(Interest),
+    /// The sender has processed this many bytes of [`Content::published_bytes`].
+    WindowUpdate(usize),
+}
+
+/// From a front to the home of a queue or temporary destination, or from home to home.
+#[derive(Debug)]
+pub(crate) enum ToHome {
+    /// [`ToFront::Published`] replies, late if the queue is full.
+    Publish { connection: ConnectionId, token: Token, message: Arc<Message> },
+    /// [`ToFront::Subscribed`] replies.
+    Subscribe(Box<Consume>),
+    /// [`ToFront::Unsubscribed`] replies if there is a token. Deliveries after `seen` never reached
+    /// the consumer.
+    Unsubscribe {
+        subscriber: Subscriber,
+        destination: Destination,
+        token: Option<Token>,
+        seen: Tag,
+    },
+    /// As [`contract::Outbox::settle`].
+    Settle { subscriber: Subscriber, tag: Tag, outcome: Outcome },
+    /// As [`contract::Outbox::credit`].
+    Credit { subscriber: Subscriber, count: u32 },
+    /// [`ToFront::Declared`] replies.
+    Declare { owner: ConnectionId, token: Token, destination: Destination },
+    /// The owner of a temporary destination has gone.
+    Undeclare { owner: ConnectionId, destination: Destination },
+    /// A settled delivery whose consumer had gone before it came: back to its position.
+    Return(QueueId, QueuedMessage),
+    /// [`ToFront::Voted`] replies; unless it is `alone`, [`ToHome::Decide`] follows.
+    Prepare { connection: ConnectionId, transaction: u64, operations: Vec<Operation>, alone: bool },
+    /// The end of a transaction.
+    Decide { transaction: u64, commit: bool },
+    /// A message for a dead-letter queue, addressed to it.
+    DeadLetter(Arc<Message>),
+}
+
+/// From the home of a queue or temporary destination to the front of a connection.
+#[derive(Debug)]
+pub(crate) enum ToFront {
+    /// The reply to a publication.
+    Published { connection: ConnectionId, token: Token, result: Result<(), Refusal> },
+    /// The reply to a subscription.
+    Subscribed { subscriber: Subscriber, token: Token, result: Result<(), Refusal> },
+    /// The subscription has ended at its home; nothing from it follows.
+    Unsubscribed { subscriber: Subscriber, token: Token },
+    /// The reply to a declaration.
+    Declared {
+        owner: ConnectionId,
+        token: Token,
+        destination: Destination,
+        result: Result<(), Refusal>,
+    },
+    /// A message for a subscription.
+    Deliver { subscriber: Subscriber, source: Source, delivery: Delivery },
+    /// Whether this home can do its branch of a transaction.
+    Voted { transaction: u64, result: Result<(), Refusal> },
+}
+
+/// Where a delivery comes from, and so where it returns to.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A queue, and the position in it.
+    Queue(QueueId, QueuePosition),
+    /// A temporary topic: nothing returns.
+    TempTopic,
+}
+
+/// Between the fronts of two cores, about topics: what would go between nodes too.
+#[derive(Debug)]
+pub(crate) enum Interest {
+    /// The sender wants publications that match a pattern; [`Interest::Added`] replies.
+    Add { pattern: Pattern, topic: usize, request: u64 },
+    /// The reply, with what the request named itself by.
+    Added { topic: usize, request: u64 },
+    /// The sender wants them no more.
+    Remove(Pattern),
+    /// A publication to a topic.
+    Publication(Arc<Message>),
+}
+
+/// A subscription to a queue or temporary destination.
+#[derive(Debug)]
+pub(crate) struct Consume {
+    pub(crate) subscriber: Subscriber,
+    pub(crate) token: Token,
+    pub(crate) destination: Destination,
+    pub(crate) settlement: Settlement,
+    pub(crate) credit: u32,
+}
+
+impl Content {
+    /// Bytes that a publisher put into it; bounded per pair of shards.
+    pub(crate) fn published_bytes(&self) -> usize {
+        if let Self::Interest(Interest::Publication(message))
+        | Self::ToHome(ToHome::Publish { message, .. }) = self
+        {
+            message.cost()
+        } else if let Self::ToHome(ToHome::Prepare { operations, .. }) = self {
+            operations.iter().map(published_bytes).sum()
+        } else {
+            0
+        }
+    }
+
+    /// The message that it carries, whatever caused it.
+    const fn message(&self) -> Option<&Arc<Message>> {
+        if let Self::Interest(Interest::Publication(message))
+        | Self::ToHome(
+            ToHome::Publish { message, .. }
+            | ToHome::Return(_, QueuedMessage { message, .. })
+            | ToHome::DeadLetter(message),
+        )
+        | Self::ToFront(ToFront::Deliver { delivery: Delivery { message, .. }, .. }) = self
+        {
+            Some(message)
+        } else {
+            None
+        }
+    }
+}
+
+/// Bytes of the message that an operation publishes.
+pub(crate) fn published_bytes(operation: &Operation) -> usize {
+    match operation {
+        Operation::Publish(message) => message.cost(),
+        Operation::Settle(_) => 0,
+    }
+}
