@@ -176,7 +176,7 @@ mod tests {
             (&[], Http, &["https://app.example.com"], "http://localhost:1", true),
             (&[], Http, &["HTTPS://App.example.com"], "https://app.example.com", true),
             (&[], Http, &["chrome-extension://abc"], "chrome-extension://abc", true),
-            (&[], Http, &["chrome-extension://abc"], "chrome-extension://abd", false),
+            (&[], Http, &["chrome-extension://abc"], "chrome-extension://abcd", false),
             (&[], Http, &["file://"], "file://", true),
             (&[], Http, &["null"], "null", true),
             (&[], Http, &["*"], "https://any.example.com", true),
