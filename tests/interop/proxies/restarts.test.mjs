@@ -6,6 +6,7 @@ import { unique } from '../node/lib/peer.mjs';
 import { pause, within } from '../node/lib/wait.mjs';
 import { documentedGateway, documentedProxy, freePorts, Front } from './lib/front.mjs';
 import { nginxConfig, startProxy } from './lib/proxy.mjs';
+import { END_ARRIVES_AFTER_MS, tap } from './lib/tap.mjs';
 
 /** Asks until the answer has this status. */
 async function until(status, front, path = '/healthz', ms = 20_000) {
@@ -99,7 +100,8 @@ async function keeping(t, port, gateway, seconds) {
   return new Front(port, { name: `127.0.0.1:${port}` });
 }
 
-/** POSTs, which a proxy must not send again by itself, after rests of about so long. */
+/** The statuses of POSTs, which a proxy must not send again by itself, before and after rests of about
+ * so long. */
 async function restAndPost(front, rests) {
   const statuses = await Promise.all(
     rests.map(async (ms) => {
@@ -111,32 +113,48 @@ async function restAndPost(front, rests) {
       return posts;
     }),
   );
-  assert.deepEqual([...new Set(statuses.flat())], [204]);
+  return statuses.flat();
 }
 
-test('connections that rest: those that the proxy ends first are never in the way', async (t) => {
+const from = (ms, count) => Array.from({ length: count }, (_, i) => ms + i * 10);
+
+test('connections that rest: the proxy ends them before the gateway does, and no POST is lost', async (t) => {
   const ports = await freePorts('gateway', 'proxy');
-  const gateway = await start(`[http]\nkeep-alive = "3s"\n[[listen]]\naddress = "127.0.0.1:${ports.gateway}"\n`);
+  const gateway = await start(`[http]\nkeep-alive = "4s"\n[[listen]]\naddress = "127.0.0.1:${ports.gateway}"\n`);
   t.after(() => gateway.stop());
-  const front = await keeping(t, ports.proxy, ports.gateway, '1s');
+  const between = await tap(t, ports.gateway);
+  const front = await keeping(t, ports.proxy, between.port, '1s');
   // Around the time at which the proxy ends them.
-  await restAndPost(front, Array.from({ length: 60 }, (_, i) => 700 + i * 10));
+  const statuses = await restAndPost(front, from(700, 60));
+  assert.deepEqual([...new Set(statuses)], [204]);
+  assert.ok(between.seen.endedByProxy > 0);
+  assert.equal(between.seen.endedByGateway, 0);
 });
 
-test('connections that rest longer than a log-in may take: none is lost', async (t) => {
+test('connections that rest longer than a log-in may take: they are used again', async (t) => {
   const ports = await freePorts('gateway', 'proxy');
   // By default they may rest for 75 s, nginx keeps them for 60 s.
   const gateway = await start(`[limits]\nlogin-timeout = "1s"\n[[listen]]\naddress = "127.0.0.1:${ports.gateway}"\n`);
   t.after(() => gateway.stop());
-  const front = await keeping(t, ports.proxy, ports.gateway, '60s');
-  await restAndPost(front, Array.from({ length: 60 }, (_, i) => 700 + i * 10));
+  const between = await tap(t, ports.gateway);
+  const front = await keeping(t, ports.proxy, between.port, '60s');
+  const statuses = await restAndPost(front, [2500]);
+  assert.deepEqual(statuses, [204, 204, 204]);
+  assert.deepEqual(between.seen, { connections: 1, endedByGateway: 0, endedByProxy: 0 });
 });
 
-test('connections that the gateway ends first: what comes after is on new ones', async (t) => {
+test('the other way round a POST is lost: what the order of the two bounds is for', async (t) => {
   const ports = await freePorts('gateway', 'proxy');
   const gateway = await start(`[http]\nkeep-alive = "500ms"\n[[listen]]\naddress = "127.0.0.1:${ports.gateway}"\n`);
   t.after(() => gateway.stop());
-  const front = await keeping(t, ports.proxy, ports.gateway, '60s');
-  // Well after that: the moment itself is a race that only the order of the two bounds avoids.
-  await restAndPost(front, Array.from({ length: 10 }, (_, i) => 1200 + i * 10));
+  const between = await tap(t, ports.gateway);
+  const front = await keeping(t, ports.proxy, between.port, '60s');
+  const post = async () => (await front.request('/topics/rest', { method: 'POST', body: 'x' })).status;
+  assert.equal(await post(), 204);
+  // After the gateway has ended the connection, and before the proxy knows.
+  while (between.seen.endedByGateway === 0) await pause(5);
+  assert.equal(await post(), 502);
+  // Once it knows, it makes a new one.
+  await pause(3 * END_ARRIVES_AFTER_MS);
+  assert.equal(await post(), 204);
 });
