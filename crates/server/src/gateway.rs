@@ -65,6 +65,8 @@ pub(crate) struct CoreHandle {
     pub(crate) waker: Arc<mio::Waker>,
     /// Its connections, those on their way included.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// Sockets on their way to it.
+    pub(crate) arriving: AtomicUsize,
     /// What it counts.
     pub(crate) counters: Arc<Counters>,
 }

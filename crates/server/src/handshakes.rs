@@ -1,7 +1,7 @@
 //! The TLS handshakes of a core: how many there may be, and whose turn it is.
 //!
-//! A handshake costs a signature, of 0.1 to 5 ms, and anybody can ask for one. So there is one
-//! signature at most between two looks at everything else that the core has to do, and addresses
+//! A handshake costs a signature, of 0.1 to 5 ms, and anybody can ask for one. So the core's own
+//! loop hands out one turn at a time, and has looked at everything else before the next; addresses
 //! take turns: a flood from one delays the handshakes of another by one signature at a time.
 
 use std::{
@@ -16,11 +16,15 @@ use std::{
 };
 
 use auth::AddressKey;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// The handshakes of a core.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Handshakes(Rc<RefCell<State>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Handshakes {
+    state: Rc<RefCell<State>>,
+    /// Wakes the core's loop.
+    work: Rc<Notify>,
+}
 
 /// There are as many as there may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,7 +40,7 @@ pub(crate) struct Handshake {
     ended: RefCell<oneshot::Receiver<Infallible>>,
 }
 
-/// The right to work on a handshake now. Dropping it passes it on.
+/// The right to work on a handshake now. When it is dropped, the core's loop may give it to another.
 #[derive(Debug)]
 pub(crate) struct Turn(Handshakes);
 
@@ -54,6 +58,11 @@ struct State {
 }
 
 impl Handshakes {
+    /// None yet, on a core whose loop is woken so.
+    pub(crate) fn new(work: Rc<Notify>) -> Self {
+        Self { state: Rc::default(), work }
+    }
+
     /// Begins a handshake. Where the core has too many, the oldest of the address that has most
     /// makes room, unless that is this address.
     ///
@@ -61,7 +70,7 @@ impl Handshakes {
     /// When there is no room.
     pub(crate) fn begin(&self, address: IpAddr) -> Result<Handshake, Crowded> {
         let key = AddressKey::from(address);
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let own = state.under_way.get(&key).map_or(0, VecDeque::len);
         if own >= PER_ADDRESS_MAX || (state.count >= PER_CORE_MAX && !state.make_room(own)) {
             return Err(Crowded);
@@ -75,8 +84,12 @@ impl Handshakes {
         Ok(Handshake { handshakes: self.clone(), key, id, ended: RefCell::new(ended) })
     }
 
-    fn pass_on(&self) {
-        let mut state = self.0.borrow_mut();
+    /// Gives the turn to the next who waits, if nobody has it.
+    pub(crate) fn pass_on(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.is_taken {
+            return;
+        }
         let next = state.next_waiting();
         state.is_taken = next.is_some();
         drop(state);
@@ -90,24 +103,13 @@ impl Handshakes {
 impl Handshake {
     /// Waits for its turn.
     pub(crate) async fn turn(&self) -> Turn {
-        let waiting = {
-            let mut state = self.handshakes.0.borrow_mut();
-            if state.is_taken {
-                let (sender, receiver) = oneshot::channel();
-                state.wait(self.key, sender);
-                Some(receiver)
-            } else {
-                state.is_taken = true;
-                None
-            }
-        };
-        match waiting {
-            None => Turn(self.handshakes.clone()),
-            Some(receiver) => match receiver.await {
-                Ok(turn) => turn,
-                // Nobody forgets who waits but by dropping it all.
-                Err(_) => future::pending().await,
-            },
+        let (sender, receiver) = oneshot::channel();
+        self.handshakes.state.borrow_mut().wait(self.key, sender);
+        self.handshakes.work.notify_one();
+        match receiver.await {
+            Ok(turn) => turn,
+            // Nobody forgets who waits but by dropping it all.
+            Err(_) => future::pending().await,
         }
     }
 
@@ -123,13 +125,23 @@ impl Handshake {
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.handshakes.0.borrow_mut().remove(self.key, self.id);
+        self.handshakes.state.borrow_mut().remove(self.key, self.id);
+    }
+}
+
+impl Turn {
+    /// Passes on at once a turn in which nothing was done.
+    pub(crate) fn give_back(self) {
+        let handshakes = self.0.clone();
+        drop(self);
+        handshakes.pass_on();
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.pass_on();
+        self.0.state.borrow_mut().is_taken = false;
+        self.0.work.notify_one();
     }
 }
 
@@ -205,6 +217,10 @@ mod tests {
         std::net::Ipv4Addr::from_bits(0x7f00_0000 + n).into()
     }
 
+    fn handshakes() -> Handshakes {
+        Handshakes::new(Rc::default())
+    }
+
     /// Whether a future is ready at once.
     fn ready<F: Future>(future: F) -> Option<F::Output> {
         let mut future = pin!(future);
@@ -216,26 +232,26 @@ mod tests {
 
     #[test]
     fn an_address_has_a_bound_and_others_do_not_feel_it() {
-        let handshakes = Handshakes::default();
+        let handshakes = handshakes();
         let flood: Vec<_> =
             (0..PER_ADDRESS_MAX).map(|_| handshakes.begin(address(1)).unwrap()).collect();
         assert_eq!(handshakes.begin(address(1)).err(), Some(Crowded));
         drop(handshakes.begin(address(2)).unwrap());
         drop(flood);
         drop(handshakes.begin(address(1)).unwrap());
-        assert!(handshakes.0.borrow().under_way.is_empty());
+        assert!(handshakes.state.borrow().under_way.is_empty());
     }
 
     #[test]
     fn whoever_has_most_makes_room() {
-        let handshakes = Handshakes::default();
+        let handshakes = handshakes();
         let mut flood = Vec::new();
         for n in 0..u32::try_from(PER_CORE_MAX).unwrap() {
             flood.push(handshakes.begin(address(n % 4)).unwrap());
         }
         assert_eq!(handshakes.begin(address(0)).err(), Some(Crowded), "it is one of the four");
         let newcomer = handshakes.begin(address(9)).unwrap();
-        assert_eq!(handshakes.0.borrow().count, PER_CORE_MAX);
+        assert_eq!(handshakes.state.borrow().count, PER_CORE_MAX);
         let ended: Vec<_> =
             (0..flood.len()).filter(|&n| ready(flood[n].ended()).is_some()).collect();
         assert_eq!(ended, [0], "the oldest");
@@ -244,7 +260,7 @@ mod tests {
 
     #[test]
     fn of_many_with_one_each_the_oldest_makes_room() {
-        let handshakes = Handshakes::default();
+        let handshakes = handshakes();
         let all: Vec<_> = (0..u32::try_from(PER_CORE_MAX).unwrap() + 10)
             .map(|n| handshakes.begin(address(n)).unwrap())
             .collect();
@@ -254,10 +270,9 @@ mod tests {
 
     #[test]
     fn addresses_take_turns() {
-        let handshakes = Handshakes::default();
+        let handshakes = handshakes();
         let begin = |n: u32| handshakes.begin(address(n)).unwrap();
-        let (first, flood, other) = (begin(3), [begin(1), begin(1), begin(1)], begin(2));
-        let turn = ready(first.turn()).unwrap();
+        let (flood, other) = ([begin(1), begin(1), begin(1)], begin(2));
         let mut waiting: Vec<(&str, Pin<Box<dyn Future<Output = Turn>>>)> = vec![
             ("gone", Box::pin(flood[0].turn())),
             ("flood 1", Box::pin(flood[1].turn())),
@@ -268,29 +283,36 @@ mod tests {
             assert!(ready(turn.as_mut()).is_none());
         }
         drop(waiting.remove(0));
-        drop(turn);
         let mut order = Vec::new();
         while !waiting.is_empty() {
-            let at = waiting.iter_mut().position(|(_, turn)| {
-                // The turn is passed on as soon as it is dropped here.
-                ready(turn.as_mut()).is_some()
-            });
-            order.push(waiting.remove(at.unwrap()).0);
+            handshakes.pass_on();
+            handshakes.pass_on();
+            // Each turn is dropped at once, but the next is not given before the loop does it.
+            let had: Vec<_> = waiting
+                .extract_if(.., |(_, turn)| ready(turn.as_mut()).is_some())
+                .map(|(name, _)| name)
+                .collect();
+            assert_eq!(had.len(), 1, "{had:?}");
+            order.extend(had);
         }
         assert_eq!(order, ["flood 1", "other", "flood 2"]);
-        assert!(ready(first.turn()).is_some(), "nobody has it");
     }
 
     #[test]
-    fn a_turn_that_nobody_takes_is_passed_on() {
-        let handshakes = Handshakes::default();
-        let (one, two) =
-            (handshakes.begin(address(1)).unwrap(), handshakes.begin(address(2)).unwrap());
-        let turn = ready(one.turn()).unwrap();
-        let mut waiting = Box::pin(two.turn());
-        assert!(ready(waiting.as_mut()).is_none());
-        drop(turn);
-        drop(waiting);
-        assert!(ready(one.turn()).is_some());
+    fn a_turn_that_nobody_uses_is_passed_on() {
+        let handshakes = handshakes();
+        let [one, two, three] = [1, 2, 3].map(|n| handshakes.begin(address(n)).unwrap());
+        let [mut first, second, mut third] = [&one, &two, &three].map(|one| Box::pin(one.turn()));
+        let mut second = second;
+        for turn in [&mut first, &mut second, &mut third] {
+            assert!(ready(turn.as_mut()).is_none());
+        }
+        handshakes.pass_on();
+        ready(first.as_mut()).unwrap().give_back();
+        // It has been given to the second, who goes without a look at it.
+        drop(second);
+        assert!(ready(third.as_mut()).is_none());
+        handshakes.pass_on();
+        assert!(ready(third.as_mut()).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! From an address to a connection: accepting, and finding out what a peer speaks.
 
 use std::{
+    cell::Cell,
     io,
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::Ordering},
@@ -76,6 +77,11 @@ pub(crate) async fn accept(
                     .min_by_key(|core| core.connections.load(Ordering::Relaxed));
                 let write_timeout = gateway.config.limits.write_timeout;
                 if let (Some(core), Ok(stream)) = (core, prepare(stream, write_timeout)) {
+                    // What a core does not take in waits in the system's queue.
+                    while core.arriving.load(Ordering::Relaxed) >= ARRIVING_MAX {
+                        time::sleep(ARRIVING_PAUSE).await;
+                    }
+                    core.arriving.fetch_add(1, Ordering::Relaxed);
                     core.send(ToCore::Socket(stream, listen, core.occupy()));
                 }
             }
@@ -255,13 +261,22 @@ async fn secure(
     config: Arc<ServerConfig>,
     peer: &SocketAddr,
 ) -> io::Result<Option<Accepted>> {
-    let Ok(handshake) = core.with(|core| core.handshakes.clone()).begin(peer.ip()) else {
+    let Ok(handshake) = core.handshakes().begin(peer.ip()) else {
         refuse_crowded(core, peer);
         return Ok(None);
     };
+    let has_begun = Cell::new(false);
     let done = tokio::select! {
         biased;
-        done = Accepted::tls(stream, config, async || handshake.turn().await) => done,
+        done = Accepted::tls(stream, config, async |stream: &TcpStream| {
+            let turn = handshake.turn().await;
+            // Later it may have ended its side behind all that it has to say.
+            if !has_begun.replace(true) && transports::is_gone(stream) {
+                turn.give_back();
+                return None;
+            }
+            Some(turn)
+        }) => done,
         () = handshake.ended() => {
             refuse_crowded(core, peer);
             return Ok(None);
@@ -389,6 +404,9 @@ pub(crate) fn place(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
+/// Sockets on their way to a core, each for the cores' loops a few microseconds.
+const ARRIVING_MAX: usize = 1024;
+const ARRIVING_PAUSE: Duration = Duration::from_millis(1);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// Silence after which the system asks whether a peer is still there.

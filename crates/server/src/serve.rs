@@ -139,6 +139,7 @@ fn start_cores(
             inbox: sender,
             waker,
             connections: Arc::new(AtomicUsize::new(0)),
+            arriving: AtomicUsize::new(0),
             counters: Arc::new(Counters::new(config.services.len())),
         });
         parts.push((reactor, inbox));

@@ -12,7 +12,6 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::Notify,
-    task,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
@@ -40,38 +39,36 @@ impl Accepted {
         Self { layer: Layer::Plain(stream), seen: Bytes::new() }
     }
 
-    /// A connection after its TLS handshake; `None`: the peer had gone before anything was signed.
-    /// Nothing bounds the time that takes.
+    /// A connection after its TLS handshake; `None`: there was no turn for it. Nothing bounds the
+    /// time that takes.
     ///
-    /// What may take a signature is done with what `turn` gives, which is dropped when everything
-    /// else on this thread has had a chance to run.
+    /// What may take a signature is done while what `turn` gives is held.
     ///
     /// # Errors
     /// When the handshake fails, which the peer has been told by an alert.
     pub async fn tls<T>(
         stream: TcpStream,
         config: Arc<ServerConfig>,
-        turn: impl AsyncFn() -> T,
+        turn: impl AsyncFn(&TcpStream) -> Option<T>,
     ) -> io::Result<Option<Self>> {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let mut held = turn().await;
-        if is_gone(&hello.io) {
-            return Ok(None);
-        }
+        let Some(mut held) = turn(&hello.io).await else { return Ok(None) };
         // A second hello (RFC 8446 4.1.4) is signed at a later step, so all steps are alike.
         let mut handshake = pin!(hello.into_stream(config));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         loop {
             let step = handshake.as_mut().poll(&mut Context::from_waker(&waker));
-            task::yield_now().await;
             drop(held);
             if let Poll::Ready(done) = step {
                 let layer = Layer::Tls(Box::new(done?));
                 return Ok(Some(Self { layer, seen: Bytes::new() }));
             }
             woken.0.notified().await;
-            held = turn().await;
+            // It is there for as long as the handshake is not done.
+            let Some(stream) = handshake.as_ref().get_ref().get_ref() else { return Ok(None) };
+            let Some(next) = turn(stream).await else { return Ok(None) };
+            held = next;
         }
     }
 
@@ -160,8 +157,9 @@ impl Wake for Woken {
     }
 }
 
-/// Whether the peer has ended its side, which nobody does in the middle of a handshake.
-fn is_gone(stream: &TcpStream) -> bool {
+/// Whether the peer has ended its side, which nobody does in the middle of a TLS handshake.
+#[must_use]
+pub fn is_gone(stream: &TcpStream) -> bool {
     let mut ended = [PollFd::new(stream, PollFlags::RDHUP)];
     matches!(event::poll(&mut ended, Some(&Timespec::default())), Ok(1..))
 }

@@ -304,7 +304,7 @@ fn connect(
                 (socket, tls)
             };
             let (accepted, (socket, tls)) =
-                tokio::join!(Accepted::tls(server, ours, async || ()), client);
+                tokio::join!(Accepted::tls(server, ours, async |_: &TcpStream| Some(())), client);
             let mut accepted = accepted.unwrap().unwrap();
             assert_eq!(accepted.first_bytes(known).await.unwrap(), Some(0));
             let (stream, early) = accepted.into_stream().unwrap();

@@ -81,7 +81,6 @@ pub(crate) struct Core {
     drain_next_mono_ns: u64,
     shard_next_mono_ns: u64,
     pub(crate) seldom: SeldomLogged,
-    pub(crate) handshakes: Handshakes,
 }
 
 /// What would fill the log in a flood.
@@ -100,6 +99,7 @@ pub(crate) struct CoreRef {
     core: Rc<RefCell<Core>>,
     /// Wakes the reactor's task.
     work: Rc<Notify>,
+    handshakes: Handshakes,
 }
 
 impl std::fmt::Debug for CoreRef {
@@ -114,6 +114,11 @@ impl CoreRef {
         let result = act(&mut self.core.borrow_mut());
         self.work.notify_one();
         result
+    }
+
+    /// The TLS handshakes under way.
+    pub(crate) const fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     /// What all cores share.
@@ -241,7 +246,6 @@ impl Core {
             drain_next_mono_ns: u64::MAX,
             shard_next_mono_ns: 0,
             seldom: SeldomLogged::default(),
-            handshakes: Handshakes::default(),
         }
     }
 
@@ -273,6 +277,11 @@ impl Core {
         let timer = self.timers.next().unwrap_or(u64::MAX);
         let next_mono_ns = timer.min(self.drain_next_mono_ns).min(self.shard_next_mono_ns);
         Ok(Turn { busy, next_mono_ns })
+    }
+
+    /// Counts a socket that was taken from what other threads have sent.
+    fn arrived(&self) {
+        self.tools.handle().arriving.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Takes what other threads have sent.

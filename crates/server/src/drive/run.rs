@@ -15,6 +15,7 @@ use super::{Connection, Core, CoreRef};
 use crate::{
     clock,
     gateway::{Gateway, ToCore},
+    handshakes::Handshakes,
     listen, services, tasks,
 };
 
@@ -32,7 +33,9 @@ pub(crate) fn run(
     LocalSet::new().block_on(&runtime, async move {
         let descriptor = Descriptor(reactor.0.descriptor());
         let core = Rc::new(RefCell::new(Core::new(gateway, index, inbox, reactor.0)));
-        let core = CoreRef { core, work: Rc::new(Notify::new()) };
+        let work = Rc::new(Notify::new());
+        let handshakes = Handshakes::new(Rc::clone(&work));
+        let core = CoreRef { core, work, handshakes };
         if index == 0 {
             services::feeds(&core);
         }
@@ -86,6 +89,7 @@ async fn react(core: &CoreRef, descriptor: Descriptor) -> io::Result<()> {
             () = &mut alarm => {}
         }
         let next_mono_ns = 'busy: loop {
+            core.handshakes.pass_on();
             for _ in 0..TURNS_PER_YIELD {
                 let received = receive(core);
                 let turn = core.core.borrow_mut().turn()?;
@@ -112,6 +116,7 @@ fn receive(core: &CoreRef) -> bool {
         let Some(what) = core.core.borrow_mut().receive() else { return count > 0 };
         match what {
             ToCore::Socket(stream, listen, occupied) => {
+                core.core.borrow().arrived();
                 tasks::local(listen::serve(core.clone(), stream, listen, occupied));
             }
             ToCore::ShardMessages(from, messages) => {
