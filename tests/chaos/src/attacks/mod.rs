@@ -1,4 +1,4 @@
-//! The attacks. Each is a row of [`ATTACKS`].
+//! The attacks. Each is a row of the `ATTACKS` of its module.
 
 mod floods;
 mod logs;
