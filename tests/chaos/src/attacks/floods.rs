@@ -10,7 +10,7 @@ use std::{
 
 use socket2::SockRef;
 
-use super::{Attack, Scene};
+use super::{Attack, Form, Scene};
 use crate::{
     client::{self, ANSWER_MAX},
     honest::Visit,
@@ -26,6 +26,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         name: "a flood of ClientHellos, from 64 addresses",
         run: |scene| hellos(scene, 64, Leaving::Late),
         served: false,
+        forms: &[Form::Full],
         ..Attack::USUAL
     },
     Attack {
@@ -51,6 +52,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "a flood of connections that close at once",
+        forms: &[Form::Full],
         run: |scene| connections(scene, |_| {}),
         ..Attack::USUAL
     },
@@ -100,7 +102,9 @@ fn hellos(scene: &Scene<'_>, addresses: usize, leaving: Leaving) -> Result<(), S
             sent.fetch_add(1, Ordering::Relaxed);
         }
         match leaving {
-            Leaving::AtOnce => reset(&mut stream),
+            // The others end in good order, and their hello is read.
+            Leaving::AtOnce if index % 2 == 0 => reset(&mut stream),
+            Leaving::AtOnce => {}
             Leaving::Late => peers.push(stream),
         }
     });

@@ -22,7 +22,10 @@ pub(super) const ATTACKS: &[Attack] = &[
         name: "slow peers at every stage, all at once",
         start: |form| {
             let limits = match form {
-                Form::Quick => "login-timeout = \"2s\"\nwrite-timeout = \"3s\"",
+                Form::Quick => {
+                    "login-timeout = \"2s\"\nwrite-timeout = \"3s\"\nassembly-timeout = \"3s\"\n\
+                     ping-interval = \"2s\""
+                }
                 Form::Full => "",
             };
             Ok(Start { limits, ..Start::default() })
