@@ -1,7 +1,7 @@
 use clap::Args;
 
 use crate::{
-    browser,
+    browser, chaos,
     failure::Outcome,
     fuzz,
     gateway::Binaries,
@@ -38,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
             steps.run(&suite.step(threads), || suite.run(threads, true));
         }
     }
+    steps.run("chaos", || chaos::run(&chaos::Options::quick()));
     steps.run("browser", browser::run);
     steps.finish()
 }
