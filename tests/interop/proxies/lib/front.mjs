@@ -56,7 +56,8 @@ export function documentedGateway({ gateway, operations, plain, secure }, { end 
 /** A proxy of the documentation in front of a gateway on these ports. `change` may add to it. */
 export async function documentedProxy(kind, { gateway, plain, secure }, change = (text) => text) {
   const file = (name) => join(CERTIFICATE, name);
-  const pem = file('both.pem');
+  // Other files of tests run at the same time.
+  const pem = file(`both-${process.pid}.pem`);
   await writeFile(pem, (await readFile(file('gw.pem'), 'utf8')) + (await readFile(file('gw.key'), 'utf8')));
   const config = {
     nginx: () =>
