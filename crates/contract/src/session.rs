@@ -151,6 +151,12 @@ pub trait Outbox {
     /// Asks who the peer is; an [`Input::Replied`] with the token answers.
     fn login(&mut self, token: Token, login: Login);
 
+    /// Says in more words than [`Outbox::close`], which follows, what is wrong: for the log of the
+    /// gateway, where the peer's own protocol has told it the same.
+    fn explain(&mut self, detail: &str) {
+        _ = detail;
+    }
+
     /// Sends what is unsent and ends the connection. `message` says why, in the peer's language,
     /// where the transport can carry a text (a WebSocket close reason holds 123 bytes).
     fn close(&mut self, reason: Reason, message: &str);
