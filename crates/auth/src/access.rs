@@ -108,6 +108,12 @@ impl Access {
         &self.0
     }
 
+    /// What logs and metrics call the rule of a [`Denial`]: its scope, or `none`.
+    #[must_use]
+    pub fn name_of(&self, rule: Option<usize>) -> &str {
+        rule.and_then(|index| self.0.get(index)).map_or("none", |rule| rule.scope.as_str())
+    }
+
     /// Decides whether somebody may do something; nothing is let through by any other function.
     ///
     /// Who did not log in, not even as anonymous, is refused everything, with or without rules.

@@ -21,8 +21,15 @@ pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    if !status.is_success() {
+        response.extensions_mut().insert(Line(line.into()));
+    }
     response
 }
+
+/// What a response of [`text`] that is no success says, for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Line(pub(crate) Box<str>);
 
 /// Browsers are not to guess another type than the one said.
 pub(crate) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");

@@ -1,6 +1,6 @@
 //! What Prometheus reads at `/metrics`.
 
-use std::{cmp::Reverse, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use broker::QueueDepth;
 use prometheus_client::{
@@ -20,6 +20,8 @@ pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub(crate) struct Snapshot {
     /// The path and type of each service, in the configuration's order.
     pub services: Vec<(Box<str>, &'static str)>,
+    /// The scope of each access rule, in the configuration's order.
+    pub rules: Vec<Box<str>>,
     /// What each core says, in their order.
     pub cores: Vec<Core>,
     /// Log lines that were dropped.
@@ -154,6 +156,7 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.about(&mut encoder)?;
         self.connections(&mut encoder)?;
+        self.access(&mut encoder)?;
         self.output(&mut encoder)?;
         self.broker(&mut encoder)?;
         self.queues(&mut encoder)
@@ -190,6 +193,28 @@ impl Snapshot {
         let per_core = self.cores.iter().enumerate();
         let per_core = per_core.map(|(core, said)| ([("core", core)], wide(said.connections)));
         gauges(encoder, "core_connections", "Connections of each core", per_core)
+    }
+
+    /// What each access rule has denied. Nothing where there are no rules.
+    fn access(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        // Several rules may have the same scope.
+        let mut denied = BTreeMap::<&str, [u64; 2]>::new();
+        let scopes = self.rules.iter().map(|scope| &**scope).chain(["none"]);
+        for (index, scope) in scopes.enumerate().filter(|_| !self.rules.is_empty()) {
+            let sums = denied.entry(scope).or_default();
+            for core in &self.cores {
+                for (sum, count) in
+                    sums.iter_mut().zip(core.counters.denied().nth(index).unwrap_or_default())
+                {
+                    *sum = sum.wrapping_add(count);
+                }
+            }
+        }
+        let rows = denied.into_iter().flat_map(|(rule, [subscribe, send])| {
+            [("subscribe", subscribe), ("send", send)]
+                .map(|(action, count)| ([("rule", rule), ("action", action)], count))
+        });
+        counters(encoder, "access_denied", "What each access rule has denied", rows)
     }
 
     /// What is done to send.
@@ -350,10 +375,19 @@ mod tests {
             stomp.bytes_out.add(100_000 * at);
             stomp.slow.add(1);
             core.counters.refuse(Refused::Origin);
+            for (action, rule) in
+                [("send", Some(1)), ("subscribe", Some(1)), ("send", Some(1)), ("subscribe", None)]
+            {
+                let refusal = contract::Refusal::Forbidden;
+                core.counters.deny(&auth::Denial { refusal, action, destination: "".into(), rule });
+            }
             core.counters.encoded.add(at);
             core.counters.shared.add(5 * at);
             core.counters.writes.add(7 * at);
         }
+        let denied = |rule: &str, action: &str| {
+            format!("passerelle_access_denied_total{{rule=\"{rule}\",action=\"{action}\"}}")
+        };
         let text = render(snapshot(cores.into()));
         let expected = [
             (row("connections_open"), 3),
@@ -365,6 +399,11 @@ mod tests {
             (row("slow_consumers_total"), 2),
             ("passerelle_refusals_total{reason=\"origin\"}".to_owned(), 2),
             ("passerelle_refusals_total{reason=\"login\"}".to_owned(), 0),
+            (denied("/topic/quotes.>", "send"), 0),
+            (denied("/queue/orders", "send"), 4),
+            (denied("/queue/orders", "subscribe"), 2),
+            (denied("none", "subscribe"), 2),
+            (denied("none", "send"), 0),
             ("passerelle_core_connections{core=\"0\"}".to_owned(), 2),
             ("passerelle_core_connections{core=\"1\"}".to_owned(), 3),
             ("passerelle_frames_encoded_total".to_owned(), 3),
@@ -444,12 +483,13 @@ mod tests {
 
     fn snapshot(cores: Vec<Core>) -> Snapshot {
         let services = vec![("/".into(), "pages"), ("/messaging".into(), "broker")];
-        Snapshot { services, cores, log_lines_dropped: 9 }
+        let rules = vec!["/topic/quotes.>".into(), "/queue/orders".into()];
+        Snapshot { services, rules, cores, log_lines_dropped: 9 }
     }
 
     fn core(connections: usize) -> Core {
         let broker = broker::Stats { topic_published: 4, dead_lettered: 1, ..Default::default() };
-        let counters = Arc::new(Counters::new(2));
+        let counters = Arc::new(Counters::new(2, 2));
         Core { connections, counters, broker, queues: Queues::default() }
     }
 

@@ -21,6 +21,7 @@ use crate::{
     clock,
     config::Config,
     drive::CoreRef,
+    excerpt::excerpt,
     exposition::Snapshot,
     metrics::{Counters, Protocol},
     tls::Endpoint,
@@ -321,7 +322,9 @@ impl Gateway {
         }
         let services = self.config.services.iter();
         let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
-        Snapshot { services, cores, log_lines_dropped: logging::dropped() }
+        let rules = self.config.access.rules().iter().map(|rule| rule.scope.as_str().into());
+        let rules = rules.collect();
+        Snapshot { services, rules, cores, log_lines_dropped: logging::dropped() }
     }
 
     fn answer(&self, asker: Asker, answer: Result<Principal, Refusal>) {
@@ -341,14 +344,8 @@ impl Gateway {
 /// a program: the name comes last, quoted and escaped, so that it cannot forge what stands before.
 fn log_failure(name: &str, address: IpAddr, protocol: &str, attempts: u32) {
     let address = address.to_canonical();
-    let name = excerpt(name, NAME_CHARS_MAX);
+    let name = &*excerpt(name, NAME_CHARS_MAX);
     tracing::warn!(%address, %protocol, attempts, name, "login failed");
-}
-
-/// The beginning of what a peer sent.
-fn excerpt(text: &str, chars_max: usize) -> &str {
-    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
-    text.get(..end).unwrap_or(text)
 }
 
 /// Characters of a name that are logged.

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use auth::Ticket;
+use auth::{Denial, Ticket};
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
@@ -20,10 +20,11 @@ use transports::{
 use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
 use crate::{
-    body::{Body, full, text},
+    body::{Body, Line, full, text},
     clock,
     config::{Listen, Scheme, Service, ServiceKind},
     drive::{Admission, Core, CoreRef, Framing},
+    excerpt::{DETAIL_CHARS_MAX, excerpt},
     forwarded::Sender,
     gate::{self, Aim},
     gateway::{AllTaken, Asker, Decision, Gateway, Occupied, Share, Waiter},
@@ -309,9 +310,7 @@ impl Connection {
                 let mut response = if head.method == Method::OPTIONS {
                     preflight()
                 } else {
-                    self.publish(gateway, service, kind, rest, head, body)
-                        .await
-                        .unwrap_or_else(|instead| *instead)
+                    self.publish(gateway, service, kind, rest, head, body).await
                 };
                 if let Some(origin) = origin {
                     allow_origin(&mut response, origin);
@@ -334,17 +333,67 @@ impl Connection {
         rest: &str,
         head: &Parts,
         body: RequestBody,
-    ) -> Result<Response<Body>, Instead> {
-        if head.method != Method::POST {
+    ) -> Response<Body> {
+        let (principal, response) = if head.method != Method::POST {
             let mut response =
                 text(StatusCode::METHOD_NOT_ALLOWED, "publish here with POST: curl -d 'hello' URL");
             let allow = HeaderValue::from_static("POST, OPTIONS");
             response.headers_mut().insert(header::ALLOW, allow);
-            return Ok(response);
+            (None, response)
+        } else {
+            match self.identify(gateway, &head.headers).await {
+                Err(instead) => (None, *instead),
+                Ok(principal) => {
+                    let limits = &service.limits;
+                    let response = publish::post(
+                        &self.core, gateway, limits, &principal, kind, rest, head, body,
+                    );
+                    let response = response.await;
+                    (Some(principal), response)
+                }
+            }
+        };
+        if !response.status().is_success() {
+            self.log_refusal(gateway, service, head, principal.as_ref(), &response);
         }
-        let principal = self.identify(gateway, &head.headers).await?;
-        Ok(publish::post(&self.core, gateway, &service.limits, &principal, kind, rest, head, body)
-            .await)
+        response
+    }
+
+    /// Says in the log what a publisher was told instead of success.
+    fn log_refusal(
+        &self,
+        gateway: &Gateway,
+        service: &Service,
+        head: &Parts,
+        principal: Option<&Principal>,
+        response: &Response<Body>,
+    ) {
+        let (peer, path) = (self.peer(), &service.path);
+        let principal = principal.map(|principal| &*principal.name);
+        if let Some(denial) = response.extensions().get::<Denial>() {
+            self.core.with(|core| core.counters().deny(denial));
+            tracing::info!(
+                %peer,
+                service = %path,
+                protocol = Protocol::Http.as_str(),
+                principal,
+                action = denial.action,
+                destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
+                rule = gateway.config.access.name_of(denial.rule),
+                "access denied"
+            );
+            return;
+        }
+        let detail = response.extensions().get::<Line>().map(|line| &*line.0);
+        tracing::info!(
+            %peer,
+            service = %path,
+            path = &*excerpt(head.uri.path(), DETAIL_CHARS_MAX),
+            principal,
+            status = response.status().as_u16(),
+            detail = detail.map(|detail| excerpt(detail, DETAIL_CHARS_MAX)).as_deref(),
+            "HTTP publication refused"
+        );
     }
 
     async fn upgrade(

@@ -10,6 +10,7 @@ pub mod config;
 mod demo;
 mod drive;
 mod entropy;
+mod excerpt;
 mod exposition;
 mod files;
 mod forwarded;

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use auth::Denial;
+use contract::Refusal;
+
 /// The counts of one core. Only that core writes them.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -9,6 +12,8 @@ pub(crate) struct Counters {
     rows: Vec<Row>,
     /// Connections that were not let in, by [`Refused`].
     refusals: [AtomicU64; Refused::ALL.len()],
+    /// What each access rule has denied, subscribing and sending; last what no rule allows.
+    denied: Vec<[Count; 2]>,
     /// TLS handshakes that came to their end, by [`Ended`].
     handshakes: [Count; Ended::ALL.len()],
     /// Publications encoded and frames made from the encoding of another.
@@ -170,13 +175,14 @@ impl Ended {
 }
 
 impl Counters {
-    /// Counters for so many services.
+    /// Counters for so many services and access rules.
     #[must_use]
-    pub(crate) fn new(services: usize) -> Self {
+    pub(crate) fn new(services: usize, rules: usize) -> Self {
         let rows = (0..services * Protocol::ALL.len()).map(|_| Row::default()).collect();
         Self {
             rows,
             refusals: Default::default(),
+            denied: (0..=rules).map(|_| Default::default()).collect(),
             handshakes: Default::default(),
             encoded: Count::default(),
             shared: Count::default(),
@@ -199,6 +205,22 @@ impl Counters {
     #[expect(clippy::indexing_slicing, reason = "as many as there are ends")]
     pub(crate) fn handshakes(&self, end: Ended) -> &Count {
         &self.handshakes[end as usize]
+    }
+
+    /// Counts what the access rules denied.
+    pub(crate) fn deny(&self, denial: &Denial) {
+        self.refuse(Refused::Access);
+        let rule = denial.rule.unwrap_or(self.denied.len() - 1);
+        if let (Some([subscribe, send]), Refusal::Forbidden) =
+            (self.denied.get(rule), denial.refusal)
+        {
+            if denial.action == "send" { send } else { subscribe }.add(1);
+        }
+    }
+
+    /// How often each rule has denied subscribing and sending; last what no rule allows.
+    pub(crate) fn denied(&self) -> impl Iterator<Item = [u64; 2]> {
+        self.denied.iter().map(|counts| counts.each_ref().map(Count::get))
     }
 
     /// Counts a refusal.

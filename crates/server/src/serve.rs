@@ -140,7 +140,7 @@ fn start_cores(
             waker,
             connections: Arc::new(AtomicUsize::new(0)),
             arriving: AtomicUsize::new(0),
-            counters: Arc::new(Counters::new(config.services.len())),
+            counters: Arc::new(Counters::new(config.services.len(), config.access.rules().len())),
         });
         parts.push((reactor, inbox));
     }

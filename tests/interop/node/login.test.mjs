@@ -230,3 +230,54 @@ test('access rules do not stand between a request and its reply', async (t) => {
   await server.send((await requests.next()).headers['reply-to'], 'pong');
   assert.deepEqual(await replies.bodies(1), ['pong']);
 });
+
+/** A line of the gateway's log, once it is there. */
+async function logged(gateway, pattern) {
+  let said = '';
+  gateway.process.stderr.on('data', (data) => (said += data));
+  return () => within(5000, `a line like ${pattern}`, (async () => {
+    for (;;) {
+      const found = said.split('\n').find((line) => pattern.test(line));
+      if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  })());
+}
+
+test('what is denied is in the log, and counted by rule', async () => {
+  const gateway = await start(
+    `[[listen]]\naddress = "127.0.0.1:0"\noperations = true\n${users}${rules.replace('destination = ">"', 'destination = "/topic/all.>"')}`,
+  );
+  try {
+    const line = await logged(gateway, /access denied.*subscribe/);
+    const closedLine = await logged(gateway, / closed .*forbidden/);
+    const tcp = await Tcp.open(gateway);
+    await tcp.connect('login:bob', `passcode:${bob.passcode}`);
+    tcp.write('SUBSCRIBE\nid:1\ndestination:/topic/private.a"b\n\n\0');
+    await tcp.rest();
+    const denied = await line();
+    assert.match(denied, /protocol="stomp" principal="bob" action="subscribe" destination="\/topic\/private\.a\\"b" rule="\/topic\/private\.>"/);
+    assert.match(await closedLine(), /detail="SUBSCRIBE to .*not allowed for this user/);
+
+    const posted = await logged(gateway, /access denied.*http/);
+    const headers = { authorization: basic(ann) };
+    assert.equal((await request(gateway, '/queues/other', { method: 'POST', body: 'x', headers })).status, 403);
+    assert.match(await posted(), /principal="ann" action="send" destination="\/queue\/other" rule="none"/);
+    const refused = await logged(gateway, /publication refused/);
+    assert.equal((await request(gateway, '/queues/a..b', { method: 'POST', body: 'x', headers })).status, 400);
+    assert.match(await refused(), /path="\/queues\/a\.\.b" principal="ann" status=400 detail="a destination/);
+
+    const malformed = await logged(gateway, / closed .*malformed/);
+    const broken = await Tcp.open(gateway);
+    await broken.connect('login:ann', `passcode:${ann.passcode}`);
+    broken.write('SEND\nno colon\n\n\0');
+    await broken.rest();
+    assert.match(await malformed(), /principal="ann" reason="malformed" detail=".*colon/);
+
+    const { text } = await request(gateway, '/metrics');
+    assert.match(text, /passerelle_access_denied_total\{rule="\/topic\/private\.>",action="subscribe"\} 1\n/);
+    assert.match(text, /passerelle_access_denied_total\{rule="none",action="send"\} 1\n/);
+  } finally {
+    await gateway.stop();
+  }
+});

@@ -86,6 +86,10 @@ impl Fault {
         self.message
     }
 
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Appends the ERROR frame.
     pub(crate) fn encode(&self, version: Version, to: &mut Vec<u8>) {
         let mut writer = Writer::begin(to, version, Verb::Error);

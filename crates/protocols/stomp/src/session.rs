@@ -91,6 +91,7 @@ impl contract::Session for Session {
                     out.send(self.kind, &mut |to| fault.encode(version, to));
                 }
                 *state = State::Closed;
+                out.explain(fault.detail());
                 out.close(fault.reason, fault.message());
             }
         }

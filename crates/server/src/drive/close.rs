@@ -10,6 +10,7 @@ use super::{
     outlet::Ask,
     service,
 };
+use crate::excerpt::{DETAIL_CHARS_MAX, excerpt};
 
 impl Core {
     /// Ends a connection in its transport's way, after what was said. Its session is told.
@@ -23,6 +24,9 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if matches!(entry.state.role, Role::Closing(_)) {
             return;
+        }
+        if !message.is_empty() && entry.state.link.detail.is_none() {
+            entry.state.link.detail = Some(excerpt(message, DETAIL_CHARS_MAX).into());
         }
         if let Framing::WebSocket { version, .. } = entry.state.link.framing {
             self.tools.append(slot, &mut entry.socket, |out| {
@@ -75,6 +79,7 @@ impl Core {
                 protocol = link.protocol.as_str(),
                 principal = link.principal.as_ref().map(|principal| &*principal.name),
                 reason = reason.as_str(),
+                detail = link.detail.as_deref(),
                 messages_in = link.counts.messages_in,
                 messages_out = link.counts.messages_out,
                 bytes_in = link.counts.bytes_in,

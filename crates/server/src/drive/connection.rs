@@ -64,6 +64,8 @@ pub(crate) struct Link {
     pub(crate) decoder: Option<Decoder>,
     pub(crate) peer: SocketAddr,
     pub(crate) principal: Option<Arc<Principal>>,
+    /// What was wrong, for its last line in the log: the words that the peer was told.
+    pub(crate) detail: Option<Box<str>>,
     /// A login that waits for its outcome.
     pub(crate) login: Option<Ticket>,
     /// Commands of the session that wait for their replies.

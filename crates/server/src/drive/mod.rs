@@ -323,6 +323,7 @@ impl Core {
             decoder,
             peer: admission.peer,
             principal: admission.principal.map(Arc::new),
+            detail: None,
             login: None,
             in_flight: 0,
             engaged: false,

@@ -11,8 +11,9 @@ use websocket::Deflater;
 use super::connection::{Framing, Link};
 use crate::{
     entropy::Entropy,
+    excerpt::{DETAIL_CHARS_MAX, excerpt},
     gateway::{CoreHandle, Gateway},
-    metrics::{Counters, Refused},
+    metrics::Counters,
 };
 
 /// What a core lends to its sessions: one set for all of them.
@@ -201,7 +202,7 @@ impl Outbox for Outlet<'_> {
                 Ask::Command(id, token, command)
             }
             Err(denial) => {
-                self.tools.counters().refuse(Refused::Access);
+                self.tools.counters().deny(&denial);
                 Ask::Denied(id, token, Box::new(denial))
             }
         };
@@ -224,6 +225,10 @@ impl Outbox for Outlet<'_> {
     fn login(&mut self, token: Token, login: Login) {
         self.link.in_flight += 1;
         self.tools.asks.push_back(Ask::Login(self.tools.id(self.slot), token, login));
+    }
+
+    fn explain(&mut self, detail: &str) {
+        self.link.detail = Some(excerpt(detail, DETAIL_CHARS_MAX).into());
     }
 
     fn close(&mut self, reason: Reason, message: &str) {

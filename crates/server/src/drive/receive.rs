@@ -168,7 +168,6 @@ impl Core {
                     self.flush_if_much();
                 }
                 Err(error) => {
-                    tracing::debug!(connection = %super::name(self.tools.id(slot)), %error, "malformed");
                     self.close(slot, error.reason(), &error.to_string());
                     break;
                 }

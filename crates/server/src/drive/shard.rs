@@ -1,13 +1,21 @@
 use std::sync::Arc;
 
+use auth::Denial;
 use broker::{Effect, Event, ShardMessage, Subscriber};
 use contract::{
     ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
 };
 
-use super::{Core, connection::Link, outlet::Ask, slot_of};
+use super::{
+    Core,
+    connection::{Link, Role},
+    name,
+    outlet::Ask,
+    service, slot_of,
+};
 use crate::{
     clock,
+    excerpt::{DETAIL_CHARS_MAX, excerpt},
     gateway::{Asker, Decision, ToCore, Waiter},
     metrics::Refused,
 };
@@ -48,10 +56,34 @@ impl Core {
                         Decision::Later(ticket) => link.login = Some(ticket),
                     }
                 }
-                Ask::Denied(id, token, denial) => self.reply(id, token, Err(denial.refusal)),
+                Ask::Denied(id, token, denial) => {
+                    self.log_denial(id, &denial);
+                    self.reply(id, token, Err(denial.refusal));
+                }
                 Ask::Gone(id) => self.apply(Event::Gone(id)),
             }
         }
+    }
+
+    /// Says in the log what was denied to a session. Most end with the first denial; what else
+    /// they had asked for by then is counted only.
+    fn log_denial(&self, id: ConnectionId, denial: &Denial) {
+        let Some(entry) = self.reactor.get(slot_of(id)) else { return };
+        if !matches!(entry.state.role, Role::Session(_)) {
+            return;
+        }
+        let link = &entry.state.link;
+        tracing::info!(
+            connection = %name(id),
+            peer = %link.peer,
+            service = %service(&self.gateway, link.service).path,
+            protocol = link.protocol.as_str(),
+            principal = link.principal.as_ref().map(|principal| &*principal.name),
+            action = denial.action,
+            destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
+            rule = self.gateway.config.access.name_of(denial.rule),
+            "access denied"
+        );
     }
 
     /// Gives a session the outcome of its login.

@@ -39,7 +39,9 @@ pub(crate) async fn post(
     if let Err(denial) =
         gateway.config.access.authorise(Some(principal), Action::Send(&destination))
     {
-        return refused(denial.refusal);
+        let mut response = refused(denial.refusal);
+        response.extensions_mut().insert(denial);
+        return response;
     }
     let Ok(codings) = codings(&head.headers) else { return unsupported() };
     let max = limits.message_bytes_max;
