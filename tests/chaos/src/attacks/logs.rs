@@ -87,8 +87,8 @@ fn unread_then_read(scene: &Scene<'_>) -> Result<(), String> {
         come_and_go(scene, scene.attacker());
     }
     scene.gateway.pipe.start_reading(None);
-    churn(scene)?;
-    said_what_was_lost(scene)
+    said_what_was_lost(scene)?;
+    churn(scene)
 }
 
 fn full_disk(scene: &Scene<'_>) -> Result<(), String> {
