@@ -23,6 +23,7 @@ use crate::{
     drive::CoreRef,
     excerpt::excerpt,
     exposition::Snapshot,
+    memory::Freed,
     metrics::{Counters, Protocol},
     tls::Endpoint,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Gateway {
     pub(crate) phase: watch::Receiver<Phase>,
     /// As many bodies of requests are decoded at a time as there are cores.
     pub(crate) decoding: Semaphore,
+    /// Where cores say that much memory has been freed.
+    pub(crate) freed: Freed,
     addresses: Addresses,
     logins: Mutex<Logins<Waiter>>,
     /// Wakes a hashing thread that waits for jobs.
@@ -200,8 +203,8 @@ impl Gateway {
     ) -> Self {
         let decoding = Semaphore::new(cores.len());
         let (addresses, logins) = (Addresses::default(), Mutex::new(logins));
-        let hashing = Condvar::new();
-        Self { config, endpoints, cores, phase, decoding, addresses, logins, hashing }
+        let (freed, hashing) = (Freed::default(), Condvar::new());
+        Self { config, endpoints, cores, phase, decoding, freed, addresses, logins, hashing }
     }
 
     /// The TLS of a listener.

@@ -19,6 +19,7 @@ mod gateway;
 mod handshakes;
 mod http;
 mod listen;
+mod memory;
 mod metrics;
 mod password;
 mod registry;

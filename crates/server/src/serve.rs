@@ -4,7 +4,11 @@ use std::{
     fmt, io,
     net::SocketAddr,
     process,
-    sync::{Arc, atomic::AtomicUsize, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -105,10 +109,13 @@ pub fn serve(config: Config) -> Result<(), StartError> {
                 systemd.ready();
             }
         };
+        let connections =
+            || gateway.cores.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum();
         tokio::select! {
             () = stop => {}
-            // Only when the runtime has gone.
+            // These only when the runtime has gone.
             () = reload => {}
+            () = gateway.freed.give_back(connections) => {}
         }
         let again = stop_signal()?;
         tokio::select! {

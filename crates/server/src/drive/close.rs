@@ -10,7 +10,10 @@ use super::{
     outlet::Ask,
     service,
 };
-use crate::excerpt::{DETAIL_CHARS_MAX, excerpt};
+use crate::{
+    excerpt::{DETAIL_CHARS_MAX, excerpt},
+    memory::Freed,
+};
 
 impl Core {
     /// Ends a connection in its transport's way, after what was said. Its session is told.
@@ -205,13 +208,22 @@ impl Core {
         if self.is_over_budget() {
             self.close_largest();
         }
+        let held = self.held();
+        self.held_max = self.held_max.max(held);
+        if self.held_max - held >= Freed::WORTH_BYTES {
+            self.held_max = held;
+            self.gateway.freed.tell();
+        }
     }
 
-    /// Whether the backlogs of this core take more memory than they may; what several share
-    /// counts once.
+    /// The memory that the backlogs of this core take; what several share counts once.
+    fn held(&self) -> usize {
+        self.unsent + self.tools.outgoing.large_held()
+    }
+
+    /// Whether that is more than it may be.
     fn is_over_budget(&self) -> bool {
-        let held = self.unsent + self.tools.outgoing.large_held();
-        held > self.gateway.config.memory.unsent_bytes_max_per_core
+        self.held() > self.gateway.config.memory.unsent_bytes_max_per_core
     }
 
     /// A socket's backlog has changed.

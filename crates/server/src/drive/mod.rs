@@ -73,6 +73,8 @@ pub(crate) struct Core {
     flushed: Vec<Slot>,
     /// The backlogs of all sockets, in bytes; shares of large frames not counted.
     unsent: usize,
+    /// The most that backlogs took since memory was last given back.
+    held_max: usize,
     /// What was done in this turn, in deliveries or what costs as much.
     spent: usize,
     /// Sockets that are still to be said goodbye to.
@@ -240,6 +242,7 @@ impl Core {
             task_tokens: 0,
             flushed: Vec::new(),
             unsent: 0,
+            held_max: 0,
             spent: 0,
             draining: VecDeque::new(),
             is_draining: false,
