@@ -1,6 +1,6 @@
 //! The standard output and error of a process that must not stop when nobody reads them.
 //!
-//! All that goes to the standard error is a line in [`Lines`], a bounded queue, and leaves it on a
+//! All that goes to the standard error is a line in `Lines`, a bounded queue, and leaves it on a
 //! thread of its own, which alone waits for a slow reader or a full disk. What finds the queue full
 //! or cannot be written is dropped and counted. Nothing here uses `std::io::stderr`: its lock would
 //! be held by a thread that hangs, and its macros panic.
