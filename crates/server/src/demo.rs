@@ -14,27 +14,28 @@ use tokio::{
     time,
 };
 
-use crate::config::Config;
+use crate::{config::Config, serve};
 
 /// Runs both until SIGTERM or SIGINT. One that ends is started again.
 pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let gateway = env::current_exe()?;
-    let market = market_beside(&gateway)?;
+    let program = env::current_exe()?;
+    let market = market_beside(&program)?;
     let Some(listen) = config.listens.iter().find(|listen| listen.tls.is_empty()) else {
         return Err(io::Error::other("the market needs a [[listen]] without `tls`"));
     };
     let connect = reachable(listen.address);
     runtime.block_on(async {
+        serve::survive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let serve = Program { file: gateway, arguments: serve_arguments(file), name: "gateway" };
+        let gateway = Program { file: program, arguments: serve_arguments(file), name: "gateway" };
         let market = Program {
             file: market,
             arguments: vec!["--connect".into(), connect.to_string().into()],
             name: "market",
         };
-        let mut serving = serve.start()?;
+        let mut serving = gateway.start()?;
         let mut trading = market.start()?;
         loop {
             tokio::select! {
@@ -45,7 +46,7 @@ pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
                         stop(&mut trading).await;
                         return Err(io::Error::other("the gateway could not start; its reason stands above"));
                     }
-                    serving = serve.again().await?;
+                    serving = gateway.again().await?;
                 }
                 ended = trading.wait() => {
                     tracing::warn!(status = %ended?, "the market ended");

@@ -14,7 +14,7 @@ use std::{
 };
 
 use auth::Logins;
-use rustix::io::Errno;
+use rustix::{io::Errno, process::Signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
@@ -78,6 +78,10 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         listeners.push(bound);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    {
+        let _context = runtime.enter();
+        survive_file_size_limit()?;
+    }
     let systemd = Systemd::new()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
     let (gateway, threads) = start_cores(config, endpoints, phase)?;
@@ -278,6 +282,13 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Makes a write beyond the largest file that the process may have (`ulimit -f`) fail like any
+/// other: it would end the process. To be called in a runtime.
+pub(crate) fn survive_file_size_limit() -> io::Result<()> {
+    // Once somebody has listened to a signal, it does not do what it does by default any more.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// How many files may be open, and how many could be before.

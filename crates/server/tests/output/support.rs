@@ -22,6 +22,8 @@ pub(crate) enum Output {
     Full,
     /// A descriptor that can only be read.
     ReadOnly,
+    /// A file that is as large as a file may be.
+    LargestFile,
     /// A pipe whose reader has gone.
     ReaderGone,
     /// A pipe that is full and is not read.
@@ -37,6 +39,7 @@ impl Output {
             Self::Closed => (Stdio::null(), None),
             Self::Full => (File::options().write(true).open("/dev/full").unwrap().into(), None),
             Self::ReadOnly => (File::open("/dev/null").unwrap().into(), None),
+            Self::LargestFile => (tempfile().into(), None),
             Self::ReaderGone => (pipe().unwrap().1.into(), None),
             Self::Unread | Self::UnreadNonBlocking => {
                 let (reader, writer) = pipe().unwrap();
@@ -56,6 +59,7 @@ impl Output {
             (
                 Self::Full
                 | Self::ReadOnly
+                | Self::LargestFile
                 | Self::ReaderGone
                 | Self::Unread
                 | Self::UnreadNonBlocking,
@@ -65,10 +69,20 @@ impl Output {
     }
 }
 
-/// The binary, started by a shell with this redirection.
+/// A new file, which has no name any more.
+fn tempfile() -> File {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("output-{number}.log"));
+    let file = File::create(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    file
+}
+
+/// The binary, started by a shell with this redirection. It may write no byte to a regular file.
 pub(crate) fn passerelle(arguments: &[&str], redirect: &str) -> Command {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirect}"));
+    command.arg("-c").arg(format!("ulimit -f 0; exec \"$0\" \"$@\" {redirect}"));
     command.arg(env!("CARGO_BIN_EXE_passerelle")).args(arguments);
     command
 }
