@@ -1,6 +1,6 @@
 //! `passerelle password`: from a password to the line of the configuration that holds it.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use auth::Password;
 use contract::Secret;
@@ -38,11 +38,25 @@ fn ask(prompt: &str) -> Result<Secret, String> {
 }
 
 fn read_line() -> Result<Secret, String> {
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(|error| error.to_string())?;
+    let mut line = Vec::new();
+    // With the end of the line, which is no part of it.
+    let max = PASSWORD_BYTES_MAX + 2;
+    let read = io::stdin().lock().take(max + 1).read_until(b'\n', &mut line);
+    let len = read.map_err(|error| error.to_string())?;
+    let too_long = || format!("the password has more than {PASSWORD_BYTES_MAX} bytes");
+    if len as u64 > max {
+        return Err(too_long());
+    }
+    let mut line = String::from_utf8(line).map_err(|_| "the password is not UTF-8".to_owned())?;
     line.truncate(line.trim_end_matches(['\r', '\n']).len());
+    if line.len() as u64 > PASSWORD_BYTES_MAX {
+        return Err(too_long());
+    }
     Ok(Secret::new(line))
 }
+
+/// More than anybody remembers or a generator makes; what is piped in may have no end.
+const PASSWORD_BYTES_MAX: u64 = 1024;
 
 /// While it lives the terminal does not show what is typed.
 struct Hidden(Termios);

@@ -65,6 +65,27 @@ fn what_password_prints_can_be_pasted() {
 }
 
 #[test]
+fn a_password_may_be_long_but_not_without_end() {
+    for (input, fits) in [
+        ("x".repeat(1024), true),
+        (format!("{}\r\n", "ä".repeat(512)), true),
+        ("x".repeat(1025), false),
+        (format!("{}\r\n", "x".repeat(1025)), false),
+        (format!("{}x", "ä".repeat(600)), false),
+    ] {
+        let output = passerelle(&["password"], &input);
+        let refused = "passerelle: the password has more than 1024 bytes\n";
+        assert_eq!(text(&output.stderr), if fits { "" } else { refused });
+        assert_eq!(output.status.success(), fits);
+    }
+    let endless = std::fs::File::open("/dev/zero").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passerelle"));
+    let output = command.arg("password").stdin(endless).output().unwrap();
+    assert_eq!(text(&output.stderr), "passerelle: the password has more than 1024 bytes\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn an_empty_password_is_refused() {
     let output = passerelle(&["password"], "\n");
     assert_eq!(text(&output.stderr), "passerelle: the password is empty: pipe it in, or type it\n");
