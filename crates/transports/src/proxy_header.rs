@@ -65,11 +65,13 @@ fn decode_text(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malf
         return if in_reach.len() == TEXT_BYTES_MAX { Err(LINE) } else { Ok(None) };
     };
     let line = in_reach.get(TEXT.len()..newline).and_then(|line| line.strip_suffix(b"\r"));
-    let line = line.and_then(|line| str::from_utf8(line).ok()).ok_or(LINE)?;
-    let mut words = line.split(' ');
+    let line = line.ok_or(LINE)?;
+    // Whatever else such a line says is not even to be looked at.
+    if line.split(|&byte| byte == b' ').next() == Some(b"UNKNOWN") {
+        return Ok(Some((None, newline + 1)));
+    }
+    let mut words = str::from_utf8(line).map_err(|_| LINE)?.split(' ');
     let source = match words.next() {
-        // Whatever else the line says is not to be used.
-        Some("UNKNOWN") => None,
         Some("TCP4") => Some(text_source::<Ipv4Addr>(words).ok_or(LINE)?),
         Some("TCP6") => Some(text_source::<Ipv6Addr>(words).ok_or(LINE)?),
         Some(_) | None => return Err(LINE),
@@ -113,7 +115,7 @@ fn decode_binary(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Ma
         None => return Ok(None),
     };
     let family = match reader.u8() {
-        Some(both) if both & 0x0f <= 2 && both >> 4 <= 3 => both >> 4,
+        Some(both) if is_local || both & 0x0f <= 2 && both >> 4 <= 3 => both >> 4,
         Some(_) => return Err(Malformed("the PROXY protocol header has no known family")),
         None => return Ok(None),
     };
@@ -211,6 +213,7 @@ mod tests {
             ),
             ("a line without addresses", b"PROXY UNKNOWN\r\n".into(), own(15)),
             ("what follows UNKNOWN is no matter", b"PROXY UNKNOWN x 1\r\n".into(), own(19)),
+            ("whatever its bytes", b"PROXY UNKNOWN \xff\0\r x\r\n".into(), own(21)),
             ("the longest line", longest.into(), own(107)),
             ("a line over the bound", too_long.clone().into(), malformed(too_long.as_bytes())),
             ("half a line waits", b"PROXY TCP4 192.0".into(), NONE),
@@ -219,6 +222,7 @@ mod tests {
             ("TLVs are skipped", with_tlvs, from("7.7.7.7:4660", 33)),
             ("LOCAL", binary(b"\x20\0\0\0"), own(16)),
             ("LOCAL, whatever else it says", binary(b"\x20\x11\0\x03abc"), own(19)),
+            ("LOCAL, whatever its family", binary(b"\x20\xff\0\0"), own(16)),
             ("UNSPEC", binary(b"\x21\0\0\x02ab"), own(18)),
             ("UNIX", binary(&[&b"\x21\x31\0\xd8"[..], &[b'/'; 216]].concat()), own(232)),
             ("UDP", [binary(b"\x21\x12\0\x0c"), vec![1; 12]].concat(), from("1.1.1.1:257", 28)),
@@ -243,6 +247,8 @@ mod tests {
             ("a bare LF", b"PROXY UNKNOWN\n".into()),
             ("another protocol", b"PROXY TCP5 192.0.2.7 192.0.2.8 1 2\r\n".into()),
             ("nothing", b"PROXY \r\n".into()),
+            ("a longer word", b"PROXY UNKNOWNS\r\n".into()),
+            ("bytes that are no text", b"PROXY TCP4 \xff 192.0.2.8 1 2\r\n".into()),
             ("no addresses", b"PROXY TCP4\r\n".into()),
             ("two spaces", b"PROXY TCP4  192.0.2.7 192.0.2.8 1 2\r\n".into()),
             ("a word too many", b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2 3\r\n".into()),
