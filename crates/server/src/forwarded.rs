@@ -84,7 +84,8 @@ impl Hop {
     fn parse(element: &str) -> Self {
         let mut hop = Self { node: None, is_https: None };
         let mut has_node = false;
-        for pair in element.split(';').map(trim) {
+        // Between two semicolons there may be nothing.
+        for pair in element.split(';').map(trim).filter(|pair| !pair.is_empty()) {
             let Some((name, value)) = pair.split_once('=') else { return Self::malformed() };
             let Some(value) = unquoted(value) else { return Self::malformed() };
             if name.eq_ignore_ascii_case("for") {
@@ -265,6 +266,9 @@ mod tests {
             ),
             (proxy, &["forwarded: for=unknown;proto=https"], proxy, Some(true)),
             (proxy, &["forwarded: for=192.0.2.7, for=_hidden"], proxy, None),
+            (proxy, &["forwarded: for=192.0.2.7;"], "192.0.2.7:0", None),
+            (proxy, &["forwarded: ; for=192.0.2.7;; proto=https"], "192.0.2.7:0", Some(true)),
+            (proxy, &["forwarded: for=192.0.2.7, ;"], proxy, None),
             (proxy, &["forwarded: for=192.0.2.7;for=192.0.2.8"], proxy, None),
             (proxy, &["forwarded: for=\"192.0.2.7"], proxy, None),
             (proxy, &["forwarded: for=\"x, for=192.0.2.7"], "192.0.2.7:0", None),
