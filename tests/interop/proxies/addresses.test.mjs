@@ -62,9 +62,11 @@ for (const kind of ['nginx', 'haproxy', 'caddy']) {
       }
     }
   });
+}
 
+// The plainest configuration of nginx has no WebSockets.
+for (const kind of ['haproxy', 'caddy']) {
   test(`${kind} that is not believed is who it is`, async (t) => {
-    if (kind === 'nginx') return t.skip('its plainest configuration has no WebSockets');
     const ports = await freePorts('gateway', 'proxy');
     const gateway = await start(`${LOG}[[listen]]\naddress = "127.0.0.1:${ports.gateway}"\nforwarded-from = ["10.0.0.0/8"]\n`);
     t.after(() => gateway.stop());
