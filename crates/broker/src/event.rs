@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, Delivery, Message, Refusal, Reply, Settle, SubscriptionId, Token,
+    Command, ConnectionId, Delivery, Message, Pattern, Refusal, Reply, Settle, SubscriptionId,
+    Token,
 };
 
 use crate::shard_message::{ShardMessage, Subscriber};
@@ -19,6 +20,10 @@ pub enum Event {
     /// A connection has ended: the last event that names it. What was delivered to it and is not
     /// settled counts as a failed attempt.
     Gone(ConnectionId),
+    /// The core wants all publications to these topics from now on, whether it has subscriptions or
+    /// not: so a subscription to them is complete as soon as the shard has it, without a word to the
+    /// others. For a few topics that are known beforehand.
+    KeepInterest(Pattern),
     /// The next message from the shard of this core.
     Peer(u16, ShardMessage),
     /// Time has passed; expected every 100 ms or so.

@@ -52,6 +52,7 @@ impl Shard {
                 front.credit(connection, subscription, count, &mut outbox);
             }
             Event::Gone(connection) => front.gone(connection, &mut outbox),
+            Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut outbox),
             Event::Peer(from, ShardMessage(content)) => {
                 let bytes = content.published_bytes();
                 receive(front, home, from, content, now, &mut outbox);

@@ -44,17 +44,32 @@ impl Front {
         let others = self.others().count();
         let (id, topic) = self.topics.enter(pattern);
         let index = topic.join(subscriber);
-        if index == 0 {
+        let is_first = index == 0 && !topic.is_kept();
+        if is_first {
             topic.request_interest(request, others);
         }
         let confirmed = !topic.is_requesting();
-        if index == 0 {
-            for other in self.others() {
-                let pattern = pattern.clone();
-                outbox.send_interest(other, Interest::Add { pattern, topic: id, request });
-            }
+        if is_first {
+            self.add_interest(id, pattern, request, outbox);
         }
         (id, index, confirmed)
+    }
+
+    /// Keeps this core's interest in a topic for good. See [`crate::Event::KeepInterest`].
+    pub(crate) fn keep_interest(&mut self, pattern: &Pattern, outbox: &mut Outbox<'_>) {
+        let request = self.next_request();
+        let others = self.others().count();
+        let (id, topic) = self.topics.enter(pattern);
+        topic.keep();
+        topic.request_interest(request, others);
+        self.add_interest(id, pattern, request, outbox);
+    }
+
+    fn add_interest(&self, topic: usize, pattern: &Pattern, request: u64, outbox: &mut Outbox<'_>) {
+        for other in self.others() {
+            let pattern = pattern.clone();
+            outbox.send_interest(other, Interest::Add { pattern, topic, request });
+        }
     }
 
     /// Removes a subscription to a topic; with the last one, the interest is removed.
@@ -66,7 +81,7 @@ impl Front {
         {
             *moved = index;
         }
-        if topic.locals().is_empty() {
+        if topic.locals().is_empty() && !topic.is_kept() {
             topic.cancel_request();
             let pattern = topic.pattern().clone();
             self.topics.tidy(id);

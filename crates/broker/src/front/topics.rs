@@ -28,6 +28,8 @@ pub(super) struct Topic {
     locals: Arc<Vec<Subscriber>>,
     /// The other cores.
     remotes: Vec<u16>,
+    /// The interest of this core lasts without subscriptions.
+    kept: bool,
     /// Names this core's request to the others to add its interest; 0 when there is none.
     request: u64,
     /// Cores that have not replied to it.
@@ -78,7 +80,8 @@ impl Topics {
 
     /// Forgets a topic without interests.
     pub(super) fn tidy(&mut self, id: usize) {
-        let unused = |topic: &Topic| topic.locals.is_empty() && topic.remotes.is_empty();
+        let unused =
+            |topic: &Topic| topic.locals.is_empty() && topic.remotes.is_empty() && !topic.kept;
         if self.topics.get(id).is_some_and(unused) {
             let topic = self.topics.remove(id);
             match topic.pattern.destination() {
@@ -111,7 +114,14 @@ impl Topics {
 
 impl Topic {
     fn new(pattern: Pattern) -> Self {
-        Self { pattern, locals: Arc::default(), remotes: Vec::new(), request: 0, missing: 0 }
+        Self {
+            pattern,
+            locals: Arc::default(),
+            remotes: Vec::new(),
+            kept: false,
+            request: 0,
+            missing: 0,
+        }
     }
 
     pub(super) const fn pattern(&self) -> &Pattern {
@@ -138,6 +148,14 @@ impl Topic {
             Arc::make_mut(&mut self.locals).swap_remove(index);
         }
         self.locals.get(index).copied()
+    }
+
+    pub(super) const fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    pub(super) const fn is_kept(&self) -> bool {
+        self.kept
     }
 
     pub(super) fn add_remote(&mut self, core: u16) {

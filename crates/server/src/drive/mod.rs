@@ -20,8 +20,8 @@ use std::{
 
 use broker::{Effect, Event, Shard, ShardMessage};
 use contract::{
-    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Principal, Refusal, Reply,
-    Session, Token,
+    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Pattern, Principal, Refusal,
+    Reply, Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
@@ -353,8 +353,16 @@ impl Core {
         self.arm(slot);
         if is_session {
             self.step(slot, Input::Opened);
+            // The peer may know already that it is connected: what others publish from now on is
+            // for it, too.
+            self.work();
         }
         Ok(slot)
+    }
+
+    /// See [`Event::KeepInterest`].
+    pub(crate) fn keep_interest(&mut self, topic: Pattern) {
+        self.apply(Event::KeepInterest(topic));
     }
 
     fn opened(&self, slot: Slot) {

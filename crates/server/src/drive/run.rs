@@ -36,6 +36,7 @@ pub(crate) fn run(
         let work = Rc::new(Notify::new());
         let handshakes = Handshakes::new(Rc::clone(&work));
         let core = CoreRef { core, work, handshakes };
+        services::keep_interests(&core);
         if index == 0 {
             services::feeds(&core);
         }

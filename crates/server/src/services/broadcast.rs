@@ -91,6 +91,18 @@ impl Session for Broadcast {
     }
 }
 
+/// Lets a core have what is sent to each `broadcast` service, so that a peer misses nothing from the
+/// moment on at which it is connected.
+pub(crate) fn keep_interests(core: &CoreRef) {
+    let gateway = core.gateway();
+    for (place, service) in gateway.config.services.iter().enumerate() {
+        if let ServiceKind::Broadcast { .. } = &service.kind {
+            let topic = topic(crate::listen::place(place));
+            core.with(|core| core.keep_interest(topic.into()));
+        }
+    }
+}
+
 /// Starts the feeds of all `broadcast` services. One core does that.
 pub(crate) fn feeds(core: &CoreRef) {
     let gateway = core.gateway();

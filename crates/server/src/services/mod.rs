@@ -15,7 +15,7 @@ use contract::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
 use transports::Stream;
 
-pub(crate) use broadcast::feeds;
+pub(crate) use broadcast::{feeds, keep_interests};
 
 use crate::{
     body::{Body, text},
