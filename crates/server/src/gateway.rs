@@ -121,13 +121,14 @@ impl CoreHandle {
 #[derive(Debug)]
 pub(crate) struct Occupied {
     connections: Arc<AtomicUsize>,
-    share: Option<Share>,
+    /// In a box, since few listeners limit it and every connection has room for it.
+    share: Option<Box<Share>>,
 }
 
 impl Occupied {
     /// Counts the connection among those of an address, too.
     pub(crate) fn count_among(&mut self, share: Option<Share>) {
-        self.share = share;
+        self.share = share.map(Box::new);
     }
 }
 
