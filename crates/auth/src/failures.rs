@@ -24,6 +24,13 @@ struct Record {
     until_ns: u64,
 }
 
+impl Record {
+    fn count(self, now: Now) -> u32 {
+        let count = self.end_ns.saturating_sub(now.mono_ns).div_ceil(FORGOTTEN_NS);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
 impl<K: Copy + Ord> Failures<K> {
     /// Keys that are remembered.
     pub(crate) const KEYS_MAX: usize = 10_000;
@@ -36,8 +43,7 @@ impl<K: Copy + Ord> Failures<K> {
 
     /// Failures that are not forgotten yet.
     pub(crate) fn count(&self, key: K, now: Now) -> u32 {
-        let end_ns = self.records.get(&key).map_or(0, |record| record.end_ns);
-        u32::try_from(end_ns.saturating_sub(now.mono_ns).div_ceil(FORGOTTEN_NS)).unwrap_or(u32::MAX)
+        self.records.get(&key).map_or(0, |record| record.count(now))
     }
 
     /// The time before which nothing of this key is to be checked.
@@ -55,11 +61,9 @@ impl<K: Copy + Ord> Failures<K> {
         }
         let end_ns = (before_ns.max(now.mono_ns) + FORGOTTEN_NS)
             .min(now.mono_ns + Self::COUNT_MAX * FORGOTTEN_NS);
-        self.insert(key, Record { end_ns, until_ns: 0 });
-        let until_ns = now.after(delay(self.count(key, now)));
-        if let Some(record) = self.records.get_mut(&key) {
-            record.until_ns = until_ns;
-        }
+        let mut record = Record { end_ns, until_ns: 0 };
+        record.until_ns = now.after(delay(record.count(now)));
+        self.insert(key, record);
     }
 
     /// Forgets half of them.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use contract::{Credentials, Login, Now, Principal, Refusal};
+use contract::{Credentials, Login, Now, Principal, Refusal, internal};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -222,11 +222,13 @@ impl<W> Logins<W> {
             });
             self.turns.push(address, name, mark, now, &self.guilt);
         }
+        let Some(pending) = self.jobs.get_mut(&mark) else {
+            internal!("a login in line without a job");
+            return Ask::Answer(waiter, Err(Refusal::Busy));
+        };
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        if let Some(pending) = self.jobs.get_mut(&mark) {
-            pending.waiters.insert(ticket, (address, waiter));
-        }
+        pending.waiters.insert(ticket, (address, waiter));
         self.waiting.insert(ticket, (mark, address));
         *self.waiting_at.entry(address).or_default() += 1;
         Ask::Waiting(ticket, given_up)
@@ -235,7 +237,9 @@ impl<W> Logins<W> {
     /// Forgets a waiter that has gone. A job that nobody waits for is not run.
     pub fn cancel(&mut self, ticket: Ticket) {
         let Some(&(mark, address)) = self.waiting.get(&ticket) else { return };
-        let Some(pending) = self.jobs.get_mut(&mark) else { return };
+        let Some(pending) = self.jobs.get_mut(&mark) else {
+            return internal!("a login that waits for no job");
+        };
         if pending.job.is_none() {
             // Its outcome counts all the same.
             return;
@@ -261,9 +265,15 @@ impl<W> Logins<W> {
         self.guilt.now = now;
         loop {
             let mark = self.turns.next(now, &self.guilt)?;
-            let Some(pending) = self.jobs.get_mut(&mark) else { continue };
-            let Some(job) = pending.job.take() else { continue };
+            let Some(pending) = self.jobs.get_mut(&mark) else {
+                internal!("a turn for a job that does not exist");
+                continue;
+            };
             let name = pending.name;
+            let Some(job) = pending.job.take() else {
+                internal!("a turn for a job that is running");
+                continue;
+            };
             for address in addresses(pending) {
                 self.turns.remove(address, name, mark, &self.guilt);
             }
@@ -344,7 +354,9 @@ impl<W> Logins<W> {
     /// Takes a job out of an address's line, and those who wait for it there.
     fn give_up(&mut self, address: AddressKey, name: NameKey, mark: Mark, given_up: &mut Vec<W>) {
         self.turns.remove(address, name, mark, &self.guilt);
-        let Some(pending) = self.jobs.get_mut(&mark) else { return };
+        let Some(pending) = self.jobs.get_mut(&mark) else {
+            return internal!("a job in line that does not exist");
+        };
         let waiters = mem::take(&mut pending.waiters);
         let (gone, stay): (Vec<_>, Vec<_>) =
             waiters.into_iter().partition(|(_, (other, _))| *other == address);
@@ -359,12 +371,15 @@ impl<W> Logins<W> {
     }
 
     fn answered(&mut self, ticket: Ticket) {
-        let Some((_, address)) = self.waiting.remove(&ticket) else { return };
-        if let Some(count) = self.waiting_at.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.waiting_at.remove(&address);
-            }
+        let Some((_, address)) = self.waiting.remove(&ticket) else {
+            return internal!("a waiter of a job that waits for nothing");
+        };
+        let Some(count) = self.waiting_at.get_mut(&address) else {
+            return internal!("a waiter that its address does not count");
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.waiting_at.remove(&address);
         }
     }
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use contract::Now;
+use contract::{Now, internal};
 
 use crate::AddressKey;
 
@@ -132,17 +132,30 @@ impl<T: Copy + Eq> Turns<T> {
         self.served += 1;
         self.places += 1;
         let served = (now.mono_ns, self.places);
-        let waiting = self.addresses.get_mut(&address).ok_or(soonest)?;
-        let (_, name) = first_name(address, waiting, record).ok_or(soonest)?;
-        let tries = waiting.names.get_mut(&name).ok_or(soonest)?;
-        let job = tries.jobs.pop_front().ok_or(soonest)?;
+        let Some(job) = self.take_first(address, served, record) else {
+            internal!("an address in line that waits for nothing");
+            return Err(soonest);
+        };
+        self.update(address, record);
+        Ok(job)
+    }
+
+    fn take_first(
+        &mut self,
+        address: AddressKey,
+        served: Place,
+        record: &impl Record,
+    ) -> Option<T> {
+        let waiting = self.addresses.get_mut(&address)?;
+        let (_, name) = first_name(address, waiting, record)?;
+        let tries = waiting.names.get_mut(&name)?;
+        let job = tries.jobs.pop_front()?;
         (waiting.since, tries.since) = (served, served);
         waiting.count -= 1;
         if tries.jobs.is_empty() {
             waiting.names.remove(&name);
         }
-        self.update(address, record);
-        Ok(job)
+        Some(job)
     }
 
     /// Looks at an address's record again.

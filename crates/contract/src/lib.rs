@@ -9,6 +9,7 @@
 mod assembly;
 mod command;
 mod destination;
+mod internal;
 mod limits;
 mod message;
 mod principal;
@@ -21,6 +22,9 @@ pub use command::{
     Subscribe, SubscriptionId, Tag, Token,
 };
 pub use destination::{Destination, DestinationError, DestinationKind, Level, Pattern};
+#[doc(hidden)]
+pub use internal::report_internal_error;
+pub use internal::set_internal_error_hook;
 pub use limits::Limits;
 pub use message::{Body, Delivery, Message, Properties};
 pub use principal::{Credentials, Login, Principal, Secret, Step};

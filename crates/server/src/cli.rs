@@ -12,7 +12,7 @@ use logging::Format;
 
 use crate::{
     config::{Config, ConfigError, Log, LogFormat, describe},
-    demo, password, serve, tasks,
+    demo, internal_errors, password, serve, tasks,
 };
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
@@ -51,6 +51,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     logging::log_panics();
+    internal_errors::watch();
     if let Err(error) = tasks::thread("log", logging::run) {
         // Whoever reads the standard error sees nothing; whoever started this sees that.
         drop(logging::print(&format!("passerelle: cannot start a thread: {error}\n")));

@@ -26,6 +26,8 @@ pub(crate) struct Snapshot {
     pub cores: Vec<Core>,
     /// Log lines that were dropped.
     pub log_lines_dropped: u64,
+    /// States that should be impossible.
+    pub internal_errors: u64,
 }
 
 /// What one core says.
@@ -171,7 +173,14 @@ impl Snapshot {
             self.services.iter().map(|(path, kind)| ([("service", &**path), ("type", kind)], 1));
         gauges(encoder, "service_info", "The services and their types", services)?;
         let dropped = [(UNLABELLED, self.log_lines_dropped)];
-        counters(encoder, "log_lines_dropped", "Log lines that could not be written", dropped)
+        counters(encoder, "log_lines_dropped", "Log lines that could not be written", dropped)?;
+        let internal = [(UNLABELLED, self.internal_errors)];
+        counters(
+            encoder,
+            "internal_errors",
+            "Bugs noticed and survived: please report them",
+            internal,
+        )
     }
 
     /// What the rows of all cores count, by service and protocol.
@@ -413,6 +422,7 @@ mod tests {
             ("passerelle_broker_published_total{kind=\"queue\"}".to_owned(), 0),
             ("passerelle_broker_dead_lettered_total".to_owned(), 2),
             ("passerelle_log_lines_dropped_total".to_owned(), 9),
+            ("passerelle_internal_errors_total".to_owned(), 7),
             ("passerelle_service_info{service=\"/messaging\",type=\"broker\"}".to_owned(), 1),
         ];
         for (series, value) in expected {
@@ -484,7 +494,7 @@ mod tests {
     fn snapshot(cores: Vec<Core>) -> Snapshot {
         let services = vec![("/".into(), "pages"), ("/messaging".into(), "broker")];
         let rules = vec!["/topic/quotes.>".into(), "/queue/orders".into()];
-        Snapshot { services, rules, cores, log_lines_dropped: 9 }
+        Snapshot { services, rules, cores, log_lines_dropped: 9, internal_errors: 7 }
     }
 
     fn core(connections: usize) -> Core {

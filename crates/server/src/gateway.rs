@@ -23,6 +23,7 @@ use crate::{
     drive::CoreRef,
     excerpt::excerpt,
     exposition::Snapshot,
+    internal_errors,
     memory::Freed,
     metrics::{Counters, Protocol},
     tls::Endpoint,
@@ -328,7 +329,13 @@ impl Gateway {
         let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
         let rules = self.config.access.rules().iter().map(|rule| rule.scope.as_str().into());
         let rules = rules.collect();
-        Snapshot { services, rules, cores, log_lines_dropped: logging::dropped() }
+        Snapshot {
+            services,
+            rules,
+            cores,
+            log_lines_dropped: logging::dropped(),
+            internal_errors: internal_errors::count(),
+        }
     }
 
     fn answer(&self, asker: Asker, answer: Result<Principal, Refusal>) {

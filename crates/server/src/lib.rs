@@ -18,6 +18,7 @@ mod gate;
 mod gateway;
 mod handshakes;
 mod http;
+mod internal_errors;
 mod listen;
 mod memory;
 mod metrics;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use contract::internal;
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
@@ -65,8 +66,10 @@ impl Accepted {
                 return Ok(Some(Self { layer, seen: Bytes::new() }));
             }
             woken.0.notified().await;
-            // It is there for as long as the handshake is not done.
-            let Some(stream) = handshake.as_ref().get_ref().get_ref() else { return Ok(None) };
+            let Some(stream) = handshake.as_ref().get_ref().get_ref() else {
+                internal!("a TLS handshake that is not done and has no socket");
+                return Ok(None);
+            };
             let Some(next) = turn(stream).await else { return Ok(None) };
             held = next;
         }

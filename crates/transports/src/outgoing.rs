@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use contract::Message;
+use contract::{Message, internal};
 use wire::Map;
 
 use crate::{
@@ -344,7 +344,10 @@ impl Outgoing {
             Source::Frames { start, end } => self.frames.get(start as usize..end as usize),
             Source::Large(index) => self.large.get(index as usize).map(Bytes::as_ref),
         }
-        .unwrap_or_default()
+        .unwrap_or_else(|| {
+            internal!("a cut of frames that do not exist");
+            &[]
+        })
     }
 
     fn len_of(&self, source: Source) -> usize {
@@ -619,7 +622,10 @@ impl Shared {
 
 /// Offsets within a tick; the owner flushes long before 4 GiB.
 fn narrow(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(NONE)
+    u32::try_from(offset).unwrap_or_else(|_| {
+        internal!("a tick of 4 GiB");
+        NONE
+    })
 }
 
 const NONE: u32 = u32::MAX;

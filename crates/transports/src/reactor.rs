@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use contract::internal;
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use slab::Slab;
 
@@ -146,7 +147,10 @@ impl<T> Reactor<T> {
             more |= event.token() == WAKER;
             let Some(entry) = self.entries.get_mut(index) else { continue };
             let socket = &mut entry.socket;
-            let Ok(index) = u32::try_from(index) else { continue };
+            let Ok(index) = u32::try_from(index) else {
+                internal!("a socket registered under a number over 32 bits");
+                continue;
+            };
             if event.is_read_closed() || event.is_error() {
                 socket.ended = true;
             }
