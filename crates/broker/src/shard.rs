@@ -88,6 +88,15 @@ impl Shard {
         self.front.assert_consistent();
         self.home.assert_consistent();
     }
+
+    /// Panics unless nothing is left of what connections did: they are gone, their queues are empty
+    /// and no shard message is on its way. For tests.
+    pub fn assert_empty(&self) {
+        self.assert_consistent();
+        self.front.assert_empty();
+        self.home.assert_empty();
+        self.windows.assert_empty();
+    }
 }
 
 /// A message from the shard of core `from`, which may be this one.

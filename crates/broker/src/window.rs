@@ -75,6 +75,14 @@ impl Windows {
         if window.is_full() { VecDeque::new() } else { std::mem::take(&mut window.held) }
     }
 
+    /// See [`crate::Shard::assert_empty`]. What is in flight is known to a step.
+    pub(crate) fn assert_empty(&self) {
+        for window in &self.windows {
+            assert!(window.held.is_empty(), "replies are held back");
+            assert!(window.in_flight < Self::STEP_BYTES, "{} bytes in flight", window.in_flight);
+        }
+    }
+
     fn window_mut(&mut self, core: u16) -> Option<&mut Window> {
         if core == self.core { None } else { self.windows.get_mut(usize::from(core)) }
     }

@@ -427,6 +427,14 @@ impl Front {
         stats.queue_delivered = self.queue_delivered;
     }
 
+    /// See [`crate::Shard::assert_empty`].
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!(self.clients.len(), 0, "connections");
+        assert_eq!(self.subscriptions.len(), 0, "subscriptions");
+        assert_eq!(self.transactions.len(), 0, "transactions");
+        self.topics.assert_empty();
+    }
+
     /// See [`crate::Shard::assert_consistent`].
     pub(crate) fn assert_consistent(&self) {
         self.topics.assert_consistent(|subscriber, topic, index| {

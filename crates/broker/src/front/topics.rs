@@ -102,6 +102,15 @@ impl Topics {
         }
     }
 
+    /// See [`crate::Shard::assert_empty`]: only interests that are kept are left.
+    pub(super) fn assert_empty(&self) {
+        for (_, topic) in &self.topics {
+            assert!(topic.kept && topic.locals.is_empty(), "{:?} is left", topic.pattern);
+        }
+        let wild = self.topics.iter().filter(|(_, topic)| topic.pattern.destination().is_none());
+        assert_eq!(self.exact.len() + wild.count(), self.topics.len(), "names of topics");
+    }
+
     /// Adds all topics whose pattern matches.
     pub(super) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
         found.extend(self.exact.get(destination));

@@ -443,6 +443,14 @@ impl Home {
         stats.refused_full = self.stats.refused_full;
     }
 
+    /// See [`crate::Shard::assert_empty`].
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!((self.queues.len(), self.indexes.len()), (0, 0), "queues");
+        assert_eq!(self.consumers.len(), 0, "consumers");
+        assert_eq!(self.temp_topics.len(), 0, "temporary topics");
+        assert_eq!(self.prepared.len(), 0, "branches of transactions");
+    }
+
     /// See [`crate::Shard::assert_consistent`].
     pub(crate) fn assert_consistent(&self) {
         let mut counts: BTreeMap<&QueueId, Counts> = BTreeMap::new();

@@ -563,12 +563,7 @@ fn converse(cores: u16, script: &str) {
         script.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| format!("{l}\n")).collect();
     assert!(actual == expected, "on {cores} cores:\n{actual}");
     for shard in &stage.world.shards {
-        let stats = shard.stats();
-        let left = [stats.connections, stats.subscriptions, stats.topics, stats.transactions];
-        assert_eq!(left, [0; 4], "on {cores} cores");
-        let ready: usize = shard.queues().map(|queue| queue.ready).sum();
-        let unsettled: usize = shard.queues().map(|queue| queue.unsettled).sum();
-        assert_eq!((stats.queues, ready, unsettled), (0, 0, 0), "on {cores} cores");
+        shard.assert_empty();
     }
 }
 

@@ -549,15 +549,7 @@ impl Simulation {
         self.settle_down();
         self.check_counts();
         for shard in &self.world.shards {
-            let stats = shard.stats();
-            let left = [
-                stats.connections,
-                stats.subscriptions,
-                stats.topics,
-                stats.queues,
-                stats.transactions,
-            ];
-            assert_eq!(left, [0; 5], "{}", self.shown);
+            shard.assert_empty();
         }
     }
 
