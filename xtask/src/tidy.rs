@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Crates that do no I/O, read no clock, spawn nothing and lock nothing.
-const PURE: &[&str] = &["broker", "contract", "stomp", "websocket", "wire"];
+const PURE: &[&str] = &["broadcast", "broker", "contract", "echo", "stomp", "websocket", "wire"];
 
 /// What no pure crate may depend on, however far away.
 const RUNTIMES: &[&str] = &["async-std", "hyper", "mio", "rustls", "smol", "socket2", "tokio"];

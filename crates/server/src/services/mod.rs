@@ -1,10 +1,8 @@
 //! What a path of the configuration leads to.
 
-mod assembly;
-mod broadcast;
 mod content_coding;
 pub(crate) mod directory;
-mod echo;
+mod feed;
 pub(crate) mod operation;
 pub(crate) mod pages;
 mod proxy;
@@ -15,7 +13,7 @@ use contract::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
 use transports::Stream;
 
-pub(crate) use broadcast::{feeds, keep_interests};
+pub(crate) use feed::{feeds, keep_interests};
 
 use crate::{
     body::{Body, text},
@@ -31,7 +29,7 @@ pub(crate) fn admit(core: &CoreRef, stream: Stream, admission: Admission<'_>, ki
             core.admit(stream, admission, |_, _| Role::Session(Box::<echo::Echo>::default()));
         }
         ServiceKind::Broadcast { .. } => {
-            let topic = broadcast::topic(admission.service);
+            let topic = feed::topic(admission.service);
             core.admit(stream, admission, |_, _| {
                 Role::Session(Box::new(broadcast::Broadcast::new(topic)))
             });
@@ -78,38 +76,4 @@ pub(crate) fn unauthenticated(line: &str) -> Response<Body> {
     let basic = HeaderValue::from_static("Basic realm=\"passerelle\", charset=\"UTF-8\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use testkit::{Peer, Random, Setup, Storm, Tally};
-
-    use super::{broadcast, echo};
-
-    #[global_allocator]
-    static ALLOCATOR: testkit::Counting = testkit::Counting;
-
-    #[test]
-    fn an_echo_withstands_a_storm() {
-        let tally = storm().rage(|_, _| echo::Echo::default(), words);
-        assert!(tally.sends > 100_000, "{tally:?}");
-    }
-
-    #[test]
-    fn a_broadcast_withstands_a_storm() {
-        let open = |_: &contract::Opening<'_>, _| broadcast::Broadcast::new(broadcast::topic(1));
-        let tally: Tally = storm().rage(open, words);
-        assert!(tally.commands > 100_000, "{tally:?}");
-        assert!(tally.deliveries > 10_000, "{tally:?}");
-    }
-
-    /// The bound leaves room for the recorder's own note of each token; a message that was kept
-    /// each time would go far beyond it.
-    fn storm() -> Storm {
-        Storm::new(Setup::websocket(""), 256 << 10)
-    }
-
-    fn words(random: &mut Random, _: &mut Peer) -> Vec<u8> {
-        (0..random.below(300)).map(|_| u8::try_from(random.below(256)).unwrap()).collect()
-    }
 }

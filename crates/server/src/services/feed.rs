@@ -1,94 +1,21 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
-use contract::{
-    Body, Command, Destination, Input, Kind, Message, Now, Outbox, Reason, Session, Settlement,
-    Subscribe, SubscriptionId, Token,
-};
+use contract::{Body, Destination, Message};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::{TcpStream, UdpSocket},
     time,
 };
 
-use super::assembly::Assembly;
 use crate::{
     config::{Feed, HostPort, ServiceKind},
     drive::{CoreRef, Publisher},
     tasks,
 };
 
-/// Sends what one receives to all, itself included: a topic of the gateway's own.
-#[derive(Debug)]
-pub(super) struct Broadcast {
-    topic: Destination,
-    assembly: Assembly,
-    token: u64,
-}
-
 /// The topic of a `broadcast` service.
 pub(super) fn topic(service: u16) -> Destination {
     Destination::hidden(&format!("broadcast-{service}"))
-}
-
-impl Broadcast {
-    pub(super) fn new(topic: Destination) -> Self {
-        Self { topic, assembly: Assembly::default(), token: 0 }
-    }
-
-    fn command(&mut self, command: Command, out: &mut dyn Outbox) {
-        self.token += 1;
-        out.command(Token(self.token), command);
-    }
-}
-
-impl Session for Broadcast {
-    fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
-        match input {
-            Input::Opened => {
-                let subscribe = Subscribe {
-                    id: SubscriptionId(0),
-                    pattern: self.topic.clone().into(),
-                    settlement: Settlement::Automatic,
-                    credit: 0,
-                };
-                self.command(Command::Subscribe(subscribe), out);
-            }
-            Input::Received(data) => {
-                let mut body = None;
-                self.assembly.add(data, |kind, message| {
-                    let bytes = Bytes::copy_from_slice(message);
-                    body = Some(match kind {
-                        Kind::Text => Body::Text(bytes),
-                        Kind::Binary | Kind::Stream => Body::Binary(bytes),
-                    });
-                });
-                if let Some(body) = body {
-                    let id = out.message_id();
-                    let message = Message::new(self.topic.clone(), id, now.unix_ms, body);
-                    self.command(Command::Publish(Arc::new(message)), out);
-                }
-            }
-            Input::Delivered(_, delivery) => {
-                let message = &delivery.message;
-                let kind = match message.body {
-                    Body::Text(_) => Kind::Text,
-                    Body::Binary(_) => Kind::Binary,
-                };
-                out.send_shared(kind, message, &[], &mut |buffer| {
-                    buffer.extend_from_slice(message.body.bytes());
-                });
-            }
-            Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),
-            Input::Late(why) => out.close(Reason::Idle, why),
-            Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
-            Input::Replied(_, Ok(_)) | Input::Notice(_) | Input::Timeout | Input::Closed(_) => {}
-        }
-    }
-
-    fn deadline(&self) -> Option<u64> {
-        None
-    }
 }
 
 /// Lets a core have what is sent to each `broadcast` service, so that a peer misses nothing from the

@@ -1,18 +1,20 @@
-use contract::{Input, Now, Outbox, Reason, Session};
+//! Echo: sends back each message that it receives.
+#![forbid(unsafe_code)]
 
-use super::assembly::Assembly;
+use contract::{Input, Now, Outbox, Reason, Session};
+use wire::Fragments;
 
 /// Sends back what it receives.
 #[derive(Debug, Default)]
-pub(super) struct Echo {
-    assembly: Assembly,
+pub struct Echo {
+    fragments: Fragments,
 }
 
 impl Session for Echo {
     fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
         match input {
-            Input::Received(data) => self.assembly.add(data, |kind, message| {
-                out.send(kind, &mut |buffer| buffer.extend_from_slice(message));
+            Input::Received(data) => self.fragments.add(data.bytes, data.last, |message| {
+                out.send(data.kind, &mut |buffer| buffer.extend_from_slice(message));
             }),
             Input::Late(why) => out.close(Reason::Idle, why),
             Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),

@@ -1,0 +1,81 @@
+//! Broadcast: sends what one peer sends to all, itself included.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contract::{
+    Body, Command, Destination, Input, Kind, Message, Now, Outbox, Reason, Session, Settlement,
+    Subscribe, SubscriptionId, Token,
+};
+use wire::Fragments;
+
+/// Publishes what it receives on a topic, and sends what is published there.
+#[derive(Debug)]
+pub struct Broadcast {
+    topic: Destination,
+    fragments: Fragments,
+    token: u64,
+}
+
+impl Broadcast {
+    /// A session on the topic that all peers of a service share.
+    #[must_use]
+    pub fn new(topic: Destination) -> Self {
+        Self { topic, fragments: Fragments::default(), token: 0 }
+    }
+
+    fn command(&mut self, command: Command, out: &mut dyn Outbox) {
+        self.token += 1;
+        out.command(Token(self.token), command);
+    }
+}
+
+impl Session for Broadcast {
+    fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Opened => {
+                let subscribe = Subscribe {
+                    id: SubscriptionId(0),
+                    pattern: self.topic.clone().into(),
+                    settlement: Settlement::Automatic,
+                    credit: 0,
+                };
+                self.command(Command::Subscribe(subscribe), out);
+            }
+            Input::Received(data) => {
+                let mut body = None;
+                self.fragments.add(data.bytes, data.last, |message| {
+                    let bytes = Bytes::copy_from_slice(message);
+                    body = Some(match data.kind {
+                        Kind::Text => Body::Text(bytes),
+                        Kind::Binary | Kind::Stream => Body::Binary(bytes),
+                    });
+                });
+                if let Some(body) = body {
+                    let id = out.message_id();
+                    let message = Message::new(self.topic.clone(), id, now.unix_ms, body);
+                    self.command(Command::Publish(Arc::new(message)), out);
+                }
+            }
+            Input::Delivered(_, delivery) => {
+                let message = &delivery.message;
+                let kind = match message.body {
+                    Body::Text(_) => Kind::Text,
+                    Body::Binary(_) => Kind::Binary,
+                };
+                out.send_shared(kind, message, &[], &mut |buffer| {
+                    buffer.extend_from_slice(message.body.bytes());
+                });
+            }
+            Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),
+            Input::Late(why) => out.close(Reason::Idle, why),
+            Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
+            Input::Replied(_, Ok(_)) | Input::Notice(_) | Input::Timeout | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
