@@ -47,6 +47,8 @@ pub struct Logins<W> {
     jobs: BTreeMap<Mark, Pending<W>>,
     /// Which job each waiter that is still to be answered waits for.
     waiting: BTreeMap<Ticket, (Mark, AddressKey)>,
+    /// Of those the ones whose peer has closed its side.
+    half_closed: BTreeSet<Ticket>,
     /// How many waiters each address has.
     waiting_at: BTreeMap<AddressKey, usize>,
     tickets: u64,
@@ -151,6 +153,8 @@ impl<W> Logins<W> {
     pub const WAITING_MAX: usize = 100_000;
     /// Those of one address.
     pub const ADDRESS_WAITING_MAX: usize = 50_000;
+    /// Those whose peers have closed their side and may still read the answer.
+    pub const HALF_CLOSED_MAX: usize = 16;
 
     /// Decides for these users. The key should be random and known to this process alone;
     /// `patience` is the time that a login may take.
@@ -162,6 +166,7 @@ impl<W> Logins<W> {
             remembered: BTreeMap::new(),
             jobs: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            half_closed: BTreeSet::new(),
             waiting_at: BTreeMap::new(),
             tickets: 0,
             turns: Turns::new(),
@@ -255,6 +260,21 @@ impl<W> Logins<W> {
         if is_last {
             self.jobs.remove(&mark);
         }
+    }
+
+    /// Takes note that the peer of a waiter has closed its side: it has gone, or is done with
+    /// sending and reads the answer, as a script may. Nothing tells them apart before the answer,
+    /// so that there may be [`Logins::HALF_CLOSED_MAX`] of them; one beyond is forgotten, and this
+    /// is `false`.
+    pub fn half_closed(&mut self, ticket: Ticket) -> bool {
+        if !self.waiting.contains_key(&ticket) || self.half_closed.contains(&ticket) {
+            return true;
+        }
+        if self.half_closed.len() >= Self::HALF_CLOSED_MAX {
+            self.cancel(ticket);
+            return false;
+        }
+        self.half_closed.insert(ticket)
     }
 
     /// The job to run next, for a thread that is free; else when there will be one, if one waits.
@@ -374,6 +394,7 @@ impl<W> Logins<W> {
         let Some((_, address)) = self.waiting.remove(&ticket) else {
             return internal!("a waiter of a job that waits for nothing");
         };
+        self.half_closed.remove(&ticket);
         let Some(count) = self.waiting_at.get_mut(&address) else {
             return internal!("a waiter that its address does not count");
         };
@@ -740,6 +761,32 @@ mod tests {
         assert!(!answered.contains(&0) && !answered.contains(&2), "{answered:?}");
         assert!(logins.jobs.is_empty() && logins.waiting.is_empty());
         assert!(logins.waiting_at.is_empty());
+    }
+
+    #[test]
+    fn few_of_those_that_closed_their_side_are_still_answered() {
+        let mut logins = logins();
+        let max = u32::try_from(Logins::<u32>::HALF_CLOSED_MAX).unwrap();
+        let tickets: Vec<_> = (0..3 * max)
+            .map(|n| waits(&mut logins, &password(&format!("user {n}"), "x"), host(n), at(0), n))
+            .collect();
+        let stay: Vec<_> = tickets[..2 * tickets.len() / 3]
+            .iter()
+            .filter(|ticket| logins.half_closed(**ticket))
+            .copied()
+            .collect();
+        assert_eq!(stay, tickets[..tickets.len() / 3]);
+        assert!(logins.half_closed(stay[0]), "saying it again changes nothing");
+        // Where one of them has gone there is room for another.
+        logins.cancel(stay[0]);
+        assert!(logins.half_closed(tickets[tickets.len() - 1]));
+        let mut answered = Vec::new();
+        while let Ok(job) = logins.next(at(0)) {
+            answered.extend(logins.finish(job.run(), at(0)).waiters);
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, (1..max).chain(2 * max..3 * max).collect::<Vec<_>>());
+        assert!(logins.half_closed.is_empty());
     }
 
     #[test]

@@ -262,6 +262,12 @@ impl Gateway {
         self.logins().cancel(ticket);
     }
 
+    /// The peer of whoever waits for this login has closed its side; `false`: there are too many
+    /// of those, and this one is not answered.
+    pub(crate) fn half_closed(&self, ticket: Ticket) -> bool {
+        self.logins().half_closed(ticket)
+    }
+
     /// Runs on a hashing thread for as long as the process.
     pub(crate) fn hash_passwords(&self) {
         let mut logins = self.logins();

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    time::Duration,
 };
 
 use auth::{Denial, Ticket};
@@ -14,8 +15,8 @@ use http::{
 use hyper::body::Body as _;
 use tokio::sync::oneshot;
 use transports::{
-    Stream,
-    http1::{BadRequest, RequestBody},
+    Closed, Stream,
+    http1::{BadRequest, RequestBody, Sender as Watched},
 };
 use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
@@ -23,7 +24,7 @@ use crate::{
     body::{Body, Line, full, text},
     clock,
     config::{Listen, Scheme, Service, ServiceKind},
-    drive::{Admission, Core, CoreRef, Framing},
+    drive::{Admission, Core, CoreRef, Framing, REFUSALS, SeldomLogged},
     excerpt::{DETAIL_CHARS_MAX, excerpt},
     forwarded::Sender,
     gate::{self, Aim},
@@ -31,6 +32,7 @@ use crate::{
     listen::{self, place},
     metrics::{Protocol, Refused},
     registry,
+    seldom::Seldom,
     services::{self, directory, operation, pages, publish, representation::read_only},
 };
 
@@ -41,6 +43,8 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     /// Who sends the request that is being answered: HTTP/1.1 has one at a time.
     sender: Cell<Sender>,
+    /// Its connection.
+    watched: RefCell<Option<Watched>>,
     upgrade: RefCell<Option<Upgrade>>,
 }
 
@@ -60,7 +64,8 @@ type Instead = Box<Response<Body>>;
 impl Connection {
     pub(crate) const fn new(core: CoreRef, listen: usize, peer: SocketAddr) -> Self {
         let sender = Cell::new(Sender::of(peer));
-        Self { core, listen, peer, sender, upgrade: RefCell::new(None) }
+        let watched = RefCell::new(None);
+        Self { core, listen, peer, sender, watched, upgrade: RefCell::new(None) }
     }
 
     /// The upgrade that the last response began.
@@ -73,6 +78,7 @@ impl Connection {
         let gateway = self.core.gateway();
         let (head, body) = request.into_parts();
         self.find_sender(&gateway, &head.headers);
+        self.watched.replace(Some(body.sender()));
         let host = match self.host(&gateway, &head) {
             Ok(host) => host,
             Err(instead) => return *instead,
@@ -112,6 +118,11 @@ impl Connection {
             None if listen.tls.is_empty() => Scheme::Http,
             None => Scheme::Https,
         }
+    }
+
+    /// Whether to log one more refusal of a kind, and how many were not logged since the last.
+    fn due(&self, kind: impl Fn(&mut SeldomLogged) -> &mut Seldom<REFUSALS>) -> Option<u64> {
+        self.core.with(|core| kind(&mut core.seldom).due(clock::now()))
     }
 
     fn find_sender(&self, gateway: &Gateway, headers: &HeaderMap) {
@@ -162,8 +173,10 @@ impl Connection {
         }
         gate::host(listen, self.scheme(listen), head).map_err(|refusal| {
             self.core.with(|core| core.counters().refuse(Refused::Host));
-            let path: String = path.chars().take(LOGGED_CHARS_MAX).collect();
-            tracing::info!(peer = %self.peer(), ?path, reason = %refusal, "Host refused");
+            if let Some(missed) = self.due(|seldom| &mut seldom.host) {
+                let path: String = path.chars().take(LOGGED_CHARS_MAX).collect();
+                tracing::info!(peer = %self.peer(), ?path, reason = %refusal, missed, "Host refused");
+            }
             Box::new(text(refusal.status(), &refusal.to_string()))
         })
     }
@@ -213,17 +226,20 @@ impl Connection {
             && !kind.is_some_and(ServiceKind::takes_websockets)
         {
             self.core.with(|core| core.counters().refuse(Refused::Handshake));
-            let services = gateway.config.services.iter();
-            let taken: Vec<_> = services
-                .filter(|service| service.kind.takes_websockets())
-                .map(|service| &*service.path)
-                .collect();
-            tracing::info!(
-                peer = %self.peer(),
-                path = ?path.chars().take(LOGGED_CHARS_MAX).collect::<String>(),
-                "WebSocket handshake refused: WebSockets are taken at {}",
-                if taken.is_empty() { "no path".to_owned() } else { taken.join(", ") },
-            );
+            if let Some(missed) = self.due(|seldom| &mut seldom.handshake) {
+                let services = gateway.config.services.iter();
+                let taken: Vec<_> = services
+                    .filter(|service| service.kind.takes_websockets())
+                    .map(|service| &*service.path)
+                    .collect();
+                tracing::info!(
+                    peer = %self.peer(),
+                    path = ?path.chars().take(LOGGED_CHARS_MAX).collect::<String>(),
+                    missed,
+                    "WebSocket handshake refused: WebSockets are taken at {}",
+                    if taken.is_empty() { "no path".to_owned() } else { taken.join(", ") },
+                );
+            }
             let near = gateway.config.near(path, ServiceKind::takes_websockets);
             return Some(not_found("no WebSocket is taken at this path", near));
         }
@@ -372,6 +388,7 @@ impl Connection {
         let principal = principal.map(|principal| &*principal.name);
         if let Some(denial) = response.extensions().get::<Denial>() {
             self.core.with(|core| core.counters().deny(denial));
+            let Some(missed) = self.due(|seldom| &mut seldom.denial) else { return };
             tracing::info!(
                 %peer,
                 service = %path,
@@ -380,10 +397,12 @@ impl Connection {
                 action = denial.action,
                 destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
                 rule = gateway.config.access.name_of(denial.rule),
+                missed,
                 "access denied"
             );
             return;
         }
+        let Some(missed) = self.due(|seldom| &mut seldom.publication) else { return };
         let detail = response.extensions().get::<Line>().map(|line| &*line.0);
         tracing::info!(
             %peer,
@@ -392,6 +411,7 @@ impl Connection {
             principal,
             status = response.status().as_u16(),
             detail = detail.map(|detail| excerpt(detail, DETAIL_CHARS_MAX)).as_deref(),
+            missed,
             "HTTP publication refused"
         );
     }
@@ -436,12 +456,15 @@ impl Connection {
 
     fn reject(&self, reject: &Reject, service: &Service) -> Instead {
         self.core.with(|core| core.counters().refuse(Refused::Handshake));
-        tracing::info!(
-            peer = %self.peer(),
-            service = %service.path,
-            reason = %reject,
-            "WebSocket handshake refused"
-        );
+        if let Some(missed) = self.due(|seldom| &mut seldom.handshake) {
+            tracing::info!(
+                peer = %self.peer(),
+                service = %service.path,
+                reason = %reject,
+                missed,
+                "WebSocket handshake refused"
+            );
+        }
         let mut response = text(reject.status(), &reject.to_string());
         for (name, value) in &reject.headers() {
             response.headers_mut().append(name, value.clone());
@@ -460,12 +483,15 @@ impl Connection {
         let Some(listen) = self.listen(gateway) else { return Ok(None) };
         gate::origin(listen, self.scheme(listen), service, headers, aim).map_err(|refusal| {
             self.core.with(|core| core.counters().refuse(Refused::Origin));
-            tracing::info!(
-                peer = %self.peer(),
-                service = %service.path,
-                reason = %refusal,
-                "origin refused"
-            );
+            if let Some(missed) = self.due(|seldom| &mut seldom.origin) {
+                tracing::info!(
+                    peer = %self.peer(),
+                    service = %service.path,
+                    reason = %refusal,
+                    missed,
+                    "origin refused"
+                );
+            }
             Box::new(text(StatusCode::FORBIDDEN, &refusal.to_string()))
         })
     }
@@ -485,7 +511,10 @@ impl Connection {
             Decision::Answer(answer) => answer,
             Decision::Later(ticket) => {
                 let _gone = CancelOnDrop(gateway, ticket);
-                receiver.await.unwrap_or(Err(Refusal::Busy))
+                tokio::select! {
+                    answer = receiver => answer.unwrap_or(Err(Refusal::Busy)),
+                    () = self.hung_up(gateway, ticket) => Err(Refusal::Busy),
+                }
             }
         };
         answer.map_err(|refusal| {
@@ -495,6 +524,23 @@ impl Connection {
                 (refusal, _) => services::refused(refusal),
             })
         })
+    }
+
+    /// Waits until the sender of a request that waits for a login has gone, or may have and is one
+    /// of too many.
+    async fn hung_up(&self, gateway: &Gateway, ticket: Ticket) {
+        let watched = self.watched.borrow().clone();
+        loop {
+            tokio::time::sleep(WATCH_EACH).await;
+            let is_there = match watched.as_ref().map_or(Closed::All, Watched::closed) {
+                Closed::Nothing => true,
+                Closed::Side => gateway.half_closed(ticket),
+                Closed::All => false,
+            };
+            if !is_there {
+                return;
+            }
+        }
     }
 
     fn listen<'g>(&self, gateway: &'g Gateway) -> Option<&'g Listen> {
@@ -606,6 +652,9 @@ fn allow_origin(response: &mut Response<Body>, origin: &HeaderValue) {
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 const NO_SERVICE: &str = "there is no service at this path";
+/// Time between looks whether the sender of a request that waits for a login is still there: some
+/// hashes.
+const WATCH_EACH: Duration = Duration::from_millis(100);
 /// Characters of a path that are logged.
 const LOGGED_CHARS_MAX: usize = 200;
 const LOG_IN: &str = "log in with a name and a password, by HTTP Basic: curl -u NAME:PASSWORD URL";

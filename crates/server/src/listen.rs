@@ -16,7 +16,7 @@ use tokio::{
     time,
 };
 use transports::{
-    Accepted, First,
+    Accepted, Closed, First,
     http1::{self, Times},
     proxy_header,
 };
@@ -271,7 +271,7 @@ async fn secure(
         done = Accepted::tls(stream, config, async |stream: &TcpStream| {
             let turn = handshake.turn().await;
             // Later it may have ended its side behind all that it has to say.
-            if !has_begun.replace(true) && transports::is_gone(stream) {
+            if !has_begun.replace(true) && Closed::look(stream) != Closed::Nothing {
                 turn.give_back();
                 return None;
             }

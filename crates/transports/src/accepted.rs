@@ -113,6 +113,14 @@ impl Accepted {
         Ok(found)
     }
 
+    /// How much of the connection its peer has closed. What it sent before may be unread.
+    pub(crate) fn closed(&self) -> Closed {
+        Closed::look(match &self.layer {
+            Layer::Plain(stream) => stream,
+            Layer::Tls(stream) => stream.get_ref().0,
+        })
+    }
+
     /// Puts back what was read last.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.seen = if self.seen.is_empty() {
@@ -160,11 +168,31 @@ impl Wake for Woken {
     }
 }
 
-/// Whether the peer has ended its side, which nobody does in the middle of a TLS handshake.
-#[must_use]
-pub fn is_gone(stream: &TcpStream) -> bool {
-    let mut ended = [PollFd::new(stream, PollFlags::RDHUP)];
-    matches!(event::poll(&mut ended, Some(&Timespec::default())), Ok(1..))
+/// How much of a connection its peer has closed, as far as the kernel knows without sending.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Closed {
+    /// Nothing.
+    Nothing,
+    /// Its side: it sends no more, and may still receive.
+    Side,
+    /// All: the connection is broken.
+    All,
+}
+
+impl Closed {
+    /// Looks, without waiting.
+    #[must_use]
+    pub fn look(stream: &TcpStream) -> Self {
+        let mut sockets = [PollFd::new(stream, PollFlags::RDHUP)];
+        match event::poll(&mut sockets, Some(&Timespec::default())) {
+            Ok(1..) if sockets[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => {
+                Self::All
+            }
+            Ok(1..) => Self::Side,
+            // Interrupted, or out of memory: the next look tells.
+            Ok(0) | Err(_) => Self::Nothing,
+        }
+    }
 }
 
 fn unwatched(stream: TcpStream) -> io::Result<mio::net::TcpStream> {

@@ -5,12 +5,14 @@ mod guard;
 mod head;
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     error::Error,
+    fmt,
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    rc::Rc,
+    rc::{Rc, Weak},
     task::Poll,
     time::Duration,
 };
@@ -30,7 +32,7 @@ use tokio::time;
 pub use chunks::BodyError;
 pub use head::{BadRequest, HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 
-use crate::Accepted;
+use crate::{Accepted, Closed};
 use guard::{Awaited, Guard, Seen};
 
 /// How long a peer may take.
@@ -50,9 +52,44 @@ pub struct Times {
 pub struct RequestBody {
     incoming: Incoming,
     seen: Rc<Seen>,
+    sender: Sender,
+}
+
+/// Tells of the sender of a request, while it is answered, without reading.
+#[derive(Clone)]
+pub struct Sender(Weak<dyn Close>);
+
+trait Close {
+    fn closed(&self) -> Closed;
+}
+
+impl Close for RefCell<Accepted> {
+    fn closed(&self) -> Closed {
+        self.borrow().closed()
+    }
+}
+
+impl Sender {
+    /// How much of the connection it has closed.
+    #[must_use]
+    pub fn closed(&self) -> Closed {
+        self.0.upgrade().map_or(Closed::All, |connection| connection.closed())
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.closed()).finish()
+    }
 }
 
 impl RequestBody {
+    /// Who sends it.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+
     /// Its length, as far as the head says it.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
@@ -103,29 +140,39 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (mut connection, unread, served) = serve_on(connection, answer, times, stop).await;
+    let connection = Rc::new(RefCell::new(connection));
+    let (unread, served) = serve_on(Rc::clone(&connection), answer, times, stop).await;
+    let connection = Rc::into_inner(connection).expect("requests only look at it");
+    let mut connection = connection.into_inner();
     connection.unread(unread);
     (connection, served)
 }
 
 async fn serve_on<S, A, F, B>(
-    connection: S,
+    connection: Rc<RefCell<S>>,
     answer: A,
     times: Times,
     stop: impl Future<Output = ()>,
-) -> (S, Bytes, io::Result<()>)
+) -> (Bytes, io::Result<()>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    RefCell<S>: Close,
     A: Fn(Result<Request<RequestBody>, BadRequest>) -> F + Unpin,
     F: Future<Output = Response<B>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let seen = Rc::new(Seen::default());
+    let sender: Rc<dyn Close> = Rc::clone(&connection) as _;
+    let sender = Sender(Rc::downgrade(&sender));
     let service = service_fn(|request: Request<Incoming>| {
         let response = answer(match seen.bad.take() {
             Some(bad) => Err(bad),
-            None => Ok(request.map(|incoming| RequestBody { incoming, seen: Rc::clone(&seen) })),
+            None => Ok(request.map(|incoming| RequestBody {
+                incoming,
+                seen: Rc::clone(&seen),
+                sender: sender.clone(),
+            })),
         });
         Box::pin(async { Ok::<_, Infallible>(response.await) })
     });
@@ -172,9 +219,9 @@ where
     })
     .await;
     let Parts { io, read_buf, .. } = connection.into_parts();
-    let (connection, held) = io.into_inner().into_parts();
+    let held = io.into_inner().into_held();
     let unread = if held.is_empty() { read_buf } else { [read_buf, held].concat().into() };
-    (connection, unread, served)
+    (unread, served)
 }
 
 #[cfg(test)]
@@ -193,27 +240,31 @@ mod tests {
     use super::*;
 
     /// A peer that sends so many bytes at a time, and then nothing more.
-    struct Peer<'a> {
-        sends: &'a [u8],
+    struct Peer {
+        sends: Bytes,
         piece: usize,
         receives: Rc<RefCell<Vec<u8>>>,
     }
 
-    impl AsyncRead for Peer<'_> {
+    impl Close for RefCell<Peer> {
+        fn closed(&self) -> Closed {
+            Closed::Nothing
+        }
+    }
+
+    impl AsyncRead for Peer {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
             let count = self.piece.min(self.sends.len()).min(buffer.remaining());
-            let (piece, rest) = self.sends.split_at(count);
-            buffer.put_slice(piece);
-            self.sends = rest;
+            buffer.put_slice(&self.sends.split_to(count));
             Poll::Ready(Ok(()))
         }
     }
 
-    impl AsyncWrite for Peer<'_> {
+    impl AsyncWrite for Peer {
         fn poll_write(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -235,7 +286,9 @@ mod tests {
     /// The requests that the service saw, and the answers.
     async fn converse(sends: &[u8], piece: usize) -> (Vec<String>, String) {
         let receives = Rc::new(RefCell::new(Vec::new()));
+        let sends = Bytes::copy_from_slice(sends);
         let peer = Peer { sends, piece, receives: Rc::clone(&receives) };
+        let peer = Rc::new(RefCell::new(peer));
         let seen = RefCell::new(Vec::new());
         let answer = async |request: Result<Request<RequestBody>, BadRequest>| {
             let (status, line) = match request {
@@ -257,7 +310,7 @@ mod tests {
         // That hyper has an error to tell, as of a body that ends too early, is no finding.
         let limit = Duration::from_secs(10);
         let times = Times { first_head: limit, head: limit, keep_alive: limit };
-        drop(serve_on(peer, answer, times, std::future::pending()).await.2);
+        drop(serve_on(peer, answer, times, std::future::pending()).await.1);
         let receives = String::from_utf8(receives.take()).unwrap();
         (seen.into_inner(), receives)
     }

@@ -15,7 +15,7 @@ mod stream;
 mod timers;
 mod tls;
 
-pub use accepted::{Accepted, First, is_gone};
+pub use accepted::{Accepted, Closed, First};
 pub use outgoing::{Flushed, Outgoing};
 pub use reactor::{Entry, Reactor, Read, Slot, Socket};
 pub use stream::Stream;

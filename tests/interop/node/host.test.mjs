@@ -147,3 +147,30 @@ test('refusals are counted', async () => {
   const { answer } = await ask(loopback, ['GET /metrics HTTP/1.1', 'Host: localhost']);
   assert.match(answer, /^passerelle_refusals_total\{[^}]*"host"[^}]*\} [1-9]/m);
 });
+
+test('a flood of refusals does not fill the log, which says how many are missing', async () => {
+  let log = '';
+  loopback.process.stderr.on('data', (data) => (log += data));
+  const logged = () => {
+    const lines = [...log.matchAll(/missed=(\d+) .*Host refused|Host refused.* missed=(\d+)/g)];
+    const missed = lines.reduce((sum, [, a, b]) => sum + Number(a ?? b), 0);
+    return { lines: lines.length, missed };
+  };
+  // Let the seconds of the tests before pass.
+  const second = () => new Promise((resolve) => setTimeout(resolve, 1100));
+  await second();
+  const flood = 1500;
+  const raw = await Raw.open(loopback);
+  raw.write(Buffer.from('GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n'.repeat(flood - 1)));
+  raw.write(Buffer.from('GET /a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'));
+  const answers = (await raw.rest()).toString().match(/HTTP\/1.1 421/g);
+  assert.equal(answers.length, flood);
+  await second();
+  assert.equal((await ask(loopback, ['GET /a HTTP/1.1', 'Host: evil.example'])).status, 421);
+  const end = Date.now() + 5000;
+  while (logged().lines + logged().missed < flood + 1 && Date.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const { lines, missed } = logged();
+  assert.ok(lines < flood && missed > 0, `${lines} lines, ${missed} missed`);
+});

@@ -114,8 +114,10 @@ impl Core {
         }
         let (socket, link) = (&entry.socket, &mut entry.state.link);
         let is_unsent = socket.has_pending() || socket.unsent_bytes() > 0;
-        // A WebSocket does not end half: whoever waits for its login has gone.
-        let is_gone = link.login.is_some() && link.decoder.is_some();
+        // A WebSocket does not close one side: whoever waits for its login has gone.
+        let is_gone = link
+            .login
+            .is_some_and(|login| link.decoder.is_some() || !self.gateway.half_closed(login));
         if socket.is_broken() || is_gone || !is_unsent && link.in_flight == 0 {
             return self.remove(slot, Reason::Lost);
         }
@@ -130,7 +132,12 @@ impl Core {
     pub(super) fn broke(&mut self, slot: Slot, error: &io::Error) {
         match self.reactor.get(slot).map(|entry| &entry.state.role) {
             Some(Role::Upstream(_)) => self.upstream_broke(slot, error),
-            Some(Role::Session(_) | Role::Relay(_) | Role::Closing(_)) | None => self.ended(slot),
+            Some(Role::Session(_) | Role::Relay(_) | Role::Closing(_)) | None => {
+                if self.reactor.get(slot).is_some_and(|entry| entry.state.link.login.is_some()) {
+                    return self.remove(slot, Reason::Lost);
+                }
+                self.ended(slot);
+            }
         }
     }
 

@@ -93,7 +93,16 @@ pub(crate) struct SeldomLogged {
     pub(crate) address_limit: Seldom,
     pub(crate) crowded: Seldom,
     pub(crate) without_tls: Seldom,
+    pub(crate) host: Seldom<REFUSALS>,
+    pub(crate) origin: Seldom<REFUSALS>,
+    pub(crate) handshake: Seldom<REFUSALS>,
+    pub(crate) publication: Seldom<REFUSALS>,
+    pub(crate) denial: Seldom<REFUSALS>,
 }
+
+/// Requests of a kind whose refusal is logged, a second and core: those of a page that somebody
+/// mends, not those of a flood.
+pub(crate) const REFUSALS: u32 = 100;
 
 /// A core, for the tasks on its thread.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     rc::Rc,
@@ -21,7 +21,8 @@ use super::{
 /// that the answer goes out in its turn, behind those before it, and the connection ends with it.
 #[derive(Debug)]
 pub(super) struct Guard<S> {
-    connection: S,
+    /// Looked at from elsewhere while a request is answered.
+    connection: Rc<RefCell<S>>,
     /// Read, and not seen by hyper yet.
     held: BytesMut,
     state: State,
@@ -89,13 +90,13 @@ enum Body {
 }
 
 impl<S> Guard<S> {
-    pub(super) fn new(connection: S, seen: Rc<Seen>) -> Self {
+    pub(super) fn new(connection: Rc<RefCell<S>>, seen: Rc<Seen>) -> Self {
         Self { connection, held: BytesMut::new(), state: State::Head(HeadScanner::default()), seen }
     }
 
-    /// The connection, and what was read of it and is not hyper's.
-    pub(super) fn into_parts(self) -> (S, Bytes) {
-        (self.connection, self.held.freeze())
+    /// What was read of the connection and is not hyper's.
+    pub(super) fn into_held(self) -> Bytes {
+        self.held.freeze()
     }
 
     /// Looks at what is held of a head.
@@ -126,7 +127,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.connection).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut *self.connection.borrow_mut()).poll_read(context, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         self.held.extend_from_slice(read);
         let count = read.len();
@@ -147,7 +148,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
             let count = self.held.len().min(buffer.remaining());
             buffer.put_slice(self.held.get(..count).unwrap_or_default());
         } else {
-            ready!(Pin::new(&mut self.connection).poll_read(context, buffer))?;
+            ready!(Pin::new(&mut *self.connection.borrow_mut()).poll_read(context, buffer))?;
         }
         let bytes = buffer.filled().get(before..).unwrap_or_default();
         let used = match body.scan(bytes, &self.seen) {
@@ -248,31 +249,31 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.connection).poll_write(context, bytes)
+        Pin::new(&mut *self.connection.borrow_mut()).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.connection).poll_write_vectored(context, pieces)
+        Pin::new(&mut *self.connection.borrow_mut()).poll_write_vectored(context, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.connection.is_write_vectored()
+        self.connection.borrow().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.connection.borrow_mut()).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.connection.borrow_mut()).poll_shutdown(context)
     }
 }
 
@@ -305,7 +306,7 @@ mod tests {
     /// What hyper would read, one line per request part: what came in one piece, or would have.
     fn read(bytes: &[u8], piece: usize, body_max: Option<u64>) -> (Vec<String>, Rc<Seen>, Bytes) {
         let seen = Rc::new(Seen::default());
-        let mut guard = Guard::new(Pieces(bytes, piece), Rc::clone(&seen));
+        let mut guard = Guard::new(Rc::new(RefCell::new(Pieces(bytes, piece))), Rc::clone(&seen));
         let mut parts = vec![String::new()];
         let mut was_body = false;
         loop {
@@ -332,7 +333,7 @@ mod tests {
             }
         }
         parts.remove(0);
-        (parts, seen, guard.into_parts().1)
+        (parts, seen, guard.into_held())
     }
 
     #[test]
@@ -366,13 +367,13 @@ mod tests {
         let head = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
         let bytes = [head.as_bytes(), &[0x81, 0x80, 0, 0, 0, 0]].concat();
         let seen = Rc::new(Seen::default());
-        let mut guard = Guard::new(Pieces(&bytes, 4096), seen);
+        let mut guard = Guard::new(Rc::new(RefCell::new(Pieces(&bytes, 4096))), seen);
         let mut room = [0; 4096];
         let mut buffer = ReadBuf::new(&mut room);
         let context = &mut Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut guard).poll_read(context, &mut buffer).is_ready());
         assert_eq!(buffer.filled(), head.as_bytes());
-        assert_eq!(guard.into_parts().1, &bytes[head.len()..]);
+        assert_eq!(guard.into_held(), &bytes[head.len()..]);
     }
 
     #[test]
