@@ -12,7 +12,7 @@ use logging::Format;
 
 use crate::{
     config::{Config, ConfigError, Log, LogFormat, describe},
-    demo, internal_errors, password, serve, tasks,
+    configuration, demo, internal_errors, password, serve, tasks,
 };
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
@@ -107,7 +107,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn load(file: Option<PathBuf>) -> Result<Config, String> {
-    file.map_or_else(|| Ok(Config::default()), |file| Config::load(&file))
+    file.map_or_else(|| Ok(Config::default()), |file| configuration::load(&file))
         .map_err(|error: ConfigError| error.to_string())
 }
 

@@ -7,6 +7,7 @@ mod body;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod configuration;
 mod demo;
 mod drive;
 mod entropy;

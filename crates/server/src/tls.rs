@@ -66,7 +66,7 @@ impl CertificateError {
         match self {
             Self::Unreadable { file, .. }
             | Self::Missing { file, .. }
-            | Self::Malformed { file, .. } => *file == files.key,
+            | Self::Malformed { file, .. } => **file == *files.key,
             Self::Mismatch { .. } => true,
         }
     }
@@ -180,9 +180,10 @@ pub(crate) fn load(from: &CertificateFiles) -> Result<CertifiedKey, CertificateE
     let certified = CertifiedKey::new(chain, private);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
-        Err(Error::InconsistentKeys(_)) => {
-            Err(CertificateError::Mismatch { certificate: certificate.clone(), key: key.clone() })
-        }
+        Err(Error::InconsistentKeys(_)) => Err(CertificateError::Mismatch {
+            certificate: certificate.to_path_buf(),
+            key: key.to_path_buf(),
+        }),
         Err(_) => Err(malformed(certificate, "its first certificate is broken")),
     }
 }
@@ -243,8 +244,10 @@ mod tests {
             ("one.pem", "other.key", "other.key is not the key of the first certificate in "),
         ];
         for (certificate, key, expected) in cases {
-            let files =
-                CertificateFiles { certificate: folder.join(certificate), key: folder.join(key) };
+            let files = CertificateFiles {
+                certificate: folder.join(certificate).into(),
+                key: folder.join(key).into(),
+            };
             let said = load(&files).err().map(|error| error.to_string()).unwrap_or_default();
             let said = said.replace(&format!("{}/", folder.display()), "");
             assert_eq!(said.is_empty(), expected.is_empty(), "{certificate}, {key}: {said}");

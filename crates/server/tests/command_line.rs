@@ -9,7 +9,10 @@ use std::{
 };
 
 use contract::Secret;
-use passerelle::config::{Config, describe};
+use passerelle::{
+    config::{Config, describe},
+    configuration,
+};
 
 fn passerelle(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_passerelle"))
@@ -58,7 +61,7 @@ fn what_password_prints_can_be_pasted() {
     let line = text(&output.stdout);
     assert_eq!(line.lines().count(), 1);
     let path = file("pasted.toml", &format!("[[user]]\nname = \"ann\"\n{line}"));
-    let config = Config::load(&path).unwrap();
+    let config = configuration::load(&path).unwrap();
     let password = config.users.get("ann").unwrap().password();
     assert!(password.verify(&Secret::new("correct horse")));
     assert!(!password.verify(&Secret::new("correct horse\r")));

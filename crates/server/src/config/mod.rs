@@ -7,6 +7,7 @@ mod authority;
 mod describe;
 mod keys;
 mod limits;
+mod named_path;
 mod networks;
 pub mod origin;
 mod parse;
@@ -18,10 +19,8 @@ mod tests;
 mod value;
 
 use std::{
-    io,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
-    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -29,10 +28,9 @@ use std::{
 use auth::{Access, Users};
 use contract::Limits;
 
-use crate::files;
-
 pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
+pub use named_path::NamedPath;
 pub use networks::Networks;
 pub use origin::{AllowedOrigin, Origin};
 pub use reference::{reference, schema};
@@ -95,9 +93,9 @@ pub struct Listen {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertificateFiles {
     /// The certificate, then those that certify it.
-    pub certificate: PathBuf,
+    pub certificate: NamedPath,
     /// Its private key.
-    pub key: PathBuf,
+    pub key: NamedPath,
 }
 
 /// What is logged, and how.
@@ -202,27 +200,12 @@ impl Default for Memory {
 
 impl Config {
     /// Reads a configuration. Its relative paths start from the folder of `file_name`, which
-    /// also stands in errors.
+    /// also stands in errors. No file is opened, not those that it names either.
     ///
     /// # Errors
     /// At the first thing that is unknown, malformed or contradicts another.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigError> {
         parse::config(text, file_name)
-    }
-
-    /// Reads a configuration from its file.
-    ///
-    /// # Errors
-    /// When the file cannot be read, and as [`Config::parse`].
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file_name = path.display().to_string();
-        let text = files::read_bounded(path)
-            .and_then(|bytes| {
-                String::from_utf8(bytes)
-                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
-            })
-            .map_err(|error| ConfigError::unreadable(&file_name, &error))?;
-        Self::parse(&text, &file_name)
     }
 
     /// The service that answers a request's path, by its place in [`Config::services`], and what

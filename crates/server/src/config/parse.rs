@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::{
     AllowedOrigin, Authority, CertificateFiles, Config, Http, Listen, Log, LogFormat, LogLevel,
-    Memory, Networks, Operations, Service, ServiceKind, Shutdown,
+    Memory, NamedPath, Networks, Operations, Service, ServiceKind, Shutdown,
     keys::{
         ACCESS, FORMATS, HEALTH, HTTP, LEVELS, LISTEN, LOG, MEMORY, METRICS, OPERATIONS, PASSWORD,
         ROOT, SERVICE, SHUTDOWN, Section, TLS, TYPES, USER, list, suggest,
@@ -18,7 +18,6 @@ use super::{
     source::{Result, Source, Table, Value},
     value,
 };
-use crate::tls;
 
 pub(super) fn config(text: &str, file: &str) -> Result<Config> {
     let source = Source { text, file };
@@ -160,20 +159,13 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> Option<(SocketAddr, SocketAddr
     }
 }
 
-/// The files of a certificate, which can be used.
 fn certificate(table: &Table<'_>) -> Result<CertificateFiles> {
-    let folder = table.source().folder();
     let certificate = table.require("certificate", "\"gw.pem\"")?;
     let key = table.require("key", "\"gw.key\"")?;
-    let files = CertificateFiles {
-        certificate: folder.join(certificate.text()?),
-        key: folder.join(key.text()?),
-    };
-    match tls::load(&files) {
-        Ok(_) => Ok(files),
-        Err(error) if error.is_about_key(&files) => Err(key.error(error)),
-        Err(error) => Err(certificate.error(error)),
-    }
+    Ok(CertificateFiles {
+        certificate: NamedPath::read(&certificate, "certificate")?,
+        key: NamedPath::read(&key, "key")?,
+    })
 }
 
 /// What holds for all services.
@@ -298,17 +290,12 @@ fn service_kind(table: &Table<'_>, name: &str) -> Result<ServiceKind> {
             ServiceKind::Broadcast { feed }
         }
         "directory" => {
-            let root = table.require("root", "\"web\"")?;
-            let folder = table.source().folder().join(root.text()?);
-            if !folder.is_dir() {
-                let folder = folder.display();
-                return Err(root.error(format_args!("there is no folder {folder}")));
-            }
+            let root = NamedPath::read(&table.require("root", "\"web\"")?, "root")?;
             let welcome = match table.get("welcome") {
                 Some(value) => value.read(file_name)?,
                 None => "index.html",
             };
-            ServiceKind::Directory { root: folder, welcome: welcome.into() }
+            ServiceKind::Directory { root, welcome: welcome.into() }
         }
         "proxy" => ServiceKind::Proxy {
             connect: table

@@ -1,8 +1,8 @@
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use contract::Limits;
 
-use super::AllowedOrigin;
+use super::{AllowedOrigin, NamedPath};
 
 /// What a path leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,7 +38,7 @@ pub enum ServiceKind {
     /// The files of a folder.
     Directory {
         /// The folder.
-        root: PathBuf,
+        root: NamedPath,
         /// The file that stands for a folder.
         welcome: Box<str>,
     },

@@ -1,5 +1,5 @@
 use std::{
-    fmt, io,
+    fmt,
     ops::{Range, RangeInclusive},
     path::Path,
     time::Duration,
@@ -39,9 +39,10 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn unreadable(file: &str, error: &io::Error) -> Self {
-        let message = format!("cannot be read: {error}").into();
-        Self { file: file.into(), line: 0, column: 0, message }
+    /// An error about the file as a whole.
+    #[must_use]
+    pub fn of_file(file: &str, message: impl fmt::Display) -> Self {
+        Self { file: file.into(), line: 0, column: 0, message: message.to_string().into() }
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) struct Source<'a> {
     pub(super) file: &'a str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     /// An error about these bytes of the text.
     pub(super) fn error(&self, at: &Range<usize>, message: impl fmt::Display) -> ConfigError {
         let (line, column) = self.place(at.start);
@@ -66,7 +67,7 @@ impl Source<'_> {
     }
 
     /// The folder of the file.
-    pub(super) fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &'a Path {
         Path::new(self.file).parent().unwrap_or_else(|| Path::new(""))
     }
 
@@ -161,6 +162,16 @@ impl<'a> Value<'a> {
     /// Where it stands.
     pub(super) fn line(&self) -> usize {
         self.source.line(&self.span())
+    }
+
+    /// An error about it without a message yet.
+    pub(super) fn place(&self) -> ConfigError {
+        self.source.error(&self.span(), "")
+    }
+
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &'a Path {
+        self.source.folder()
     }
 
     /// Its key.

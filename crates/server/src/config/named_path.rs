@@ -1,0 +1,51 @@
+use std::{
+    fmt,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+use super::{ConfigError, source::Value};
+
+/// A path that the configuration names. Nothing is looked up while the configuration is read:
+/// whoever opens the path reports what is wrong with it as an error of the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedPath {
+    path: PathBuf,
+    /// Where the file names it, with an empty message.
+    place: Option<ConfigError>,
+    key: &'static str,
+}
+
+impl NamedPath {
+    /// A path relative to the folder of the configuration file.
+    pub(super) fn read(value: &Value<'_>, key: &'static str) -> Result<Self, ConfigError> {
+        let path = value.folder().join(value.text()?);
+        Ok(Self { path, place: Some(value.place()), key })
+    }
+
+    /// An error at the place where the configuration names the path.
+    #[must_use]
+    pub fn error(&self, message: impl fmt::Display) -> ConfigError {
+        match self.place.clone() {
+            Some(place) => {
+                ConfigError { message: format!("`{}`: {message}", self.key).into(), ..place }
+            }
+            None => ConfigError::of_file(&self.path.display().to_string(), message),
+        }
+    }
+}
+
+impl Deref for NamedPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A path that no file names.
+impl From<PathBuf> for NamedPath {
+    fn from(path: PathBuf) -> Self {
+        Self { path, place: None, key: "" }
+    }
+}
