@@ -1,8 +1,8 @@
 //! A configuration is taken or refused with a place in the file and a word of advice.
 #![no_main]
 
+use config::Config;
 use libfuzzer_sys::fuzz_target;
-use passerelle::config::Config;
 
 fuzz_target!(|text: &str| {
     match Config::parse(text, "passerelle.toml") {

@@ -6,7 +6,8 @@ use crate::{
 };
 
 /// Crates that do no I/O, read no clock, spawn nothing and lock nothing.
-const PURE: &[&str] = &["broadcast", "broker", "contract", "echo", "stomp", "websocket", "wire"];
+const PURE: &[&str] =
+    &["broadcast", "broker", "config", "contract", "echo", "stomp", "websocket", "wire"];
 
 /// What no pure crate may depend on, however far away.
 const RUNTIMES: &[&str] = &["async-std", "hyper", "mio", "rustls", "smol", "socket2", "tokio"];
@@ -18,6 +19,8 @@ const WORDS: &[(&str, &str)] = &[
     ("SystemTime", "time is an input: take `now: Now`"),
     ("std::env", "configuration is handed in"),
     ("std::fs", "no I/O here"),
+    (".is_dir()", "no I/O here"),
+    (".exists()", "no I/O here"),
     ("std::io", "no I/O here"),
     ("std::net", "no I/O here"),
     ("std::process", "no I/O here"),

@@ -8,12 +8,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use config::{Config, ConfigError, Log, LogFormat, describe};
 use logging::Format;
 
-use crate::{
-    config::{Config, ConfigError, Log, LogFormat, describe},
-    configuration, demo, internal_errors, password, serve, tasks,
-};
+use crate::{configuration, demo, internal_errors, password, serve, tasks};
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
 #[derive(Debug, Parser)]

@@ -2,10 +2,9 @@
 
 use std::{io, path::Path};
 
-use crate::{
-    config::{Config, ConfigError, Listen, Service, ServiceKind},
-    files, tls,
-};
+use config::{Config, ConfigError, Listen, Service, ServiceKind};
+
+use crate::{files, tls};
 
 /// Reads a configuration from its file, and looks at what it names.
 ///
@@ -35,12 +34,12 @@ fn certificates(listen: &Listen) -> Result<(), ConfigError> {
 }
 
 fn folder(service: &Service) -> Result<(), ConfigError> {
-    match &service.kind {
-        ServiceKind::Directory { root, .. } if !root.is_dir() => {
-            Err(root.error(format_args!("there is no folder {}", root.display())))
-        }
-        _ => Ok(()),
+    if let ServiceKind::Directory { root, .. } = &service.kind
+        && !root.is_dir()
+    {
+        return Err(root.error(format_args!("there is no folder {}", root.display())));
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use config::Config;
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
     time,
 };
 
-use crate::{config::Config, serve};
+use crate::serve;
 
 /// Runs both until SIGTERM or SIGINT. One that ends is started again.
 pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {

@@ -6,9 +6,8 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
+use config::Networks;
 use http::{HeaderMap, HeaderName};
-
-use crate::config::Networks;
 
 /// Who sends a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -200,10 +199,10 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 #[cfg(test)]
 mod tests {
+    use config::Config;
     use http::HeaderValue;
 
     use super::*;
-    use crate::config::Config;
 
     fn believed() -> Networks {
         let text = "[[listen]]\naddress = '127.0.0.1:0'\n\

@@ -1,14 +1,13 @@
 //! What is looked at before any service is: for whom a request is, and whose page sends it.
 
+use config::{
+    Authority, AuthorityError, Listen, Scheme, Service,
+    origin::{self, Origin},
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
     header::{self, AsHeaderName},
     request::Parts,
-};
-
-use crate::config::{
-    Authority, AuthorityError, Listen, Scheme, Service,
-    origin::{self, Origin},
 };
 
 /// For whom a request is: what its target names, or else its `Host` (RFC 9112 section 3.2); nothing
@@ -133,7 +132,7 @@ pub(crate) fn origin<'h>(
         };
         let said = field.to_str().ok().and_then(Origin::parse);
         let said = said.ok_or_else(|| OriginRefusal::Malformed(shown(field.as_bytes())))?;
-        if origin::lets_in(listen, reached_by, service, &said) {
+        if origin::is_allowed(listen, reached_by, service, &said) {
             return Ok(Some(field));
         }
         let path = service.path.clone();
@@ -233,10 +232,10 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[cfg(test)]
 mod tests {
+    use config::{AllowedOrigin, Config, ServiceKind};
     use http::Request;
 
     use super::*;
-    use crate::config::{AllowedOrigin, Config, ServiceKind};
 
     #[test]
     fn a_request_is_for_us_or_says_what_is_wrong() {

@@ -13,13 +13,13 @@ use std::{
 
 use auth::{AddressKey, Ask, Finished, Logins, Ticket};
 use broker::ShardMessage;
+use config::Config;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
     clock,
-    config::Config,
     drive::CoreRef,
     excerpt::excerpt,
     exposition::Snapshot,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use auth::{Denial, Ticket};
+use config::{Listen, Scheme, Service, ServiceKind};
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
@@ -23,7 +24,6 @@ use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 use crate::{
     body::{Body, Line, full, text},
     clock,
-    config::{Listen, Scheme, Service, ServiceKind},
     drive::{Admission, Core, CoreRef, Framing, REFUSALS, SeldomLogged},
     excerpt::{DETAIL_CHARS_MAX, excerpt},
     forwarded::Sender,

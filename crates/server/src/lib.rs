@@ -1,12 +1,11 @@
 //! Passerelle: a gateway between browsers and messaging, in one binary.
 //!
-//! This crate is the shell around the pure parts. [`config`] says what is wanted, [`serve`] lives
+//! This crate is the shell around the pure parts. [`configuration`] loads what is wanted, [`serve`] lives
 //! the life of the process, `drive` is what each core does.
 
 mod body;
 pub mod cli;
 mod clock;
-pub mod config;
 pub mod configuration;
 mod demo;
 mod drive;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use auth::Logins;
+use config::Config;
 use rustix::{io::Errno, process::Signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -24,7 +25,6 @@ use tokio::{
 
 use crate::{
     clock,
-    config::Config,
     drive::{self, CoreReactor},
     entropy::Entropy,
     gateway::{CoreHandle, Gateway, Phase, ToCore},

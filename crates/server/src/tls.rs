@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use config::CertificateFiles;
 use rustls::{
     Error, InconsistentKeys, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -19,7 +20,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use crate::{config::CertificateFiles, files};
+use crate::files;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use passerelle::{config::Config, serve::serve};
+use config::Config;
+use passerelle::serve::serve;
 
 #[test]
 fn a_publication_takes_few_allocations_however_many_subscribe() {

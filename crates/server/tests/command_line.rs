@@ -8,11 +8,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use config::{Config, describe};
 use contract::Secret;
-use passerelle::{
-    config::{Config, describe},
-    configuration,
-};
+use passerelle::configuration;
 
 fn passerelle(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_passerelle"))

@@ -1,6 +1,6 @@
 //! What the README shows is true.
 
-use passerelle::config::{Config, describe};
+use config::{Config, describe};
 
 #[test]
 fn the_configuration_of_the_readme_is_one() {

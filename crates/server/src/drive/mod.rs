@@ -19,6 +19,7 @@ use std::{
 };
 
 use broker::{Effect, Event, Shard, ShardMessage};
+use config::Service;
 use contract::{
     Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Pattern, Principal, Refusal,
     Reply, Session, Token,
@@ -36,7 +37,6 @@ use self::{
 };
 use crate::{
     clock,
-    config::Service,
     entropy::Entropy,
     exposition,
     gateway::{Gateway, Occupied, ToCore},

@@ -1,5 +1,6 @@
 use std::io;
 
+use config::ServiceKind;
 use contract::{Data, Kind, Reason};
 use transports::Slot;
 
@@ -7,7 +8,6 @@ use super::{
     Admission, Core,
     connection::{Framing, Relay, Role, Upstream},
 };
-use crate::config::ServiceKind;
 
 impl Core {
     /// The back-end of a proxied connection answers: its socket becomes the other end.

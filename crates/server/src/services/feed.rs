@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use config::{Feed, HostPort, ServiceKind};
 use contract::{Body, Destination, Message};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -8,7 +9,6 @@ use tokio::{
 };
 
 use crate::{
-    config::{Feed, HostPort, ServiceKind},
     drive::{CoreRef, Publisher},
     tasks,
 };

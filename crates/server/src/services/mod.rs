@@ -9,6 +9,7 @@ mod proxy;
 pub(crate) mod publish;
 pub(crate) mod representation;
 
+use config::ServiceKind;
 use contract::Refusal;
 use http::{HeaderValue, Response, StatusCode, header};
 use transports::Stream;
@@ -17,7 +18,6 @@ pub(crate) use feed::{feeds, keep_interests};
 
 use crate::{
     body::{Body, text},
-    config::ServiceKind,
     drive::{Admission, CoreRef, Role},
     registry,
 };

@@ -7,14 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use config::{Service, ServiceKind};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use rust_embed::RustEmbed;
 
 use super::representation::{Coding, Representation, content_type, read_only};
-use crate::{
-    body::{Body, full, text},
-    config::{Service, ServiceKind},
-};
+use crate::body::{Body, full, text};
 
 /// Answers a request for a page of the service at the path `base`. `rest` is what follows that
 /// path; the pages find the other services by [`SERVICES`].
@@ -231,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn tells_where_the_services_are() {
-        let config = |text: &str| crate::config::Config::parse(text, "test").unwrap().services;
+        let config = |text: &str| config::Config::parse(text, "test").unwrap().services;
         let of = |services: Vec<(&str, &str)>| {
             config(&services.iter().fold(String::new(), |text, (path, kind)| {
                 format!("{text}[[service]]\npath = \"{path}\"\ntype = \"{kind}\"\n")

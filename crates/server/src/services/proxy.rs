@@ -1,10 +1,10 @@
 use std::{io, time::Duration};
 
+use config::HostPort;
 use tokio::{net::TcpStream, time};
 use transports::{Slot, Stream};
 
 use crate::{
-    config::HostPort,
     drive::{Admission, CoreRef, Relay, Role},
     tasks,
 };

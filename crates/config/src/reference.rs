@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{Form, Key, ROOT, SECTIONS, Section, list};
+use crate::keys::{Form, Key, ROOT, SECTIONS, Section, list};
 
 /// The reference page, in Markdown.
 #[must_use]

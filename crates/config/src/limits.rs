@@ -4,24 +4,24 @@ use std::{fmt, time::Duration};
 
 use contract::Limits;
 
-use super::{
+use crate::{
     keys::{Form, Key, Section},
     source::{Result, Table},
     value,
 };
 
-pub(super) static GLOBAL: Section = Section {
+pub(crate) static GLOBAL: Section = Section {
     header: "[limits]",
     doc: "Bounds. Those of a service go over the global ones; an `echo` takes messages of 16 MiB \
           in 65,536 fragments and keeps 32 MiB unsent unless `[limits]` says how large either is.",
     keys: KEYS,
 };
 
-pub(super) static OF_SERVICE: Section = Section { header: "[service.limits]", doc: "", keys: KEYS };
+pub(crate) static OF_SERVICE: Section = Section { header: "[service.limits]", doc: "", keys: KEYS };
 
 /// What a limit is set to. Only limits of one kind are compared.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) enum Figure {
+pub(crate) enum Figure {
     Bytes(usize),
     Count(u64),
     Time(Duration),
@@ -48,7 +48,7 @@ macro_rules! limits {
         }),*];
 
         /// The limits with those of the table over them.
-        pub(super) fn read(table: &Table<'_>, mut limits: Limits) -> Result<Limits> {
+        pub(crate) fn read(table: &Table<'_>, mut limits: Limits) -> Result<Limits> {
             $(if let Some(value) = table.get($name) {
                 limits.$field = limits!(@read $kind value);
             })*
@@ -56,7 +56,7 @@ macro_rules! limits {
         }
 
         /// All limits, by the names of their keys.
-        pub(super) fn figures(limits: &Limits) -> impl Iterator<Item = (&'static str, Figure)> {
+        pub(crate) fn figures(limits: &Limits) -> impl Iterator<Item = (&'static str, Figure)> {
             // Names every field: a new one must be thought of.
             let Limits { $($field),* } = limits;
             [$(($name, limits!(@figure $kind $field))),*].into_iter()
@@ -145,7 +145,7 @@ const OF_BROKER: &[&str] =
     &["deliveries-max", "publish-timeout", "queue-bytes-max", "queue-messages-max", "queues-max"];
 
 /// The limits of a service.
-pub(super) fn of_service(table: &Table<'_>, base: Limits, kind: &str) -> Result<Limits> {
+pub(crate) fn of_service(table: &Table<'_>, base: Limits, kind: &str) -> Result<Limits> {
     if let Some((key, at)) = table.find(|key| OF_BROKER.contains(&key.name)) {
         let name = key.name;
         let message = format_args!(
@@ -159,7 +159,7 @@ pub(super) fn of_service(table: &Table<'_>, base: Limits, kind: &str) -> Result<
 }
 
 /// The limits of the broker, and of services without their own.
-pub(super) fn global(table: &Table<'_>) -> Result<Limits> {
+pub(crate) fn global(table: &Table<'_>) -> Result<Limits> {
     let limits = read(table, Limits::default())?;
     check(table, &limits, "broker")?;
     Ok(limits)

@@ -1,15 +1,12 @@
 //! A configuration in plain words.
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use core::net::{IpAddr, Ipv6Addr};
+use std::{fmt::Write as _, time::Duration};
 
 use auth::{Grant, Rule};
 use contract::Limits;
 
-use super::{Config, Listen, LogFormat, Service, ServiceKind, limits, value};
+use crate::{Config, Listen, LogFormat, Service, ServiceKind, limits, value};
 
 /// Says what the gateway will do with this configuration.
 #[must_use]

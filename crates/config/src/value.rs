@@ -1,11 +1,12 @@
 //! How durations, numbers of bytes and addresses are written.
 
-use std::{net::SocketAddr, time::Duration};
+use core::net::SocketAddr;
+use std::time::Duration;
 
-use super::{Feed, HostPort};
+use crate::{Feed, HostPort};
 
 /// Reads `500ms`, `30s`, `1.5s`, `5m` or `1h`.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const FORM: &str =
         "expected a number of seconds, or a text such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
     let unit_start = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -27,7 +28,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
 const SECONDS_MAX: f64 = 365.0 * 86_400.0;
 
 /// Reads `16MiB` and the like.
-pub(super) fn bytes(text: &str) -> Result<usize, &'static str> {
+pub(crate) fn bytes(text: &str) -> Result<usize, &'static str> {
     const FORM: &str =
         "expected a number of bytes, or a text such as \"64KiB\", \"16MiB\" or \"1GiB\"";
     let unit_start = text.find(|c: char| c.is_ascii_alphabetic()).ok_or(FORM)?;
@@ -47,7 +48,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, &'static str> {
 }
 
 /// Writes a duration as [`duration`] reads it, in the largest unit that fits.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
         0 => "0s".into(),
@@ -59,7 +60,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// Writes a number of bytes as [`bytes()`] reads it, in the largest unit that fits.
-pub(super) fn show_bytes(bytes: usize) -> String {
+pub(crate) fn show_bytes(bytes: usize) -> String {
     match bytes {
         0 => "0".into(),
         _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
@@ -70,7 +71,7 @@ pub(super) fn show_bytes(bytes: usize) -> String {
 }
 
 /// Reads an address of ours.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| {
         format!(
             "`{text}` is no IP address with a port, such as 127.0.0.1:8080 for this machine alone, \
@@ -85,14 +86,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Reads `tcp://host:port`.
-pub(super) fn server(text: &str) -> Result<HostPort, String> {
+pub(crate) fn server(text: &str) -> Result<HostPort, String> {
     text.strip_prefix("tcp://")
         .and_then(host_port)
         .ok_or_else(|| format!("`{text}` is no server, such as tcp://rabbit.internal:5672"))
 }
 
 /// Reads `tcp://host:port` or `udp://address:port`.
-pub(super) fn feed(text: &str) -> Result<Feed, String> {
+pub(crate) fn feed(text: &str) -> Result<Feed, String> {
     let form = || {
         format!(
             "`{text}` is no feed: tcp://host:port connects to a server, udp://127.0.0.1:9999 \
@@ -106,19 +107,19 @@ pub(super) fn feed(text: &str) -> Result<Feed, String> {
 }
 
 /// Reads `host:port`; an IPv6 address stands in brackets.
-pub(super) fn host_port(text: &str) -> Option<HostPort> {
+pub(crate) fn host_port(text: &str) -> Option<HostPort> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|&port| port > 0)?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match bare {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
         None => is_host(host),
     };
     is_host.then(|| HostPort { host: bare.unwrap_or(host).into(), port })
 }
 
 /// Whether it can be the name of a host, or an IPv4 address.
-pub(super) fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };

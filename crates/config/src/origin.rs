@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Authority, Listen, Scheme, Service};
+use crate::{Authority, Listen, Scheme, Service};
 
 /// Whose page a request comes from (RFC 6454). Two of the same origin are equal, however they
 /// were spelt.
@@ -68,7 +68,7 @@ pub enum AllowedOrigin {
 
 impl AllowedOrigin {
     /// Reads an item of `allow-origins`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self::Any);
         }
@@ -96,7 +96,7 @@ impl fmt::Display for AllowedOrigin {
 /// reached. (A listener without names has the loopback addresses and `localhost`, with any port.)
 /// What the request says in `Host` does not count: with DNS rebinding it is the attacker's.
 #[must_use]
-pub fn lets_in(listen: &Listen, reached_by: Scheme, service: &Service, origin: &Origin) -> bool {
+pub fn is_allowed(listen: &Listen, reached_by: Scheme, service: &Service, origin: &Origin) -> bool {
     let is_own = matches!(origin, Origin::Web(scheme, authority)
         if *scheme == reached_by && is_own(listen, reached_by, authority));
     is_own
@@ -122,10 +122,8 @@ const LENGTH_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Networks, ServiceKind},
-        *,
-    };
+    use super::*;
+    use crate::{Networks, ServiceKind};
 
     #[test]
     fn pages_are_let_in_by_their_origin() {
@@ -196,7 +194,7 @@ mod tests {
             let mut service = Service::new("/echo", ServiceKind::Echo);
             service.allow_origins =
                 allowed.iter().map(|text| AllowedOrigin::parse(text).unwrap()).collect();
-            let actual = lets_in(&listen, *scheme, &service, &Origin::parse(origin).unwrap());
+            let actual = is_allowed(&listen, *scheme, &service, &Origin::parse(origin).unwrap());
             assert_eq!(actual, *expected, "{origin} at {names:?} by {scheme:?}, {allowed:?}");
         }
     }

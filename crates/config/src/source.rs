@@ -10,7 +10,7 @@ use toml::{
     de::{DeInteger, DeTable, DeValue},
 };
 
-use super::{
+use crate::{
     keys::{Key, Section},
     value,
 };
@@ -46,28 +46,28 @@ impl ConfigError {
     }
 }
 
-pub(super) type Result<T> = std::result::Result<T, ConfigError>;
+pub(crate) type Result<T> = std::result::Result<T, ConfigError>;
 
 /// The text of a configuration, and where it comes from.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
-    pub(super) text: &'a str,
-    pub(super) file: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) file: &'a str,
 }
 
 impl<'a> Source<'a> {
     /// An error about these bytes of the text.
-    pub(super) fn error(&self, at: &Range<usize>, message: impl fmt::Display) -> ConfigError {
+    pub(crate) fn error(&self, at: &Range<usize>, message: impl fmt::Display) -> ConfigError {
         let (line, column) = self.place(at.start);
         ConfigError { file: self.file.into(), line, column, message: message.to_string().into() }
     }
 
-    pub(super) fn line(&self, at: &Range<usize>) -> usize {
+    pub(crate) fn line(&self, at: &Range<usize>) -> usize {
         self.place(at.start).0
     }
 
     /// The folder of the file.
-    pub(super) fn folder(&self) -> &'a Path {
+    pub(crate) fn folder(&self) -> &'a Path {
         Path::new(self.file).parent().unwrap_or_else(|| Path::new(""))
     }
 
@@ -81,7 +81,7 @@ impl<'a> Source<'a> {
 
 /// A table of the file, all of whose keys are known.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     source: &'a Source<'a>,
     section: &'static Section,
     entries: &'a DeTable<'a>,
@@ -90,7 +90,7 @@ pub(super) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// Refuses keys that the section does not have.
-    pub(super) fn open(
+    pub(crate) fn open(
         source: &'a Source<'a>,
         section: &'static Section,
         entries: &'a Spanned<DeTable<'a>>,
@@ -112,14 +112,14 @@ impl<'a> Table<'a> {
     }
 
     /// The value of a key of the section, if the table has it.
-    pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
+    pub(crate) fn get(&self, key: &'static str) -> Option<Value<'a>> {
         debug_assert!(self.section.key(key).is_some(), "{key} is in the reference");
         let value = self.entries.get(key)?;
         Some(Value { source: self.source, key, value })
     }
 
     /// The value of a key that must be there; `such_as` shows one.
-    pub(super) fn require(&self, key: &'static str, such_as: &str) -> Result<Value<'a>> {
+    pub(crate) fn require(&self, key: &'static str, such_as: &str) -> Result<Value<'a>> {
         self.get(key).ok_or_else(|| {
             let header = self.section.header;
             self.error(format_args!("{header} needs `{key}`, such as {key} = {such_as}"))
@@ -127,7 +127,7 @@ impl<'a> Table<'a> {
     }
 
     /// The first of its keys that the predicate picks, and where it stands.
-    pub(super) fn find(&self, pick: impl Fn(&Key) -> bool) -> Option<(&'static Key, Range<usize>)> {
+    pub(crate) fn find(&self, pick: impl Fn(&Key) -> bool) -> Option<(&'static Key, Range<usize>)> {
         let keys = self.entries.keys();
         keys.filter_map(|key| Some((self.section.key(key.get_ref())?, key.span())))
             .filter(|(key, _)| pick(key))
@@ -135,19 +135,19 @@ impl<'a> Table<'a> {
     }
 
     /// An error about the table as a whole.
-    pub(super) fn error(&self, message: impl fmt::Display) -> ConfigError {
+    pub(crate) fn error(&self, message: impl fmt::Display) -> ConfigError {
         self.source.error(&(self.start..self.start), message)
     }
 
     /// The file it stands in.
-    pub(super) const fn source(&self) -> &'a Source<'a> {
+    pub(crate) const fn source(&self) -> &'a Source<'a> {
         self.source
     }
 }
 
 /// The value of a key.
 #[derive(Clone, Debug)]
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     source: &'a Source<'a>,
     key: &'a str,
     value: &'a Spanned<DeValue<'a>>,
@@ -155,42 +155,42 @@ pub(super) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// Where it stands.
-    pub(super) fn span(&self) -> Range<usize> {
+    pub(crate) fn span(&self) -> Range<usize> {
         self.value.span()
     }
 
     /// Where it stands.
-    pub(super) fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.source.line(&self.span())
     }
 
     /// An error about it without a message yet.
-    pub(super) fn place(&self) -> ConfigError {
+    pub(crate) fn place(&self) -> ConfigError {
         self.source.error(&self.span(), "")
     }
 
     /// The folder of the file.
-    pub(super) fn folder(&self) -> &'a Path {
+    pub(crate) fn folder(&self) -> &'a Path {
         self.source.folder()
     }
 
     /// Its key.
-    pub(super) const fn key(&self) -> &'a str {
+    pub(crate) const fn key(&self) -> &'a str {
         self.key
     }
 
     /// An error about it, which begins with its key.
-    pub(super) fn error(&self, message: impl fmt::Display) -> ConfigError {
+    pub(crate) fn error(&self, message: impl fmt::Display) -> ConfigError {
         self.source.error(&self.span(), format_args!("`{}`: {message}", self.key))
     }
 
     /// A text.
-    pub(super) fn text(&self) -> Result<&'a str> {
+    pub(crate) fn text(&self) -> Result<&'a str> {
         self.value.get_ref().as_str().ok_or_else(|| self.expected("a text in quotes"))
     }
 
     /// A text that means something.
-    pub(super) fn read<T, E: fmt::Display>(
+    pub(crate) fn read<T, E: fmt::Display>(
         &self,
         read: impl FnOnce(&'a str) -> std::result::Result<T, E>,
     ) -> Result<T> {
@@ -198,12 +198,12 @@ impl<'a> Value<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&self) -> Result<bool> {
+    pub(crate) fn flag(&self) -> Result<bool> {
         self.value.get_ref().as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
     /// A whole number within bounds.
-    pub(super) fn count<T: TryFrom<u64>>(&self, bounds: RangeInclusive<u64>) -> Result<T> {
+    pub(crate) fn count<T: TryFrom<u64>>(&self, bounds: RangeInclusive<u64>) -> Result<T> {
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.expected("a whole number"));
         };
@@ -228,7 +228,7 @@ impl<'a> Value<'a> {
     }
 
     /// A number of bytes, from 1 on.
-    pub(super) fn bytes(&self) -> Result<usize> {
+    pub(crate) fn bytes(&self) -> Result<usize> {
         let value = self.value.get_ref();
         if let Some(text) = value.as_str() {
             return value::bytes(text).map_err(|error| self.error(error));
@@ -240,7 +240,7 @@ impl<'a> Value<'a> {
     }
 
     /// A duration.
-    pub(super) fn duration(&self) -> Result<Duration> {
+    pub(crate) fn duration(&self) -> Result<Duration> {
         let value = self.value.get_ref();
         let written = self.source.text.get(self.span()).unwrap_or_default();
         let read = match value.as_str() {
@@ -256,14 +256,14 @@ impl<'a> Value<'a> {
     }
 
     /// A list.
-    pub(super) fn list(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
+    pub(crate) fn list(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
         let (source, key) = (self.source, self.key);
         let list = self.value.get_ref().as_array().ok_or_else(|| self.expected("a list"))?;
         Ok(list.iter().map(move |value| Self { source, key, value }))
     }
 
     /// A table.
-    pub(super) fn table(&self, section: &'static Section) -> Result<Table<'a>> {
+    pub(crate) fn table(&self, section: &'static Section) -> Result<Table<'a>> {
         let entries = self.value.get_ref().as_table().ok_or_else(|| {
             let one = self.value.get_ref().is_array() && section.header.starts_with('[');
             let header = section.header;
@@ -273,14 +273,14 @@ impl<'a> Value<'a> {
     }
 
     /// A table whose keys the operator chooses.
-    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
+    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
         let source = self.source;
         let entries = self.value.get_ref().as_table().ok_or_else(|| self.expected("a table"))?;
         Ok(entries.iter().map(move |(key, value)| Self { source, key: key.get_ref(), value }))
     }
 
     /// Tables, each under a header of its own.
-    pub(super) fn tables(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
+    pub(crate) fn tables(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
         let header = section.header;
         let list = self.value.get_ref().as_array();
         let list = list.ok_or_else(|| self.expected(format_args!("a list: write {header}")))?;
@@ -293,7 +293,7 @@ impl<'a> Value<'a> {
     }
 
     /// A table, or the tables of a list.
-    pub(super) fn one_or_more(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
+    pub(crate) fn one_or_more(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
         if !self.value.get_ref().is_array() {
             return Ok(vec![self.table(section)?]);
         }
@@ -305,17 +305,17 @@ impl<'a> Value<'a> {
     }
 
     /// Whether it is a text.
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }
 
     /// Whether it is `true` or `false`.
-    pub(super) fn as_flag(&self) -> Option<bool> {
+    pub(crate) fn as_flag(&self) -> Option<bool> {
         self.value.get_ref().as_bool()
     }
 
     /// An error for a value of another type.
-    pub(super) fn expected(&self, what: impl fmt::Display) -> ConfigError {
+    pub(crate) fn expected(&self, what: impl fmt::Display) -> ConfigError {
         self.error(format_args!("expected {what}"))
     }
 }

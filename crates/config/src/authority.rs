@@ -1,7 +1,5 @@
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-};
+use core::net::{IpAddr, Ipv6Addr};
+use std::fmt;
 
 /// Whom a URL, a `Host` or an origin names: `host` or `host:port` (RFC 3986 section 3.2, without
 /// user information). Two that name the same are equal, however they were spelt.

@@ -1,8 +1,9 @@
-use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use core::net::SocketAddr;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use contract::Limits;
 
-use super::{AllowedOrigin, NamedPath};
+use crate::{AllowedOrigin, NamedPath};
 
 /// What a path leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -120,7 +121,7 @@ impl ServiceKind {
 
 impl Service {
     /// A service that says no more than its path and kind.
-    pub(super) fn new(path: &str, kind: ServiceKind) -> Self {
+    pub(crate) fn new(path: &str, kind: ServiceKind) -> Self {
         let limits = Arc::new(default_limits(kind.as_str()));
         Self {
             path: path.into(),
@@ -135,7 +136,7 @@ impl Service {
 
 /// The limits of a service whose configuration names none. An echo takes large messages: it is
 /// there to try things out.
-pub(super) fn default_limits(kind: &str) -> Limits {
+pub(crate) fn default_limits(kind: &str) -> Limits {
     let limits = Limits::default();
     match kind {
         "echo" => Limits {

@@ -1,7 +1,5 @@
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-};
+use core::net::{IpAddr, Ipv4Addr};
+use std::fmt;
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -25,7 +23,7 @@ impl Networks {
     }
 
     /// Whether one of them has all addresses of its kind.
-    pub(super) fn has_all(&self) -> bool {
+    pub(crate) fn has_all(&self) -> bool {
         self.0.iter().any(|network| network.prefix_len() == 0)
     }
 }
@@ -50,7 +48,7 @@ impl fmt::Display for Networks {
 }
 
 /// Reads an address or a network.
-pub(super) fn parse(text: &str) -> Result<IpNet, String> {
+pub(crate) fn parse(text: &str) -> Result<IpNet, String> {
     let network: IpNet = text
         .parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))

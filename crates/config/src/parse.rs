@@ -1,12 +1,13 @@
 //! From the text of a file to a [`Config`].
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use core::net::SocketAddr;
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use auth::{Access, Grant, Mechanism, Password, Rule, Scope, Scram, User, Users};
 use contract::{Limits, Pattern};
 use toml::de::DeTable;
 
-use super::{
+use crate::{
     AllowedOrigin, Authority, CertificateFiles, Config, Http, Listen, Log, LogFormat, LogLevel,
     Memory, NamedPath, Networks, Operations, Service, ServiceKind, Shutdown,
     keys::{
@@ -19,7 +20,7 @@ use super::{
     value,
 };
 
-pub(super) fn config(text: &str, file: &str) -> Result<Config> {
+pub(crate) fn config(text: &str, file: &str) -> Result<Config> {
     let source = Source { text, file };
     let document = DeTable::parse(text).map_err(|error| {
         source.error(&error.span().unwrap_or_default(), error.message().replace('\n', ", "))

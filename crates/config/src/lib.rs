@@ -1,7 +1,9 @@
 //! The configuration: what the gateway listens on, which services it offers and to whom.
 //!
-//! [`Config::parse`] is the only way from a text to a [`Config`]: what it gives back is whole and
-//! free of contradictions.
+//! [`Config::parse`] is the only way from a text to a [`Config`]: what it returns is complete and
+//! free of contradictions. It opens no file and no socket: certificates and folders are named by
+//! their paths ([`NamedPath`]), and whoever opens them reports what is wrong with them.
+#![forbid(unsafe_code)]
 
 mod authority;
 mod describe;
@@ -18,12 +20,8 @@ mod source;
 mod tests;
 mod value;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use core::net::{Ipv4Addr, SocketAddr};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use auth::{Access, Users};
 use contract::Limits;
@@ -241,11 +239,8 @@ impl Config {
 
     /// What somebody who asked for `path` may have meant: the path of a service of such a kind, if
     /// it is nearly the beginning of `path`, and the rest of that.
-    pub(crate) fn near(
-        &self,
-        path: &str,
-        is_meant: impl Fn(&ServiceKind) -> bool,
-    ) -> Option<String> {
+    #[must_use]
+    pub fn near(&self, path: &str, is_meant: impl Fn(&ServiceKind) -> bool) -> Option<String> {
         let near = |service: &Service| {
             let segments = service.path.matches('/').count();
             let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);

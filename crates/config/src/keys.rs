@@ -1,36 +1,36 @@
 //! Every key of the configuration: what may stand in a file, and what it means.
 
-use super::limits;
+use crate::limits;
 
 /// A table of the file.
 #[derive(Debug)]
-pub(super) struct Section {
+pub(crate) struct Section {
     /// How it begins, or what it is.
-    pub(super) header: &'static str,
+    pub(crate) header: &'static str,
     /// What it is for.
-    pub(super) doc: &'static str,
+    pub(crate) doc: &'static str,
     /// What may stand in it.
-    pub(super) keys: &'static [Key],
+    pub(crate) keys: &'static [Key],
 }
 
 /// A key of a table.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What is written there.
-    pub(super) form: Form,
+    pub(crate) form: Form,
     /// What is so when it is left out.
-    pub(super) default: &'static str,
+    pub(crate) default: &'static str,
     /// What it means.
-    pub(super) doc: &'static str,
+    pub(crate) doc: &'static str,
     /// The types of service that have it; empty: all.
-    pub(super) of: &'static [&'static str],
+    pub(crate) of: &'static [&'static str],
 }
 
 /// What is written as a value.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Text,
     Texts,
     Choice(&'static [&'static str]),
@@ -50,7 +50,7 @@ pub(super) enum Form {
 
 impl Form {
     /// What the reference calls it.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Text | Self::Choice(_) => "a text",
             Self::Texts => "a list of texts",
@@ -67,12 +67,12 @@ impl Form {
 }
 
 impl Section {
-    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 
     /// What to say about a key that it does not have.
-    pub(super) fn unknown(&self, name: &str) -> String {
+    pub(crate) fn unknown(&self, name: &str) -> String {
         let former = FORMER.iter().find(|(header, key, _)| (self.header, name) == (*header, *key));
         if let Some((_, _, instead)) = former {
             return format!("`{name}` is no more: {instead}");
@@ -95,7 +95,7 @@ const FORMER: &[(&str, &str, &str)] = &[(
 )];
 
 /// What somebody who wrote `wrong` may have meant.
-pub(super) fn suggest(wrong: &str, right: &[&str]) -> String {
+pub(crate) fn suggest(wrong: &str, right: &[&str]) -> String {
     let near = right.iter().map(|right| (strsim::damerau_levenshtein(wrong, right), right));
     match near.min() {
         Some((distance, near)) if distance <= 1 + near.len() / 5 => {
@@ -108,12 +108,12 @@ pub(super) fn suggest(wrong: &str, right: &[&str]) -> String {
     }
 }
 
-pub(super) fn list(words: &[&str]) -> String {
+pub(crate) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// In the order of the reference.
-pub(super) const SECTIONS: &[&Section] = &[
+pub(crate) const SECTIONS: &[&Section] = &[
     &ROOT,
     &LISTEN,
     &TLS,
@@ -146,20 +146,20 @@ const fn key_of(
 }
 
 /// The types of service that are written in a file.
-pub(super) const TYPES: &[&str] =
+pub(crate) const TYPES: &[&str] =
     &["broadcast", "broker", "directory", "echo", "pages", "proxy", "queues", "topics"];
 
 /// The forms of a log.
-pub(super) const FORMATS: &[&str] = &["json", "text"];
+pub(crate) const FORMATS: &[&str] = &["json", "text"];
 
 /// The levels of a log.
-pub(super) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+pub(crate) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 const WEBSOCKETS: &[&str] = &["broadcast", "broker", "echo", "proxy"];
 
 const TOP: &str = "The top of the file";
 
-pub(super) static ROOT: Section = Section {
+pub(crate) static ROOT: Section = Section {
     header: TOP,
     doc: "Above all tables. The tables follow, each with a section below.",
     keys: &[
@@ -220,7 +220,7 @@ pub(super) static ROOT: Section = Section {
     ],
 };
 
-pub(super) static LISTEN: Section = Section {
+pub(crate) static LISTEN: Section = Section {
     header: "[[listen]]",
     doc: "An address where peers connect: HTTP, WebSocket and STOMP over TCP on one port.",
     keys: &[
@@ -295,7 +295,7 @@ pub(super) static LISTEN: Section = Section {
     ],
 };
 
-pub(super) static TLS: Section = Section {
+pub(crate) static TLS: Section = Section {
     header: "listen.tls",
     doc: "A certificate in PEM. SIGHUP makes the gateway read the files again, for new connections; \
           where one of them cannot be used, all stay as they were.",
@@ -310,7 +310,7 @@ pub(super) static TLS: Section = Section {
     ],
 };
 
-pub(super) static SERVICE: Section = Section {
+pub(crate) static SERVICE: Section = Section {
     header: "[[service]]",
     doc: "What a path leads to, and all paths below it that are no other service's.",
     keys: &[
@@ -380,7 +380,7 @@ pub(super) static SERVICE: Section = Section {
     ],
 };
 
-pub(super) static USER: Section = Section {
+pub(crate) static USER: Section = Section {
     header: "[[user]]",
     doc: "Somebody who may log in. Without users credentials are ignored.",
     keys: &[
@@ -395,7 +395,7 @@ pub(super) static USER: Section = Section {
     ],
 };
 
-pub(super) static PASSWORD: Section = Section {
+pub(crate) static PASSWORD: Section = Section {
     header: "user.password",
     doc: "What is kept of a password. `passerelle password` makes it.",
     keys: &[
@@ -405,7 +405,7 @@ pub(super) static PASSWORD: Section = Section {
     ],
 };
 
-pub(super) static ACCESS: Section = Section {
+pub(crate) static ACCESS: Section = Section {
     header: "[[access]]",
     doc: "Who may subscribe and send where. Without rules everybody may everything. With rules \
           the first whose destination matches decides, and a destination in no rule is for \
@@ -426,7 +426,7 @@ pub(super) static ACCESS: Section = Section {
     ],
 };
 
-pub(super) static LOG: Section = Section {
+pub(crate) static LOG: Section = Section {
     header: "[log]",
     doc: "What is logged, to the standard error.",
     keys: &[
@@ -445,7 +445,7 @@ pub(super) static LOG: Section = Section {
     ],
 };
 
-pub(super) static OPERATIONS: Section = Section {
+pub(crate) static OPERATIONS: Section = Section {
     header: "[operations]",
     doc: "Who may see what is for operators (`/metrics`), besides those who reach a listener with \
           `operations = true`.",
@@ -459,20 +459,20 @@ pub(super) static OPERATIONS: Section = Section {
     )],
 };
 
-pub(super) static METRICS: Section = Section {
+pub(crate) static METRICS: Section = Section {
     header: "[metrics]",
     doc: "The page `/metrics`, for Prometheus. It is for operators: see `operations` of \
           `[[listen]]`.",
     keys: &[key("enabled", Form::Flag, "true", "Whether there is such a page.")],
 };
 
-pub(super) static HEALTH: Section = Section {
+pub(crate) static HEALTH: Section = Section {
     header: "[health]",
     doc: "The pages `/healthz` (the process lives) and `/readyz` (it takes new connections).",
     keys: &[key("enabled", Form::Flag, "true", "Whether there are such pages.")],
 };
 
-pub(super) static HTTP: Section = Section {
+pub(crate) static HTTP: Section = Section {
     header: "[http]",
     doc: "HTTP connections.",
     keys: &[key(
@@ -485,7 +485,7 @@ pub(super) static HTTP: Section = Section {
     )],
 };
 
-pub(super) static SHUTDOWN: Section = Section {
+pub(crate) static SHUTDOWN: Section = Section {
     header: "[shutdown]",
     doc: "How the gateway stops, once told to (SIGTERM).",
     keys: &[
@@ -504,7 +504,7 @@ pub(super) static SHUTDOWN: Section = Section {
     ],
 };
 
-pub(super) static MEMORY: Section = Section {
+pub(crate) static MEMORY: Section = Section {
     header: "[memory]",
     doc: "Bounds over many connections.",
     keys: &[key(

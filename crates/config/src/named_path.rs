@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, source::Value};
+use crate::{ConfigError, source::Value};
 
 /// A path that the configuration names. Nothing is looked up while the configuration is read:
 /// whoever opens the path reports what is wrong with it as an error of the file.
@@ -18,7 +18,7 @@ pub struct NamedPath {
 
 impl NamedPath {
     /// A path relative to the folder of the configuration file.
-    pub(super) fn read(value: &Value<'_>, key: &'static str) -> Result<Self, ConfigError> {
+    pub(crate) fn read(value: &Value<'_>, key: &'static str) -> Result<Self, ConfigError> {
         let path = value.folder().join(value.text()?);
         Ok(Self { path, place: Some(value.place()), key })
     }
