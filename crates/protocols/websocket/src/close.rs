@@ -1,7 +1,7 @@
 use contract::Reason;
 use wire::Reader;
 
-use crate::{Error, Version, hybi06};
+use crate::{FrameError, Version, hybi06};
 
 /// What a close frame says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,12 +40,12 @@ pub const fn close_code(reason: Reason) -> u16 {
 
 impl<'a> Close<'a> {
     /// Reads the payload of a close frame; an empty one says nothing.
-    pub(crate) fn read(version: Version, payload: &'a [u8]) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(version: Version, payload: &'a [u8]) -> Result<Option<Self>, FrameError> {
         if payload.is_empty() {
             return Ok(None);
         }
         let mut reader = Reader::new(payload);
-        let code = reader.u16().ok_or(Error::Protocol("a close code has two bytes"))?;
+        let code = reader.u16().ok_or(FrameError::CloseCodeTooShort)?;
         let known = match version {
             // 1004 to 1006 and 1015 are never sent; 1012 to 1014 came with the registry.
             Version::Rfc6455 | Version::Hybi08 => {
@@ -54,9 +54,9 @@ impl<'a> Close<'a> {
             Version::Hybi06 => hybi06::is_code(code),
         };
         if !known {
-            return Err(Error::Protocol("a close code that must not be sent"));
+            return Err(FrameError::CloseCode);
         }
-        let reason = str::from_utf8(reader.rest()).map_err(|_| Error::NotText)?;
+        let reason = str::from_utf8(reader.rest()).map_err(|_| FrameError::NotText)?;
         Ok(Some(Self { code, reason }))
     }
 }

@@ -2,7 +2,7 @@ use contract::{Data, Kind, Limits, Partial};
 use wire::Utf8;
 
 use crate::{
-    Close, Deflate, Error, InflaterPool, Opcode, Unread, Version,
+    Close, Deflate, FrameError, InflaterPool, Opcode, Unread, Version,
     head::{self, HEAD_BYTES_MAX, Head, Progress},
     inflate::{Inflater, deflated_bytes_max},
     mask,
@@ -99,7 +99,7 @@ impl Decoder {
         unread: &mut Unread<'b>,
         limits: &Limits,
         pool: &'a mut InflaterPool,
-    ) -> Result<Option<Event<'a>>, Error> {
+    ) -> Result<Option<Event<'a>>, FrameError> {
         if let Some(data) = self.whole(unread, limits)? {
             return Ok(Some(Event::Data(data)));
         }
@@ -136,7 +136,7 @@ impl Decoder {
         &mut self,
         unread: &mut Unread<'b>,
         limits: &Limits,
-    ) -> Result<Option<Data<'b>>, Error> {
+    ) -> Result<Option<Data<'b>>, FrameError> {
         let is_fresh = matches!(self.stage, Stage::Head)
             && self.message.is_none()
             && self.kept.is_none()
@@ -156,7 +156,7 @@ impl Decoder {
         mask::apply([a, b, c, d], bytes);
         if kind == Kind::Text && !wire::is_text(bytes) {
             self.close();
-            return Err(Error::NotText);
+            return Err(FrameError::NotText);
         }
         Ok(Some(Data { kind, bytes, last: true }))
     }
@@ -203,7 +203,7 @@ impl Decoder {
         unread: &mut Unread<'b>,
         limits: &Limits,
         pool: &mut InflaterPool,
-    ) -> Result<Option<Step<'b>>, Error> {
+    ) -> Result<Option<Step<'b>>, FrameError> {
         loop {
             match self.stage {
                 Stage::Head => {
@@ -229,7 +229,7 @@ impl Decoder {
     }
 
     /// The head of the next frame, once all of it is there.
-    fn head(&mut self, unread: &mut Unread<'_>) -> Result<Option<Head>, Error> {
+    fn head(&mut self, unread: &mut Unread<'_>) -> Result<Option<Head>, FrameError> {
         if self.kept.is_none() {
             match head::read(self.version, unread.rest())? {
                 Progress::Complete(head, count) => {
@@ -254,9 +254,14 @@ impl Decoder {
     }
 
     /// Checks a head against what came before it, and the limits.
-    fn begin(&mut self, head: Head, limits: &Limits, pool: &mut InflaterPool) -> Result<(), Error> {
+    fn begin(
+        &mut self,
+        head: Head,
+        limits: &Limits,
+        pool: &mut InflaterPool,
+    ) -> Result<(), FrameError> {
         if head.deflated && !self.deflate {
-            return Err(head::RESERVED);
+            return Err(FrameError::ReservedBit);
         }
         let kind = match head.opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
@@ -271,23 +276,23 @@ impl Decoder {
                 none.insert(Message::new(kind, inflater))
             }
             (Some(_), Some(_)) => {
-                return Err(Error::Protocol("a message began before the last one ended"));
+                return Err(FrameError::MessageNotEnded);
             }
-            (None, None) => return Err(Error::Protocol("a continuation without a message")),
+            (None, None) => return Err(FrameError::MessageNotBegun),
         };
         // Many send an empty frame behind the last byte: it is no fragment.
         let is_fragment = head.len > 0 || !head.last;
         message.fragments = message.fragments.saturating_add(is_fragment.into());
         message.announced = message.announced.saturating_add(head.len);
         if message.fragments > limits.fragments_max {
-            return Err(Error::TooManyFragments(limits.fragments_max));
+            return Err(FrameError::TooManyFragments(limits.fragments_max));
         }
         let message_max = limits.message_bytes_max;
         let (bytes_max, too_large) = match message.inflater {
-            None => (message_max as u64, Error::MessageTooLarge(message_max)),
+            None => (message_max as u64, FrameError::MessageTooLarge(message_max)),
             Some(_) => {
                 let most = deflated_bytes_max(message_max);
-                (most, Error::DeflatedTooLarge(most))
+                (most, FrameError::DeflatedTooLarge(most))
             }
         };
         if message.announced > bytes_max { Err(too_large) } else { Ok(()) }
@@ -300,7 +305,7 @@ impl Decoder {
         unread: &mut Unread<'b>,
         limits: &Limits,
         pool: &mut InflaterPool,
-    ) -> Result<Option<Step<'b>>, Error> {
+    ) -> Result<Option<Step<'b>>, FrameError> {
         let Some(message) = &mut self.message else { return Ok(None) };
         let (piece, count, last) = match &mut message.inflater {
             None => {
@@ -331,13 +336,13 @@ impl Decoder {
         Ok((count > 0 || last).then_some(Step::Data { kind, piece, last }))
     }
 
-    fn end_message(&mut self, pool: &mut InflaterPool) -> Result<(), Error> {
+    fn end_message(&mut self, pool: &mut InflaterPool) -> Result<(), FrameError> {
         let Some(message) = self.message.take() else { return Ok(()) };
         self.count = self.count.wrapping_add(1);
         if let Some(inflater) = message.inflater {
             pool.give_back(inflater);
         }
-        if message.utf8.is_complete() { Ok(()) } else { Err(Error::NotText) }
+        if message.utf8.is_complete() { Ok(()) } else { Err(FrameError::NotText) }
     }
 
     /// A control frame, once all of it is there.
@@ -375,9 +380,9 @@ impl Message {
         Self { kind, utf8: Utf8::new(), fragments: 0, announced: 0, inflater }
     }
 
-    fn check_text(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn check_text(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         match self.kind {
-            Kind::Text => self.utf8.push(bytes).map_err(|_| Error::NotText),
+            Kind::Text => self.utf8.push(bytes).map_err(|_| FrameError::NotText),
             Kind::Binary | Kind::Stream => Ok(()),
         }
     }

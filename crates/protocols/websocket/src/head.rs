@@ -7,7 +7,7 @@
 use contract::Kind;
 use wire::Reader;
 
-use crate::{Error, Version, hybi06, mask};
+use crate::{FrameError, Version, hybi06, mask};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +53,7 @@ pub(crate) enum Progress {
 pub(crate) const HEAD_BYTES_MAX: usize = 14;
 
 /// Reads the head that the bytes begin with.
-pub(crate) fn read(version: Version, bytes: &[u8]) -> Result<Progress, Error> {
+pub(crate) fn read(version: Version, bytes: &[u8]) -> Result<Progress, FrameError> {
     match version {
         Version::Rfc6455 | Version::Hybi08 => read_rfc6455(bytes),
         Version::Hybi06 => hybi06::read(bytes),
@@ -79,12 +79,12 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<(Kind, usize, usize)> {
     }
 }
 
-fn read_rfc6455(bytes: &[u8]) -> Result<Progress, Error> {
+fn read_rfc6455(bytes: &[u8]) -> Result<Progress, FrameError> {
     let mut reader = Reader::new(bytes);
     let Some([first, second]) = reader.array() else { return Ok(Progress::Needs(2)) };
     let fields = Fields::read(first, second, opcode_of)?;
     if second & 0x80 == 0 {
-        return Err(Error::Protocol("a client's frame must be masked"));
+        return Err(FrameError::NotMasked);
     }
     let needs = 2 + fields.length_bytes() + 4;
     if bytes.len() < needs {
@@ -111,8 +111,8 @@ impl Fields {
         first: u8,
         second: u8,
         opcode: impl Fn(u8) -> Option<Opcode>,
-    ) -> Result<Self, Error> {
-        let opcode = opcode(first & 0x0F).ok_or(Error::Protocol("an unknown opcode"))?;
+    ) -> Result<Self, FrameError> {
+        let opcode = opcode(first & 0x0F).ok_or(FrameError::UnknownOpcode)?;
         let fields = Self {
             opcode,
             last: first & 0x80 != 0,
@@ -120,21 +120,21 @@ impl Fields {
             length_code: second & 0x7F,
         };
         if first & 0x30 != 0 {
-            return Err(RESERVED);
+            return Err(FrameError::ReservedBit);
         }
         match opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
                 if fields.deflated {
-                    return Err(RESERVED);
+                    return Err(FrameError::ReservedBit);
                 }
                 if !fields.last {
-                    return Err(Error::Protocol("a control frame must not be fragmented"));
+                    return Err(FrameError::ControlFragmented);
                 }
                 if fields.length_code > 125 {
-                    return Err(Error::Protocol("a control frame holds at most 125 bytes"));
+                    return Err(FrameError::ControlTooLong);
                 }
             }
-            Opcode::Continuation if fields.deflated => return Err(RESERVED),
+            Opcode::Continuation if fields.deflated => return Err(FrameError::ReservedBit),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
         Ok(fields)
@@ -150,17 +150,17 @@ impl Fields {
     }
 
     /// Reads those bytes, which must be there.
-    pub(crate) fn length(self, reader: &mut Reader<'_>) -> Result<u64, Error> {
+    pub(crate) fn length(self, reader: &mut Reader<'_>) -> Result<u64, FrameError> {
         let (len, least) = match self.length_code {
             126 => (reader.u16().map_or(0, u64::from), 126),
             127 => (reader.u64().unwrap_or(0), 1 << 16),
             short => (u64::from(short), 0),
         };
         if len < least {
-            return Err(Error::Protocol("a length must take the fewest bytes"));
+            return Err(FrameError::LengthNotShortest);
         }
         if len >> 63 != 0 {
-            return Err(Error::Protocol("a length has at most 63 bits"));
+            return Err(FrameError::LengthTooLarge);
         }
         Ok(len)
     }
@@ -169,9 +169,6 @@ impl Fields {
         Head { opcode: self.opcode, last: self.last, deflated: self.deflated, len, key }
     }
 }
-
-/// RSV1 without RFC 7692, RSV2, RSV3, or the fourth that hybi-06 has.
-pub(crate) const RESERVED: Error = Error::Protocol("a reserved bit is set");
 
 /// Opcodes by their numbers (RFC 6455 section 11.8).
 const fn opcode_of(number: u8) -> Option<Opcode> {

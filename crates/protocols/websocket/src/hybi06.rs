@@ -11,20 +11,21 @@
 use wire::Reader;
 
 use crate::{
-    Error, Opcode,
-    head::{Fields, HEAD_BYTES_MAX, Progress, RESERVED},
+    FrameError, Opcode,
+    head::{Fields, HEAD_BYTES_MAX, Progress},
     mask,
 };
 
 /// Reads the head that the bytes begin with.
-pub(crate) fn read(bytes: &[u8]) -> Result<Progress, Error> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Progress, FrameError> {
     let mut head = [0; HEAD_BYTES_MAX];
     let count = bytes.len().min(head.len());
     for (to, from) in head.iter_mut().zip(bytes) {
         *to = *from;
     }
-    let (key, masked) = head.split_first_chunk_mut::<4>().ok_or(RESERVED)?;
-    mask::apply(*key, masked);
+    let [a, b, c, d, masked @ ..] = &mut head;
+    let key = [*a, *b, *c, *d];
+    mask::apply(key, masked);
 
     let mut reader = Reader::new(masked);
     let [first, second] = reader.array().unwrap_or_default();
@@ -33,14 +34,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Progress, Error> {
     }
     let fields = Fields::read(first, second, opcode_of)?;
     if second & 0x80 != 0 {
-        return Err(RESERVED);
+        return Err(FrameError::ReservedBit);
     }
     let masked_bytes = 2 + fields.length_bytes();
     if count < 4 + masked_bytes {
         return Ok(Progress::Needs(4 + masked_bytes));
     }
     let len = fields.length(&mut reader)?;
-    Ok(Progress::Complete(fields.head(len, mask::after(*key, masked_bytes)), 4 + masked_bytes))
+    Ok(Progress::Complete(fields.head(len, mask::after(key, masked_bytes)), 4 + masked_bytes))
 }
 
 const fn opcode_of(number: u8) -> Option<Opcode> {

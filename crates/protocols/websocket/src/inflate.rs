@@ -2,7 +2,7 @@ use std::fmt;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::{Error, Unread, head::Head, mask};
+use crate::{FrameError, Unread, head::Head, mask};
 
 /// Lends a core's decoders what they need to decompress.
 ///
@@ -74,7 +74,7 @@ impl Inflater {
         message_bytes_max: usize,
         scratch: &mut Vec<u8>,
         filled: &mut usize,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, FrameError> {
         scratch.resize(SCRATCH_BYTES, 0);
         let bytes_max = message_bytes_max as u64;
         while let Some(room) = scratch.get_mut(*filled..).filter(|room| !room.is_empty()) {
@@ -88,7 +88,7 @@ impl Inflater {
                     // What was consumed may hold more than found room the last time.
                     self.step(&[], room, filled)?;
                     return if self.produced > bytes_max {
-                        Err(Error::MessageTooLarge(message_bytes_max))
+                        Err(FrameError::MessageTooLarge(message_bytes_max))
                     } else {
                         Ok(false)
                     };
@@ -107,7 +107,7 @@ impl Inflater {
                 return Ok(false);
             };
             if self.produced > bytes_max {
-                return Err(Error::MessageTooLarge(message_bytes_max));
+                return Err(FrameError::MessageTooLarge(message_bytes_max));
             }
             if ended {
                 return Ok(true);
@@ -123,7 +123,7 @@ impl Inflater {
         input: &[u8],
         room: &mut [u8],
         filled: &mut usize,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, FrameError> {
         if self.ended {
             self.stream.reset(false);
             self.ended = false;
@@ -134,7 +134,7 @@ impl Inflater {
     }
 
     /// Decompresses what is left when all the payload was consumed; says whether that is all.
-    fn end(&mut self, room: &mut [u8], filled: &mut usize) -> Result<bool, Error> {
+    fn end(&mut self, room: &mut [u8], filled: &mut usize) -> Result<bool, FrameError> {
         if self.tail == 0 && (self.ended || self.consumed == 0) {
             return Ok(true);
         }
@@ -142,22 +142,27 @@ impl Inflater {
         self.tail += self.step(TAIL.get(self.tail..).unwrap_or_default(), room, filled)?;
         let all = self.tail == TAIL.len();
         if self.ended != all && *filled < full {
-            return Err(Error::NotDeflate);
+            return Err(FrameError::NotDeflate);
         }
         Ok(self.ended && all)
     }
 
     /// Decompresses once, and says how much was consumed.
-    fn step(&mut self, input: &[u8], room: &mut [u8], filled: &mut usize) -> Result<usize, Error> {
+    fn step(
+        &mut self,
+        input: &[u8],
+        room: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<usize, FrameError> {
         let (before_in, before_out) = (self.stream.total_in(), self.stream.total_out());
         let status = self.stream.decompress(input, room, FlushDecompress::None);
         let consumed = count(self.stream.total_in() - before_in);
         let produced = count(self.stream.total_out() - before_out);
         *filled += produced;
         self.produced += produced as u64;
-        self.ended = status.map_err(|_| Error::NotDeflate)? == Status::StreamEnd;
+        self.ended = status.map_err(|_| FrameError::NotDeflate)? == Status::StreamEnd;
         let stuck = consumed == 0 && produced == 0 && !input.is_empty() && !self.ended;
-        if stuck { Err(Error::NotDeflate) } else { Ok(consumed) }
+        if stuck { Err(FrameError::NotDeflate) } else { Ok(consumed) }
     }
 }
 

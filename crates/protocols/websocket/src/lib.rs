@@ -64,7 +64,7 @@ pub use close::{Close, NO_CODE, close_code};
 pub use decoder::{Decoder, Event};
 pub use deflate::Deflater;
 pub use encode::{Mark, begin, encode, encode_close, encode_ping, encode_pong};
-pub use error::Error;
+pub use error::FrameError;
 pub use handshake::{Accept, Reject, Service, Subprotocol, Subprotocols, handshake, is_upgrade};
 pub use head::Opcode;
 pub use inflate::InflaterPool;

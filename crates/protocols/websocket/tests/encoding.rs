@@ -17,8 +17,8 @@ use tungstenite::{
     protocol::{CloseFrame, Role},
 };
 use websocket::{
-    Deflate, Deflater, Error, NO_CODE, Opcode, Version, begin, close_code, encode, encode_close,
-    encode_ping, encode_pong,
+    Deflate, Deflater, FrameError, NO_CODE, Opcode, Version, begin, close_code, encode,
+    encode_close, encode_ping, encode_pong,
 };
 
 fn message(version: Version, kind: Kind, payload: &[u8]) -> Vec<u8> {
@@ -133,16 +133,44 @@ fn each_reason_has_a_code_that_may_be_sent() {
     for (reason, code) in reasons {
         assert_eq!(close_code(reason), code, "{reason:?}");
     }
-    let errors = [
-        (Error::Protocol("a rule"), 1002),
-        (Error::NotText, 1007),
-        (Error::NotDeflate, 1007),
-        (Error::MessageTooLarge(1), 1009),
-        (Error::DeflatedTooLarge(1), 1009),
-        (Error::TooManyFragments(1), 1009),
+}
+
+/// The texts are what peers and logs see, the codes what clients act on.
+#[test]
+fn an_error_has_a_close_code_and_a_text() {
+    let cases = [
+        (FrameError::UnknownOpcode, 1002, "an unknown opcode"),
+        (FrameError::ReservedBit, 1002, "a reserved bit is set"),
+        (FrameError::NotMasked, 1002, "a client's frame must be masked"),
+        (FrameError::ControlFragmented, 1002, "a control frame must not be fragmented"),
+        (FrameError::ControlTooLong, 1002, "a control frame holds at most 125 bytes"),
+        (FrameError::LengthNotShortest, 1002, "a length must take the fewest bytes"),
+        (FrameError::LengthTooLarge, 1002, "a length has at most 63 bits"),
+        (FrameError::MessageNotEnded, 1002, "a message began before the last one ended"),
+        (FrameError::MessageNotBegun, 1002, "a continuation without a message"),
+        (FrameError::CloseCodeTooShort, 1002, "a close code has two bytes"),
+        (FrameError::CloseCode, 1002, "a close code that must not be sent"),
+        (FrameError::NotText, 1007, "the text is not UTF-8"),
+        (FrameError::NotDeflate, 1007, "the compressed data is wrong"),
+        (
+            FrameError::MessageTooLarge(1),
+            1009,
+            "the message has more than 1 bytes (limits.message-bytes-max)",
+        ),
+        (
+            FrameError::DeflatedTooLarge(1),
+            1009,
+            "the compressed message has more than 1 bytes (from limits.message-bytes-max)",
+        ),
+        (
+            FrameError::TooManyFragments(1),
+            1009,
+            "the message has more than 1 fragments (limits.fragments-max)",
+        ),
     ];
-    for (error, code) in errors {
-        assert_eq!(error.code(), code, "{error:?}");
+    for (error, code, text) in cases {
+        assert_eq!((error.code(), error.to_string().as_str()), (code, text), "{error:?}");
+        assert!(text.len() <= 123, "{text} does not fit a close frame");
     }
 }
 

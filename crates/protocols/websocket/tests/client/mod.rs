@@ -111,7 +111,7 @@ impl Transcript {
                         Self::event(event, &mut self.message, &mut self.pieces, &mut self.lines);
                     }
                     Err(error) => {
-                        writeln!(self.lines, "error {} {error}", error.code()).unwrap();
+                        writeln!(self.lines, "error {error:?}").unwrap();
                     }
                 }
             }
