@@ -25,8 +25,8 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         header.truncate(taken + seen);
-        let decoded = decode(&header)
-            .map_err(|Malformed(what)| io::Error::new(io::ErrorKind::InvalidData, what))?;
+        let decoded =
+            decode(&header).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         // What was seen so far is of the header, but for what follows its end.
         let end = decoded.map_or(header.len(), |(_, end)| end);
         stream.read_exact(header.get_mut(taken..end).unwrap_or_default()).await?;
@@ -36,19 +36,38 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     }
 }
 
-/// What is wrong with a header.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Malformed(&'static str);
+/// The proxy sends no such header, or a malformed one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+enum HeaderError {
+    /// It begins like neither version.
+    #[error("the proxy sends no PROXY protocol header")]
+    Missing,
+    /// Version 1: too long a line, or not of the form that the standard has (2.1).
+    #[error("the line of PROXY protocol version 1 is malformed")]
+    Line,
+    /// Version 2: another version, or a command that is neither LOCAL nor PROXY.
+    #[error("the PROXY protocol header is of no known version or command")]
+    Version,
+    /// Version 2: an address family or a transport that the standard does not have.
+    #[error("the PROXY protocol header has no known family")]
+    Family,
+    /// Version 2: longer than [`REST_BYTES_MAX`].
+    #[error("the PROXY protocol header is longer than 16 KiB")]
+    TooLong,
+    /// Version 2: shorter than the addresses of its family.
+    #[error("the addresses of the PROXY protocol header are cut short")]
+    TooShort,
+}
 
 /// Whose connection it is, and how long the header is; `None`: it is not complete. Each call is
 /// independent of the bytes that version 2 lets one skip, so that reading is linear.
-fn decode(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malformed> {
+fn decode(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, HeaderError> {
     if begins(bytes, SIGNATURE) {
         decode_binary(bytes)
     } else if begins(bytes, TEXT) {
         decode_text(bytes)
     } else {
-        Err(Malformed("the proxy sends no PROXY protocol header"))
+        Err(HeaderError::Missing)
     }
 }
 
@@ -58,23 +77,22 @@ fn begins(bytes: &[u8], with: &[u8]) -> bool {
 }
 
 /// Version 1 (2.1): a line such as `PROXY TCP4 192.0.2.7 198.51.100.1 50000 443`.
-fn decode_text(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malformed> {
-    const LINE: Malformed = Malformed("the line of PROXY protocol version 1 is malformed");
+fn decode_text(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, HeaderError> {
     let in_reach = bytes.get(..TEXT_BYTES_MAX).unwrap_or(bytes);
     let Some(newline) = in_reach.iter().position(|&byte| byte == b'\n') else {
-        return if in_reach.len() == TEXT_BYTES_MAX { Err(LINE) } else { Ok(None) };
+        return if in_reach.len() == TEXT_BYTES_MAX { Err(HeaderError::Line) } else { Ok(None) };
     };
     let line = in_reach.get(TEXT.len()..newline).and_then(|line| line.strip_suffix(b"\r"));
-    let line = line.ok_or(LINE)?;
+    let line = line.ok_or(HeaderError::Line)?;
     // Whatever else such a line says is not even to be looked at.
     if line.split(|&byte| byte == b' ').next() == Some(b"UNKNOWN") {
         return Ok(Some((None, newline + 1)));
     }
-    let mut words = str::from_utf8(line).map_err(|_| LINE)?.split(' ');
+    let mut words = str::from_utf8(line).map_err(|_| HeaderError::Line)?.split(' ');
     let source = match words.next() {
-        Some("TCP4") => Some(text_source::<Ipv4Addr>(words).ok_or(LINE)?),
-        Some("TCP6") => Some(text_source::<Ipv6Addr>(words).ok_or(LINE)?),
-        Some(_) | None => return Err(LINE),
+        Some("TCP4") => Some(text_source::<Ipv4Addr>(words).ok_or(HeaderError::Line)?),
+        Some("TCP6") => Some(text_source::<Ipv6Addr>(words).ok_or(HeaderError::Line)?),
+        Some(_) | None => return Err(HeaderError::Line),
     };
     Ok(Some((source, newline + 1)))
 }
@@ -103,26 +121,23 @@ fn port(text: &str) -> Option<u16> {
 /// ```text
 /// 12 signature | 1 version, command | 1 family, transport | 2 length | addresses | TLVs
 /// ```
-fn decode_binary(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Malformed> {
-    const SHORT: Malformed = Malformed("the addresses of the PROXY protocol header are cut short");
+fn decode_binary(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, HeaderError> {
     let mut reader = Reader::new(bytes.get(SIGNATURE.len()..).unwrap_or_default());
     let is_local = match reader.u8() {
         Some(0x20) => true,
         Some(0x21) => false,
-        Some(_) => {
-            return Err(Malformed("the PROXY protocol header is of no known version or command"));
-        }
+        Some(_) => return Err(HeaderError::Version),
         None => return Ok(None),
     };
     let family = match reader.u8() {
         Some(both) if is_local || both & 0x0f <= 2 && both >> 4 <= 3 => both >> 4,
-        Some(_) => return Err(Malformed("the PROXY protocol header has no known family")),
+        Some(_) => return Err(HeaderError::Family),
         None => return Ok(None),
     };
     let Some(length) = reader.u16() else { return Ok(None) };
     let length = usize::from(length);
     if length > REST_BYTES_MAX {
-        return Err(Malformed("the PROXY protocol header is longer than 16 KiB"));
+        return Err(HeaderError::TooLong);
     }
     let addresses_len = match family {
         _ if is_local => 0,
@@ -132,14 +147,14 @@ fn decode_binary(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Ma
         _ => 0,
     };
     if length < addresses_len {
-        return Err(SHORT);
+        return Err(HeaderError::TooShort);
     }
     let Some(rest) = reader.take(length) else { return Ok(None) };
     let mut rest = Reader::new(rest);
     let source = match family {
         _ if is_local => None,
-        1 => Some(binary_source::<4, Ipv4Addr>(&mut rest).ok_or(SHORT)?),
-        2 => Some(binary_source::<16, Ipv6Addr>(&mut rest).ok_or(SHORT)?),
+        1 => Some(binary_source::<4, Ipv4Addr>(&mut rest).ok_or(HeaderError::TooShort)?),
+        2 => Some(binary_source::<16, Ipv6Addr>(&mut rest).ok_or(HeaderError::TooShort)?),
         // UNSPEC, and UNIX, whose names say nothing here.
         _ => None,
     };
@@ -171,7 +186,7 @@ const PEEK_BYTES: usize = 256;
 mod tests {
     use super::*;
 
-    type Outcome = Result<Option<(Option<SocketAddr>, usize)>, Malformed>;
+    type Outcome = Result<Option<(Option<SocketAddr>, usize)>, HeaderError>;
 
     fn from(address: &str, len: usize) -> Outcome {
         Ok(Some((address.parse().ok(), len)))
@@ -193,7 +208,6 @@ mod tests {
     #[test]
     fn headers_are_read_to_their_end_wherever_they_are_cut() {
         const NONE: Outcome = Ok(None);
-        let malformed = |bytes: &[u8]| Err(decode(bytes).unwrap_err());
         let own = |len| Ok(Some((None, len)));
         let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(91));
         let too_long = format!("PROXY UNKNOWN {}\r\n", "f".repeat(92));
@@ -215,7 +229,7 @@ mod tests {
             ("what follows UNKNOWN is no matter", b"PROXY UNKNOWN x 1\r\n".into(), own(19)),
             ("whatever its bytes", b"PROXY UNKNOWN \xff\0\r x\r\n".into(), own(21)),
             ("the longest line", longest.into(), own(107)),
-            ("a line over the bound", too_long.clone().into(), malformed(too_long.as_bytes())),
+            ("a line over the bound", too_long.into(), Err(HeaderError::Line)),
             ("half a line waits", b"PROXY TCP4 192.0".into(), NONE),
             ("IPv4", addresses::<4>("\x16\x03"), from("7.7.7.7:4660", 28)),
             ("IPv6", addresses::<16>(""), from("[707:707:707:707:707:707:707:707]:4660", 52)),
@@ -239,38 +253,70 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_refused_at_once() {
-        let cases: &[(&str, Vec<u8>)] = &[
-            ("HTTP", b"GET / HTTP/1.1\r\n\r\n".into()),
-            ("a TLS hello", b"\x16\x03\x01\x02\0\x01\0".into()),
-            ("its first byte", b"G".into()),
-            ("another case", b"proxy TCP4".into()),
-            ("a bare LF", b"PROXY UNKNOWN\n".into()),
-            ("another protocol", b"PROXY TCP5 192.0.2.7 192.0.2.8 1 2\r\n".into()),
-            ("nothing", b"PROXY \r\n".into()),
-            ("a longer word", b"PROXY UNKNOWNS\r\n".into()),
-            ("bytes that are no text", b"PROXY TCP4 \xff 192.0.2.8 1 2\r\n".into()),
-            ("no addresses", b"PROXY TCP4\r\n".into()),
-            ("two spaces", b"PROXY TCP4  192.0.2.7 192.0.2.8 1 2\r\n".into()),
-            ("a word too many", b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2 3\r\n".into()),
-            ("a port too few", b"PROXY TCP4 192.0.2.7 192.0.2.8 1\r\n".into()),
-            ("a port too large", b"PROXY TCP4 192.0.2.7 192.0.2.8 1 65536\r\n".into()),
-            ("a port with a sign", b"PROXY TCP4 192.0.2.7 192.0.2.8 +1 2\r\n".into()),
-            ("a port with a zero before it", b"PROXY TCP4 192.0.2.7 192.0.2.8 01 2\r\n".into()),
-            ("an IPv6 address as IPv4", b"PROXY TCP4 ::1 ::1 1 2\r\n".into()),
-            ("an IPv4 address as IPv6", b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n".into()),
-            ("an octet with a zero before it", b"PROXY TCP4 192.0.02.7 1.2.3.4 1 2\r\n".into()),
-            ("half a signature", b"\r\n\r\nGET /".into()),
-            ("another version", binary(b"\x11")),
-            ("another command", binary(b"\x22")),
-            ("another family", binary(b"\x21\x41")),
-            ("another transport", binary(b"\x21\x13")),
-            ("too short for IPv4", binary(b"\x21\x11\0\x0b")),
-            ("too short for IPv6", binary(b"\x21\x21\0\x23")),
-            ("too short for UNIX", binary(b"\x21\x31\0\xd7")),
-            ("longer than the bound", binary(b"\x20\0\x40\x01")),
+        let cases: &[(&str, Vec<u8>, HeaderError)] = &[
+            ("HTTP", b"GET / HTTP/1.1\r\n\r\n".into(), HeaderError::Missing),
+            ("a TLS hello", b"\x16\x03\x01\x02\0\x01\0".into(), HeaderError::Missing),
+            ("its first byte", b"G".into(), HeaderError::Missing),
+            ("another case", b"proxy TCP4".into(), HeaderError::Missing),
+            ("a bare LF", b"PROXY UNKNOWN\n".into(), HeaderError::Line),
+            (
+                "another protocol",
+                b"PROXY TCP5 192.0.2.7 192.0.2.8 1 2\r\n".into(),
+                HeaderError::Line,
+            ),
+            ("nothing", b"PROXY \r\n".into(), HeaderError::Line),
+            ("a longer word", b"PROXY UNKNOWNS\r\n".into(), HeaderError::Line),
+            (
+                "bytes that are no text",
+                b"PROXY TCP4 \xff 192.0.2.8 1 2\r\n".into(),
+                HeaderError::Line,
+            ),
+            ("no addresses", b"PROXY TCP4\r\n".into(), HeaderError::Line),
+            ("two spaces", b"PROXY TCP4  192.0.2.7 192.0.2.8 1 2\r\n".into(), HeaderError::Line),
+            (
+                "a word too many",
+                b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2 3\r\n".into(),
+                HeaderError::Line,
+            ),
+            ("a port too few", b"PROXY TCP4 192.0.2.7 192.0.2.8 1\r\n".into(), HeaderError::Line),
+            (
+                "a port too large",
+                b"PROXY TCP4 192.0.2.7 192.0.2.8 1 65536\r\n".into(),
+                HeaderError::Line,
+            ),
+            (
+                "a port with a sign",
+                b"PROXY TCP4 192.0.2.7 192.0.2.8 +1 2\r\n".into(),
+                HeaderError::Line,
+            ),
+            (
+                "a port with a zero before it",
+                b"PROXY TCP4 192.0.2.7 192.0.2.8 01 2\r\n".into(),
+                HeaderError::Line,
+            ),
+            ("an IPv6 address as IPv4", b"PROXY TCP4 ::1 ::1 1 2\r\n".into(), HeaderError::Line),
+            (
+                "an IPv4 address as IPv6",
+                b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n".into(),
+                HeaderError::Line,
+            ),
+            (
+                "an octet with a zero before it",
+                b"PROXY TCP4 192.0.02.7 1.2.3.4 1 2\r\n".into(),
+                HeaderError::Line,
+            ),
+            ("half a signature", b"\r\n\r\nGET /".into(), HeaderError::Missing),
+            ("another version", binary(b"\x11"), HeaderError::Version),
+            ("another command", binary(b"\x22"), HeaderError::Version),
+            ("another family", binary(b"\x21\x41"), HeaderError::Family),
+            ("another transport", binary(b"\x21\x13"), HeaderError::Family),
+            ("too short for IPv4", binary(b"\x21\x11\0\x0b"), HeaderError::TooShort),
+            ("too short for IPv6", binary(b"\x21\x21\0\x23"), HeaderError::TooShort),
+            ("too short for UNIX", binary(b"\x21\x31\0\xd7"), HeaderError::TooShort),
+            ("longer than the bound", binary(b"\x20\0\x40\x01"), HeaderError::TooLong),
         ];
-        for (rule, bytes) in cases {
-            assert!(decode(bytes).is_err(), "{rule}: {:?}", decode(bytes));
+        for (rule, bytes, error) in cases {
+            assert_eq!(decode(bytes), Err(*error), "{rule}");
         }
     }
 
