@@ -6,13 +6,13 @@ use contract::{
 
 /// Who may subscribe to what and send to what. Cheap to clone.
 ///
-/// Without rules everybody may everything. With rules the first whose scope holds a destination
-/// decides about it, and a destination in no rule is for nobody. Temporary destinations are
-/// outside the rules: only their owner subscribes, and who knows the name may send.
+/// Without rules everything is allowed. With rules the first whose scope contains a destination
+/// decides about it, and a destination in no rule is denied. Temporary destinations are
+/// outside the rules: only their owner subscribes, and whoever knows the name may send.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Access(Arc<[Rule]>);
 
-/// What somebody asks to do.
+/// What is to be authorized.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
     /// Subscribe to every destination that a pattern matches.
@@ -47,12 +47,12 @@ pub struct Rule {
     pub send: Vec<Grant>,
 }
 
-/// Whom a rule lets.
+/// Who is granted a right by a rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Grant {
-    /// `*`: everybody, logged in or not.
+    /// `*`: all, anonymous or not.
     Everybody,
-    /// `user:*`: everybody who logged in.
+    /// `user:*`: every user who logged in.
     Users,
     /// `user:NAME`.
     User(Box<str>),
@@ -96,7 +96,7 @@ impl Access {
         Self(rules.into())
     }
 
-    /// Whether everybody may everything.
+    /// Whether everything is allowed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.is_empty()
@@ -114,9 +114,9 @@ impl Access {
         rule.and_then(|index| self.0.get(index)).map_or("none", |rule| rule.scope.as_str())
     }
 
-    /// Decides whether somebody may do something; nothing is let through by any other function.
+    /// Decides whether a principal may do something; the only function that authorizes.
     ///
-    /// Who did not log in, not even as anonymous, is refused everything, with or without rules.
+    /// Without a principal, not even the anonymous one, everything is refused, with or without rules.
     ///
     /// # Errors
     /// When it is not allowed.

@@ -5,10 +5,10 @@ use std::{
 
 use contract::Now;
 
-/// Failed logins by key, each forgotten after a while.
+/// Counts failed logins by key; each is forgotten after a while.
 ///
-/// A key's count falls by one each minute. When the table is full, the key that
-/// would be forgotten first is: what is guiltiest stays.
+/// A key's count falls by one each minute. A full table drops the key whose count would reach zero
+/// first: keys with the most failures stay.
 #[derive(Debug)]
 pub(crate) struct Failures<K> {
     records: BTreeMap<K, Record>,
@@ -20,7 +20,7 @@ pub(crate) struct Failures<K> {
 struct Record {
     /// When the count is zero, which says what it is now.
     end_ns: u64,
-    /// Nothing of this key is checked before.
+    /// No login of this key is checked before.
     until_ns: u64,
 }
 
@@ -46,12 +46,12 @@ impl<K: Copy + Ord> Failures<K> {
         self.records.get(&key).map_or(0, |record| record.count(now))
     }
 
-    /// The time before which nothing of this key is to be checked.
+    /// The time before which no login of this key is checked.
     pub(crate) fn until(&self, key: K) -> u64 {
         self.records.get(&key).map_or(0, |record| record.until_ns)
     }
 
-    /// Counts one more. `delay` says how long to wait after so many.
+    /// Counts one more. `delay` is the delay after `n` failures.
     pub(crate) fn add(&mut self, key: K, now: Now, delay: impl FnOnce(u32) -> Duration) {
         let before_ns = self.remove(key).map_or(0, |record| record.end_ns);
         while let Some(&(end_ns, first)) = self.ends.first()
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_keeps_the_guiltiest() {
+    fn a_full_table_keeps_the_keys_with_most_failures() {
         let mut failures = Failures::new();
         failures.add(0, at(0), second);
         failures.add(0, at(0), second);

@@ -31,8 +31,8 @@ pub enum PasswordError {
     /// Not the text form of a verifier of this mechanism.
     #[error("not a verifier of {0} (`{0}$…`): make one with `passerelle password`")]
     Scram(&'static str),
-    /// The system gave no random bytes for the salts.
-    #[error("the system has no random numbers")]
+    /// The kernel returned no random bytes for the salts.
+    #[error("the kernel returned no random bytes")]
     Random,
 }
 
@@ -43,7 +43,7 @@ impl Password {
     /// Hashes a password with fresh salts. Takes about 50 ms.
     ///
     /// # Errors
-    /// When the system gives no random bytes.
+    /// When the kernel returns no random bytes.
     pub fn make(secret: &Secret) -> Result<Self, PasswordError> {
         let salt = || {
             let mut salt = [0; 16];

@@ -8,7 +8,7 @@ use crate::Password;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Users(Arc<BTreeMap<Box<str>, Arc<User>>>);
 
-/// Somebody who may log in with a password.
+/// A user who may log in with a password.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
     principal: Principal,
@@ -24,7 +24,7 @@ pub enum UserError {
     /// A colon, which ends the name in HTTP Basic, or a control character.
     #[error("a user's name holds no colon and no control character")]
     Character,
-    /// The name of those who did not log in, or the one that stands for all.
+    /// The name of the anonymous principal, or the one that stands for all users.
     #[error("`{0}` is no name for a user: it stands for {1}")]
     Reserved(&'static str, &'static str),
 }
@@ -85,7 +85,7 @@ impl Users {
         self.0.len()
     }
 
-    /// Whether nobody can log in.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use auth::{AddressKey, Ask, Finished, Logins, Ticket};
+use auth::{AddressKey, Authentication, Finished, LoginId, Logins};
 use broker::ShardMessage;
 use config::Config;
 use contract::{ConnectionId, Login, Principal, Refusal, Token};
@@ -190,7 +190,7 @@ pub(crate) enum Decision {
     /// It is decided.
     Answer(Result<Principal, Refusal>),
     /// The asker is told; until then [`Gateway::cancel_login`] says that it has gone.
-    Later(Ticket),
+    Later(LoginId),
 }
 
 impl Gateway {
@@ -238,8 +238,8 @@ impl Gateway {
     pub(crate) fn login(&self, login: &Login, anonymous: bool, waiter: Waiter) -> Decision {
         let key = AddressKey::from(waiter.address);
         let (address, protocol) = (waiter.address, waiter.protocol);
-        match self.logins().ask(login, anonymous, key, clock::now(), waiter) {
-            Ask::Answer(_, answer) => {
+        match self.logins().authenticate(login, anonymous, key, clock::now(), waiter) {
+            Authentication::Decided(_, answer) => {
                 if let (Login::Password(credentials), Err(Refusal::Unauthenticated)) =
                     (login, &answer)
                 {
@@ -247,25 +247,25 @@ impl Gateway {
                 }
                 Decision::Answer(answer)
             }
-            Ask::Waiting(ticket, given_up) => {
+            Authentication::Pending(id, evicted) => {
                 self.hashing.notify_one();
-                for waiter in given_up {
+                for waiter in evicted {
                     self.answer(waiter.asker, Err(Refusal::Busy));
                 }
-                Decision::Later(ticket)
+                Decision::Later(id)
             }
         }
     }
 
     /// Whoever waited for this login has gone.
-    pub(crate) fn cancel_login(&self, ticket: Ticket) {
-        self.logins().cancel(ticket);
+    pub(crate) fn cancel_login(&self, id: LoginId) {
+        self.logins().cancel(id);
     }
 
     /// The peer of whoever waits for this login has closed its side; `false`: there are too many
     /// of those, and this one is not answered.
-    pub(crate) fn half_closed(&self, ticket: Ticket) -> bool {
-        self.logins().half_closed(ticket)
+    pub(crate) fn half_closed(&self, id: LoginId) -> bool {
+        self.logins().half_closed(id)
     }
 
     /// Runs on a hashing thread for as long as the process.
@@ -296,8 +296,8 @@ impl Gateway {
     }
 
     fn finished(&self, finished: Finished<Waiter>) {
-        let Finished { name, waiters, answer } = finished;
-        if answer.is_err() {
+        let Finished { name, waiters, result } = finished;
+        if result.is_err() {
             // One line however many have asked the same from there.
             let mut attempts = BTreeMap::<_, u32>::new();
             for waiter in &waiters {
@@ -308,7 +308,7 @@ impl Gateway {
             }
         }
         for waiter in waiters {
-            self.answer(waiter.asker, answer.clone());
+            self.answer(waiter.asker, result.clone());
         }
     }
 

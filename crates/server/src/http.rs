@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use auth::{Denial, Ticket};
+use auth::{Denial, LoginId};
 use config::{Listen, Scheme, Service, ServiceKind};
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use http::{
@@ -509,11 +509,11 @@ impl Connection {
         };
         let answer = match gateway.login(&login, anonymous, waiter) {
             Decision::Answer(answer) => answer,
-            Decision::Later(ticket) => {
-                let _gone = CancelOnDrop(gateway, ticket);
+            Decision::Later(id) => {
+                let _gone = CancelOnDrop(gateway, id);
                 tokio::select! {
                     answer = receiver => answer.unwrap_or(Err(Refusal::Busy)),
-                    () = self.hung_up(gateway, ticket) => Err(Refusal::Busy),
+                    () = self.hung_up(gateway, id) => Err(Refusal::Busy),
                 }
             }
         };
@@ -528,13 +528,13 @@ impl Connection {
 
     /// Waits until the sender of a request that waits for a login has gone, or may have and is one
     /// of too many.
-    async fn hung_up(&self, gateway: &Gateway, ticket: Ticket) {
+    async fn hung_up(&self, gateway: &Gateway, id: LoginId) {
         let watched = self.watched.borrow().clone();
         loop {
             tokio::time::sleep(WATCH_EACH).await;
             let is_there = match watched.as_ref().map_or(Closed::All, Watched::closed) {
                 Closed::Nothing => true,
-                Closed::Side => gateway.half_closed(ticket),
+                Closed::Side => gateway.half_closed(id),
                 Closed::All => false,
             };
             if !is_there {
@@ -549,7 +549,7 @@ impl Connection {
 }
 
 /// A request is dropped when its connection ends: then nobody waits for its login any more.
-struct CancelOnDrop<'a>(&'a Gateway, Ticket);
+struct CancelOnDrop<'a>(&'a Gateway, LoginId);
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {

@@ -155,8 +155,8 @@ fn start_cores(
         });
         parts.push((reactor, inbox));
     }
-    let patience = config.limits.login_timeout;
-    let logins = Logins::new(config.users.clone(), &login_key(), patience);
+    let login_timeout = config.limits.login_timeout;
+    let logins = Logins::new(config.users.clone(), &login_key(), login_timeout);
     let gateway = Arc::new(Gateway::new(config, endpoints, handles, phase, logins));
     start_hashing(&gateway)?;
     let mut threads = Vec::new();

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
-use auth::Ticket;
+use auth::LoginId;
 use contract::{Assembly, Principal, Reason, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
@@ -67,7 +67,7 @@ pub(crate) struct Link {
     /// What was wrong, for its last line in the log: the words that the peer was told.
     pub(crate) detail: Option<Box<str>>,
     /// A login that waits for its outcome.
-    pub(crate) login: Option<Ticket>,
+    pub(crate) login: Option<LoginId>,
     /// Commands of the session that wait for their replies.
     pub(crate) in_flight: u32,
     /// It is the back-end's side of a relay: not a connection that is counted and logged.

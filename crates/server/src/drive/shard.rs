@@ -53,7 +53,7 @@ impl Core {
                     };
                     match self.gateway.login(&login, anonymous, waiter) {
                         Decision::Answer(answer) => self.logged_in(id, token, answer),
-                        Decision::Later(ticket) => link.login = Some(ticket),
+                        Decision::Later(id) => link.login = Some(id),
                     }
                 }
                 Ask::Denied(id, token, denial) => {
