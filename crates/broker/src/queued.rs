@@ -4,7 +4,7 @@ use contract::{Destination, DestinationKind, Message};
 
 /// Names a queue: what its messages are kept, delivered, returned and dead-lettered under.
 ///
-/// It is not where they were sent: [`Message::destination`] says that, and a queue may hold
+/// It is not where they were sent: [`Message::to`] says that, and a queue may hold
 /// messages that were sent to something else.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct QueueId(Destination);

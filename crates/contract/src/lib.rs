@@ -8,11 +8,13 @@
 
 mod assembly;
 mod command;
+mod content;
 mod destination;
 mod internal;
 mod limits;
 mod message;
 mod principal;
+mod properties;
 mod reason;
 mod session;
 
@@ -21,12 +23,14 @@ pub use command::{
     Command, ConnectionId, Declare, Operation, Outcome, Refusal, Reply, Settle, Settlement,
     Subscribe, SubscriptionId, Tag, Token,
 };
+pub use content::{Body, BodyView, Content, Parts, Section, Sections};
 pub use destination::{Destination, DestinationError, DestinationKind, Level, Pattern};
 #[doc(hidden)]
 pub use internal::report_internal_error;
 pub use internal::set_internal_error_hook;
 pub use limits::Limits;
-pub use message::{Body, Delivery, Message, Properties};
+pub use message::{DeadLetter, DeadLetterReason, Delivery, Header, Message};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
+pub use properties::Properties;
 pub use reason::Reason;
 pub use session::{Data, Input, Kind, Notice, Now, Opening, Outbox, Session};

@@ -2,8 +2,8 @@ use std::{str::SplitWhitespace, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::{
-    Body, Data, Delivery, Destination, Input, Message, Notice, Now, Opening, Principal, Reason,
-    Refusal, Reply, Session, Step, SubscriptionId, Tag, Token,
+    Body, Content, Data, Delivery, Destination, Input, Message, Notice, Now, Opening, Parts,
+    Principal, Reason, Refusal, Reply, Session, Step, SubscriptionId, Tag, Token,
 };
 
 use crate::{Recorder, Setup, parse_bytes, show};
@@ -164,8 +164,8 @@ impl<S: Session> Play<'_, S> {
         let id = SubscriptionId(number(words.next()));
         let destination = destination(words.next());
         self.delivered += 1;
-        let mut message =
-            Message::new(destination, self.delivered, self.now.unix_ms, Body::Text(body.into()));
+        let parts = Parts::new(Body::Text(body.into()));
+        let mut message = Message::new(destination, self.delivered, self.now.unix_ms, parts);
         let (tag, redeliveries) = options(&mut message, words);
         (id, Delivery { message: Arc::new(message), tag, redeliveries })
     }
@@ -173,6 +173,7 @@ impl<S: Session> Play<'_, S> {
 
 fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u32) {
     let (mut tag, mut redeliveries) = (None, 0);
+    let Content::Parts(parts) = &mut message.content else { panic!("a message of parts") };
     for word in words {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         let some = Some(value);
@@ -180,19 +181,19 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
             "tag" => tag = Some(Tag(number(some))),
             "redeliveries" => redeliveries = number(some),
             "id" => message.id = number(some),
-            "priority" => message.priority = number(some),
-            "expires" => message.expires_unix_ms = Some(number(some)),
-            "reply-to" => message.reply_to = Some(destination(some)),
-            "content-type" => message.content_type = Some(value.into()),
-            "correlation-id" => message.correlation_id = Some(value.into()),
-            "durable" => message.durable = true,
+            "priority" => message.header.priority = number(some),
+            "expires" => message.header.expires_unix_ms = Some(number(some)),
+            "reply-to" => parts.reply_to = Some(destination(some)),
+            "content-type" => parts.content_type = Some(value.into()),
+            "correlation-id" => parts.correlation = Some(value.into()),
+            "durable" => message.header.durable = true,
             "binary" => {
-                message.body = Body::Binary(Bytes::clone(message.body.bytes()));
+                parts.body = Body::Binary(Bytes::clone(parts.body.bytes()));
             }
             name => {
                 let name = name.strip_prefix("x:").expect("a property as x:name=value");
                 let text = |shown| String::from_utf8(parse_bytes(shown)).expect("a text");
-                message.properties.push(&text(name), &text(value));
+                parts.properties.push(&text(name), &text(value));
             }
         }
     }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Body, Command, Kind, Login, Message, Operation, Settle, Settlement, SubscriptionId,
+    Command, Content, Header, Kind, Login, Message, Operation, Settle, Settlement, SubscriptionId,
 };
 
 use crate::Output;
@@ -118,33 +118,36 @@ fn settle(settle: &Settle) -> String {
 }
 
 fn publish(message: &Message) -> String {
-    let mut shown = format!("publish {}", message.destination);
-    if message.durable {
+    let mut shown = format!("publish {}", message.to);
+    if message.header.durable {
         shown.push_str(" durable");
     }
-    if message.priority != Message::PRIORITY_DEFAULT {
-        put(&mut shown, format_args!(" priority={}", message.priority));
+    if message.header.priority != Header::PRIORITY_DEFAULT {
+        put(&mut shown, format_args!(" priority={}", message.header.priority));
     }
-    if let Some(expires) = message.expires_unix_ms {
+    if let Some(expires) = message.header.expires_unix_ms {
         put(&mut shown, format_args!(" expires={expires}"));
     }
-    if let Some(reply_to) = &message.reply_to {
+    let Content::Parts(parts) = &message.content else {
+        return format!("{shown} {:?}", message.content);
+    };
+    if let Some(reply_to) = &parts.reply_to {
         put(&mut shown, format_args!(" reply-to={reply_to}"));
     }
-    if let Some(content_type) = &message.content_type {
+    if let Some(content_type) = &parts.content_type {
         put(&mut shown, format_args!(" content-type={content_type}"));
     }
-    if let Some(correlation_id) = &message.correlation_id {
-        put(&mut shown, format_args!(" correlation-id={correlation_id}"));
+    if let Some(correlation) = &parts.correlation {
+        put(&mut shown, format_args!(" correlation-id={correlation}"));
     }
-    for (name, value) in message.properties.iter() {
+    for (name, value) in parts.properties.iter() {
         let (name, value) = (show_bytes(name.as_bytes()), show_bytes(value.as_bytes()));
         put(&mut shown, format_args!(" x:{name}={value}"));
     }
-    if matches!(message.body, Body::Binary(_)) {
+    if !message.body().is_text() {
         shown.push_str(" binary");
     }
-    put(&mut shown, format_args!(" : {}", show_bytes(message.body.bytes())));
+    put(&mut shown, format_args!(" : {}", show_bytes(message.body().bytes())));
     shown
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use contract::{
     Body, Command, Data, Delivery, Destination, DestinationKind, Input, Message, Notice, Now,
-    Opening, Operation, Principal, Reason, Refusal, Reply, Session, Settle, Settlement, Step,
-    Subscribe, SubscriptionId, Tag, Token,
+    Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session, Settle, Settlement,
+    Step, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::{Output, Random, Recorder, Setup, live_bytes};
@@ -308,15 +308,13 @@ impl<S: Session> Weather<'_, S> {
         } else {
             Body::Text(vec![b'x'; random.below(100)].into())
         };
-        let mut message = Message::new(
-            subscribed.destination.clone(),
-            u128::from(random.bits()),
-            self.now.unix_ms,
-            body,
-        );
+        let message_id = u128::from(random.bits());
+        let mut parts = Parts::new(body);
         if random.once_in(4) {
-            message.properties.push("a:b\\c", "d\r\ne\0f");
+            parts.properties.push("a:b\\c", "d\r\ne\0f");
         }
+        let message =
+            Message::new(subscribed.destination.clone(), message_id, self.now.unix_ms, parts);
         let redeliveries = u32::from(random.once_in(8));
         let delivery = Delivery { message: Arc::new(message), tag, redeliveries };
         Some(Gust::Delivered(*id, delivery))
@@ -439,7 +437,7 @@ impl fmt::Debug for Gust {
             Self::Received(bytes) => write!(f, "recv {}", crate::show_bytes(bytes)),
             Self::Replied(token, result) => write!(f, "reply {} {result:?}", token.0),
             Self::Delivered(id, delivery) => {
-                write!(f, "deliver {} {} {:?}", id.0, delivery.message.destination, delivery.tag)
+                write!(f, "deliver {} {} {:?}", id.0, delivery.message.to, delivery.tag)
             }
             Self::Notice(notice) => write!(f, "notice {notice:?}"),
             Self::Timeout => f.write_str("timeout"),

@@ -213,8 +213,8 @@ impl Outgoing {
             self.push(socket, source);
             return false;
         }
-        let source = if message.body.bytes().len() > COPIED_BYTES_MAX {
-            let mut frame = Vec::with_capacity(message.body.bytes().len() + 1024);
+        let source = if message.body().bytes().len() > COPIED_BYTES_MAX {
+            let mut frame = Vec::with_capacity(message.body().bytes().len() + 1024);
             encode(&mut frame);
             self.large_bytes += frame.len();
             self.large.push(Bytes::from_owner(Large::new(frame, &self.large_held)));

@@ -245,14 +245,14 @@ impl Front {
         message: Arc<Message>,
         outbox: &mut Outbox<'_>,
     ) {
-        if message.destination.kind() == DestinationKind::Topic {
+        if message.to.kind() == DestinationKind::Topic {
             if !self.topic_has_room(&message, message.cost(), outbox) {
                 return self.reply(connection, token, Err(Refusal::Busy), outbox);
             }
             let full = self.fan_out(&message, outbox);
             return self.reply_when_not_full(full, connection, token, outbox);
         }
-        let home = self.home_of(&message.destination);
+        let home = self.home_of(&message.to);
         if outbox.windows.has_room(home, message.cost()) {
             outbox.send_home(home, ToHome::Publish { connection, token, message });
         } else {

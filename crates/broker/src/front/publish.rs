@@ -123,7 +123,7 @@ impl Front {
         message: &Arc<Message>,
         outbox: &mut Outbox<'_>,
     ) -> Option<u16> {
-        let found = self.find(&message.destination);
+        let found = self.find(&message.to);
         self.topic_published += 1;
         self.fan_out_here(&found, message, outbox);
         let mut full = None;
@@ -139,7 +139,7 @@ impl Front {
 
     /// A publication from another shard.
     fn fan_in(&mut self, message: &Arc<Message>, outbox: &mut Outbox<'_>) {
-        let found = self.find(&message.destination);
+        let found = self.find(&message.to);
         self.fan_out_here(&found, message, outbox);
         self.scratch = found;
     }
@@ -151,7 +151,7 @@ impl Front {
         bytes: usize,
         outbox: &Outbox<'_>,
     ) -> bool {
-        let found = self.find(&message.destination);
+        let found = self.find(&message.to);
         let has_room = found.cores.iter().all(|&core| outbox.windows.has_room(core, bytes));
         self.scratch = found;
         has_room

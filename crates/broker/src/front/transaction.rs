@@ -101,13 +101,11 @@ impl Front {
         let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
         for operation in operations {
             let home = match &operation {
-                Operation::Publish(message)
-                    if message.destination.kind() == DestinationKind::Topic =>
-                {
+                Operation::Publish(message) if message.to.kind() == DestinationKind::Topic => {
                     topics.push(Arc::clone(message));
                     continue;
                 }
-                Operation::Publish(message) => self.home_of(&message.destination),
+                Operation::Publish(message) => self.home_of(&message.to),
                 Operation::Settle(Settle { subscription, .. }) => {
                     let subscriber = Subscriber { connection, subscription: *subscription };
                     match self.subscriptions.get(&subscriber) {

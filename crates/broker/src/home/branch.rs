@@ -76,10 +76,8 @@ impl Home {
         branch: &mut Branch,
     ) -> Result<(), Refusal> {
         match operation {
-            Operation::Publish(message)
-                if message.destination.kind() == DestinationKind::TempTopic =>
-            {
-                if !self.temp_topics.contains_key(&message.destination) {
+            Operation::Publish(message) if message.to.kind() == DestinationKind::TempTopic => {
+                if !self.temp_topics.contains_key(&message.to) {
                     return Err(Refusal::NotFound);
                 }
                 branch.temp_topic_publications.push(message);
@@ -100,7 +98,7 @@ impl Home {
     }
 
     fn reserve(&mut self, message: &Message) -> Result<QueueId, Refusal> {
-        let index = self.enter_queue(&message.destination)?;
+        let index = self.enter_queue(&message.to)?;
         let queue = self.queues.get_mut(index).ok_or(Refusal::NotFound)?;
         if !queue.takes(message, &self.limits) {
             self.stats.refused_full += 1;

@@ -1,16 +1,8 @@
 use std::sync::Arc;
 
-use contract::{Destination, DestinationKind, Message};
+use contract::{DeadLetter, DeadLetterReason, Destination, DestinationKind, Header, Message};
 
 use crate::queued::QueueId;
-
-/// Why a message is dead-lettered.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum DeadLetterReason {
-    Rejected,
-    /// After so many failed attempts.
-    Failed(u32),
-}
 
 /// The message as it goes to the dead-letter queue of its queue: addressed to it, saying why, and
 /// without a time to live.
@@ -27,17 +19,13 @@ pub(super) fn dead_letter(
         return None;
     }
     let prefix = DestinationKind::Queue.prefix();
-    let destination = Destination::parse(&format!("{prefix}{PREFIX}{}", name.name())).ok()?;
-    let mut dead = Message { destination, expires_unix_ms: None, ..message.clone() };
-    match reason {
-        DeadLetterReason::Rejected => dead.properties.push(REASON, "rejected"),
-        DeadLetterReason::Failed(deliveries) => {
-            dead.properties.push(REASON, &format!("delivered {deliveries} times without success"));
-        }
-    }
-    dead.properties.push("dlq-queue", name.as_str());
-    Some(Arc::new(dead))
+    let to = Destination::parse(&format!("{prefix}{PREFIX}{}", name.name())).ok()?;
+    Some(Arc::new(Message {
+        to,
+        header: Header { expires_unix_ms: None, ..message.header },
+        dead_letter: Some(Box::new(DeadLetter { queue: name.clone(), reason })),
+        ..message.clone()
+    }))
 }
 
 const PREFIX: &str = "DLQ.";
-const REASON: &str = "dlq-reason";

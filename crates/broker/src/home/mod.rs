@@ -8,15 +8,14 @@ mod temporary;
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    ConnectionId, Delivery, Destination, DestinationKind, Limits, Message, Now, Outcome, Refusal,
-    Settlement, Tag, Token,
+    ConnectionId, DeadLetterReason, Delivery, Destination, DestinationKind, Limits, Message, Now,
+    Outcome, Refusal, Settlement, Tag, Token,
 };
 use slab::Slab;
 use wire::Map;
 
 use self::{
     branch::Branch,
-    dead_letter::DeadLetterReason,
     queue::{BlockedPublisher, Consumer, Counts, Queue},
     temporary::TempTopic,
 };
@@ -109,11 +108,11 @@ impl Home {
         now: Now,
         outbox: &mut Outbox<'_>,
     ) {
-        if message.destination.kind() == DestinationKind::TempTopic {
+        if message.to.kind() == DestinationKind::TempTopic {
             let result = self.publish_temp_topic(&message, outbox);
             return published(connection, token, result, outbox);
         }
-        let index = match self.enter_queue(&message.destination) {
+        let index = match self.enter_queue(&message.to) {
             Ok(index) => index,
             Err(refusal) => return published(connection, token, Err(refusal), outbox),
         };
@@ -245,7 +244,7 @@ impl Home {
 
     /// A dead letter never waits: a full dead-letter queue loses its first messages for it.
     fn add_dead_letter(&mut self, message: Arc<Message>, now: Now, outbox: &mut Outbox<'_>) {
-        let Ok(index) = self.enter_queue(&message.destination) else {
+        let Ok(index) = self.enter_queue(&message.to) else {
             self.stats.dropped += 1;
             return;
         };
@@ -310,7 +309,7 @@ impl Home {
         match dead_letter::dead_letter(&queue.id, &queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
-                let home = placement::home_core(&message.destination, self.cores);
+                let home = placement::home_core(&message.to, self.cores);
                 outbox.send_home(home, ToHome::DeadLetter(message));
             }
             None => self.stats.dropped += 1,
@@ -391,7 +390,7 @@ impl Home {
 
     fn next_position(&mut self, message: &Message) -> QueuePosition {
         self.sequence += 1;
-        QueuePosition::new(message.priority, self.sequence)
+        QueuePosition::new(message.header.priority, self.sequence)
     }
 
     /// The queue that is this destination; a plain one is made when missing.

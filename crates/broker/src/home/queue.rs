@@ -130,7 +130,7 @@ impl Queue {
 
     /// A message that never left the counts becomes ready again.
     pub(super) fn put_back(&mut self, queued: QueuedMessage) {
-        if let Some(expires) = queued.message.expires_unix_ms {
+        if let Some(expires) = queued.message.header.expires_unix_ms {
             self.expiring.insert((expires, queued.position));
         }
         self.ready.insert(queued.position, queued);
@@ -139,7 +139,7 @@ impl Queue {
     /// Takes the first ready message out; it still counts for the bounds.
     pub(super) fn pop(&mut self) -> Option<QueuedMessage> {
         let (position, queued) = self.ready.pop_first()?;
-        if let Some(expires) = queued.message.expires_unix_ms {
+        if let Some(expires) = queued.message.header.expires_unix_ms {
             self.expiring.remove(&(expires, position));
         }
         Some(queued)
@@ -271,7 +271,7 @@ impl Queue {
         assert_eq!(kept, counts, "{id:?}: what is kept beside what is there");
         let blocked = self.blocked.iter().map(|publisher| publisher.message.cost());
         assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
-        let expiring = self.ready.values().filter(|q| q.message.expires_unix_ms.is_some());
+        let expiring = self.ready.values().filter(|q| q.message.header.expires_unix_ms.is_some());
         assert_eq!(self.expiring.len(), expiring.count(), "expiring in {id:?}");
     }
 

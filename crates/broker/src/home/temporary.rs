@@ -120,7 +120,7 @@ impl Home {
         message: &Arc<Message>,
         outbox: &mut Outbox<'_>,
     ) -> Result<(), Refusal> {
-        let topic = self.temp_topics.get(&message.destination).ok_or(Refusal::NotFound)?;
+        let topic = self.temp_topics.get(&message.to).ok_or(Refusal::NotFound)?;
         let connection = topic.owner;
         for &subscription in &topic.subscriptions {
             let subscriber = Subscriber { connection, subscription };

@@ -11,8 +11,9 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Declare, Destination, DestinationKind, Limits, Message, Operation,
-    Outcome as Settled, Pattern, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Body, Command, ConnectionId, DeadLetter, Declare, Destination, DestinationKind, Limits,
+    Message, Operation, Outcome as Settled, Pattern, Settle, Settlement, Subscribe, SubscriptionId,
+    Tag, Token,
 };
 
 use crate::world::{Outcome, World};
@@ -684,9 +685,9 @@ impl Stage {
         let mut message = Message::new(destination(words[0]), self.message_id, unix_ms, body);
         for word in &words[2..] {
             match word.split_once('=').unwrap() {
-                ("priority", value) => message.priority = value.parse().unwrap(),
+                ("priority", value) => message.header.priority = value.parse().unwrap(),
                 (_, value) => {
-                    message.expires_unix_ms = Some(unix_ms + value.parse::<u64>().unwrap());
+                    message.header.expires_unix_ms = Some(unix_ms + value.parse::<u64>().unwrap());
                 }
             }
         }
@@ -708,10 +709,9 @@ impl Stage {
                 }
                 Outcome::Delivered(subscriber, delivery) => {
                     let message = &delivery.message;
-                    let body = str::from_utf8(message.body.bytes()).unwrap();
+                    let body = str::from_utf8(message.body().bytes()).unwrap();
                     let mut text = format!("s{} {body}", subscriber.subscription.0);
-                    if let Some(reason) = message.properties.get("dlq-reason") {
-                        let queue = message.properties.get("dlq-queue").unwrap();
+                    if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
                         write!(text, " [{reason} from {queue}]").unwrap();
                     }
                     if let Some(tag) = delivery.tag {

@@ -190,6 +190,6 @@ fn publish(destination: &str, size: usize) -> Command {
     let body = Body::Binary(Bytes::from_static(&ZEROS[..size]));
     let destination = Destination::parse(destination).unwrap();
     let mut message = Message::new(destination, 1, 0, body);
-    message.expires_unix_ms = Some(1 << 40);
+    message.header.expires_unix_ms = Some(1 << 40);
     Command::Publish(Arc::new(message))
 }

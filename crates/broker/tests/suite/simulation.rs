@@ -267,7 +267,7 @@ impl Simulation {
 
     fn publish(&mut self, connection: ConnectionId) {
         let message = self.message(connection);
-        if message.destination.kind().is_queue() {
+        if message.to.kind().is_queue() {
             return self.ask(connection, Asked::PublishQueue, Command::Publish(message));
         }
         let expected = self.receivers(&message);
@@ -287,7 +287,7 @@ impl Simulation {
                 }
             } else {
                 let message = self.message(connection);
-                if message.destination.kind().is_queue() {
+                if message.to.kind().is_queue() {
                     publications += 1;
                 } else {
                     expected.extend(self.receivers(&message));
@@ -360,9 +360,9 @@ impl Simulation {
         let unix_ms = self.world.now.unix_ms;
         let mut message =
             Message::new(destination, self.id_last, unix_ms, Body::Binary(Bytes::new()));
-        message.priority = self.random.pick(&[4, 4, 4, 0, 9]);
+        message.header.priority = self.random.pick(&[4, 4, 4, 0, 9]);
         if self.random.once_in(4) {
-            message.expires_unix_ms = Some(unix_ms + self.random.below(3000) as u64);
+            message.header.expires_unix_ms = Some(unix_ms + self.random.below(3000) as u64);
         }
         Arc::new(message)
     }
@@ -372,7 +372,7 @@ impl Simulation {
         let mut receivers = Vec::new();
         for (&connection, client) in &self.clients {
             for (&subscription, s) in &client.subscriptions {
-                if s.confirmed && !s.ending && s.pattern.matches(&message.destination) {
+                if s.confirmed && !s.ending && s.pattern.matches(&message.to) {
                     receivers.push((Subscriber { connection, subscription }, message.id));
                 }
             }
@@ -457,7 +457,7 @@ impl Simulation {
 
     fn delivered(&mut self, subscriber: Subscriber, delivery: &Delivery) {
         let message = &delivery.message;
-        let (id, destination) = (message.id, &message.destination);
+        let (id, destination) = (message.id, &message.to);
         let shown = format!("{}: message {id} to {destination} for {subscriber:?}", self.shown);
         let client = self.clients.get_mut(&subscriber.connection);
         let subscription = client.and_then(|c| c.subscriptions.get_mut(&subscriber.subscription));
@@ -468,9 +468,10 @@ impl Simulation {
         let explicit =
             destination.kind().is_queue() && subscription.settlement == Settlement::Explicit;
         assert_eq!(delivery.tag.is_some(), explicit, "{shown}");
-        let dead = message.properties.get("dlq-reason").is_some();
+        let dead = message.dead_letter.is_some();
         if !destination.kind().is_queue() || self.calm && !dead {
-            let key = (subscriber, self.producers[&id], destination.clone(), message.priority);
+            let key =
+                (subscriber, self.producers[&id], destination.clone(), message.header.priority);
             let last = self.last.insert(key, id);
             assert!(last < Some(id), "{shown}: after message {last:?}");
         }

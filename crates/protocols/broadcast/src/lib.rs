@@ -60,12 +60,9 @@ impl Session for Broadcast {
             }
             Input::Delivered(_, delivery) => {
                 let message = &delivery.message;
-                let kind = match message.body {
-                    Body::Text(_) => Kind::Text,
-                    Body::Binary(_) => Kind::Binary,
-                };
+                let kind = if message.body().is_text() { Kind::Text } else { Kind::Binary };
                 out.send_shared(kind, message, &[], &mut |buffer| {
-                    buffer.extend_from_slice(message.body.bytes());
+                    buffer.extend_from_slice(message.body().bytes());
                 });
             }
             Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),

@@ -113,7 +113,7 @@ impl Open {
                 self.pending.done(What::Frame, receipt);
             }
             None => {
-                let what = What::Send(message.destination.clone());
+                let what = What::Send(message.to.clone());
                 let token = self.pending.ask(what, receipt);
                 cx.out.command(token, Command::Publish(Arc::new(message)));
             }

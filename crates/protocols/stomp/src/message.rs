@@ -1,5 +1,8 @@
 use bytes::Bytes;
-use contract::{Body, Delivery, Destination, Message, Now, Properties, SubscriptionId};
+use contract::{
+    Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Parts, Properties,
+    SubscriptionId,
+};
 
 use crate::{Frame, Version, encode::Writer, fault::Fault};
 
@@ -56,16 +59,20 @@ impl<'f> SendHeaders<'f> {
     ) -> Result<Message, Fault> {
         let is_text = simdutf8::basic::from_utf8(&body).is_ok();
         let body = if is_text { Body::Text(body) } else { Body::Binary(body) };
-        Ok(Message {
+        let header = Header {
             durable: self.persistent.map_or(Ok(false), persistent)?,
-            priority: self.priority.map_or(Ok(Message::PRIORITY_DEFAULT), priority)?,
+            priority: self.priority.map_or(Ok(Header::PRIORITY_DEFAULT), priority)?,
             expires_unix_ms: self.expires.map_or(Ok(None), expires)?,
+            ..Header::new(now.unix_ms)
+        };
+        let parts = Parts {
             reply_to,
+            correlation: self.correlation_id.map(Into::into),
             content_type: self.content_type.map(Into::into),
-            correlation_id: self.correlation_id.map(Into::into),
             properties: self.properties,
-            ..Message::new(destination, id, now.unix_ms, body)
-        })
+            body,
+        };
+        Ok(Message { header, ..Message::new(destination, id, now.unix_ms, parts) })
     }
 }
 
@@ -78,7 +85,7 @@ pub(crate) fn encode(
     ack: Option<(SubscriptionId, u64)>,
 ) {
     let message = &*delivery.message;
-    let body = message.body.bytes();
+    let (header, body) = (&message.header, message.body().bytes());
     to.reserve(start.len() + 256 + message.cost().saturating_sub(size_of::<Message>()));
     to.extend_from_slice(start);
     let mut writer = Writer::resume(to, version);
@@ -86,35 +93,44 @@ pub(crate) fn encode(
     if let Some((subscription, number)) = ack {
         writer.number("ack", format_args!("{}-{number}", subscription.0));
     }
-    writer.header("destination", message.destination.as_str());
+    // Of AMQP's sections only the body can be shown.
+    let parts = match &message.content {
+        Content::Parts(parts) => Some(parts),
+        Content::Amqp(_) => None,
+    };
+    writer.header("destination", message.to.as_str());
     writer.number("content-length", body.len());
-    if let Some(content_type) = &message.content_type {
+    if let Some(content_type) = parts.and_then(|parts| parts.content_type.as_deref()) {
         writer.header("content-type", content_type);
     }
-    writer.number("timestamp", message.timestamp_unix_ms);
-    if let Some(expires) = message.expires_unix_ms {
+    writer.number("timestamp", header.arrived_unix_ms);
+    if let Some(expires) = header.expires_unix_ms {
         writer.number("expires", expires);
     }
-    if message.priority != Message::PRIORITY_DEFAULT {
-        writer.number("priority", message.priority);
+    if header.priority != Header::PRIORITY_DEFAULT {
+        writer.number("priority", header.priority);
     }
-    if message.durable {
+    if header.durable {
         writer.header("persistent", "true");
     }
-    if let Some(reply_to) = &message.reply_to {
+    if let Some(reply_to) = parts.and_then(|parts| parts.reply_to.as_ref()) {
         writer.header("reply-to", reply_to.as_str());
     }
-    if let Some(correlation_id) = &message.correlation_id {
-        writer.header("correlation-id", correlation_id);
+    if let Some(correlation) = parts.and_then(|parts| parts.correlation.as_deref()) {
+        writer.header("correlation-id", correlation);
     }
     if delivery.redeliveries > 0 {
         writer.header("redelivered", "true");
         writer.number("delivery-count", u64::from(delivery.redeliveries) + 1);
     }
-    for (name, value) in message.properties.iter() {
-        if !OURS.contains(&name) && version.can_name(name) {
+    for (name, value) in parts.into_iter().flat_map(|parts| parts.properties.iter()) {
+        if !BUILT_IN.contains(&name) && version.can_name(name) {
             writer.header(name, value);
         }
+    }
+    if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
+        writer.number("dlq-reason", reason);
+        writer.header("dlq-queue", queue.as_str());
     }
     writer.body(body);
 }
@@ -146,13 +162,15 @@ fn expires(text: &str) -> Result<Option<u64>, Fault> {
 }
 
 /// Headers of MESSAGE that a property must not stand in for, whatever the version makes of its name.
-const OURS: [&str; 16] = [
+const BUILT_IN: [&str; 18] = [
     "ack",
     "content-length",
     "content-type",
     "correlation-id",
     "delivery-count",
     "destination",
+    "dlq-queue",
+    "dlq-reason",
     "expires",
     "message-id",
     "persistent",
@@ -169,16 +187,19 @@ const OURS: [&str; 16] = [
 mod tests {
     use std::sync::Arc;
 
+    use contract::DeadLetterReason;
+
     use super::*;
 
     #[test]
-    fn no_property_stands_in_for_a_header_of_ours() {
+    fn no_property_stands_in_for_a_built_in_header() {
         let destination = Destination::parse("/topic/a").unwrap();
-        let mut message = Message::new(destination, 1, 0, Body::Text("hi".into()));
+        let mut parts = Parts::new(Body::Text("hi".into()));
         for name in ["content-length", "content-length:0 ", " content-length", "\rsubscription"] {
-            message.properties.push(name, "0");
+            parts.properties.push(name, "0");
         }
-        message.properties.push("own", "kept");
+        parts.properties.push("own", "kept");
+        let message = Message::new(destination, 1, 0, parts);
         let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
         let cases = [
             (Version::V1_0, "own:kept\n\nhi\0"),
@@ -194,5 +215,26 @@ mod tests {
             let text = str::from_utf8(&to).unwrap();
             assert_eq!(text.split_once("timestamp:0\n").unwrap().1, expected, "{version}");
         }
+    }
+
+    #[test]
+    fn only_the_gateway_says_that_a_message_is_a_dead_letter() {
+        let mut parts = Parts::new(Body::Text("hi".into()));
+        parts.properties.push("dlq-reason", "forged");
+        parts.properties.push("dlq-queue", "/queue/forged");
+        let to = Destination::parse("/queue/DLQ.a").unwrap();
+        let mut message = Message::new(to, 1, 0, parts);
+        let headers = |message: Message| {
+            let mut to = Vec::new();
+            let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+            encode(&mut to, Version::V1_2, b"", &delivery, None);
+            String::from_utf8(to).unwrap().split_once("timestamp:0\n").unwrap().1.to_owned()
+        };
+        assert_eq!(headers(message.clone()), "\nhi\0");
+        let queue = Destination::parse("/queue/a").unwrap();
+        let dead_letter = DeadLetter { queue, reason: DeadLetterReason::Failed(6) };
+        message.dead_letter = Some(Box::new(dead_letter));
+        let expected = "dlq-reason:delivered 6 times without success\ndlq-queue:/queue/a\n\nhi\0";
+        assert_eq!(headers(message), expected);
     }
 }

@@ -238,10 +238,7 @@ pub(crate) fn give_credit(subscription: SubscriptionId, count: usize, cx: &mut C
 
 /// A WebSocket's text message cannot carry a body that is not text.
 fn kind(message: &Message, preferred: Kind) -> Kind {
-    match (preferred, &message.body) {
-        (Kind::Text, contract::Body::Binary(_)) => Kind::Binary,
-        (kind, _) => kind,
-    }
+    if preferred == Kind::Text && !message.body().is_text() { Kind::Binary } else { preferred }
 }
 
 /// Bytes that may wait for the network while an automatic subscription gets more credit.

@@ -157,7 +157,7 @@ impl CoreRef {
             let message = make(core.tools.message_id(), clock::now());
             if let Publisher::Peer(principal) = publisher {
                 let access = &core.gateway.config.access;
-                let action = auth::Action::Send(&message.destination);
+                let action = auth::Action::Send(&message.to);
                 access.authorise(Some(principal), action).map_err(|denial| denial.refusal)?;
             }
             core.task_tokens += 1;

@@ -113,13 +113,11 @@ impl Tools {
             Command::Subscribe(subscribe) => {
                 access.authorise(who, Action::Subscribe(&subscribe.pattern))
             }
-            Command::Publish(message) => access.authorise(who, Action::Send(&message.destination)),
+            Command::Publish(message) => access.authorise(who, Action::Send(&message.to)),
             Command::Transact(operations) => {
                 access.authorise(who, Action::Other)?;
                 operations.iter().try_for_each(|operation| match operation {
-                    Operation::Publish(message) => {
-                        access.authorise(who, Action::Send(&message.destination))
-                    }
+                    Operation::Publish(message) => access.authorise(who, Action::Send(&message.to)),
                     Operation::Settle(_) => Ok(()),
                 })
             }

@@ -3,9 +3,10 @@ use std::{cell::Cell, pin::pin, time::Duration};
 use auth::Action;
 use bytes::Bytes;
 use contract::{
-    Assembly, Body as Content, Destination, DestinationKind, Limits, Message, Partial, Principal,
+    Assembly, Body as Content, Destination, DestinationKind, Limits, Message, Partial, Parts,
+    Principal,
 };
-use http::{HeaderMap, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Response, StatusCode, header, request};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
 
@@ -28,7 +29,7 @@ pub(crate) async fn post(
     principal: &Principal,
     kind: DestinationKind,
     rest: &str,
-    head: &Parts,
+    head: &request::Parts,
     body: RequestBody,
 ) -> Response<Body> {
     let destination = match destination(kind, rest) {
@@ -69,9 +70,8 @@ pub(crate) async fn post(
     let content_type = content_type(&head.headers);
     let published = core
         .publish(Publisher::Peer(principal), |id, now| {
-            let mut message = Message::new(destination, id, now.unix_ms, content(bytes));
-            message.content_type = content_type;
-            message
+            let parts = Parts { content_type, ..Parts::new(content(bytes)) };
+            Message::new(destination, id, now.unix_ms, parts)
         })
         .await;
     match published {

@@ -1,0 +1,208 @@
+use bytes::Bytes;
+
+use crate::{Destination, Properties};
+
+/// What the sender of a message says, in the form in which it came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Read apart, as protocols other than AMQP 1.0 write it.
+    Parts(Parts),
+    /// As an AMQP 1.0 peer encoded it.
+    Amqp(Sections),
+}
+
+/// What the sender of a message says, part by part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// Where a reply is to be sent.
+    pub reply_to: Option<Destination>,
+    /// What joins a reply to its request.
+    pub correlation: Option<Box<str>>,
+    /// MIME type of the body, as the sender wrote it.
+    pub content_type: Option<Box<str>>,
+    /// The application's own names and values.
+    pub properties: Properties,
+    /// The body.
+    pub body: Body,
+}
+
+/// Encoded sections of an AMQP 1.0 message (part 3, section 3.2): the bare message, byte for byte,
+/// with the message annotations before it and the footer behind it.
+///
+/// No one on the way changes them, so that signatures over them hold. They are read where AMQP is
+/// spoken; here they are bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sections {
+    bytes: Bytes,
+    /// Where each [`Section`] ends.
+    ends: [u32; 5],
+    format: u32,
+}
+
+/// A part of [`Sections`], in the order in which they follow each other. Each may be empty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Section {
+    /// `message-annotations`.
+    MessageAnnotations,
+    /// `properties`.
+    Properties,
+    /// `application-properties`.
+    ApplicationProperties,
+    /// All `data`, all `amqp-sequence`, or the `amqp-value`.
+    Body,
+    /// `footer`.
+    Footer,
+}
+
+/// The body of a message, by its type.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// UTF-8 text; whoever makes it has checked that.
+    Text(Bytes),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// The body of a message, whatever form its content has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyView<'a> {
+    /// UTF-8 text.
+    Text(&'a [u8]),
+    /// Bytes.
+    Binary(&'a [u8]),
+    /// The body of [`Sections`], encoded.
+    Amqp(&'a [u8]),
+}
+
+impl Content {
+    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Parts(parts) => parts.properties.get(name),
+            Self::Amqp(_) => None,
+        }
+    }
+
+    pub(crate) fn body(&self) -> BodyView<'_> {
+        match self {
+            Self::Parts(Parts { body: Body::Text(bytes), .. }) => BodyView::Text(bytes),
+            Self::Parts(Parts { body: Body::Binary(bytes), .. }) => BodyView::Binary(bytes),
+            Self::Amqp(sections) => BodyView::Amqp(sections.get(Section::Body)),
+        }
+    }
+
+    /// Memory it takes beside its own size, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Parts(parts) => parts.properties.text_bytes() + parts.body.bytes().len(),
+            Self::Amqp(sections) => sections.bytes.len(),
+        }
+    }
+}
+
+impl Parts {
+    /// Nothing but a body.
+    #[must_use]
+    pub fn new(body: Body) -> Self {
+        Self {
+            reply_to: None,
+            correlation: None,
+            content_type: None,
+            properties: Properties::default(),
+            body,
+        }
+    }
+}
+
+impl Sections {
+    /// Sections that end at these offsets of `bytes`, in the order of [`Section`]; `format` is the
+    /// message-format of the transfer (0 for AMQP's own). `None`: the offsets are not in order, or
+    /// the last one is not the end.
+    #[must_use]
+    pub fn new(bytes: Bytes, ends: [u32; 5], format: u32) -> Option<Self> {
+        let is_whole = ends.last().is_some_and(|&end| end as usize == bytes.len());
+        (is_whole && ends.is_sorted()).then_some(Self { bytes, ends, format })
+    }
+
+    /// The encoded section; empty when the message has none.
+    #[must_use]
+    pub fn get(&self, section: Section) -> &[u8] {
+        let [annotations, properties, application, body, footer] = self.ends;
+        let (start, end) = match section {
+            Section::MessageAnnotations => (0, annotations),
+            Section::Properties => (annotations, properties),
+            Section::ApplicationProperties => (properties, application),
+            Section::Body => (application, body),
+            Section::Footer => (body, footer),
+        };
+        self.bytes.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// The message-format.
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+impl Body {
+    /// The bytes of either.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> BodyView<'a> {
+    /// The bytes of any.
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) | Self::Amqp(bytes) => bytes,
+        }
+    }
+
+    /// Whether it is UTF-8 text.
+    #[must_use]
+    pub const fn is_text(self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+}
+
+impl From<Body> for Content {
+    fn from(body: Body) -> Self {
+        Self::Parts(Parts::new(body))
+    }
+}
+
+impl From<Parts> for Content {
+    fn from(parts: Parts) -> Self {
+        Self::Parts(parts)
+    }
+}
+
+impl From<Sections> for Content {
+    fn from(sections: Sections) -> Self {
+        Self::Amqp(sections)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_kept_byte_for_byte() {
+        use Section::{ApplicationProperties, Body, Footer, MessageAnnotations, Properties};
+        let sections = Sections::new(Bytes::from_static(b"aappbbb"), [2, 4, 4, 7, 7], 0).unwrap();
+        let all = [MessageAnnotations, Properties, ApplicationProperties, Body, Footer]
+            .map(|section| sections.get(section));
+        assert_eq!(all, [&b"aa"[..], b"pp", b"", b"bbb", b""]);
+        assert_eq!(Content::from(sections).body(), BodyView::Amqp(b"bbb"));
+        let bytes = Bytes::from_static(b"ab");
+        assert_eq!(Sections::new(bytes.clone(), [0, 2, 1, 2, 2], 0), None, "not in order");
+        assert_eq!(Sections::new(bytes.clone(), [0, 0, 0, 1, 1], 0), None, "bytes behind the end");
+        assert_eq!(Sections::new(bytes, [0, 0, 0, 0, 3], 0), None, "an end behind the bytes");
+    }
+}
