@@ -10,8 +10,8 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// WebSocket frames of one message; an empty last one does not count. Default: 16,384.
     pub fragments_max: u32,
-    /// Bytes of the head of a frame: its command line and header lines. Default: 16 KiB.
-    pub head_bytes_max: usize,
+    /// Bytes of the header of a frame: its command line and header lines. Default: 16 KiB.
+    pub header_bytes_max: usize,
     /// Headers of one frame. Default: 100.
     pub headers_max: usize,
     /// Time from accept to a successful login. Default: 10 s.
@@ -68,7 +68,7 @@ impl Default for Limits {
         Self {
             message_bytes_max: 1 << 20,
             fragments_max: 16_384,
-            head_bytes_max: 16 << 10,
+            header_bytes_max: 16 << 10,
             headers_max: 100,
             login_timeout: Duration::from_secs(10),
             assembly_timeout: Duration::from_secs(30),

@@ -138,8 +138,8 @@ impl Partial {
         let (piece, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
         *input = rest;
         self.head_bytes += piece.len();
-        if self.head_bytes > limits.head_bytes_max {
-            return Err(FrameError::HeadTooLarge(limits.head_bytes_max));
+        if self.head_bytes > limits.header_bytes_max {
+            return Err(FrameError::HeadTooLarge(limits.header_bytes_max));
         }
         if matches!(self.stage, Stage::Command) && self.line.len() + piece.len() > COMMAND_BYTES_MAX
         {

@@ -170,9 +170,9 @@ pub enum FrameError {
     /// A body where none is allowed.
     #[error("only SEND, MESSAGE and ERROR frames have a body")]
     Body,
-    /// More bytes in the head than [`contract::Limits::head_bytes_max`].
+    /// More bytes in the head than [`contract::Limits::header_bytes_max`].
     #[error(
-        "the command and headers of a frame may have at most {0} bytes (limits.head-bytes-max)"
+        "the command and headers of a frame may have at most {0} bytes (limits.header-bytes-max)"
     )]
     HeadTooLarge(usize),
     /// More headers than [`contract::Limits::headers_max`].

@@ -695,7 +695,7 @@ fn every_bound_is_kept() {
             limits.transaction_bytes_max = 450;
             limits.prefetch_max = 5;
             limits.message_bytes_max = 300;
-            limits.head_bytes_max = 200;
+            limits.header_bytes_max = 200;
             limits.headers_max = 3;
         });
         let long = "x".repeat(150);
@@ -761,7 +761,7 @@ fn every_bound_is_kept() {
     check_bound(
         "
         > recv SEND|destination:/queue/a|a:LONG|b:LONG
-        < send ERROR|message:frame too large|content-type:text/plain|content-length:85||the command and headers of a frame may have at most 200 bytes (limits.head-bytes-max)^@
+        < send ERROR|message:frame too large|content-type:text/plain|content-length:87||the command and headers of a frame may have at most 200 bytes (limits.header-bytes-max)^@
         < close TooLarge frame too large
         ",
     );

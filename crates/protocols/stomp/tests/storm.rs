@@ -10,7 +10,7 @@ static ALLOCATOR: testkit::Counting = testkit::Counting;
 fn a_session_withstands_a_storm() {
     let setup = Setup::stream().limited(|limits| {
         limits.message_bytes_max = 2_000;
-        limits.head_bytes_max = 1_000;
+        limits.header_bytes_max = 1_000;
         limits.subscriptions_max = 10;
         limits.temporary_max = 3;
         limits.transactions_max = 2;
