@@ -38,9 +38,9 @@ pub fn describe(config: &Config) -> String {
 fn listens(listen: &Listen, config: &Config) -> Vec<String> {
     let address = listen.address;
     let who = match (config.users.is_empty(), listen.anonymous) {
-        (true, _) => "everybody may come in",
-        (false, true) => "one may come in without logging in",
-        (false, false) => "one must log in",
+        (true, _) => "everybody may connect",
+        (false, true) => "login is optional",
+        (false, false) => "login is required",
     };
     let own = match &*listen.names {
         [] => "any loopback address or localhost".into(),
@@ -96,7 +96,7 @@ fn purpose(service: &Service, config: &Config) -> String {
         ServiceKind::Proxy { connect, text, connect_timeout } => {
             let kind = if *text { "text" } else { "binary" };
             let time = value::show_duration(*connect_timeout);
-            format!("proxy: to the server {connect} within {time}, which answers in {kind}")
+            format!("proxy: to the server {connect} within {time}, which replies in {kind}")
         }
         ServiceKind::Broker => {
             let first = config.first_broker().and_then(|first| config.services.get(first));
@@ -219,7 +219,7 @@ fn rest(config: &Config) -> Vec<String> {
         ),
         format!("ends HTTP connections that rest for {}", duration(config.http.keep_alive)),
         format!(
-            "stops by taking new connections for {} more, then has {} for goodbyes",
+            "stops by taking new connections for {} more, then closes what is left within {}",
             duration(config.shutdown.grace),
             duration(config.shutdown.drain)
         ),
@@ -237,7 +237,7 @@ fn notes(config: &Config) -> Vec<String> {
             ));
         }
         if listen.anonymous {
-            notes.push(format!("{address} lets other machines in without logging in"));
+            notes.push(format!("{address} lets other machines connect without logging in"));
         }
         if listen.names.is_empty() {
             notes.push(format!(

@@ -52,14 +52,14 @@ impl Form {
     /// What the reference calls it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Text | Self::Choice(_) => "a text",
-            Self::Texts => "a list of texts",
+            Self::Text | Self::Choice(_) => "a string",
+            Self::Texts => "a list of strings",
             Self::Number => "a number",
             Self::Flag => "true or false",
             Self::Duration => "a duration",
             Self::Bytes => "bytes",
             Self::Pings | Self::Table(_) => "a table",
-            Self::Password(_) => "a table or a text",
+            Self::Password(_) => "a table or a string",
             Self::Tables(_) => "tables",
             Self::OneOrMore(_) => "a table, or a list of tables",
         }
@@ -75,7 +75,7 @@ impl Section {
     pub(crate) fn unknown(&self, name: &str) -> String {
         let former = FORMER.iter().find(|(header, key, _)| (self.header, name) == (*header, *key));
         if let Some((_, _, instead)) = former {
-            return format!("`{name}` is no more: {instead}");
+            return format!("`{name}` no longer exists: {instead}");
         }
         let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
         let place = match self.header {
@@ -175,7 +175,7 @@ pub(crate) static ROOT: Section = Section {
             "allow-origins",
             Form::Texts,
             "none",
-            "Foreign origins whose pages may use the services that do not have a list of their \
+            "Origins whose pages may use, cross-origin, the services that do not have a list of their \
              own: `\"https://app.example.com\"` as browsers send it, `\"null\"`, or `\"*\"` for all. \
              Requests that act (POST, a WebSocket) and whose browser says that they come from \
              another origin (`Sec-Fetch-Site`), but not from which, are refused all the same.",
@@ -238,7 +238,7 @@ pub(crate) static LISTEN: Section = Section {
             "The hosts under which browsers find the gateway's own pages, as in the address bar: \
              `\"gw.example.com:8443\"`, without the port where it is the scheme's own. Origins with \
              that host and port, and the scheme by which the listener is reached (`https` with TLS, \
-             or as a proxy of `forwarded-from` says, else `http`), are not foreign. On a loopback address a request whose `Host` is neither loopback nor one of \
+             or as a proxy of `forwarded-from` says, else `http`), are not cross-origin. On a loopback address a request whose `Host` is neither loopback nor one of \
              these, with whatever port, is answered with 421: a page may let its own name lead here. \
              (Programs of 2011 that say `Host: pmx` need `\"pmx\"` here.)",
         ),
@@ -246,7 +246,7 @@ pub(crate) static LISTEN: Section = Section {
             "anonymous",
             Form::Flag,
             "true on a loopback address, else false",
-            "Whether one may come in without logging in. Wrong credentials always fail where \
+            "Whether login is optional. Wrong credentials always fail where \
              there are users.",
         ),
         key(
@@ -368,7 +368,7 @@ pub(crate) static SERVICE: Section = Section {
             "text",
             Form::Flag,
             "false",
-            "Whether what the server sends are text messages, cut at characters, else binary.",
+            "Whether what the server sends are text messages, split at characters, else binary.",
         ),
         key_of(
             &["proxy"],
@@ -480,7 +480,7 @@ pub(crate) static HTTP: Section = Section {
         Form::Duration,
         "`\"75s\"`",
         "How long a connection may rest between two requests; more than a proxy in front keeps its \
-         own, so that none breaks as it is used. 0: an answer ends its connection. A head that has \
+         own, so that none breaks as it is used. 0: a response ends its connection. A header that has \
          begun has `login-timeout`.",
     )],
 };
@@ -499,7 +499,7 @@ pub(crate) static SHUTDOWN: Section = Section {
             "drain",
             Form::Duration,
             "`\"10s\"`",
-            "How long the goodbyes may take before what is left is cut.",
+            "How long sessions may take to close before their connections are closed.",
         ),
     ],
 };

@@ -70,9 +70,9 @@ pub struct Listen {
     /// The address and port.
     pub address: SocketAddr,
     /// The authorities (`gw.example.com:8443`) under which browsers find the gateway's own
-    /// pages: the origins that are not foreign. Empty: loopback addresses and `localhost`.
+    /// pages; every other origin is cross-origin. Empty: loopback addresses and `localhost`.
     pub names: Vec<Authority>,
-    /// Whether one may come in without logging in.
+    /// Whether login is optional.
     pub anonymous: bool,
     /// Whether what is for operators is served here, to everybody who comes.
     pub operations: bool,
@@ -172,7 +172,7 @@ impl Default for Http {
 pub struct Shutdown {
     /// How long it still takes new connections while `/readyz` says 503. Default: 1 s.
     pub grace: Duration,
-    /// How long the goodbyes may take before what is left is cut. Default: 10 s.
+    /// How long sessions may take to close before their connections are closed. Default: 10 s.
     pub drain: Duration,
 }
 

@@ -95,14 +95,14 @@ limits! {
     login_timeout "login-timeout" positive_time "10s"
         "From the connection to a successful login."
     assembly_timeout "assembly-timeout" time "30s"
-        "For the head of a frame that a peer began, and the longest pause in its body, also of a \
+        "For the header of a frame that a peer began, and the longest pause in its body, also of a \
          POST. A `proxy` has none. 0: any."
     assembly_bytes_per_second_min "assembly-bytes-per-second-min" bytes "1KiB"
         "How fast a body must come, averaged over `assembly-timeout`; while the gateway itself does \
          not read, no time counts."
     ping_interval "ping-interval" time "30s"
         "After which a silent WebSocket is pinged, where its subprotocol allows it; as long again \
-         without an answer ends it. 0: never."
+         without a pong ends it. 0: never."
     unsent_bytes_max "unsent-bytes-max" bytes "4MiB"
         "What waits for a slow peer before it is closed. The worst-case memory of a connection is \
          about this and `message-bytes-max`."
@@ -123,7 +123,7 @@ limits! {
     transaction_bytes_max "transaction-bytes-max" bytes "4MiB"
         "The messages of all open transactions of one connection."
     commands_max "commands-max" count "1000"
-        "Commands of one connection that wait for their answers; no more is read meanwhile."
+        "Commands of one connection that wait for their replies; no more is read meanwhile."
     publish_timeout "publish-timeout" time "5s"
         "How long a publisher waits at a full destination before it is refused. Global."
     heartbeat_min "heartbeat-min" positive_time "1s"

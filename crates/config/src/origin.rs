@@ -57,7 +57,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A foreign origin whose pages may use a service.
+/// An origin, not the gateway's own, whose pages may use a service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AllowedOrigin {
     /// `*`: every origin.

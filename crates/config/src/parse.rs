@@ -118,7 +118,7 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
                 Some(value) => value.error("nobody could log in: add a [[user]]"),
                 None => at.error(format_args!(
                     "{address} is open to other machines and nobody could log in: add a [[user]], \
-                     or let everybody in with anonymous = true"
+                     or let everybody connect with anonymous = true"
                 )),
             });
         }
@@ -143,7 +143,7 @@ fn listens(tables: &Value<'_>, users: &Users) -> Result<Vec<Listen>> {
         });
     }
     if listens.is_empty() {
-        return Err(tables.error("at least one is needed"));
+        return Err(tables.error("at least one is required"));
     }
     Ok(listens)
 }
@@ -366,7 +366,7 @@ fn password(value: &Value<'_>) -> Result<Password> {
     }
     let table = value.table(&PASSWORD)?;
     let hash = table.get("argon2id").ok_or_else(|| {
-        value.error("an `argon2id` hash is needed: `passerelle password` makes one to paste")
+        value.error("an `argon2id` hash is required: `passerelle password` makes one to paste")
     })?;
     let mut password = hash.read(Password::parse)?;
     for (key, mechanism) in [("scram-sha-1", Mechanism::Sha1), ("scram-sha-256", Mechanism::Sha256)]
@@ -505,7 +505,7 @@ fn positive(value: &Value<'_>) -> Result<Duration> {
     }
 }
 
-/// The items of a list of texts; none when there is no such key.
+/// The items of a list of strings; none when there is no such key.
 fn items<T, E: fmt::Display>(
     table: &Table<'_>,
     key: &'static str,

@@ -16,7 +16,7 @@ pub fn reference() -> String {
         page.push_str("| key | value | default | |\n|---|---|---|---|\n");
         for Key { name, form, default, doc, of } in section.keys {
             let is_table = matches!(form, Form::Table(_) | Form::Tables(_));
-            let default = if default.is_empty() && !is_table { "needed" } else { default };
+            let default = if default.is_empty() && !is_table { "required" } else { default };
             let of = match of {
                 [] => String::new(),
                 types => format!("Of type {}. ", list(types)),
@@ -96,8 +96,8 @@ says what it would do. It is TOML; unknown keys and contradictions are refused w
 Without a file, or for what it leaves out, the defaults hold. A file with a `[[listen]]` replaces
 the default listener, one with a `[[service]]` replaces the default services.
 
-Durations are seconds or texts such as `\"500ms\"`, `\"30s\"`, `\"5m\"`, `\"1h\"`; bytes are numbers or
-texts such as `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. Relative paths start from the folder of the file.
+Durations are seconds or strings such as `\"500ms\"`, `\"30s\"`, `\"5m\"`, `\"1h\"`; bytes are numbers or
+strings such as `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. Relative paths start from the folder of the file.
 
 ```toml
 [[listen]]

@@ -13,7 +13,7 @@ pub struct Service {
     pub path: Box<str>,
     /// What is there.
     pub kind: ServiceKind,
-    /// The foreign origins whose pages may use it.
+    /// The origins, besides its own, whose pages may use it.
     pub allow_origins: Vec<AllowedOrigin>,
     /// Whether messages of WebSockets are deflated, for peers who can.
     pub compression: bool,
@@ -154,7 +154,7 @@ pub(crate) fn default_limits(kind: &str) -> Limits {
 pub enum Feed {
     /// A TCP server: each line is a message.
     Connect(HostPort),
-    /// A UDP socket of ours: each datagram is a message.
+    /// A UDP socket of the gateway: each datagram is a message.
     Bind(SocketAddr),
 }
 

@@ -184,12 +184,12 @@ impl<'a> Value<'a> {
         self.source.error(&self.span(), format_args!("`{}`: {message}", self.key))
     }
 
-    /// A text.
+    /// A string.
     pub(crate) fn text(&self) -> Result<&'a str> {
-        self.value.get_ref().as_str().ok_or_else(|| self.expected("a text in quotes"))
+        self.value.get_ref().as_str().ok_or_else(|| self.expected("a string in quotes"))
     }
 
-    /// A text that means something.
+    /// A string that means something.
     pub(crate) fn read<T, E: fmt::Display>(
         &self,
         read: impl FnOnce(&'a str) -> std::result::Result<T, E>,
@@ -236,7 +236,7 @@ impl<'a> Value<'a> {
         if value.is_integer() {
             return self.count(1..=u64::MAX);
         }
-        Err(self.expected("a number of bytes, or a text such as \"16MiB\""))
+        Err(self.expected("a number of bytes, or a string such as \"16MiB\""))
     }
 
     /// A duration.
@@ -249,7 +249,7 @@ impl<'a> Value<'a> {
                 value::duration(&format!("{written}s"))
             }
             None => {
-                return Err(self.expected("a number of seconds, or a text such as \"500ms\""));
+                return Err(self.expected("a number of seconds, or a string such as \"500ms\""));
             }
         };
         read.map_err(|error| self.error(error))
@@ -299,12 +299,12 @@ impl<'a> Value<'a> {
         }
         let tables = self.list()?.map(|value| value.table(section)).collect::<Result<Vec<_>>>()?;
         if tables.is_empty() {
-            return Err(self.error("at least one is needed"));
+            return Err(self.error("at least one is required"));
         }
         Ok(tables)
     }
 
-    /// Whether it is a text.
+    /// Whether it is a string.
     pub(crate) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }

@@ -334,7 +334,7 @@ fn what_runs_without_a_file_is_described() {
         describe(&Config::default()),
         "\
 Listens on
-  127.0.0.1:8080: everybody may come in; its own pages are those of any loopback address or localhost
+  127.0.0.1:8080: everybody may connect; its own pages are those of any loopback address or localhost
 Services
   /           the pages that come with the gateway
   /messaging  broker: topics and queues, by subprotocol, also for STOMP over plain TCP
@@ -357,7 +357,7 @@ Otherwise
   logs as text, level info and above
   keeps at most 256MiB a core for slow peers
   ends HTTP connections that rest for 75s
-  stops by taking new connections for 1s more, then has 10s for goodbyes
+  stops by taking new connections for 1s more, then closes what is left within 10s
 "
     );
 }

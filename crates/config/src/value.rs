@@ -8,7 +8,7 @@ use crate::{Feed, HostPort};
 /// Reads `500ms`, `30s`, `1.5s`, `5m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const FORM: &str =
-        "expected a number of seconds, or a text such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
+        "expected a number of seconds, or a string such as \"500ms\", \"30s\", \"5m\" or \"1h\"";
     let unit_start = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_start);
     let seconds_per_unit = match unit {
@@ -30,7 +30,7 @@ const SECONDS_MAX: f64 = 365.0 * 86_400.0;
 /// Reads `16MiB` and the like.
 pub(crate) fn bytes(text: &str) -> Result<usize, &'static str> {
     const FORM: &str =
-        "expected a number of bytes, or a text such as \"64KiB\", \"16MiB\" or \"1GiB\"";
+        "expected a number of bytes, or a string such as \"64KiB\", \"16MiB\" or \"1GiB\"";
     let unit_start = text.find(|c: char| c.is_ascii_alphabetic()).ok_or(FORM)?;
     let (number, unit) = text.split_at(unit_start);
     let shift = match unit {
@@ -70,7 +70,7 @@ pub(crate) fn show_bytes(bytes: usize) -> String {
     }
 }
 
-/// Reads an address of ours.
+/// Reads the address of a listener.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| {
         format!(

@@ -169,7 +169,7 @@ fn the_name_asked_for_picks_the_certificate() {
 fn check_names_the_certificates_and_misses_none() {
     let gateway = Gateway::start("check", &["a.test", "b.test"], "");
     let said = gateway.check();
-    let (before, _) = said.split_once(": everybody may come in").unwrap();
+    let (before, _) = said.split_once(": everybody may connect").unwrap();
     assert!(before.contains(", TLS with ") && before.ends_with("b.test.pem"), "{said}");
     gateway.write("b.test.key", &fs::read_to_string(gateway.file("a.test.key")).unwrap());
     let said = gateway.check();
