@@ -10,6 +10,7 @@ mod assembly;
 mod command;
 mod content;
 mod destination;
+mod detection;
 mod internal;
 mod limits;
 mod message;
@@ -25,6 +26,7 @@ pub use command::{
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};
 pub use destination::{Destination, DestinationError, DestinationKind, Level, Pattern};
+pub use detection::Detection;
 #[doc(hidden)]
 pub use internal::report_internal_error;
 pub use internal::set_internal_error_hook;

@@ -147,20 +147,17 @@ pub(crate) async fn serve(
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let gateway = core.gateway();
     let timeout = gateway.config.limits.login_timeout;
-    let known = registry::first_bytes();
     let mut phase = gateway.phase.clone();
     let greeted = tokio::select! {
         greeted = time::timeout(timeout, async {
             let stream = introduce(&core, stream, listen, &mut peer, &mut occupied).await?;
-            greet(&core, stream, listen, &peer, &known).await
+            greet(&core, stream, listen, &peer).await
         }) => greeted,
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
     match greeted {
-        Ok(Ok(Some((connection, Some(index))))) => {
-            if let Some((_, protocol)) = known.get(index) {
-                serve_stream(&core, connection, protocol, listen, peer, occupied);
-            }
+        Ok(Ok(Some((connection, Some(protocol))))) => {
+            serve_stream(&core, connection, protocol, listen, peer, occupied);
         }
         Ok(Ok(Some((connection, None)))) => {
             serve_http(core, connection, listen, peer, occupied).await;
@@ -229,20 +226,18 @@ pub(crate) fn refuse_address(core: &CoreRef, peer: SocketAddr) {
     }
 }
 
-/// Does the TLS handshake, where there is TLS, and waits for the first bytes. `None`: that was all,
-/// and is logged where it matters.
+/// Does the TLS handshake, where there is TLS, and detects the protocol. `None`: that was all, and
+/// is logged where it matters.
 async fn greet(
     core: &CoreRef,
     stream: TcpStream,
     listen: usize,
     peer: &SocketAddr,
-    known: &[(&[u8], &registry::Protocol)],
-) -> io::Result<Option<(Accepted, Option<usize>)>> {
-    let begins: Vec<&[u8]> = known.iter().map(|(bytes, _)| *bytes).collect();
+) -> io::Result<Option<(Accepted, Option<&'static registry::Protocol>)>> {
     let mut connection = match core.gateway().tls(listen) {
         None => Accepted::plain(stream),
         Some(_) if Accepted::begins_tls(&stream).await? == First::Text => {
-            refuse_without_tls(core, Accepted::plain(stream), peer, &begins).await?;
+            refuse_without_tls(core, Accepted::plain(stream), peer).await?;
             return Ok(None);
         }
         Some(config) => match secure(core, stream, config, peer).await? {
@@ -250,8 +245,8 @@ async fn greet(
             None => return Ok(None),
         },
     };
-    let index = connection.first_bytes(&begins).await?;
-    Ok(Some((connection, index)))
+    let protocol = registry::detect(&mut connection).await?;
+    Ok(Some((connection, protocol)))
 }
 
 /// Does the TLS handshake when it is its turn. `None`: there are too many, or the peer has gone.
@@ -307,14 +302,13 @@ fn refuse_crowded(core: &CoreRef, peer: &SocketAddr) {
     }
 }
 
-/// Tells a peer that speaks HTTP or STOMP without TLS that this is not the place.
+/// Tells a peer that speaks without TLS that it is required here.
 async fn refuse_without_tls(
     core: &CoreRef,
     mut connection: Accepted,
     peer: &SocketAddr,
-    protocols: &[&[u8]],
 ) -> io::Result<()> {
-    let is_stomp = connection.first_bytes(protocols).await?.is_some();
+    let protocol = registry::detect(&mut connection).await?;
     let missed = core.with(|core| {
         core.counters().refuse(Refused::Tls);
         core.seldom.without_tls.due(clock::now())
@@ -322,7 +316,7 @@ async fn refuse_without_tls(
     if let Some(missed) = missed {
         tracing::info!(%peer, missed, "connection without TLS refused: this listener speaks TLS");
     }
-    let answer = if is_stomp { STOMP_WITHOUT_TLS } else { HTTP_WITHOUT_TLS };
+    let answer = protocol.map_or(HTTP_WITHOUT_TLS, |protocol| protocol.without_tls);
     connection.write_all(answer).await?;
     linger(connection).await;
     Ok(())
@@ -418,8 +412,5 @@ const LINGER_READS_MAX: usize = 2_000;
 const HTTP_WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
     content-length: 73\r\nconnection: close\r\n\r\n\
     this port speaks TLS: use https:// or wss:// instead of http:// or ws://\n";
-/// The answer to STOMP without TLS where there is TLS.
-const STOMP_WITHOUT_TLS: &[u8] = b"ERROR\nmessage:this port speaks TLS\n\n\
-    connect with TLS, or to a port without it\n\0";
 /// Pause while there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

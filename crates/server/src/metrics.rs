@@ -106,7 +106,7 @@ pub(crate) enum Refused {
     Login,
     /// The access rules.
     Access,
-    /// First bytes of no known protocol, or none in time.
+    /// No known protocol, or none in time.
     Protocol,
     /// No PROXY protocol header from a proxy that must send one, or a malformed one.
     ProxyHeader,

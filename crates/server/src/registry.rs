@@ -1,17 +1,23 @@
 //! The protocols that a `broker` service speaks, in one table.
 
-use contract::{Now, Opening, Session};
+use std::io;
+
+use contract::{Detection, Now, Opening, Session};
+use transports::Accepted;
 
 use crate::metrics;
 
-/// A protocol of ours.
+/// A built-in protocol.
 pub(crate) struct Protocol {
     /// How metrics and logs name it.
     pub(crate) name: metrics::Protocol,
     /// WebSocket subprotocols, the preferred first.
     pub(crate) subprotocols: &'static [&'static str],
-    /// What a connection without a subprotocol may begin with.
-    pub(crate) first_bytes: &'static [&'static [u8]],
+    /// Whether a TCP connection without HTTP speaks it; always no, if it does not run on that.
+    pub(crate) detect: fn(&[u8]) -> Detection,
+    /// The answer to a peer that speaks it without TLS to a listener with TLS.
+    pub(crate) without_tls: &'static [u8],
+    /// Opens a session.
     pub(crate) open: fn(&Opening<'_>, Now) -> Box<dyn Session>,
 }
 
@@ -19,7 +25,9 @@ pub(crate) struct Protocol {
 pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol {
     name: metrics::Protocol::Stomp,
     subprotocols: &["v12.stomp", "v11.stomp", "v10.stomp"],
-    first_bytes: &[b"CONNECT\n", b"CONNECT\r\n", b"STOMP\n", b"STOMP\r\n"],
+    detect: stomp::detect,
+    without_tls: b"ERROR\nmessage:this port speaks TLS\n\n\
+        connect with TLS, or to a port without it\n\0",
     open: |opening, now| Box::new(stomp::Session::open(opening, now)),
 }];
 
@@ -36,10 +44,13 @@ pub(crate) fn by_subprotocol(name: Option<&str>) -> Option<&'static Protocol> {
     }
 }
 
-/// All first bytes, each with its protocol.
-pub(crate) fn first_bytes() -> Vec<(&'static [u8], &'static Protocol)> {
-    PROTOCOLS
-        .iter()
-        .flat_map(|protocol| protocol.first_bytes.iter().map(move |bytes| (*bytes, protocol)))
-        .collect()
+/// Reads from a connection until it is clear which protocol it speaks; `None`: HTTP, or nothing
+/// that is known.
+///
+/// # Errors
+/// When the connection ends first, or is broken.
+pub(crate) async fn detect(connection: &mut Accepted) -> io::Result<Option<&'static Protocol>> {
+    let detect: Vec<_> = PROTOCOLS.iter().map(|protocol| protocol.detect).collect();
+    let index = connection.detect(&detect).await?;
+    Ok(index.and_then(|index| PROTOCOLS.get(index)))
 }

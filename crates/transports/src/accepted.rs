@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use contract::Detection;
 use contract::internal;
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustls::{ServerConfig, server::Acceptor};
@@ -91,22 +92,32 @@ impl Accepted {
         })
     }
 
-    /// Reads until it is clear with which of the `known` beginnings the peer begins; `None`: with
-    /// none of them. What was read stays to be read. Nothing bounds the time that takes.
+    /// Reads until one of some functions has detected its protocol, and returns its index; `None`:
+    /// the peer speaks none of them. What was read stays to be read. Nothing bounds the time that
+    /// takes.
     ///
     /// # Errors
     /// When the connection ends first, or is broken.
-    pub async fn first_bytes(&mut self, known: &[&[u8]]) -> io::Result<Option<usize>> {
-        let mut seen = BytesMut::with_capacity(FIRST_READ_BYTES);
+    pub async fn detect(
+        &mut self,
+        protocols: &[fn(&[u8]) -> Detection],
+    ) -> io::Result<Option<usize>> {
+        let mut seen = BytesMut::with_capacity(Detection::BYTES_MAX);
         let found = loop {
             if self.read_buf(&mut seen).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            if let Some(index) = known.iter().position(|begin| seen.starts_with(begin)) {
-                break Some(index);
-            }
-            if !known.iter().any(|begin| begin.starts_with(&seen)) {
-                break None;
+            let mut is_open = false;
+            let found = protocols.iter().position(|detect| match detect(&seen) {
+                Detection::Yes => true,
+                Detection::No => false,
+                Detection::More => {
+                    is_open = true;
+                    false
+                }
+            });
+            if found.is_some() || !is_open || seen.len() >= Detection::BYTES_MAX {
+                break found;
             }
         };
         self.seen = seen.freeze();
@@ -261,6 +272,3 @@ impl AsyncWrite for Accepted {
         }
     }
 }
-
-/// Room for the head of a request; what is longer is read by whoever needs it.
-const FIRST_READ_BYTES: usize = 1024;

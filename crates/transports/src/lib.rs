@@ -1,4 +1,4 @@
-//! Sockets: the reactor, TLS, HTTP and the first bytes of a connection.
+//! Sockets: the reactor, TLS, HTTP and protocol detection.
 //!
 //! Nothing here knows a protocol above its transport. [`Accepted`] is a connection that tokio
 //! drives, until it is clear what it speaks. [`Reactor`] holds the sockets of a core, [`Outgoing`]

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Body, Destination, Message};
+use contract::{Body, Destination, Detection, Message};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
@@ -291,7 +291,10 @@ fn connect(
             SockRef::from(stream).set_send_buffer_size(20_000).unwrap();
             SockRef::from(stream).set_recv_buffer_size(20_000).unwrap();
         }
-        let known: &[&[u8]] = &[&[0], &[1, 2]];
+        let protocols: [fn(&[u8]) -> Detection; 2] = [
+            |bytes| Detection::by_prefix(bytes, &[&[1, 2]]),
+            |bytes| Detection::by_prefix(bytes, &[&[0]]),
+        ];
         if let Some(version) = version {
             let (ours, theirs) = configurations(version);
             let connector = TlsConnector::from(theirs);
@@ -306,14 +309,14 @@ fn connect(
             let (accepted, (socket, tls)) =
                 tokio::join!(Accepted::tls(server, ours, async |_: &TcpStream| Some(())), client);
             let mut accepted = accepted.unwrap().unwrap();
-            assert_eq!(accepted.first_bytes(known).await.unwrap(), Some(0));
+            assert_eq!(accepted.detect(&protocols).await.unwrap(), Some(1));
             let (stream, early) = accepted.into_stream().unwrap();
             (stream, early, socket, Some(tls))
         } else {
             let socket = client.into_std().unwrap();
             (&socket).write_all(&first).unwrap();
             let mut accepted = Accepted::plain(server);
-            assert_eq!(accepted.first_bytes(known).await.unwrap(), Some(0));
+            assert_eq!(accepted.detect(&protocols).await.unwrap(), Some(1));
             let (stream, early) = accepted.into_stream().unwrap();
             (stream, early, socket, None)
         }

@@ -22,6 +22,7 @@
 
 mod commands;
 mod decode;
+mod detect;
 mod encode;
 mod fault;
 mod frame;
@@ -36,6 +37,7 @@ mod transactions;
 mod version;
 
 pub use decode::Decoder;
+pub use detect::detect;
 pub use frame::{Frame, FrameError, Verb};
 pub use session::Session;
 pub use version::Version;
