@@ -13,8 +13,8 @@ pub enum Event {
     /// A command of a connection of this core; an [`Effect::Reply`] with the token follows, exactly
     /// once unless the connection ends first.
     Command(ConnectionId, Token, Command),
-    /// As [`contract::Outbox::settle`].
-    Settle(ConnectionId, Settle),
+    /// As [`contract::Outbox::settle`]; with a token, an [`Effect::Reply`] follows.
+    Settle(ConnectionId, Settle, Option<Token>),
     /// As [`contract::Outbox::credit`].
     Credit(ConnectionId, SubscriptionId, u32),
     /// A connection has ended: the last event that names it. What was delivered to it and is not

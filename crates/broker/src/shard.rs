@@ -47,7 +47,9 @@ impl Shard {
             Event::Command(connection, token, command) => {
                 front.command(connection, token, command, &mut outbox);
             }
-            Event::Settle(connection, settle) => front.settle(connection, settle, &mut outbox),
+            Event::Settle(connection, settle, answer) => {
+                front.settle(connection, settle, answer, &mut outbox);
+            }
             Event::Credit(connection, subscription, count) => {
                 front.credit(connection, subscription, count, &mut outbox);
             }

@@ -1,6 +1,6 @@
 //! What one shard sends to another, by direction.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
     ConnectionId, Delivery, Destination, Message, Operation, Outcome, Pattern, Refusal, Settlement,
@@ -47,7 +47,7 @@ pub(crate) enum Content {
 /// From a front to the home of a queue or temporary destination, or from home to home.
 #[derive(Debug)]
 pub(crate) enum ToHome {
-    /// [`ToFront::Published`] replies, late if the queue is full.
+    /// [`ToFront::Replied`] replies, late if the queue is full.
     Publish { connection: ConnectionId, token: Token, message: Arc<Message> },
     /// [`ToFront::Subscribed`] replies.
     Subscribe(Box<Consume>),
@@ -59,8 +59,13 @@ pub(crate) enum ToHome {
         token: Option<Token>,
         seen: Tag,
     },
-    /// As [`contract::Outbox::settle`].
-    Settle { subscriber: Subscriber, tag: Tag, outcome: Outcome },
+    /// As [`contract::Outbox::settle`]; [`ToFront::Replied`] replies if there is a token.
+    Settle {
+        subscriber: Subscriber,
+        tags: RangeInclusive<Tag>,
+        outcome: Outcome,
+        answer: Option<Token>,
+    },
     /// As [`contract::Outbox::credit`].
     Credit { subscriber: Subscriber, count: u32 },
     /// [`ToFront::Declared`] replies.
@@ -80,8 +85,8 @@ pub(crate) enum ToHome {
 /// From the home of a queue or temporary destination to the front of a connection.
 #[derive(Debug)]
 pub(crate) enum ToFront {
-    /// The reply to a publication.
-    Published { connection: ConnectionId, token: Token, result: Result<(), Refusal> },
+    /// The reply to a publication or a settlement.
+    Replied { connection: ConnectionId, token: Token, result: Result<(), Refusal> },
     /// The reply to a subscription.
     Subscribed { subscriber: Subscriber, token: Token, result: Result<(), Refusal> },
     /// The subscription has ended at its home; nothing from it follows.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use crate::{Destination, Message, Pattern, Step};
 
@@ -83,28 +83,36 @@ pub enum Operation {
     Settle(Settle),
 }
 
-/// What became of a delivery.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What became of some deliveries.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settle {
-    /// The subscription that got it.
+    /// The subscription that got them.
     pub subscription: SubscriptionId,
-    /// The delivery.
-    pub tag: Tag,
-    /// What became of it.
+    /// Those with these tags that are unsettled. In a transaction the first and the last must be.
+    pub tags: RangeInclusive<Tag>,
+    /// What became of each.
     pub outcome: Outcome,
+}
+
+impl Settle {
+    /// What became of one delivery.
+    #[must_use]
+    pub const fn one(subscription: SubscriptionId, tag: Tag, outcome: Outcome) -> Self {
+        Self { subscription, tags: tag..=tag, outcome }
+    }
 }
 
 /// What a consumer made of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// Done with: the queue forgets it.
+    /// Processed: the queue forgets it.
     Accepted,
-    /// Could not be worked on this time: delivered again, with a higher count, up to
+    /// Could not be processed this time: delivered again, with a higher count, up to
     /// [`crate::Limits::deliveries_max`] times.
     Failed,
     /// Was never looked at: delivered again, with the same count.
     Released,
-    /// Can never be worked on: to the dead-letter queue at once.
+    /// Can never be processed: to the dead-letter queue at once.
     Rejected,
 }
 

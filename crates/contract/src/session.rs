@@ -142,8 +142,9 @@ pub trait Outbox {
     /// connection ends first.
     fn command(&mut self, token: Token, command: Command);
 
-    /// Says what became of a delivery. Never waits and has no answer.
-    fn settle(&mut self, settle: Settle);
+    /// Says what became of deliveries. Never waits. With a token, [`crate::Reply::Done`] comes once
+    /// it was carried out at the queue; what is settled already is passed over.
+    fn settle(&mut self, settle: Settle, answer: Option<Token>);
 
     /// Allows the broker `count` more unsettled deliveries on a subscription. Never waits.
     fn credit(&mut self, subscription: SubscriptionId, count: u32);

@@ -26,7 +26,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 ///                                                not the usual one as in: send (Binary) …
 /// < login 0 anonymous                            or: login 0 ann "password"
 /// < ask 1 subscribe 0 /topic/a automatic credit=100
-/// < settle 0 7 Accepted
+/// < settle 0 7 Accepted                        or: 5-7; with an answer: ask 3 settle 0 7 Accepted
 /// < credit 0 1
 /// < close Goodbye
 /// ```

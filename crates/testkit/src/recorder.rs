@@ -33,7 +33,7 @@ pub enum Output {
     /// [`Outbox::command`].
     Command(Token, Command),
     /// [`Outbox::settle`].
-    Settle(Settle),
+    Settle(Settle, Option<Token>),
     /// [`Outbox::credit`].
     Credit(SubscriptionId, u32),
     /// [`Outbox::login`].
@@ -131,8 +131,11 @@ impl Outbox for Recorder {
         self.push(Output::Command(token, command));
     }
 
-    fn settle(&mut self, settle: Settle) {
-        self.push(Output::Settle(settle));
+    fn settle(&mut self, settle: Settle, answer: Option<Token>) {
+        if let Some(token) = answer {
+            self.use_token(token);
+        }
+        self.push(Output::Settle(settle, answer));
     }
 
     fn credit(&mut self, subscription: SubscriptionId, count: u32) {

@@ -68,7 +68,8 @@ pub(crate) fn output(output: &Output, kind: Kind) -> String {
         Output::Send(sent, bytes) => bytes_line("send", *sent, kind, bytes),
         Output::Share(sent, bytes) => bytes_line("share", *sent, kind, bytes),
         Output::Command(token, asked) => format!("ask {} {}", token.0, command(asked)),
-        Output::Settle(settled) => settle(settled),
+        Output::Settle(settled, None) => settle(settled),
+        Output::Settle(settled, Some(token)) => format!("ask {} {}", token.0, settle(settled)),
         Output::Credit(SubscriptionId(id), count) => format!("credit {id} {count}"),
         Output::Login(token, Login::Anonymous) => format!("login {} anonymous", token.0),
         Output::Login(token, Login::Password(credentials)) => {
@@ -114,7 +115,10 @@ fn command(command: &Command) -> String {
 }
 
 fn settle(settle: &Settle) -> String {
-    format!("settle {} {} {:?}", settle.subscription.0, settle.tag.0, settle.outcome)
+    let Settle { subscription: SubscriptionId(id), tags, outcome } = settle;
+    let (first, last) = (tags.start().0, tags.end().0);
+    let range = if first == last { String::new() } else { format!("-{last}") };
+    format!("settle {id} {first}{range} {outcome:?}")
 }
 
 fn publish(message: &Message) -> String {

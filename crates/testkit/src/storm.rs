@@ -336,7 +336,7 @@ impl Tally {
                     self.transactions += 1;
                 }
             }
-            Output::Settle(_) => self.settles += 1,
+            Output::Settle(..) => self.settles += 1,
             Output::Credit(..) => self.credits += 1,
             Output::Login(..) | Output::Close(..) => {}
         }
@@ -350,7 +350,10 @@ impl Model {
             Output::Login(token, _) => {
                 assert!(self.login.replace(*token).is_none(), "two logins at once");
             }
-            Output::Settle(settle) => self.settle(settle),
+            Output::Settle(settle, answer) => {
+                self.settle(settle);
+                self.asked.extend(answer.map(|token| (token, Asked::Other)));
+            }
             Output::Credit(id, count) => {
                 // It may be cancelled already, which the session does not know yet.
                 let Some(subscribed) = self.subscriptions.get_mut(id) else { return };
@@ -407,7 +410,10 @@ impl Model {
 
     fn settle(&mut self, settle: &Settle) {
         let Some(subscribed) = self.subscriptions.get_mut(&settle.subscription) else { return };
-        assert!(subscribed.unsettled.remove(&settle.tag), "{settle:?} is not unsettled");
+        for tag in [settle.tags.start(), settle.tags.end()] {
+            assert!(subscribed.unsettled.contains(tag), "{settle:?} is not unsettled");
+        }
+        subscribed.unsettled.retain(|tag| !settle.tags.contains(tag));
     }
 }
 

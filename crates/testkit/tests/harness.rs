@@ -67,7 +67,7 @@ impl Session for Echo {
                     tag.0 += 1;
                 }
                 let outcome = contract::Outcome::Accepted;
-                out.settle(contract::Settle { subscription, tag, outcome });
+                out.settle(contract::Settle::one(subscription, tag, outcome), None);
                 out.credit(subscription, 1);
             }
             Input::Closed(_) => self.closed = true,

@@ -163,6 +163,17 @@ test('what a lost consumer had goes to the others, in order', async (t) => {
   assert.deepEqual(await subscription.bodies(3), ['1', '2', '3']);
 });
 
+test('what was acknowledged with a receipt never comes again', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, consumer] = [await open(), await open()];
+  const queue = await filled(sender, '1', '2', '3', '4');
+  const messages = await (await consumer.subscribe(queue, { ack: 'client' })).messages.take(4);
+  await consumer.receipt((receipt) => messages[1].ack({ receipt }));
+  await consumer.receipt((receipt) => messages[2].nack({ receipt }));
+  await consumer.drop();
+  assert.deepEqual(await drained(sender, queue), ['3', '4']);
+});
+
 test('an ACK twice is an error', async () => {
   const peer = await Peer.open(gateway);
   const queue = await filled(peer, 'x');

@@ -124,7 +124,7 @@ impl Front {
     /// A message from the home of a queue or temporary destination.
     pub(crate) fn receive(&mut self, message: ToFront, outbox: &mut Outbox<'_>) {
         match message {
-            ToFront::Published { connection, token, result } => {
+            ToFront::Replied { connection, token, result } => {
                 self.reply(connection, token, result.map(|()| Reply::Done), outbox);
             }
             ToFront::Subscribed { subscriber, token, result } => {
@@ -279,11 +279,19 @@ impl Front {
         outbox.send_home(home, ToHome::Declare { owner: connection, token, destination });
     }
 
-    pub(crate) fn settle(&self, connection: ConnectionId, settle: Settle, outbox: &mut Outbox<'_>) {
-        let Settle { subscription, tag, outcome } = settle;
+    pub(crate) fn settle(
+        &self,
+        connection: ConnectionId,
+        settle: Settle,
+        answer: Option<Token>,
+        outbox: &mut Outbox<'_>,
+    ) {
+        let Settle { subscription, tags, outcome } = settle;
         let subscriber = Subscriber { connection, subscription };
         if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
-            outbox.send_home(core, ToHome::Settle { subscriber, tag, outcome });
+            outbox.send_home(core, ToHome::Settle { subscriber, tags, outcome, answer });
+        } else if let Some(token) = answer {
+            self.reply(connection, token, Ok(Reply::Done), outbox);
         }
     }
 

@@ -86,12 +86,20 @@ impl Home {
                 let queue = self.reserve(&message)?;
                 branch.publications.push((queue, message));
             }
-            Operation::Settle(Settle { subscription, tag, outcome }) => {
+            Operation::Settle(Settle { subscription, tags, outcome }) => {
                 let subscriber = Subscriber { connection, subscription };
                 let consumer = self.consumers.get_mut(&subscriber).ok_or(Refusal::Stale)?;
-                let queued = consumer.unsettled.remove(&tag).ok_or(Refusal::Stale)?;
-                let queue = self.queues.get(consumer.queue).ok_or(Refusal::Stale)?.id.clone();
-                branch.settlements.push(Settlement { queue, subscriber, tag, outcome, queued });
+                let queue = &self.queues.get(consumer.queue).ok_or(Refusal::Stale)?.id;
+                if ![tags.start(), tags.end()]
+                    .iter()
+                    .all(|tag| consumer.unsettled.contains_key(tag))
+                {
+                    return Err(Refusal::Stale);
+                }
+                while let Some((tag, queued)) = consumer.take_first(&tags) {
+                    let queue = queue.clone();
+                    branch.settlements.push(Settlement { queue, subscriber, tag, outcome, queued });
+                }
             }
         }
         Ok(())

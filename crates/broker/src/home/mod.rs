@@ -5,7 +5,7 @@ mod dead_letter;
 mod queue;
 mod temporary;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use contract::{
     ConnectionId, DeadLetterReason, Delivery, Destination, DestinationKind, Limits, Message, Now,
@@ -79,8 +79,11 @@ impl Home {
                     outbox.send_front(from, ToFront::Unsubscribed { subscriber, token });
                 }
             }
-            ToHome::Settle { subscriber, tag, outcome } => {
-                self.settle(subscriber, tag, outcome, now, outbox);
+            ToHome::Settle { subscriber, tags, outcome, answer } => {
+                self.settle(subscriber, &tags, outcome, now, outbox);
+                if let Some(token) = answer {
+                    replied(subscriber.connection, token, Ok(()), outbox);
+                }
             }
             ToHome::Credit { subscriber, count } => self.credit(subscriber, count, now, outbox),
             ToHome::Declare { owner, token, destination } => {
@@ -110,21 +113,21 @@ impl Home {
     ) {
         if message.to.kind() == DestinationKind::TempTopic {
             let result = self.publish_temp_topic(&message, outbox);
-            return published(connection, token, result, outbox);
+            return replied(connection, token, result, outbox);
         }
         let index = match self.enter_queue(&message.to) {
             Ok(index) => index,
-            Err(refusal) => return published(connection, token, Err(refusal), outbox),
+            Err(refusal) => return replied(connection, token, Err(refusal), outbox),
         };
         let Some(queue) = self.queues.get_mut(index) else { return };
         if queue.takes(&message, &self.limits) {
             self.put_new(index, message, now);
-            published(connection, token, Ok(()), outbox);
+            replied(connection, token, Ok(()), outbox);
         } else {
             let deadline_ns = now.after(self.limits.publish_timeout);
             if !queue.block(BlockedPublisher { connection, token, message, deadline_ns }) {
                 self.stats.refused_full += 1;
-                published(connection, token, Err(Refusal::Full), outbox);
+                replied(connection, token, Err(Refusal::Full), outbox);
             }
         }
         self.pump(index, now, outbox);
@@ -189,15 +192,19 @@ impl Home {
     fn settle(
         &mut self,
         subscriber: Subscriber,
-        tag: Tag,
+        tags: &RangeInclusive<Tag>,
         outcome: Outcome,
         now: Now,
         outbox: &mut Outbox<'_>,
     ) {
-        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
-        let Some(queued) = consumer.unsettled.remove(&tag) else { return };
-        let index = consumer.queue;
-        self.conclude(index, queued, outcome, outbox);
+        let Some(index) = self.consumers.get(&subscriber).map(|consumer| consumer.queue) else {
+            return;
+        };
+        while let Some((_, queued)) =
+            self.consumers.get_mut(&subscriber).and_then(|consumer| consumer.take_first(tags))
+        {
+            self.conclude(index, queued, outcome, outbox);
+        }
         self.consider(subscriber, now, outbox);
     }
 
@@ -277,7 +284,7 @@ impl Home {
                 self.queues.get_mut(index).and_then(|queue| queue.overdue(now.mono_ns))
             {
                 self.stats.refused_full += 1;
-                published(publisher.connection, publisher.token, Err(Refusal::Full), outbox);
+                replied(publisher.connection, publisher.token, Err(Refusal::Full), outbox);
             }
             self.pump(index, now, outbox);
         }
@@ -369,7 +376,7 @@ impl Home {
             self.queues.get_mut(index).and_then(|queue| queue.unblock(&self.limits))
         {
             self.put_new(index, publisher.message, now);
-            published(publisher.connection, publisher.token, Ok(()), outbox);
+            replied(publisher.connection, publisher.token, Ok(()), outbox);
             unblocked = true;
         }
         unblocked
@@ -478,12 +485,12 @@ impl Home {
     }
 }
 
-/// Replies to a publication.
-fn published(
+/// Replies to a publication or a settlement.
+fn replied(
     connection: ConnectionId,
     token: Token,
     result: Result<(), Refusal>,
     outbox: &mut Outbox<'_>,
 ) {
-    outbox.send_front(connection.core, ToFront::Published { connection, token, result });
+    outbox.send_front(connection.core, ToFront::Replied { connection, token, result });
 }

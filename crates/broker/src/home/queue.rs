@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -85,6 +86,18 @@ impl Consumer {
     /// It is not in [`Queue::ready_consumers`] any more.
     pub(super) const fn dequeued(&mut self) {
         self.turn = None;
+    }
+
+    /// Takes out the first unsettled delivery with one of these tags.
+    pub(super) fn take_first(
+        &mut self,
+        tags: &RangeInclusive<Tag>,
+    ) -> Option<(Tag, QueuedMessage)> {
+        if tags.is_empty() {
+            return None;
+        }
+        let (&tag, _) = self.unsettled.range(tags.clone()).next()?;
+        self.unsettled.remove_entry(&tag)
     }
 
     fn can_take(&self, limits: &Limits) -> bool {

@@ -6,7 +6,7 @@ use contract::{
     ConnectionId, Delivery, Destination, DestinationKind, Message, Refusal, SubscriptionId, Token,
 };
 
-use super::{Home, published, queue::Queue};
+use super::{Home, queue::Queue, replied};
 use crate::{
     outbox::Outbox,
     queued::QueueId,
@@ -91,7 +91,7 @@ impl Home {
             self.stats.dropped += 1;
         }
         while let Some(publisher) = queue.pop_blocked() {
-            published(publisher.connection, publisher.token, Err(Refusal::NotFound), outbox);
+            replied(publisher.connection, publisher.token, Err(Refusal::NotFound), outbox);
         }
     }
 

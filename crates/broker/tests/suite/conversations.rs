@@ -501,6 +501,66 @@ fn a_transaction_happens_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_range_is_settled_at_once_and_answered_when_it_is() {
+    check(
+        "
+        > p0 pub /queue/q 1
+        < p0 1 done
+        > p0 pub /queue/q 2
+        < p0 2 done
+        > p0 pub /queue/q 3
+        < p0 3 done
+        > a1 sub 1 /queue/q
+        < a1 1 done
+        < a1 s1 1 #1
+        < a1 s1 2 #2
+        < a1 s1 3 #3
+        > a1 nack 1 1-2 answered
+        < a1 2 done
+        < a1 s1 1 #4 +1
+        < a1 s1 2 #5 +1
+        > a1 ack 1 3-4
+        > a1 transact ack 1 4-5
+        < a1 3 refused Stale
+        > a1 transact ack 1 5-5
+        < a1 4 done
+        > a1 ack 1 1-5 answered
+        < a1 5 done
+        > a1 ack 7 1 answered
+        < a1 6 done
+        > a1 gone
+        > p0 gone
+        ",
+    );
+}
+
+#[test]
+fn a_settlement_is_answered_after_it_was_carried_out() {
+    converse(
+        2,
+        "
+        > p0 pub /queue/a 1
+        < p0 1 done
+        > a0 sub 1 /queue/a ack 1
+        < a0 1 done
+        < a0 s1 1 #1
+        > b1 sub 1 /queue/a ack 1
+        < b1 1 done
+        > hold
+        > a0 release 1 1 answered
+        > show
+        > carry
+        < a0 2 done
+        < b1 s1 1 #1
+        > b1 ack 1 1
+        > b1 gone
+        > a0 gone
+        > p0 gone
+        ",
+    );
+}
+
+#[test]
 fn what_is_published_after_a_transaction_comes_after_it() {
     check(
         "
@@ -624,8 +684,10 @@ impl Stage {
             ["credit", id, count] => {
                 return Event::Credit(connection, subscription(id), count.parse().unwrap());
             }
-            [outcome @ ("ack" | "nack" | "release" | "reject"), id, number] => {
-                return Event::Settle(connection, self.settle(connection, outcome, id, number));
+            [outcome @ ("ack" | "nack" | "release" | "reject"), id, numbers, ref answer @ ..] => {
+                let settle = self.settle(connection, outcome, id, numbers);
+                let answer = (*answer == ["answered"]).then(|| self.token(who));
+                return Event::Settle(connection, settle, answer);
             }
             ["sub", id, pattern, ref rest @ ..] => {
                 let (settlement, credit) = match *rest {
@@ -649,9 +711,13 @@ impl Stage {
             }
             _ => panic!("{words:?}"),
         };
+        Event::Command(connection, self.token(who), command)
+    }
+
+    fn token(&mut self, who: &str) -> Token {
         let token = self.tokens.entry(who.to_owned()).or_default();
         *token += 1;
-        Event::Command(connection, Token(*token), command)
+        Token(*token)
     }
 
     fn operation(&mut self, connection: ConnectionId, words: &[&str]) -> Operation {
@@ -664,18 +730,19 @@ impl Stage {
         }
     }
 
-    fn settle(&self, connection: ConnectionId, outcome: &str, id: &str, number: &str) -> Settle {
+    fn settle(&self, connection: ConnectionId, outcome: &str, id: &str, numbers: &str) -> Settle {
         let subscription = subscription(id);
-        let number: usize = number.parse().unwrap();
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
         let tags = self.tags.get(&Subscriber { connection, subscription });
-        let tag = tags.map_or(Tag(0), |tags| tags[number - 1]);
+        let tag =
+            |number: &str| tags.map_or(Tag(0), |tags| tags[number.parse::<usize>().unwrap() - 1]);
         let outcome = match outcome {
             "ack" => Settled::Accepted,
             "nack" => Settled::Failed,
             "release" => Settled::Released,
             _ => Settled::Rejected,
         };
-        Settle { subscription, tag, outcome }
+        Settle { subscription, tags: tag(first)..=tag(last), outcome }
     }
 
     fn message(&mut self, words: &[&str]) -> Arc<Message> {

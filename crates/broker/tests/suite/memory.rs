@@ -101,8 +101,8 @@ fn accept_all(world: &mut World, connection: ConnectionId) {
             && let Some(tag) = delivery.tag
         {
             let outcome = Settled::Accepted;
-            let settle = Settle { subscription: subscriber.subscription, tag, outcome };
-            world.apply(connection.core, Event::Settle(connection, settle));
+            let settle = Settle::one(subscriber.subscription, tag, outcome);
+            world.apply(connection.core, Event::Settle(connection, settle, None));
         }
     }
 }

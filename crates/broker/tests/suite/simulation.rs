@@ -282,7 +282,7 @@ impl Simulation {
             if self.random.once_in(3) {
                 if let Some((settle, id)) = self.any_unsettled(connection) {
                     self.holders.remove(&id);
-                    operations.push(Operation::Settle(settle));
+                    operations.push(Operation::Settle(settle.clone()));
                     settles.push((settle, id));
                 }
             } else {
@@ -305,7 +305,7 @@ impl Simulation {
         if settle.outcome == Settled::Accepted {
             self.finish(id);
         }
-        self.apply(connection, Event::Settle(connection, settle));
+        self.apply(connection, Event::Settle(connection, settle, None));
     }
 
     /// Takes a delivery out of the model, to settle it somehow.
@@ -325,7 +325,7 @@ impl Simulation {
         }
         let (subscription, tag) = self.random.pick(&all);
         let message = client.subscriptions.get_mut(&subscription)?.unsettled.remove(&tag)?;
-        Some((Settle { subscription, tag, outcome }, message))
+        Some((Settle::one(subscription, tag, outcome), message))
     }
 
     fn any_subscription(&mut self, connection: ConnectionId) -> SubscriptionId {
@@ -448,7 +448,7 @@ impl Simulation {
                     } else if result.is_err()
                         && let Some(subscription) = subscription
                     {
-                        subscription.unsettled.insert(settle.tag, id);
+                        subscription.unsettled.insert(*settle.tags.start(), id);
                     }
                 }
             }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use contract::{
     Command, Declare, Destination, Limits, Operation, Outcome, Pattern, Settle, Settlement,
-    Subscribe, SubscriptionId, Tag,
+    Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     message::SendHeaders,
     open::{Context, Open, give_credit},
     pending::What,
-    subscriptions::{Mode, Which},
+    subscriptions::{Mode, Taken, Which},
 };
 
 /// The frames of a client that is logged in.
@@ -32,12 +32,10 @@ impl Open {
             Verb::Subscribe => self.subscribe(frame, receipt, cx)?,
             Verb::Unsubscribe => self.unsubscribe(frame, receipt, cx)?,
             Verb::Ack => {
-                self.acknowledge(frame, Outcome::Accepted, cx)?;
-                self.pending.done(What::Frame, receipt);
+                self.acknowledge(frame, Outcome::Accepted, receipt, cx)?;
             }
             Verb::Nack if self.version > Version::V1_0 => {
-                self.acknowledge(frame, Outcome::Failed, cx)?;
-                self.pending.done(What::Frame, receipt);
+                self.acknowledge(frame, Outcome::Failed, receipt, cx)?;
             }
             Verb::Begin => {
                 self.transactions.begin(needed(frame, "transaction")?, cx.limits)?;
@@ -230,25 +228,36 @@ impl Open {
         &mut self,
         frame: &Frame,
         outcome: Outcome,
+        mut receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let transaction = frame.header("transaction");
         if let Some(transaction) = transaction {
             self.transactions.check(transaction)?;
         }
-        let Some((subscription, tags)) = self.take(frame, transaction.is_some())? else {
-            return Ok(());
-        };
-        for tag in &tags {
-            let settle = Settle { subscription, tag: *tag, outcome };
-            match transaction {
-                Some(transaction) => self.transactions.settle(transaction, settle, cx.limits)?,
-                None => cx.out.settle(settle),
+        let (subscription, taken) = match self.take(frame, transaction.is_some())? {
+            Some((subscription, taken)) if taken.count > 0 => (subscription, taken),
+            Some(_) | None => {
+                self.pending.done(What::Frame, receipt);
+                return Ok(());
             }
+        };
+        let settles = taken.ranges.into_iter().map(|tags| Settle { subscription, tags, outcome });
+        if let Some(transaction) = transaction {
+            for settle in settles {
+                self.transactions.settle(transaction, settle, cx.limits)?;
+            }
+            self.pending.done(What::Frame, receipt);
+            return Ok(());
         }
-        if transaction.is_none() {
-            give_credit(subscription, tags.len(), cx);
+        // They are carried out in order, the last of them last.
+        let mut settles = settles.peekable();
+        while let Some(settle) = settles.next() {
+            let receipt = if settles.peek().is_none() { receipt.take() } else { None };
+            let answer = receipt.map(|receipt| self.pending.ask(What::Acknowledge, Some(receipt)));
+            cx.out.settle(settle, answer);
         }
+        give_credit(subscription, taken.count, cx);
         Ok(())
     }
 
@@ -258,7 +267,7 @@ impl Open {
         &mut self,
         frame: &Frame,
         in_transaction: bool,
-    ) -> Result<Option<(SubscriptionId, Vec<Tag>)>, Fault> {
+    ) -> Result<Option<(SubscriptionId, Taken)>, Fault> {
         let verb = frame.verb.as_str();
         if self.version == Version::V1_2 {
             let ack = needed(frame, "id")?;
@@ -336,8 +345,8 @@ impl Open {
         cx.out.command(token, Command::Transact(operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
-                subscription.forget(&[settle.tag]);
-                give_credit(settle.subscription, 1, cx);
+                let count = subscription.forget(&settle.tags);
+                give_credit(settle.subscription, count, cx);
             }
         }
         Ok(())
@@ -347,7 +356,7 @@ impl Open {
         let operations = self.transactions.end(name)?;
         for settle in settles(&operations) {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
-                subscription.give_back(settle.tag);
+                subscription.give_back(&settle.tags);
             }
         }
         Ok(())
@@ -396,7 +405,7 @@ fn prefetch(frame: &Frame, limits: &Limits) -> Result<u32, Fault> {
 
 fn settles(operations: &[Operation]) -> impl Iterator<Item = Settle> {
     operations.iter().filter_map(|operation| match operation {
-        Operation::Settle(settle) => Some(*settle),
+        Operation::Settle(settle) => Some(settle.clone()),
         Operation::Publish(_) => None,
     })
 }

@@ -28,6 +28,7 @@ pub(crate) enum What {
     Subscribe(Pattern),
     Unsubscribe(SubscriptionId),
     Declare(Destination),
+    Acknowledge,
     Commit(Box<str>),
     Disconnect,
 }
@@ -102,6 +103,7 @@ impl Entry {
             What::Subscribe(pattern) => format!("SUBSCRIBE to {pattern}"),
             What::Unsubscribe(_) => "UNSUBSCRIBE".to_owned(),
             What::Declare(destination) => format!("the temporary destination {destination}"),
+            What::Acknowledge => "the acknowledgement".to_owned(),
             What::Commit(transaction) => format!("COMMIT of transaction {transaction:?}"),
             What::Disconnect => "DISCONNECT".to_owned(),
         }

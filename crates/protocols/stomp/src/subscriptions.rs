@@ -1,4 +1,7 @@
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    ops::{Range, RangeInclusive},
+};
 
 use contract::{SubscriptionId, Tag};
 
@@ -45,6 +48,14 @@ struct Unacked {
     message: u128,
     /// An ACK or NACK in an open transaction.
     in_transaction: bool,
+}
+
+/// The deliveries that an ACK or NACK is about: ranges of neighbours.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) ranges: Vec<RangeInclusive<Tag>>,
+    /// How many deliveries they are.
+    pub(crate) count: usize,
 }
 
 /// What an ACK or NACK names.
@@ -132,7 +143,7 @@ impl Subscription {
     }
 
     /// Takes what an ACK or NACK is about; `None` when there is no such delivery.
-    pub(crate) fn take(&mut self, which: Which, in_transaction: bool) -> Option<Vec<Tag>> {
+    pub(crate) fn take(&mut self, which: Which, in_transaction: bool) -> Option<Taken> {
         if self.mode == Mode::Auto {
             return None;
         }
@@ -141,7 +152,7 @@ impl Subscription {
                 Which::Number(number) => (1..=self.count).contains(&number),
                 Which::Message(_) => self.count > 0,
             };
-            return known.then(Vec::new);
+            return known.then(Taken::default);
         }
         let place = match which {
             Which::Number(number) => self.place(Tag(number)),
@@ -153,40 +164,48 @@ impl Subscription {
             self.unacked.get(*place).is_some_and(|unacked| !unacked.in_transaction)
         })?;
         let first = if self.mode == Mode::Client { 0 } else { place };
-        let mut tags = Vec::new();
+        let mut taken = Taken::default();
+        let mut touches = false;
         for unacked in self.unacked.range_mut(first..=place) {
-            if !unacked.in_transaction {
-                unacked.in_transaction = in_transaction;
-                tags.push(unacked.tag);
+            if unacked.in_transaction {
+                touches = false;
+                continue;
             }
+            unacked.in_transaction = in_transaction;
+            taken.count += 1;
+            match taken.ranges.last_mut() {
+                Some(range) if touches => *range = *range.start()..=unacked.tag,
+                Some(_) | None => taken.ranges.push(unacked.tag..=unacked.tag),
+            }
+            touches = true;
         }
         if !in_transaction {
-            self.forget(&tags);
+            for range in &taken.ranges {
+                self.forget(range);
+            }
         }
-        Some(tags)
+        Some(taken)
     }
 
-    /// Forgets deliveries, given in order.
-    pub(crate) fn forget(&mut self, tags: &[Tag]) {
-        if let [tag] = tags {
-            if let Some(place) = self.place(*tag) {
-                self.unacked.remove(place);
-            }
-        } else {
-            self.unacked.retain(|one| tags.binary_search(&one.tag).is_err());
-        }
+    /// Forgets the deliveries of a range that was taken; returns how many they are.
+    pub(crate) fn forget(&mut self, tags: &RangeInclusive<Tag>) -> usize {
+        let count = self.unacked.drain(self.places(tags)).count();
         if self.unacked.is_empty() {
             self.unacked = VecDeque::new();
         }
+        count
     }
 
-    /// Makes a delivery acknowledgeable again, after ABORT.
-    pub(crate) fn give_back(&mut self, tag: Tag) {
-        if let Some(place) = self.place(tag)
-            && let Some(unacked) = self.unacked.get_mut(place)
-        {
+    /// Makes the deliveries of a range that was taken acknowledgeable again, after ABORT.
+    pub(crate) fn give_back(&mut self, tags: &RangeInclusive<Tag>) {
+        for unacked in self.unacked.range_mut(self.places(tags)) {
             unacked.in_transaction = false;
         }
+    }
+
+    fn places(&self, tags: &RangeInclusive<Tag>) -> Range<usize> {
+        let start = self.unacked.partition_point(|one| one.tag < *tags.start());
+        start..start.max(self.unacked.partition_point(|one| one.tag <= *tags.end()))
     }
 
     fn place(&self, tag: Tag) -> Option<usize> {

@@ -732,7 +732,7 @@ fn answers(version: &str, pieces: &[&[u8]]) -> (Vec<String>, Option<Reason>) {
                     Output::Close(why, _) => reason = Some(*why),
                     Output::Command(..) => {}
                     Output::Share(..)
-                    | Output::Settle(_)
+                    | Output::Settle(..)
                     | Output::Credit(..)
                     | Output::Login(..) => panic!("{output:?}"),
                 }

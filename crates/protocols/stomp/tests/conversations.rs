@@ -305,9 +305,9 @@ fn client_acknowledgement_is_cumulative() {
         > deliver 0 /queue/a tag=3 : 3
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|ack:0-3|destination:/queue/a|content-length:1|timestamp:1000000||3^@
         > recv ACK|id:0-2|receipt:r1||^@
-        < settle 0 1 Accepted
-        < settle 0 2 Accepted
+        < ask 2 settle 0 1-2 Accepted
         < credit 0 2
+        > reply 2 done
         < send RECEIPT|receipt-id:r1||^@
         > recv NACK|id:0-3||^@
         < settle 0 3 Failed
@@ -381,7 +381,7 @@ fn older_versions_acknowledge_by_message() {
         < credit 1 1
         > recv ACK|message-id:00000000000000000000000000000009|receipt:r1||^@
         > recv UNSUBSCRIBE|destination:/queue/a||^@
-        < ask 5 unsubscribe 1
+        < ask 4 unsubscribe 1
         > recv NACK|message-id:00000000000000000000000000000009||^@
         < send ERROR|message:unknown command|content-type:text/plain|content-length:66||STOMP 1.0 has no NACK: ask for a newer version with accept-version^@
         < close Malformed unknown command
@@ -465,9 +465,8 @@ fn transactions_commit() {
         > recv ACK|id:0-2|transaction:t1|receipt:r2||^@
         < send RECEIPT|receipt-id:r2||^@
         > recv COMMIT|transaction:t1|receipt:r3||^@
-        < ask 5 transact [publish /queue/b : x; settle 0 1 Accepted; settle 0 2 Accepted]
-        < credit 0 1
-        < credit 0 1
+        < ask 5 transact [publish /queue/b : x; settle 0 1-2 Accepted]
+        < credit 0 2
         > reply 5 done
         < send RECEIPT|receipt-id:r3||^@
         > recv BEGIN|transaction:t1||^@COMMIT|transaction:t1|receipt:r4||^@

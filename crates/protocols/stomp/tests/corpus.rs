@@ -51,7 +51,7 @@ fn take(out: &mut Recorder, asked: &mut Vec<contract::Token>) -> Vec<String> {
         Output::Command(token, _) | Output::Login(token, _) => Some(*token),
         Output::Send(..)
         | Output::Share(..)
-        | Output::Settle(_)
+        | Output::Settle(..)
         | Output::Credit(..)
         | Output::Close(..) => None,
     }));

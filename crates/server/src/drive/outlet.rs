@@ -36,7 +36,7 @@ pub(crate) struct Tools {
 #[derive(Debug)]
 pub(crate) enum Ask {
     Command(ConnectionId, Token, Command),
-    Settle(ConnectionId, Settle),
+    Settle(ConnectionId, Settle, Option<Token>),
     Credit(ConnectionId, SubscriptionId, u32),
     Login(ConnectionId, Token, Login),
     /// A command that the access rules do not allow.
@@ -207,10 +207,17 @@ impl Outbox for Outlet<'_> {
         self.tools.asks.push_back(ask);
     }
 
-    fn settle(&mut self, settle: Settle) {
-        // Who did not log in has no deliveries.
-        if self.link.principal.is_some() {
-            self.tools.asks.push_back(Ask::Settle(self.tools.id(self.slot), settle));
+    fn settle(&mut self, settle: Settle, answer: Option<Token>) {
+        let id = self.id();
+        self.link.in_flight += u32::from(answer.is_some());
+        let access = &self.tools.gateway.config.access;
+        match (access.authorise(self.link.principal.as_deref(), Action::Other), answer) {
+            (Ok(()), _) => self.tools.asks.push_back(Ask::Settle(id, settle, answer)),
+            (Err(denial), Some(token)) => {
+                self.tools.asks.push_back(Ask::Denied(id, token, Box::new(denial)));
+            }
+            // Who did not log in has no deliveries.
+            (Err(_), None) => {}
         }
     }
 

@@ -36,7 +36,9 @@ impl Core {
                 Ask::Command(id, token, command) => {
                     self.apply(Event::Command(id, token, command));
                 }
-                Ask::Settle(id, settle) => self.apply(Event::Settle(id, settle)),
+                Ask::Settle(id, settle, answer) => {
+                    self.apply(Event::Settle(id, settle, answer));
+                }
                 Ask::Credit(id, subscription, count) => {
                     self.apply(Event::Credit(id, subscription, count));
                 }
