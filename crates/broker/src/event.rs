@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, Delivery, Message, Pattern, Refusal, Reply, Settle, SubscriptionId,
-    Token,
+    Command, ConnectionId, Credit, Delivery, Message, Pattern, Refusal, Reply, Settle,
+    SubscriptionId, Token,
 };
 
 use crate::shard_message::{ShardMessage, Subscriber};
@@ -16,7 +16,7 @@ pub enum Event {
     /// As [`contract::Outbox::settle`]; with a token, an [`Effect::Reply`] follows.
     Settle(ConnectionId, Settle, Option<Token>),
     /// As [`contract::Outbox::credit`].
-    Credit(ConnectionId, SubscriptionId, u32),
+    Credit(ConnectionId, SubscriptionId, Credit),
     /// A connection has ended: the last event that names it. What was delivered to it and is not
     /// settled counts as a failed attempt.
     Gone(ConnectionId),

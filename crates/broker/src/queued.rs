@@ -49,6 +49,11 @@ impl QueuePosition {
     pub(crate) fn new(priority: u8, sequence: u64) -> Self {
         Self { urgency: PRIORITY_MAX.saturating_sub(priority), sequence }
     }
+
+    /// Whether the message came no later than the one with this sequence.
+    pub(crate) const fn is_within(self, sequence: u64) -> bool {
+        self.sequence <= sequence
+    }
 }
 
 const PRIORITY_MAX: u8 = 9;

@@ -50,8 +50,8 @@ impl Shard {
             Event::Settle(connection, settle, answer) => {
                 front.settle(connection, settle, answer, &mut outbox);
             }
-            Event::Credit(connection, subscription, count) => {
-                front.credit(connection, subscription, count, &mut outbox);
+            Event::Credit(connection, subscription, credit) => {
+                front.credit(connection, subscription, credit, &mut outbox);
             }
             Event::Gone(connection) => front.gone(connection, &mut outbox),
             Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut outbox),

@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
-    ConnectionId, Delivery, Destination, Message, Operation, Outcome, Pattern, Refusal, Settlement,
-    SubscriptionId, Tag, Token,
+    ConnectionId, Credit, Delivery, Destination, Message, Mode, Operation, Outcome, Pattern,
+    Refusal, Reply, Settlement, SubscriptionId, Tag, Token,
 };
 
 use crate::queued::{QueueId, QueuePosition, QueuedMessage};
@@ -66,8 +66,10 @@ pub(crate) enum ToHome {
         outcome: Outcome,
         answer: Option<Token>,
     },
-    /// As [`contract::Outbox::credit`].
-    Credit { subscriber: Subscriber, count: u32 },
+    /// As [`contract::Outbox::credit`], after so many deliveries were handed over.
+    Credit { subscriber: Subscriber, credit: Credit, delivered: u64 },
+    /// [`ToFront::Replied`] replies.
+    Drain { subscriber: Subscriber, token: Token },
     /// [`ToFront::Declared`] replies.
     Declare { owner: ConnectionId, token: Token, destination: Destination },
     /// The owner of a temporary destination has gone.
@@ -85,8 +87,8 @@ pub(crate) enum ToHome {
 /// From the home of a queue or temporary destination to the front of a connection.
 #[derive(Debug)]
 pub(crate) enum ToFront {
-    /// The reply to a publication or a settlement.
-    Replied { connection: ConnectionId, token: Token, result: Result<(), Refusal> },
+    /// The reply to a publication, a settlement or a drain.
+    Replied { connection: ConnectionId, token: Token, result: Result<Reply, Refusal> },
     /// The reply to a subscription.
     Subscribed { subscriber: Subscriber, token: Token, result: Result<(), Refusal> },
     /// The subscription has ended at its home; nothing from it follows.
@@ -109,8 +111,8 @@ pub(crate) enum ToFront {
 pub(crate) enum Source {
     /// A queue, and the position in it.
     Queue(QueueId, QueuePosition),
-    /// A temporary topic: nothing returns.
-    TempTopic,
+    /// A temporary topic, or a queue that keeps the message: nothing returns.
+    Copy,
 }
 
 /// Between the fronts of two cores, about topics: what would go between nodes too.
@@ -132,6 +134,7 @@ pub(crate) struct Consume {
     pub(crate) subscriber: Subscriber,
     pub(crate) token: Token,
     pub(crate) destination: Destination,
+    pub(crate) mode: Mode,
     pub(crate) settlement: Settlement,
     pub(crate) credit: u32,
 }

@@ -30,7 +30,7 @@ pub struct Tag(pub u64);
 pub enum Command {
     /// Start a subscription. [`Reply::Done`] comes once every shard knows of it: a message
     /// published after that is delivered.
-    Subscribe(Subscribe),
+    Subscribe(Box<Subscribe>),
     /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply.
     Unsubscribe(SubscriptionId),
     /// Publish a message. [`Reply::Done`] says that the destination has taken it. A full
@@ -41,6 +41,9 @@ pub enum Command {
     Declare(Declare),
     /// Do all of these or none.
     Transact(Vec<Operation>),
+    /// Deliver what a subscription has credit for and what is ready, and take back the credit that
+    /// is left. [`Reply::Drained`] comes after those deliveries.
+    Drain(SubscriptionId),
 }
 
 /// A subscription to be.
@@ -50,12 +53,34 @@ pub struct Subscribe {
     pub id: SubscriptionId,
     /// What it is interested in. A queue's pattern is its plain name.
     pub pattern: Pattern,
+    /// What deliveries do to the queue.
+    pub mode: Mode,
     /// Whether deliveries want an answer.
     pub settlement: Settlement,
-    /// How many unsettled deliveries the broker may have under way; more are allowed with
-    /// [`crate::Outbox::credit`]. Settling does not give credit back by itself. Topics need
-    /// none and ignore it.
+    /// How many deliveries it may get; more are allowed with [`crate::Outbox::credit`]. Settling
+    /// does not give credit back by itself. Topics need none and ignore it.
     pub credit: u32,
+}
+
+/// What deliveries do to the queue that they come from. Subscriptions to topics consume.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Each message goes to one consumer, which takes it out of the queue.
+    Consume,
+    /// The messages that are ready when the subscription begins are delivered once each, in the
+    /// order of the queue, and stay in it. A drain that leaves credit over says that they have
+    /// been, but for those that a consumer has taken since. They are settled already.
+    Browse,
+}
+
+/// A change of the deliveries that a subscription may get.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Credit {
+    /// So many more.
+    Add(u32),
+    /// So many, counted from the last delivery that the session was handed. Those that are on
+    /// their way use it up; with less credit than they are, they come nevertheless.
+    Set(u32),
 }
 
 /// Whether a delivery from a queue is the consumer's at once, or once it says so.
@@ -121,6 +146,8 @@ pub enum Outcome {
 pub enum Reply {
     /// The command was carried out.
     Done,
+    /// [`Command::Drain`]: all credit is used up or taken back.
+    Drained,
     /// The login has come this far.
     Login(Step),
 }

@@ -21,8 +21,8 @@ mod session;
 
 pub use assembly::{Assembly, Partial};
 pub use command::{
-    Command, ConnectionId, Declare, Operation, Outcome, Refusal, Reply, Settle, Settlement,
-    Subscribe, SubscriptionId, Tag, Token,
+    Command, ConnectionId, Credit, Declare, Mode, Operation, Outcome, Refusal, Reply, Settle,
+    Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};
 pub use destination::{Destination, DestinationError, DestinationKind, Level, Pattern};

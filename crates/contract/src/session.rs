@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Command, Delivery, Limits, Login, Message, Partial, Principal, Reason, Refusal, Reply, Settle,
-    SubscriptionId, Token,
+    Command, Credit, Delivery, Limits, Login, Message, Partial, Principal, Reason, Refusal, Reply,
+    Settle, SubscriptionId, Token,
 };
 
 /// The protocol logic of one connection, as a pure state machine.
@@ -146,8 +146,8 @@ pub trait Outbox {
     /// it was carried out at the queue; what is settled already is passed over.
     fn settle(&mut self, settle: Settle, answer: Option<Token>);
 
-    /// Allows the broker `count` more unsettled deliveries on a subscription. Never waits.
-    fn credit(&mut self, subscription: SubscriptionId, count: u32);
+    /// Says how many deliveries a subscription may get. Never waits.
+    fn credit(&mut self, subscription: SubscriptionId, credit: Credit);
 
     /// Asks who the peer is; an [`Input::Replied`] with the token answers.
     fn login(&mut self, token: Token, login: Login);

@@ -14,7 +14,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 ///
 /// ```text
 /// > recv SEND|destination:/queue/a||hello^@      bytes, see show_bytes
-/// > reply 1 done                                 or: refused Forbidden, login ann
+/// > reply 1 done                                 or: drained, refused Forbidden, login ann
 /// > deliver 0 /topic/a tag=7 redeliveries=1 id=5 priority=9 expires=1 reply-to=/queue/b
 ///     content-type=text/plain correlation-id=c durable binary x:name=value : hello
 /// > notice flushed                               or: cancelled 0 Forbidden
@@ -27,7 +27,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 /// < login 0 anonymous                            or: login 0 ann "password"
 /// < ask 1 subscribe 0 /topic/a automatic credit=100
 /// < settle 0 7 Accepted                        or: 5-7; with an answer: ask 3 settle 0 7 Accepted
-/// < credit 0 1
+/// < credit 0 1                                   or, where it is set: =1
 /// < close Goodbye
 /// ```
 ///
@@ -93,12 +93,13 @@ impl<S: Session> Play<'_, S> {
                 let token = Token(number(words.next()));
                 let reply = match words.next() {
                     Some("done") => Ok(Reply::Done),
+                    Some("drained") => Ok(Reply::Drained),
                     Some("login") => {
                         let name = words.next().expect("a name");
                         Ok(Reply::Login(Step::Accepted(Principal::new(name, []))))
                     }
                     Some("refused") => Err(refusal(words.next())),
-                    other => panic!("done, login or refused, not {other:?}"),
+                    other => panic!("done, drained, login or refused, not {other:?}"),
                 };
                 self.feed(Input::Replied(token, reply));
             }

@@ -4,7 +4,9 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Command, Kind, Login, Message, Outbox, Reason, Settle, SubscriptionId, Token};
+use contract::{
+    Command, Credit, Kind, Login, Message, Outbox, Reason, Settle, SubscriptionId, Token,
+};
 
 use crate::Random;
 
@@ -35,7 +37,7 @@ pub enum Output {
     /// [`Outbox::settle`].
     Settle(Settle, Option<Token>),
     /// [`Outbox::credit`].
-    Credit(SubscriptionId, u32),
+    Credit(SubscriptionId, Credit),
     /// [`Outbox::login`].
     Login(Token, Login),
     /// [`Outbox::close`].
@@ -138,9 +140,9 @@ impl Outbox for Recorder {
         self.push(Output::Settle(settle, answer));
     }
 
-    fn credit(&mut self, subscription: SubscriptionId, count: u32) {
-        assert!(count > 0, "a credit of nothing");
-        self.push(Output::Credit(subscription, count));
+    fn credit(&mut self, subscription: SubscriptionId, credit: Credit) {
+        assert_ne!(credit, Credit::Add(0), "a credit of nothing");
+        self.push(Output::Credit(subscription, credit));
     }
 
     fn login(&mut self, token: Token, login: Login) {

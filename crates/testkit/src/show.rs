@@ -1,7 +1,8 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Command, Content, Header, Kind, Login, Message, Operation, Settle, Settlement, SubscriptionId,
+    Command, Content, Credit, Header, Kind, Login, Message, Mode, Operation, Settle, Settlement,
+    SubscriptionId,
 };
 
 use crate::Output;
@@ -70,7 +71,8 @@ pub(crate) fn output(output: &Output, kind: Kind) -> String {
         Output::Command(token, asked) => format!("ask {} {}", token.0, command(asked)),
         Output::Settle(settled, None) => settle(settled),
         Output::Settle(settled, Some(token)) => format!("ask {} {}", token.0, settle(settled)),
-        Output::Credit(SubscriptionId(id), count) => format!("credit {id} {count}"),
+        Output::Credit(SubscriptionId(id), Credit::Add(count)) => format!("credit {id} {count}"),
+        Output::Credit(SubscriptionId(id), Credit::Set(count)) => format!("credit {id} ={count}"),
         Output::Login(token, Login::Anonymous) => format!("login {} anonymous", token.0),
         Output::Login(token, Login::Password(credentials)) => {
             format!("login {} {} {:?}", token.0, credentials.name, credentials.password.expose())
@@ -96,9 +98,14 @@ fn command(command: &Command) -> String {
                 Settlement::Explicit => "explicit",
             };
             let (SubscriptionId(id), pattern) = (subscribe.id, &subscribe.pattern);
-            format!("subscribe {id} {pattern} {settlement} credit={}", subscribe.credit)
+            let what = match subscribe.mode {
+                Mode::Consume => format!("subscribe {id} {pattern} {settlement}"),
+                Mode::Browse => format!("browse {id} {pattern}"),
+            };
+            format!("{what} credit={}", subscribe.credit)
         }
         Command::Unsubscribe(SubscriptionId(id)) => format!("unsubscribe {id}"),
+        Command::Drain(SubscriptionId(id)) => format!("drain {id}"),
         Command::Publish(published) => publish(published),
         Command::Declare(declare) => format!("declare {}", declare.destination),
         Command::Transact(operations) => {

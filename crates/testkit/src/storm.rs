@@ -6,8 +6,8 @@ use std::{
 };
 
 use contract::{
-    Body, Command, Data, Delivery, Destination, DestinationKind, Input, Message, Notice, Now,
-    Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session, Settle, Settlement,
+    Body, Command, Credit, Data, Delivery, Destination, DestinationKind, Input, Message, Notice,
+    Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session, Settle, Settlement,
     Step, Subscribe, SubscriptionId, Tag, Token,
 };
 
@@ -153,6 +153,7 @@ struct Model {
 
 enum Asked {
     Unsubscribe(SubscriptionId),
+    Drain(SubscriptionId),
     Other,
 }
 
@@ -284,10 +285,18 @@ impl<S: Session> Weather<'_, S> {
             return None;
         }
         let (token, asked) = self.model.asked.swap_remove(place);
-        if let Asked::Unsubscribe(id) = asked {
-            self.model.subscriptions.remove(&id);
+        let mut reply = Reply::Done;
+        match asked {
+            Asked::Unsubscribe(id) => drop(self.model.subscriptions.remove(&id)),
+            Asked::Drain(id) => {
+                if let Some(subscribed) = self.model.subscriptions.get_mut(&id) {
+                    subscribed.credit = 0;
+                }
+                reply = Reply::Drained;
+            }
+            Asked::Other => {}
         }
-        Some(Gust::Replied(token, refused.map_or(Ok(Reply::Done), Err)))
+        Some(Gust::Replied(token, refused.map_or(Ok(reply), Err)))
     }
 
     fn delivery(&mut self) -> Option<Gust> {
@@ -354,10 +363,13 @@ impl Model {
                 self.settle(settle);
                 self.asked.extend(answer.map(|token| (token, Asked::Other)));
             }
-            Output::Credit(id, count) => {
+            Output::Credit(id, credit) => {
                 // It may be cancelled already, which the session does not know yet.
                 let Some(subscribed) = self.subscriptions.get_mut(id) else { return };
-                subscribed.credit = subscribed.credit.saturating_add(*count);
+                subscribed.credit = match *credit {
+                    Credit::Add(count) => subscribed.credit.saturating_add(count),
+                    Credit::Set(count) => count,
+                };
                 let under_way = u32::try_from(subscribed.unsettled.len()).unwrap_or(u32::MAX);
                 let allowed = subscribed.credit.saturating_add(under_way);
                 assert!(allowed <= prefetch_max, "{id:?} has {allowed} under way");
@@ -376,6 +388,7 @@ impl Model {
                         assert!(declare.destination.random().is_some(), "{declare:?}");
                         Asked::Other
                     }
+                    Command::Drain(id) => Asked::Drain(*id),
                     Command::Publish(_) => Asked::Other,
                     Command::Transact(operations) => {
                         for operation in operations {

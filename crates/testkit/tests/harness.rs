@@ -1,8 +1,8 @@
 //! The harnesses find what they are for.
 
 use contract::{
-    Command, Declare, Destination, DestinationKind, Input, Kind, Now, Outbox, Pattern, Reason,
-    Session, Settlement, Subscribe, SubscriptionId, Token,
+    Command, Credit, Declare, Destination, DestinationKind, Input, Kind, Mode, Now, Outbox,
+    Pattern, Reason, Session, Settlement, Subscribe, SubscriptionId, Token,
 };
 use testkit::{Peer, Random, Setup, Storm, conversation};
 
@@ -39,10 +39,11 @@ impl Session for Echo {
                 let subscribe = Subscribe {
                     id: SubscriptionId(0),
                     pattern: Pattern::from(queue),
+                    mode: Mode::Consume,
                     settlement: Settlement::Explicit,
                     credit: 1,
                 };
-                out.command(Token(0), Command::Subscribe(subscribe));
+                out.command(Token(0), Command::Subscribe(Box::new(subscribe)));
             }
             Input::Received(data) => {
                 out.send(data.kind, &mut |to| to.extend_from_slice(data.bytes));
@@ -68,7 +69,7 @@ impl Session for Echo {
                 }
                 let outcome = contract::Outcome::Accepted;
                 out.settle(contract::Settle::one(subscription, tag, outcome), None);
-                out.credit(subscription, 1);
+                out.credit(subscription, Credit::Add(1));
             }
             Input::Closed(_) => self.closed = true,
             Input::Timeout

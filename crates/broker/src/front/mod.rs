@@ -8,8 +8,8 @@ mod trie;
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    Command, ConnectionId, Declare, Delivery, Destination, DestinationKind, Limits, Message,
-    Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
+    Command, ConnectionId, Credit, Declare, Delivery, Destination, DestinationKind, Limits,
+    Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
 };
 use wire::Map;
 
@@ -68,6 +68,8 @@ enum Subscription {
         destination: Destination,
         /// The last delivery that was handed over.
         seen: Tag,
+        /// How many were.
+        delivered: u64,
         /// It was ended, its home has not confirmed that.
         ending: bool,
     },
@@ -101,7 +103,7 @@ impl Front {
         self.clients.get_or_insert_with(connection, Client::default);
         match self.defer(connection, token, command, outbox) {
             Some(Command::Subscribe(subscribe)) => {
-                if let Err(refusal) = self.subscribe(connection, token, subscribe, outbox) {
+                if let Err(refusal) = self.subscribe(connection, token, *subscribe, outbox) {
                     self.reply(connection, token, Err(refusal), outbox);
                 }
             }
@@ -117,6 +119,9 @@ impl Front {
             Some(Command::Transact(operations)) => {
                 self.transact(connection, token, operations, outbox);
             }
+            Some(Command::Drain(subscription)) => {
+                self.drain(Subscriber { connection, subscription }, token, outbox);
+            }
             None => {}
         }
     }
@@ -125,7 +130,7 @@ impl Front {
     pub(crate) fn receive(&mut self, message: ToFront, outbox: &mut Outbox<'_>) {
         match message {
             ToFront::Replied { connection, token, result } => {
-                self.reply(connection, token, result.map(|()| Reply::Done), outbox);
+                self.reply(connection, token, result, outbox);
             }
             ToFront::Subscribed { subscriber, token, result } => {
                 self.subscribed(subscriber, token, result, outbox);
@@ -151,7 +156,7 @@ impl Front {
         subscribe: Subscribe,
         outbox: &mut Outbox<'_>,
     ) -> Result<(), Refusal> {
-        let Subscribe { id, pattern, settlement, credit } = subscribe;
+        let Subscribe { id, pattern, mode, settlement, credit } = subscribe;
         let subscriber = Subscriber { connection, subscription: id };
         let subscriptions_max = self.limits.subscriptions_max;
         let client = self.clients.get_mut(&connection).ok_or(Refusal::Limit)?;
@@ -160,6 +165,9 @@ impl Front {
             || !Topics::allows(&pattern)
         {
             return Err(Refusal::Limit);
+        }
+        if mode == Mode::Browse && !pattern.kind().is_queue() {
+            return Err(Refusal::NotFound);
         }
         client.subscriptions.push(id);
         match pattern.destination() {
@@ -170,10 +178,11 @@ impl Front {
                     core,
                     destination: destination.clone(),
                     seen: Tag(0),
+                    delivered: 0,
                     ending: false,
                 };
                 self.subscriptions.insert(subscriber, subscription);
-                let consume = Consume { subscriber, token, destination, settlement, credit };
+                let consume = Consume { subscriber, token, destination, mode, settlement, credit };
                 outbox.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
             Some(_) | None => {
@@ -192,7 +201,7 @@ impl Front {
     fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, outbox: &mut Outbox<'_>) {
         let connection = subscriber.connection;
         match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { core, destination, seen, ending }) if !*ending => {
+            Some(Subscription::Home { core, destination, seen, ending, .. }) if !*ending => {
                 *ending = true;
                 let (destination, seen, token) = (destination.clone(), *seen, Some(token));
                 let message = ToHome::Unsubscribe { subscriber, destination, token, seen };
@@ -220,7 +229,7 @@ impl Front {
             let subscriber = Subscriber { connection, subscription };
             match self.subscriptions.remove(&subscriber) {
                 Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, outbox),
-                Some(Subscription::Home { core, destination, seen, ending: false }) => {
+                Some(Subscription::Home { core, destination, seen, ending: false, .. }) => {
                     let message =
                         ToHome::Unsubscribe { subscriber, destination, token: None, seen };
                     outbox.send_home(core, message);
@@ -299,12 +308,26 @@ impl Front {
         &self,
         connection: ConnectionId,
         subscription: SubscriptionId,
-        count: u32,
+        credit: Credit,
         outbox: &mut Outbox<'_>,
     ) {
         let subscriber = Subscriber { connection, subscription };
-        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
-            outbox.send_home(core, ToHome::Credit { subscriber, count });
+        if let Some(&Subscription::Home { core, delivered, .. }) =
+            self.subscriptions.get(&subscriber)
+        {
+            outbox.send_home(core, ToHome::Credit { subscriber, credit, delivered });
+        }
+    }
+
+    /// Where nothing needs credit, or nothing is subscribed, none is left.
+    fn drain(&self, subscriber: Subscriber, token: Token, outbox: &mut Outbox<'_>) {
+        match self.subscriptions.get(&subscriber) {
+            Some(&Subscription::Home { core, ending: false, .. }) => {
+                outbox.send_home(core, ToHome::Drain { subscriber, token });
+            }
+            Some(_) | None => {
+                self.reply(subscriber.connection, token, Ok(Reply::Drained), outbox);
+            }
         }
     }
 
@@ -351,7 +374,8 @@ impl Front {
         outbox: &mut Outbox<'_>,
     ) {
         match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { seen, ending: false, .. }) => {
+            Some(Subscription::Home { seen, delivered, ending: false, .. }) => {
+                *delivered += 1;
                 if let Some(tag) = delivery.tag {
                     *seen = tag;
                 }

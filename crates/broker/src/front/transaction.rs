@@ -51,7 +51,10 @@ impl Deferred {
         let bytes = match &command {
             Command::Publish(message) => message.cost(),
             Command::Transact(operations) => operations.iter().map(published_bytes).sum(),
-            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Declare(_) => 0,
+            Command::Subscribe(_)
+            | Command::Unsubscribe(_)
+            | Command::Declare(_)
+            | Command::Drain(_) => 0,
         };
         let fits = self.commands.len() < commands_max && self.bytes + bytes <= DEFERRED_BYTES;
         if fits || self.commands.is_empty() {

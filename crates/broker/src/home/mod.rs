@@ -1,6 +1,8 @@
 //! The home of a core: the queues and temporary destinations whose names fall to it.
 
+mod allowance;
 mod branch;
+mod browse;
 mod dead_letter;
 mod queue;
 mod temporary;
@@ -8,14 +10,15 @@ mod temporary;
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use contract::{
-    ConnectionId, DeadLetterReason, Delivery, Destination, DestinationKind, Limits, Message, Now,
-    Outcome, Refusal, Settlement, Tag, Token,
+    ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind, Limits,
+    Message, Mode, Now, Outcome, Refusal, Reply, Settlement, Tag, Token,
 };
 use slab::Slab;
 use wire::Map;
 
 use self::{
     branch::Branch,
+    browse::Browser,
     queue::{BlockedPublisher, Consumer, Counts, Queue},
     temporary::TempTopic,
 };
@@ -36,6 +39,7 @@ pub(crate) struct Home {
     indexes: Map<QueueId, usize>,
     queues: Slab<Queue>,
     consumers: Map<Subscriber, Consumer>,
+    browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
     /// By the core that coordinates the transaction, and its number there.
     prepared: BTreeMap<(u16, u64), Branch>,
@@ -52,6 +56,7 @@ impl Home {
             indexes: Map::default(),
             queues: Slab::new(),
             consumers: Map::default(),
+            browsers: Map::default(),
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
             sequence: 0,
@@ -82,10 +87,16 @@ impl Home {
             ToHome::Settle { subscriber, tags, outcome, answer } => {
                 self.settle(subscriber, &tags, outcome, now, outbox);
                 if let Some(token) = answer {
-                    replied(subscriber.connection, token, Ok(()), outbox);
+                    replied(subscriber.connection, token, Ok(Reply::Done), outbox);
                 }
             }
-            ToHome::Credit { subscriber, count } => self.credit(subscriber, count, now, outbox),
+            ToHome::Credit { subscriber, credit, delivered } => {
+                self.credit(subscriber, credit, delivered, now, outbox);
+            }
+            ToHome::Drain { subscriber, token } => {
+                self.drain(subscriber);
+                replied(subscriber.connection, token, Ok(Reply::Drained), outbox);
+            }
             ToHome::Declare { owner, token, destination } => {
                 self.declare(owner, token, destination, outbox);
             }
@@ -113,7 +124,7 @@ impl Home {
     ) {
         if message.to.kind() == DestinationKind::TempTopic {
             let result = self.publish_temp_topic(&message, outbox);
-            return replied(connection, token, result, outbox);
+            return replied(connection, token, result.map(|()| Reply::Done), outbox);
         }
         let index = match self.enter_queue(&message.to) {
             Ok(index) => index,
@@ -122,7 +133,7 @@ impl Home {
         let Some(queue) = self.queues.get_mut(index) else { return };
         if queue.takes(&message, &self.limits) {
             self.put_new(index, message, now);
-            replied(connection, token, Ok(()), outbox);
+            replied(connection, token, Ok(Reply::Done), outbox);
         } else {
             let deadline_ns = now.after(self.limits.publish_timeout);
             if !queue.block(BlockedPublisher { connection, token, message, deadline_ns }) {
@@ -134,18 +145,20 @@ impl Home {
     }
 
     fn subscribe(&mut self, consume: Consume, now: Now, outbox: &mut Outbox<'_>) {
-        let Consume { subscriber, token, destination, settlement, credit } = consume;
-        let result = if destination.kind() == DestinationKind::TempTopic {
-            self.join_temp_topic(subscriber, &destination)
-        } else {
-            self.join_queue(subscriber, &destination, settlement)
+        let Consume { subscriber, token, destination, mode, settlement, credit } = consume;
+        let result = match mode {
+            Mode::Browse => self.begin_browse(subscriber, &destination),
+            Mode::Consume if destination.kind() == DestinationKind::TempTopic => {
+                self.join_temp_topic(subscriber, &destination)
+            }
+            Mode::Consume => self.join_queue(subscriber, &destination, settlement),
         };
         outbox.send_front(
             subscriber.connection.core,
             ToFront::Subscribed { subscriber, token, result },
         );
         if result.is_ok() {
-            self.credit(subscriber, credit, now, outbox);
+            self.credit(subscriber, Credit::Add(credit), 0, now, outbox);
         }
     }
 
@@ -177,6 +190,7 @@ impl Home {
         outbox: &mut Outbox<'_>,
     ) {
         self.leave_temp_topic(subscriber, destination);
+        self.browsers.remove(&subscriber);
         let Some(consumer) = self.consumers.remove(&subscriber) else { return };
         let index = consumer.queue;
         if let Some(queue) = self.queues.get_mut(index) {
@@ -208,11 +222,36 @@ impl Home {
         self.consider(subscriber, now, outbox);
     }
 
-    fn credit(&mut self, subscriber: Subscriber, count: u32, now: Now, outbox: &mut Outbox<'_>) {
+    fn credit(
+        &mut self,
+        subscriber: Subscriber,
+        credit: Credit,
+        delivered: u64,
+        now: Now,
+        outbox: &mut Outbox<'_>,
+    ) {
         if let Some(consumer) = self.consumers.get_mut(&subscriber) {
-            consumer.credit = consumer.credit.saturating_add(count).min(self.limits.prefetch_max);
+            consumer.allowance.change(credit, delivered);
+            if let Some(queue) = self.queues.get_mut(consumer.queue) {
+                queue.dequeue_exhausted(consumer);
+            }
+            self.consider(subscriber, now, outbox);
+        } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
+            browser.allowance.change(credit, delivered);
+            self.browse(subscriber, now, outbox);
         }
-        self.consider(subscriber, now, outbox);
+    }
+
+    /// Takes back the credit of a subscription: what is ready and it had credit for is delivered.
+    fn drain(&mut self, subscriber: Subscriber) {
+        if let Some(consumer) = self.consumers.get_mut(&subscriber) {
+            consumer.allowance.discard();
+            if let Some(queue) = self.queues.get_mut(consumer.queue) {
+                queue.dequeue_exhausted(consumer);
+            }
+        } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
+            browser.allowance.discard();
+        }
     }
 
     /// Gives a consumer that may have become ready what it can take.
@@ -345,7 +384,7 @@ impl Home {
         let Some(consumer) = self.consumers.get_mut(&subscriber) else { return true };
         consumer.dequeued();
         let Some(queued) = queue.pop() else { return false };
-        consumer.credit -= 1;
+        consumer.allowance.take_one();
         let mut delivery = Delivery {
             message: Arc::clone(&queued.message),
             tag: None,
@@ -376,7 +415,7 @@ impl Home {
             self.queues.get_mut(index).and_then(|queue| queue.unblock(&self.limits))
         {
             self.put_new(index, publisher.message, now);
-            replied(publisher.connection, publisher.token, Ok(()), outbox);
+            replied(publisher.connection, publisher.token, Ok(Reply::Done), outbox);
             unblocked = true;
         }
         unblocked
@@ -452,7 +491,7 @@ impl Home {
     /// See [`crate::Shard::assert_empty`].
     pub(crate) fn assert_empty(&self) {
         assert_eq!((self.queues.len(), self.indexes.len()), (0, 0), "queues");
-        assert_eq!(self.consumers.len(), 0, "consumers");
+        assert_eq!((self.consumers.len(), self.browsers.len()), (0, 0), "consumers");
         assert_eq!(self.temp_topics.len(), 0, "temporary topics");
         assert_eq!(self.prepared.len(), 0, "branches of transactions");
     }
@@ -485,11 +524,11 @@ impl Home {
     }
 }
 
-/// Replies to a publication or a settlement.
+/// Replies to a publication, a settlement or a drain.
 fn replied(
     connection: ConnectionId,
     token: Token,
-    result: Result<(), Refusal>,
+    result: Result<Reply, Refusal>,
     outbox: &mut Outbox<'_>,
 ) {
     outbox.send_front(connection.core, ToFront::Replied { connection, token, result });

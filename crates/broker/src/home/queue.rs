@@ -1,11 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::RangeInclusive,
+    ops::{Bound, RangeInclusive},
     sync::Arc,
 };
 
 use contract::{ConnectionId, Limits, Message, Settlement, Tag, Token};
 
+use super::allowance::Allowance;
 use crate::{
     queued::{QueueId, QueuePosition, QueuedMessage},
     shard_message::Subscriber,
@@ -70,7 +71,7 @@ pub(super) struct BlockedPublisher {
 pub(super) struct Consumer {
     pub(super) queue: usize,
     pub(super) settlement: Settlement,
-    pub(super) credit: u32,
+    pub(super) allowance: Allowance,
     pub(super) unsettled: BTreeMap<Tag, QueuedMessage>,
     /// Its tags are greater; tells it from an earlier subscription with the same name.
     pub(super) since: Tag,
@@ -79,8 +80,15 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) const fn new(queue: usize, settlement: Settlement, since: Tag) -> Self {
-        Self { queue, settlement, credit: 0, unsettled: BTreeMap::new(), since, turn: None }
+    pub(super) fn new(queue: usize, settlement: Settlement, since: Tag) -> Self {
+        Self {
+            queue,
+            settlement,
+            allowance: Allowance::default(),
+            unsettled: BTreeMap::new(),
+            since,
+            turn: None,
+        }
     }
 
     /// It is not in [`Queue::ready_consumers`] any more.
@@ -101,7 +109,7 @@ impl Consumer {
     }
 
     fn can_take(&self, limits: &Limits) -> bool {
-        self.credit > 0 && self.unsettled.len() < limits.prefetch_max as usize
+        !self.allowance.is_used_up() && self.unsettled.len() < limits.prefetch_max as usize
     }
 }
 
@@ -247,6 +255,24 @@ impl Queue {
             self.ready_consumers.insert(self.turn_next, subscriber);
             self.turn_next += 1;
         }
+    }
+
+    /// A consumer that may have no credit any more is not ready.
+    pub(super) fn dequeue_exhausted(&mut self, consumer: &mut Consumer) {
+        if consumer.allowance.is_used_up()
+            && let Some(turn) = consumer.turn.take()
+        {
+            self.ready_consumers.remove(&turn);
+        }
+    }
+
+    /// The messages that are ready behind a position, in order.
+    pub(super) fn ready_after(
+        &self,
+        last: Option<QueuePosition>,
+    ) -> impl Iterator<Item = &QueuedMessage> {
+        let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready.range((start, Bound::Unbounded)).map(|(_, queued)| queued)
     }
 
     /// The consumer whose turn it is, if a message is ready. It is taken out, of which

@@ -125,7 +125,7 @@ impl Home {
         for &subscription in &topic.subscriptions {
             let subscriber = Subscriber { connection, subscription };
             let delivery = Delivery { message: Arc::clone(message), tag: None, redeliveries: 0 };
-            let source = Source::TempTopic;
+            let source = Source::Copy;
             let message = ToFront::Deliver { subscriber, source, delivery };
             outbox.send_front(connection.core, message);
         }

@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, DeadLetter, Declare, Destination, DestinationKind, Limits,
-    Message, Operation, Outcome as Settled, Pattern, Settle, Settlement, Subscribe, SubscriptionId,
-    Tag, Token,
+    Body, Command, ConnectionId, Credit, DeadLetter, Declare, Destination, DestinationKind, Limits,
+    Message, Mode, Operation, Outcome as Settled, Pattern, Reply, Settle, Settlement, Subscribe,
+    SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Outcome, World};
@@ -535,6 +535,132 @@ fn a_range_is_settled_at_once_and_answered_when_it_is() {
 }
 
 #[test]
+fn credit_is_used_up_set_and_taken_back() {
+    check(
+        "
+        > a1 sub 1 /queue/q ack 2
+        < a1 1 done
+        > a1 drain 1
+        < a1 2 drained
+        > p0 pub /queue/q 1
+        < p0 1 done
+        > a1 credit 1 5
+        < a1 s1 1 #1
+        > a1 credit 1 =0
+        > p0 pub /queue/q 2
+        < p0 2 done
+        > p0 pub /queue/q 3
+        < p0 3 done
+        > a1 credit 1 =1
+        < a1 s1 2 #2
+        > a1 credit 1 1
+        < a1 s1 3 #3
+        > a1 credit 1 3
+        > a1 release 1 3
+        < a1 s1 3 #4
+        > a1 drain 1
+        < a1 3 drained
+        > a1 release 1 4
+        > a1 credit 1 9
+        < a1 s1 3 #5
+        > a1 ack 1 1-5
+        > a1 drain 7
+        < a1 4 drained
+        > a1 sub 2 /topic/t
+        < a1 5 done
+        > a1 drain 2
+        < a1 6 drained
+        > a1 gone
+        > p0 gone
+        ",
+    );
+}
+
+#[test]
+fn a_drain_is_answered_after_the_deliveries() {
+    converse(
+        2,
+        "
+        > p1 pub /queue/a 1
+        < p1 1 done
+        > hold
+        > a0 sub 1 /queue/a auto 5
+        > a0 drain 1
+        > a0 credit 1 =2
+        > carry 0 1
+        > p1 pub /queue/a 2
+        > p1 pub /queue/a 3
+        > show
+        < p1 2 done
+        < p1 3 done
+        > carry
+        < a0 1 done
+        < a0 2 drained
+        < a0 s1 1
+        < a0 s1 2
+        > a0 credit 1 1
+        < a0 s1 3
+        > a0 gone
+        > p1 gone
+        ",
+    );
+}
+
+#[test]
+fn browsing_takes_nothing_out_of_a_queue() {
+    check(
+        "
+        > p0 pub /queue/q 1
+        < p0 1 done
+        > p0 pub /queue/q 2 priority=9
+        < p0 2 done
+        > p0 pub /queue/q 3 expires=100
+        < p0 3 done
+        > a1 sub 1 /queue/q browse 1
+        < a1 1 done
+        < a1 s1 2
+        > pass 100
+        > c2 sub 1 /queue/q ack 1
+        < c2 1 done
+        < c2 s1 2 #1
+        > c2 nack 1 1
+        > p0 pub /queue/q 4
+        < p0 4 done
+        > a1 credit 1 1
+        < a1 s1 1
+        > a1 credit 1 9
+        > a1 drain 1
+        < a1 2 drained
+        > a1 sub 2 /queue/q browse 9
+        < a1 3 done
+        < a1 s2 2 +1
+        < a1 s2 1
+        < a1 s2 4
+        > a1 unsub 2
+        < a1 4 done
+        > a1 sub 3 /queue/none browse 9
+        < a1 5 done
+        > a1 drain 3
+        < a1 6 drained
+        > a1 unsub 3
+        < a1 7 done
+        > a1 sub 2 /topic/t browse 9
+        < a1 8 refused NotFound
+        > a1 sub 3 /temp-queue/7 browse 9
+        < a1 9 refused NotFound
+        > c2 credit 1 9
+        < c2 s1 2 #2 +1
+        < c2 s1 1 #3
+        < c2 s1 4 #4
+        > c2 ack 1 2-4
+        > c2 gone
+        > a1 gone
+        > p0 gone
+        ",
+    );
+}
+
+#[test]
 fn a_settlement_is_answered_after_it_was_carried_out() {
     converse(
         2,
@@ -682,25 +808,32 @@ impl Stage {
         let command = match *words {
             ["gone"] => return Event::Gone(connection),
             ["credit", id, count] => {
-                return Event::Credit(connection, subscription(id), count.parse().unwrap());
+                let credit = match count.strip_prefix('=') {
+                    Some(count) => Credit::Set(count.parse().unwrap()),
+                    None => Credit::Add(count.parse().unwrap()),
+                };
+                return Event::Credit(connection, subscription(id), credit);
             }
+            ["drain", id] => Command::Drain(subscription(id)),
             [outcome @ ("ack" | "nack" | "release" | "reject"), id, numbers, ref answer @ ..] => {
                 let settle = self.settle(connection, outcome, id, numbers);
                 let answer = (*answer == ["answered"]).then(|| self.token(who));
                 return Event::Settle(connection, settle, answer);
             }
             ["sub", id, pattern, ref rest @ ..] => {
-                let (settlement, credit) = match *rest {
-                    ["auto", credit] => (Settlement::Automatic, credit),
-                    ["ack", credit] => (Settlement::Explicit, credit),
-                    _ => (Settlement::Explicit, "9"),
+                let (mode, settlement, credit) = match *rest {
+                    ["auto", credit] => (Mode::Consume, Settlement::Automatic, credit),
+                    ["ack", credit] => (Mode::Consume, Settlement::Explicit, credit),
+                    ["browse", credit] => (Mode::Browse, Settlement::Automatic, credit),
+                    _ => (Mode::Consume, Settlement::Explicit, "9"),
                 };
-                Command::Subscribe(Subscribe {
+                Command::Subscribe(Box::new(Subscribe {
                     id: subscription(id),
                     pattern: Pattern::parse(&full(pattern)).unwrap(),
+                    mode,
                     settlement,
                     credit: credit.parse().unwrap(),
-                })
+                }))
             }
             ["unsub", id] => Command::Unsubscribe(subscription(id)),
             ["pub", ref rest @ ..] => Command::Publish(self.message(rest)),
@@ -770,8 +903,11 @@ impl Stage {
             };
             answers.push(match outcome {
                 Outcome::Replied(connection, token, result) => {
-                    let result = result
-                        .map_or_else(|refusal| format!("refused {refusal:?}"), |_| "done".into());
+                    let result = match result {
+                        Ok(Reply::Drained) => "drained".to_owned(),
+                        Ok(Reply::Done | Reply::Login(_)) => "done".to_owned(),
+                        Err(refusal) => format!("refused {refusal:?}"),
+                    };
                     (name(connection), false, format!("{} {result}", token.0))
                 }
                 Outcome::Delivered(subscriber, delivery) => {

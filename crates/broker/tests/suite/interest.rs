@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Limits, Message, Settlement, Subscribe,
+    Body, Command, ConnectionId, Destination, Limits, Message, Mode, Settlement, Subscribe,
     SubscriptionId, Token,
 };
 
@@ -24,10 +24,11 @@ fn a_kept_interest_makes_a_subscription_complete_at_once() {
         let subscribe = Subscribe {
             id: SubscriptionId(1),
             pattern: topic.clone().into(),
+            mode: Mode::Consume,
             settlement: Settlement::Automatic,
             credit: 0,
         };
-        let command = Command::Subscribe(subscribe);
+        let command = Command::Subscribe(Box::new(subscribe));
         world.apply(1, Event::Command(connection, Token(1), command));
         assert!(world.busy().is_empty(), "no shard needs to be told");
         assert!(matches!(world.outcomes.pop(), Some(Outcome::Replied(_, Token(1), Ok(_)))));

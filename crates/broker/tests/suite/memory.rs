@@ -5,8 +5,9 @@ use std::sync::Arc;
 use broker::{Effect, Event, Shard, home_core};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Declare, Destination, DestinationKind, Limits, Message, Now,
-    Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Limits, Message,
+    Mode, Now, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId,
+    Token,
 };
 use testkit::live_bytes;
 
@@ -61,7 +62,7 @@ fn a_queue_at_work_holds_no_more_with_time() {
         for _ in 0..messages {
             world.apply(0, Event::Command(connection, Token(1), publish("/queue/q", 10)));
             accept_all(&mut world, connection);
-            world.apply(0, Event::Credit(connection, SubscriptionId(1), 1));
+            world.apply(0, Event::Credit(connection, SubscriptionId(1), Credit::Add(1)));
         }
         live_bytes()
     };
@@ -177,12 +178,13 @@ fn far_queue() -> &'static str {
 }
 
 fn subscribe(id: u32, pattern: &str) -> Command {
-    Command::Subscribe(Subscribe {
+    Command::Subscribe(Box::new(Subscribe {
         id: SubscriptionId(id),
         pattern: Pattern::parse(pattern).unwrap(),
+        mode: Mode::Consume,
         settlement: Settlement::Explicit,
         credit: 100,
-    })
+    }))
 }
 
 fn publish(destination: &str, size: usize) -> Command {

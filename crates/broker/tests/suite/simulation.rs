@@ -9,9 +9,9 @@ use std::{
 use broker::{Event, Stats, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Declare, Delivery, Destination, DestinationKind, Limits, Message,
-    Operation, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId,
-    Tag, Token,
+    Body, Command, ConnectionId, Credit, Declare, Delivery, Destination, DestinationKind, Limits,
+    Message, Mode, Operation, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe,
+    SubscriptionId, Tag, Token,
 };
 use testkit::Random;
 
@@ -210,7 +210,7 @@ impl Simulation {
             11 | 12 => {
                 let subscription = self.any_subscription(connection);
                 let count = u32::try_from(self.random.below(4)).unwrap();
-                self.apply(connection, Event::Credit(connection, subscription, count));
+                self.apply(connection, Event::Credit(connection, subscription, Credit::Add(count)));
             }
             _ => self.publish(connection),
         }
@@ -239,8 +239,8 @@ impl Simulation {
         };
         client.subscriptions.insert(id, subscription);
         let credit = u32::try_from(self.random.below(9)).unwrap();
-        let subscribe = Subscribe { id, pattern, settlement, credit };
-        self.ask(connection, Asked::Subscribe(id), Command::Subscribe(subscribe));
+        let subscribe = Subscribe { id, pattern, mode: Mode::Consume, settlement, credit };
+        self.ask(connection, Asked::Subscribe(id), Command::Subscribe(Box::new(subscribe)));
     }
 
     fn unsubscribe(&mut self, connection: ConnectionId) {
@@ -537,13 +537,14 @@ impl Simulation {
             let subscribe = Subscribe {
                 id,
                 pattern: queue.into(),
+                mode: Mode::Consume,
                 settlement: Settlement::Automatic,
                 credit: 6,
             };
-            self.ask(drain, Asked::Subscribe(id), Command::Subscribe(subscribe));
+            self.ask(drain, Asked::Subscribe(id), Command::Subscribe(Box::new(subscribe)));
             for _ in 0..5 {
                 self.settle_down();
-                self.apply(drain, Event::Credit(drain, id, 6));
+                self.apply(drain, Event::Credit(drain, id, Credit::Add(6)));
             }
         }
         self.gone(drain);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Destination, Input, Kind, Message, Now, Outbox, Reason, Session, Settlement,
-    Subscribe, SubscriptionId, Token,
+    Body, Command, Destination, Input, Kind, Message, Mode, Now, Outbox, Reason, Session,
+    Settlement, Subscribe, SubscriptionId, Token,
 };
 use wire::Fragments;
 
@@ -38,10 +38,11 @@ impl Session for Broadcast {
                 let subscribe = Subscribe {
                     id: SubscriptionId(0),
                     pattern: self.topic.clone().into(),
+                    mode: Mode::Consume,
                     settlement: Settlement::Automatic,
                     credit: 0,
                 };
-                self.command(Command::Subscribe(subscribe), out);
+                self.command(Command::Subscribe(Box::new(subscribe)), out);
             }
             Input::Received(data) => {
                 let mut body = None;

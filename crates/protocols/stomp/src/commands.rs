@@ -3,7 +3,7 @@ use std::{mem, sync::Arc};
 use bytes::Bytes;
 
 use contract::{
-    Command, Declare, Destination, Limits, Operation, Outcome, Pattern, Settle, Settlement,
+    Command, Declare, Destination, Limits, Mode, Operation, Outcome, Pattern, Settle, Settlement,
     Subscribe, SubscriptionId,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     message::SendHeaders,
     open::{Context, Open, give_credit},
     pending::What,
-    subscriptions::{Mode, Taken, Which},
+    subscriptions::{Acknowledgement, Taken, Which},
 };
 
 /// The frames of a client that is logged in.
@@ -182,19 +182,24 @@ impl Open {
         let id = self.subscriptions.add(name, self.version, mode, is_queue, batch);
         let token = self.pending.ask(What::Subscribe(pattern.clone()), receipt);
         let settlement = match mode {
-            Mode::Client | Mode::Individual if is_queue => Settlement::Explicit,
-            Mode::Auto | Mode::Client | Mode::Individual => Settlement::Automatic,
+            Acknowledgement::Client | Acknowledgement::Individual if is_queue => {
+                Settlement::Explicit
+            }
+            Acknowledgement::Auto | Acknowledgement::Client | Acknowledgement::Individual => {
+                Settlement::Automatic
+            }
         };
-        let subscribe = Subscribe { id, pattern, settlement, credit: prefetch };
-        cx.out.command(token, Command::Subscribe(subscribe));
+        let mode = Mode::Consume;
+        let subscribe = Subscribe { id, pattern, mode, settlement, credit: prefetch };
+        cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
         Ok(())
     }
 
-    fn mode(&self, frame: &Frame) -> Result<Mode, Fault> {
+    fn mode(&self, frame: &Frame) -> Result<Acknowledgement, Fault> {
         match frame.header("ack").unwrap_or("auto") {
-            "auto" => Ok(Mode::Auto),
-            "client" => Ok(Mode::Client),
-            "client-individual" if self.version > Version::V1_0 => Ok(Mode::Individual),
+            "auto" => Ok(Acknowledgement::Auto),
+            "client" => Ok(Acknowledgement::Client),
+            "client-individual" if self.version > Version::V1_0 => Ok(Acknowledgement::Individual),
             _ => Err(Fault::malformed(
                 "bad ack",
                 "ack must be auto, client or, since STOMP 1.1, client-individual",

@@ -1,5 +1,5 @@
 use contract::{
-    Delivery, Destination, Kind, Limits, Message, Notice, Now, Outbox, Reason, Refusal,
+    Credit, Delivery, Destination, Kind, Limits, Message, Notice, Now, Outbox, Reason, Refusal,
     SubscriptionId, Token,
 };
 
@@ -10,7 +10,7 @@ use crate::{
     heart::Heart,
     message,
     pending::{Pending, What},
-    subscriptions::{Mode, Subscriptions},
+    subscriptions::{Acknowledgement, Subscriptions},
     temporaries::Temporaries,
     transactions::Transactions,
 };
@@ -127,7 +127,7 @@ impl Open {
         let Some(subscription) = self.subscriptions.get_mut(id) else { return };
         let version = self.version;
         let kind = kind(&delivery.message, cx.kind);
-        if subscription.mode == Mode::Auto {
+        if subscription.mode == Acknowledgement::Auto {
             let start = subscription.start();
             let mut encode = |to: &mut Vec<u8>| message::encode(to, version, start, delivery, None);
             if delivery.redeliveries == 0 {
@@ -177,7 +177,7 @@ impl Open {
                 let starved: Vec<_> = self
                     .subscriptions
                     .iter_mut()
-                    .filter(|one| one.mode == Mode::Auto && one.is_queue)
+                    .filter(|one| one.mode == Acknowledgement::Auto && one.is_queue)
                     .map(|one| one.id)
                     .collect();
                 for id in starved {
@@ -232,7 +232,7 @@ fn is_late_answer(what: &What, refusal: Refusal) -> bool {
 
 pub(crate) fn give_credit(subscription: SubscriptionId, count: usize, cx: &mut Context<'_>) {
     if count > 0 {
-        cx.out.credit(subscription, u32::try_from(count).unwrap_or(u32::MAX));
+        cx.out.credit(subscription, Credit::Add(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 }
 

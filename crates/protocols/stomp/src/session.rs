@@ -268,7 +268,9 @@ fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal
             Err(Fault::new(Reason::Unauthenticated, "login refused", detail))
         }
         Ok(Reply::Login(Step::Accepted(principal))) => Ok(principal),
-        Ok(Reply::Done) => Err(Fault::new(Reason::Internal, "internal fault", "a fault of ours")),
+        Ok(Reply::Done | Reply::Drained) => {
+            Err(Fault::new(Reason::Internal, "internal fault", "a fault of ours"))
+        }
         Err(refusal) => Err(Fault::refused("the login", refusal)),
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Subscription {
     /// The version, then how each MESSAGE begins, with the name that the client gave it: all that
     /// tells its encoding from another's.
     head: Box<[u8]>,
-    pub(crate) mode: Mode,
+    pub(crate) mode: Acknowledgement,
     pub(crate) is_queue: bool,
     /// UNSUBSCRIBE is not answered yet.
     pub(crate) is_leaving: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Subscription {
 
 /// The header `ack` of SUBSCRIBE.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Mode {
+pub(crate) enum Acknowledgement {
     /// A message is the client's when it is sent.
     Auto,
     /// ACK means this message and all before it.
@@ -77,7 +77,7 @@ impl Subscriptions {
         &mut self,
         name: &str,
         version: Version,
-        mode: Mode,
+        mode: Acknowledgement,
         is_queue: bool,
         batch: u32,
     ) -> SubscriptionId {
@@ -144,7 +144,7 @@ impl Subscription {
 
     /// Takes what an ACK or NACK is about; `None` when there is no such delivery.
     pub(crate) fn take(&mut self, which: Which, in_transaction: bool) -> Option<Taken> {
-        if self.mode == Mode::Auto {
+        if self.mode == Acknowledgement::Auto {
             return None;
         }
         if !self.is_queue {
@@ -163,7 +163,7 @@ impl Subscription {
         let place = place.filter(|place| {
             self.unacked.get(*place).is_some_and(|unacked| !unacked.in_transaction)
         })?;
-        let first = if self.mode == Mode::Client { 0 } else { place };
+        let first = if self.mode == Acknowledgement::Client { 0 } else { place };
         let mut taken = Taken::default();
         let mut touches = false;
         for unacked in self.unacked.range_mut(first..=place) {

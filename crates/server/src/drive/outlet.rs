@@ -2,8 +2,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use auth::{Action, Denial};
 use contract::{
-    Command, ConnectionId, Kind, Login, Message, Operation, Outbox, Principal, Reason, Settle,
-    SubscriptionId, Token,
+    Command, ConnectionId, Credit, Kind, Login, Message, Operation, Outbox, Principal, Reason,
+    Settle, SubscriptionId, Token,
 };
 use transports::{Outgoing, Slot, Socket};
 use websocket::Deflater;
@@ -37,7 +37,7 @@ pub(crate) struct Tools {
 pub(crate) enum Ask {
     Command(ConnectionId, Token, Command),
     Settle(ConnectionId, Settle, Option<Token>),
-    Credit(ConnectionId, SubscriptionId, u32),
+    Credit(ConnectionId, SubscriptionId, Credit),
     Login(ConnectionId, Token, Login),
     /// A command that the access rules do not allow.
     Denied(ConnectionId, Token, Box<Denial>),
@@ -121,7 +121,9 @@ impl Tools {
                     Operation::Settle(_) => Ok(()),
                 })
             }
-            Command::Unsubscribe(_) | Command::Declare(_) => access.authorise(who, Action::Other),
+            Command::Unsubscribe(_) | Command::Declare(_) | Command::Drain(_) => {
+                access.authorise(who, Action::Other)
+            }
         }
     }
 }
@@ -221,9 +223,9 @@ impl Outbox for Outlet<'_> {
         }
     }
 
-    fn credit(&mut self, subscription: SubscriptionId, count: u32) {
+    fn credit(&mut self, subscription: SubscriptionId, credit: Credit) {
         if self.link.principal.is_some() {
-            self.tools.asks.push_back(Ask::Credit(self.tools.id(self.slot), subscription, count));
+            self.tools.asks.push_back(Ask::Credit(self.tools.id(self.slot), subscription, credit));
         }
     }
 

@@ -39,8 +39,8 @@ impl Core {
                 Ask::Settle(id, settle, answer) => {
                     self.apply(Event::Settle(id, settle, answer));
                 }
-                Ask::Credit(id, subscription, count) => {
-                    self.apply(Event::Credit(id, subscription, count));
+                Ask::Credit(id, subscription, credit) => {
+                    self.apply(Event::Credit(id, subscription, credit));
                 }
                 Ask::Login(id, token, login) => {
                     // A peer that has gone in the meantime needs no answer.
