@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use contract::{
-    Destination, DestinationError, DestinationKind, Level, Pattern, Principal, Refusal,
-};
+use contract::{Destination, DestinationError, Pattern, Principal, Refusal};
 
 /// Who may subscribe to what and send to what. Cheap to clone.
 ///
@@ -64,9 +62,9 @@ pub enum Grant {
 /// they do in a [`Pattern`], but in the names of queues too.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Scope {
-    text: Box<str>,
     /// `None`: every destination.
-    kind: Option<DestinationKind>,
+    pattern: Option<Pattern>,
+    text: Box<str>,
 }
 
 /// What is wrong with a rule.
@@ -172,9 +170,9 @@ impl Action<'_> {
     #[cold]
     fn denied(self, refusal: Refusal, rule: Option<usize>) -> Denial {
         let (action, destination) = match self {
-            Self::Subscribe(pattern) => ("subscribe", pattern.as_str()),
-            Self::Send(destination) => ("send", destination.as_str()),
-            Self::Other => ("other", ""),
+            Self::Subscribe(pattern) => ("subscribe", pattern.to_string()),
+            Self::Send(destination) => ("send", destination.to_string()),
+            Self::Other => ("other", String::new()),
         };
         Denial { refusal, action, destination: destination.into(), rule }
     }
@@ -212,38 +210,20 @@ impl Scope {
     /// # Errors
     /// When it is no destination or pattern, or about temporary ones.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
-        if text == ">" {
-            return Ok(Self { text: text.into(), kind: None });
+        let pattern = match text {
+            ">" => None,
+            text => Some(Pattern::parse_scope(text).map_err(|error| match error {
+                DestinationError::Wildcard => RuleError::Wildcard,
+                DestinationError::Prefix
+                | DestinationError::Empty
+                | DestinationError::TooLong
+                | DestinationError::Control => RuleError::Destination(error),
+            })?),
+        };
+        if pattern.as_ref().is_some_and(|pattern| pattern.kind().is_temporary()) {
+            return Err(RuleError::Temporary);
         }
-        // The rules for names are those of destinations once the wildcards are taken out.
-        let mut plain = String::with_capacity(text.len());
-        let mut levels = text.split('.').peekable();
-        while let Some(level) = levels.next() {
-            let (prefix, word) = level.split_at(level.rfind('/').map_or(0, |slash| slash + 1));
-            let is_wildcard = match word {
-                "*" => true,
-                ">" | "#" => levels.peek().is_none(),
-                _ => false,
-            };
-            plain.push_str(prefix);
-            plain.push_str(if is_wildcard { "w" } else { word });
-            if levels.peek().is_some() {
-                plain.push('.');
-            }
-        }
-        let destination = Destination::parse(&plain).map_err(|error| match error {
-            DestinationError::Wildcard => RuleError::Wildcard,
-            DestinationError::Prefix
-            | DestinationError::Empty
-            | DestinationError::TooLong
-            | DestinationError::Control => RuleError::Destination(error),
-        })?;
-        match destination.kind() {
-            DestinationKind::TempTopic | DestinationKind::TempQueue => Err(RuleError::Temporary),
-            kind @ (DestinationKind::Topic | DestinationKind::Queue) => {
-                Ok(Self { text: text.into(), kind: Some(kind) })
-            }
-        }
+        Ok(Self { pattern, text: text.into() })
     }
 
     /// The text form.
@@ -255,62 +235,28 @@ impl Scope {
     /// Whether the destination is in it.
     #[must_use]
     pub fn holds(&self, destination: &Destination) -> bool {
-        let Some(mut levels) = self.levels_of(destination.kind()) else {
-            return self.kind.is_none();
-        };
-        let mut words = destination.levels();
-        loop {
-            match (levels.next(), words.next()) {
-                (Some(Level::Rest), _) | (None, None) => return true,
-                (Some(Level::One), Some(_)) => {}
-                (Some(Level::Word(a)), Some(b)) if a == b => {}
-                (Some(Level::One | Level::Word(_)) | None, _) => return false,
-            }
-        }
+        self.pattern.as_ref().is_none_or(|scope| scope.matches(destination))
     }
 
     /// Whether some destination is in both.
     #[must_use]
     pub fn overlaps(&self, pattern: &Pattern) -> bool {
-        let Some(mut ours) = self.levels_of(pattern.kind()) else {
-            return self.kind.is_none();
-        };
-        let mut theirs = pattern.levels();
-        loop {
-            match (ours.next(), theirs.next()) {
-                (Some(Level::Rest), _) | (_, Some(Level::Rest)) | (None, None) => return true,
-                (None, Some(_)) | (Some(_), None) => return false,
-                (Some(Level::Word(a)), Some(Level::Word(b))) if a != b => return false,
-                (Some(Level::Word(_) | Level::One), Some(Level::Word(_) | Level::One)) => {}
-            }
-        }
+        self.pattern.as_ref().is_none_or(|scope| scope.overlaps(pattern))
     }
 
     /// Whether every destination of the pattern is in it.
     #[must_use]
     pub fn covers(&self, pattern: &Pattern) -> bool {
-        let Some(mut ours) = self.levels_of(pattern.kind()) else {
-            return self.kind.is_none();
-        };
-        let mut theirs = pattern.levels();
-        loop {
-            match (ours.next(), theirs.next()) {
-                (Some(Level::Rest), _) | (None, None) => return true,
-                (Some(Level::One), Some(Level::Word(_) | Level::One)) => {}
-                (Some(Level::Word(a)), Some(Level::Word(b))) if a == b => {}
-                (Some(Level::One | Level::Word(_)) | None, _) => return false,
-            }
-        }
+        self.pattern.as_ref().is_none_or(|scope| scope.covers(pattern))
     }
 
-    /// Its levels; `None` when it is about all destinations or about another kind.
-    fn levels_of(&self, kind: DestinationKind) -> Option<impl Iterator<Item = Level<'_>>> {
-        let name = self.text.strip_prefix(self.kind.filter(|&k| k == kind)?.prefix())?;
-        Some(name.split('.').map(|level| match level {
-            "*" => Level::One,
-            ">" | "#" => Level::Rest,
-            word => Level::Word(word),
-        }))
+    /// Whether every destination of the other is in it.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        match &other.pattern {
+            Some(pattern) => self.covers(pattern),
+            None => self.pattern.is_none(),
+        }
     }
 }
 
@@ -320,6 +266,8 @@ fn allow(grants: &[Grant], who: &Principal) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use contract::DestinationKind;
+
     use super::*;
 
     fn rule(scope: &str, subscribe: &[&str], send: &[&str]) -> Rule {

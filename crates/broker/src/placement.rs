@@ -9,15 +9,15 @@ pub fn home_core(destination: &Destination, cores: u16) -> u16 {
     let cores = cores.max(1);
     let remainder = match destination.random() {
         Some(random) => random % u128::from(cores),
-        None => u128::from(fnv_1a(destination.as_str().as_bytes()) % u64::from(cores)),
+        None => u128::from(fnv_1a(destination.text().flat_map(str::bytes)) % u64::from(cores)),
     };
     u16::try_from(remainder).unwrap_or_default()
 }
 
 /// FNV-1a, 64 bits, with the high half folded into the low one, which alone is uneven for short
 /// names.
-fn fnv_1a(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     hash ^ (hash >> 32)

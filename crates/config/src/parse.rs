@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use auth::{Access, Grant, Mechanism, Password, Rule, Scope, Scram, User, Users};
-use contract::{Limits, Pattern};
+use contract::Limits;
 use toml::de::DeTable;
 
 use crate::{
@@ -383,12 +383,7 @@ fn access(top: &Table<'_>, users: &Users) -> Result<Access> {
     for table in tables(top, "access", &ACCESS)? {
         let at = table.require("destination", "\"/topic/quotes.>\"")?;
         let scope = at.read(Scope::parse)?;
-        let decides_all = |other: &Scope| {
-            other == &scope
-                || other.as_str() == ">"
-                || Pattern::parse(scope.as_str()).is_ok_and(|pattern| other.covers(&pattern))
-        };
-        if let Some((_, line)) = rules.iter().find(|(other, _)| decides_all(&other.scope)) {
+        if let Some((_, line)) = rules.iter().find(|(other, _)| other.scope.includes(&scope)) {
             return Err(at.error(format_args!(
                 "this rule never decides: that of line {line} comes first and holds all of it"
             )));

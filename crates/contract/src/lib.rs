@@ -14,6 +14,8 @@ mod detection;
 mod internal;
 mod limits;
 mod message;
+mod name;
+mod pattern;
 mod principal;
 mod properties;
 mod reason;
@@ -25,13 +27,15 @@ pub use command::{
     Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};
-pub use destination::{Destination, DestinationError, DestinationKind, Level, Pattern};
+pub use destination::{Destination, DestinationError, DestinationKind};
 pub use detection::Detection;
 #[doc(hidden)]
 pub use internal::report_internal_error;
 pub use internal::set_internal_error_hook;
 pub use limits::Limits;
 pub use message::{DeadLetter, DeadLetterReason, Delivery, Header, Message};
+pub use name::Levels;
+pub use pattern::{Level, Pattern};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
 pub use properties::Properties;
 pub use reason::Reason;

@@ -92,7 +92,7 @@ impl Queues {
             if queue.name.kind().is_temporary() {
                 queues.temporary.get_or_insert_default().add(depth);
             } else {
-                queues.named.push((queue.name.as_str().into(), depth));
+                queues.named.push((queue.name.to_string().into(), depth));
                 if queues.named.len() == 2 * Self::NAMED_MAX {
                     queues.keep_fullest();
                 }

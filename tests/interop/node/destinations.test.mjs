@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';
+import { request } from './lib/http.mjs';
 import { Peer, peers, unique } from './lib/peer.mjs';
 import { within } from './lib/wait.mjs';
 
@@ -37,6 +38,63 @@ test('a message sent to a topic before a subscription does not reach it', async 
   const subscription = await peer.subscribe(topic);
   await peer.send(topic, 'late');
   assert.deepEqual(await subscription.bodies(1), ['late']);
+});
+
+test('any name can be written, and means one destination', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const base = unique();
+  const names = ['x*3E10', '*2A*23', '1*2E2', '1.2', '*0.*0', 'a.*0', 'a%2Eb', 'a\\b', 'a/b'];
+  const topics = names.map((name) => `/topic/${base}.${name}`);
+  const queues = names.map((name) => `/queue/${base}.${name}`);
+  const subscriptions = [];
+  for (const name of [...topics, ...queues]) subscriptions.push([name, await peer.subscribe(name)]);
+  for (const name of [...topics, ...queues]) await peer.send(name, name);
+  for (const [name, subscription] of subscriptions) {
+    const message = await subscription.next();
+    assert.equal(message.body, name);
+    assert.equal(message.headers.destination, name);
+  }
+  await peer.sync();
+  for (const [name, { messages }] of subscriptions) assert.equal(messages.length, 0, name);
+});
+
+test('an escape is no wildcard, and a wildcard takes levels with any characters', async (t) => {
+  const open = peers(t, () => gateway);
+  const base = `/topic/${unique()}`;
+  const names = ['.*2A', '.a', '.1*2E2', '.*0', '.1.2', '.*0.b'];
+  const expected = {
+    '.*': ['.*2A', '.a', '.1*2E2', '.*0'],
+    '.*2A': ['.*2A'],
+    '.*3E': [],
+    '.*.*': ['.1.2', '.*0.b'],
+    '.*0.>': ['.*0', '.*0.b'],
+  };
+  const subscriptions = {};
+  for (const pattern of Object.keys(expected)) {
+    subscriptions[pattern] = await (await open()).subscribe(base + pattern);
+  }
+  const sender = await open();
+  for (const name of names) await sender.send(base + name, name);
+  for (const [pattern, bodies] of Object.entries(expected)) {
+    assert.deepEqual(await subscriptions[pattern].bodies(bodies.length), bodies, pattern);
+    assert.equal(subscriptions[pattern].messages.length, 0, pattern);
+  }
+});
+
+test('an HTTP POST and the metrics have the names that STOMP has', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const name = `${unique()}.x*3E10`;
+  for (const path of [name, name.replace('*', '%2A'), name.replace('.', '%2e')]) {
+    const { status } = await request(gateway, `/queues/${path}`, { method: 'POST', body: path });
+    assert.equal(status, 204, path);
+  }
+  const refused = await request(gateway, `/queues/${name.replace('*3E', '%3E')}`, { method: 'POST', body: '' });
+  assert.equal(refused.status, 400);
+  assert.match(refused.text, /\*3E/);
+  const { text } = await request(gateway, '/metrics');
+  assert.ok(text.includes(`passerelle_queue_ready{queue="/queue/${name}"} 3`), text);
+  const subscription = await peer.subscribe(`/queue/${name}`);
+  assert.equal((await subscription.bodies(3)).length, 3);
 });
 
 test('wildcards take what they say', async (t) => {

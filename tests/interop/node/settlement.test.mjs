@@ -137,6 +137,25 @@ test('after 6 deliveries a message goes to the dead-letter queue with the reason
   assert.equal(letter.headers.destination, queue.replace('/queue/', '/queue/DLQ.'));
 });
 
+test('a queue whose name needs escapes has its own dead-letter queue', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const queue = `/queue/${unique()}.x*3E10.*0`;
+  const dead = await peer.subscribe(queue.replace('/queue/', '/queue/DLQ.'));
+  const subscription = await peer.subscribe(queue, { ack: 'client-individual' });
+  const forged = { 'dlq-queue': '/queue/forged', 'dlq-reason': 'forged', own: 'kept' };
+  await peer.send(queue, 'x', forged);
+  for (let i = 0; i < 6; i += 1) {
+    const message = await subscription.next();
+    assert.equal(message.headers['dlq-queue'], undefined);
+    message.nack();
+  }
+  const { headers } = await dead.next();
+  assert.equal(headers['dlq-queue'], queue);
+  assert.match(headers['dlq-reason'], /6 times/);
+  assert.equal(headers.own, 'kept');
+  assert.equal(headers.destination, queue.replace('/queue/', '/queue/DLQ.'));
+});
+
 test('a lost consumer counts as a delivery', async (t) => {
   const open = peers(t, () => gateway);
   const sender = await open();

@@ -1,6 +1,6 @@
-use std::{collections::BTreeMap, str::Split};
+use std::collections::BTreeMap;
 
-use contract::{Destination, Level, Pattern};
+use contract::{Destination, Level, Levels, Pattern};
 
 /// The patterns with wildcards, by level; each has a number.
 ///
@@ -80,11 +80,11 @@ impl Trie {
     /// Adds the numbers of all patterns that match.
     pub(super) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
         if !self.is_empty() {
-            self.visit(destination.name().split('.'), found);
+            self.visit(destination.levels(), found);
         }
     }
 
-    fn visit(&self, mut words: Split<'_, char>, found: &mut Vec<usize>) {
+    fn visit(&self, mut words: Levels<'_>, found: &mut Vec<usize>) {
         found.extend(self.rest);
         let Some(word) = words.next() else {
             found.extend(self.here);

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use contract::{DeadLetter, DeadLetterReason, Destination, DestinationKind, Header, Message};
 
@@ -15,11 +15,12 @@ pub(super) fn dead_letter(
     reason: DeadLetterReason,
 ) -> Option<Arc<Message>> {
     let name = queue.name();
-    if queue.is_temporary() || name.name().starts_with(PREFIX) {
+    let mut levels = name.levels();
+    if queue.is_temporary() || (levels.next() == Some(LEVEL) && levels.next().is_some()) {
         return None;
     }
-    let prefix = DestinationKind::Queue.prefix();
-    let to = Destination::parse(&format!("{prefix}{PREFIX}{}", name.name())).ok()?;
+    let levels = iter::once(LEVEL).chain(name.levels());
+    let to = Destination::new(DestinationKind::Queue, levels).ok()?;
     Some(Arc::new(Message {
         to,
         header: Header { expires_unix_ms: None, ..message.header },
@@ -28,4 +29,5 @@ pub(super) fn dead_letter(
     }))
 }
 
-const PREFIX: &str = "DLQ.";
+/// The level before those of the queue.
+const LEVEL: &str = "DLQ";

@@ -958,6 +958,6 @@ fn full(name: &str) -> String {
     let short = |kind: DestinationKind| name.strip_prefix(kind.prefix())?.parse().ok();
     [DestinationKind::TempQueue, DestinationKind::TempTopic]
         .into_iter()
-        .find_map(|kind| Some(Destination::temporary(kind, short(kind)?).as_str().to_owned()))
+        .find_map(|kind| Some(Destination::temporary(kind, short(kind)?).to_string()))
         .unwrap_or_else(|| name.to_owned())
 }

@@ -85,8 +85,8 @@ fn life(world: &mut World, connection: ConnectionId) {
         ask(world, subscribe(id, pattern));
     }
     ask(world, Command::Declare(Declare { destination: temporary.clone() }));
-    ask(world, publish(temporary.as_str(), 10));
-    ask(world, subscribe(4, temporary.as_str()));
+    ask(world, publish(&temporary.to_string(), 10));
+    ask(world, subscribe(4, &temporary.to_string()));
     ask(world, publish("/topic/a.b.c", 10));
     ask(world, publish(&queue, 10));
     ask(world, subscribe(5, &queue));

@@ -83,7 +83,7 @@ impl Open {
         let headers = SendHeaders::read(frame);
         let named = headers.destination.ok_or_else(|| missing(frame.verb, "destination"))?;
         let named = match &self.last_sent_to {
-            Some(last) if last.as_str() == named => Destination::clone(last),
+            Some(last) if last.is_written(named) => Destination::clone(last),
             _ => {
                 let parsed = parse(named, Destination::parse)?;
                 self.last_sent_to = Some(Box::new(parsed.clone()));

@@ -1,5 +1,7 @@
 use std::{fmt, io::Write as _};
 
+use contract::Destination;
+
 use crate::{Verb, Version};
 
 /// Appends a frame to a buffer.
@@ -27,7 +29,15 @@ impl<'a> Writer<'a> {
         self.to.push(b'\n');
     }
 
-    /// A header of ours whose value needs no escapes.
+    /// A header whose value is a destination.
+    pub(crate) fn destination(&mut self, name: &str, destination: &Destination) {
+        self.to.extend_from_slice(name.as_bytes());
+        self.to.push(b':');
+        destination.text().for_each(|piece| self.version.escape(piece, self.to));
+        self.to.push(b'\n');
+    }
+
+    /// A built-in header whose value needs no escapes.
     pub(crate) fn number(&mut self, name: &str, value: impl fmt::Display) {
         let written = writeln!(self.to, "{name}:{value}");
         debug_assert!(written.is_ok(), "writing to a Vec does not fail");

@@ -98,7 +98,7 @@ pub(crate) fn encode(
         Content::Parts(parts) => Some(parts),
         Content::Amqp(_) => None,
     };
-    writer.header("destination", message.to.as_str());
+    writer.destination("destination", &message.to);
     writer.number("content-length", body.len());
     if let Some(content_type) = parts.and_then(|parts| parts.content_type.as_deref()) {
         writer.header("content-type", content_type);
@@ -114,7 +114,7 @@ pub(crate) fn encode(
         writer.header("persistent", "true");
     }
     if let Some(reply_to) = parts.and_then(|parts| parts.reply_to.as_ref()) {
-        writer.header("reply-to", reply_to.as_str());
+        writer.destination("reply-to", reply_to);
     }
     if let Some(correlation) = parts.and_then(|parts| parts.correlation.as_deref()) {
         writer.header("correlation-id", correlation);
@@ -130,7 +130,7 @@ pub(crate) fn encode(
     }
     if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
         writer.number("dlq-reason", reason);
-        writer.header("dlq-queue", queue.as_str());
+        writer.destination("dlq-queue", queue);
     }
     writer.body(body);
 }
