@@ -3,12 +3,12 @@ use wire::Utf8;
 
 use crate::{
     Close, Deflate, FrameError, InflaterPool, Opcode, Unread, Version,
-    head::{self, HEAD_BYTES_MAX, Head, Progress},
+    header::{self, HEADER_BYTES_MAX, Header, Progress},
     inflate::{Inflater, deflated_bytes_max},
     mask,
 };
 
-/// What the peer says.
+/// What the peer sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event<'a> {
     /// A piece of a message, as it arrived; the last one may be empty, others are not.
@@ -17,20 +17,20 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// Answers a ping, or nothing.
     Pong(&'a [u8]),
-    /// The peer closes, or answers our close. Nothing comes after this.
+    /// A close, or the reply to ours. No event follows.
     Close(Option<Close<'a>>),
 }
 
 /// Decodes what one client sends.
 ///
 /// Feed it what was read and pull events until there are none. Payload is handed out as it
-/// arrives and never copied; while nothing is under way a decoder owns no other memory.
+/// arrives and never copied; between frames a decoder owns no other memory.
 ///
 /// ```text
-///          a head
-/// Head ------------> Frame       a close, or any error
-///      <------------       any ------------------------> Closed
-///       all payload
+///          a header
+/// Header ------------> Frame       a close, or any error
+///        <------------       any ------------------------> Closed
+///         all payload
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
@@ -39,19 +39,19 @@ pub struct Decoder {
     /// Messages, and control frames outside them, that have come; wrapping.
     count: u32,
     stage: Stage,
-    /// The message under way.
+    /// The message that has begun and not ended.
     message: Option<Message>,
-    /// The beginning of a head or of a control frame that was cut.
-    kept: Option<Box<Kept>>,
+    /// The beginning of a header or of a control frame that came in parts.
+    buffered: Option<Box<Buffered>>,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// A head comes next.
-    Head,
+    /// A header comes next.
+    Header,
     /// What is left of this frame's payload comes next.
-    Frame(Head),
-    /// The last word was said.
+    Frame(Header),
+    /// After a close or an error.
     Closed,
 }
 
@@ -60,7 +60,7 @@ struct Message {
     kind: Kind,
     utf8: Utf8,
     fragments: u32,
-    /// Bytes that the heads of its frames announced.
+    /// The sum of the payload lengths in its frames' headers.
     announced: u64,
     /// Present when it is compressed.
     inflater: Option<Box<Inflater>>,
@@ -69,9 +69,9 @@ struct Message {
 /// Where an event's bytes are.
 enum Piece<'b> {
     Read(&'b [u8]),
-    /// So many bytes of the pool's scratch.
+    /// The first `n` bytes of the pool's scratch.
     Inflated(usize),
-    Kept,
+    Buffered,
 }
 
 enum Step<'b> {
@@ -84,13 +84,13 @@ impl Decoder {
     #[must_use]
     pub const fn new(version: Version, deflate: Option<Deflate>) -> Self {
         let deflate = deflate.is_some();
-        Self { version, deflate, count: 0, stage: Stage::Head, message: None, kept: None }
+        Self { version, deflate, count: 0, stage: Stage::Header, message: None, buffered: None }
     }
 
     /// The next event; `None` when all was decoded, which took it from `unread`.
     ///
-    /// Who stops earlier keeps [`Unread::rest`], even an empty one, and puts it before the next
-    /// bytes. After a close or an error there are no events, whatever follows.
+    /// A caller that stops earlier keeps [`Unread::rest`], even an empty one, and puts it before the
+    /// next bytes. After a close or an error there are no events, whatever follows.
     ///
     /// # Errors
     /// When the peer broke the rules or a limit.
@@ -103,7 +103,7 @@ impl Decoder {
         if let Some(data) = self.whole(unread, limits)? {
             return Ok(Some(Event::Data(data)));
         }
-        self.kept.take_if(|kept| kept.given);
+        self.buffered.take_if(|buffered| buffered.returned);
         let step = match self.advance(unread, limits, pool) {
             Ok(Some(step)) => step,
             Ok(None) => return Ok(None),
@@ -115,7 +115,7 @@ impl Decoder {
         let bytes = |piece| match piece {
             Piece::Read(bytes) => bytes,
             Piece::Inflated(count) => pool.scratch.get(..count).unwrap_or_default(),
-            Piece::Kept => self.kept.as_ref().map_or(&[][..], |kept| kept.bytes()),
+            Piece::Buffered => self.buffered.as_ref().map_or(&[][..], |buffered| buffered.bytes()),
         };
         Ok(Some(match step {
             Step::Data { kind, piece, last } => {
@@ -137,21 +137,21 @@ impl Decoder {
         unread: &mut Unread<'b>,
         limits: &Limits,
     ) -> Result<Option<Data<'b>>, FrameError> {
-        let is_fresh = matches!(self.stage, Stage::Head)
+        let is_fresh = matches!(self.stage, Stage::Header)
             && self.message.is_none()
-            && self.kept.is_none()
+            && self.buffered.is_none()
             && self.version != Version::Hybi06;
         if !is_fresh {
             return Ok(None);
         }
-        let Some((kind, len, head_len)) = head::whole(unread.rest()) else { return Ok(None) };
-        let key = unread.rest().get(head_len - 4..head_len);
+        let Some((kind, len, header_len)) = header::whole(unread.rest()) else { return Ok(None) };
+        let key = unread.rest().get(header_len - 4..header_len);
         let Some(&[a, b, c, d]) = key else { return Ok(None) };
-        if unread.len() < head_len + len || len > limits.message_bytes_max {
+        if unread.len() < header_len + len || len > limits.message_bytes_max {
             return Ok(None);
         }
         self.count = self.count.wrapping_add(1);
-        let _head = unread.take(head_len as u64);
+        let _head = unread.take(header_len as u64);
         let bytes = unread.take(len as u64);
         mask::apply([a, b, c, d], bytes);
         if kind == Kind::Text && !wire::is_text(bytes) {
@@ -161,7 +161,7 @@ impl Decoder {
         Ok(Some(Data { kind, bytes, last: true }))
     }
 
-    /// Whether no message of the peer is under way.
+    /// Whether no message has begun and not ended.
     #[must_use]
     pub const fn is_between_messages(&self) -> bool {
         self.message.is_none()
@@ -170,22 +170,22 @@ impl Decoder {
     /// The message, or the frame outside messages, that has come in part.
     ///
     /// The body of a message are the payloads of its own frames as they came, compressed or not:
-    /// neither heads nor pings count, so that nothing but its bytes, which are bounded, prolongs it.
+    /// neither headers nor pings count, so that nothing but its bytes, which are bounded, prolongs it.
     #[must_use]
     pub fn partial(&self) -> Option<Partial> {
         let body_bytes = match (&self.message, &self.stage) {
             (_, Stage::Closed) => return None,
             (Some(message), stage) => {
                 let due = match stage {
-                    Stage::Frame(head) if !head.opcode.is_control() => head.len,
-                    Stage::Frame(_) | Stage::Head | Stage::Closed => 0,
+                    Stage::Frame(header) if !header.opcode.is_control() => header.len,
+                    Stage::Frame(_) | Stage::Header | Stage::Closed => 0,
                 };
                 #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
                 Some(message.announced.saturating_sub(due) as u32)
             }
             (None, Stage::Frame(_)) => None,
-            (None, Stage::Head) => {
-                self.kept.as_ref().filter(|kept| !kept.given)?;
+            (None, Stage::Header) => {
+                self.buffered.as_ref().filter(|buffered| !buffered.returned)?;
                 None
             }
         };
@@ -195,7 +195,7 @@ impl Decoder {
     fn close(&mut self) {
         self.stage = Stage::Closed;
         self.message = None;
-        self.kept = None;
+        self.buffered = None;
     }
 
     fn advance<'b>(
@@ -206,64 +206,65 @@ impl Decoder {
     ) -> Result<Option<Step<'b>>, FrameError> {
         loop {
             match self.stage {
-                Stage::Head => {
-                    let Some(head) = self.head(unread)? else { return Ok(None) };
-                    self.begin(head, limits, pool)?;
-                    self.stage = Stage::Frame(head);
+                Stage::Header => {
+                    let Some(header) = self.header(unread)? else { return Ok(None) };
+                    self.begin(header, limits, pool)?;
+                    self.stage = Stage::Frame(header);
                 }
-                Stage::Frame(head) if head.opcode.is_control() => {
-                    return Ok(self.control(head, unread));
+                Stage::Frame(header) if header.opcode.is_control() => {
+                    return Ok(self.control(header, unread));
                 }
-                Stage::Frame(head) => {
-                    let step = self.payload(head, unread, limits, pool)?;
+                Stage::Frame(header) => {
+                    let step = self.payload(header, unread, limits, pool)?;
                     if step.is_some() || unread.is_empty() {
                         return Ok(step);
                     }
                 }
                 Stage::Closed => {
-                    let _nobody_reads_it = unread.take(u64::MAX);
+                    // Discards it.
+                    let _ = unread.take(u64::MAX);
                     return Ok(None);
                 }
             }
         }
     }
 
-    /// The head of the next frame, once all of it is there.
-    fn head(&mut self, unread: &mut Unread<'_>) -> Result<Option<Head>, FrameError> {
-        if self.kept.is_none() {
-            match head::read(self.version, unread.rest())? {
-                Progress::Complete(head, count) => {
+    /// The header of the next frame, once all of it is there.
+    fn header(&mut self, unread: &mut Unread<'_>) -> Result<Option<Header>, FrameError> {
+        if self.buffered.is_none() {
+            match header::read(self.version, unread.rest())? {
+                Progress::Complete(header, count) => {
                     let _read = unread.take(count as u64);
-                    return Ok(Some(head));
+                    return Ok(Some(header));
                 }
                 Progress::Needs(_) if unread.is_empty() => return Ok(None),
                 Progress::Needs(_) => {}
             }
         }
-        let kept = self.kept.get_or_insert_default();
+        let buffered = self.buffered.get_or_insert_default();
         loop {
-            match head::read(self.version, kept.bytes())? {
-                Progress::Complete(head, _) => {
-                    self.kept = None;
-                    return Ok(Some(head));
+            match header::read(self.version, buffered.bytes())? {
+                Progress::Complete(header, _) => {
+                    self.buffered = None;
+                    return Ok(Some(header));
                 }
                 Progress::Needs(_) if unread.is_empty() => return Ok(None),
-                Progress::Needs(count) => kept.fill(count, unread),
+                Progress::Needs(count) => buffered.fill(count, unread),
             }
         }
     }
 
-    /// Checks a head against what came before it, and the limits.
+    /// Checks a header against what came before it, and the limits.
     fn begin(
         &mut self,
-        head: Head,
+        header: Header,
         limits: &Limits,
         pool: &mut InflaterPool,
     ) -> Result<(), FrameError> {
-        if head.deflated && !self.deflate {
+        if header.deflated && !self.deflate {
             return Err(FrameError::ReservedBit);
         }
-        let kind = match head.opcode {
+        let kind = match header.opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
             Opcode::Text => Some(Kind::Text),
             Opcode::Binary => Some(Kind::Binary),
@@ -272,7 +273,7 @@ impl Decoder {
         let message = match (&mut self.message, kind) {
             (Some(message), None) => message,
             (none @ None, Some(kind)) => {
-                let inflater = head.deflated.then(|| pool.lend());
+                let inflater = header.deflated.then(|| pool.lend());
                 none.insert(Message::new(kind, inflater))
             }
             (Some(_), Some(_)) => {
@@ -281,9 +282,9 @@ impl Decoder {
             (None, None) => return Err(FrameError::MessageNotBegun),
         };
         // Many send an empty frame behind the last byte: it is no fragment.
-        let is_fragment = head.len > 0 || !head.last;
+        let is_fragment = header.len > 0 || !header.last;
         message.fragments = message.fragments.saturating_add(is_fragment.into());
-        message.announced = message.announced.saturating_add(head.len);
+        message.announced = message.announced.saturating_add(header.len);
         if message.fragments > limits.fragments_max {
             return Err(FrameError::TooManyFragments(limits.fragments_max));
         }
@@ -301,7 +302,7 @@ impl Decoder {
     /// What there is of a frame of data.
     fn payload<'b>(
         &mut self,
-        mut head: Head,
+        mut header: Header,
         unread: &mut Unread<'b>,
         limits: &Limits,
         pool: &mut InflaterPool,
@@ -309,16 +310,16 @@ impl Decoder {
         let Some(message) = &mut self.message else { return Ok(None) };
         let (piece, count, last) = match &mut message.inflater {
             None => {
-                let bytes = unread.take(head.len);
-                mask::apply(head.key, bytes);
-                head.advance(bytes.len());
+                let bytes = unread.take(header.len);
+                mask::apply(header.key, bytes);
+                header.advance(bytes.len());
                 message.check_text(bytes)?;
-                (Piece::Read(bytes), bytes.len(), head.last && head.len == 0)
+                (Piece::Read(bytes), bytes.len(), header.last && header.len == 0)
             }
             Some(inflater) => {
                 let (scratch, mut count) = (&mut pool.scratch, 0);
                 let bytes_max = limits.message_bytes_max;
-                let last = inflater.inflate(unread, &mut head, bytes_max, scratch, &mut count);
+                let last = inflater.inflate(unread, &mut header, bytes_max, scratch, &mut count);
                 message.check_text(scratch.get(..count).unwrap_or_default())?;
                 let last = last?;
                 (Piece::Inflated(count), count, last)
@@ -327,11 +328,11 @@ impl Decoder {
         let kind = message.kind;
         self.stage = if last {
             self.end_message(pool)?;
-            Stage::Head
-        } else if head.len == 0 && !head.last {
-            Stage::Head
+            Stage::Header
+        } else if header.len == 0 && !header.last {
+            Stage::Header
         } else {
-            Stage::Frame(head)
+            Stage::Frame(header)
         };
         Ok((count > 0 || last).then_some(Step::Data { kind, piece, last }))
     }
@@ -346,32 +347,32 @@ impl Decoder {
     }
 
     /// A control frame, once all of it is there.
-    fn control<'b>(&mut self, head: Head, unread: &mut Unread<'b>) -> Option<Step<'b>> {
-        let piece = if self.kept.is_none() && unread.len() as u64 >= head.len {
-            let bytes = unread.take(head.len);
-            mask::apply(head.key, bytes);
+    fn control<'b>(&mut self, header: Header, unread: &mut Unread<'b>) -> Option<Step<'b>> {
+        let piece = if self.buffered.is_none() && unread.len() as u64 >= header.len {
+            let bytes = unread.take(header.len);
+            mask::apply(header.key, bytes);
             Piece::Read(bytes)
         } else {
             if unread.is_empty() {
                 return None;
             }
-            let kept = self.kept.get_or_insert_default();
-            kept.fill(usize::try_from(head.len).unwrap_or(usize::MAX), unread);
-            if (kept.bytes().len() as u64) < head.len {
+            let buffered = self.buffered.get_or_insert_default();
+            buffered.fill(usize::try_from(header.len).unwrap_or(usize::MAX), unread);
+            if (buffered.bytes().len() as u64) < header.len {
                 return None;
             }
-            kept.give(head.key);
-            Piece::Kept
+            buffered.unmask(header.key);
+            Piece::Buffered
         };
-        self.stage = Stage::Head;
+        self.stage = Stage::Header;
         if self.message.is_none() {
             self.count = self.count.wrapping_add(1);
         }
-        if head.opcode == Opcode::Close {
+        if header.opcode == Opcode::Close {
             self.stage = Stage::Closed;
             self.message = None;
         }
-        Some(Step::Control(head.opcode, piece))
+        Some(Step::Control(header.opcode, piece))
     }
 }
 
@@ -388,22 +389,22 @@ impl Message {
     }
 }
 
-/// A few bytes that must be seen together and were cut.
+/// A few bytes that must be read together and came in parts.
 #[derive(Debug)]
-struct Kept {
+struct Buffered {
     bytes: [u8; CONTROL_BYTES_MAX],
     len: u8,
-    /// Whether they were given out, and can be forgotten.
-    given: bool,
+    /// Whether they were returned out, and can be forgotten.
+    returned: bool,
 }
 
-impl Default for Kept {
+impl Default for Buffered {
     fn default() -> Self {
-        Self { bytes: [0; CONTROL_BYTES_MAX], len: 0, given: false }
+        Self { bytes: [0; CONTROL_BYTES_MAX], len: 0, returned: false }
     }
 }
 
-impl Kept {
+impl Buffered {
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
@@ -418,14 +419,14 @@ impl Kept {
         }
     }
 
-    fn give(&mut self, key: [u8; 4]) {
+    fn unmask(&mut self, key: [u8; 4]) {
         mask::apply(key, &mut self.bytes);
-        self.given = true;
+        self.returned = true;
     }
 }
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-const _: () = assert!(HEAD_BYTES_MAX <= CONTROL_BYTES_MAX);
+const _: () = assert!(HEADER_BYTES_MAX <= CONTROL_BYTES_MAX);
 const _: () = assert!(size_of::<Decoder>() <= 64, "ten thousand idle ones cost little");

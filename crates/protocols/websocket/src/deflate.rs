@@ -60,5 +60,5 @@ impl fmt::Debug for Deflater {
 /// Shorter messages cost more to compress than they save.
 const MESSAGE_BYTES_MIN: usize = 64;
 
-/// More is given back after a large message.
+/// More is returned back after a large message.
 const SCRATCH_BYTES_KEPT: usize = 64 << 10;

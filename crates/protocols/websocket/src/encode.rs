@@ -4,21 +4,21 @@ use contract::Kind;
 
 use crate::{Deflate, Deflater, NO_CODE, Opcode, Version, hybi06};
 
-/// Where a message begins whose payload is being appended.
+/// Where a message starts whose payload is being appended.
 #[derive(Debug)]
-#[must_use = "a message that is not finished has no head"]
-pub struct Mark {
+#[must_use = "a message that is not finished has no header"]
+pub struct MessageStart {
     start: usize,
 }
 
-/// Begins a message: append its payload to the buffer, then [`Mark::finish`] it.
-pub fn begin(out: &mut Vec<u8>) -> Mark {
+/// Begins a message: append its payload to the buffer, then [`MessageStart::finish`] it.
+pub fn begin(out: &mut Vec<u8>) -> MessageStart {
     let start = out.len();
-    out.extend_from_slice(&[0; HEAD_BYTES_USUAL]);
-    Mark { start }
+    out.extend_from_slice(&[0; HEADER_BYTES_USUAL]);
+    MessageStart { start }
 }
 
-impl Mark {
+impl MessageStart {
     /// Ends the message with what was appended since as its payload, compressed where that was
     /// agreed on and makes it smaller.
     pub fn finish(
@@ -28,7 +28,7 @@ impl Mark {
         kind: Kind,
         deflate: Option<(&mut Deflater, Deflate)>,
     ) {
-        let payload = self.start + HEAD_BYTES_USUAL;
+        let payload = self.start + HEADER_BYTES_USUAL;
         let Some(message) = out.get(payload..) else { return };
         let deflated = deflate.and_then(|(deflater, agreed)| deflater.deflate(agreed, message));
         let is_deflated = deflated.is_some();
@@ -36,40 +36,40 @@ impl Mark {
             out.truncate(payload);
             out.extend_from_slice(deflated);
         }
-        let head = Head::new(version, opcode(kind), true, is_deflated, out.len() - payload);
-        let head = head.bytes();
+        let header = Header::new(version, opcode(kind), true, is_deflated, out.len() - payload);
+        let header = header.bytes();
         match out.get_mut(self.start..payload) {
-            Some(place) if head.len() == place.len() => place.copy_from_slice(head),
-            // A short payload moves up to its short head.
-            Some(place) if head.len() < place.len() => {
-                let (place, _) = place.split_at_mut(head.len());
-                place.copy_from_slice(head);
-                out.copy_within(payload.., self.start + head.len());
-                out.truncate(out.len() - (HEAD_BYTES_USUAL - head.len()));
+            Some(room) if header.len() == room.len() => room.copy_from_slice(header),
+            // A short payload moves up to its short header.
+            Some(room) if header.len() < room.len() => {
+                let (room, _) = room.split_at_mut(header.len());
+                room.copy_from_slice(header);
+                out.copy_within(payload.., self.start + header.len());
+                out.truncate(out.len() - (HEADER_BYTES_USUAL - header.len()));
             }
-            _ => drop(out.splice(self.start..payload, head.iter().copied())),
+            _ => drop(out.splice(self.start..payload, header.iter().copied())),
         }
     }
 }
 
 /// Appends a frame that is not compressed.
 pub fn encode(out: &mut Vec<u8>, version: Version, opcode: Opcode, last: bool, payload: &[u8]) {
-    out.extend_from_slice(Head::new(version, opcode, last, false, payload.len()).bytes());
+    out.extend_from_slice(Header::new(version, opcode, last, false, payload.len()).bytes());
     out.extend_from_slice(payload);
 }
 
 /// Appends a ping. No more than 125 bytes of the payload are sent.
 pub fn encode_ping(out: &mut Vec<u8>, version: Version, payload: &[u8]) {
-    encode(out, version, Opcode::Ping, true, cut(payload));
+    encode(out, version, Opcode::Ping, true, truncate(payload));
 }
 
 /// Appends a pong. No more than 125 bytes of the payload are sent.
 pub fn encode_pong(out: &mut Vec<u8>, version: Version, payload: &[u8]) {
-    encode(out, version, Opcode::Pong, true, cut(payload));
+    encode(out, version, Opcode::Pong, true, truncate(payload));
 }
 
-/// Appends a close; [`NO_CODE`] sends one that says nothing. The reason is cut to 123 bytes, at a
-/// character.
+/// Appends a close; [`NO_CODE`] sends one without a payload. The reason is truncated to 123
+/// bytes, between characters.
 pub fn encode_close(out: &mut Vec<u8>, version: Version, code: u16, reason: &str) {
     if code == NO_CODE {
         return encode(out, version, Opcode::Close, true, &[]);
@@ -79,18 +79,20 @@ pub fn encode_close(out: &mut Vec<u8>, version: Version, code: u16, reason: &str
         Version::Hybi06 => hybi06::code(code),
     };
     let (reason, _) = reason.split_at(reason.floor_char_boundary(CONTROL_BYTES_MAX - 2));
-    out.extend_from_slice(Head::new(version, Opcode::Close, true, false, reason.len() + 2).bytes());
+    out.extend_from_slice(
+        Header::new(version, Opcode::Close, true, false, reason.len() + 2).bytes(),
+    );
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
 }
 
-/// The head of a server's frame: `FIN RSV1 0 0 opcode(4) | 0 length(7) | length(0, 16 or 64)`.
-struct Head {
+/// The header of a server's frame: `FIN RSV1 0 0 opcode(4) | 0 length(7) | length(0, 16 or 64)`.
+struct Header {
     bytes: [u8; 10],
     len: usize,
 }
 
-impl Head {
+impl Header {
     fn new(version: Version, opcode: Opcode, last: bool, deflated: bool, payload: usize) -> Self {
         let first = opcode.number(version) | u8::from(last) << 7 | u8::from(deflated) << 6;
         let [.., high, low] = payload.to_be_bytes();
@@ -116,13 +118,13 @@ const fn opcode(kind: Kind) -> Opcode {
     }
 }
 
-fn cut(payload: &[u8]) -> &[u8] {
+fn truncate(payload: &[u8]) -> &[u8] {
     payload.get(..CONTROL_BYTES_MAX).unwrap_or(payload)
 }
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// Room left for a head until the length is known: that of messages of 126 bytes to 64 KiB. For
+/// Room left for a header until the length is known: that of messages of 126 bytes to 64 KiB. For
 /// others the payload moves by two bytes back or six forth.
-const HEAD_BYTES_USUAL: usize = 4;
+const HEADER_BYTES_USUAL: usize = 4;

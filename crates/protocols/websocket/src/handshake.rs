@@ -24,7 +24,7 @@ pub struct Service<'a> {
 pub enum Subprotocols<'a> {
     /// These, preferred ones first.
     Of(&'a [&'a str]),
-    /// The one that the client likes most: for a service that only passes bytes on. What is not a
+    /// The client's first choice: for a service that only passes bytes on. What is not a
     /// protocol but a way to negotiate one is passed over: `x-kaazing-handshake`.
     Any,
 }
@@ -38,24 +38,24 @@ pub struct Accept {
     pub subprotocol: Subprotocol,
     /// How messages may be compressed.
     pub deflate: Option<Deflate>,
-    /// All headers of the answer.
+    /// All headers of the response.
     pub headers: HeaderMap,
 }
 
-/// What came of the subprotocols that a client offers.
+/// The outcome of the negotiation of subprotocols.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Subprotocol {
     /// It offers none.
     None,
-    /// This one was chosen, and stands in the answer.
+    /// This one was chosen, and is named in the response.
     Chosen(String),
-    /// It offers some and the service speaks none of them. The answer names none, at which
-    /// browsers close; a service that needs one refuses with [`Reject::Subprotocol`].
+    /// It offers some and the service speaks none of them. The response names none, at which
+    /// browsers close; a service that requires one refuses with [`Reject::Subprotocol`].
     Unsupported,
 }
 
 /// Why a request to become a WebSocket is refused. The text is one line, for the body of the
-/// answer and the log.
+/// response and the log.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Reject {
     /// Not GET.
@@ -64,7 +64,7 @@ pub enum Reject {
     /// Not HTTP/1.1.
     #[error("a WebSocket is opened with HTTP/1.1")]
     HttpVersion,
-    /// Content follows the head.
+    /// Content follows the request.
     #[error("a request to open a WebSocket has no body")]
     Body,
     /// `Upgrade` does not name `websocket`.
@@ -76,7 +76,7 @@ pub enum Reject {
     /// No version is named.
     #[error("Sec-WebSocket-Version is missing: send 13, 8 or 6")]
     NoVersion,
-    /// The version is another one, or what is said of it is no version.
+    /// The version is another one, or the header names no version.
     #[error("Sec-WebSocket-Version must be 13, 8 or 6")]
     OtherVersion,
     /// No key.
@@ -88,14 +88,14 @@ pub enum Reject {
     /// The list of subprotocols is too long, or one stands in it twice (RFC 6455 section 4.1).
     #[error("Sec-WebSocket-Protocol must be a list of at most 64 different names")]
     Subprotocols,
-    /// Subprotocols are offered, and none of these. Only the caller says so, of
+    /// Subprotocols are offered, and none of these. Returned only by the caller, for
     /// [`Subprotocol::Unsupported`].
     #[error("Sec-WebSocket-Protocol must offer one of: {0}")]
     Subprotocol(String),
 }
 
 impl Reject {
-    /// The status to answer with.
+    /// The status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -111,7 +111,7 @@ impl Reject {
         }
     }
 
-    /// Headers of the answer, which say what would do (RFC 6455 section 4.4).
+    /// Headers of the response, which say what is accepted (RFC 6455 section 4.4).
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -129,8 +129,8 @@ impl Reject {
 
 /// Answers a request to become a WebSocket (RFC 6455 section 4.2).
 ///
-/// Whom it asks (`Host`), which holds for every request, and who may ask (the origin, a log-in) is
-/// not looked at here.
+/// What holds for every request (`Host`) and who may send it (the origin, a log-in) is not checked
+/// here.
 ///
 /// # Errors
 /// When it is no such request, a malformed one, or one for a version that is not spoken.
@@ -150,18 +150,18 @@ pub fn handshake(
         Version::Hybi06 => None,
     };
 
-    let mut answer = HeaderMap::new();
-    answer.insert(header::UPGRADE, WEBSOCKET);
-    answer.insert(header::CONNECTION, UPGRADE);
-    answer.extend(value(&accept_key(key)).map(|value| (header::SEC_WEBSOCKET_ACCEPT, value)));
+    let mut response = HeaderMap::new();
+    response.insert(header::UPGRADE, WEBSOCKET);
+    response.insert(header::CONNECTION, UPGRADE);
+    response.extend(value(&accept_key(key)).map(|value| (header::SEC_WEBSOCKET_ACCEPT, value)));
     if let Subprotocol::Chosen(name) = &subprotocol {
-        answer.extend(value(name).map(|value| (header::SEC_WEBSOCKET_PROTOCOL, value)));
+        response.extend(value(name).map(|value| (header::SEC_WEBSOCKET_PROTOCOL, value)));
     }
     if let Some(deflate) = deflate {
         let agreed = value(&deflate.to_string());
-        answer.extend(agreed.map(|value| (header::SEC_WEBSOCKET_EXTENSIONS, value)));
+        response.extend(agreed.map(|value| (header::SEC_WEBSOCKET_EXTENSIONS, value)));
     }
-    Ok(Accept { version, subprotocol, deflate, headers: answer })
+    Ok(Accept { version, subprotocol, deflate, headers: response })
 }
 
 /// What holds for any request.

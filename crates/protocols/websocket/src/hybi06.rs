@@ -12,18 +12,18 @@ use wire::Reader;
 
 use crate::{
     FrameError, Opcode,
-    head::{Fields, HEAD_BYTES_MAX, Progress},
+    header::{Fields, HEADER_BYTES_MAX, Progress},
     mask,
 };
 
-/// Reads the head that the bytes begin with.
+/// Reads the header that the bytes begin with.
 pub(crate) fn read(bytes: &[u8]) -> Result<Progress, FrameError> {
-    let mut head = [0; HEAD_BYTES_MAX];
-    let count = bytes.len().min(head.len());
-    for (to, from) in head.iter_mut().zip(bytes) {
+    let mut header = [0; HEADER_BYTES_MAX];
+    let count = bytes.len().min(header.len());
+    for (to, from) in header.iter_mut().zip(bytes) {
         *to = *from;
     }
-    let [a, b, c, d, masked @ ..] = &mut head;
+    let [a, b, c, d, masked @ ..] = &mut header;
     let key = [*a, *b, *c, *d];
     mask::apply(key, masked);
 
@@ -41,7 +41,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Progress, FrameError> {
         return Ok(Progress::Needs(4 + masked_bytes));
     }
     let len = fields.length(&mut reader)?;
-    Ok(Progress::Complete(fields.head(len, mask::after(key, masked_bytes)), 4 + masked_bytes))
+    Ok(Progress::Complete(fields.header(len, mask::after(key, masked_bytes)), 4 + masked_bytes))
 }
 
 const fn opcode_of(number: u8) -> Option<Opcode> {
@@ -73,7 +73,7 @@ pub(crate) const fn is_code(code: u16) -> bool {
     matches!(code, 1000..=1004 | 3000..=4999)
 }
 
-/// The code of the draft that says what a code of today says.
+/// The draft's equivalent of a code of RFC 6455.
 pub(crate) const fn code(code: u16) -> u16 {
     match code {
         1007 => 1002,

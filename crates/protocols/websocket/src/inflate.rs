@@ -2,12 +2,12 @@ use std::fmt;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::{FrameError, Unread, head::Head, mask};
+use crate::{FrameError, Unread, header::Header, mask};
 
 /// Lends a core's decoders what they need to decompress.
 ///
 /// No context outlives a message (RFC 7692 section 7.1.1), so that a connection holds one, of
-/// about 48 KiB, only while a compressed message of its peer is under way.
+/// about 48 KiB, only while it receives a compressed message.
 #[derive(Default)]
 pub struct InflaterPool {
     #[expect(clippy::vec_box, reason = "a decoder holds the box, so that it stays small")]
@@ -66,11 +66,11 @@ impl Inflater {
     }
 
     /// Decompresses from the payload of a frame until the scratch is full or nothing is left.
-    /// Counts the bytes in the scratch, also before an error; says whether they end the message.
+    /// Counts the bytes in the scratch, also before an error; returns whether they end the message.
     pub(crate) fn inflate(
         &mut self,
         unread: &mut Unread<'_>,
-        head: &mut Head,
+        header: &mut Header,
         message_bytes_max: usize,
         scratch: &mut Vec<u8>,
         filled: &mut usize,
@@ -82,8 +82,8 @@ impl Inflater {
             let most = bytes_max.saturating_sub(self.produced).saturating_add(1);
             let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
             let room = room.get_mut(..most).unwrap_or_default();
-            let ended = if head.len > 0 {
-                let chunk = unread.peek(head.len.min(CHUNK_BYTES));
+            let ended = if header.len > 0 {
+                let chunk = unread.peek(header.len.min(CHUNK_BYTES));
                 if chunk.is_empty() {
                     // What was consumed may hold more than found room the last time.
                     self.step(&[], room, filled)?;
@@ -93,15 +93,15 @@ impl Inflater {
                         Ok(false)
                     };
                 }
-                mask::apply(head.key, chunk);
+                mask::apply(header.key, chunk);
                 let consumed = self.payload(chunk, room, filled)?;
                 if let Some(left) = chunk.get_mut(consumed..) {
-                    mask::apply(mask::after(head.key, consumed), left);
+                    mask::apply(mask::after(header.key, consumed), left);
                 }
                 let _consumed = unread.take(consumed as u64);
-                head.advance(consumed);
+                header.advance(consumed);
                 false
-            } else if head.last {
+            } else if header.last {
                 self.end(room, filled)?
             } else {
                 return Ok(false);
@@ -133,7 +133,7 @@ impl Inflater {
         Ok(consumed)
     }
 
-    /// Decompresses what is left when all the payload was consumed; says whether that is all.
+    /// Decompresses what is left when all the payload was consumed; returns whether that is all.
     fn end(&mut self, room: &mut [u8], filled: &mut usize) -> Result<bool, FrameError> {
         if self.tail == 0 && (self.ended || self.consumed == 0) {
             return Ok(true);
@@ -147,7 +147,7 @@ impl Inflater {
         Ok(self.ended && all)
     }
 
-    /// Decompresses once, and says how much was consumed.
+    /// Decompresses once; returns the count of bytes consumed.
     fn step(
         &mut self,
         input: &[u8],

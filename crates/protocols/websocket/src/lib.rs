@@ -1,8 +1,8 @@
 //! WebSocket (RFC 6455, RFC 7692, hybi-06) as a pure codec: the server's end.
 //!
 //! [`handshake()`] answers the request, a [`Decoder`] for each connection reads what the client
-//! sends, [`begin`] and its kin write what goes back. Between messages a connection needs no
-//! memory but its decoder; buffers and compression are the core's, and lent.
+//! sends, [`begin`] and the other encoders write what is sent back. Between messages a connection needs no
+//! memory but its decoder; buffers and compression belong to the core, and are lent.
 //!
 //! ```
 //! use contract::Limits;
@@ -18,12 +18,12 @@
 //! let mut decoder = Decoder::new(version, deflate);
 //! let mut unsent = Vec::new();
 //!
-//! // What was kept the last time and what was read now: an echo.
+//! // What was left the last time and what was read now: an echo.
 //! let mut buffer = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".to_vec();
 //! let mut unread = Unread::new(&mut buffer);
 //! loop {
 //!     match decoder.next(&mut unread, &limits, &mut pool) {
-//!         // All was decoded. Who stops before that keeps `unread.rest()` for the next time.
+//!         // All was decoded. A caller that stops before that keeps `unread.rest()` for the next time.
 //!         Ok(None) => break,
 //!         // One piece of a message; here it is all of it.
 //!         Ok(Some(Event::Data(data))) => {
@@ -34,7 +34,7 @@
 //!         }
 //!         Ok(Some(Event::Ping(payload))) => encode_pong(&mut unsent, version, payload),
 //!         Ok(Some(Event::Pong(_))) => {}
-//!         // The answer to their close, unless this is the answer to ours. Nothing comes after.
+//!         // The reply to the peer's close, unless this is the reply to ours. No event follows.
 //!         Ok(Some(Event::Close(close))) => {
 //!             let (code, reason) = close.map_or((NO_CODE, ""), |close| (close.code, close.reason));
 //!             encode_close(&mut unsent, version, code, reason);
@@ -52,7 +52,7 @@ mod deflate;
 mod encode;
 mod error;
 mod handshake;
-mod head;
+mod header;
 mod hybi06;
 mod inflate;
 mod lists;
@@ -63,10 +63,10 @@ mod unread;
 pub use close::{Close, NO_CODE, close_code};
 pub use decoder::{Decoder, Event};
 pub use deflate::Deflater;
-pub use encode::{Mark, begin, encode, encode_close, encode_ping, encode_pong};
+pub use encode::{MessageStart, begin, encode, encode_close, encode_ping, encode_pong};
 pub use error::FrameError;
 pub use handshake::{Accept, Reject, Service, Subprotocol, Subprotocols, handshake, is_upgrade};
-pub use head::Opcode;
+pub use header::Opcode;
 pub use inflate::InflaterPool;
 pub use offer::Deflate;
 pub use unread::Unread;

@@ -28,12 +28,12 @@ mod tests {
         let key = [1, 2, 4, 8];
         let plain: Vec<u8> = (0..100).collect();
         let expected: Vec<u8> = (0..100).map(|i| i ^ key[usize::from(i) % 4]).collect();
-        for cut in 0..=plain.len() {
+        for split in 0..=plain.len() {
             let mut bytes = plain.clone();
-            let (before, rest) = bytes.split_at_mut(cut);
+            let (before, rest) = bytes.split_at_mut(split);
             apply(key, before);
-            apply(after(key, cut), rest);
-            assert_eq!(bytes, expected, "cut at {cut}");
+            apply(after(key, split), rest);
+            assert_eq!(bytes, expected, "split at {split}");
         }
     }
 }

@@ -92,8 +92,8 @@ fn compressed_frames() {
         ("RSV2 has no meaning", frame(0xE1, hello), RESERVED),
         ("noise", frame(0xC1, b"\xFF\xFF\xFF\xFF"), NOT_DEFLATE),
         ("a reserved type of block", frame(0xC1, b"\x06"), NOT_DEFLATE),
-        ("a block that is cut", frame(0xC1, &hello[..4]), NOT_DEFLATE),
-        ("a stored block that is cut", frame(0xC2, b"\x00\x09\x00\xF6\xFF\x48"), NOT_DEFLATE),
+        ("a truncated block", frame(0xC1, &hello[..4]), NOT_DEFLATE),
+        ("a truncated stored block", frame(0xC2, b"\x00\x09\x00\xF6\xFF\x48"), NOT_DEFLATE),
         ("text that is not UTF-8", frame(0xC1, &compressed(6, 15, b"a\xFFb")), "error NotText\n"),
         ("binary may be that", frame(0xC2, &compressed(6, 15, b"a\xFFb")), "binary \"a\\xffb\"\n"),
         (
@@ -119,9 +119,9 @@ fn compressed_frames() {
     ];
     for (rule, bytes, expected) in cases {
         assert_eq!(read(1000, &[bytes]), *expected, "{rule}");
-        for cut in 0..=bytes.len() {
-            let (before, after) = bytes.split_at(cut);
-            assert_eq!(read(1000, &[before, after]), *expected, "{rule}, cut at {cut}");
+        for split in 0..=bytes.len() {
+            let (before, after) = bytes.split_at(split);
+            assert_eq!(read(1000, &[before, after]), *expected, "{rule}, split at {split}");
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(read(1000, &single), *expected, "{rule}, byte by byte");
@@ -159,18 +159,18 @@ fn a_small_message_that_inflates_hugely_is_stopped_at_the_bound() {
     let mut unread = Unread::new(&mut bytes);
     let mut decoder = Decoder::new(Version::Rfc6455, deflate());
     let mut pool = InflaterPool::new();
-    let mut given = 0;
+    let mut returned = 0;
     let error = loop {
         match decoder.next(&mut unread, &limits(1 << 20), &mut pool) {
             Ok(Some(websocket::Event::Data(data))) => {
                 assert!(data.bytes.len() <= 16 << 10);
-                given += data.bytes.len();
+                returned += data.bytes.len();
             }
             Ok(other) => panic!("{other:?}"),
             Err(error) => break error,
         }
     };
-    assert_eq!((error, given), (websocket::FrameError::MessageTooLarge(1 << 20), 1 << 20));
+    assert_eq!((error, returned), (websocket::FrameError::MessageTooLarge(1 << 20), 1 << 20));
     // One part in a thousand of it was looked at.
     assert!(unread.len() > bomb.len() * 9 / 10);
     assert_eq!(decoder.next(&mut unread, &limits(1 << 20), &mut pool), Ok(None));

@@ -10,7 +10,7 @@ fn limits() -> Limits {
     Limits { message_bytes_max: 1000, fragments_max: 4, ..Limits::default() }
 }
 
-/// Each case whole, cut in two at every place, byte by byte, and one event at a time.
+/// Each case whole, split in two at every byte, byte by byte, and one event at a time.
 fn check(cases: &[(&str, Version, Vec<u8>, &str)]) {
     for (rule, version, bytes, expected) in cases {
         let transcript = |pulls: usize, pieces: &[&[u8]]| {
@@ -25,9 +25,9 @@ fn check(cases: &[(&str, Version, Vec<u8>, &str)]) {
         let lines: String = expected.lines().map(|line| format!("{}\n", line.trim())).collect();
         assert_eq!(whole, lines, "{rule}");
         assert_eq!(transcript(1, &[bytes]), lines, "{rule}, one event at a time");
-        for cut in 0..=bytes.len() {
-            let (before, after) = bytes.split_at(cut);
-            assert_eq!(transcript(usize::MAX, &[before, after]), lines, "{rule}, cut at {cut}");
+        for split in 0..=bytes.len() {
+            let (before, after) = bytes.split_at(split);
+            assert_eq!(transcript(usize::MAX, &[before, after]), lines, "{rule}, split at {split}");
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(transcript(usize::MAX, &single), lines, "{rule}, byte by byte");
@@ -70,7 +70,7 @@ fn frames_of_rfc6455() {
         ),
         rfc("empty fragments", [f(0x01, b""), f(0x00, b""), f(0x80, b"")].concat(), "text \"\""),
         rfc(
-            "a character may be cut by a fragment",
+            "a character may be split over fragments",
             [f(0x01, b"\xE2"), f(0x00, b"\x82"), f(0x80, b"\xAC")].concat(),
             "text \"\\xe2\\x82\\xac\"",
         ),
@@ -80,7 +80,7 @@ fn frames_of_rfc6455() {
             "ping \"p\"\ntext \"ab\"",
         ),
         rfc("two messages", [f(0x81, b"a"), f(0x82, b"b")].concat(), "text \"a\"\nbinary \"b\""),
-        rfc("half a message says nothing yet", f(0x01, b"a"), ""),
+        rfc("half a message is no event yet", f(0x01, b"a"), ""),
         rfc(
             "ping and pong",
             [f(0x89, b""), f(0x8A, b"x"), f(0x89, &[b'y'; 125])].concat(),
@@ -101,13 +101,13 @@ fn frames_of_rfc6455() {
             "close 1000 \"\"",
         ),
         rfc(
-            "a close ends a message under way",
+            "a close ends a message that has begun",
             [f(0x01, b"a"), close(4999, b"")].concat(),
             "close 4999 \"\"",
         ),
         rfc("a close with one byte", f(0x88, b"\x03"), "error CloseCodeTooShort"),
         rfc("a close reason that is not UTF-8", close(1000, b"\xFF"), NOT_TEXT),
-        rfc("a close reason that is cut", close(1000, b"\xE2\x82"), NOT_TEXT),
+        rfc("a truncated close reason", close(1000, b"\xE2\x82"), NOT_TEXT),
         rfc("close code 0", close(0, b""), CODE),
         rfc("close code 999", close(999, b""), CODE),
         rfc("close code 1004", close(1004, b""), CODE),
@@ -118,7 +118,7 @@ fn frames_of_rfc6455() {
         rfc("close code 2999", close(2999, b""), CODE),
         rfc("close code 5000", close(5000, b""), CODE),
         rfc("close code 1014 is registered", close(1014, b""), "close 1014 \"\""),
-        // Heads.
+        // Headers.
         rfc("a frame without a mask", b"\x81\x01a".to_vec(), "error NotMasked"),
         rfc("RSV1 without compression", f(0xC1, b"a"), RESERVED),
         rfc("RSV2", f(0xA1, b"a"), RESERVED),
@@ -241,7 +241,7 @@ fn frames_of_hybi06() {
         old("binary is 5", f(0x85, b"\xFF"), "binary \"\\xff\""),
         old("ping is 2, pong 3", [f(0x82, b"a"), f(0x83, b"b")].concat(), "ping \"a\"\npong \"b\""),
         old("close is 1", f(0x81, b""), "close"),
-        old("a close may say why", f(0x81, b"\x03\xE8bye"), "close 1000 \"bye\""),
+        old("a close may have a reason", f(0x81, b"\x03\xE8bye"), "close 1000 \"bye\""),
         old("1004 is too large", f(0x81, b"\x03\xEC"), "close 1004 \"\""),
         old("1009 came later", f(0x81, b"\x03\xF1"), CODE),
         old(
@@ -271,11 +271,11 @@ fn a_wrong_text_is_refused_at_its_first_wrong_byte() {
     ];
     for (text, wrong) in cases {
         let bytes = frame(0x01, text);
-        let head = bytes.len() - text.len();
+        let header = bytes.len() - text.len();
         let mut transcript = Transcript::new(Rfc6455, None, limits());
-        transcript.read(&bytes[..head + wrong]);
+        transcript.read(&bytes[..header + wrong]);
         assert_eq!(transcript.lines, "", "{text:x?} may still be right");
-        transcript.read(&bytes[head + wrong..=head + wrong]);
+        transcript.read(&bytes[header + wrong..=header + wrong]);
         assert_eq!(transcript.lines, format!("{NOT_TEXT}\n"), "{text:x?} is wrong now");
     }
 }
@@ -310,9 +310,9 @@ fn what_has_come_in_part_is_told() {
     let cases: &[(&str, Vec<u8>, Option<(u32, Option<u32>)>)] = &[
         ("nothing", vec![], None),
         ("a message", f(0x81, b"abc"), None),
-        ("half a head", vec![0x81], Some((0, None))),
-        ("half a head after a message", [f(0x81, b"a"), vec![0x81]].concat(), Some((1, None))),
-        ("a head", f(0x81, b"abc")[..6].to_vec(), Some((0, Some(0)))),
+        ("half a header", vec![0x81], Some((0, None))),
+        ("half a header after a message", [f(0x81, b"a"), vec![0x81]].concat(), Some((1, None))),
+        ("a header", f(0x81, b"abc")[..6].to_vec(), Some((0, Some(0)))),
         ("half a payload", f(0x81, b"abc")[..8].to_vec(), Some((0, Some(2)))),
         ("a fragment", f(0x01, b"abc"), Some((0, Some(3)))),
         ("pings are none of it", [f(0x01, b"abc"), f(0x89, b"ping")].concat(), Some((0, Some(3)))),

@@ -1,4 +1,4 @@
-//! What a server sends, read byte for byte, by a client of ours and by a foreign one.
+//! What a server sends, read byte for byte, by our client and by a third-party one.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is a finding")]
 
 mod client;
@@ -42,9 +42,9 @@ fn heads_take_the_fewest_bytes() {
         (Hybi06, Kind::Text, 5, &[0x84, 5]),
         (Hybi06, Kind::Binary, 126, &[0x85, 126, 0, 126]),
     ];
-    for (version, kind, len, head) in cases {
+    for (version, kind, len, header) in cases {
         let payload = vec![b'x'; *len];
-        let expected = [head, &payload[..]].concat();
+        let expected = [header, &payload[..]].concat();
         assert!(message(*version, *kind, &payload) == expected, "{version:?} {kind:?} {len}");
         let opcode = if *kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
         let mut out = Vec::new();
@@ -65,7 +65,7 @@ fn control_frames_hold_125_bytes() {
         write(&mut out);
         out
     };
-    let cut = "r".repeat(121) + "€";
+    let truncated = "r".repeat(121) + "€";
     let cases: &[(&str, Vec<u8>, &[u8])] = &[
         ("a ping", written(&|out| encode_ping(out, Rfc6455, b"p")), b"\x89\x01p"),
         ("a ping of 2011", written(&|out| encode_ping(out, Hybi06, b"p")), b"\x82\x01p"),
@@ -86,8 +86,8 @@ fn control_frames_hold_125_bytes() {
             b"\x88\x00",
         ),
         (
-            "a reason is cut at a character",
-            written(&|out| encode_close(out, Rfc6455, 1000, &cut)),
+            "a reason is truncated between characters",
+            written(&|out| encode_close(out, Rfc6455, 1000, &truncated)),
             &[b"\x88\x7B\x03\xE8", &[b'r'; 121][..]].concat(),
         ),
         ("1009 was 1004", written(&|out| encode_close(out, Hybi06, 1009, "")), b"\x81\x02\x03\xEC"),
@@ -180,12 +180,12 @@ fn deflated(deflater: &mut Deflater, agreed: Deflate, payload: &[u8]) -> (u8, Ve
     let mark = begin(&mut out);
     out.extend_from_slice(payload);
     mark.finish(&mut out, Version::Rfc6455, Kind::Binary, Some((deflater, agreed)));
-    let head = match out[1] {
+    let header = match out[1] {
         126 => 4,
         127 => 10,
         _ => 2,
     };
-    (out[0], out.split_off(head))
+    (out[0], out.split_off(header))
 }
 
 /// Decompresses with flate2 alone, in the window that was agreed on: the output is taken away in
@@ -261,7 +261,7 @@ fn a_window_that_was_asked_for_is_kept_to() {
     }
 }
 
-/// Bytes that nobody compresses.
+/// Incompressible bytes.
 fn noise(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed;
     std::iter::repeat_with(move || {
@@ -351,7 +351,7 @@ proptest! {
     #[test]
     fn messages_come_back(
         messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..8),
-        cut in 1_usize..50,
+        piece_len in 1_usize..50,
         compressed in any::<bool>(),
     ) {
         let mut deflater = Deflater::new();
@@ -371,7 +371,7 @@ proptest! {
         }
         let read = |bytes: &[u8]| {
             let mut transcript = Transcript::new(Version::Rfc6455, Some(agreed), Limits::default());
-            bytes.chunks(cut).for_each(|piece| transcript.read(piece));
+            bytes.chunks(piece_len).for_each(|piece| transcript.read(piece));
             transcript.lines
         };
         prop_assert_eq!(read(&bytes), read(&plain));

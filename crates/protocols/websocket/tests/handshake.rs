@@ -1,4 +1,4 @@
-//! Requests to become a WebSocket, and the exact answers.
+//! Requests to become a WebSocket, and the exact responses.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is a finding")]
 
 use std::fmt::Write;
@@ -8,19 +8,19 @@ use websocket::{Service, Subprotocol, Subprotocols, handshake};
 
 const STOMP: &[&str] = &["v12.stomp", "v11.stomp", "v10.stomp"];
 
-/// The answer to a request, as it goes over the wire, but for the blank line.
-fn answer(request: &[u8], subprotocols: Subprotocols<'_>) -> String {
+/// The response to a request, as it goes over the wire, but for the blank line.
+fn response(request: &[u8], subprotocols: Subprotocols<'_>) -> String {
     let (method, version, headers) = parse(request);
     let service = Service { subprotocols, deflate: true };
     let (status, headers, body) = match handshake(&method, version, &headers, &service) {
         Ok(accept) => (http::StatusCode::SWITCHING_PROTOCOLS, accept.headers, String::new()),
         Err(reject) => (reject.status(), reject.headers(), format!("\n{reject}")),
     };
-    let mut answer = status.to_string();
+    let mut response = status.to_string();
     for (name, value) in &headers {
-        write!(answer, "\n{name}: {}", value.to_str().unwrap()).unwrap();
+        write!(response, "\n{name}: {}", value.to_str().unwrap()).unwrap();
     }
-    answer + &body
+    response + &body
 }
 
 /// A request, lines ended by LF.
@@ -207,7 +207,7 @@ fn bad_requests_are_refused() {
     ];
     assert!(cases.len() >= 40);
     for (rule, request, expected) in cases {
-        assert_eq!(answer(request, Subprotocols::Of(STOMP)), *expected, "{rule}");
+        assert_eq!(response(request, Subprotocols::Of(STOMP)), *expected, "{rule}");
     }
 }
 
@@ -292,7 +292,7 @@ fn good_requests_are_granted() {
         ("no extension", and(b"Sec-WebSocket-Extensions:"), GRANTED),
     ];
     for (rule, request, expected) in cases {
-        assert_eq!(answer(request, Subprotocols::Of(STOMP)), *expected, "{rule}");
+        assert_eq!(response(request, Subprotocols::Of(STOMP)), *expected, "{rule}");
     }
 }
 
@@ -310,7 +310,7 @@ fn the_draft_of_2011_is_granted_without_extension() {
         upgrade: websocket\n\
         connection: Upgrade\n\
         sec-websocket-accept: HSmrc0sMlYUkAGmm5OPpG2HaGWk=";
-    assert_eq!(answer(request, Subprotocols::Of(STOMP)), granted);
+    assert_eq!(response(request, Subprotocols::Of(STOMP)), granted);
 
     let (method, version, mut headers) = parse(request);
     headers.insert("sec-websocket-extensions", HeaderValue::from_static("permessage-deflate"));
@@ -454,7 +454,7 @@ fn compression_is_agreed_on_by_rfc7692() {
         if let Some(expected) = expected {
             write!(lines, "\nsec-websocket-extensions: {expected}").unwrap();
         }
-        assert_eq!(answer(&request, Subprotocols::Of(STOMP)), lines, "{rule}");
+        assert_eq!(response(&request, Subprotocols::Of(STOMP)), lines, "{rule}");
     }
     let (method, version, headers) = parse(&and(b"Sec-WebSocket-Extensions: permessage-deflate"));
     let service = Service { subprotocols: Subprotocols::Any, deflate: false };

@@ -105,16 +105,16 @@ fn decode(
     let (message_bytes_max, fragments_max) = LIMITS;
     let limits = Limits { message_bytes_max, fragments_max, ..Limits::default() };
     let mut decoder = Decoder::new(version, (version != Version::Hybi06).then_some(deflate));
-    let mut said = Vec::new();
-    let (mut kept, mut rest) = (Vec::new(), bytes);
+    let mut events = Vec::new();
+    let (mut buffered, mut rest) = (Vec::new(), bytes);
     let (mut message, mut closed) = (Vec::new(), false);
     let mut idle = 0;
     while idle < 2 {
-        let most = if kept.len() > 3000 { 0 } else { rest.len().min(3000) };
+        let most = if buffered.len() > 3000 { 0 } else { rest.len().min(3000) };
         let (piece, after) = rest.split_at(random.below(most + 1));
         rest = after;
-        kept.extend_from_slice(piece);
-        let mut unread = Unread::new(&mut kept);
+        buffered.extend_from_slice(piece);
+        let mut unread = Unread::new(&mut buffered);
         let mut stopped = false;
         for _ in 0..=random.below(4) {
             stopped = true;
@@ -129,29 +129,29 @@ fn decode(
                     message.extend_from_slice(data.bytes);
                     assert!(message.len() <= message_bytes_max, "{shown}: {} bytes", message.len());
                     if data.last {
-                        said.push(format!("{:?} {}", data.kind, message.escape_ascii()));
+                        events.push(format!("{:?} {}", data.kind, message.escape_ascii()));
                         message.clear();
                     }
                 }
                 Ok(Some(Event::Close(close))) => {
                     closed = true;
-                    said.push(format!("{close:?}"));
+                    events.push(format!("{close:?}"));
                 }
                 Ok(Some(event @ (Event::Ping(payload) | Event::Pong(payload)))) => {
                     assert!(payload.len() <= 125, "{shown}: {event:?}");
-                    said.push(format!("{event:?}"));
+                    events.push(format!("{event:?}"));
                 }
                 Err(error) => {
                     closed = true;
-                    said.push(format!("{error:?}"));
+                    events.push(format!("{error:?}"));
                 }
             }
         }
-        kept = unread.rest().to_vec();
+        buffered = unread.rest().to_vec();
         idle = if rest.is_empty() && !stopped { idle + 1 } else { 0 };
     }
     assert!(!closed || decoder.is_between_messages(), "{shown}: an end that keeps a message");
-    said
+    events
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn a_storm_breaks_nothing_and_cuts_change_nothing() {
             ends += usize::from(first.len() > 1);
         }
     }
-    assert!(ends > 1000, "the storm says something that is understood: {ends}");
+    assert!(ends > 1000, "the random input has whole messages: {ends}");
 }

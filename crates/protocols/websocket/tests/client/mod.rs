@@ -74,7 +74,7 @@ pub(crate) struct Transcript {
     limits: Limits,
     /// Pull so many events, then come back with the rest.
     pub(crate) pulls: usize,
-    kept: Vec<u8>,
+    buffered: Vec<u8>,
     message: Option<(Kind, Vec<u8>)>,
     /// Pieces of the message under way.
     pub(crate) pieces: usize,
@@ -88,7 +88,7 @@ impl Transcript {
             pool: InflaterPool::new(),
             limits,
             pulls: usize::MAX,
-            kept: Vec::new(),
+            buffered: Vec::new(),
             message: None,
             pieces: 0,
             lines: String::new(),
@@ -97,7 +97,7 @@ impl Transcript {
 
     /// Decodes the next bytes.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
-        let mut buffer = std::mem::take(&mut self.kept);
+        let mut buffer = std::mem::take(&mut self.buffered);
         buffer.extend_from_slice(bytes);
         loop {
             let mut unread = Unread::new(&mut buffer);

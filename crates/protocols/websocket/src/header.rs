@@ -1,4 +1,4 @@
-//! The heads of frames (RFC 6455 section 5.2).
+//! The headers of frames (RFC 6455 section 5.2).
 //!
 //! ```text
 //! FIN RSV1 RSV2 RSV3 opcode(4) | MASK length(7) | length(0, 16 or 64) | masking key(32)
@@ -26,9 +26,9 @@ pub enum Opcode {
     Pong,
 }
 
-/// The head of a frame from a client.
+/// The header of a frame from a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Head {
+pub(crate) struct Header {
     pub(crate) opcode: Opcode,
     /// FIN.
     pub(crate) last: bool,
@@ -40,19 +40,19 @@ pub(crate) struct Head {
     pub(crate) key: [u8; 4],
 }
 
-/// How far the reading of a head came.
+/// How far the reading of a header came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Progress {
     /// So many bytes, from the beginning, are needed to get further.
     Needs(usize),
-    /// The head, and the bytes it has.
-    Complete(Head, usize),
+    /// The header, and the bytes it has.
+    Complete(Header, usize),
 }
 
-/// Longest head of a client's frame, in bytes, in any version.
-pub(crate) const HEAD_BYTES_MAX: usize = 14;
+/// Longest header of a client's frame, in bytes, in any version.
+pub(crate) const HEADER_BYTES_MAX: usize = 14;
 
-/// Reads the head that the bytes begin with.
+/// Reads the header that the bytes begin with.
 pub(crate) fn read(version: Version, bytes: &[u8]) -> Result<Progress, FrameError> {
     match version {
         Version::Rfc6455 | Version::Hybi08 => read_rfc6455(bytes),
@@ -61,7 +61,7 @@ pub(crate) fn read(version: Version, bytes: &[u8]) -> Result<Progress, FrameErro
 }
 
 /// The kind and length of a final, uncompressed and masked text or binary frame of up to 64 KiB,
-/// and the length of its head. `None`: anything else, or not all of the head.
+/// and the length of its header. `None`: anything else, or not all of the header.
 pub(crate) fn whole(bytes: &[u8]) -> Option<(Kind, usize, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let kind = match first {
@@ -92,16 +92,16 @@ fn read_rfc6455(bytes: &[u8]) -> Result<Progress, FrameError> {
     }
     let len = fields.length(&mut reader)?;
     let key = reader.array().unwrap_or_default();
-    Ok(Progress::Complete(fields.head(len, key), needs))
+    Ok(Progress::Complete(fields.header(len, key), needs))
 }
 
-/// The fixed fields of a head, which all versions have.
+/// The fixed fields of a header, which all versions have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields {
     opcode: Opcode,
     last: bool,
     deflated: bool,
-    /// The length, or 126 or 127 where more bytes say it.
+    /// The length, or 126 or 127 where more bytes hold it.
     length_code: u8,
 }
 
@@ -140,7 +140,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// How many more bytes say the length.
+    /// How many more bytes hold the length.
     pub(crate) const fn length_bytes(self) -> usize {
         match self.length_code {
             126 => 2,
@@ -165,8 +165,8 @@ impl Fields {
         Ok(len)
     }
 
-    pub(crate) const fn head(self, len: u64, key: [u8; 4]) -> Head {
-        Head { opcode: self.opcode, last: self.last, deflated: self.deflated, len, key }
+    pub(crate) const fn header(self, len: u64, key: [u8; 4]) -> Header {
+        Header { opcode: self.opcode, last: self.last, deflated: self.deflated, len, key }
     }
 }
 
@@ -208,7 +208,7 @@ impl Opcode {
     }
 }
 
-impl Head {
+impl Header {
     /// After `count` bytes of payload.
     pub(crate) fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_sub(count as u64);
