@@ -41,27 +41,27 @@ impl Accepted {
         Self { layer: Layer::Plain(stream), seen: Bytes::new() }
     }
 
-    /// A connection after its TLS handshake; `None`: there was no turn for it. Nothing bounds the
+    /// A connection after its TLS handshake; `None`: no permit was given. Nothing bounds the
     /// time that takes.
     ///
-    /// What may take a signature is done while what `turn` gives is held.
+    /// A step that may make a signature is done while a permit of `permit` is held.
     ///
     /// # Errors
     /// When the handshake fails, which the peer has been told by an alert.
     pub async fn tls<T>(
         stream: TcpStream,
         config: Arc<ServerConfig>,
-        turn: impl AsyncFn(&TcpStream) -> Option<T>,
+        permit: impl AsyncFn(&TcpStream) -> Option<T>,
     ) -> io::Result<Option<Self>> {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let Some(mut held) = turn(&hello.io).await else { return Ok(None) };
+        let Some(mut current) = permit(&hello.io).await else { return Ok(None) };
         // A second hello (RFC 8446 4.1.4) is signed at a later step, so all steps are alike.
         let mut handshake = pin!(hello.into_stream(config));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         loop {
             let step = handshake.as_mut().poll(&mut Context::from_waker(&waker));
-            drop(held);
+            drop(current);
             if let Poll::Ready(done) = step {
                 let layer = Layer::Tls(Box::new(done?));
                 return Ok(Some(Self { layer, seen: Bytes::new() }));
@@ -71,8 +71,8 @@ impl Accepted {
                 internal!("a TLS handshake that is not done and has no socket");
                 return Ok(None);
             };
-            let Some(next) = turn(stream).await else { return Ok(None) };
-            held = next;
+            let Some(next) = permit(stream).await else { return Ok(None) };
+            current = next;
         }
     }
 
@@ -144,7 +144,7 @@ impl Accepted {
     /// The connection for a reactor, and what was read of it, or decrypted, and not used yet.
     ///
     /// # Errors
-    /// When the system does not give the socket back.
+    /// When the kernel does not give the socket back.
     pub fn into_stream(self) -> io::Result<(Stream, Vec<u8>)> {
         let mut early = Vec::from(self.seen);
         let stream = match self.layer {
@@ -152,8 +152,8 @@ impl Accepted {
             Layer::Tls(stream) => {
                 let (stream, mut connection) = stream.into_inner();
                 // Otherwise there is an error that says: nothing more for now.
-                let ended = connection.reader().read_to_end(&mut early).is_ok();
-                Stream::tls(unwatched(stream)?, connection, ended)
+                let half_closed = connection.reader().read_to_end(&mut early).is_ok();
+                Stream::tls(unwatched(stream)?, connection, half_closed)
             }
         };
         Ok((stream, early))
@@ -169,7 +169,7 @@ pub enum First {
     Text,
 }
 
-/// Remembers that there was something to wake for.
+/// Remembers that it was woken.
 #[derive(Debug, Default)]
 struct Woken(Notify);
 

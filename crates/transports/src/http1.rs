@@ -1,4 +1,4 @@
-//! HTTP/1.1: hyper speaks it, and reads only what has been looked at before.
+//! HTTP/1.1 by hyper, which reads only what has been checked before.
 
 mod chunks;
 mod guard;
@@ -33,7 +33,7 @@ pub use chunks::BodyError;
 pub use head::{BadRequest, HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 
 use crate::{Accepted, Closed};
-use guard::{Awaited, Guard, Seen};
+use guard::{Guard, HeadWait, Inspection};
 
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +51,11 @@ pub struct Times {
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    seen: Rc<Seen>,
+    inspection: Rc<Inspection>,
     sender: Sender,
 }
 
-/// Tells of the sender of a request, while it is answered, without reading.
+/// Watches the sender of a request, without reading, while it is answered.
 #[derive(Clone)]
 pub struct Sender(Weak<dyn Close>);
 
@@ -84,27 +84,27 @@ impl fmt::Debug for Sender {
 }
 
 impl RequestBody {
-    /// Who sends it.
+    /// The peer that sends it.
     #[must_use]
     pub fn sender(&self) -> Sender {
         self.sender.clone()
     }
 
-    /// Its length, as far as the head says it.
+    /// Its length, as far as the head has it.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
-    /// All of it; each piece's length is told to `came`. Nothing bounds the time that takes.
+    /// All of it; `came` is called with each piece's length. Nothing bounds the time that takes.
     ///
     /// # Errors
     /// When it is broken, or larger than `max`: that is known from the size of a chunk, or of the
     /// whole, and not waited for.
     pub async fn collect(self, max: usize, came: impl Fn(usize)) -> Result<Bytes, BodyError> {
         let bound = max as u64;
-        self.seen.body_max.set(Some(bound));
-        let announced = self.incoming.size_hint().lower().max(self.seen.announced.get());
+        self.inspection.body_max.set(Some(bound));
+        let announced = self.incoming.size_hint().lower().max(self.inspection.announced.get());
         if announced > bound {
             return Err(BodyError::TooLarge);
         }
@@ -115,19 +115,18 @@ impl RequestBody {
         match Limited::new(incoming, max).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-            Err(_) => Err(self.seen.bad_body.get().unwrap_or(BodyError::Broken)),
+            Err(_) => Err(self.inspection.bad_body.get().unwrap_or(BodyError::Broken)),
         }
     }
 }
 
-/// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; gives it back
-/// with what was read but belongs to the next protocol, and says what was wrong if something was:
-/// the connection broke or timed out.
+/// Serves HTTP/1.1 on a connection until it ends or a response switches protocols; returns it with
+/// what was read but belongs to the next protocol, and the error if the connection broke or timed
+/// out.
 ///
-/// A request that is [bad](BadRequest) is given to `answer` as such, and its answer is the last.
+/// A request that is [bad](BadRequest) is passed to `answer` as such, and its response is the last.
 ///
-/// A request under way has no bound here.
-/// When `stop` is ready, the request under way is the last.
+/// Nothing bounds the time of a request here. When `stop` is ready, the current request is the last.
 pub async fn serve<A, F, B>(
     connection: Accepted,
     answer: A,
@@ -162,15 +161,15 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let seen = Rc::new(Seen::default());
+    let inspection = Rc::new(Inspection::default());
     let sender: Rc<dyn Close> = Rc::clone(&connection) as _;
     let sender = Sender(Rc::downgrade(&sender));
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(match seen.bad.take() {
+        let response = answer(match inspection.bad.take() {
             Some(bad) => Err(bad),
             None => Ok(request.map(|incoming| RequestBody {
                 incoming,
-                seen: Rc::clone(&seen),
+                inspection: Rc::clone(&inspection),
                 sender: sender.clone(),
             })),
         });
@@ -183,10 +182,10 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         // Some send a request and close their side at once; they still want the answer.
         .half_close(true)
-        .serve_connection(TokioIo::new(Guard::new(connection, Rc::clone(&seen))), service);
+        .serve_connection(TokioIo::new(Guard::new(connection, Rc::clone(&inspection))), service);
     let mut stop = pin!(stop);
     let mut stopping = false;
-    let mut awaited = seen.awaited();
+    let mut head_wait = inspection.head_wait();
     let mut alarm = pin!(time::sleep(times.first_head));
     let mut is_armed = true;
     let served = poll_fn(|context| {
@@ -197,30 +196,30 @@ where
         if let Poll::Ready(served) = connection.poll_without_shutdown(context) {
             return Poll::Ready(served.map_err(io::Error::other));
         }
-        let now = seen.awaited();
-        if now != awaited {
-            awaited = now;
-            is_armed = now.0 != Awaited::Nothing;
+        let now = inspection.head_wait();
+        if now != head_wait {
+            head_wait = now;
+            is_armed = now.0 != HeadWait::None;
             match now {
-                (Awaited::Nothing, _) => {}
-                (Awaited::Request, _) => alarm.set(time::sleep(times.keep_alive)),
+                (HeadWait::None, _) => {}
+                (HeadWait::FirstByte, _) => alarm.set(time::sleep(times.keep_alive)),
                 // The first head had its time from the beginning.
-                (Awaited::RestOfHead, 0) => {}
-                (Awaited::RestOfHead, _) => alarm.set(time::sleep(times.head)),
+                (HeadWait::Rest, 0) => {}
+                (HeadWait::Rest, _) => alarm.set(time::sleep(times.head)),
             }
         }
         if !is_armed || alarm.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(match awaited {
-            (Awaited::Request, _) => Ok(()),
-            (Awaited::Nothing | Awaited::RestOfHead, _) => Err(io::ErrorKind::TimedOut.into()),
+        Poll::Ready(match head_wait {
+            (HeadWait::FirstByte, _) => Ok(()),
+            (HeadWait::None | HeadWait::Rest, _) => Err(io::ErrorKind::TimedOut.into()),
         })
     })
     .await;
     let Parts { io, read_buf, .. } = connection.into_parts();
-    let held = io.into_inner().into_held();
-    let unread = if held.is_empty() { read_buf } else { [read_buf, held].concat().into() };
+    let rest = io.into_inner().into_unread();
+    let unread = if rest.is_empty() { read_buf } else { [read_buf, rest].concat().into() };
     (unread, served)
 }
 
@@ -239,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// A peer that sends so many bytes at a time, and then nothing more.
+    /// A peer that sends `piece` bytes at a time, and then nothing more.
     struct Peer {
         sends: Bytes,
         piece: usize,
@@ -283,13 +282,13 @@ mod tests {
         }
     }
 
-    /// The requests that the service saw, and the answers.
+    /// The requests that the service was called with, and the responses.
     async fn converse(sends: &[u8], piece: usize) -> (Vec<String>, String) {
         let receives = Rc::new(RefCell::new(Vec::new()));
         let sends = Bytes::copy_from_slice(sends);
         let peer = Peer { sends, piece, receives: Rc::clone(&receives) };
         let peer = Rc::new(RefCell::new(peer));
-        let seen = RefCell::new(Vec::new());
+        let requests = RefCell::new(Vec::new());
         let answer = async |request: Result<Request<RequestBody>, BadRequest>| {
             let (status, line) = match request {
                 Err(bad) => (bad.status(), bad.to_string()),
@@ -301,21 +300,21 @@ mod tests {
                     }
                 }
             };
-            seen.borrow_mut().push(line);
+            requests.borrow_mut().push(line);
             let mut response = Response::new(Full::new(Bytes::new()));
             *response.status_mut() = status;
             response.headers_mut().insert(header::SERVER, HeaderValue::from_static("here"));
             response
         };
-        // That hyper has an error to tell, as of a body that ends too early, is no finding.
+        // An error of hyper, as of a body that ends too early, is expected.
         let limit = Duration::from_secs(10);
         let times = Times { first_head: limit, head: limit, keep_alive: limit };
         drop(serve_on(peer, answer, times, std::future::pending()).await.1);
         let receives = String::from_utf8(receives.take()).unwrap();
-        (seen.into_inner(), receives)
+        (requests.into_inner(), receives)
     }
 
-    /// hyper has no objection to what it gets, and reads the same requests however they are cut.
+    /// hyper has no objection to what it gets, and reads the same requests however they are split.
     #[tokio::test]
     async fn hyper_refuses_nothing_itself() {
         let mut random = Random::new(7);
@@ -329,14 +328,14 @@ mod tests {
                     bytes.push(u8::try_from(random.below(256)).unwrap());
                 }
             }
-            let (seen, answers) = converse(&bytes, 4096).await;
+            let (requests, answers) = converse(&bytes, 4096).await;
             let shown = format!("round {round}: {} gave {answers}", bytes.escape_ascii());
             let count = answers.matches("HTTP/1.").count() - answers.matches("100 Cont").count();
             assert_eq!(count, answers.matches("server: here").count(), "{shown}");
-            assert_eq!(count, seen.len(), "{shown}");
+            assert_eq!(count, requests.len(), "{shown}");
             good += answers.matches(" 200 OK").count();
             let piece = 1 + random.below(20);
-            assert_eq!(converse(&bytes, piece).await.0, seen, "{shown} in pieces of {piece}");
+            assert_eq!(converse(&bytes, piece).await.0, requests, "{shown} in pieces of {piece}");
         }
         assert!(good > 1000, "{good}");
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows a protocol above its transport. [`Accepted`] is a connection that tokio
 //! drives, until it is clear what it speaks. [`Reactor`] holds the sockets of a core, [`Outgoing`]
-//! what they send in a tick, [`Timers`] when to look at one again.
+//! what they send in a turn, [`Timers`] when to look at one again.
 
 mod accepted;
 /// HTTP/1.1, by hyper.

@@ -20,30 +20,30 @@ use crate::{
     tls::{VECTOR_LEN_MAX, rest_of},
 };
 
-/// What one core sends in one tick.
+/// What one core sends in one turn.
 ///
-/// Frames are encoded one behind the other into one buffer; a socket only notes which cuts of it
-/// are its own. Cuts that touch become one, so that a socket whose frames were shared with others
-/// is written straight from the shared bytes, in one system call. What a socket does not take is
-/// copied to its own [`Unsent`].
+/// Frames are encoded one behind the other into one buffer; a socket only has a list of segments of
+/// it. Adjacent segments become one, so that a socket whose frames were shared with others is
+/// written straight from the shared bytes, in one system call. What the kernel does not accept for a
+/// socket is copied to its own [`Unsent`].
 #[derive(Debug, Default)]
 pub struct Outgoing {
     frames: Vec<u8>,
     /// Shared frames too large to be copied into a socket's backlog.
     large: Vec<Bytes>,
     large_bytes: usize,
-    /// Bytes of large frames that still exist, in this tick or in a backlog.
-    large_held: Arc<AtomicUsize>,
-    cuts: Vec<Cut>,
+    /// Bytes of large frames that exist, in this turn or in a backlog.
+    large_frame_bytes: Arc<AtomicUsize>,
+    segments: Vec<Segment>,
     shared: Shared,
     gathered: Vec<u8>,
     /// Sends for many sockets at once, where that is wanted.
     ring: Option<Box<Ring>>,
-    /// What the ring has sent, by the first cut of a list: bytes, or an error.
+    /// What the ring has sent, by the first segment of a list: bytes, or an error.
     sent: Vec<Option<i32>>,
 }
 
-/// What a socket has to send from this tick: a list in [`Outgoing::cuts`].
+/// What a socket has to send from this turn: a list in [`Outgoing::segments`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
     first: u32,
@@ -63,7 +63,7 @@ impl Pending {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct Segment {
     source: Source,
     next: u32,
 }
@@ -76,16 +76,16 @@ enum Source {
     Large(u32),
 }
 
-/// A large frame, counted for as long as somebody holds it.
+/// A large frame, counted for as long as it is referenced.
 struct Large {
     frame: Vec<u8>,
-    held: Arc<AtomicUsize>,
+    total_bytes: Arc<AtomicUsize>,
 }
 
 impl Large {
-    fn new(frame: Vec<u8>, held: &Arc<AtomicUsize>) -> Self {
-        held.fetch_add(frame.len(), Ordering::Relaxed);
-        Self { frame, held: Arc::clone(held) }
+    fn new(frame: Vec<u8>, total_bytes: &Arc<AtomicUsize>) -> Self {
+        total_bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        Self { frame, total_bytes: Arc::clone(total_bytes) }
     }
 }
 
@@ -97,14 +97,14 @@ impl AsRef<[u8]> for Large {
 
 impl Drop for Large {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.frame.len(), Ordering::Relaxed);
+        self.total_bytes.fetch_sub(self.frame.len(), Ordering::Relaxed);
     }
 }
 
-/// What a flush of a socket came to.
+/// The result of a flush of a socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Flushed {
-    /// Bytes that the system took.
+    /// Bytes that the kernel accepted.
     pub written: usize,
     /// Bytes that wait.
     pub unsent: usize,
@@ -114,7 +114,7 @@ impl Outgoing {
     /// One that can [`Outgoing::send_ahead`], on the thread that calls this.
     ///
     /// # Errors
-    /// When the system has no io_uring, or does not allow it.
+    /// When the kernel has no io_uring, or does not allow it.
     pub fn with_ring() -> io::Result<Self> {
         Ok(Self { ring: Some(Box::new(Ring::new()?)), ..Self::default() })
     }
@@ -129,12 +129,12 @@ impl Outgoing {
     /// before anything is appended: the flush sees to the rest.
     ///
     /// # Errors
-    /// When the system refuses. All goes on without a ring then.
+    /// When the kernel refuses. Everything is sent without a ring from then on.
     pub fn send_ahead<'a>(&mut self, sockets: impl Iterator<Item = &'a Socket>) -> io::Result<()> {
         let Some(mut ring) = self.ring.take() else { return Ok(()) };
         let mut sent = std::mem::take(&mut self.sent);
         sent.clear();
-        sent.resize(self.cuts.len(), None);
+        sent.resize(self.segments.len(), None);
         let result = self.send_by(&mut ring, &mut sent, sockets);
         self.sent = sent;
         if result.is_ok() {
@@ -143,7 +143,7 @@ impl Outgoing {
         result
     }
 
-    #[expect(unsafe_code, reason = "the system reads the frames when the ring is submitted")]
+    #[expect(unsafe_code, reason = "the kernel reads the frames when the ring is submitted")]
     fn send_by<'a>(
         &self,
         ring: &mut Ring,
@@ -155,19 +155,21 @@ impl Outgoing {
             if pending.first != pending.last || !socket.takes_plain() {
                 continue;
             }
-            let Some(Cut { source, .. }) = self.cuts.get(pending.first as usize) else { continue };
+            let Some(Segment { source, .. }) = self.segments.get(pending.first as usize) else {
+                continue;
+            };
             // A socket may be named twice.
-            let Some(place @ None) = sent.get_mut(pending.first as usize) else { continue };
-            *place = Some(NOT_SENT);
+            let Some(result @ None) = sent.get_mut(pending.first as usize) else { continue };
+            *result = Some(NOT_SENT);
             if ring.is_full() {
-                ring.submit(|name, result| note(sent, name, result))?;
+                ring.submit(|name, result| record(sent, name, result))?;
             }
             let descriptor = socket.stream.as_raw_fd();
             // SAFETY: `self` and the sockets are borrowed until the ring is submitted or dropped, so
             // that no frame moves and no socket is closed.
             unsafe { ring.push(descriptor, self.bytes_of(*source), pending.first) };
         }
-        ring.submit(|name, result| note(sent, name, result))
+        ring.submit(|name, result| record(sent, name, result))
     }
 
     /// What [`Outgoing::send_ahead`] has sent of these `wanted` bytes; `None`: it did not try.
@@ -188,7 +190,7 @@ impl Outgoing {
                 error => Err(error),
             },
         };
-        // A short send means that the system's buffer is full: an event tells when it is not.
+        // After a short send the kernel's buffer is full: an event tells when it is not.
         socket.writable = !result.as_ref().is_ok_and(|written| *written < wanted);
         Some(result)
     }
@@ -199,17 +201,17 @@ impl Outgoing {
         self.push(socket, source);
     }
 
-    /// Appends what `encode` writes, or what it wrote before in this tick for the same `message`
-    /// (by identity), `variant` and `head`; `true`: it was called.
+    /// Appends what `encode` writes, or what it wrote before in this turn for the same `message`
+    /// (by identity), `variant` and `header`; `true`: it was called.
     pub fn append_shared(
         &mut self,
         socket: &mut Socket,
         message: &Arc<Message>,
         variant: u32,
-        head: &[u8],
+        header: &[u8],
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        if let Some(source) = self.shared.find(message, variant, head) {
+        if let Some(source) = self.shared.find(message, variant, header) {
             self.push(socket, source);
             return false;
         }
@@ -217,17 +219,17 @@ impl Outgoing {
             let mut frame = Vec::with_capacity(message.body().bytes().len() + 1024);
             encode(&mut frame);
             self.large_bytes += frame.len();
-            self.large.push(Bytes::from_owner(Large::new(frame, &self.large_held)));
+            self.large.push(Bytes::from_owner(Large::new(frame, &self.large_frame_bytes)));
             Source::Large(narrow(self.large.len() - 1))
         } else {
             self.encode(encode)
         };
-        self.shared.insert(message, variant, head, source);
+        self.shared.insert(message, variant, header, source);
         self.push(socket, source);
         true
     }
 
-    /// Bytes that the socket has to send from this tick.
+    /// Bytes that the socket has to send from this turn.
     #[must_use]
     pub fn pending_bytes(&self, socket: &Socket) -> usize {
         self.total(socket.pending)
@@ -239,16 +241,16 @@ impl Outgoing {
         self.frames.len() + self.large_bytes
     }
 
-    /// Memory of large frames, in this tick and in all backlogs, each counted once.
+    /// Memory of large frames, in this turn and in all backlogs, each counted once.
     #[must_use]
-    pub fn large_held(&self) -> usize {
-        self.large_held.load(Ordering::Relaxed)
+    pub fn large_frame_bytes(&self) -> usize {
+        self.large_frame_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether nothing was appended since the last [`Outgoing::clear`].
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.cuts.is_empty()
+        self.segments.is_empty()
     }
 
     /// Writes what the socket has to send, after what it could not take before, in as few system
@@ -291,7 +293,7 @@ impl Outgoing {
             }
             written
         };
-        let encrypted = socket.held_bytes();
+        let encrypted = socket.encrypted_bytes();
         let mut unsent =
             Box::new(Unsent { since_mono_ns: mono_ns, encrypted, ..Unsent::default() });
         self.keep(pending, written, &mut unsent);
@@ -309,7 +311,7 @@ impl Outgoing {
         self.gathered.shrink_to(FRAMES_KEPT);
         self.large.clear();
         self.large_bytes = 0;
-        self.cuts.clear();
+        self.segments.clear();
         self.sent.clear();
         self.shared.clear();
     }
@@ -322,8 +324,8 @@ impl Outgoing {
 
     fn push(&mut self, socket: &mut Socket, source: Source) {
         let pending = &mut socket.pending;
-        let index = narrow(self.cuts.len());
-        if let Some(last) = self.cuts.get_mut(pending.last as usize) {
+        let index = narrow(self.segments.len());
+        if let Some(last) = self.segments.get_mut(pending.last as usize) {
             if let (Source::Frames { end, .. }, Source::Frames { start, end: new_end }) =
                 (&mut last.source, source)
                 && *end == start
@@ -336,7 +338,7 @@ impl Outgoing {
             pending.first = index;
         }
         pending.last = index;
-        self.cuts.push(Cut { source, next: NONE });
+        self.segments.push(Segment { source, next: NONE });
     }
 
     fn bytes_of(&self, source: Source) -> &[u8] {
@@ -345,7 +347,7 @@ impl Outgoing {
             Source::Large(index) => self.large.get(index as usize).map(Bytes::as_ref),
         }
         .unwrap_or_else(|| {
-            internal!("a cut of frames that do not exist");
+            internal!("a segment outside the frames of the turn");
             &[]
         })
     }
@@ -357,9 +359,9 @@ impl Outgoing {
     fn sources(&self, pending: Pending) -> impl Iterator<Item = Source> {
         let mut next = pending.first;
         std::iter::from_fn(move || {
-            let cut = self.cuts.get(next as usize)?;
-            next = cut.next;
-            Some(cut.source)
+            let segment = self.segments.get(next as usize)?;
+            next = segment.next;
+            Some(segment.source)
         })
     }
 
@@ -411,11 +413,11 @@ impl Outgoing {
     }
 }
 
-/// Keeps what came of a send of the ring.
-fn note(sent: &mut [Option<i32>], name: u64, result: i32) {
-    let place = usize::try_from(name).ok().and_then(|name| sent.get_mut(name));
-    if let Some(place) = place {
-        *place = Some(result);
+/// Records the result of a send of the ring.
+fn record(sent: &mut [Option<i32>], name: u64, result: i32) {
+    let entry = usize::try_from(name).ok().and_then(|name| sent.get_mut(name));
+    if let Some(entry) = entry {
+        *entry = Some(result);
     }
 }
 
@@ -430,7 +432,7 @@ fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
         if let Ok(count) = result {
             unsent.consume(count);
             written += count;
-            let encrypted = socket.held_bytes();
+            let encrypted = socket.encrypted_bytes();
             if count > 0 || encrypted < unsent.encrypted {
                 unsent.since_mono_ns = mono_ns;
             }
@@ -444,7 +446,7 @@ fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
     Ok(Flushed { written, unsent: socket.unsent_bytes() })
 }
 
-/// Writes pieces until all are gone or the system's buffer is full.
+/// Writes pieces until all are gone or the kernel's buffer is full.
 fn write(socket: &mut Socket, pieces: &[&[u8]]) -> io::Result<usize> {
     if let Some(tls) = &mut socket.tls {
         let (written, all_gone) = tls.write(&mut socket.stream, pieces)?;
@@ -481,9 +483,9 @@ pub(crate) struct Unsent {
     bytes: usize,
     /// Those that no other socket shares.
     own_bytes: usize,
-    /// Bytes that TLS has encrypted, and holds, before the pieces.
+    /// Bytes of ciphertext that wait before the pieces.
     encrypted: usize,
-    /// When the system last took something, on the clock of [`contract::Now::mono_ns`].
+    /// When the kernel last accepted something, on the clock of [`contract::Now::mono_ns`].
     since_mono_ns: u64,
 }
 
@@ -557,13 +559,13 @@ impl Unsent {
     }
 }
 
-/// The frames of this tick that others may need too.
+/// The frames of this turn that others may need too.
 #[derive(Debug, Default)]
 struct Shared {
     entries: Vec<SharedFrame>,
-    heads: Vec<u8>,
-    /// From the hash of message, variant and head to the entry. Two that share a hash are both
-    /// right, only the newer is found.
+    headers: Vec<u8>,
+    /// From the hash of message, variant and header to the entry. Of two with the same hash only the
+    /// newer is found.
     index: Map<u64, u32>,
     /// The entry that was last found or made.
     found: usize,
@@ -572,64 +574,64 @@ struct Shared {
 
 #[derive(Debug)]
 struct SharedFrame {
-    /// Held, so that the address cannot name another message in the same tick.
+    /// Referenced, so that its address stays unique for the turn.
     message: Arc<Message>,
     variant: u32,
-    head: Range<usize>,
+    header: Range<usize>,
     source: Source,
 }
 
 impl Shared {
-    fn find(&mut self, message: &Arc<Message>, variant: u32, head: &[u8]) -> Option<Source> {
+    fn find(&mut self, message: &Arc<Message>, variant: u32, header: &[u8]) -> Option<Source> {
         let is_it = |frame: &&SharedFrame| {
             Arc::ptr_eq(&frame.message, message)
                 && frame.variant == variant
-                && self.heads.get(frame.head.clone()) == Some(head)
+                && self.headers.get(frame.header.clone()) == Some(header)
         };
         // Most often the next receiver needs the same, or the one that came after it: no hash then.
         let near = [self.found, self.found + 1].into_iter();
         let mut near = near.filter(|&at| self.entries.get(at).is_some_and(|frame| is_it(&frame)));
         let at = near.next().or_else(|| {
-            let at = *self.index.get(&self.hash(message, variant, head))? as usize;
+            let at = *self.index.get(&self.hash(message, variant, header))? as usize;
             self.entries.get(at).filter(is_it).map(|_| at)
         })?;
         self.found = at;
         self.entries.get(at).map(|frame| frame.source)
     }
 
-    fn insert(&mut self, message: &Arc<Message>, variant: u32, head: &[u8], source: Source) {
-        let start = self.heads.len();
-        self.heads.extend_from_slice(head);
-        let head_range = start..self.heads.len();
-        self.index.insert(self.hash(message, variant, head), narrow(self.entries.len()));
+    fn insert(&mut self, message: &Arc<Message>, variant: u32, header: &[u8], source: Source) {
+        let start = self.headers.len();
+        self.headers.extend_from_slice(header);
+        let header_range = start..self.headers.len();
+        self.index.insert(self.hash(message, variant, header), narrow(self.entries.len()));
         let message = Arc::clone(message);
         self.found = self.entries.len();
-        self.entries.push(SharedFrame { message, variant, head: head_range, source });
+        self.entries.push(SharedFrame { message, variant, header: header_range, source });
     }
 
-    fn hash(&self, message: &Arc<Message>, variant: u32, head: &[u8]) -> u64 {
-        self.hasher.hash_one((Arc::as_ptr(message) as usize, variant, head))
+    fn hash(&self, message: &Arc<Message>, variant: u32, header: &[u8]) -> u64 {
+        self.hasher.hash_one((Arc::as_ptr(message) as usize, variant, header))
     }
 
     fn clear(&mut self) {
         if !self.entries.is_empty() {
             self.entries.clear();
-            self.heads.clear();
+            self.headers.clear();
             self.index.clear();
         }
     }
 }
 
-/// Offsets within a tick; the owner flushes long before 4 GiB.
+/// Offsets within a turn; the owner flushes long before 4 GiB.
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or_else(|_| {
-        internal!("a tick of 4 GiB");
+        internal!("a turn that sends 4 GiB");
         NONE
     })
 }
 
 const NONE: u32 = u32::MAX;
-/// Among the results of the ring: it was not told what came of the send.
+/// Among the results of the ring: the send has none yet.
 const NOT_SENT: i32 = i32::MIN;
 /// A message whose body is larger is never copied for a subscriber.
 const COPIED_BYTES_MAX: usize = 4 << 10;
@@ -637,5 +639,5 @@ const COPIED_BYTES_MAX: usize = 4 << 10;
 const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// Small frames are collected in pieces of this size.
 const OWN_PIECE_BYTES: usize = 16 << 10;
-/// Capacity that stays allocated between ticks.
+/// Capacity that stays allocated between turns.
 const FRAMES_KEPT: usize = 4 << 20;

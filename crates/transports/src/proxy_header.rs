@@ -1,4 +1,4 @@
-//! The header that a proxy sends before a connection's own bytes, to say whose connection it is:
+//! The header that a proxy sends before a connection's own bytes, with the client's address:
 //! the PROXY protocol of HAProxy, versions 1 and 2.
 
 use std::{
@@ -9,8 +9,8 @@ use std::{
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use wire::Reader;
 
-/// Reads the header, and nothing behind it. Gives whose connection it is; `None`: the proxy's own,
-/// or that of somebody without an IP address. Nothing bounds the time that takes.
+/// Reads the header, and nothing behind it. Returns the client's address; `None`: the connection is
+/// the proxy's own, or the client has no IP address. Nothing bounds the time that takes.
 ///
 /// # Errors
 /// When the connection ends or breaks. Of the kind [`io::ErrorKind::InvalidData`] when there is no
@@ -59,7 +59,7 @@ enum HeaderError {
     TooShort,
 }
 
-/// Whose connection it is, and how long the header is; `None`: it is not complete. Each call is
+/// The client's address, and the length of the header; `None`: it is not complete. Each call is
 /// independent of the bytes that version 2 lets one skip, so that reading is linear.
 fn decode(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, HeaderError> {
     if begins(bytes, SIGNATURE) {
@@ -84,7 +84,7 @@ fn decode_text(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, Head
     };
     let line = in_reach.get(TEXT.len()..newline).and_then(|line| line.strip_suffix(b"\r"));
     let line = line.ok_or(HeaderError::Line)?;
-    // Whatever else such a line says is not even to be looked at.
+    // Whatever else such a line says is not looked at.
     if line.split(|&byte| byte == b' ').next() == Some(b"UNKNOWN") {
         return Ok(Some((None, newline + 1)));
     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_to_their_end_wherever_they_are_cut() {
+    fn headers_are_read_to_their_end_wherever_they_are_split() {
         const NONE: Outcome = Ok(None);
         let own = |len| Ok(Some((None, len)));
         let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(91));
@@ -245,8 +245,8 @@ mod tests {
             let shown = bytes.escape_ascii();
             assert_eq!(decode(bytes), *expected, "{rule}: {shown}");
             let end = expected.ok().flatten().map_or(0, |(_, end)| end);
-            for cut in 0..end {
-                assert_eq!(decode(&bytes[..cut]), Ok(None), "{rule}, cut at {cut}: {shown}");
+            for split in 0..end {
+                assert_eq!(decode(&bytes[..split]), Ok(None), "{rule}, split at {split}: {shown}");
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     tls::Tls,
 };
 
-/// The sockets of one core, each with what its owner keeps beside it.
+/// The sockets of one core, each with its owner's part.
 ///
 /// Edge-triggered: a socket is registered once, for both directions. The owner calls
 /// [`Reactor::poll`], then serves the [`Reactor::next_readable`] and [`Reactor::next_writable`]
@@ -34,7 +34,7 @@ pub struct Reactor<T> {
     writable: Vec<u32>,
 }
 
-/// A socket and what its owner keeps beside it.
+/// A socket and its owner's part.
 #[derive(Debug)]
 pub struct Entry<T> {
     /// The socket.
@@ -46,9 +46,9 @@ pub struct Entry<T> {
 /// Names a socket of a [`Reactor`]; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Slot {
-    /// Its place.
+    /// Its index.
     pub index: u32,
-    /// Tells apart the sockets that had this place one after the other.
+    /// Tells apart the sockets that had this index one after the other.
     pub generation: u32,
 }
 
@@ -56,7 +56,7 @@ impl<T> Reactor<T> {
     /// An empty reactor, and what wakes its poll from other threads.
     ///
     /// # Errors
-    /// When the system has no more descriptors.
+    /// When the kernel has no more descriptors.
     pub fn new() -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -81,7 +81,7 @@ impl<T> Reactor<T> {
     /// before.
     ///
     /// # Errors
-    /// When the system cannot watch it; the socket is closed then.
+    /// When the kernel cannot watch it; the socket is closed then.
     pub fn insert(&mut self, stream: impl Into<Stream>, state: T) -> io::Result<Slot> {
         let Stream { tcp: mut stream, tls } = stream.into();
         let vacant = self.entries.vacant_entry();
@@ -94,7 +94,7 @@ impl<T> Reactor<T> {
             tls,
             generation: self.generation,
             readable: true,
-            ended: false,
+            half_closed: false,
             writable: true,
             broken: false,
             paused: false,
@@ -107,7 +107,7 @@ impl<T> Reactor<T> {
         Ok(Slot { index, generation: self.generation })
     }
 
-    /// Closes a socket and gives back what was kept beside it.
+    /// Closes a socket; returns the owner's part.
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
         self.get_mut(slot)?;
         let mut entry = self.entries.try_remove(slot.index as usize)?;
@@ -130,10 +130,10 @@ impl<T> Reactor<T> {
         (entry.socket.generation == slot.generation).then_some(entry)
     }
 
-    /// Asks the system once, without waiting, what has happened; `true`: there may be more.
+    /// Asks the kernel once, without waiting, for events; `true`: there may be more.
     ///
     /// # Errors
-    /// When the system refuses, which would be a fault of ours.
+    /// When the kernel refuses, which would be a bug.
     pub fn poll(&mut self) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Ok(()) => {}
@@ -143,7 +143,7 @@ impl<T> Reactor<T> {
         let mut more = self.events.iter().count() == EVENTS_PER_POLL;
         for event in &self.events {
             let Token(index) = event.token();
-            // Whoever woke us has left something where the owner looked before this poll.
+            // The thread that woke the poll has left something where the owner looked before it.
             more |= event.token() == WAKER;
             let Some(entry) = self.entries.get_mut(index) else { continue };
             let socket = &mut entry.socket;
@@ -152,9 +152,9 @@ impl<T> Reactor<T> {
                 continue;
             };
             if event.is_read_closed() || event.is_error() {
-                socket.ended = true;
+                socket.half_closed = true;
             }
-            if event.is_readable() || socket.ended {
+            if event.is_readable() || socket.half_closed {
                 socket.readable = true;
                 if !socket.queued && !socket.paused {
                     socket.queued = true;
@@ -261,10 +261,10 @@ pub struct Socket {
     generation: u32,
     /// There may be something to read.
     readable: bool,
-    /// The peer has closed its side or the connection is broken. With it a short read does not
+    /// The peer has closed its side, or the connection is broken. With it a short read does not
     /// mean that no event is to come, since the one event has come already.
-    ended: bool,
-    /// The last write did not say that the system's buffer is full.
+    half_closed: bool,
+    /// The kernel's buffer was not full after the last write.
     pub(crate) writable: bool,
     /// A write has failed: nothing is written any more. What the peer sent before is still read.
     pub(crate) broken: bool,
@@ -275,10 +275,10 @@ pub struct Socket {
     pub(crate) unsent: Option<Box<Unsent>>,
 }
 
-/// What came from a [`Socket::read`].
+/// The result of a [`Socket::read`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Read {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// Nothing now.
     Nothing,
@@ -309,7 +309,7 @@ impl Socket {
         match self.stream.read(buffer) {
             Ok(0) => Ok(Read::End),
             Ok(count) => {
-                self.readable = count == buffer.len() || self.ended;
+                self.readable = count == buffer.len() || self.half_closed;
                 Ok(Read::Bytes(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -326,7 +326,7 @@ impl Socket {
     fn read_tls(&mut self, tls: &mut Tls, buffer: &mut [u8]) -> io::Result<Read> {
         let (plaintext, ciphertext) = Tls::split(buffer);
         loop {
-            if tls.has_ended() {
+            if tls.is_half_closed() {
                 return Ok(Read::End);
             }
             let arrived = match self.read_tcp(ciphertext)? {
@@ -341,7 +341,7 @@ impl Socket {
                 }
             }
             // The next read tells.
-            self.readable |= tls.has_ended();
+            self.readable |= tls.is_half_closed();
             if count > 0 {
                 return Ok(Read::Bytes(count));
             }
@@ -356,7 +356,7 @@ impl Socket {
         self.writable && !self.broken && self.tls.is_none() && self.unsent.is_none()
     }
 
-    /// Whether a write has failed. The next reads give what the peer sent before, then its end.
+    /// Whether a write has failed. The next reads return what the peer sent before, then its end.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
         self.broken
@@ -371,12 +371,12 @@ impl Socket {
         drop(self.stream.shutdown(Shutdown::Write));
     }
 
-    /// Bytes that TLS has encrypted and the system did not take.
-    pub(crate) fn held_bytes(&mut self) -> usize {
-        self.tls.as_mut().map_or(0, |tls| tls.held_bytes())
+    /// Bytes of ciphertext that the kernel did not accept.
+    pub(crate) fn encrypted_bytes(&mut self) -> usize {
+        self.tls.as_mut().map_or(0, |tls| tls.encrypted_bytes())
     }
 
-    /// Bytes that wait for the peer to read, those of this tick not counted.
+    /// Bytes that wait for the peer to read, those of this turn not counted.
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.unsent.as_ref().map_or(0, |unsent| unsent.bytes())
@@ -388,14 +388,14 @@ impl Socket {
         self.unsent.as_ref().map_or(0, |unsent| unsent.own_bytes())
     }
 
-    /// When the peer last took something of what waits for it, on the clock of
+    /// When the kernel last accepted something of what waits, on the clock of
     /// [`contract::Now::mono_ns`]; `None` when nothing waits.
     #[must_use]
     pub fn unsent_since(&self) -> Option<u64> {
         self.unsent.as_ref().map(|unsent| unsent.since_mono_ns())
     }
 
-    /// Whether something of this tick waits for the flush.
+    /// Whether something of this turn waits for the flush.
     #[must_use]
     pub const fn has_pending(&self) -> bool {
         !self.pending.is_empty()

@@ -32,12 +32,12 @@ impl Ring {
         self.queued == ENTRIES as usize
     }
 
-    /// Queues a send, by the name under which its result is told.
+    /// Queues a send; its result is reported under `name`.
     ///
     /// # Safety
     /// The bytes must stay where they are, and the descriptor open, until [`Ring::submit`] has
     /// returned or the ring is dropped.
-    #[expect(unsafe_code, reason = "the system reads the bytes later")]
+    #[expect(unsafe_code, reason = "the kernel reads the bytes later")]
     pub(crate) unsafe fn push(&mut self, descriptor: RawFd, bytes: &[u8], name: u32) {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let send = opcode::Send::new(types::Fd(descriptor), bytes.as_ptr(), len)
@@ -50,16 +50,16 @@ impl Ring {
         }
     }
 
-    /// Sends all that was queued and tells what came of each: bytes, or the system's negative error.
+    /// Sends all that was queued and reports the result of each: bytes, or the kernel's negative error.
     ///
     /// # Errors
-    /// When the system refuses. The ring must be dropped then.
-    pub(crate) fn submit(&mut self, mut tell: impl FnMut(u64, i32)) -> io::Result<()> {
+    /// When the kernel refuses. The ring must be dropped then.
+    pub(crate) fn submit(&mut self, mut report: impl FnMut(u64, i32)) -> io::Result<()> {
         while self.queued > 0 {
             let entered = self.ring.submit_and_wait(self.queued);
             for completed in self.ring.completion() {
                 self.queued -= 1;
-                tell(completed.user_data(), completed.result());
+                report(completed.user_data(), completed.result());
             }
             match entered {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),

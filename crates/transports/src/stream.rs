@@ -15,10 +15,10 @@ impl Stream {
         Self { tcp, tls: None }
     }
 
-    /// With TLS whose handshake is done; no plaintext may be left in it. `ended`: the peer has said
-    /// that it sends nothing more.
-    pub(crate) fn tls(tcp: TcpStream, connection: ServerConnection, ended: bool) -> Self {
-        Self { tcp, tls: Some(Box::new(Tls::new(connection, ended))) }
+    /// With TLS whose handshake is done; no plaintext may be left in it. `half_closed`: the peer
+    /// has sent close_notify.
+    pub(crate) fn tls(tcp: TcpStream, connection: ServerConnection, half_closed: bool) -> Self {
+        Self { tcp, tls: Some(Box::new(Tls::new(connection, half_closed))) }
     }
 }
 

@@ -4,8 +4,8 @@ use crate::reactor::Slot;
 
 /// When to look at which socket again, in steps of [`Timers::STEP_NS`].
 ///
-/// An entry costs eight bytes. An entry is never taken out: whoever is told that its time has come
-/// looks whether it really has, and sets a new one when not. So a deadline that only moves away,
+/// An entry costs eight bytes. An entry is never removed: a caller that is told that its time has come
+/// checks whether it really has, and sets a new one when not. So a deadline that only moves away,
 /// as with each message, costs nothing.
 #[derive(Debug, Default)]
 pub struct Timers {

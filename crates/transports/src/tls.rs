@@ -6,22 +6,22 @@ use rustls::ServerConnection;
 /// The TLS of a socket, after its handshake.
 ///
 /// Between calls it holds no plaintext: what comes is decrypted into the caller's buffer at once,
-/// what goes is encrypted only when the system can take it. It may hold the beginning of a record
-/// (at most 18 KiB), and ciphertext that the system did not take (at most [`HELD_BYTES_MAX`]).
+/// what is sent is encrypted only when the kernel can accept it. It may hold the beginning of a record
+/// (at most 18 KiB), and ciphertext that the kernel did not accept (at most [`ENCRYPTED_BYTES_MAX`]).
 #[derive(Debug)]
 pub(crate) struct Tls {
     connection: ServerConnection,
-    /// The peer has said that it sends nothing more.
-    ended: bool,
+    /// The peer has sent close_notify: it sends nothing more.
+    half_closed: bool,
 }
 
 impl Tls {
-    pub(crate) fn new(mut connection: ServerConnection, ended: bool) -> Self {
-        connection.set_buffer_limit(Some(HELD_BYTES_MAX));
-        Self { connection, ended }
+    pub(crate) fn new(mut connection: ServerConnection, half_closed: bool) -> Self {
+        connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
+        Self { connection, half_closed }
     }
 
-    /// Parts a buffer: plaintext goes to its front, ciphertext to its back. The plaintext has room
+    /// Splits a buffer: plaintext goes to its front, ciphertext to its back. The plaintext has room
     /// for all that is decrypted of the ciphertext and of a record that began before it.
     ///
     /// The buffer must be larger than a record.
@@ -31,10 +31,11 @@ impl Tls {
         buffer.split_at_mut(buffer.len() - ciphertext_len)
     }
 
-    /// Decrypts what came, to the front of `plaintext`; gives the count of its bytes.
+    /// Decrypts what was received, to the front of `plaintext`; returns the count of its bytes.
     ///
     /// # Errors
-    /// When it is no TLS, or not of this connection. The peer is told, if the system takes it.
+    /// When it is no TLS, or not of this connection. The peer is sent an alert, if the kernel accepts
+    /// it.
     pub(crate) fn decrypt(
         &mut self,
         tcp: &mut TcpStream,
@@ -43,7 +44,7 @@ impl Tls {
     ) -> io::Result<usize> {
         let mut rest = ciphertext;
         let mut filled = 0;
-        while !rest.is_empty() && !self.ended {
+        while !rest.is_empty() && !self.half_closed {
             self.connection.read_tls(&mut rest)?;
             let state = match self.connection.process_new_packets() {
                 Ok(state) => state,
@@ -52,7 +53,7 @@ impl Tls {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             };
-            self.ended = state.peer_has_closed();
+            self.half_closed = state.peer_has_closed();
             let end = filled + state.plaintext_bytes_to_read();
             let room = plaintext.get_mut(filled..end).ok_or(io::ErrorKind::OutOfMemory)?;
             if !room.is_empty() {
@@ -61,20 +62,19 @@ impl Tls {
             filled = end;
         }
         if ciphertext.len() > RESTING_BYTES {
-            // Makes it let go of the room that it needed for this.
+            // Makes rustls shrink its buffer.
             drop(self.connection.read_tls(&mut Nothing));
         }
         Ok(filled)
     }
 
-    /// Whether the peer has said that it sends nothing more.
-    pub(crate) const fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether the peer has sent close_notify.
+    pub(crate) const fn is_half_closed(&self) -> bool {
+        self.half_closed
     }
 
-    /// Encrypts and writes what [`rest_of`] gives of the pieces, until all is gone or the system's
-    /// buffer is full. Gives how many bytes of the pieces are done with, and whether all that was
-    /// encrypted is gone.
+    /// Encrypts and writes the pieces until all are written or the kernel's buffer is full. Returns
+    /// how many bytes of the pieces were encrypted, and whether all ciphertext was written.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -97,16 +97,16 @@ impl Tls {
         Ok((taken, false))
     }
 
-    /// Bytes that are encrypted and that the system did not take.
-    pub(crate) fn held_bytes(&mut self) -> usize {
+    /// Bytes of ciphertext that the kernel did not accept.
+    pub(crate) fn encrypted_bytes(&mut self) -> usize {
         if !self.connection.wants_write() {
             return 0;
         }
-        // Nothing new is there to process; this only asks.
+        // Nothing new is there to process; this only reads the state.
         self.connection.process_new_packets().map_or(0, |state| state.tls_bytes_to_write())
     }
 
-    /// Writes what TLS has to say by itself, if anything; `false`: the system's buffer is full.
+    /// Writes the ciphertext that waits; `false`: the kernel's buffer is full.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -123,14 +123,14 @@ impl Tls {
         Ok(true)
     }
 
-    /// Tells the peer that nothing more is sent, if the system takes it.
+    /// Sends close_notify, if the kernel accepts it.
     pub(crate) fn finish(&mut self, tcp: &mut TcpStream) {
         self.connection.send_close_notify();
         drop(self.send(tcp));
     }
 }
 
-/// What is left of pieces after their first `done` bytes, as much as a system call takes.
+/// What is left of pieces after their first `done` bytes, as much as a system call accepts.
 pub(crate) fn rest_of<'a>(pieces: &[&'a [u8]], mut done: usize) -> Vec<IoSlice<'a>> {
     let rests = pieces.iter().filter_map(|piece| {
         let from = done.min(piece.len());
@@ -152,8 +152,8 @@ impl Read for Nothing {
 /// Pieces of one system call.
 pub(crate) const VECTOR_LEN_MAX: usize = 64;
 /// What is encrypted at a time, and so what may wait encrypted: four records.
-const HELD_BYTES_MAX: usize = 64 << 10;
+const ENCRYPTED_BYTES_MAX: usize = 64 << 10;
 /// Plaintext of a record.
 const RECORD_BYTES_MAX: usize = 16 << 10;
-/// What rustls reads at a time, and the room that it keeps.
+/// What rustls reads at a time, and the buffer that it keeps.
 const RESTING_BYTES: usize = 4 << 10;

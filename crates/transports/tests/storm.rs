@@ -60,12 +60,12 @@ fn storm(version: Option<&'static SupportedProtocolVersion>, seed: u64) {
     let socket = &mut gateway.reactor.get_mut(gateway.slot).unwrap().socket;
     assert_eq!((socket.unsent_bytes(), socket.unsent_since()), (0, None), "{shown}");
     socket.finish();
-    while !peer.ended {
+    while !peer.half_closed {
         steps.next().unwrap_or_else(|| panic!("{shown}: the peer hears no end"));
         peer.turn(&mut random);
     }
     peer.finish();
-    while !gateway.ended {
+    while !gateway.half_closed {
         steps.next().unwrap_or_else(|| panic!("{shown}: the gateway hears no end"));
         gateway.turn();
     }
@@ -92,7 +92,7 @@ struct Gateway {
     now: u64,
     sent: usize,
     received: usize,
-    ended: bool,
+    half_closed: bool,
 }
 
 impl Gateway {
@@ -142,7 +142,7 @@ impl Gateway {
                 }
                 Got::Nothing => {}
                 Got::End => {
-                    self.ended = true;
+                    self.half_closed = true;
                     return;
                 }
             }
@@ -163,11 +163,11 @@ impl std::fmt::Debug for Gateway {
 struct Peer {
     socket: std::net::TcpStream,
     tls: Option<ClientConnection>,
-    /// Not taken by the system yet, without TLS.
+    /// Not accepted by the kernel yet, without TLS.
     unsent: Vec<u8>,
     sent: usize,
     received: usize,
-    ended: bool,
+    half_closed: bool,
 }
 
 impl Peer {
@@ -198,13 +198,13 @@ impl Peer {
 
     /// Writes some, and reads some.
     fn turn(&mut self, random: &mut Random) {
-        let mut cut = Cut { socket: &self.socket, len: 1 + random.below(20_000) };
+        let mut limited = Limited { socket: &self.socket, len: 1 + random.below(20_000) };
         match &mut self.tls {
             Some(tls) => {
-                let written = if tls.wants_write() { tls.write_tls(&mut cut) } else { Ok(0) };
+                let written = if tls.wants_write() { tls.write_tls(&mut limited) } else { Ok(0) };
                 would_block(written);
-                match would_block(tls.read_tls(&mut cut)) {
-                    Some(0) => self.ended = true,
+                match would_block(tls.read_tls(&mut limited)) {
+                    Some(0) => self.half_closed = true,
                     _ => drop(tls.process_new_packets().unwrap()),
                 }
                 let mut plain = Vec::new();
@@ -213,11 +213,11 @@ impl Peer {
                 self.received += plain.len();
             }
             None => {
-                let count = would_block(cut.write(&self.unsent)).unwrap_or(0);
+                let count = would_block(limited.write(&self.unsent)).unwrap_or(0);
                 self.unsent.drain(..count);
-                let mut plain = vec![0; cut.len];
-                let count = would_block(cut.read(&mut plain));
-                self.ended = count == Some(0);
+                let mut plain = vec![0; limited.len];
+                let count = would_block(limited.read(&mut plain));
+                self.half_closed = count == Some(0);
                 plain.truncate(count.unwrap_or(0));
                 check(self.received, &plain);
                 self.received += plain.len();
@@ -251,20 +251,20 @@ fn would_block<T>(result: io::Result<T>) -> Option<T> {
     }
 }
 
-/// Reads and writes at most so many bytes at a time.
-struct Cut<'a> {
+/// Reads and writes at most `len` bytes at a time.
+struct Limited<'a> {
     socket: &'a std::net::TcpStream,
     len: usize,
 }
 
-impl Read for Cut<'_> {
+impl Read for Limited<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.len.min(buffer.len());
         self.socket.read(buffer.get_mut(..len).unwrap_or_default())
     }
 }
 
-impl Write for Cut<'_> {
+impl Write for Limited<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.write(bytes.get(..self.len).unwrap_or(bytes))
     }
@@ -334,10 +334,10 @@ fn connect(
         now: 0,
         sent: 0,
         received: early.len(),
-        ended: false,
+        half_closed: false,
     };
     let unsent = Vec::new();
-    (gateway, Peer { socket, tls, unsent, sent: first.len(), received: 0, ended: false })
+    (gateway, Peer { socket, tls, unsent, sent: first.len(), received: 0, half_closed: false })
 }
 
 fn configurations(

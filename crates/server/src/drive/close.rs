@@ -225,7 +225,7 @@ impl Core {
 
     /// The memory that the backlogs of this core take; what several share counts once.
     fn held(&self) -> usize {
-        self.unsent + self.tools.outgoing.large_held()
+        self.unsent + self.tools.outgoing.large_frame_bytes()
     }
 
     /// Whether that is more than it may be.

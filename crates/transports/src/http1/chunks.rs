@@ -1,9 +1,9 @@
 //! Where a body in chunks ends, and how large it will be at least (RFC 9112 section 7.1).
 
-/// Reads the marks of a body in chunks as they arrive.
+/// Reads the framing of a body in chunks as it arrives.
 ///
-/// It decodes nothing: it tells the size of a chunk when that has come, and not when the chunk has.
-/// White space behind a size is refused where no extension follows, which nobody sends.
+/// It decodes nothing; the size of a chunk is known before the chunk itself. White space behind a
+/// size is refused where no extension follows, which no client sends.
 #[derive(Debug, Default)]
 pub(super) struct ChunkScanner {
     state: State,
@@ -55,7 +55,7 @@ pub enum BodyError {
 }
 
 impl ChunkScanner {
-    /// Looks at the next bytes of the body; gives how many of them are its own. It ends where that
+    /// Scans the next bytes of the body; returns how many of them belong to it. It ends where that
     /// is less than all, or where [`ChunkScanner::is_done`].
     ///
     /// # Errors

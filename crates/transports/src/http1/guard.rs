@@ -14,25 +14,25 @@ use super::{
     head::{BadRequest, BodyLength, HeadScanner},
 };
 
-/// A connection of which hyper reads only what has been looked at.
+/// A connection of which hyper reads only what has been checked.
 ///
-/// hyper sees a head when it is whole and good, and one request at a time: when it calls the
-/// service, what [`Seen`] says is of that request. In place of a bad head it gets [`STAND_IN`], so
-/// that the answer goes out in its turn, behind those before it, and the connection ends with it.
+/// hyper reads a head when it is whole and good, and one request at a time: when it calls the
+/// service, [`Inspection`] is about that request. In place of a bad head it reads [`REPLACEMENT`], so
+/// that the response is sent after those before it, and the connection ends with it.
 #[derive(Debug)]
 pub(super) struct Guard<S> {
-    /// Looked at from elsewhere while a request is answered.
+    /// Also looked at by [`super::Sender`] while a request is answered.
     connection: Rc<RefCell<S>>,
-    /// Read, and not seen by hyper yet.
-    held: BytesMut,
+    /// Read from the connection and not by hyper.
+    unread: BytesMut,
     state: State,
-    seen: Rc<Seen>,
+    inspection: Rc<Inspection>,
 }
 
-/// What the guard has to say of the request that hyper has.
+/// What the guard knows of the request that hyper has read.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// Why it is refused. The service answers, and takes no look at the request.
+pub(super) struct Inspection {
+    /// Why it is refused. The service responds without looking at the request.
     pub(super) bad: Cell<Option<BadRequest>>,
     /// Bytes that its body may have at most, if that is known yet.
     pub(super) body_max: Cell<Option<u64>>,
@@ -40,35 +40,35 @@ pub(super) struct Seen {
     pub(super) announced: Cell<u64>,
     /// What is wrong with its body.
     pub(super) bad_body: Cell<Option<BodyError>>,
-    awaited: Cell<Awaited>,
-    /// Heads that were whole.
+    head_wait: Cell<HeadWait>,
+    /// The count of whole heads.
     heads: Cell<u64>,
 }
 
 /// What hyper, when it reads, waits for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Awaited {
+pub(super) enum HeadWait {
     /// No head: a body, or it does not read.
-    Nothing,
-    /// Any byte of a request.
-    Request,
-    /// More of a head; so it is at first, since peers are known by what they say.
+    None,
+    /// The first byte of a request.
+    FirstByte,
+    /// More of a head; also at first, since a protocol is detected by its first bytes.
     #[default]
-    RestOfHead,
+    Rest,
 }
 
-impl Seen {
-    /// What is waited for, and how many heads came before.
-    pub(super) const fn awaited(&self) -> (Awaited, u64) {
-        (self.awaited.get(), self.heads.get())
+impl Inspection {
+    /// What is waited for, and the count of heads before.
+    pub(super) const fn head_wait(&self) -> (HeadWait, u64) {
+        (self.head_wait.get(), self.heads.get())
     }
 }
 
 #[derive(Debug)]
 enum State {
     Head(HeadScanner),
-    /// So many bytes of the head, or of its stand-in, are on their way to hyper.
-    Hand {
+    /// This many bytes of the head, or of its replacement, are still to be passed to hyper.
+    Pass {
         left: usize,
         next: Next,
     },
@@ -90,30 +90,35 @@ enum Body {
 }
 
 impl<S> Guard<S> {
-    pub(super) fn new(connection: Rc<RefCell<S>>, seen: Rc<Seen>) -> Self {
-        Self { connection, held: BytesMut::new(), state: State::Head(HeadScanner::default()), seen }
+    pub(super) fn new(connection: Rc<RefCell<S>>, inspection: Rc<Inspection>) -> Self {
+        Self {
+            connection,
+            unread: BytesMut::new(),
+            state: State::Head(HeadScanner::default()),
+            inspection,
+        }
     }
 
-    /// What was read of the connection and is not hyper's.
-    pub(super) fn into_held(self) -> Bytes {
-        self.held.freeze()
+    /// What was read from the connection and not by hyper.
+    pub(super) fn into_unread(self) -> Bytes {
+        self.unread.freeze()
     }
 
-    /// Looks at what is held of a head.
-    fn look(&mut self) -> Option<State> {
+    /// Scans what is unread for a head.
+    fn scan_head(&mut self) -> Option<State> {
         let State::Head(scanner) = &mut self.state else { return None };
-        match scanner.scan(&self.held) {
+        match scanner.scan(&self.unread) {
             Ok(None) => None,
             Ok(Some(head)) => {
-                self.seen.body_max.set(None);
-                self.seen.announced.set(0);
-                self.seen.bad_body.set(None);
-                Some(State::Hand { left: head.len, next: Next::Body(head.body) })
+                self.inspection.body_max.set(None);
+                self.inspection.announced.set(0);
+                self.inspection.bad_body.set(None);
+                Some(State::Pass { left: head.len, next: Next::Body(head.body) })
             }
             Err(bad) => {
-                self.seen.bad.set(Some(bad));
-                self.held = STAND_IN.into();
-                Some(State::Hand { left: STAND_IN.len(), next: Next::End })
+                self.inspection.bad.set(Some(bad));
+                self.unread = REPLACEMENT.into();
+                Some(State::Pass { left: REPLACEMENT.len(), next: Next::End })
             }
         }
     }
@@ -121,7 +126,7 @@ impl<S> Guard<S> {
 
 impl<S: AsyncRead + Unpin> Guard<S> {
     /// Reads more of a head.
-    fn poll_hold(
+    fn poll_head(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
@@ -129,7 +134,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut *self.connection.borrow_mut()).poll_read(context, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
-        self.held.extend_from_slice(read);
+        self.unread.extend_from_slice(read);
         let count = read.len();
         buffer.set_filled(before);
         Poll::Ready(Ok(count))
@@ -143,26 +148,26 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     ) -> Poll<io::Result<()>> {
         let State::Body(body) = &mut self.state else { return Poll::Ready(Ok(())) };
         let before = buffer.filled().len();
-        let is_held = !self.held.is_empty();
-        if is_held {
-            let count = self.held.len().min(buffer.remaining());
-            buffer.put_slice(self.held.get(..count).unwrap_or_default());
+        let is_unread = !self.unread.is_empty();
+        if is_unread {
+            let count = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(self.unread.get(..count).unwrap_or_default());
         } else {
             ready!(Pin::new(&mut *self.connection.borrow_mut()).poll_read(context, buffer))?;
         }
         let bytes = buffer.filled().get(before..).unwrap_or_default();
-        let used = match body.scan(bytes, &self.seen) {
+        let used = match body.scan(bytes, &self.inspection) {
             Ok(used) => used,
             Err(error) => {
-                self.seen.bad_body.set(Some(error));
+                self.inspection.bad_body.set(Some(error));
                 self.state = State::Ended;
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
         };
-        if is_held {
-            self.held.advance(used);
+        if is_unread {
+            self.unread.advance(used);
         } else {
-            self.held.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            self.unread.extend_from_slice(bytes.get(used..).unwrap_or_default());
         }
         buffer.set_filled(before + used);
         if body.is_done() {
@@ -173,7 +178,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 }
 
 impl Body {
-    fn scan(&mut self, bytes: &[u8], seen: &Seen) -> Result<usize, BodyError> {
+    fn scan(&mut self, bytes: &[u8], inspection: &Inspection) -> Result<usize, BodyError> {
         match self {
             Self::Known(left) => {
                 let count = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -181,8 +186,8 @@ impl Body {
                 Ok(count)
             }
             Self::Chunked(scanner) => {
-                let scanned = scanner.scan(bytes, seen.body_max.get().unwrap_or(u64::MAX));
-                seen.announced.set(scanner.announced());
+                let scanned = scanner.scan(bytes, inspection.body_max.get().unwrap_or(u64::MAX));
+                inspection.announced.set(scanner.announced());
                 scanned
             }
         }
@@ -206,25 +211,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         loop {
             match &mut guard.state {
                 State::Head(_) => {
-                    if let Some(state) = guard.look() {
-                        guard.seen.awaited.set(Awaited::Nothing);
-                        guard.seen.heads.set(guard.seen.heads.get() + 1);
+                    if let Some(state) = guard.scan_head() {
+                        guard.inspection.head_wait.set(HeadWait::None);
+                        guard.inspection.heads.set(guard.inspection.heads.get() + 1);
                         guard.state = state;
                         continue;
                     }
-                    let is_first = guard.seen.heads.get() == 0;
-                    guard.seen.awaited.set(if guard.held.is_empty() && !is_first {
-                        Awaited::Request
+                    let is_first = guard.inspection.heads.get() == 0;
+                    guard.inspection.head_wait.set(if guard.unread.is_empty() && !is_first {
+                        HeadWait::FirstByte
                     } else {
-                        Awaited::RestOfHead
+                        HeadWait::Rest
                     });
-                    if ready!(guard.poll_hold(context, buffer))? == 0 {
+                    if ready!(guard.poll_head(context, buffer))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                State::Hand { left, next } => {
+                State::Pass { left, next } => {
                     let count = (*left).min(buffer.remaining());
-                    buffer.put_slice(&guard.held.split_to(count));
+                    buffer.put_slice(&guard.unread.split_to(count));
                     *left -= count;
                     if *left == 0 {
                         guard.state = match *next {
@@ -278,7 +283,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 }
 
 /// What hyper reads in place of a head that is refused: a request that ends the connection.
-const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
 
 #[cfg(test)]
 mod tests {
@@ -286,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives so many bytes a read.
+    /// Returns `n` bytes a read.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl AsyncRead for Pieces<'_> {
@@ -304,9 +309,14 @@ mod tests {
     }
 
     /// What hyper would read, one line per request part: what came in one piece, or would have.
-    fn read(bytes: &[u8], piece: usize, body_max: Option<u64>) -> (Vec<String>, Rc<Seen>, Bytes) {
-        let seen = Rc::new(Seen::default());
-        let mut guard = Guard::new(Rc::new(RefCell::new(Pieces(bytes, piece))), Rc::clone(&seen));
+    fn read(
+        bytes: &[u8],
+        piece: usize,
+        body_max: Option<u64>,
+    ) -> (Vec<String>, Rc<Inspection>, Bytes) {
+        let inspection = Rc::new(Inspection::default());
+        let mut guard =
+            Guard::new(Rc::new(RefCell::new(Pieces(bytes, piece))), Rc::clone(&inspection));
         let mut parts = vec![String::new()];
         let mut was_body = false;
         loop {
@@ -321,7 +331,7 @@ mod tests {
                         parts.push(String::new());
                     }
                     was_body = is_body;
-                    seen.body_max.set(body_max);
+                    inspection.body_max.set(body_max);
                     let text = str::from_utf8(buffer.filled()).unwrap();
                     parts.last_mut().unwrap().push_str(text);
                 }
@@ -333,7 +343,7 @@ mod tests {
             }
         }
         parts.remove(0);
-        (parts, seen, guard.into_held())
+        (parts, inspection, guard.into_unread())
     }
 
     #[test]
@@ -346,19 +356,19 @@ mod tests {
             "5\r\nhello\r\n0\r\n\r\n",
             "GET /d HTTP/1.1\r\n\r\n",
         ];
-        let stand_in = str::from_utf8(STAND_IN).unwrap();
+        let stand_in = str::from_utf8(REPLACEMENT).unwrap();
         for piece in [1, 2, 3, 7, 50, 4096] {
-            let (parts, seen, held) = read(requests.concat().as_bytes(), piece, None);
+            let (parts, inspection, unread) = read(requests.concat().as_bytes(), piece, None);
             assert_eq!(parts, requests, "in pieces of {piece}");
-            assert_eq!((seen.bad.get(), held.len()), (None, 0));
+            assert_eq!((inspection.bad.get(), unread.len()), (None, 0));
 
             let bad = requests.concat() + "GET nothing HTTP/1.1\r\n";
-            let (parts, seen, _) = read(bad.as_bytes(), piece, None);
+            let (parts, inspection, _) = read(bad.as_bytes(), piece, None);
             assert_eq!(
                 (&parts[..6], &parts[6..]),
                 (&requests.map(str::to_owned)[..], &[stand_in.to_owned()][..])
             );
-            assert_eq!(seen.bad.get(), Some(BadRequest::Target));
+            assert_eq!(inspection.bad.get(), Some(BadRequest::Target));
         }
     }
 
@@ -366,14 +376,14 @@ mod tests {
     fn what_follows_a_head_stays_where_it_is() {
         let head = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
         let bytes = [head.as_bytes(), &[0x81, 0x80, 0, 0, 0, 0]].concat();
-        let seen = Rc::new(Seen::default());
-        let mut guard = Guard::new(Rc::new(RefCell::new(Pieces(&bytes, 4096))), seen);
+        let inspection = Rc::new(Inspection::default());
+        let mut guard = Guard::new(Rc::new(RefCell::new(Pieces(&bytes, 4096))), inspection);
         let mut room = [0; 4096];
         let mut buffer = ReadBuf::new(&mut room);
         let context = &mut Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut guard).poll_read(context, &mut buffer).is_ready());
         assert_eq!(buffer.filled(), head.as_bytes());
-        assert_eq!(guard.into_held(), &bytes[head.len()..]);
+        assert_eq!(guard.into_unread(), &bytes[head.len()..]);
     }
 
     #[test]
@@ -381,12 +391,12 @@ mod tests {
         let head = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         for piece in [1, 60, 4096] {
             let bytes = [head, "5\r\nhello\r\n60\r\nand no more"].concat();
-            let (parts, seen, _) = read(bytes.as_bytes(), piece, Some(100));
+            let (parts, inspection, _) = read(bytes.as_bytes(), piece, Some(100));
             assert_eq!(parts.last().unwrap(), &BodyError::TooLarge.to_string());
-            assert_eq!(seen.bad_body.get(), Some(BodyError::TooLarge));
+            assert_eq!(inspection.bad_body.get(), Some(BodyError::TooLarge));
             let bytes = [head, "5\r\nhello!\r\n"].concat();
-            let (_, seen, _) = read(bytes.as_bytes(), piece, None);
-            assert_eq!(seen.bad_body.get(), Some(BodyError::Broken));
+            let (_, inspection, _) = read(bytes.as_bytes(), piece, None);
+            assert_eq!(inspection.bad_body.get(), Some(BodyError::Broken));
         }
     }
 }

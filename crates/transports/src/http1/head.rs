@@ -1,13 +1,13 @@
-//! The one look at a request's head before anything acts on it: its form, its target, and where
+//! Checks a request's head before anything acts on it: its form, its target, and where
 //! its body ends (RFC 9112 sections 2, 3, 5 and 6).
 //!
-//! Whatever two readers of a request could understand in two ways is refused: behind a proxy that
+//! Whatever two parsers could understand in two ways is refused: behind a proxy that
 //! reads it the other way, one request would be two.
 
 use http::{StatusCode, Uri};
 
-/// Why a request is refused before any service sees it. The connection ends with the answer, since
-/// what follows on it may be anything. The text is one line, for the body of the answer.
+/// Why a request is refused before any service sees it. The connection ends with the response,
+/// since what follows on it may be anything. The text is one line, for the response's body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadRequest {
     /// The first line is no request line, or the peer speaks something else.
@@ -49,7 +49,7 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
-    /// The status to answer with.
+    /// The status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -79,7 +79,7 @@ pub(super) struct Head {
 /// Where the body ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BodyLength {
-    /// After so many bytes.
+    /// After `n` bytes.
     Known(u64),
     /// After the last chunk and the trailers.
     Chunked,
@@ -111,9 +111,9 @@ struct Codings {
 }
 
 impl HeadScanner {
-    /// Looks at what has come since the last call. `bytes` begin with the head; `None`: it goes on.
+    /// Scans what has been received since the last call. `bytes` begin with the head; `None`: it goes on.
     ///
-    /// What is wrong is told as soon as it has come.
+    /// An error is returned as soon as its bytes have been received.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<Head>, BadRequest> {
         while let Some(&byte) = bytes.get(self.scanned) {
             let line = bytes.get(self.line_start..self.scanned).unwrap_or_default();
@@ -138,7 +138,7 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// Takes a line; gives whether it is the last.
+    /// Reads a line; returns whether it is the last.
     fn line(&mut self, line: &[u8]) -> Result<bool, BadRequest> {
         if self.version.is_none() {
             // Some old clients send an empty line behind a body (RFC 9112 section 2.2).
@@ -295,7 +295,7 @@ const REQUEST_LINE_BYTES_MAX: usize =
 mod tests {
     use super::*;
 
-    /// What comes of a request line and headers, LF standing for CR LF.
+    /// The result of a request line and headers, LF standing for CR LF.
     fn scan(head: &str) -> Result<BodyLength, BadRequest> {
         scan_bytes(format!("{head}\n\n").replace('\n', "\r\n").as_bytes())
     }
