@@ -136,7 +136,7 @@ impl<S: Session> Play<'_, S> {
 
     fn feed(&mut self, input: Input<'_>) {
         self.session.handle(input, self.now, &mut self.out);
-        self.out.end_tick();
+        self.out.end_turn();
         for output in self.out.take() {
             let line = format!("< {}", show::output(&output, self.setup.kind));
             self.actual.push(line.trim_end().to_owned());

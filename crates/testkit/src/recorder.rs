@@ -10,8 +10,8 @@ use contract::{
 
 use crate::Random;
 
-/// An outbox that writes down what it is told, and checks what holds for every session: nothing
-/// follows a close, tokens are not used twice.
+/// An outbox that records its calls, and checks what must hold for every session: nothing follows a
+/// close, tokens are not used twice.
 #[derive(Debug, Default)]
 pub struct Recorder {
     outputs: Vec<Output>,
@@ -20,7 +20,7 @@ pub struct Recorder {
     backlog: usize,
     random: Option<Random>,
     counter: u128,
-    /// What was encoded in this tick, by message, kind and head.
+    /// What was encoded in this turn, by message, kind and header.
     shared: BTreeMap<(usize, u8, Vec<u8>), Vec<u8>>,
     encodings: usize,
 }
@@ -68,19 +68,19 @@ impl Recorder {
         self.closed
     }
 
-    /// Sets what [`Outbox::backlog`] says.
+    /// Sets what [`Outbox::backlog`] returns.
     pub const fn set_backlog(&mut self, bytes: usize) {
         self.backlog = bytes;
     }
 
-    /// How often a shared encoding was really made.
+    /// How often a shared frame was encoded.
     #[must_use]
     pub const fn encodings(&self) -> usize {
         self.encodings
     }
 
-    /// Ends the tick: what was encoded in it is not shared any longer.
-    pub fn end_tick(&mut self) {
+    /// Ends the turn: what was encoded in it is not shared any longer.
+    pub fn end_turn(&mut self) {
         self.shared.clear();
     }
 
@@ -113,10 +113,10 @@ impl Outbox for Recorder {
         &mut self,
         kind: Kind,
         message: &Arc<Message>,
-        head: &[u8],
+        header: &[u8],
         encode: &mut dyn FnMut(&mut Vec<u8>),
     ) {
-        let key = (Arc::as_ptr(message) as usize, kind as u8, head.to_vec());
+        let key = (Arc::as_ptr(message) as usize, kind as u8, header.to_vec());
         let encodings = &mut self.encodings;
         let mut fresh = Vec::new();
         encode(&mut fresh);
@@ -124,7 +124,7 @@ impl Outbox for Recorder {
             *encodings += 1;
             fresh.clone()
         });
-        assert_eq!(*bytes, fresh, "head must name all that the encoding depends on");
+        assert_eq!(*bytes, fresh, "header must name all that the encoding depends on");
         self.push(Output::Share(kind, fresh));
     }
 

@@ -13,7 +13,7 @@ use contract::{
 
 use crate::{Output, Random, Recorder, Setup, live_bytes};
 
-/// Random input for a session, from the vocabulary of its protocol; and what holds whatever comes:
+/// Random input for a session, from the vocabulary of its protocol, and what must hold for all of it:
 ///
 /// - no panic, nothing after a close, no deadline after it;
 /// - a token is used once, a subscription's number not while it lasts;
@@ -26,9 +26,9 @@ use crate::{Output, Random, Recorder, Setup, live_bytes};
 pub struct Storm {
     /// What the sessions are opened with.
     pub setup: Setup,
-    /// How many inputs each seed gives.
+    /// The number of inputs for each seed.
     pub steps: usize,
-    /// How many seeds, from 0 on.
+    /// The number of seeds, from 0 on.
     pub seeds: u64,
     /// Memory that a session may hold, in bytes; looked at where [`crate::Counting`] is installed.
     pub held_bytes_max: usize,
@@ -41,14 +41,14 @@ impl Storm {
         Self { setup, steps: 10_000, seeds: 200, held_bytes_max }
     }
 
-    /// Raises the storm. `words` makes what the peer sends next; it is cut anywhere.
+    /// Runs the storm. `vocabulary` makes what the peer sends next; it is split anywhere.
     ///
     /// # Panics
-    /// When an invariant breaks, with the seed, the step and what came before.
-    pub fn rage<S: Session>(
+    /// When an invariant breaks, with the seed, the step and the inputs before.
+    pub fn run<S: Session>(
         &self,
         open: impl Fn(&Opening<'_>, Now) -> S,
-        words: impl Fn(&mut Random, &mut Peer) -> Vec<u8>,
+        vocabulary: impl Fn(&mut Random, &mut Peer) -> Vec<u8>,
     ) -> Tally {
         let mut tally = Tally::default();
         for seed in 0..self.seeds {
@@ -57,7 +57,7 @@ impl Storm {
             while steps < self.steps {
                 let session = open(&self.setup.opening(), Setup::START);
                 tally.sessions += 1;
-                let mut weather = Weather {
+                let mut harness = Harness {
                     tally: &mut tally,
                     peer: Peer::default(),
                     storm: self,
@@ -71,43 +71,43 @@ impl Storm {
                     held_bytes: 0,
                     recent: VecDeque::new(),
                 };
-                while steps < self.steps && !weather.out.is_closed() {
+                while steps < self.steps && !harness.out.is_closed() {
                     steps += 1;
-                    if weather.step(steps, &words) {
+                    if harness.step(steps, &vocabulary) {
                         break;
                     }
                 }
-                weather.afterwards();
+                harness.check_deadline();
             }
         }
         tally
     }
 }
 
-/// What a peer in the storm remembers.
+/// The state of a peer in a storm.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// How often it has spoken.
-    pub spoken: usize,
-    /// The last 16 messages (or pieces of the stream) that it was sent.
-    pub heard: VecDeque<Vec<u8>>,
-    /// Whatever else the words need: names in use.
+    /// How often it has sent.
+    pub sent: usize,
+    /// The last 16 messages (or pieces of the stream) that it received.
+    pub received: VecDeque<Vec<u8>>,
+    /// What else the vocabulary requires: names in use.
     pub notes: BTreeSet<String>,
 }
 
 impl Peer {
-    fn hear(&mut self, output: &Output) {
+    fn receive(&mut self, output: &Output) {
         if let Output::Send(_, bytes) | Output::Share(_, bytes) = output {
-            self.heard.truncate(15);
-            self.heard.push_front(bytes.clone());
+            self.received.truncate(15);
+            self.received.push_front(bytes.clone());
         }
     }
 }
 
-/// What came of a storm; a test looks whether it reached everything.
+/// The counts of a storm; a test checks whether everything was reached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
-    /// How many sessions there were.
+    /// The number of sessions.
     pub sessions: usize,
     /// [`contract::Outbox::send`] and [`contract::Outbox::send_shared`].
     pub sends: usize,
@@ -125,8 +125,8 @@ pub struct Tally {
     pub held_bytes: isize,
 }
 
-/// One session in the storm.
-struct Weather<'a, S> {
+/// One session and what is around it.
+struct Harness<'a, S> {
     storm: &'a Storm,
     tally: &'a mut Tally,
     seed: u64,
@@ -134,24 +134,24 @@ struct Weather<'a, S> {
     random: &'a mut Random,
     now: Now,
     out: Recorder,
-    /// What the peer is about to send.
+    /// What the peer sends next.
     unsent: Vec<u8>,
     peer: Peer,
     model: Model,
     held_bytes: isize,
-    /// The last inputs, to show them when something breaks.
-    recent: VecDeque<Gust>,
+    /// The last inputs, printed when a test fails.
+    recent: VecDeque<Stimulus>,
 }
 
-/// What the broker would know of the session.
+/// What the broker would know about the session.
 #[derive(Default)]
 struct Model {
     login: Option<Token>,
-    asked: Vec<(Token, Asked)>,
+    pending: Vec<(Token, SentCommand)>,
     subscriptions: BTreeMap<SubscriptionId, Subscribed>,
 }
 
-enum Asked {
+enum SentCommand {
     Unsubscribe(SubscriptionId),
     Drain(SubscriptionId),
     Other,
@@ -165,8 +165,8 @@ struct Subscribed {
     unsettled: BTreeSet<Tag>,
 }
 
-/// An input that owns what it speaks of.
-enum Gust {
+/// An input that owns its data.
+enum Stimulus {
     Opened,
     Received(Vec<u8>),
     Replied(Token, Result<Reply, Refusal>),
@@ -177,42 +177,47 @@ enum Gust {
     Closed,
 }
 
-impl<S: Session> Weather<'_, S> {
-    /// Gives one input; says whether it was the last.
-    fn step(&mut self, step: usize, words: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>) -> bool {
-        let gust = if self.recent.is_empty() { Gust::Opened } else { self.gust(words) };
-        let over = matches!(gust, Gust::Closed);
+impl<S: Session> Harness<'_, S> {
+    /// Feeds one input; returns whether it was the last.
+    fn step(
+        &mut self,
+        step: usize,
+        vocabulary: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>,
+    ) -> bool {
+        let stimulus =
+            if self.recent.is_empty() { Stimulus::Opened } else { self.stimulus(vocabulary) };
+        let over = matches!(stimulus, Stimulus::Closed);
         if self.recent.len() == 12 {
             self.recent.pop_front();
         }
-        self.recent.push_back(gust);
+        self.recent.push_back(stimulus);
         let shown = Shown { seed: self.seed, step, recent: &self.recent };
-        let Some(gust) = self.recent.back() else { return true };
+        let Some(stimulus) = self.recent.back() else { return true };
         let kind = self.storm.setup.kind;
-        let input = match gust {
-            Gust::Opened => Input::Opened,
-            Gust::Received(bytes) => Input::Received(Data { kind, bytes, last: true }),
-            Gust::Replied(token, result) => Input::Replied(*token, result.clone()),
-            Gust::Delivered(id, delivery) => Input::Delivered(*id, delivery),
-            Gust::Notice(notice) => Input::Notice(notice.clone()),
-            Gust::Timeout => Input::Timeout,
-            Gust::Shutdown => Input::Shutdown,
-            Gust::Closed => Input::Closed(Reason::Lost),
+        let input = match stimulus {
+            Stimulus::Opened => Input::Opened,
+            Stimulus::Received(bytes) => Input::Received(Data { kind, bytes, last: true }),
+            Stimulus::Replied(token, result) => Input::Replied(*token, result.clone()),
+            Stimulus::Delivered(id, delivery) => Input::Delivered(*id, delivery),
+            Stimulus::Notice(notice) => Input::Notice(notice.clone()),
+            Stimulus::Timeout => Input::Timeout,
+            Stimulus::Shutdown => Input::Shutdown,
+            Stimulus::Closed => Input::Closed(Reason::Lost),
         };
         let before = live_bytes();
         self.session.handle(input, self.now, &mut self.out);
-        // What the recorder noted for the tick is not the session's.
-        self.out.end_tick();
+        // What the recorder keeps for the turn does not belong to the session.
+        self.out.end_turn();
         let handled = live_bytes();
         let outputs = self.out.take();
         for output in &outputs {
             self.tally.count(output);
-            self.peer.hear(output);
-            self.model.take_note(output, self.storm.setup.limits.prefetch_max);
+            self.peer.receive(output);
+            self.model.apply(output, self.storm.setup.limits.prefetch_max);
         }
         let with_outputs = live_bytes();
         drop(outputs);
-        // What the session holds now, and did not before: all but what it put out.
+        // What the session allocated, its outputs not counted.
         self.held_bytes += handled - before - (with_outputs - live_bytes());
         self.tally.held_bytes = self.tally.held_bytes.max(self.held_bytes);
         let bound = isize::try_from(self.storm.held_bytes_max).unwrap_or(isize::MAX);
@@ -221,40 +226,40 @@ impl<S: Session> Weather<'_, S> {
         over
     }
 
-    /// A session that is over waits for nothing; its driver drops it.
-    fn afterwards(&self) {
+    /// A session that has closed has no deadline; its driver drops it.
+    fn check_deadline(&self) {
         if self.out.is_closed() {
             assert_eq!(self.session.deadline(), None, "a deadline after the close");
         }
     }
 
-    fn gust(&mut self, words: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>) -> Gust {
+    fn stimulus(&mut self, vocabulary: &impl Fn(&mut Random, &mut Peer) -> Vec<u8>) -> Stimulus {
         self.pass_time();
         let random = &mut *self.random;
         match random.below(100) {
-            0 if random.once_in(20) => Gust::Shutdown,
-            1 if random.once_in(20) => Gust::Closed,
+            0 if random.once_in(20) => Stimulus::Shutdown,
+            1 if random.once_in(20) => Stimulus::Closed,
             2 => {
                 self.out.set_backlog(0);
-                Gust::Notice(Notice::Flushed)
+                Stimulus::Notice(Notice::Flushed)
             }
             3 => {
                 self.out.set_backlog(random.below(100_000));
-                Gust::Timeout
+                Stimulus::Timeout
             }
-            4..=9 => Gust::Timeout,
-            10..=35 => self.reply().unwrap_or(Gust::Timeout),
-            36..=60 => self.delivery().unwrap_or(Gust::Timeout),
-            61 if random.once_in(20) => self.cancel().unwrap_or(Gust::Timeout),
+            4..=9 => Stimulus::Timeout,
+            10..=35 => self.reply().unwrap_or(Stimulus::Timeout),
+            36..=60 => self.delivery().unwrap_or(Stimulus::Timeout),
+            61 if random.once_in(20) => self.cancel().unwrap_or(Stimulus::Timeout),
             _ => {
                 if self.unsent.is_empty() {
-                    self.unsent = words(random, &mut self.peer);
-                    self.peer.spoken += 1;
+                    self.unsent = vocabulary(random, &mut self.peer);
+                    self.peer.sent += 1;
                 }
                 let whole = random.once_in(3);
                 let cut = if whole { 0 } else { random.below(self.unsent.len() + 1) };
                 let rest = self.unsent.split_off(if whole { self.unsent.len() } else { cut });
-                Gust::Received(mem::replace(&mut self.unsent, rest))
+                Stimulus::Received(mem::replace(&mut self.unsent, rest))
             }
         }
     }
@@ -269,7 +274,7 @@ impl<S: Session> Weather<'_, S> {
         self.now.unix_ms += millis;
     }
 
-    fn reply(&mut self) -> Option<Gust> {
+    fn reply(&mut self) -> Option<Stimulus> {
         let random = &mut *self.random;
         let refused = random.once_in(60).then(|| {
             random.pick(&[Refusal::Forbidden, Refusal::Full, Refusal::Busy, Refusal::Limit])
@@ -277,32 +282,32 @@ impl<S: Session> Weather<'_, S> {
         if let Some(token) = self.model.login.take() {
             let principal = Principal::new(random.pick(&["ann", "anonymous"]), []);
             let accepted = Reply::Login(Step::Accepted(principal));
-            return Some(Gust::Replied(token, refused.map_or(Ok(accepted), Err)));
+            return Some(Stimulus::Replied(token, refused.map_or(Ok(accepted), Err)));
         }
-        // Answers come in any order.
-        let place = random.below(self.model.asked.len());
-        if self.model.asked.is_empty() {
+        // Replies come in any order.
+        let index = random.below(self.model.pending.len());
+        if self.model.pending.is_empty() {
             return None;
         }
-        let (token, asked) = self.model.asked.swap_remove(place);
+        let (token, command) = self.model.pending.swap_remove(index);
         let mut reply = Reply::Done;
-        match asked {
-            Asked::Unsubscribe(id) => drop(self.model.subscriptions.remove(&id)),
-            Asked::Drain(id) => {
+        match command {
+            SentCommand::Unsubscribe(id) => drop(self.model.subscriptions.remove(&id)),
+            SentCommand::Drain(id) => {
                 if let Some(subscribed) = self.model.subscriptions.get_mut(&id) {
                     subscribed.credit = 0;
                 }
                 reply = Reply::Drained;
             }
-            Asked::Other => {}
+            SentCommand::Other => {}
         }
-        Some(Gust::Replied(token, refused.map_or(Ok(reply), Err)))
+        Some(Stimulus::Replied(token, refused.map_or(Ok(reply), Err)))
     }
 
-    fn delivery(&mut self) -> Option<Gust> {
+    fn delivery(&mut self) -> Option<Stimulus> {
         let random = &mut *self.random;
-        let place = random.below(self.model.subscriptions.len());
-        let (id, subscribed) = self.model.subscriptions.iter_mut().nth(place)?;
+        let index = random.below(self.model.subscriptions.len());
+        let (id, subscribed) = self.model.subscriptions.iter_mut().nth(index)?;
         if subscribed.destination.kind().is_queue() {
             subscribed.credit = subscribed.credit.checked_sub(1)?;
         }
@@ -326,12 +331,12 @@ impl<S: Session> Weather<'_, S> {
             Message::new(subscribed.destination.clone(), message_id, self.now.unix_ms, parts);
         let redeliveries = u32::from(random.once_in(8));
         let delivery = Delivery { message: Arc::new(message), tag, redeliveries };
-        Some(Gust::Delivered(*id, delivery))
+        Some(Stimulus::Delivered(*id, delivery))
     }
 
-    fn cancel(&mut self) -> Option<Gust> {
+    fn cancel(&mut self) -> Option<Stimulus> {
         let (id, _) = self.model.subscriptions.pop_first()?;
-        Some(Gust::Notice(Notice::Cancelled(id, Refusal::NotFound)))
+        Some(Stimulus::Notice(Notice::Cancelled(id, Refusal::NotFound)))
     }
 }
 
@@ -353,7 +358,7 @@ impl Tally {
 }
 
 impl Model {
-    fn take_note(&mut self, output: &Output, prefetch_max: u32) {
+    fn apply(&mut self, output: &Output, prefetch_max: u32) {
         match output {
             Output::Send(..) | Output::Share(..) | Output::Close(..) => {}
             Output::Login(token, _) => {
@@ -361,7 +366,7 @@ impl Model {
             }
             Output::Settle(settle, answer) => {
                 self.settle(settle);
-                self.asked.extend(answer.map(|token| (token, Asked::Other)));
+                self.pending.extend(answer.map(|token| (token, SentCommand::Other)));
             }
             Output::Credit(id, credit) => {
                 // It may be cancelled already, which the session does not know yet.
@@ -370,36 +375,36 @@ impl Model {
                     Credit::Add(count) => subscribed.credit.saturating_add(count),
                     Credit::Set(count) => count,
                 };
-                let under_way = u32::try_from(subscribed.unsettled.len()).unwrap_or(u32::MAX);
-                let allowed = subscribed.credit.saturating_add(under_way);
-                assert!(allowed <= prefetch_max, "{id:?} has {allowed} under way");
+                let in_flight = u32::try_from(subscribed.unsettled.len()).unwrap_or(u32::MAX);
+                let allowed = subscribed.credit.saturating_add(in_flight);
+                assert!(allowed <= prefetch_max, "{id:?} has {allowed} in flight");
             }
             Output::Command(token, command) => {
-                let asked = match command {
+                let command = match command {
                     Command::Subscribe(subscribe) => {
                         self.subscribe(subscribe, prefetch_max);
-                        Asked::Other
+                        SentCommand::Other
                     }
                     Command::Unsubscribe(id) => {
                         assert!(self.subscriptions.contains_key(id), "{id:?} is not subscribed");
-                        Asked::Unsubscribe(*id)
+                        SentCommand::Unsubscribe(*id)
                     }
                     Command::Declare(declare) => {
                         assert!(declare.destination.random().is_some(), "{declare:?}");
-                        Asked::Other
+                        SentCommand::Other
                     }
-                    Command::Drain(id) => Asked::Drain(*id),
-                    Command::Publish(_) => Asked::Other,
+                    Command::Drain(id) => SentCommand::Drain(*id),
+                    Command::Publish(_) => SentCommand::Other,
                     Command::Transact(operations) => {
                         for operation in operations {
                             if let Operation::Settle(settle) = operation {
                                 self.settle(settle);
                             }
                         }
-                        Asked::Other
+                        SentCommand::Other
                     }
                 };
-                self.asked.push((*token, asked));
+                self.pending.push((*token, command));
             }
         }
     }
@@ -430,26 +435,26 @@ impl Model {
     }
 }
 
-/// Shows where the storm was when something broke.
+/// Prints the seed, the step and the last inputs when a test fails.
 struct Shown<'a> {
     seed: u64,
     step: usize,
-    recent: &'a VecDeque<Gust>,
+    recent: &'a VecDeque<Stimulus>,
 }
 
 impl Drop for Shown<'_> {
-    #[expect(clippy::print_stderr, reason = "for who reads the failed test")]
+    #[expect(clippy::print_stderr, reason = "the output of a failed test")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("storm: seed {}, step {}; the last inputs:", self.seed, self.step);
-            for gust in self.recent {
-                eprintln!("  {gust:?}");
+            for stimulus in self.recent {
+                eprintln!("  {stimulus:?}");
             }
         }
     }
 }
 
-impl fmt::Debug for Gust {
+impl fmt::Debug for Stimulus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opened => f.write_str("opened"),

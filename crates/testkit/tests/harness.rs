@@ -14,7 +14,7 @@ static ALLOCATOR: testkit::Counting = testkit::Counting;
 struct Echo {
     fault: Fault,
     closed: bool,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
@@ -52,7 +52,7 @@ impl Session for Echo {
                     out.command(Token(1), Command::Declare(Declare { destination }));
                 }
                 if self.fault == Fault::Hoards {
-                    self.heard.extend_from_slice(data.bytes);
+                    self.received.extend_from_slice(data.bytes);
                 }
                 if data.bytes.contains(&b'x') {
                     self.closed = true;
@@ -164,10 +164,10 @@ fn talk(script: &str) {
 
 fn storm(fault: Fault) -> testkit::Tally {
     let storm = Storm { steps: 2_000, seeds: 3, ..Storm::new(Setup::stream(), 1_000) };
-    storm.rage(|_, _| Echo { fault, ..Echo::default() }, words)
+    storm.run(|_, _| Echo { fault, ..Echo::default() }, words)
 }
 
 fn words(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
-    let word = if peer.spoken > 50 && random.once_in(10) { "x" } else { "hello" };
+    let word = if peer.sent > 50 && random.once_in(10) { "x" } else { "hello" };
     word.repeat(1 + random.below(9)).into_bytes()
 }

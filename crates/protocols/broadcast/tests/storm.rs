@@ -12,7 +12,7 @@ fn a_session_withstands_a_storm() {
     // It leaves room for the recorder's own note of each token; a message that was kept each time
     // would go far beyond it.
     let storm = Storm::new(Setup::websocket(""), 256 << 10);
-    let tally = storm.rage(|_, _| Broadcast::new(Destination::hidden("broadcast-1")), words);
+    let tally = storm.run(|_, _| Broadcast::new(Destination::hidden("broadcast-1")), words);
     assert!(tally.commands > 100_000, "{tally:?}");
     assert!(tally.deliveries > 10_000, "{tally:?}");
 }

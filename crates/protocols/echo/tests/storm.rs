@@ -10,7 +10,7 @@ static ALLOCATOR: testkit::Counting = testkit::Counting;
 fn a_session_withstands_a_storm() {
     // A message that was kept each time would go far beyond it.
     let storm = Storm::new(Setup::websocket(""), 256 << 10);
-    let tally = storm.rage(|_, _| Echo::default(), words);
+    let tally = storm.run(|_, _| Echo::default(), words);
     assert!(tally.sends > 100_000, "{tally:?}");
 }
 

@@ -19,7 +19,7 @@ fn a_session_withstands_a_storm() {
         limits.prefetch_max = 20;
         limits.prefetch_default = 5;
     });
-    let tally = Storm::new(setup, 64 << 10).rage(Session::open, words);
+    let tally = Storm::new(setup, 64 << 10).run(Session::open, words);
     // It must have reached every part of the session.
     assert!(tally.transactions > 1_000, "{tally:?}");
     assert!(tally.settles > 10_000, "{tally:?}");
@@ -29,7 +29,7 @@ fn a_session_withstands_a_storm() {
 
 /// What a client may say, mostly well.
 fn words(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
-    if peer.spoken == 0 && !random.once_in(200) {
+    if peer.sent == 0 && !random.once_in(200) {
         let accept = random.pick(&["1.0", "1.1", "1.2", "1.0,1.1,1.2"]);
         return format!("CONNECT\naccept-version:{accept}\nheart-beat:5000,1000\n\n\0").into();
     }
@@ -57,8 +57,8 @@ fn frame(random: &mut Random, peer: &mut Peer) -> String {
     let mut text = format!("{verb}\n");
     match verb {
         "ACK" | "NACK" => {
-            let place = random.below(peer.heard.len());
-            let heard = peer.heard.remove(place).unwrap_or_default();
+            let place = random.below(peer.received.len());
+            let heard = peer.received.remove(place).unwrap_or_default();
             let before = text.len();
             for line in String::from_utf8_lossy(&heard).lines() {
                 match line.split_once(':') {
