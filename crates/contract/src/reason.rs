@@ -1,9 +1,9 @@
 /// Why a connection ended. Each protocol and each transport maps it in one exhaustive match.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
-    /// The peer said goodbye in its protocol's way.
-    Goodbye,
-    /// The peer closed, reset or left the network without a goodbye.
+    /// The peer ended the connection as its protocol prescribes.
+    Normal,
+    /// The connection broke, or the peer closed it otherwise than its protocol prescribes.
     Lost,
     /// What the peer sent is not its protocol.
     Malformed,
@@ -11,21 +11,21 @@ pub enum Reason {
     NotText,
     /// A message, frame or header over its bound.
     TooLarge,
-    /// The peer did nothing in the time it had: to log in, to answer, to beat.
+    /// The peer did not log in, reply or send a heartbeat in time.
     Idle,
-    /// The peer reads too slowly: more is unsent than may wait for it.
+    /// The peer reads too slowly: more is unsent than is allowed.
     Slow,
-    /// The login or password is wrong, or a login is needed.
+    /// The login or password is wrong, or a login is required.
     Unauthenticated,
     /// Not allowed for this user.
     Forbidden,
     /// A bound on the number of things is reached, or a destination stayed full.
     Busy,
-    /// What stands behind the gateway (a back-end of a proxy) is down or closed.
-    Backend,
+    /// The upstream of a proxy is down or has closed.
+    Upstream,
     /// The gateway is stopping.
     Shutdown,
-    /// A fault of ours.
+    /// A bug of the gateway.
     Internal,
 }
 
@@ -34,7 +34,7 @@ impl Reason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Goodbye => "goodbye",
+            Self::Normal => "normal",
             Self::Lost => "lost",
             Self::Malformed => "malformed",
             Self::NotText => "not-text",
@@ -44,7 +44,7 @@ impl Reason {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::Busy => "busy",
-            Self::Backend => "backend",
+            Self::Upstream => "upstream",
             Self::Shutdown => "shutdown",
             Self::Internal => "internal",
         }

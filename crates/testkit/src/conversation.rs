@@ -28,7 +28,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 /// < ask 1 subscribe 0 /topic/a automatic credit=100
 /// < settle 0 7 Accepted                        or: 5-7; with an answer: ask 3 settle 0 7 Accepted
 /// < credit 0 1                                   or, where it is set: =1
-/// < close Goodbye
+/// < close Normal
 /// ```
 ///
 /// # Panics

@@ -56,7 +56,7 @@ impl Session for Echo {
                 }
                 if data.bytes.contains(&b'x') {
                     self.closed = true;
-                    out.close(Reason::Goodbye, "x");
+                    out.close(Reason::Normal, "x");
                     if self.fault == Fault::SpeaksAfterTheClose {
                         out.send(Kind::Stream, &mut |to| to.push(b'!'));
                     }
@@ -100,7 +100,7 @@ fn a_conversation_as_it_should_be() {
         < credit 0 1
         > recv x
         < send x
-        < close Goodbye x
+        < close Normal x
         ",
     );
 }

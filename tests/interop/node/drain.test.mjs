@@ -1,4 +1,4 @@
-// SIGTERM: not ready, no new connections, goodbyes in each protocol's way, and the end in time.
+// SIGTERM: not ready, no new connections, closes in each protocol's way, and the end in time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { start } from './lib/gateway.mjs';
@@ -10,7 +10,7 @@ import { Socket } from './lib/websocket.mjs';
 
 const times = '[shutdown]\ngrace = "500ms"\ndrain = "2s"\n';
 
-test('SIGTERM: goodbyes to each in its own way, then exit 0', async (t) => {
+test('SIGTERM: each is closed in its own way, then exit 0', async (t) => {
   const gateway = await start(times);
   t.after(() => gateway.stop());
   const socket = await Socket.open(gateway.ws('/echo'));
@@ -41,7 +41,7 @@ test('SIGTERM: goodbyes to each in its own way, then exit 0', async (t) => {
   await assert.rejects(Raw.open(gateway));
 });
 
-test('SIGTERM: a hundred peers get their goodbyes', async (t) => {
+test('SIGTERM: a hundred peers are closed', async (t) => {
   const gateway = await start(times);
   t.after(() => gateway.stop());
   const sockets = await Promise.all(Array.from({ length: 100 }, () => Socket.open(gateway.ws('/broadcast'))));

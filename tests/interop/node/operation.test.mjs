@@ -153,11 +153,11 @@ test('a line of the log when a connection opens and one when it closes, with the
   await peer.close();
   const wanted = [/"\/echo"/, /"\/messaging"/];
   const begin = performance.now();
-  while (wanted.some((path) => !logged.some((line) => path.test(line) && /goodbye/.test(line)))) {
+  while (wanted.some((path) => !logged.some((line) => path.test(line) && /normal/.test(line)))) {
     assert.ok(performance.now() - begin < 5000, logged.join('\n'));
     await lines.next();
   }
-  const closed = logged.find((line) => /"\/messaging"/.test(line) && /goodbye/.test(line));
+  const closed = logged.find((line) => /"\/messaging"/.test(line) && /normal/.test(line));
   assert.match(closed, /anonymous/);
   assert.match(closed, /stomp/);
   for (const line of logged) JSON.parse(line);

@@ -53,7 +53,7 @@ for (const kind of ['nginx', 'haproxy', 'caddy']) {
     assert.equal((await subscription.next()).body, 'hello');
   });
 
-  test(`${kind}: a gateway that stops says goodbye through it`, async (t) => {
+  test(`${kind}: a gateway that stops closes through it`, async (t) => {
     const ports = await freePorts('gateway', 'operations', 'plain', 'secure');
     const gateway = await documentedGateway(ports, { end: '[shutdown]\ngrace = "500ms"\ndrain = "5s"\n' });
     t.after(() => gateway.stop());

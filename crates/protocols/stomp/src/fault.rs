@@ -7,8 +7,8 @@ use crate::{FrameError, Verb, Version, encode::Writer};
 pub(crate) enum End {
     /// The peer is told what was wrong with an ERROR frame.
     Fault(Fault),
-    /// DISCONNECT, and everything before it is answered.
-    Goodbye,
+    /// DISCONNECT, and everything before it was confirmed.
+    Normal,
 }
 
 /// What was wrong.

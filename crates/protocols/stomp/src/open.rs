@@ -111,7 +111,7 @@ impl Open {
                 });
             }
             if matches!(entry.what, What::Disconnect) {
-                return Err(End::Goodbye);
+                return Err(End::Normal);
             }
         }
         Ok(())

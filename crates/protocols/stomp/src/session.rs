@@ -80,9 +80,9 @@ impl contract::Session for Session {
         match (result, &mut self.state) {
             (Ok(()), State::Open(open)) if sent => open.heart.sent(now),
             (Ok(()), _) => {}
-            (Err(End::Goodbye), state) => {
+            (Err(End::Normal), state) => {
                 *state = State::Closed;
-                out.close(Reason::Goodbye, "");
+                out.close(Reason::Normal, "");
             }
             (Err(End::Fault(fault)), state) => {
                 // On a WebSocket the close code says it.

@@ -119,7 +119,7 @@ fn frames_may_follow_connect_at_once() {
         < ask 1 publish /queue/a x:a:b=c|d : hello
         > reply 1 done
         < send RECEIPT|receipt-id:r1||^@
-        < close Goodbye
+        < close Normal
         ",
     );
 }
@@ -561,7 +561,7 @@ fn disconnect_waits_for_what_came_before() {
         > recv SEND|destination:/queue/a||3^@
         > reply 1 done
         < send RECEIPT|receipt-id:bye||^@
-        < close Goodbye
+        < close Normal
         ",
     );
 }
@@ -635,7 +635,7 @@ fn hearts_agree_on_the_slower_side() {
 }
 
 #[test]
-fn says_goodbye_when_the_gateway_stops() {
+fn closes_when_the_gateway_stops() {
     check_in(
         "1.2",
         "

@@ -21,7 +21,7 @@ pub const NO_CODE: u16 = 1005;
 #[must_use]
 pub const fn close_code(reason: Reason) -> u16 {
     match reason {
-        Reason::Goodbye => 1000,
+        Reason::Normal => 1000,
         // A lost peer reads nothing; one that a proxy lost behind us goes with us.
         Reason::Lost | Reason::Shutdown => 1001,
         Reason::Malformed => 1002,
@@ -31,7 +31,7 @@ pub const fn close_code(reason: Reason) -> u16 {
         Reason::TooLarge => 1009,
         Reason::Internal => 1011,
         Reason::Busy => 1013,
-        Reason::Backend => 1014,
+        Reason::Upstream => 1014,
         Reason::Unauthenticated => 3000,
         Reason::Forbidden => 3003,
         Reason::Idle => 3008,

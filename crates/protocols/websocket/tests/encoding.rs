@@ -116,7 +116,7 @@ fn control_frames_hold_125_bytes() {
 #[test]
 fn each_reason_has_a_code_that_may_be_sent() {
     let reasons = [
-        (Reason::Goodbye, 1000),
+        (Reason::Normal, 1000),
         (Reason::Lost, 1001),
         (Reason::Malformed, 1002),
         (Reason::NotText, 1007),
@@ -126,7 +126,7 @@ fn each_reason_has_a_code_that_may_be_sent() {
         (Reason::Unauthenticated, 3000),
         (Reason::Forbidden, 3003),
         (Reason::Busy, 1013),
-        (Reason::Backend, 1014),
+        (Reason::Upstream, 1014),
         (Reason::Shutdown, 1001),
         (Reason::Internal, 1011),
     ];

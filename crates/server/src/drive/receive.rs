@@ -205,16 +205,16 @@ impl Core {
             Event::Pong(_) => {}
             Event::Close(close) => {
                 if matches!(connection.role, Role::Closing(_)) {
-                    self.remove(slot, Reason::Goodbye);
+                    self.remove(slot, Reason::Normal);
                 } else {
                     let (code, reason) =
                         close.map_or((websocket::NO_CODE, ""), |close| (close.code, close.reason));
-                    self.last_words(slot, Reason::Goodbye);
+                    self.last_words(slot, Reason::Normal);
                     let Some(entry) = self.reactor.get_mut(slot) else { return };
                     self.tools.append(slot, &mut entry.socket, |out| {
                         websocket::encode_close(out, version, code, reason);
                     });
-                    self.closing(slot, Reason::Goodbye);
+                    self.closing(slot, Reason::Normal);
                 }
             }
         }

@@ -43,7 +43,7 @@ impl Core {
 
     /// The back-end of a proxied connection does not answer.
     pub(crate) fn relay_failed(&mut self, relay: Slot, why: &str) {
-        self.close(relay, Reason::Backend, why);
+        self.close(relay, Reason::Upstream, why);
     }
 
     /// Hands a piece of the peer's message to the back-end.
@@ -79,7 +79,7 @@ impl Core {
                     bytes = characters;
                 }
                 None => {
-                    self.close(relay, Reason::Backend, "the back-end's bytes are not text");
+                    self.close(relay, Reason::Upstream, "the back-end's bytes are not text");
                     return self.remove(slot, Reason::NotText);
                 }
             }
@@ -139,8 +139,8 @@ impl Core {
         } else {
             "the connection to the back-end broke"
         };
-        self.close(relay, Reason::Backend, why);
-        self.remove(slot, Reason::Backend);
+        self.close(relay, Reason::Upstream, why);
+        self.remove(slot, Reason::Upstream);
     }
 
     /// One end of a relay has gone: so goes the other, after what was said.
@@ -150,11 +150,11 @@ impl Core {
             Role::Upstream(upstream) => {
                 let relay = upstream.relay;
                 let (reason, why) = if reason == Reason::Slow {
-                    (Reason::Backend, "the back-end reads too slowly")
+                    (Reason::Upstream, "the back-end reads too slowly")
                 } else if upstream.cut.is_empty() {
-                    (Reason::Goodbye, "the back-end closed the connection")
+                    (Reason::Normal, "the back-end closed the connection")
                 } else {
-                    (Reason::Backend, "the back-end ended within a character")
+                    (Reason::Upstream, "the back-end ended within a character")
                 };
                 self.close(relay, reason, why);
             }

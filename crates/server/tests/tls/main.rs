@@ -135,8 +135,8 @@ fn keys_may_be_changed_meanwhile() {
 }
 
 #[test]
-fn a_peer_that_says_goodbye_by_tls_alone_is_let_go() {
-    let gateway = Gateway::start("goodbye", &["localhost"], "");
+fn a_peer_that_sends_close_notify_alone_is_closed() {
+    let gateway = Gateway::start("close-notify", &["localhost"], "");
     let config = gateway.trust(&["localhost"], &VERSIONS);
     let mut client = gateway.connect(&config, "localhost");
     client.upgrade("/echo");

@@ -75,7 +75,7 @@ enum Then {
     Drip(Vec<u8>),
     /// Nothing, within TLS.
     SilentTls {
-        /// Kept so that it says nothing, not even goodbye.
+        /// Kept so that it says nothing, not even a close.
         _session: Box<StreamOwned<ClientConnection, TcpStream>>,
     },
 }
