@@ -48,7 +48,7 @@ impl Open {
             }
             Verb::Disconnect => {
                 self.is_leaving = true;
-                self.heart.expect_nothing();
+                self.heartbeat.expect_nothing();
                 self.pending.done(What::Disconnect, receipt);
             }
             Verb::Connect | Verb::Stomp => {

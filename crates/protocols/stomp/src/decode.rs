@@ -5,17 +5,16 @@ use contract::{Limits, Properties};
 
 use crate::{Frame, FrameError, Verb, Version};
 
-/// Reads frames from a stream of bytes, however it is cut.
+/// Reads frames from a stream of bytes, however it is split.
 ///
-/// What has come of a frame is never read twice: decoding is linear in the bytes received, even
-/// one at a time. Between frames it holds no memory.
+/// No byte of a frame is read twice: decoding is linear in the bytes received, even one at a time. Between frames it holds no memory.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Arc<Limits>,
     version: Version,
-    /// The frame that has come in part.
+    /// The frame that has been received in part.
     partial: Option<Box<Partial>>,
-    /// Frames that have come, wrapping.
+    /// The count of frames received, wrapping.
     count: u32,
 }
 
@@ -31,7 +30,7 @@ impl Decoder {
         self.version = version;
     }
 
-    /// Takes the next frame off the input. `None` takes all of it: more must come.
+    /// Decodes the next frame of the input. `None` consumes all of it: the frame is incomplete.
     ///
     /// # Errors
     /// When the input is no frame, or too large a one; the stream cannot be read on.
@@ -46,7 +45,7 @@ impl Decoder {
         Ok(frame)
     }
 
-    /// The frame that has come in part.
+    /// The frame that has been received in part.
     #[must_use]
     pub fn partial(&self) -> Option<contract::Partial> {
         let partial = self.partial.as_ref()?;
@@ -62,7 +61,7 @@ impl Decoder {
 #[derive(Debug, Default)]
 struct Partial {
     stage: Stage,
-    /// The line that has come in part.
+    /// The line that has been received in part.
     line: Vec<u8>,
     /// Bytes of the lines read, EOLs included.
     head_bytes: usize,
@@ -128,7 +127,7 @@ impl Partial {
         }
     }
 
-    /// Takes the rest of a line; gives the whole line without its EOL.
+    /// Consumes the rest of a line; returns the whole line without its EOL.
     fn line<'i>(
         &mut self,
         input: &mut &'i [u8],
@@ -248,7 +247,7 @@ impl Partial {
     }
 }
 
-/// What the headers of most frames fit into.
+/// Enough for the headers of most frames.
 const USUAL_BYTES: usize = 128;
 const USUAL_COUNT: usize = 8;
 
@@ -260,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_read_however_they_are_cut() {
+    fn frames_are_read_however_they_are_split() {
         type Expected = Result<&'static [(Verb, &'static str)], FrameError>;
         let cases: &[(&str, &[u8], Expected)] = &[
             ("EOL may be CR LF", b"SEND\r\na:b\r\n\r\nhi\0", Ok(&[(Verb::Send, "hi")])),
@@ -270,7 +269,7 @@ mod tests {
                 Ok(&[(Verb::Send, "a\0b")]),
             ),
             ("half a frame waits", b"SEND\ndestination:a\n\nh", Ok(&[])),
-            ("half a head waits", b"SEND\ndesti", Ok(&[])),
+            ("half of the headers wait", b"SEND\ndesti", Ok(&[])),
             ("heart-beats are passed over", b"\n\r\n\n", Ok(&[])),
             (
                 "one frame after the other",
@@ -283,8 +282,8 @@ mod tests {
             ("after a frame, no frame", b"SEND\n\n\0SEND\n\0", Err(FrameError::NulInHead)),
         ];
         for (rule, bytes, expected) in cases {
-            for cut in 0..=bytes.len() {
-                let read = read_all(&[&bytes[..cut], &bytes[cut..]]);
+            for split in 0..=bytes.len() {
+                let read = read_all(&[&bytes[..split], &bytes[split..]]);
                 let read: Result<Vec<_>, _> = read.map(|frames| {
                     frames
                         .into_iter()
@@ -294,7 +293,7 @@ mod tests {
                 let expected = expected.map(|frames| {
                     frames.iter().map(|(verb, body)| (*verb, (*body).to_owned())).collect()
                 });
-                assert_eq!(read, expected, "{rule}, cut at {cut}");
+                assert_eq!(read, expected, "{rule}, split at {split}");
             }
         }
     }
@@ -322,8 +321,8 @@ mod tests {
     fn decoding_is_linear_even_one_byte_at_a_time() {
         let limits = Limits { message_bytes_max: 4 << 20, ..Limits::default() };
         let body = vec![b'x'; 2 << 20];
-        for head in ["SEND\n\n", "SEND\ncontent-length:2097152\n\n"] {
-            let bytes = [head.as_bytes(), &body, b"\0"].concat();
+        for headers in ["SEND\n\n", "SEND\ncontent-length:2097152\n\n"] {
+            let bytes = [headers.as_bytes(), &body, b"\0"].concat();
             let mut decoder = Decoder::new(Arc::new(limits.clone()));
             let frames: Vec<_> =
                 bytes.chunks(1).filter_map(|mut byte| decoder.next(&mut byte).unwrap()).collect();
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_come_in_part_is_told() {
+    fn a_frame_received_in_part_is_reported() {
         let cases: &[(&[u8], Option<(u32, Option<u32>)>)] = &[
             (b"", None),
             (b"\n\r\n", None),

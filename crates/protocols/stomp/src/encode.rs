@@ -17,7 +17,7 @@ impl<'a> Writer<'a> {
         Self::resume(to, if verb.has_escapes() { version } else { Version::V1_0 })
     }
 
-    /// Goes on with a frame that has begun.
+    /// Continues a frame that has begun.
     pub(crate) const fn resume(to: &'a mut Vec<u8>, version: Version) -> Self {
         Self { to, version }
     }

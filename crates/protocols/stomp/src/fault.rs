@@ -2,26 +2,26 @@ use contract::{Reason, Refusal};
 
 use crate::{FrameError, Verb, Version, encode::Writer};
 
-/// What ends a connection.
+/// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The peer is told what was wrong with an ERROR frame.
+    /// An error, which the peer is told with an ERROR frame.
     Fault(Fault),
     /// DISCONNECT, and everything before it was confirmed.
     Normal,
 }
 
-/// What was wrong.
+/// An error that ends the connection.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) reason: Reason,
     /// Short: the `message` header.
     message: &'static str,
-    /// What is wrong and what to do: the body.
+    /// What is wrong and how to mend it: the body.
     detail: String,
-    /// The receipt that the frame asked for.
+    /// The receipt that the frame requested.
     receipt: Option<Box<str>>,
-    /// The versions that may be asked for, when none was.
+    /// The versions that are spoken, when none was negotiated.
     versions: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Fault {
         Self::new(Reason::Busy, "limit reached", detail)
     }
 
-    /// The broker did not carry out `what`, or not to its end.
+    /// The broker did not carry out `what`, or not all of it.
     pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
         let (reason, message, advice) = match refusal {
             Refusal::Unauthenticated => {
@@ -52,7 +52,7 @@ impl Fault {
             Refusal::Full => (
                 Reason::Busy,
                 "destination full",
-                "nobody takes its messages fast enough; reconnect and try again later",
+                "its consumers are too slow; reconnect and try again later",
             ),
             Refusal::Busy => (Reason::Busy, "too busy", "an ERROR ends a connection: reconnect"),
             Refusal::Limit => {

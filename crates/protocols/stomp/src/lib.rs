@@ -12,7 +12,7 @@ mod detect;
 mod encode;
 mod fault;
 mod frame;
-mod heart;
+mod heartbeat;
 mod message;
 mod open;
 mod pending;

@@ -7,7 +7,7 @@ use crate::{
     Frame, Verb, Version,
     encode::Writer,
     fault::{End, Fault},
-    heart::Heart,
+    heartbeat::Heartbeat,
     message,
     pending::{Pending, What},
     subscriptions::{Acknowledgement, Subscriptions},
@@ -39,7 +39,7 @@ pub(crate) struct Open {
     pub(crate) version: Version,
     /// DISCONNECT was received; what follows it is ignored.
     pub(crate) is_leaving: bool,
-    pub(crate) heart: Heart,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) pending: Pending,
     pub(crate) subscriptions: Subscriptions,
     /// Where the last message was sent: most often the next one goes there too.
@@ -49,11 +49,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(version: Version, heart: Heart, token_next: u64) -> Self {
+    pub(crate) fn new(version: Version, heartbeat: Heartbeat, token_next: u64) -> Self {
         Self {
             version,
             is_leaving: false,
-            heart,
+            heartbeat,
             pending: Pending::new(token_next),
             subscriptions: Subscriptions::default(),
             last_sent_to: None,
@@ -63,7 +63,7 @@ impl Open {
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.heart.deadline()
+        self.heartbeat.deadline()
     }
 
     /// Works on a frame from the client.
@@ -202,7 +202,7 @@ impl Open {
     }
 
     pub(crate) fn timed_out(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        if self.heart.receive_due(cx.now) {
+        if self.heartbeat.receive_due(cx.now) {
             if !self.pending.is_publishing() {
                 return Err(Fault::new(
                     Reason::Idle,
@@ -212,10 +212,10 @@ impl Open {
                 .into());
             }
             // A destination is full, so that nothing is read: the silence is not the client's.
-            self.heart.received(cx.now);
+            self.heartbeat.received(cx.now);
         }
-        if self.heart.send_due(cx.now) {
-            self.heart.sent(cx.now);
+        if self.heartbeat.send_due(cx.now) {
+            self.heartbeat.sent(cx.now);
             if cx.out.backlog() == 0 {
                 cx.send(|to| to.push(b'\n'));
             }

@@ -9,7 +9,7 @@ use crate::{
     Decoder, Frame, Verb, Version,
     encode::Writer,
     fault::{End, Fault},
-    heart::{Beats, Heart},
+    heartbeat::{Heartbeat, Intervals},
     open::{Context, Open},
 };
 
@@ -36,7 +36,7 @@ enum State {
 
 /// Before CONNECT.
 struct Greeting {
-    /// Who the transport says the peer is.
+    /// The principal that the transport authenticated.
     principal: Option<Principal>,
     /// The newest version that the subprotocol allows.
     newest: Version,
@@ -47,12 +47,12 @@ struct Greeting {
 /// CONNECT was received, and its login is being checked.
 struct LoggingIn {
     version: Version,
-    beats: Beats,
+    intervals: Intervals,
     until: u64,
     /// CONNECT had a `login` header.
     has_name: bool,
-    /// What came since.
-    held: Vec<u8>,
+    /// What was received since.
+    unread: Vec<u8>,
 }
 
 impl Session {
@@ -78,7 +78,7 @@ impl contract::Session for Session {
         let result = self.state.advance(input, &mut self.decoder, &mut cx);
         let sent = cx.sent;
         match (result, &mut self.state) {
-            (Ok(()), State::Open(open)) if sent => open.heart.sent(now),
+            (Ok(()), State::Open(open)) if sent => open.heartbeat.sent(now),
             (Ok(()), _) => {}
             (Err(End::Normal), state) => {
                 *state = State::Closed;
@@ -136,11 +136,11 @@ impl State {
             (_, Input::Late(why)) => Err(Fault::new(Reason::Idle, "frame timed out", why).into()),
             (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
             (Self::LoggingIn(login), Input::Replied(LOGIN, result)) => {
-                let held = mem::take(&mut login.held);
+                let unread = mem::take(&mut login.unread);
                 let principal = logged_in(result, login.has_name)?;
-                let open = accept(login.version, login.beats, &principal, cx);
+                let open = accept(login.version, login.intervals, &principal, cx);
                 *self = Self::Open(Box::new(open));
-                self.received(&held, decoder, cx)
+                self.received(&unread, decoder, cx)
             }
             (Self::Greeting(greeting), Input::Timeout) => in_time(greeting.until, cx),
             (Self::LoggingIn(login), Input::Timeout) => in_time(login.until, cx),
@@ -167,7 +167,7 @@ impl State {
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         if let Self::Open(open) = self {
-            open.heart.received(cx.now);
+            open.heartbeat.received(cx.now);
         }
         loop {
             match self {
@@ -177,11 +177,11 @@ impl State {
                     decoder.set_version(self.version());
                 }
                 Self::LoggingIn(login) => {
-                    if login.held.len() + bytes.len() > HELD_BYTES_MAX {
+                    if login.unread.len() + bytes.len() > UNREAD_BYTES_MAX {
                         let detail = "wait for CONNECTED before sending more";
                         return Err(Fault::new(Reason::TooLarge, "too early", detail).into());
                     }
-                    login.held.extend_from_slice(bytes);
+                    login.unread.extend_from_slice(bytes);
                     return Ok(());
                 }
                 Self::Open(open) => {
@@ -221,9 +221,9 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
     }
     let version = Version::negotiate(frame.header("accept-version"), greeting.newest)
         .ok_or_else(|| no_version(greeting.newest))?;
-    let beats = match frame.header("heart-beat") {
-        Some(text) if version > Version::V1_0 => Beats::parse(text)?,
-        _ => Beats::default(),
+    let intervals = match frame.header("heart-beat") {
+        Some(text) if version > Version::V1_0 => Intervals::parse(text)?,
+        _ => Intervals::default(),
     };
     let login = match (frame.header("login"), &greeting.principal) {
         (Some(name), _) => Login::Password(Credentials {
@@ -231,14 +231,14 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
             password: Secret::new(frame.header("passcode").unwrap_or_default()),
         }),
         (None, Some(principal)) => {
-            return Ok(State::Open(Box::new(accept(version, beats, principal, cx))));
+            return Ok(State::Open(Box::new(accept(version, intervals, principal, cx))));
         }
         (None, None) => Login::Anonymous,
     };
     let has_name = matches!(login, Login::Password(_));
     cx.out.login(LOGIN, login);
-    let (until, held) = (greeting.until, Vec::new());
-    Ok(State::LoggingIn(Box::new(LoggingIn { version, beats, until, has_name, held })))
+    let (until, unread) = (greeting.until, Vec::new());
+    Ok(State::LoggingIn(Box::new(LoggingIn { version, intervals, until, has_name, unread })))
 }
 
 fn in_time(until: u64, cx: &Context<'_>) -> Result<(), End> {
@@ -276,8 +276,13 @@ fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal
 }
 
 /// Tells the client that it is logged in.
-fn accept(version: Version, theirs: Beats, principal: &Principal, cx: &mut Context<'_>) -> Open {
-    let ours = theirs.answer(cx.limits);
+fn accept(
+    version: Version,
+    theirs: Intervals,
+    principal: &Principal,
+    cx: &mut Context<'_>,
+) -> Open {
+    let ours = theirs.reply(cx.limits);
     let session = cx.out.random();
     cx.send(|to| {
         let mut writer = Writer::begin(to, version, Verb::Connected);
@@ -290,7 +295,7 @@ fn accept(version: Version, theirs: Beats, principal: &Principal, cx: &mut Conte
         }
         writer.body(&[]);
     });
-    Open::new(version, Heart::new(theirs, ours, cx.now), LOGIN.0 + 1)
+    Open::new(version, Heartbeat::new(theirs, ours, cx.now), LOGIN.0 + 1)
 }
 
 /// The login is the first question of a session.
@@ -299,4 +304,4 @@ const LOGIN: Token = Token(0);
 const SERVER: &str = concat!("passerelle/", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of frames that may follow CONNECT before it is answered.
-const HELD_BYTES_MAX: usize = 64 << 10;
+const UNREAD_BYTES_MAX: usize = 64 << 10;

@@ -164,7 +164,7 @@ fn a_refused_send_is_an_error() {
         > recv SEND|destination:/queue/a|receipt:r1||1^@
         < ask 1 publish /queue/a : 1
         > reply 1 refused Full
-        < send ERROR|message:destination full|receipt-id:r1|content-type:text/plain|content-length:111||SEND to /queue/a: the destination is full; nobody takes its messages fast enough; reconnect and try again later^@
+        < send ERROR|message:destination full|receipt-id:r1|content-type:text/plain|content-length:100||SEND to /queue/a: the destination is full; its consumers are too slow; reconnect and try again later^@
         < close Busy destination full
         > reply 1 done
         ",

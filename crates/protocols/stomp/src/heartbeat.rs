@@ -4,26 +4,26 @@ use contract::{Limits, Now};
 
 use crate::fault::Fault;
 
-/// The heart-beats of a connection (§Heart-beating), in nanoseconds; zero: none.
+/// The heart-intervals of a connection (§Heart-beating), in nanoseconds; zero: none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Heart {
+pub(crate) struct Heartbeat {
     /// We send something at least this often.
     send_every: u64,
     sent_at: u64,
-    /// The peer promised to send something this often; it has twice the time.
+    /// The peer sends something at least this often; it has twice the time.
     receive_every: u64,
     received_at: u64,
 }
 
-/// What the header `heart-beat` says: how often its sender can send, and how often it wants to
-/// receive, in milliseconds; zero: not.
+/// The header `heart-beat`: how often its sender can send, and how often it wants to receive, in
+/// milliseconds; zero: not.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Beats {
+pub(crate) struct Intervals {
     pub(crate) can: u64,
     pub(crate) wants: u64,
 }
 
-impl Beats {
+impl Intervals {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -39,8 +39,8 @@ impl Beats {
             })
     }
 
-    /// Our answer: what the peer would like, as far as the limits let us.
-    pub(crate) fn answer(self, limits: &Limits) -> Self {
+    /// The gateway's intervals: what the peer wants, within the limits.
+    pub(crate) fn reply(self, limits: &Limits) -> Self {
         let ours = |theirs: u64| {
             let offer = millis(limits.heartbeat_offer);
             let least = millis(limits.heartbeat_min).min(offer);
@@ -50,9 +50,9 @@ impl Beats {
     }
 }
 
-impl Heart {
-    /// Each direction beats at the slower of what one side can and the other wants.
-    pub(crate) fn new(theirs: Beats, ours: Beats, now: Now) -> Self {
+impl Heartbeat {
+    /// The interval of a direction is the longer of what one side can and the other wants.
+    pub(crate) fn new(theirs: Intervals, ours: Intervals, now: Now) -> Self {
         let every = |can: u64, wants: u64| {
             if can == 0 || wants == 0 { 0 } else { can.max(wants).saturating_mul(1_000_000) }
         };
@@ -72,7 +72,7 @@ impl Heart {
         self.received_at = now.mono_ns;
     }
 
-    /// From now on nothing is expected of the peer.
+    /// From now on the peer need not send anything.
     pub(crate) const fn expect_nothing(&mut self) {
         self.receive_every = 0;
     }
