@@ -9,9 +9,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use config::{Config, ConfigError, Log, LogFormat, describe};
+use drive::{internal_errors, tasks};
 use logging::Format;
 
-use crate::{configuration, demo, internal_errors, password, serve, tasks};
+use crate::{configuration, demo, password, serve};
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
 #[derive(Debug, Parser)]

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use broker::QueueDepth;
+use drive::{Count, Counters, Ended, Refused, Row, internal_errors};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text},
@@ -10,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::metrics::{Count, Counters, Ended, Protocol, Refused, Row};
+use crate::gateway::Gateway;
 
 /// The type of what [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -60,6 +61,35 @@ struct Depth {
     bytes: usize,
     consumers: usize,
     waiting: usize,
+}
+
+impl Snapshot {
+    /// Asks all cores what they count.
+    pub(crate) async fn take(gateway: &Gateway) -> Self {
+        let cores = gateway.cores.ask_all(|core| core.with(|core| Core::of(core))).await;
+        let services = gateway.config.services.iter();
+        let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
+        let rules = gateway.config.access.rules().iter();
+        let rules = rules.map(|rule| rule.scope.as_str().into()).collect();
+        Self {
+            services,
+            rules,
+            cores,
+            log_lines_dropped: logging::dropped(),
+            internal_errors: internal_errors::count(),
+        }
+    }
+}
+
+impl Core {
+    fn of(core: &drive::Core) -> Self {
+        Self {
+            connections: core.connections(),
+            counters: Arc::clone(core.counters()),
+            broker: core.broker_stats(),
+            queues: Queues::collect(core.queues()),
+        }
+    }
 }
 
 /// Writes it all in Prometheus's text format.
@@ -301,14 +331,15 @@ impl Snapshot {
     /// A count by service and protocol. What never saw anything is left out.
     fn rows(&self, count: fn(&Row) -> &Count) -> impl Iterator<Item = (RowLabels<'_>, u64)> {
         let services = self.services.iter().enumerate();
-        let rows = services.flat_map(|(place, (path, _))| {
-            Protocol::ALL.into_iter().map(move |protocol| (place, &**path, protocol))
+        let rows = services.flat_map(|(index, (path, _))| {
+            let labels = self.cores.first().map(|core| core.counters.labels());
+            labels.into_iter().flatten().map(move |(label, name)| (index, &**path, label, name))
         });
-        rows.filter_map(move |(place, path, protocol)| {
+        rows.filter_map(move |(index, path, label, name)| {
             let of = |count: fn(&Row) -> &Count| {
-                self.sum(|core| count(core.counters.row(place, protocol)).get())
+                self.sum(|core| count(core.counters.row(index, label)).get())
             };
-            let labels = [("service", path), ("protocol", protocol.as_str())];
+            let labels = [("service", path), ("protocol", name)];
             EVER.into_iter().any(|(_, _, ever)| of(ever) > 0).then(|| (labels, of(count)))
         })
     }
@@ -375,7 +406,7 @@ mod tests {
         let labels = ["service=\"/messaging\",protocol=\"stomp\""];
         let row = |name: &str| format!("passerelle_{name}{{{}}}", labels[0]);
         for (at, core) in (1..).zip(&cores) {
-            let stomp = core.counters.row(1, Protocol::Stomp);
+            let stomp = core.counters.row(1, core.counters.label("stomp"));
             stomp.open.add(at);
             stomp.opened.add(10 * at);
             stomp.messages_in.add(100 * at);
@@ -441,7 +472,7 @@ mod tests {
     fn is_well_formed() {
         let odd = Destination::parse("/queue/a \\ \"b\"").unwrap();
         let mut core = core(1);
-        core.counters.row(0, Protocol::Http).opened.add(1);
+        core.counters.row(0, core.counters.label("http")).opened.add(1);
         core.queues = Queues::collect([depth(&odd, 1)].into_iter());
         let text = render(snapshot(vec![core]));
         let mut described: Vec<&str> = Vec::new();
@@ -499,7 +530,7 @@ mod tests {
 
     fn core(connections: usize) -> Core {
         let broker = broker::Stats { topic_published: 4, dead_lettered: 1, ..Default::default() };
-        let counters = Arc::new(Counters::new(2, 2));
+        let counters = Arc::new(Counters::new(&["http", "websocket", "stomp"], 2, 2));
         Core { connections, counters, broker, queues: Queues::default() }
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::tasks;
+use drive::tasks;
 
 /// Reads a file, in bounded time. A thread of its own waits for the system; one that waits for
 /// ever is left behind, and there are never more than [`READERS_MAX`].

@@ -3,12 +3,17 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use auth::{Denial, LoginId};
 use config::{Listen, Scheme, Service, ServiceKind};
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
+use drive::{
+    AddressPermit, ConnectionPermit, Cores, DETAIL_CHARS_MAX, Decision, Framing, LimitReached,
+    Refused, Registration, Requester, Waiter, excerpt,
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
     request::Parts,
@@ -23,22 +28,16 @@ use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
 use crate::{
     body::{Body, Line, full, text},
-    clock,
-    drive::{Admission, Core, CoreRef, Framing, REFUSALS, SeldomLogged},
-    excerpt::{DETAIL_CHARS_MAX, excerpt},
     forwarded::Sender,
     gate::{self, Aim},
-    gateway::{AllTaken, Asker, Decision, Gateway, Occupied, Share, Waiter},
-    listen::{self, place},
-    metrics::{Protocol, Refused},
-    registry,
-    seldom::Seldom,
+    gateway::{Gateway, Worker, index_u16},
+    listen, registry,
     services::{self, directory, operation, pages, publish, representation::read_only},
 };
 
 /// One HTTP connection.
 pub(crate) struct Connection {
-    core: CoreRef,
+    worker: Worker,
     listen: usize,
     peer: SocketAddr,
     /// Who sends the request that is being answered: HTTP/1.1 has one at a time.
@@ -55,17 +54,17 @@ pub(crate) struct Upgrade {
     host: Box<str>,
     principal: Option<Principal>,
     peer: SocketAddr,
-    share: Option<Share>,
+    address: Option<AddressPermit>,
 }
 
 /// An answer instead of the one asked for.
 type Instead = Box<Response<Body>>;
 
 impl Connection {
-    pub(crate) const fn new(core: CoreRef, listen: usize, peer: SocketAddr) -> Self {
+    pub(crate) const fn new(worker: Worker, listen: usize, peer: SocketAddr) -> Self {
         let sender = Cell::new(Sender::of(peer));
         let watched = RefCell::new(None);
-        Self { core, listen, peer, sender, watched, upgrade: RefCell::new(None) }
+        Self { worker, listen, peer, sender, watched, upgrade: RefCell::new(None) }
     }
 
     /// The upgrade that the last response began.
@@ -75,7 +74,7 @@ impl Connection {
 
     /// Answers one request, and counts both: the bytes are those of the bodies.
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
-        let gateway = self.core.gateway();
+        let gateway = Arc::clone(&self.worker.gateway);
         let (head, body) = request.into_parts();
         self.find_sender(&gateway, &head.headers);
         self.watched.replace(Some(body.sender()));
@@ -87,16 +86,16 @@ impl Connection {
             return of_the_whole();
         }
         let routed = self.route(&gateway, &head).await;
-        let service = routed.and_then(|(place, _)| gateway.config.services.get(place));
+        let service = routed.and_then(|(index, _)| gateway.config.services.get(index));
         if let Some(response) = self.astray(&gateway, service, &head) {
             return response;
         }
-        let Some((place, rest)) = routed else { return not_found(NO_SERVICE, None) };
+        let Some((index, rest)) = routed else { return not_found(NO_SERVICE, None) };
         let received = body.length().unwrap_or(0);
-        let answered = self.serve(&gateway, place, rest, &head, host, body).await;
+        let answered = self.serve(&gateway, index, rest, &head, host, body).await;
         let response = answered.unwrap_or_else(|instead| *instead);
-        self.core.with(|core| {
-            let row = core.counters().row(place, Protocol::Http);
+        self.worker.core.with(|core| {
+            let row = core.counters().row(index, core.counters().label(registry::HTTP));
             row.messages_in.add(1);
             row.bytes_in.add(received);
             row.messages_out.add(1);
@@ -120,18 +119,12 @@ impl Connection {
         }
     }
 
-    /// Whether to log one more refusal of a kind, and how many were not logged since the last.
-    fn due(&self, kind: impl Fn(&mut SeldomLogged) -> &mut Seldom<REFUSALS>) -> Option<u64> {
-        self.core.with(|core| kind(&mut core.seldom).due(clock::now()))
-    }
-
     fn find_sender(&self, gateway: &Gateway, headers: &HeaderMap) {
         let Some(listen) = self.listen(gateway) else { return };
         let sender = Sender::find(self.peer, headers, &listen.forwarded_from);
         self.sender.set(sender);
-        let due = |core: &mut Core| core.seldom.forwarded.due(clock::now());
         if sender.is_contradictory
-            && let Some(missed) = self.core.with(due)
+            && let Some(missed) = self.worker.due(|seldom| &mut seldom.forwarded)
         {
             tracing::warn!(
                 peer = %self.peer,
@@ -144,12 +137,12 @@ impl Connection {
 
     /// Counts a WebSocket for whom a proxy says it is; other connections were counted when they
     /// came.
-    fn share(&self, gateway: &Gateway) -> Result<Option<Share>, Instead> {
+    fn address_permit(&self, gateway: &Gateway) -> Result<Option<AddressPermit>, Instead> {
         if self.peer() == self.peer {
             return Ok(None);
         }
-        gateway.share(self.listen, self.peer().ip()).map_err(|AllTaken| {
-            listen::refuse_address(&self.core, self.peer());
+        gateway.address_permit(self.listen, self.peer().ip()).map_err(|LimitReached| {
+            listen::refuse_address(&self.worker, self.peer());
             let why = "this address has all connections that it may have";
             Box::new(text(StatusCode::TOO_MANY_REQUESTS, why))
         })
@@ -157,7 +150,7 @@ impl Connection {
 
     /// Answers what no service is to see.
     pub(crate) fn refuse(&self, bad: BadRequest) -> Response<Body> {
-        self.core.with(|core| core.counters().refuse(Refused::Protocol));
+        self.worker.refuse(Refused::Protocol);
         tracing::debug!(peer = %self.peer(), reason = %bad, "HTTP request refused");
         text(bad.status(), &bad.to_string())
     }
@@ -166,14 +159,14 @@ impl Connection {
     fn host<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Result<&'h str, Instead> {
         let path = head.uri.path();
         let service = gateway.config.service(path);
-        let service = service.and_then(|(place, _)| gateway.config.services.get(place));
+        let service = service.and_then(|(index, _)| gateway.config.services.get(index));
         let Some(listen) = self.listen(gateway) else { return Ok("") };
         if service.is_some_and(|service| service.kind.is_probe()) {
             return Ok("");
         }
         gate::host(listen, self.scheme(listen), head).map_err(|refusal| {
-            self.core.with(|core| core.counters().refuse(Refused::Host));
-            if let Some(missed) = self.due(|seldom| &mut seldom.host) {
+            self.worker.refuse(Refused::Host);
+            if let Some(missed) = self.worker.due(|seldom| &mut seldom.host) {
                 let path: String = path.chars().take(LOGGED_CHARS_MAX).collect();
                 tracing::info!(peer = %self.peer(), ?path, reason = %refusal, missed, "Host refused");
             }
@@ -185,11 +178,11 @@ impl Connection {
     /// else, as if it did not exist: its path is like any other that nobody thought of.
     async fn route<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Option<(usize, &'h str)> {
         let path = head.uri.path();
-        let (place, rest) = gateway.config.service(path)?;
-        let service = gateway.config.services.get(place)?;
+        let (index, rest) = gateway.config.service(path)?;
+        let service = gateway.config.services.get(index)?;
         let is_open = !service.kind.is_for_operators()
             || (*service.path == *path && self.is_operator(gateway, &head.headers).await);
-        if is_open { Some((place, rest)) } else { gateway.config.public_service(path) }
+        if is_open { Some((index, rest)) } else { gateway.config.public_service(path) }
     }
 
     /// Whether the request comes by a listener for operators, or from a user who is one. Nobody is
@@ -225,8 +218,8 @@ impl Connection {
             && websocket::is_upgrade(&head.headers)
             && !kind.is_some_and(ServiceKind::takes_websockets)
         {
-            self.core.with(|core| core.counters().refuse(Refused::Handshake));
-            if let Some(missed) = self.due(|seldom| &mut seldom.handshake) {
+            self.worker.refuse(Refused::Handshake);
+            if let Some(missed) = self.worker.due(|seldom| &mut seldom.handshake) {
                 let services = gateway.config.services.iter();
                 let taken: Vec<_> = services
                     .filter(|service| service.kind.takes_websockets())
@@ -256,13 +249,13 @@ impl Connection {
     async fn serve(
         &self,
         gateway: &Gateway,
-        place: usize,
+        index: usize,
         rest: &str,
         head: &Parts,
         host: &str,
         body: RequestBody,
     ) -> Result<Response<Body>, Instead> {
-        let Some(service) = gateway.config.services.get(place) else {
+        let Some(service) = gateway.config.services.get(index) else {
             return Ok(not_found(NO_SERVICE, None));
         };
         let is_read_only = service.kind.is_probe() || service.kind.is_for_operators();
@@ -270,7 +263,7 @@ impl Connection {
             return Ok(instead);
         }
         if service.kind.takes_websockets() {
-            self.upgrade(gateway, place, service, head, host).await
+            self.upgrade(gateway, index, service, head, host).await
         } else {
             let mut response = self.dispatch(gateway, service, rest, head, body).await?;
             if service.kind.is_read_by_pages() && service.allow_origins.is_empty() {
@@ -362,7 +355,14 @@ impl Connection {
                 Ok(principal) => {
                     let limits = &service.limits;
                     let response = publish::post(
-                        &self.core, gateway, limits, &principal, kind, rest, head, body,
+                        &self.worker.core,
+                        gateway,
+                        limits,
+                        &principal,
+                        kind,
+                        rest,
+                        head,
+                        body,
                     );
                     let response = response.await;
                     (Some(principal), response)
@@ -387,12 +387,12 @@ impl Connection {
         let (peer, path) = (self.peer(), &service.path);
         let principal = principal.map(|principal| &*principal.name);
         if let Some(denial) = response.extensions().get::<Denial>() {
-            self.core.with(|core| core.counters().deny(denial));
-            let Some(missed) = self.due(|seldom| &mut seldom.denial) else { return };
+            self.worker.core.with(|core| core.counters().deny(denial));
+            let Some(missed) = self.worker.due(|seldom| &mut seldom.denial) else { return };
             tracing::info!(
                 %peer,
                 service = %path,
-                protocol = Protocol::Http.as_str(),
+                protocol = registry::HTTP,
                 principal,
                 action = denial.action,
                 destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
@@ -402,7 +402,7 @@ impl Connection {
             );
             return;
         }
-        let Some(missed) = self.due(|seldom| &mut seldom.publication) else { return };
+        let Some(missed) = self.worker.due(|seldom| &mut seldom.publication) else { return };
         let detail = response.extensions().get::<Line>().map(|line| &*line.0);
         tracing::info!(
             %peer,
@@ -419,7 +419,7 @@ impl Connection {
     async fn upgrade(
         &self,
         gateway: &Gateway,
-        place: usize,
+        index: usize,
         service: &Service,
         head: &Parts,
         host: &str,
@@ -439,24 +439,24 @@ impl Connection {
         let later = is_broker && credentials(&head.headers).is_err();
         let principal =
             if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
-        let share = self.share(gateway)?;
+        let address = self.address_permit(gateway)?;
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().clone_from(&accept.headers);
         self.upgrade.replace(Some(Upgrade {
-            service: place,
+            service: index,
             accept,
             host: host.into(),
             principal,
             peer: self.peer(),
-            share,
+            address,
         }));
         Ok(response)
     }
 
     fn reject(&self, reject: &Reject, service: &Service) -> Instead {
-        self.core.with(|core| core.counters().refuse(Refused::Handshake));
-        if let Some(missed) = self.due(|seldom| &mut seldom.handshake) {
+        self.worker.refuse(Refused::Handshake);
+        if let Some(missed) = self.worker.due(|seldom| &mut seldom.handshake) {
             tracing::info!(
                 peer = %self.peer(),
                 service = %service.path,
@@ -482,8 +482,8 @@ impl Connection {
     ) -> Result<Option<&'h HeaderValue>, Instead> {
         let Some(listen) = self.listen(gateway) else { return Ok(None) };
         gate::origin(listen, self.scheme(listen), service, headers, aim).map_err(|refusal| {
-            self.core.with(|core| core.counters().refuse(Refused::Origin));
-            if let Some(missed) = self.due(|seldom| &mut seldom.origin) {
+            self.worker.refuse(Refused::Origin);
+            if let Some(missed) = self.worker.due(|seldom| &mut seldom.origin) {
                 tracing::info!(
                     peer = %self.peer(),
                     service = %service.path,
@@ -503,14 +503,14 @@ impl Connection {
         let anonymous = self.listen(gateway).is_some_and(|listen| listen.anonymous);
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter {
-            asker: Asker::Request(sender),
+            requester: Requester::Task(sender),
             address: self.peer().ip(),
-            protocol: Protocol::Http,
+            protocol: registry::HTTP,
         };
-        let answer = match gateway.login(&login, anonymous, waiter) {
-            Decision::Answer(answer) => answer,
+        let answer = match gateway.cores.login(&login, anonymous, waiter) {
+            Decision::Done(outcome) => outcome,
             Decision::Later(id) => {
-                let _gone = CancelOnDrop(gateway, id);
+                let _gone = CancelOnDrop(&gateway.cores, id);
                 tokio::select! {
                     answer = receiver => answer.unwrap_or(Err(Refusal::Busy)),
                     () = self.hung_up(gateway, id) => Err(Refusal::Busy),
@@ -518,7 +518,7 @@ impl Connection {
             }
         };
         answer.map_err(|refusal| {
-            self.core.with(|core| core.counters().refuse(Refused::Login));
+            self.worker.refuse(Refused::Login);
             Box::new(match (refusal, shown) {
                 (Refusal::Unauthenticated, Err(none)) => services::unauthenticated(&none),
                 (refusal, _) => services::refused(refusal),
@@ -534,7 +534,7 @@ impl Connection {
             tokio::time::sleep(WATCH_EACH).await;
             let is_there = match watched.as_ref().map_or(Closed::All, Watched::closed) {
                 Closed::Nothing => true,
-                Closed::Side => gateway.half_closed(id),
+                Closed::Side => gateway.cores.half_closed(id),
                 Closed::All => false,
             };
             if !is_there {
@@ -549,7 +549,7 @@ impl Connection {
 }
 
 /// A request is dropped when its connection ends: then nobody waits for its login any more.
-struct CancelOnDrop<'a>(&'a Gateway, LoginId);
+struct CancelOnDrop<'a>(&'a Cores, LoginId);
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
@@ -575,15 +575,15 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials, String> {
 
 /// Moves a connection whose handshake was answered into the reactor.
 pub(crate) fn upgrade(
-    core: &CoreRef,
+    worker: &Worker,
     stream: Stream,
     early: &[u8],
     upgrade: Upgrade,
     listen: usize,
-    mut occupied: Occupied,
+    mut permit: ConnectionPermit,
 ) {
-    let gateway = core.gateway();
-    let Some(service) = gateway.config.services.get(upgrade.service) else { return };
+    let config = &worker.gateway.config;
+    let Some(service) = config.services.get(upgrade.service) else { return };
     let subprotocol = match &upgrade.accept.subprotocol {
         Subprotocol::Chosen(name) => Some(name.as_str()),
         Subprotocol::None | Subprotocol::Unsupported => None,
@@ -593,26 +593,28 @@ pub(crate) fn upgrade(
     } else {
         None
     };
-    if upgrade.share.is_some() {
-        occupied.count_among(upgrade.share);
+    let subprotocol = subprotocol.unwrap_or_default();
+    if upgrade.address.is_some() {
+        permit.count_among(upgrade.address);
     }
-    let protocol = spoken.map_or(Protocol::WebSocket, |protocol| protocol.name);
-    let admission = Admission {
-        service: place(upgrade.service),
-        listen: place(listen),
-        protocol,
+    let ping_interval = service.ping.get(subprotocol).copied();
+    let registration = Registration {
+        service: index_u16(upgrade.service),
+        protocol: spoken.map_or(registry::WEBSOCKET, |protocol| protocol.label),
         framing: Framing::WebSocket {
             version: upgrade.accept.version,
             deflate: upgrade.accept.deflate,
         },
-        subprotocol: subprotocol.unwrap_or_default(),
+        ping_interval: ping_interval.unwrap_or(service.limits.ping_interval),
+        subprotocol,
         host: &upgrade.host,
+        anonymous: config.listens.get(listen).is_some_and(|listen| listen.anonymous),
         principal: upgrade.principal,
         peer: upgrade.peer,
-        occupied: Some(occupied),
+        permit: Some(permit),
         early,
     };
-    services::admit(core, stream, admission, &service.kind);
+    services::register(&worker.core, stream, registration, &service.kind);
 }
 
 fn not_found(why: &str, near: Option<String>) -> Response<Body> {

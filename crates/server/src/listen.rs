@@ -4,10 +4,11 @@ use std::{
     cell::Cell,
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
+use drive::{Arrival, ConnectionPermit, Ended, Framing, LimitReached, Refused, Registration};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
@@ -22,13 +23,13 @@ use transports::{
 };
 
 use crate::{
-    clock,
-    drive::{Admission, CoreRef, Framing, Role},
-    gateway::{AllTaken, Gateway, Occupied, Phase, ToCore},
-    http,
-    metrics::{Ended, Refused},
-    registry,
+    gateway::{Gateway, Phase, Worker, index_u16},
+    http, registry,
+    tls::Endpoint,
 };
+
+/// The TLS of each listener that has it.
+pub(crate) type Endpoints = Arc<[Option<Endpoint>]>;
 
 /// Opens a listening socket.
 ///
@@ -71,18 +72,14 @@ pub(crate) async fn accept(
                 if std::mem::take(&mut full) {
                     tracing::info!("descriptors are free again: accepting");
                 }
-                let core = gateway
-                    .cores
-                    .iter()
-                    .min_by_key(|core| core.connections.load(Ordering::Relaxed));
+                let core = gateway.cores.least_loaded();
                 let write_timeout = gateway.config.limits.write_timeout;
                 if let (Some(core), Ok(stream)) = (core, prepare(stream, write_timeout)) {
                     // What a core does not take in waits in the system's queue.
-                    while core.arriving.load(Ordering::Relaxed) >= ARRIVING_MAX {
+                    while core.arriving() >= ARRIVING_MAX {
                         time::sleep(ARRIVING_PAUSE).await;
                     }
-                    core.arriving.fetch_add(1, Ordering::Relaxed);
-                    core.send(ToCore::Socket(stream, listen, core.occupy()));
+                    core.accept(stream, listen);
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -136,55 +133,52 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a new connection: finds out what it speaks, and does HTTP until it switches protocols.
-pub(crate) async fn serve(
-    core: CoreRef,
-    stream: std::net::TcpStream,
-    listen: usize,
-    mut occupied: Occupied,
-) {
+pub(crate) async fn serve(worker: Worker, endpoints: Endpoints, arrival: Arrival) {
+    let Arrival { stream, listener: listen, mut permit } = arrival;
     // The peer may be gone already; then there is nobody to tell.
     let Ok(mut peer) = stream.peer_addr() else { return };
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let gateway = core.gateway();
+    let gateway = &worker.gateway;
+    let tls = endpoints.get(listen).and_then(Option::as_ref).map(|endpoint| &endpoint.config);
     let timeout = gateway.config.limits.login_timeout;
     let mut phase = gateway.phase.clone();
     let greeted = tokio::select! {
         greeted = time::timeout(timeout, async {
-            let stream = introduce(&core, stream, listen, &mut peer, &mut occupied).await?;
-            greet(&core, stream, listen, &peer).await
+            let stream = introduce(&worker, stream, listen, &mut peer, &mut permit).await?;
+            greet(&worker, stream, tls, &peer).await
         }) => greeted,
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
     match greeted {
         Ok(Ok(Some((connection, Some(protocol))))) => {
-            serve_stream(&core, connection, protocol, listen, peer, occupied);
+            serve_stream(&worker, connection, protocol, listen, peer, permit);
         }
         Ok(Ok(Some((connection, None)))) => {
-            serve_http(core, connection, listen, peer, occupied).await;
+            serve_http(worker, connection, listen, peer, permit).await;
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended before it spoke"),
-        Err(_elapsed) => core.with(|core| core.counters().refuse(Refused::Protocol)),
+        Err(_elapsed) => worker.refuse(Refused::Protocol),
     }
 }
 
 /// Finds out whose connection it is, where a proxy is to say it, and whether that one may have
 /// another.
 async fn introduce(
-    core: &CoreRef,
+    worker: &Worker,
     mut stream: TcpStream,
     listen: usize,
     peer: &mut SocketAddr,
-    occupied: &mut Occupied,
+    permit: &mut ConnectionPermit,
 ) -> io::Result<TcpStream> {
-    let gateway = core.gateway();
+    let gateway = &worker.gateway;
     let Some(at) = gateway.config.listens.get(listen) else { return Ok(stream) };
     let mut is_proxy = at.forwarded_from.contains(peer.ip());
     if at.proxy_protocol_from.contains(peer.ip()) {
         let source = proxy_header::read(&mut stream).await.inspect_err(|error| {
             // Whoever ends the connection at once only wants to know whether somebody listens.
             if error.kind() == io::ErrorKind::InvalidData {
-                refuse_proxy(core, *peer, error);
+                refuse_proxy(worker, *peer, error);
             }
         })?;
         match source {
@@ -196,32 +190,26 @@ async fn introduce(
         }
     }
     if !is_proxy {
-        let share = gateway.share(listen, peer.ip()).map_err(|AllTaken| {
-            refuse_address(core, *peer);
+        let address = gateway.address_permit(listen, peer.ip()).map_err(|LimitReached| {
+            refuse_address(worker, *peer);
             io::Error::new(io::ErrorKind::QuotaExceeded, "the address has too many connections")
         })?;
-        occupied.count_among(share);
+        permit.count_among(address);
     }
     Ok(stream)
 }
 
-fn refuse_proxy(core: &CoreRef, peer: SocketAddr, error: &io::Error) {
-    let missed = core.with(|core| {
-        core.counters().refuse(Refused::ProxyHeader);
-        core.seldom.proxy_header.due(clock::now())
-    });
-    if let Some(missed) = missed {
+fn refuse_proxy(worker: &Worker, peer: SocketAddr, error: &io::Error) {
+    worker.refuse(Refused::ProxyHeader);
+    if let Some(missed) = worker.due(|seldom| &mut seldom.proxy_header) {
         tracing::warn!(%peer, %error, missed, "connection of a proxy refused");
     }
 }
 
 /// Counts and logs that an address has all connections that it may have.
-pub(crate) fn refuse_address(core: &CoreRef, peer: SocketAddr) {
-    let missed = core.with(|core| {
-        core.counters().refuse(Refused::AddressLimit);
-        core.seldom.address_limit.due(clock::now())
-    });
-    if let Some(missed) = missed {
+pub(crate) fn refuse_address(worker: &Worker, peer: SocketAddr) {
+    worker.refuse(Refused::AddressLimit);
+    if let Some(missed) = worker.due(|seldom| &mut seldom.address_limit) {
         tracing::info!(%peer, missed, "connection refused: its address has all that it may have");
     }
 }
@@ -229,18 +217,18 @@ pub(crate) fn refuse_address(core: &CoreRef, peer: SocketAddr) {
 /// Does the TLS handshake, where there is TLS, and detects the protocol. `None`: that was all, and
 /// is logged where it matters.
 async fn greet(
-    core: &CoreRef,
+    worker: &Worker,
     stream: TcpStream,
-    listen: usize,
+    tls: Option<&Arc<ServerConfig>>,
     peer: &SocketAddr,
 ) -> io::Result<Option<(Accepted, Option<&'static registry::Protocol>)>> {
-    let mut connection = match core.gateway().tls(listen) {
+    let mut connection = match tls {
         None => Accepted::plain(stream),
         Some(_) if Accepted::begins_tls(&stream).await? == First::Text => {
-            refuse_without_tls(core, Accepted::plain(stream), peer).await?;
+            refuse_without_tls(worker, Accepted::plain(stream), peer).await?;
             return Ok(None);
         }
-        Some(config) => match secure(core, stream, config, peer).await? {
+        Some(config) => match secure(worker, stream, Arc::clone(config), peer).await? {
             Some(connection) => connection,
             None => return Ok(None),
         },
@@ -251,13 +239,13 @@ async fn greet(
 
 /// Does the TLS handshake when it is its turn. `None`: there are too many, or the peer has gone.
 async fn secure(
-    core: &CoreRef,
+    worker: &Worker,
     stream: TcpStream,
     config: Arc<ServerConfig>,
     peer: &SocketAddr,
 ) -> io::Result<Option<Accepted>> {
-    let Ok(handshake) = core.handshakes().begin(peer.ip()) else {
-        refuse_crowded(core, peer);
+    let Ok(handshake) = worker.core.handshakes().begin(peer.ip()) else {
+        refuse_crowded(worker, peer);
         return Ok(None);
     };
     let has_begun = Cell::new(false);
@@ -273,11 +261,11 @@ async fn secure(
             Some(turn)
         }) => done,
         () = handshake.ended() => {
-            refuse_crowded(core, peer);
+            refuse_crowded(worker, peer);
             return Ok(None);
         }
     };
-    core.with(|core| {
+    worker.core.with(|core| {
         let end = match &done {
             Ok(Some(_)) => Ended::Done,
             Ok(None) => Ended::Gone,
@@ -291,29 +279,25 @@ async fn secure(
     done
 }
 
-fn refuse_crowded(core: &CoreRef, peer: &SocketAddr) {
-    let missed = core.with(|core| {
+fn refuse_crowded(worker: &Worker, peer: &SocketAddr) {
+    worker.core.with(|core| {
         core.counters().refuse(Refused::Tls);
         core.counters().handshakes(Ended::Crowded).add(1);
-        core.seldom.crowded.due(clock::now())
     });
-    if let Some(missed) = missed {
+    if let Some(missed) = worker.due(|seldom| &mut seldom.crowded) {
         tracing::warn!(%peer, missed, "too many TLS handshakes at a time: connection closed");
     }
 }
 
 /// Tells a peer that speaks without TLS that it is required here.
 async fn refuse_without_tls(
-    core: &CoreRef,
+    worker: &Worker,
     mut connection: Accepted,
     peer: &SocketAddr,
 ) -> io::Result<()> {
     let protocol = registry::detect(&mut connection).await?;
-    let missed = core.with(|core| {
-        core.counters().refuse(Refused::Tls);
-        core.seldom.without_tls.due(clock::now())
-    });
-    if let Some(missed) = missed {
+    worker.refuse(Refused::Tls);
+    if let Some(missed) = worker.due(|seldom| &mut seldom.without_tls) {
         tracing::info!(%peer, missed, "connection without TLS refused: this listener speaks TLS");
     }
     let answer = protocol.map_or(HTTP_WITHOUT_TLS, |protocol| protocol.without_tls);
@@ -322,48 +306,48 @@ async fn refuse_without_tls(
     Ok(())
 }
 
-/// A protocol of ours on TCP, without HTTP, reaches the first `broker` service.
+/// A built-in protocol on TCP, without HTTP, reaches the first `broker` service.
 fn serve_stream(
-    core: &CoreRef,
+    worker: &Worker,
     connection: Accepted,
     protocol: &registry::Protocol,
     listen: usize,
     peer: SocketAddr,
-    occupied: Occupied,
+    permit: ConnectionPermit,
 ) {
-    let gateway = core.gateway();
-    let Some(service) = gateway.config.first_broker() else {
-        core.with(|core| core.counters().refuse(Refused::Protocol));
-        return;
+    let config = &worker.gateway.config;
+    let Some(service) = config.first_broker() else {
+        return worker.refuse(Refused::Protocol);
     };
     let Ok((stream, early)) = connection.into_stream() else { return };
-    let admission = Admission {
-        service: place(service),
-        listen: place(listen),
-        protocol: protocol.name,
+    let registration = Registration {
+        service: index_u16(service),
+        protocol: protocol.label,
         framing: Framing::Stream,
+        ping_interval: Duration::ZERO,
         subprotocol: "",
         host: "",
+        anonymous: config.listens.get(listen).is_some_and(|listen| listen.anonymous),
         principal: None,
         peer,
-        occupied: Some(occupied),
+        permit: Some(permit),
         early: &early,
     };
-    core.admit(stream, admission, |opening, now| Role::Session((protocol.open)(opening, now)));
+    worker.core.register(stream, registration, protocol.open);
 }
 
 async fn serve_http(
-    core: CoreRef,
+    worker: Worker,
     connection: Accepted,
     listen: usize,
     peer: SocketAddr,
-    occupied: Occupied,
+    permit: ConnectionPermit,
 ) {
-    let gateway = core.gateway();
+    let gateway = &worker.gateway;
     let head = gateway.config.limits.login_timeout;
     let keep_alive = gateway.config.http.keep_alive;
     let times = Times { first_head: head, head, keep_alive };
-    let requests = std::rc::Rc::new(http::Connection::new(core.clone(), listen, peer));
+    let requests = std::rc::Rc::new(http::Connection::new(worker.clone(), listen, peer));
     let answering = std::rc::Rc::clone(&requests);
     let mut phase = gateway.phase.clone();
     let stop = async move {
@@ -387,15 +371,10 @@ async fn serve_http(
     match requests.take_upgrade() {
         Some(upgrade) => {
             let Ok((stream, early)) = connection.into_stream() else { return };
-            http::upgrade(&core, stream, &early, upgrade, listen, occupied);
+            http::upgrade(&worker, stream, &early, upgrade, listen, permit);
         }
         None => linger(connection).await,
     }
-}
-
-/// A place in the configuration, which is far shorter than 65,536 rows.
-pub(crate) fn place(index: usize) -> u16 {
-    u16::try_from(index).unwrap_or(u16::MAX)
 }
 
 /// Sockets on their way to a core, each for the cores' loops a few microseconds.

@@ -3,46 +3,28 @@
 //! What glibc frees of a thread's heap below what is still in use stays with the process: after a
 //! flood of peers that read nothing that is hundreds of MiB.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
+use drive::{Cores, tasks};
 use tokio::time;
 
-use crate::tasks;
-
-/// Cores say here that much has been freed.
-#[derive(Debug, Default)]
-pub(crate) struct Freed(AtomicBool);
-
-impl Freed {
-    /// This much has to be freed before it is worth the work.
-    pub(crate) const WORTH_BYTES: usize = 32 << 20;
-
-    /// Much has been freed.
-    pub(crate) fn tell(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Gives free memory back when it has been told, and when many `connections` have gone; looks
-    /// every few seconds, for ever.
-    pub(crate) async fn give_back(&self, connections: impl Fn() -> usize) {
-        let mut connections_max = 0;
-        loop {
-            // What is freed in the meantime comes along.
-            time::sleep(PAUSE).await;
-            let connections = connections();
-            connections_max = connections_max.max(connections);
-            let is_told = self.0.swap(false, Ordering::Relaxed);
-            if connections_max - connections < MANY_CONNECTIONS && !is_told {
-                continue;
-            }
-            connections_max = connections;
-            // It takes milliseconds, in which no other heap is locked but the one that is looked at.
-            if let Err(error) = tasks::thread("memory", trim) {
-                tracing::debug!(%error, "free memory stays with the process");
-            }
+/// Gives free memory back when cores have freed much, and when many connections have gone; looks
+/// every few seconds, for ever.
+pub(crate) async fn give_back(cores: &Cores) {
+    let mut connections_max = 0;
+    loop {
+        // What is freed in the meantime comes along.
+        time::sleep(PAUSE).await;
+        let connections = cores.connections();
+        connections_max = connections_max.max(connections);
+        let has_freed = cores.take_freed();
+        if connections_max - connections < MANY_CONNECTIONS && !has_freed {
+            continue;
+        }
+        connections_max = connections;
+        // It takes milliseconds, in which no other heap is locked but the one that is looked at.
+        if let Err(error) = tasks::thread("memory", trim) {
+            tracing::debug!(%error, "free memory stays with the process");
         }
     }
 }

@@ -5,12 +5,10 @@ use std::io;
 use contract::{Detection, Now, Opening, Session};
 use transports::Accepted;
 
-use crate::metrics;
-
 /// A built-in protocol.
 pub(crate) struct Protocol {
     /// How metrics and logs name it.
-    pub(crate) name: metrics::Protocol,
+    pub(crate) label: &'static str,
     /// WebSocket subprotocols, the preferred first.
     pub(crate) subprotocols: &'static [&'static str],
     /// Whether a TCP connection without HTTP speaks it; always no, if it does not run on that.
@@ -23,13 +21,26 @@ pub(crate) struct Protocol {
 
 /// All of them.
 pub(crate) const PROTOCOLS: &[Protocol] = &[Protocol {
-    name: metrics::Protocol::Stomp,
+    label: "stomp",
     subprotocols: &["v12.stomp", "v11.stomp", "v10.stomp"],
     detect: stomp::detect,
     without_tls: b"ERROR\nmessage:this port speaks TLS\n\n\
         connect with TLS, or to a port without it\n\0",
     open: |opening, now| Box::new(stomp::Session::open(opening, now)),
 }];
+
+/// What metrics and logs call HTTP requests, WebSockets without a built-in protocol, and the
+/// built-in protocols.
+pub(crate) fn labels() -> Vec<&'static str> {
+    let mut labels = vec![HTTP, WEBSOCKET];
+    labels.extend(PROTOCOLS.iter().map(|protocol| protocol.label));
+    labels
+}
+
+/// The label of HTTP requests.
+pub(crate) const HTTP: &str = "http";
+/// The label of WebSocket messages without a built-in protocol.
+pub(crate) const WEBSOCKET: &str = "websocket";
 
 /// All subprotocols, the preferred first.
 pub(crate) fn subprotocols() -> Vec<&'static str> {

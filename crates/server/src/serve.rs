@@ -1,20 +1,9 @@
 //! The life of the process: start the cores, listen, and stop in good order.
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    process,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, process, sync::Arc, thread, time::Duration};
 
-use auth::Logins;
-use config::Config;
+use config::{Config, ServiceKind};
+use drive::{Cores, Settings, clock, tasks};
 use rustix::{io::Errno, process::Signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -24,14 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    clock,
-    drive::{self, CoreReactor},
-    entropy::Entropy,
-    gateway::{CoreHandle, Gateway, Phase, ToCore},
-    listen,
-    metrics::Counters,
+    gateway::{Gateway, Phase, Worker},
+    listen::{self, Endpoints},
+    memory, registry, services,
     systemd::Systemd,
-    tasks,
     tls::{CertificateError, Endpoint},
 };
 
@@ -84,7 +69,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     }
     let systemd = Systemd::new()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
-    let (gateway, threads) = start_cores(config, endpoints, phase)?;
+    let endpoints: Endpoints = endpoints.into();
+    let (gateway, threads) = start_cores(config, &endpoints, phase)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         threads = threads.len(),
@@ -100,7 +86,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         for (index, listener) in listeners.into_iter().enumerate() {
             let address = listener.local_addr()?;
             accepting.spawn(listen::accept(Arc::clone(&gateway), listener, index));
-            let scheme = if gateway.tls(index).is_some() { "https" } else { "http" };
+            let scheme =
+                if endpoints.get(index).is_some_and(Option::is_some) { "https" } else { "http" };
             addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
         }
         announce(addresses);
@@ -109,17 +96,15 @@ pub fn serve(config: Config) -> Result<(), StartError> {
             // Those that come during a reload are one more.
             while hangup.recv().await.is_some() {
                 systemd.reloading();
-                reload(&gateway).await;
+                reload(&gateway, &endpoints).await;
                 systemd.ready();
             }
         };
-        let connections =
-            || gateway.cores.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum();
         tokio::select! {
             () = stop => {}
             // These only when the runtime has gone.
             () = reload => {}
-            () = gateway.freed.give_back(connections) => {}
+            () = memory::give_back(&gateway.cores) => {}
         }
         let again = stop_signal()?;
         tokio::select! {
@@ -134,36 +119,32 @@ type Threads = Vec<thread::JoinHandle<io::Result<()>>>;
 
 fn start_cores(
     config: Config,
-    endpoints: Vec<Option<Endpoint>>,
+    endpoints: &Endpoints,
     phase: watch::Receiver<Phase>,
 ) -> Result<(Arc<Gateway>, Threads), StartError> {
     let count = match config.threads {
         Some(threads) => threads.get(),
         None => thread::available_parallelism()?.get(),
     };
-    let mut handles = Vec::new();
-    let mut parts = Vec::new();
-    for _ in 0..count {
-        let (reactor, waker) = CoreReactor::new()?;
-        let (sender, inbox) = mpsc::channel();
-        handles.push(CoreHandle {
-            inbox: sender,
-            waker,
-            connections: Arc::new(AtomicUsize::new(0)),
-            arriving: AtomicUsize::new(0),
-            counters: Arc::new(Counters::new(config.services.len(), config.access.rules().len())),
-        });
-        parts.push((reactor, inbox));
-    }
-    let login_timeout = config.limits.login_timeout;
-    let logins = Logins::new(config.users.clone(), &login_key(), login_timeout);
-    let gateway = Arc::new(Gateway::new(config, endpoints, handles, phase, logins));
-    start_hashing(&gateway)?;
+    let (cores, new_cores) = Cores::new(settings(&config), count)?;
+    let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase));
+    cores.start_hashing()?;
     let mut threads = Vec::new();
-    for (index, (reactor, inbox)) in (0..).zip(parts) {
-        let gateway = Arc::clone(&gateway);
+    for core in new_cores {
+        let index = core.index();
+        let (gateway, endpoints) = (Arc::clone(&gateway), Arc::clone(endpoints));
+        let start = move |core| {
+            let worker = Worker::new(core, gateway);
+            services::keep_interests(&worker);
+            if index == 0 {
+                services::feeds(&worker);
+            }
+            move |arrival| {
+                tasks::local(listen::serve(worker.clone(), Arc::clone(&endpoints), arrival));
+            }
+        };
         let run = move || {
-            let ended = drive::run(gateway, index, inbox, reactor);
+            let ended = core.run(start);
             if let Err(error) = &ended {
                 // A gateway with a dead core would lose connections one by one.
                 tracing::error!(core = index, %error, "a core has failed");
@@ -177,21 +158,34 @@ fn start_cores(
     Ok((gateway, threads))
 }
 
-fn start_hashing(gateway: &Arc<Gateway>) -> io::Result<()> {
-    for index in 0..HASHING_THREADS {
-        let gateway = Arc::clone(gateway);
-        drop(tasks::thread(&format!("hash-{index}"), move || gateway.hash_passwords())?);
+/// What of the configuration the cores share.
+fn settings(config: &Config) -> Settings {
+    let services = config.services.iter().map(|service| drive::Service {
+        path: service.path.clone(),
+        upstream: match &service.kind {
+            ServiceKind::Proxy { connect, .. } => Some(connect.to_string().into()),
+            ServiceKind::Pages
+            | ServiceKind::Echo
+            | ServiceKind::Broadcast { .. }
+            | ServiceKind::Directory { .. }
+            | ServiceKind::Broker
+            | ServiceKind::Topics
+            | ServiceKind::Queues
+            | ServiceKind::Metrics
+            | ServiceKind::Health
+            | ServiceKind::Readiness => None,
+        },
+        limits: Arc::clone(&service.limits),
+    });
+    Settings {
+        services: services.collect(),
+        labels: registry::labels(),
+        limits: Arc::clone(&config.limits),
+        users: config.users.clone(),
+        access: config.access.clone(),
+        io_uring: config.io_uring,
+        unsent_bytes_max_per_core: config.memory.unsent_bytes_max_per_core,
     }
-    Ok(())
-}
-
-fn login_key() -> [u8; 64] {
-    let mut entropy = Entropy::default();
-    let mut key = [0; 64];
-    for part in key.chunks_mut(16) {
-        part.copy_from_slice(&entropy.next().to_ne_bytes());
-    }
-    key
 }
 
 /// Not ready; still accepting; closed; goodbyes; the end.
@@ -214,9 +208,7 @@ async fn stop_in_good_order(
         accepting.abort_all();
     }
     tracing::info!("listeners closed: saying goodbye");
-    for core in &gateway.cores {
-        core.send(ToCore::Drain);
-    }
+    gateway.cores.drain();
     let end = clock::now().after(gateway.config.shutdown.drain);
     while threads.iter().any(|thread| !thread.is_finished()) {
         if clock::now().mono_ns >= end {
@@ -239,11 +231,11 @@ fn announce(addresses: String) {
 }
 
 /// Does what SIGHUP asks for, on a thread of its own: files may be waited for.
-async fn reload(gateway: &Arc<Gateway>) {
+async fn reload(gateway: &Arc<Gateway>, endpoints: &Endpoints) {
     let (done, finished) = oneshot::channel::<()>();
-    let reloading = Arc::clone(gateway);
+    let (gateway, endpoints) = (Arc::clone(gateway), Arc::clone(endpoints));
     let run = move || {
-        reload_certificates(&reloading);
+        reload_certificates(&gateway, &endpoints);
         drop(done);
     };
     match tasks::thread("reload", run) {
@@ -254,8 +246,8 @@ async fn reload(gateway: &Arc<Gateway>) {
 }
 
 /// Reads the certificates again. Connections that are open keep theirs.
-fn reload_certificates(gateway: &Gateway) {
-    for (listen, endpoint) in gateway.config.listens.iter().zip(&gateway.endpoints) {
+fn reload_certificates(gateway: &Gateway, endpoints: &Endpoints) {
+    for (listen, endpoint) in gateway.config.listens.iter().zip(&**endpoints) {
         let Some(endpoint) = endpoint else { continue };
         let address = listen.address;
         match endpoint.reload() {
@@ -265,7 +257,7 @@ fn reload_certificates(gateway: &Gateway) {
             }
         }
     }
-    if gateway.endpoints.iter().all(Option::is_none) {
+    if endpoints.iter().all(Option::is_none) {
         tracing::info!("nothing to reload: no listener has certificates; {RESTART}");
     } else {
         tracing::info!("reload ended; {RESTART}");
@@ -327,8 +319,6 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
     }
 }
 
-/// Two hash at a time: at 20 ms each, a hundred different users a second.
-const HASHING_THREADS: usize = 2;
 /// What SIGHUP does not do.
 const RESTART: &str =
     "the configuration file is read at the start only: restart to apply changes in it";

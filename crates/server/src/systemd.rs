@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock, tasks};
+use drive::{clock, tasks};
 
 /// The way to systemd. A thread of its own sends: its socket may be full.
 #[derive(Debug)]

@@ -2,16 +2,14 @@ use std::time::Duration;
 
 use config::{Feed, HostPort, ServiceKind};
 use contract::{Body, Destination, Message};
+use drive::{CoreRef, Publisher, tasks};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::{TcpStream, UdpSocket},
     time,
 };
 
-use crate::{
-    drive::{CoreRef, Publisher},
-    tasks,
-};
+use crate::gateway::{Worker, index_u16};
 
 /// The topic of a `broadcast` service.
 pub(super) fn topic(service: u16) -> Destination {
@@ -20,23 +18,22 @@ pub(super) fn topic(service: u16) -> Destination {
 
 /// Lets a core have what is sent to each `broadcast` service, so that a peer misses nothing from the
 /// moment on at which it is connected.
-pub(crate) fn keep_interests(core: &CoreRef) {
-    let gateway = core.gateway();
-    for (place, service) in gateway.config.services.iter().enumerate() {
+pub(crate) fn keep_interests(worker: &Worker) {
+    for (index, service) in worker.gateway.config.services.iter().enumerate() {
         if let ServiceKind::Broadcast { .. } = &service.kind {
-            let topic = topic(crate::listen::place(place));
-            core.with(|core| core.keep_interest(topic.into()));
+            let topic = topic(index_u16(index));
+            worker.core.with(|core| core.keep_interest(topic.into()));
         }
     }
 }
 
 /// Starts the feeds of all `broadcast` services. One core does that.
-pub(crate) fn feeds(core: &CoreRef) {
-    let gateway = core.gateway();
-    for (place, service) in gateway.config.services.iter().enumerate() {
+pub(crate) fn feeds(worker: &Worker) {
+    for (index, service) in worker.gateway.config.services.iter().enumerate() {
         let ServiceKind::Broadcast { feed: Some(feed) } = &service.kind else { continue };
-        let topic = topic(crate::listen::place(place));
-        let (core, feed, max) = (core.clone(), feed.clone(), service.limits.message_bytes_max);
+        let topic = topic(index_u16(index));
+        let (core, feed, max) =
+            (worker.core.clone(), feed.clone(), service.limits.message_bytes_max);
         tasks::local(async move {
             match feed {
                 Feed::Connect(server) => connect(&core, &server, &topic, max).await,

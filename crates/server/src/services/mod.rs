@@ -11,6 +11,7 @@ pub(crate) mod representation;
 
 use config::ServiceKind;
 use contract::Refusal;
+use drive::{CoreRef, Registration};
 use http::{HeaderValue, Response, StatusCode, header};
 use transports::Stream;
 
@@ -18,31 +19,31 @@ pub(crate) use feed::{feeds, keep_interests};
 
 use crate::{
     body::{Body, text},
-    drive::{Admission, CoreRef, Role},
     registry,
 };
 
-/// Lets a WebSocket in to its service.
-pub(crate) fn admit(core: &CoreRef, stream: Stream, admission: Admission<'_>, kind: &ServiceKind) {
+/// Registers a WebSocket with its service.
+pub(crate) fn register(
+    core: &CoreRef,
+    stream: Stream,
+    registration: Registration<'_>,
+    kind: &ServiceKind,
+) {
     match kind {
         ServiceKind::Echo => {
-            core.admit(stream, admission, |_, _| Role::Session(Box::<echo::Echo>::default()));
+            core.register(stream, registration, |_, _| Box::<echo::Echo>::default());
         }
         ServiceKind::Broadcast { .. } => {
-            let topic = feed::topic(admission.service);
-            core.admit(stream, admission, |_, _| {
-                Role::Session(Box::new(broadcast::Broadcast::new(topic)))
-            });
+            let topic = feed::topic(registration.service);
+            core.register(stream, registration, |_, _| Box::new(broadcast::Broadcast::new(topic)));
         }
         ServiceKind::Proxy { connect, text, connect_timeout } => {
-            proxy::admit(core, stream, admission, connect, *text, *connect_timeout);
+            proxy::register(core, stream, registration, connect, *text, *connect_timeout);
         }
         ServiceKind::Broker => {
-            let named = Some(admission.subprotocol).filter(|name| !name.is_empty());
+            let named = Some(registration.subprotocol).filter(|name| !name.is_empty());
             let Some(protocol) = registry::by_subprotocol(named) else { return };
-            core.admit(stream, admission, |opening, now| {
-                Role::Session((protocol.open)(opening, now))
-            });
+            core.register(stream, registration, protocol.open);
         }
         ServiceKind::Pages
         | ServiceKind::Directory { .. }

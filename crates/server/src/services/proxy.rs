@@ -1,25 +1,20 @@
 use std::{io, time::Duration};
 
 use config::HostPort;
+use drive::{CoreRef, Registration, tasks};
 use tokio::{net::TcpStream, time};
 use transports::{Slot, Stream};
 
-use crate::{
-    drive::{Admission, CoreRef, Relay, Role},
-    tasks,
-};
-
-/// Lets a WebSocket in and connects to its back-end. Nothing is read from it meanwhile.
-pub(super) fn admit(
+/// Registers a WebSocket and connects to its back-end.
+pub(super) fn register(
     core: &CoreRef,
     stream: Stream,
-    admission: Admission<'_>,
+    registration: Registration<'_>,
     connect: &HostPort,
     text: bool,
     timeout: Duration,
 ) {
-    let relay = core.admit(stream, admission, |_, _| Role::Relay(Relay::default()));
-    if let Some(relay) = relay {
+    if let Some(relay) = core.register_relay(stream, registration) {
         tasks::local(reach(core.clone(), relay, connect.clone(), text, timeout));
     }
 }

@@ -6,6 +6,7 @@ use contract::{
     Assembly, Body as Content, Destination, DestinationKind, Limits, Message, Partial, Parts,
     Principal,
 };
+use drive::{CoreRef, Publisher, clock};
 use http::{HeaderMap, Response, StatusCode, header, request};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
@@ -16,8 +17,6 @@ use super::{
 };
 use crate::{
     body::{Body, full, text},
-    clock,
-    drive::{CoreRef, Publisher},
     gateway::Gateway,
 };
 

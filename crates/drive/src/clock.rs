@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Both clocks.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place where time is read")]
-pub(crate) fn now() -> Now {
+pub fn now() -> Now {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -23,7 +23,7 @@ pub(crate) fn now() -> Now {
 
 /// CLOCK_MONOTONIC in microseconds, as systemd compares it with its own.
 #[must_use]
-pub(crate) fn monotonic_us() -> i64 {
+pub fn monotonic_us() -> i64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }

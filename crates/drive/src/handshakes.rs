@@ -20,7 +20,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// The handshakes of a core.
 #[derive(Clone, Debug)]
-pub(crate) struct Handshakes {
+pub struct Handshakes {
     state: Rc<RefCell<State>>,
     /// Wakes the core's loop.
     work: Rc<Notify>,
@@ -28,11 +28,11 @@ pub(crate) struct Handshakes {
 
 /// There are as many as there may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Crowded;
+pub struct Crowded;
 
 /// A handshake under way, from the first byte on.
 #[derive(Debug)]
-pub(crate) struct Handshake {
+pub struct Handshake {
     handshakes: Handshakes,
     key: AddressKey,
     id: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Handshake {
 
 /// The right to work on a handshake now. When it is dropped, the core's loop may give it to another.
 #[derive(Debug)]
-pub(crate) struct Turn(Handshakes);
+pub struct Turn(Handshakes);
 
 #[derive(Debug, Default)]
 struct State {
@@ -68,7 +68,7 @@ impl Handshakes {
     ///
     /// # Errors
     /// When there is no room.
-    pub(crate) fn begin(&self, address: IpAddr) -> Result<Handshake, Crowded> {
+    pub fn begin(&self, address: IpAddr) -> Result<Handshake, Crowded> {
         let key = AddressKey::from(address);
         let mut state = self.state.borrow_mut();
         let own = state.under_way.get(&key).map_or(0, VecDeque::len);
@@ -102,7 +102,7 @@ impl Handshakes {
 
 impl Handshake {
     /// Waits for its turn.
-    pub(crate) async fn turn(&self) -> Turn {
+    pub async fn turn(&self) -> Turn {
         let (sender, receiver) = oneshot::channel();
         self.handshakes.state.borrow_mut().wait(self.key, sender);
         self.handshakes.work.notify_one();
@@ -114,7 +114,7 @@ impl Handshake {
     }
 
     /// Completes when the handshake has to make room for another.
-    pub(crate) async fn ended(&self) {
+    pub async fn ended(&self) {
         future::poll_fn(|context| {
             let mut ended = self.ended.borrow_mut();
             pin::Pin::new(&mut *ended).poll(context).map(|_| ())
@@ -131,7 +131,7 @@ impl Drop for Handshake {
 
 impl Turn {
     /// Passes on at once a turn in which nothing was done.
-    pub(crate) fn give_back(self) {
+    pub fn give_back(self) {
         let handshakes = self.0.clone();
         drop(self);
         handshakes.pass_on();

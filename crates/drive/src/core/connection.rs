@@ -5,7 +5,7 @@ use contract::{Assembly, Principal, Reason, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
 
-use crate::{gateway::Occupied, metrics::Protocol};
+use crate::{counters::Label, permit::ConnectionPermit};
 
 /// What a core keeps beside each socket of its reactor.
 pub(crate) struct Connection {
@@ -15,7 +15,7 @@ pub(crate) struct Connection {
 
 /// What a connection is for.
 pub(crate) enum Role {
-    /// It speaks a protocol of ours.
+    /// It speaks a protocol.
     Session(Box<dyn Session>),
     /// Its messages go to a back-end, which [`Upstream`] is the other end of.
     Relay(Relay),
@@ -54,11 +54,10 @@ pub(crate) struct Closing {
 
 /// What every connection has, whatever it is for.
 pub(crate) struct Link {
-    /// The service's place in the configuration.
+    /// The index of the service.
     pub(crate) service: u16,
-    /// The listener's place in the configuration.
-    pub(crate) listen: u16,
-    pub(crate) protocol: Protocol,
+    /// What is spoken on it, for metrics and logs.
+    pub(crate) protocol: Label,
     pub(crate) framing: Framing,
     /// Decodes WebSocket frames; `None` on a plain stream.
     pub(crate) decoder: Option<Decoder>,
@@ -66,6 +65,8 @@ pub(crate) struct Link {
     pub(crate) principal: Option<Arc<Principal>>,
     /// What was wrong, for its last line in the log: the words that the peer was told.
     pub(crate) detail: Option<Box<str>>,
+    /// Whether its listener lets sessions log in as anonymous.
+    pub(crate) anonymous: bool,
     /// A login that waits for its outcome.
     pub(crate) login: Option<LoginId>,
     /// Commands of the session that wait for their replies.
@@ -97,7 +98,7 @@ pub(crate) struct Link {
     /// Messages that went out since the last flush, and are not in the metrics yet.
     pub(crate) sent: u32,
     /// Counts for as long as the connection lasts.
-    pub(crate) _occupied: Option<Occupied>,
+    pub(crate) _permit: Option<ConnectionPermit>,
 }
 
 impl Link {
@@ -118,7 +119,7 @@ pub(crate) struct Counts {
 
 /// How what a session sends is put on the wire.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Framing {
+pub enum Framing {
     /// As it is.
     Stream,
     /// In WebSocket frames.

@@ -14,53 +14,58 @@ use transports::Reactor;
 use super::{Connection, Core, CoreRef};
 use crate::{
     clock,
-    gateway::{Gateway, ToCore},
+    cores::{Arrival, Cores, ToCore},
     handshakes::Handshakes,
-    listen, services, tasks,
 };
 
-/// Runs a core until the gateway is stopped and its connections have gone.
-///
-/// # Errors
-/// When the system has no descriptors for it.
-pub(crate) fn run(
-    gateway: Arc<Gateway>,
+/// A core that is still to run.
+pub struct NewCore {
+    cores: Arc<Cores>,
     index: u16,
     inbox: mpsc::Receiver<ToCore>,
-    reactor: CoreReactor,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async move {
-        let descriptor = Descriptor(reactor.0.descriptor());
-        let core = Rc::new(RefCell::new(Core::new(gateway, index, inbox, reactor.0)));
-        let work = Rc::new(Notify::new());
-        let handshakes = Handshakes::new(Rc::clone(&work));
-        let core = CoreRef { core, work, handshakes };
-        services::keep_interests(&core);
-        if index == 0 {
-            services::feeds(&core);
-        }
-        react(&core, descriptor).await
-    })
+    reactor: Reactor<Connection>,
 }
 
-/// The reactor of a core that is still to run.
-pub(crate) struct CoreReactor(Reactor<Connection>);
-
-impl std::fmt::Debug for CoreReactor {
+impl std::fmt::Debug for NewCore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CoreReactor")
+        f.debug_struct("NewCore").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
-impl CoreReactor {
-    /// A reactor, and what wakes its core.
+impl NewCore {
+    pub(crate) const fn new(
+        cores: Arc<Cores>,
+        index: u16,
+        inbox: mpsc::Receiver<ToCore>,
+        reactor: Reactor<Connection>,
+    ) -> Self {
+        Self { cores, index, inbox, reactor }
+    }
+
+    /// Which of the cores it is.
+    #[must_use]
+    pub const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Runs the core on this thread until it is drained and its connections have gone.
+    ///
+    /// `start` is called first, and returns what is done with each new socket.
     ///
     /// # Errors
-    /// When the system has no descriptors for it.
-    pub(crate) fn new() -> io::Result<(Self, Arc<mio::Waker>)> {
-        let (reactor, waker) = Reactor::new()?;
-        Ok((Self(reactor), waker))
+    /// When the kernel has no descriptors for it.
+    pub fn run<A: FnMut(Arrival)>(self, start: impl FnOnce(CoreRef) -> A) -> io::Result<()> {
+        let Self { cores, index, inbox, reactor } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, async move {
+            let descriptor = Descriptor(reactor.descriptor());
+            let core = Rc::new(RefCell::new(Core::new(cores, index, inbox, reactor)));
+            let work = Rc::new(Notify::new());
+            let handshakes = Handshakes::new(Rc::clone(&work));
+            let core = CoreRef { core, work, handshakes };
+            let accept = start(core.clone());
+            react(&core, descriptor, accept).await
+        })
     }
 }
 
@@ -74,7 +79,11 @@ impl AsRawFd for Descriptor {
 }
 
 /// Turns the core whenever there is something to do.
-async fn react(core: &CoreRef, descriptor: Descriptor) -> io::Result<()> {
+async fn react(
+    core: &CoreRef,
+    descriptor: Descriptor,
+    mut accept: impl FnMut(Arrival),
+) -> io::Result<()> {
     // SAFETY: the descriptor is that of the poll inside `core`, which this future borrows: it stays
     // open, and the same, for longer than `readiness` lives.
     #[expect(unsafe_code, reason = "AsyncFd wants to be promised that the descriptor stays open")]
@@ -92,7 +101,7 @@ async fn react(core: &CoreRef, descriptor: Descriptor) -> io::Result<()> {
         let next_mono_ns = 'busy: loop {
             core.handshakes.pass_on();
             for _ in 0..TURNS_PER_YIELD {
-                let received = receive(core);
+                let received = receive(core, &mut accept);
                 let turn = core.core.borrow_mut().turn()?;
                 if !turn.busy && !received {
                     break 'busy turn.next_mono_ns;
@@ -112,13 +121,13 @@ async fn react(core: &CoreRef, descriptor: Descriptor) -> io::Result<()> {
 }
 
 /// Takes what other threads have sent; `false`: nothing.
-fn receive(core: &CoreRef) -> bool {
+fn receive(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
     for count in 0..RECEIVED_PER_TURN {
         let Some(what) = core.core.borrow_mut().receive() else { return count > 0 };
         match what {
-            ToCore::Socket(stream, listen, occupied) => {
-                core.core.borrow().arrived();
-                tasks::local(listen::serve(core.clone(), stream, listen, occupied));
+            ToCore::Socket(arrival) => {
+                core.core.borrow().tools.handle().arrived();
+                accept(arrival);
             }
             ToCore::ShardMessages(from, messages) => {
                 core.core.borrow_mut().receive_shard_messages(from, messages);

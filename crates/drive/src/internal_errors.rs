@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Counts and logs internal errors from now on.
-pub(crate) fn watch() {
+pub fn watch() {
     contract::set_internal_error_hook(record);
 }
 
 /// Internal errors since the start.
-pub(crate) fn count() -> u64 {
+pub fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
 

@@ -1,4 +1,4 @@
-//! What is counted, per core and without locks, and how it is shown to Prometheus.
+//! What is counted, per core and without locks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,96 +7,76 @@ use contract::Refusal;
 
 /// The counts of one core. Only that core writes them.
 #[derive(Debug)]
-pub(crate) struct Counters {
-    /// One row for each service and protocol: service index times [`Protocol::ALL`].
+pub struct Counters {
+    labels: Box<[&'static str]>,
+    /// One row for each service and label: the service's index times the number of labels, plus
+    /// the label's index.
     rows: Vec<Row>,
-    /// Connections that were not let in, by [`Refused`].
+    /// What was refused, by [`Refused`].
     refusals: [AtomicU64; Refused::ALL.len()],
     /// What each access rule has denied, subscribing and sending; last what no rule allows.
     denied: Vec<[Count; 2]>,
     /// TLS handshakes that came to their end, by [`Ended`].
     handshakes: [Count; Ended::ALL.len()],
     /// Publications encoded and frames made from the encoding of another.
-    pub(crate) encoded: Count,
+    pub encoded: Count,
     /// Frames that went out as a copy of one encoded before.
-    pub(crate) shared: Count,
+    pub shared: Count,
     /// Writes to sockets.
-    pub(crate) writes: Count,
+    pub writes: Count,
 }
 
 /// A number that only grows, or that goes up and down by one core's doing.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+pub struct Count(AtomicU64);
 
 impl Count {
     /// Adds. One core is the only writer, so that no locked instruction is needed.
-    pub(crate) fn add(&self, more: u64) {
+    pub fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
     /// Takes off.
-    pub(crate) fn subtract(&self, less: u64) {
+    pub fn subtract(&self, less: u64) {
         self.add(less.wrapping_neg());
     }
 
     /// The number now.
     #[must_use]
-    pub(crate) fn get(&self) -> u64 {
+    pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The counts of one service and protocol.
+/// The counts of one service and label.
 #[derive(Debug, Default)]
-pub(crate) struct Row {
+pub struct Row {
     /// Connections open now.
-    pub(crate) open: Count,
+    pub open: Count,
     /// Connections ever opened.
-    pub(crate) opened: Count,
+    pub opened: Count,
     /// Messages that came in.
-    pub(crate) messages_in: Count,
+    pub messages_in: Count,
     /// Messages that went out.
-    pub(crate) messages_out: Count,
+    pub messages_out: Count,
     /// Bytes that came in, framing included.
-    pub(crate) bytes_in: Count,
+    pub bytes_in: Count,
     /// Bytes that went out, framing included.
-    pub(crate) bytes_out: Count,
+    pub bytes_out: Count,
     /// Connections closed because the peer was too slow.
-    pub(crate) slow: Count,
+    pub slow: Count,
 }
 
-/// The protocol spoken on a connection, as metrics and logs name it.
+/// What is spoken on a connection, by its index in [`crate::Settings::labels`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Protocol {
-    /// HTTP requests.
-    Http,
-    /// WebSocket messages without a protocol of ours.
-    WebSocket,
-    /// STOMP, over WebSocket or TCP.
-    Stomp,
-}
+pub struct Label(u8);
 
-impl Protocol {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Stomp];
-
-    /// The word for logs and labels.
-    #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::WebSocket => "websocket",
-            Self::Stomp => "stomp",
-        }
-    }
-}
-
-/// Why something was refused before it became a session.
+/// Why a connection, a request or a command was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// A TLS handshake that failed.
     Tls,
-    /// A `Host` that is not ours, or malformed.
+    /// A `Host` that is not the gateway's, or malformed.
     Host,
     /// The page of another origin.
     Origin,
@@ -116,7 +96,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::Tls,
         Self::Host,
         Self::Origin,
@@ -130,7 +110,7 @@ impl Refused {
 
     /// The word for labels.
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tls => "tls",
             Self::Host => "host",
@@ -147,7 +127,7 @@ impl Refused {
 
 /// How a TLS handshake ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// It was completed.
     Done,
     /// It was not, by the peer's fault.
@@ -160,11 +140,11 @@ pub(crate) enum Ended {
 
 impl Ended {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Gone, Self::Crowded];
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Gone, Self::Crowded];
 
     /// The word for labels.
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
@@ -177,10 +157,10 @@ impl Ended {
 impl Counters {
     /// Counters for so many services and access rules.
     #[must_use]
-    pub(crate) fn new(services: usize, rules: usize) -> Self {
-        let rows = (0..services * Protocol::ALL.len()).map(|_| Row::default()).collect();
+    pub fn new(labels: &[&'static str], services: usize, rules: usize) -> Self {
         Self {
-            rows,
+            labels: labels.into(),
+            rows: (0..services * labels.len()).map(|_| Row::default()).collect(),
             refusals: Default::default(),
             denied: (0..=rules).map(|_| Default::default()).collect(),
             handshakes: Default::default(),
@@ -190,25 +170,47 @@ impl Counters {
         }
     }
 
-    /// The counts of a service and a protocol.
+    /// All labels, each with its name.
+    pub fn labels(&self) -> impl Iterator<Item = (Label, &'static str)> {
+        (0..).map(Label).zip(self.labels.iter().copied())
+    }
+
+    /// The label of a name.
     ///
     /// # Panics
-    /// When there is no such service, which would be a fault of ours.
+    /// When there is none, which would be a bug.
     #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "made for all services of the configuration")]
-    pub(crate) fn row(&self, service: usize, protocol: Protocol) -> &Row {
-        &self.rows[service * Protocol::ALL.len() + protocol as usize]
+    #[expect(clippy::expect_used, reason = "the registry names each label that is used")]
+    pub fn label(&self, name: &str) -> Label {
+        let named = self.labels().find(|(_, label)| *label == name);
+        named.expect("a label of the registry").0
+    }
+
+    /// The name of a label.
+    #[must_use]
+    pub fn name(&self, label: Label) -> &'static str {
+        self.labels.get(usize::from(label.0)).copied().unwrap_or_default()
+    }
+
+    /// The counts of a service and a label.
+    ///
+    /// # Panics
+    /// When there is no such service, which would be a bug.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "made for all services and labels")]
+    pub fn row(&self, service: usize, label: Label) -> &Row {
+        &self.rows[service * self.labels.len() + usize::from(label.0)]
     }
 
     /// The TLS handshakes that ended so.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "as many as there are ends")]
-    pub(crate) fn handshakes(&self, end: Ended) -> &Count {
+    pub fn handshakes(&self, end: Ended) -> &Count {
         &self.handshakes[end as usize]
     }
 
     /// Counts what the access rules denied.
-    pub(crate) fn deny(&self, denial: &Denial) {
+    pub fn deny(&self, denial: &Denial) {
         self.refuse(Refused::Access);
         let rule = denial.rule.unwrap_or(self.denied.len() - 1);
         if let (Some([subscribe, send]), Refusal::Forbidden) =
@@ -219,13 +221,13 @@ impl Counters {
     }
 
     /// How often each rule has denied subscribing and sending; last what no rule allows.
-    pub(crate) fn denied(&self) -> impl Iterator<Item = [u64; 2]> {
+    pub fn denied(&self) -> impl Iterator<Item = [u64; 2]> {
         self.denied.iter().map(|counts| counts.each_ref().map(Count::get))
     }
 
     /// Counts a refusal.
     #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
-    pub(crate) fn refuse(&self, why: Refused) {
+    pub fn refuse(&self, why: Refused) {
         let count = &self.refusals[why as usize];
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
@@ -233,7 +235,7 @@ impl Counters {
     /// How often something was refused.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "as many as there are reasons")]
-    pub(crate) fn refused(&self, why: Refused) -> u64 {
+    pub fn refused(&self, why: Refused) -> u64 {
         self.refusals[why as usize].load(Ordering::Relaxed)
     }
 }

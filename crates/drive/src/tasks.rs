@@ -3,7 +3,7 @@
 use std::{io, thread};
 
 /// Starts a task on this core. It must not block.
-pub(crate) fn local(task: impl Future<Output = ()> + 'static) {
+pub fn local(task: impl Future<Output = ()> + 'static) {
     #[expect(clippy::disallowed_methods, reason = "the one place where tasks start")]
     drop(tokio::task::spawn_local(task));
 }
@@ -12,7 +12,7 @@ pub(crate) fn local(task: impl Future<Output = ()> + 'static) {
 ///
 /// # Errors
 /// When the system has no more threads.
-pub(crate) fn thread<T: Send + 'static>(
+pub fn thread<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<thread::JoinHandle<T>> {

@@ -1,33 +1,33 @@
-use std::io;
+use std::{io, time::Duration};
 
-use config::ServiceKind;
 use contract::{Data, Kind, Reason};
 use transports::Slot;
 
 use super::{
-    Admission, Core,
+    Core, Registration,
     connection::{Framing, Relay, Role, Upstream},
 };
 
 impl Core {
     /// The back-end of a proxied connection answers: its socket becomes the other end.
-    pub(crate) fn relay_connected(&mut self, relay: Slot, stream: mio::net::TcpStream, text: bool) {
+    pub fn relay_connected(&mut self, relay: Slot, stream: mio::net::TcpStream, text: bool) {
         let Some(entry) = self.reactor.get(relay) else { return };
         let link = &entry.state.link;
-        let admission = Admission {
+        let registration = Registration {
             service: link.service,
-            listen: link.listen,
-            protocol: link.protocol,
+            protocol: self.tools.counters().name(link.protocol),
             framing: Framing::Stream,
+            ping_interval: Duration::ZERO,
             subprotocol: "",
             host: "",
+            anonymous: false,
             principal: None,
             peer: link.peer,
-            occupied: None,
+            permit: None,
             early: &[],
         };
         let upstream = Upstream { relay, text, cut: Vec::new() };
-        let Ok(slot) = self.admit(stream, admission, |_, _| Role::Upstream(upstream)) else {
+        let Ok(slot) = self.register(stream, registration, |_, _| Role::Upstream(upstream)) else {
             self.close(relay, Reason::Internal, "out of descriptors");
             return;
         };
@@ -42,7 +42,7 @@ impl Core {
     }
 
     /// The back-end of a proxied connection does not answer.
-    pub(crate) fn relay_failed(&mut self, relay: Slot, why: &str) {
+    pub fn relay_failed(&mut self, relay: Slot, why: &str) {
         self.close(relay, Reason::Upstream, why);
     }
 
@@ -127,12 +127,9 @@ impl Core {
         let Some(entry) = self.reactor.get(slot) else { return };
         let Role::Upstream(Upstream { relay, .. }) = &entry.state.role else { return };
         let relay = *relay;
-        if let ServiceKind::Proxy { connect, .. } =
-            &super::service(&self.gateway, entry.state.link.service).kind
-        {
-            let connection = super::name(self.tools.id(relay));
-            tracing::warn!(%connection, backend = %connect, %error, "the back-end's connection broke");
-        }
+        let backend = &super::service(&self.cores, entry.state.link.service).upstream;
+        let connection = super::name(self.tools.id(relay));
+        tracing::warn!(%connection, backend, %error, "the back-end's connection broke");
         let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
         let why = if is_reset.contains(&error.kind()) {
             "the back-end reset the connection"

@@ -10,10 +10,10 @@ use websocket::Deflater;
 
 use super::connection::{Framing, Link};
 use crate::{
+    cores::{CoreHandle, Cores},
+    counters::Counters,
     entropy::Entropy,
     excerpt::{DETAIL_CHARS_MAX, excerpt},
-    gateway::{CoreHandle, Gateway},
-    metrics::Counters,
 };
 
 /// What a core lends to its sessions: one set for all of them.
@@ -29,7 +29,7 @@ pub(crate) struct Tools {
     pub(crate) message_epoch: u64,
     pub(crate) message_count: u64,
     pub(crate) core: u16,
-    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) cores: Arc<Cores>,
 }
 
 /// What a session asked for.
@@ -48,11 +48,11 @@ pub(crate) enum Ask {
 impl Tools {
     #[expect(clippy::indexing_slicing, reason = "every core has its handle")]
     pub(crate) fn handle(&self) -> &CoreHandle {
-        &self.gateway.cores[usize::from(self.core)]
+        &self.cores.handles()[usize::from(self.core)]
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.handle().counters
+        self.handle().counters()
     }
 
     pub(crate) fn id(&self, slot: Slot) -> ConnectionId {
@@ -66,7 +66,7 @@ impl Tools {
 
     /// Random bits whose temporary destination is homed on this core.
     fn random(&mut self) -> u128 {
-        let cores = self.gateway.cores.len() as u128;
+        let cores = self.cores.handles().len() as u128;
         loop {
             let random = self.entropy.next();
             let homed = (random - random % cores).checked_add(u128::from(self.core));
@@ -108,7 +108,7 @@ impl Tools {
 
     /// Whether a session may have a command carried out.
     fn check(&self, who: Option<&Principal>, command: &Command) -> Result<(), Denial> {
-        let access = &self.gateway.config.access;
+        let access = &self.cores.settings.access;
         match command {
             Command::Subscribe(subscribe) => {
                 access.authorise(who, Action::Subscribe(&subscribe.pattern))
@@ -212,7 +212,7 @@ impl Outbox for Outlet<'_> {
     fn settle(&mut self, settle: Settle, answer: Option<Token>) {
         let id = self.id();
         self.link.in_flight += u32::from(answer.is_some());
-        let access = &self.tools.gateway.config.access;
+        let access = &self.tools.cores.settings.access;
         match (access.authorise(self.link.principal.as_deref(), Action::Other), answer) {
             (Ok(()), _) => self.tools.asks.push_back(Ask::Settle(id, settle, answer)),
             (Err(denial), Some(token)) => {

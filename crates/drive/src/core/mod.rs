@@ -1,5 +1,4 @@
-//! What one core does: it reads its sockets, advances their sessions, applies what they ask to its
-//! shard of the broker, and writes what came of it, tick by tick. Nothing here waits.
+//! One core, turn by turn. Nothing here waits.
 
 mod close;
 mod connection;
@@ -15,11 +14,11 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, mpsc},
+    time::Duration,
 };
 
-use broker::{Effect, Event, Shard, ShardMessage};
-use config::Service;
+use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats};
 use contract::{
     Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Pattern, Principal, Refusal,
     Reply, Session, Token,
@@ -29,25 +28,25 @@ use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
 use websocket::{Deflater, InflaterPool};
 use wire::Map;
 
-pub(crate) use self::connection::{Framing, Relay, Role};
-pub(crate) use self::run::{CoreReactor, run};
+pub(crate) use self::connection::Connection;
+pub use self::connection::Framing;
+pub use self::run::NewCore;
 use self::{
-    connection::{Connection, Counts, Link},
+    connection::{Counts, Link, Relay, Role},
     outlet::{Ask, Outlet, Tools},
 };
 use crate::{
     clock,
+    cores::{Cores, Service, ToCore},
+    counters::Counters,
     entropy::Entropy,
-    exposition,
-    gateway::{Gateway, Occupied, ToCore},
     handshakes::Handshakes,
-    metrics::{Counters, Protocol},
-    seldom::Seldom,
+    permit::ConnectionPermit,
 };
 
 /// One core: its sockets, sessions and shard. Only its own thread touches it.
-pub(crate) struct Core {
-    pub(crate) gateway: Arc<Gateway>,
+pub struct Core {
+    cores: Arc<Cores>,
     index: u16,
     now: Now,
     reactor: Reactor<Connection>,
@@ -82,31 +81,17 @@ pub(crate) struct Core {
     is_draining: bool,
     drain_next_mono_ns: u64,
     shard_next_mono_ns: u64,
-    pub(crate) seldom: SeldomLogged,
 }
 
-/// What would fill the log in a flood.
-#[derive(Debug, Default)]
-pub(crate) struct SeldomLogged {
-    pub(crate) proxy_header: Seldom,
-    pub(crate) forwarded: Seldom,
-    pub(crate) address_limit: Seldom,
-    pub(crate) crowded: Seldom,
-    pub(crate) without_tls: Seldom,
-    pub(crate) host: Seldom<REFUSALS>,
-    pub(crate) origin: Seldom<REFUSALS>,
-    pub(crate) handshake: Seldom<REFUSALS>,
-    pub(crate) publication: Seldom<REFUSALS>,
-    pub(crate) denial: Seldom<REFUSALS>,
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("index", &self.index).finish_non_exhaustive()
+    }
 }
-
-/// Requests of a kind whose refusal is logged, a second and core: those of a page that somebody
-/// mends, not those of a flood.
-pub(crate) const REFUSALS: u32 = 100;
 
 /// A core, for the tasks on its thread.
 #[derive(Clone)]
-pub(crate) struct CoreRef {
+pub struct CoreRef {
     core: Rc<RefCell<Core>>,
     /// Wakes the reactor's task.
     work: Rc<Notify>,
@@ -121,34 +106,40 @@ impl std::fmt::Debug for CoreRef {
 
 impl CoreRef {
     /// Does something with the core at once, and lets the reactor see to what follows.
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
+    pub fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
         let result = act(&mut self.core.borrow_mut());
         self.work.notify_one();
         result
     }
 
     /// The TLS handshakes under way.
-    pub(crate) const fn handshakes(&self) -> &Handshakes {
+    pub const fn handshakes(&self) -> &Handshakes {
         &self.handshakes
     }
 
-    /// What all cores share.
-    pub(crate) fn gateway(&self) -> Arc<Gateway> {
-        Arc::clone(&self.core.borrow().gateway)
-    }
-
-    /// Moves a socket into the reactor. `None`: it has gone, or there are no descriptors left.
-    pub(crate) fn admit(
+    /// Moves a socket into the reactor, and opens its session. When that fails, the socket has gone
+    /// or there are no descriptors left.
+    pub fn register(
         &self,
         stream: Stream,
-        admission: Admission<'_>,
-        role: impl FnOnce(&Opening<'_>, Now) -> Role,
-    ) -> Option<Slot> {
-        self.with(|core| core.admit(stream, admission, role)).ok()
+        registration: Registration<'_>,
+        open: impl FnOnce(&Opening<'_>, Now) -> Box<dyn Session>,
+    ) {
+        let role = |opening: &Opening<'_>, now| Role::Session(open(opening, now));
+        drop(self.with(|core| core.register(stream, registration, role)));
+    }
+
+    /// Moves a socket into the reactor whose messages go to another server, once
+    /// [`Core::relay_connected`] has its connection. Nothing is read meanwhile. `None`: as
+    /// [`CoreRef::register`] fails.
+    #[must_use]
+    pub fn register_relay(&self, stream: Stream, registration: Registration<'_>) -> Option<Slot> {
+        let role = |_: &Opening<'_>, _| Role::Relay(Relay::default());
+        self.with(|core| core.register(stream, registration, role)).ok()
     }
 
     /// Publishes for a task.
-    pub(crate) async fn publish(
+    pub async fn publish(
         &self,
         publisher: Publisher<'_>,
         make: impl FnOnce(u128, Now) -> contract::Message,
@@ -156,7 +147,7 @@ impl CoreRef {
         let reply = self.with(|core| {
             let message = make(core.tools.message_id(), clock::now());
             if let Publisher::Peer(principal) = publisher {
-                let access = &core.gateway.config.access;
+                let access = &core.cores.settings.access;
                 let action = auth::Action::Send(&message.to);
                 access.authorise(Some(principal), action).map_err(|denial| denial.refusal)?;
             }
@@ -174,26 +165,38 @@ impl CoreRef {
 
 /// For whom a task publishes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Publisher<'a> {
+pub enum Publisher<'a> {
     /// A peer, by the access rules.
     Peer(&'a Principal),
     /// The gateway itself, which the rules are not about: a feed, on its service's own topic.
     Internal,
 }
 
-/// What a socket is opened with.
-pub(crate) struct Admission<'a> {
-    pub(crate) service: u16,
-    pub(crate) listen: u16,
-    pub(crate) protocol: Protocol,
-    pub(crate) framing: Framing,
-    pub(crate) subprotocol: &'a str,
-    pub(crate) host: &'a str,
-    pub(crate) principal: Option<Principal>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) occupied: Option<Occupied>,
+/// What a socket is registered with.
+#[derive(Debug)]
+pub struct Registration<'a> {
+    /// The index of its service in [`crate::Settings::services`].
+    pub service: u16,
+    /// What is spoken on it: one of [`crate::Settings::labels`].
+    pub protocol: &'static str,
+    /// How what its session sends is put on the wire.
+    pub framing: Framing,
+    /// Time of silence after which a WebSocket is pinged; zero: never.
+    pub ping_interval: Duration,
+    /// As [`Opening::subprotocol`].
+    pub subprotocol: &'a str,
+    /// As [`Opening::host`].
+    pub host: &'a str,
+    /// Whether its session may log in as anonymous.
+    pub anonymous: bool,
+    /// As [`Opening::principal`].
+    pub principal: Option<Principal>,
+    /// The peer, or whom a trusted proxy says it is.
+    pub peer: SocketAddr,
+    /// Counts it for as long as it lasts.
+    pub permit: Option<ConnectionPermit>,
     /// What was read already and belongs to the protocol.
-    pub(crate) early: &'a [u8],
+    pub early: &'a [u8],
 }
 
 /// What a turn leaves behind.
@@ -207,17 +210,18 @@ pub(crate) struct Turn {
 
 impl Core {
     pub(crate) fn new(
-        gateway: Arc<Gateway>,
+        cores: Arc<Cores>,
         index: u16,
         inbox: mpsc::Receiver<ToCore>,
         reactor: Reactor<Connection>,
     ) -> Self {
-        let cores = gateway.cores.len();
+        let count = cores.handles().len();
+        let settings = &cores.settings;
         let mut entropy = Entropy::default();
         #[expect(clippy::cast_possible_truncation, reason = "half of the random bits do")]
         let message_epoch = entropy.next() as u64;
         let tools = Tools {
-            outgoing: outgoing(gateway.config.io_uring),
+            outgoing: outgoing(settings.io_uring),
             deflater: Deflater::new(),
             entropy,
             asks: VecDeque::new(),
@@ -225,14 +229,14 @@ impl Core {
             message_epoch,
             message_count: 0,
             core: index,
-            gateway: Arc::clone(&gateway),
+            cores: Arc::clone(&cores),
         };
-        let services = gateway.config.services.iter();
+        let services = settings.services.iter();
         let limits = services.map(|service| Rc::new(Limits::clone(&service.limits))).collect();
         #[expect(clippy::cast_possible_truncation, reason = "the configuration bounds the threads")]
-        let shard = Shard::new(index, cores as u16, Arc::clone(&gateway.config.limits));
+        let shard = Shard::new(index, count as u16, Arc::clone(&settings.limits));
         Self {
-            gateway,
+            cores,
             index,
             now: clock::now(),
             reactor,
@@ -246,7 +250,7 @@ impl Core {
             buffer: vec![0; READ_BYTES].into(),
             inflaters: InflaterPool::new(),
             inbox,
-            shard_messages: (0..cores).map(|_| Vec::new()).collect(),
+            shard_messages: (0..count).map(|_| Vec::new()).collect(),
             tasks: Map::default(),
             task_tokens: 0,
             flushed: Vec::new(),
@@ -257,7 +261,6 @@ impl Core {
             is_draining: false,
             drain_next_mono_ns: u64::MAX,
             shard_next_mono_ns: 0,
-            seldom: SeldomLogged::default(),
         }
     }
 
@@ -291,67 +294,63 @@ impl Core {
         Ok(Turn { busy, next_mono_ns })
     }
 
-    /// Counts a socket that was taken from what other threads have sent.
-    fn arrived(&self) {
-        self.tools.handle().arriving.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// Takes what other threads have sent.
     pub(crate) fn receive(&self) -> Option<ToCore> {
         self.inbox.try_recv().ok()
     }
 
     /// Takes a socket into the reactor. `role` makes what it is for.
-    pub(crate) fn admit(
+    pub(crate) fn register(
         &mut self,
         stream: impl Into<Stream>,
-        admission: Admission<'_>,
+        registration: Registration<'_>,
         role: impl FnOnce(&Opening<'_>, Now) -> Role,
     ) -> io::Result<Slot> {
         self.now = clock::now();
-        let service = service(&self.gateway, admission.service);
-        let (decoder, ping) = match admission.framing {
-            Framing::Stream => (None, None),
+        let decoder = match registration.framing {
+            Framing::Stream => None,
             Framing::WebSocket { version, deflate } => {
-                let named = service.ping.get(admission.subprotocol).copied();
-                let ping = named.unwrap_or(service.limits.ping_interval);
-                (Some(websocket::Decoder::new(version, deflate)), Some(ping))
+                Some(websocket::Decoder::new(version, deflate))
             }
         };
         let opening = Opening {
-            principal: admission.principal.as_ref(),
-            subprotocol: admission.subprotocol,
-            host: admission.host,
+            principal: registration.principal.as_ref(),
+            subprotocol: registration.subprotocol,
+            host: registration.host,
             kind: if decoder.is_some() { contract::Kind::Text } else { contract::Kind::Stream },
-            limits: &service.limits,
+            limits: &service(&self.cores, registration.service).limits,
         };
         let role = role(&opening, self.now);
         let is_session = matches!(role, Role::Session(_));
+        let early = registration.early;
         let link = Link {
-            service: admission.service,
-            listen: admission.listen,
-            protocol: admission.protocol,
-            framing: admission.framing,
+            service: registration.service,
+            protocol: self.tools.counters().label(registration.protocol),
+            framing: registration.framing,
+            ping_ns: match decoder {
+                Some(_) => u64::try_from(registration.ping_interval.as_nanos()).unwrap_or(u64::MAX),
+                None => 0,
+            },
             decoder,
-            peer: admission.peer,
-            principal: admission.principal.map(Arc::new),
+            peer: registration.peer,
+            principal: registration.principal.map(Arc::new),
             detail: None,
+            anonymous: registration.anonymous,
             login: None,
             in_flight: 0,
             engaged: false,
             pinged: false,
             is_upstream: matches!(role, Role::Upstream(_)),
             ended: false,
-            ping_ns: ping.map_or(0, |ping| u64::try_from(ping.as_nanos()).unwrap_or(u64::MAX)),
             heard_mono_ns: self.now.mono_ns,
             armed_mono_ns: u64::MAX,
             assemblies: Default::default(),
             backlog: 0,
             own_backlog: 0,
-            held: (!admission.early.is_empty()).then(|| admission.early.into()),
-            counts: Counts { bytes_in: admission.early.len() as u64, ..Counts::default() },
+            held: (!early.is_empty()).then(|| early.into()),
+            counts: Counts { bytes_in: early.len() as u64, ..Counts::default() },
             sent: 0,
-            _occupied: admission.occupied,
+            _permit: registration.permit,
         };
         let slot = self.reactor.insert(stream, Connection { role, link })?;
         self.opened(slot);
@@ -370,7 +369,7 @@ impl Core {
     }
 
     /// See [`Event::KeepInterest`].
-    pub(crate) fn keep_interest(&mut self, topic: Pattern) {
+    pub fn keep_interest(&mut self, topic: Pattern) {
         self.apply(Event::KeepInterest(topic));
     }
 
@@ -387,8 +386,8 @@ impl Core {
         tracing::info!(
             connection = %name(self.tools.id(slot)),
             peer = %link.peer,
-            service = %service(&self.gateway, link.service).path,
-            protocol = link.protocol.as_str(),
+            service = %service(&self.cores, link.service).path,
+            protocol = self.tools.counters().name(link.protocol),
             "open"
         );
     }
@@ -431,19 +430,25 @@ impl Core {
     }
 
     /// What this core counts.
-    pub(crate) fn counters(&self) -> &Counters {
-        self.tools.counters()
+    pub fn counters(&self) -> &Arc<Counters> {
+        self.tools.handle().counters()
     }
 
-    /// What this core says to those who ask for metrics.
-    pub(crate) fn report(&self) -> exposition::Core {
-        let handle = self.tools.handle();
-        exposition::Core {
-            connections: handle.connections.load(Ordering::Relaxed),
-            counters: Arc::clone(&handle.counters),
-            broker: self.shard.stats(),
-            queues: exposition::Queues::collect(self.shard.queues()),
-        }
+    /// What its shard of the broker counts.
+    #[must_use]
+    pub fn broker_stats(&self) -> Stats {
+        self.shard.stats()
+    }
+
+    /// The queues that its shard of the broker keeps.
+    pub fn queues(&self) -> impl Iterator<Item = QueueDepth<'_>> {
+        self.shard.queues()
+    }
+
+    /// Its connections, those on their way to it included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.tools.handle().connections()
     }
 }
 
@@ -479,9 +484,9 @@ fn name(id: ConnectionId) -> String {
     format!("{}.{}.{}", id.core, id.slot, id.generation)
 }
 
-#[expect(clippy::indexing_slicing, reason = "places in the configuration, which never changes")]
-fn service(gateway: &Gateway, index: u16) -> &Service {
-    &gateway.config.services[usize::from(index)]
+#[expect(clippy::indexing_slicing, reason = "indices of services, which never change")]
+fn service(cores: &Cores, index: u16) -> &Service {
+    &cores.settings.services[usize::from(index)]
 }
 
 /// The read buffer that a core's sockets share.

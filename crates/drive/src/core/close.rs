@@ -1,4 +1,4 @@
-use std::{io, sync::atomic::Ordering};
+use std::io;
 
 use contract::{Assembly, Input, Reason};
 use transports::{Flushed, Slot};
@@ -10,10 +10,7 @@ use super::{
     outlet::Ask,
     service,
 };
-use crate::{
-    excerpt::{DETAIL_CHARS_MAX, excerpt},
-    memory::Freed,
-};
+use crate::excerpt::{DETAIL_CHARS_MAX, excerpt};
 
 impl Core {
     /// Ends a connection in its transport's way, after what was said. Its session is told.
@@ -46,7 +43,7 @@ impl Core {
         let role = std::mem::replace(&mut entry.state.role, Role::Closing(closing));
         entry.state.link.held = None;
         if let Some(login) = entry.state.link.login.take() {
-            self.gateway.cancel_login(login);
+            self.cores.cancel_login(login);
         }
         if !entry.socket.has_pending() {
             self.tools.dirty.push(slot);
@@ -66,7 +63,7 @@ impl Core {
         self.unsent -= entry.state.link.own_backlog;
         let Some(Connection { role, link }) = self.reactor.remove(slot) else { return };
         if let Some(login) = link.login {
-            self.gateway.cancel_login(login);
+            self.cores.cancel_login(login);
         }
         let reason = if let Role::Closing(closing) = &role { closing.reason } else { reason };
         if !link.is_upstream {
@@ -78,8 +75,8 @@ impl Core {
             tracing::info!(
                 connection = %name(self.tools.id(slot)),
                 peer = %link.peer,
-                service = %service(&self.gateway, link.service).path,
-                protocol = link.protocol.as_str(),
+                service = %service(&self.cores, link.service).path,
+                protocol = self.tools.counters().name(link.protocol),
                 principal = link.principal.as_ref().map(|principal| &*principal.name),
                 reason = reason.as_str(),
                 detail = link.detail.as_deref(),
@@ -117,7 +114,7 @@ impl Core {
         // A WebSocket does not close one side: whoever waits for its login has gone.
         let is_gone = link
             .login
-            .is_some_and(|login| link.decoder.is_some() || !self.gateway.half_closed(login));
+            .is_some_and(|login| link.decoder.is_some() || !self.cores.half_closed(login));
         if socket.is_broken() || is_gone || !is_unsent && link.in_flight == 0 {
             return self.remove(slot, Reason::Lost);
         }
@@ -217,9 +214,9 @@ impl Core {
         }
         let held = self.held();
         self.held_max = self.held_max.max(held);
-        if self.held_max - held >= Freed::WORTH_BYTES {
+        if self.held_max - held >= FREED_BYTES {
             self.held_max = held;
-            self.gateway.freed.tell();
+            self.cores.set_freed();
         }
     }
 
@@ -230,7 +227,7 @@ impl Core {
 
     /// Whether that is more than it may be.
     fn is_over_budget(&self) -> bool {
-        self.held() > self.gateway.config.memory.unsent_bytes_max_per_core
+        self.held() > self.cores.settings.unsent_bytes_max_per_core
     }
 
     /// A socket's backlog has changed.
@@ -422,12 +419,14 @@ impl Core {
         self.is_draining
             && self.draining.is_empty()
             && self.reactor.is_empty()
-            && self.tools.handle().connections.load(Ordering::Relaxed) == 0
+            && self.tools.handle().connections() == 0
     }
 }
 
 /// Time for the last bytes and the peer's end, after all was said: 2 s.
 const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+/// This much has to be freed before it is worth giving back to the kernel.
+const FREED_BYTES: usize = 32 << 20;
 /// For fewer sockets io_uring gains nothing.
 const AHEAD_MIN: usize = 4;
 /// Goodbyes are paced: tearing down hundreds of thousands at once can stall the machine.

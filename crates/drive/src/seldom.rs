@@ -6,7 +6,7 @@ use contract::Now;
 
 /// Lets through `LINES` a second, and says with the first of the next how many were kept back.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom<const LINES: u32 = 1> {
+pub struct Seldom<const LINES: u32 = 1> {
     next_mono_ns: u64,
     said: u32,
     missed: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Seldom<const LINES: u32 = 1> {
 
 impl<const LINES: u32> Seldom<LINES> {
     /// Whether to log now, and how often it was not done since the last time.
-    pub(crate) fn due(&mut self, now: Now) -> Option<u64> {
+    pub fn due(&mut self, now: Now) -> Option<u64> {
         if now.mono_ns >= self.next_mono_ns {
             self.next_mono_ns = now.after(PERIOD);
             self.said = 0;

@@ -6,7 +6,7 @@ use contract::DestinationKind;
 
 /// The beginning of a text. The names of temporary destinations are left out: who knows one may
 /// send to it. Control characters are for the log to escape, as in all strings.
-pub(crate) fn excerpt(text: &str, chars_max: usize) -> Cow<'_, str> {
+pub fn excerpt(text: &str, chars_max: usize) -> Cow<'_, str> {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
     let mut rest = text.get(..end).unwrap_or(text);
     let mut shown = Cow::Borrowed("");
@@ -33,7 +33,7 @@ fn is_hex(c: char) -> bool {
 }
 
 /// Characters of a text that says what was wrong.
-pub(crate) const DETAIL_CHARS_MAX: usize = 300;
+pub const DETAIL_CHARS_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {

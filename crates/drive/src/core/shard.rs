@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     clock,
+    cores::ToCore,
+    counters::Refused,
     excerpt::{DETAIL_CHARS_MAX, excerpt},
-    gateway::{Asker, Decision, ToCore, Waiter},
-    metrics::Refused,
+    logins::{Decision, Requester, Waiter},
 };
 
 impl Core {
@@ -46,15 +47,13 @@ impl Core {
                     // A peer that has gone in the meantime needs no answer.
                     let Some(entry) = self.reactor.get_mut(slot_of(id)) else { continue };
                     let link = &mut entry.state.link;
-                    let listen = self.gateway.config.listens.get(usize::from(link.listen));
-                    let anonymous = listen.is_some_and(|listen| listen.anonymous);
                     let waiter = Waiter {
-                        asker: Asker::Session(id, token),
+                        requester: Requester::Session(id, token),
                         address: link.peer.ip(),
-                        protocol: link.protocol,
+                        protocol: self.tools.counters().name(link.protocol),
                     };
-                    match self.gateway.login(&login, anonymous, waiter) {
-                        Decision::Answer(answer) => self.logged_in(id, token, answer),
+                    match self.cores.login(&login, link.anonymous, waiter) {
+                        Decision::Done(answer) => self.logged_in(id, token, answer),
                         Decision::Later(id) => link.login = Some(id),
                     }
                 }
@@ -78,12 +77,12 @@ impl Core {
         tracing::info!(
             connection = %name(id),
             peer = %link.peer,
-            service = %service(&self.gateway, link.service).path,
-            protocol = link.protocol.as_str(),
+            service = %service(&self.cores, link.service).path,
+            protocol = self.tools.counters().name(link.protocol),
             principal = link.principal.as_ref().map(|principal| &*principal.name),
             action = denial.action,
             destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
-            rule = self.gateway.config.access.name_of(denial.rule),
+            rule = self.cores.settings.access.name_of(denial.rule),
             "access denied"
         );
     }
@@ -209,7 +208,7 @@ impl Core {
 
     /// Hands each other core what this one's shard has to say to it.
     pub(super) fn send_shard_messages(&mut self) {
-        for (to, messages) in self.gateway.cores.iter().zip(&mut self.shard_messages) {
+        for (to, messages) in self.cores.handles().iter().zip(&mut self.shard_messages) {
             if !messages.is_empty() {
                 to.send(ToCore::ShardMessages(self.index, std::mem::take(messages)));
             }

@@ -1,0 +1,232 @@
+//! What all cores share, and the way to each of them.
+
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+};
+
+use auth::{Access, Logins, Users};
+use broker::ShardMessage;
+use contract::{ConnectionId, Limits, Principal, Refusal, Token};
+use tokio::sync::oneshot;
+use transports::Reactor;
+
+use crate::{
+    core::{Connection, CoreRef, NewCore},
+    counters::Counters,
+    logins::{Waiter, login_key},
+    permit::ConnectionPermit,
+};
+
+/// All cores, and what they share. For a message nothing of it is written but counters.
+#[derive(Debug)]
+pub struct Cores {
+    pub(crate) settings: Settings,
+    handles: Vec<CoreHandle>,
+    /// Whether much memory has been freed since somebody last asked.
+    freed: AtomicBool,
+    pub(crate) logins: Mutex<Logins<Waiter>>,
+    /// Wakes a hashing thread that waits for jobs.
+    pub(crate) hashing: Condvar,
+}
+
+/// What is the same on all cores, and does not change.
+#[derive(Debug)]
+pub struct Settings {
+    /// The services, which connections name by their index here.
+    pub services: Vec<Service>,
+    /// What metrics and logs call what is spoken on a connection.
+    pub labels: Vec<&'static str>,
+    /// The bounds of the broker.
+    pub limits: Arc<Limits>,
+    /// Who may log in.
+    pub users: Users,
+    /// Who may subscribe and send where.
+    pub access: Access,
+    /// Whether io_uring sends what goes to many sockets at once.
+    pub io_uring: bool,
+    /// Bytes that wait for slow peers, over all connections of a core; beyond, the largest backlog
+    /// is closed first.
+    pub unsent_bytes_max_per_core: usize,
+}
+
+/// A service, as far as its connections need it.
+#[derive(Debug)]
+pub struct Service {
+    /// What logs call it.
+    pub path: Box<str>,
+    /// What logs call the server that its connections are relayed to, if they are.
+    pub upstream: Option<Box<str>>,
+    /// The bounds of its connections.
+    pub limits: Arc<Limits>,
+}
+
+/// The way to a core from outside its thread.
+#[derive(Debug)]
+pub struct CoreHandle {
+    inbox: mpsc::Sender<ToCore>,
+    /// Wakes its reactor.
+    waker: Arc<mio::Waker>,
+    connections: Arc<AtomicUsize>,
+    arriving: AtomicUsize,
+    counters: Arc<Counters>,
+}
+
+/// What is sent to a core.
+pub(crate) enum ToCore {
+    /// A new socket.
+    Socket(Arrival),
+    /// What another core's shard has to say to this one's, in order.
+    ShardMessages(u16, Vec<ShardMessage>),
+    /// The outcome of a session's login.
+    Login(ConnectionId, Token, Result<Principal, Refusal>),
+    /// Something to do there.
+    Call(Box<dyn FnOnce(&CoreRef) + Send>),
+    /// Close all connections, in their protocols' ways.
+    Drain,
+}
+
+/// A socket that was accepted, for the core that is to have it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The socket.
+    pub stream: std::net::TcpStream,
+    /// The listener that accepted it.
+    pub listener: usize,
+    /// Counts it.
+    pub permit: ConnectionPermit,
+}
+
+impl Cores {
+    /// So many cores, which are still to run, each on a thread of its own.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptors for them.
+    pub fn new(settings: Settings, count: usize) -> io::Result<(Arc<Self>, Vec<NewCore>)> {
+        let mut handles = Vec::new();
+        let mut parts = Vec::new();
+        for _ in 0..count {
+            let (reactor, waker) = Reactor::<Connection>::new()?;
+            let (sender, inbox) = mpsc::channel();
+            let (services, rules) = (settings.services.len(), settings.access.rules().len());
+            handles.push(CoreHandle {
+                inbox: sender,
+                waker,
+                connections: Arc::default(),
+                arriving: AtomicUsize::new(0),
+                counters: Arc::new(Counters::new(&settings.labels, services, rules)),
+            });
+            parts.push((reactor, inbox));
+        }
+        let login_timeout = settings.limits.login_timeout;
+        let logins = Logins::new(settings.users.clone(), &login_key(), login_timeout);
+        let cores = Arc::new(Self {
+            settings,
+            handles,
+            freed: AtomicBool::new(false),
+            logins: Mutex::new(logins),
+            hashing: Condvar::new(),
+        });
+        let new = (0..).zip(parts).map(|(index, (reactor, inbox))| {
+            NewCore::new(Arc::clone(&cores), index, inbox, reactor)
+        });
+        let new = new.collect();
+        Ok((cores, new))
+    }
+
+    /// The way to each core.
+    #[must_use]
+    pub fn handles(&self) -> &[CoreHandle] {
+        &self.handles
+    }
+
+    /// The core that has the fewest connections.
+    #[must_use]
+    pub fn least_loaded(&self) -> Option<&CoreHandle> {
+        self.handles.iter().min_by_key(|core| core.connections())
+    }
+
+    /// The connections of all cores.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.handles.iter().map(CoreHandle::connections).sum()
+    }
+
+    /// Closes all connections, in their protocols' ways. The cores end when they have gone.
+    pub fn drain(&self) {
+        for core in &self.handles {
+            core.send(ToCore::Drain);
+        }
+    }
+
+    /// Asks each core for something, and returns what they answer, in their order.
+    pub async fn ask_all<T: Send + 'static>(&self, ask: fn(&CoreRef) -> T) -> Vec<T> {
+        let mut asked = Vec::new();
+        for core in &self.handles {
+            let (sender, receiver) = oneshot::channel();
+            // Whoever asked may have gone.
+            let call = Box::new(move |core: &CoreRef| drop(sender.send(ask(core))));
+            core.send(ToCore::Call(call));
+            asked.push(receiver);
+        }
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.extend(answer.await);
+        }
+        answers
+    }
+
+    /// Whether much memory has been freed since this was last called.
+    #[must_use]
+    pub fn take_freed(&self) -> bool {
+        self.freed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Much memory has been freed.
+    pub(crate) fn set_freed(&self) {
+        self.freed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl CoreHandle {
+    /// Its connections, those on their way to it included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Sockets on their way to it.
+    #[must_use]
+    pub fn arriving(&self) -> usize {
+        self.arriving.load(Ordering::Relaxed)
+    }
+
+    /// Gives it a socket.
+    pub fn accept(&self, stream: std::net::TcpStream, listener: usize) {
+        self.arriving.fetch_add(1, Ordering::Relaxed);
+        let permit = ConnectionPermit::new(&self.connections);
+        self.send(ToCore::Socket(Arrival { stream, listener, permit }));
+    }
+
+    /// A socket has been taken from the inbox.
+    pub(crate) fn arrived(&self) {
+        self.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Sends something and wakes the core. A core that has ended takes nothing.
+    pub(crate) fn send(&self, what: ToCore) {
+        if self.inbox.send(what).is_ok() {
+            drop(self.waker.wake());
+        }
+    }
+}

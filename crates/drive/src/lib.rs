@@ -1,0 +1,29 @@
+//! What a core does: it reads its sockets, advances their sessions, carries out on its shard of the
+//! broker what they command, and writes what comes of it, turn by turn.
+//!
+//! Nothing here knows HTTP, a file, the format of the configuration or a protocol. Whoever starts
+//! the cores hands in what they share ([`Settings`]) and what is done with a new socket
+//! ([`NewCore::run`]); a connection comes with the constructor of its session ([`CoreRef::register`]).
+//! Of WebSocket it knows the framing alone.
+
+pub mod clock;
+mod core;
+mod cores;
+mod counters;
+mod entropy;
+mod excerpt;
+mod handshakes;
+pub mod internal_errors;
+mod logins;
+mod permit;
+mod seldom;
+pub mod tasks;
+
+pub use self::core::{Core, CoreRef, Framing, NewCore, Publisher, Registration};
+pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
+pub use counters::{Count, Counters, Ended, Label, Refused, Row};
+pub use excerpt::{DETAIL_CHARS_MAX, excerpt};
+pub use handshakes::{Crowded, Handshake, Handshakes, Turn};
+pub use logins::{Decision, Requester, Waiter};
+pub use permit::{AddressLimit, AddressPermit, ConnectionPermit, LimitReached};
+pub use seldom::Seldom;
