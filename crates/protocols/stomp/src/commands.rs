@@ -1,4 +1,4 @@
-use std::{mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use crate::{
     message::SendHeaders,
     open::{Context, Open, give_credit},
     pending::What,
-    subscriptions::{Acknowledgement, Taken, Which},
+    subscriptions::{Acknowledgement, Deliveries, Taken, Which},
 };
 
 /// The frames of a client that is logged in.
@@ -152,7 +152,8 @@ impl Open {
             Version::V1_1 | Version::V1_2 => needed(frame, "id")?,
         };
         let pattern = parse(destination, Pattern::parse)?;
-        let mode = self.mode(frame)?;
+        let acknowledgement = self.acknowledgement(frame)?;
+        let mode = mode(frame, &pattern, acknowledgement)?;
         let prefetch = prefetch(frame, cx.limits)?;
         if let Some((header, why)) = UNSUPPORTED.iter().find(|(h, _)| frame.header(h).is_some()) {
             return Err(Fault::malformed(
@@ -178,24 +179,30 @@ impl Open {
             _ => pattern,
         };
         let is_queue = pattern.kind().is_queue();
-        let batch = (prefetch / 2).max(1);
-        let id = self.subscriptions.add(name, self.version, mode, is_queue, batch);
-        let token = self.pending.ask(What::Subscribe(pattern.clone()), receipt);
-        let settlement = match mode {
-            Acknowledgement::Client | Acknowledgement::Individual if is_queue => {
-                Settlement::Explicit
+        let browsed = pattern.destination().filter(|_| mode == Mode::Browse).cloned();
+        let version = self.version;
+        let (deliveries, settlement) = match acknowledgement {
+            _ if !is_queue => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
+            _ if mode == Mode::Browse => {
+                (Deliveries::Browse { count: 0, stalled: None }, Settlement::Automatic)
             }
-            Acknowledgement::Auto | Acknowledgement::Client | Acknowledgement::Individual => {
-                Settlement::Automatic
+            Acknowledgement::Auto => (Deliveries::Automatic { count: 0 }, Settlement::Automatic),
+            Acknowledgement::Client | Acknowledgement::Individual => {
+                (Deliveries::Unacked(VecDeque::new()), Settlement::Explicit)
             }
         };
-        let mode = Mode::Consume;
+        let id = self.subscriptions.add(name, version, acknowledgement, prefetch, deliveries);
+        let token = self.pending.ask(What::Subscribe(pattern.clone()), receipt);
         let subscribe = Subscribe { id, pattern, mode, settlement, credit: prefetch };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
+        if let Some(queue) = browsed {
+            let token = self.pending.ask(What::Browse(id, queue), None);
+            cx.out.command(token, Command::Drain(id));
+        }
         Ok(())
     }
 
-    fn mode(&self, frame: &Frame) -> Result<Acknowledgement, Fault> {
+    fn acknowledgement(&self, frame: &Frame) -> Result<Acknowledgement, Fault> {
         match frame.header("ack").unwrap_or("auto") {
             "auto" => Ok(Acknowledgement::Auto),
             "client" => Ok(Acknowledgement::Client),
@@ -326,7 +333,8 @@ impl Open {
             None => [true, false]
                 .into_iter()
                 .find_map(|is_queue| {
-                    let mut some = self.subscriptions.iter_mut().filter(|s| s.is_queue == is_queue);
+                    let mut some =
+                        self.subscriptions.iter_mut().filter(|s| s.is_queue() == is_queue);
                     some.find_map(|one| Some((one.id, one.take(which, in_transaction)?)))
                 })
                 .map(Some)
@@ -391,6 +399,20 @@ fn parse<T>(
     parse: impl Fn(&str) -> Result<T, contract::DestinationError>,
 ) -> Result<T, Fault> {
     parse(text).map_err(|error| Fault::malformed("bad destination", format!("{text:?}: {error}")))
+}
+
+/// What `browser`, a header of ActiveMQ's, says.
+fn mode(frame: &Frame, pattern: &Pattern, acknowledgement: Acknowledgement) -> Result<Mode, Fault> {
+    let detail = match frame.header("browser") {
+        None | Some("false") => return Ok(Mode::Consume),
+        Some("true") if !pattern.kind().is_queue() => "only queues can be browsed",
+        Some("true") if acknowledgement != Acknowledgement::Auto => {
+            "a browser takes nothing that could be acknowledged: ack must be auto"
+        }
+        Some("true") => return Ok(Mode::Browse),
+        Some(_) => "browser must be true or false",
+    };
+    Err(Fault::malformed("bad browser", detail))
 }
 
 fn prefetch(frame: &Frame, limits: &Limits) -> Result<u32, Fault> {

@@ -135,6 +135,22 @@ pub(crate) fn encode(
     writer.body(body);
 }
 
+/// Appends the MESSAGE that tells a browser that it has been shown all of a queue, as ActiveMQ's.
+pub(crate) fn encode_browse_end(
+    to: &mut Vec<u8>,
+    version: Version,
+    start: &[u8],
+    queue: &Destination,
+) {
+    to.extend_from_slice(start);
+    let mut writer = Writer::resume(to, version);
+    writer.number("message-id", 0);
+    writer.destination("destination", queue);
+    writer.header("browser", "end");
+    writer.number("content-length", 0);
+    writer.body(&[]);
+}
+
 fn persistent(text: &str) -> Result<bool, Fault> {
     match text {
         "true" => Ok(true),
@@ -162,8 +178,9 @@ fn expires(text: &str) -> Result<Option<u64>, Fault> {
 }
 
 /// Headers of MESSAGE that a property must not stand in for, whatever the version makes of its name.
-const BUILT_IN: [&str; 18] = [
+const BUILT_IN: [&str; 19] = [
     "ack",
+    "browser",
     "content-length",
     "content-type",
     "correlation-id",

@@ -1,6 +1,8 @@
+use std::mem;
+
 use contract::{
-    Credit, Delivery, Destination, Kind, Limits, Message, Notice, Now, Outbox, Reason, Refusal,
-    SubscriptionId, Token,
+    Command, Credit, Delivery, Destination, Kind, Limits, Message, Notice, Now, Outbox, Reason,
+    Refusal, SubscriptionId, Token,
 };
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     heartbeat::Heartbeat,
     message,
     pending::{Pending, What},
-    subscriptions::{Acknowledgement, Subscriptions},
+    subscriptions::{Acknowledgement, Deliveries, Subscription, Subscriptions},
     temporaries::Temporaries,
     transactions::Transactions,
 };
@@ -94,8 +96,19 @@ impl Open {
             let fault = Fault::refused(&entry.describe(), refusal);
             return Err(fault.with_receipt(entry.receipt.as_deref()).into());
         }
-        if let What::Unsubscribe(id) = entry.what {
-            self.subscriptions.remove(id);
+        match &entry.what {
+            What::Unsubscribe(id) => drop(self.subscriptions.remove(*id)),
+            What::Browse(id, queue) => {
+                let (id, queue) = (*id, queue.clone());
+                self.browsed(id, queue, cx);
+            }
+            What::Frame
+            | What::Send(_)
+            | What::Subscribe(_)
+            | What::Declare(_)
+            | What::Acknowledge
+            | What::Commit(_)
+            | What::Disconnect => {}
         }
         self.flush(cx)
     }
@@ -127,7 +140,7 @@ impl Open {
         let Some(subscription) = self.subscriptions.get_mut(id) else { return };
         let version = self.version;
         let kind = kind(&delivery.message, cx.kind);
-        if subscription.mode == Acknowledgement::Auto {
+        if subscription.acknowledgement == Acknowledgement::Auto {
             let start = subscription.start();
             let mut encode = |to: &mut Vec<u8>| message::encode(to, version, start, delivery, None);
             if delivery.redeliveries == 0 {
@@ -136,11 +149,8 @@ impl Open {
                 cx.out.send(kind, &mut encode);
             }
             cx.sent = true;
-            if subscription.is_queue {
-                subscription.count += 1;
-                self.restore_credit(id, cx);
-            }
-            return;
+            subscription.count();
+            return self.restore_credit(id, cx);
         }
         let number = match delivery.tag {
             Some(_) if subscription.is_leaving => return,
@@ -148,10 +158,7 @@ impl Open {
                 subscription.remember(tag, delivery.message.id);
                 tag.0
             }
-            None => {
-                subscription.count += 1;
-                subscription.count
-            }
+            None => subscription.count(),
         };
         let ack = (version == Version::V1_2).then_some((id, number));
         let start = subscription.start();
@@ -162,26 +169,49 @@ impl Open {
     /// Gives credit back for what was delivered, unless the client reads more slowly than it
     /// comes: then [`Notice::Flushed`] is waited for.
     fn restore_credit(&mut self, id: SubscriptionId, cx: &mut Context<'_>) {
-        let Some(subscription) = self.subscriptions.get_mut(id) else { return };
-        let used = subscription.count;
-        let is_due = used >= u64::from(subscription.batch) && !subscription.is_leaving;
-        if is_due && cx.out.backlog() <= BACKLOG_BYTES_SMALL {
-            subscription.count = 0;
-            give_credit(id, usize::try_from(used).unwrap_or(usize::MAX), cx);
+        let subscription = self.subscriptions.get_mut(id);
+        let Some(used) = subscription.and_then(Subscription::used_credit) else { return };
+        if cx.out.backlog() <= BACKLOG_BYTES_SMALL {
+            let count = usize::try_from(mem::take(used)).unwrap_or(usize::MAX);
+            give_credit(id, count, cx);
+        }
+    }
+
+    /// What a browser had credit for has come. If it used all of it there may be more.
+    fn browsed(&mut self, id: SubscriptionId, queue: Destination, cx: &mut Context<'_>) {
+        let version = self.version;
+        let Some(subscription) = self.subscriptions.get_mut(id).filter(|one| !one.is_leaving)
+        else {
+            return;
+        };
+        let prefetch = subscription.prefetch;
+        let Deliveries::Browse { count, stalled } = &mut subscription.deliveries else { return };
+        if *count < u64::from(prefetch) {
+            let start = subscription.start();
+            cx.send(|to| message::encode_browse_end(to, version, start, &queue));
+        } else if cx.out.backlog() > BACKLOG_BYTES_SMALL {
+            *stalled = Some(Box::new(queue));
+        } else {
+            *count = 0;
+            cx.out.credit(id, Credit::Add(prefetch));
+            let token = self.pending.ask(What::Browse(id, queue), None);
+            cx.out.command(token, Command::Drain(id));
         }
     }
 
     pub(crate) fn noticed(&mut self, notice: &Notice, cx: &mut Context<'_>) -> Result<(), End> {
         match *notice {
             Notice::Flushed => {
-                let starved: Vec<_> = self
-                    .subscriptions
-                    .iter_mut()
-                    .filter(|one| one.mode == Acknowledgement::Auto && one.is_queue)
-                    .map(|one| one.id)
-                    .collect();
-                for id in starved {
+                let automatic = |one: &&mut Subscription| {
+                    one.is_queue() && one.acknowledgement == Acknowledgement::Auto
+                };
+                let all = self.subscriptions.iter_mut().filter(automatic);
+                let starved: Vec<_> = all.map(|one| (one.id, one.stalled())).collect();
+                for (id, stalled) in starved {
                     self.restore_credit(id, cx);
+                    if let Some(queue) = stalled {
+                        self.browsed(id, queue, cx);
+                    }
                 }
                 Ok(())
             }

@@ -3,7 +3,7 @@ use std::{
     ops::{Range, RangeInclusive},
 };
 
-use contract::{SubscriptionId, Tag};
+use contract::{Destination, SubscriptionId, Tag};
 
 use crate::{Verb, Version, encode::Writer};
 
@@ -20,15 +20,30 @@ pub(crate) struct Subscription {
     /// The version, then how each MESSAGE begins, with the name that the client gave it: all that
     /// tells its encoding from another's.
     head: Box<[u8]>,
-    pub(crate) mode: Acknowledgement,
-    pub(crate) is_queue: bool,
+    pub(crate) acknowledgement: Acknowledgement,
     /// UNSUBSCRIBE is not answered yet.
     pub(crate) is_leaving: bool,
-    /// Deliveries after which credit is given back.
-    pub(crate) batch: u32,
-    /// Deliveries from a queue since credit was given back, or all deliveries from a topic.
-    pub(crate) count: u64,
-    unacked: VecDeque<Unacked>,
+    /// Deliveries that may wait for an acknowledgement, or that credit is given for at once.
+    pub(crate) prefetch: u32,
+    pub(crate) deliveries: Deliveries,
+}
+
+/// What a subscription keeps of its deliveries.
+#[derive(Debug)]
+pub(crate) enum Deliveries {
+    /// From a topic: how many there were.
+    Topic { count: u64 },
+    /// From a queue, the client's when they are sent: how many since credit was given.
+    Automatic { count: u64 },
+    /// From a queue: those that wait for an ACK or NACK.
+    Unacked(VecDeque<Unacked>),
+    /// From a queue that is browsed.
+    Browse {
+        /// How many since credit was given.
+        count: u64,
+        /// The queue, when the client reads too slowly for more.
+        stalled: Option<Box<Destination>>,
+    },
 }
 
 /// The header `ack` of SUBSCRIBE.
@@ -43,7 +58,7 @@ pub(crate) enum Acknowledgement {
 }
 
 #[derive(Debug)]
-struct Unacked {
+pub(crate) struct Unacked {
     tag: Tag,
     message: u128,
     /// An ACK or NACK in an open transaction.
@@ -77,9 +92,9 @@ impl Subscriptions {
         &mut self,
         name: &str,
         version: Version,
-        mode: Acknowledgement,
-        is_queue: bool,
-        batch: u32,
+        acknowledgement: Acknowledgement,
+        prefetch: u32,
+        deliveries: Deliveries,
     ) -> SubscriptionId {
         let id = SubscriptionId(self.next);
         self.next = self.next.wrapping_add(1);
@@ -88,15 +103,14 @@ impl Subscriptions {
         if self.list.len() < 4 {
             self.list.reserve_exact(1);
         }
+        let is_leaving = false;
         self.list.push(Subscription {
             id,
             head,
-            mode,
-            is_queue,
-            is_leaving: false,
-            batch,
-            count: 0,
-            unacked: VecDeque::new(),
+            acknowledgement,
+            is_leaving,
+            prefetch,
+            deliveries,
         });
         id
     }
@@ -137,36 +151,79 @@ impl Subscription {
         self.head.get(Version::V1_2.as_str().len()..).unwrap_or_default()
     }
 
+    pub(crate) const fn is_queue(&self) -> bool {
+        !matches!(self.deliveries, Deliveries::Topic { .. })
+    }
+
+    /// Counts a delivery that is settled already.
+    pub(crate) const fn count(&mut self) -> u64 {
+        match &mut self.deliveries {
+            Deliveries::Topic { count }
+            | Deliveries::Automatic { count }
+            | Deliveries::Browse { count, .. } => {
+                *count += 1;
+                *count
+            }
+            Deliveries::Unacked(_) => 0,
+        }
+    }
+
+    /// The count of an automatic subscription that is to get credit again.
+    pub(crate) fn used_credit(&mut self) -> Option<&mut u64> {
+        let batch = u64::from(self.prefetch / 2).max(1);
+        match &mut self.deliveries {
+            Deliveries::Automatic { count } if *count >= batch && !self.is_leaving => Some(count),
+            Deliveries::Topic { .. }
+            | Deliveries::Automatic { .. }
+            | Deliveries::Unacked(_)
+            | Deliveries::Browse { .. } => None,
+        }
+    }
+
+    /// The queue of a browser that stalled.
+    pub(crate) fn stalled(&mut self) -> Option<Destination> {
+        match &mut self.deliveries {
+            Deliveries::Browse { stalled, .. } => stalled.take().map(|queue| *queue),
+            Deliveries::Topic { .. } | Deliveries::Automatic { .. } | Deliveries::Unacked(_) => {
+                None
+            }
+        }
+    }
+
     /// Remembers a delivery until it is acknowledged.
     pub(crate) fn remember(&mut self, tag: Tag, message: u128) {
-        self.unacked.push_back(Unacked { tag, message, in_transaction: false });
+        if let Deliveries::Unacked(list) = &mut self.deliveries {
+            list.push_back(Unacked { tag, message, in_transaction: false });
+        }
     }
 
     /// Takes what an ACK or NACK is about; `None` when there is no such delivery.
     pub(crate) fn take(&mut self, which: Which, in_transaction: bool) -> Option<Taken> {
-        if self.mode == Acknowledgement::Auto {
-            return None;
-        }
-        if !self.is_queue {
-            let known = match which {
-                Which::Number(number) => (1..=self.count).contains(&number),
-                Which::Message(_) => self.count > 0,
-            };
-            return known.then(Taken::default);
-        }
-        let place = match which {
-            Which::Number(number) => self.place(Tag(number)),
-            Which::Message(id) => {
-                self.unacked.iter().position(|one| one.message == id && !one.in_transaction)
+        let list = match &mut self.deliveries {
+            Deliveries::Topic { count } if self.acknowledgement != Acknowledgement::Auto => {
+                let known = match which {
+                    Which::Number(number) => (1..=*count).contains(&number),
+                    Which::Message(_) => *count > 0,
+                };
+                return known.then(Taken::default);
+            }
+            Deliveries::Unacked(list) => list,
+            Deliveries::Topic { .. } | Deliveries::Automatic { .. } | Deliveries::Browse { .. } => {
+                return None;
             }
         };
-        let place = place.filter(|place| {
-            self.unacked.get(*place).is_some_and(|unacked| !unacked.in_transaction)
-        })?;
-        let first = if self.mode == Acknowledgement::Client { 0 } else { place };
+        let index = match which {
+            Which::Number(number) => list.binary_search_by_key(&Tag(number), |one| one.tag).ok(),
+            Which::Message(id) => {
+                list.iter().position(|one| one.message == id && !one.in_transaction)
+            }
+        };
+        let is_waiting = |index: &usize| list.get(*index).is_some_and(|one| !one.in_transaction);
+        let index = index.filter(is_waiting)?;
+        let first = if self.acknowledgement == Acknowledgement::Client { 0 } else { index };
         let mut taken = Taken::default();
         let mut touches = false;
-        for unacked in self.unacked.range_mut(first..=place) {
+        for unacked in list.range_mut(first..=index) {
             if unacked.in_transaction {
                 touches = false;
                 continue;
@@ -189,28 +246,27 @@ impl Subscription {
 
     /// Forgets the deliveries of a range that was taken; returns how many they are.
     pub(crate) fn forget(&mut self, tags: &RangeInclusive<Tag>) -> usize {
-        let count = self.unacked.drain(self.places(tags)).count();
-        if self.unacked.is_empty() {
-            self.unacked = VecDeque::new();
+        let Deliveries::Unacked(list) = &mut self.deliveries else { return 0 };
+        let count = list.drain(indexes(list, tags)).count();
+        if list.is_empty() {
+            *list = VecDeque::new();
         }
         count
     }
 
     /// Makes the deliveries of a range that was taken acknowledgeable again, after ABORT.
     pub(crate) fn give_back(&mut self, tags: &RangeInclusive<Tag>) {
-        for unacked in self.unacked.range_mut(self.places(tags)) {
+        let Deliveries::Unacked(list) = &mut self.deliveries else { return };
+        for unacked in list.range_mut(indexes(list, tags)) {
             unacked.in_transaction = false;
         }
     }
+}
 
-    fn places(&self, tags: &RangeInclusive<Tag>) -> Range<usize> {
-        let start = self.unacked.partition_point(|one| one.tag < *tags.start());
-        start..start.max(self.unacked.partition_point(|one| one.tag <= *tags.end()))
-    }
-
-    fn place(&self, tag: Tag) -> Option<usize> {
-        self.unacked.binary_search_by_key(&tag, |one| one.tag).ok()
-    }
+/// Where the deliveries with these tags are.
+fn indexes(list: &VecDeque<Unacked>, tags: &RangeInclusive<Tag>) -> Range<usize> {
+    let start = list.partition_point(|one| one.tag < *tags.start());
+    start..start.max(list.partition_point(|one| one.tag <= *tags.end()))
 }
 
 fn head(version: Version, name: &str) -> Box<[u8]> {

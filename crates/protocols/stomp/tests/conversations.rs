@@ -291,6 +291,48 @@ fn automatic_credit_comes_back_in_batches_and_waits_for_a_slow_reader() {
 }
 
 #[test]
+fn a_browser_is_shown_a_queue_and_its_end() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:b|destination:/queue/a|browser:true|prefetch:2|receipt:r1||^@
+        < ask 1 browse 0 /queue/a credit=2
+        < ask 2 drain 0
+        > reply 1 done
+        < send RECEIPT|receipt-id:r1||^@
+        > deliver 0 /queue/a : 1
+        < share MESSAGE|subscription:b|message-id:00000000000000000000000000000001|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a redeliveries=1 x:browser=end : 2
+        < send MESSAGE|subscription:b|message-id:00000000000000000000000000000002|destination:/queue/a|content-length:1|timestamp:1000000|redelivered:true|delivery-count:2||2^@
+        > backlog 100000
+        > reply 2 drained
+        > backlog 0
+        > notice flushed
+        < credit 0 2
+        < ask 3 drain 0
+        > notice flushed
+        > deliver 0 /queue/a : 3
+        < share MESSAGE|subscription:b|message-id:00000000000000000000000000000003|destination:/queue/a|content-length:1|timestamp:1000000||3^@
+        > reply 3 drained
+        < send MESSAGE|subscription:b|message-id:0|destination:/queue/a|browser:end|content-length:0||^@
+        > notice flushed
+        > recv UNSUBSCRIBE|id:b|receipt:r2||^@
+        < ask 4 unsubscribe 0
+        > reply 4 done
+        < send RECEIPT|receipt-id:r2||^@
+        > recv SUBSCRIBE|id:b|destination:/queue/a|browser:true||^@UNSUBSCRIBE|id:b||^@
+        < ask 5 browse 1 /queue/a credit=100
+        < ask 6 drain 1
+        < ask 7 unsubscribe 1
+        > reply 6 drained
+        > recv SUBSCRIBE|id:c|destination:/topic/a|browser:true||^@
+        < send ERROR|message:bad browser|content-type:text/plain|content-length:26||only queues can be browsed^@
+        < close Malformed bad browser
+        "#,
+    );
+}
+
+#[test]
 fn client_acknowledgement_is_cumulative() {
     check_in(
         "1.2",
