@@ -3,21 +3,14 @@
 //! This crate is the shell around the pure parts. [`configuration`] loads what is wanted, [`serve`] lives
 //! the life of the process.
 
-mod body;
 pub mod cli;
 pub mod configuration;
 mod demo;
-mod exposition;
 mod files;
-mod forwarded;
-mod gate;
-mod gateway;
-mod http;
 mod listen;
 mod memory;
 mod password;
 mod registry;
 pub mod serve;
-mod services;
 mod systemd;
 pub mod tls;

@@ -9,24 +9,13 @@ use std::{
 };
 
 use drive::{Arrival, ConnectionPermit, Ended, Framing, LimitReached, Refused, Registration};
+use passerelle_http::{Gateway, Phase, Protocol, Worker, index_u16, linger};
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time,
-};
-use transports::{
-    Accepted, Closed, First,
-    http1::{self, Times},
-    proxy_header,
-};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+use transports::{Accepted, Closed, First, proxy_header};
 
-use crate::{
-    gateway::{Gateway, Phase, Worker, index_u16},
-    http, registry,
-    tls::Endpoint,
-};
+use crate::tls::Endpoint;
 
 /// The TLS of each listener that has it.
 pub(crate) type Endpoints = Arc<[Option<Endpoint>]>;
@@ -36,7 +25,8 @@ pub(crate) type Endpoints = Arc<[Option<Endpoint>]>;
 /// # Errors
 /// When the address is in use or not ours.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
@@ -108,23 +98,6 @@ fn prepare(stream: TcpStream, write_timeout: Duration) -> io::Result<std::net::T
     Ok(stream)
 }
 
-/// Ends a connection so that the last answer arrives: closing one with unread bytes would take it
-/// back.
-async fn linger(mut connection: Accepted) {
-    let mut unread = [0; 4 << 10];
-    let drain = async {
-        connection.shutdown().await?;
-        for _ in 0..LINGER_READS_MAX {
-            if connection.read(&mut unread).await? == 0 {
-                break;
-            }
-        }
-        io::Result::Ok(())
-    };
-    // Whoever does not end by now is cut off.
-    drop(time::timeout(LINGER, drain).await);
-}
-
 /// Whether only the connection that was about to be accepted is at fault.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
@@ -154,7 +127,7 @@ pub(crate) async fn serve(worker: Worker, endpoints: Endpoints, arrival: Arrival
             serve_stream(&worker, connection, protocol, listen, peer, permit);
         }
         Ok(Ok(Some((connection, None)))) => {
-            serve_http(worker, connection, listen, peer, permit).await;
+            passerelle_http::serve(worker, connection, listen, peer, permit).await;
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended before it spoke"),
@@ -191,7 +164,7 @@ async fn introduce(
     }
     if !is_proxy {
         let address = gateway.address_permit(listen, peer.ip()).map_err(|LimitReached| {
-            refuse_address(worker, *peer);
+            worker.refuse_address(*peer);
             io::Error::new(io::ErrorKind::QuotaExceeded, "the address has too many connections")
         })?;
         permit.count_among(address);
@@ -206,14 +179,6 @@ fn refuse_proxy(worker: &Worker, peer: SocketAddr, error: &io::Error) {
     }
 }
 
-/// Counts and logs that an address has all connections that it may have.
-pub(crate) fn refuse_address(worker: &Worker, peer: SocketAddr) {
-    worker.refuse(Refused::AddressLimit);
-    if let Some(missed) = worker.due(|seldom| &mut seldom.address_limit) {
-        tracing::info!(%peer, missed, "connection refused: its address has all that it may have");
-    }
-}
-
 /// Does the TLS handshake, where there is TLS, and detects the protocol. `None`: that was all, and
 /// is logged where it matters.
 async fn greet(
@@ -221,7 +186,7 @@ async fn greet(
     stream: TcpStream,
     tls: Option<&Arc<ServerConfig>>,
     peer: &SocketAddr,
-) -> io::Result<Option<(Accepted, Option<&'static registry::Protocol>)>> {
+) -> io::Result<Option<(Accepted, Option<&'static Protocol>)>> {
     let mut connection = match tls {
         None => Accepted::plain(stream),
         Some(_) if Accepted::begins_tls(&stream).await? == First::Text => {
@@ -233,7 +198,7 @@ async fn greet(
             None => return Ok(None),
         },
     };
-    let protocol = registry::detect(&mut connection).await?;
+    let protocol = worker.gateway.protocols.detect(&mut connection).await?;
     Ok(Some((connection, protocol)))
 }
 
@@ -295,7 +260,7 @@ async fn refuse_without_tls(
     mut connection: Accepted,
     peer: &SocketAddr,
 ) -> io::Result<()> {
-    let protocol = registry::detect(&mut connection).await?;
+    let protocol = worker.gateway.protocols.detect(&mut connection).await?;
     worker.refuse(Refused::Tls);
     if let Some(missed) = worker.due(|seldom| &mut seldom.without_tls) {
         tracing::info!(%peer, missed, "connection without TLS refused: this listener speaks TLS");
@@ -310,7 +275,7 @@ async fn refuse_without_tls(
 fn serve_stream(
     worker: &Worker,
     connection: Accepted,
-    protocol: &registry::Protocol,
+    protocol: &Protocol,
     listen: usize,
     peer: SocketAddr,
     permit: ConnectionPermit,
@@ -336,47 +301,6 @@ fn serve_stream(
     worker.core.register(stream, registration, protocol.open);
 }
 
-async fn serve_http(
-    worker: Worker,
-    connection: Accepted,
-    listen: usize,
-    peer: SocketAddr,
-    permit: ConnectionPermit,
-) {
-    let gateway = &worker.gateway;
-    let head = gateway.config.limits.login_timeout;
-    let keep_alive = gateway.config.http.keep_alive;
-    let times = Times { first_head: head, head, keep_alive };
-    let requests = std::rc::Rc::new(http::Connection::new(worker.clone(), listen, peer));
-    let answering = std::rc::Rc::clone(&requests);
-    let mut phase = gateway.phase.clone();
-    let stop = async move {
-        // An error says that the gateway is gone, which is to stop too.
-        drop(phase.wait_for(|phase| *phase >= Phase::Draining).await);
-    };
-    let answer = move |request| {
-        let requests = std::rc::Rc::clone(&answering);
-        async move {
-            match request {
-                Ok(request) => requests.answer(request).await,
-                Err(bad) => requests.refuse(bad),
-            }
-        }
-    };
-    let (connection, served) = http1::serve(connection, answer, times, stop).await;
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "HTTP connection ended");
-        return linger(connection).await;
-    }
-    match requests.take_upgrade() {
-        Some(upgrade) => {
-            let Ok((stream, early)) = connection.into_stream() else { return };
-            http::upgrade(&worker, stream, &early, upgrade, listen, permit);
-        }
-        None => linger(connection).await,
-    }
-}
-
 /// Sockets on their way to a core, each for the cores' loops a few microseconds.
 const ARRIVING_MAX: usize = 1024;
 const ARRIVING_PAUSE: Duration = Duration::from_millis(1);
@@ -384,9 +308,6 @@ const ARRIVING_PAUSE: Duration = Duration::from_millis(1);
 const BACKLOG: i32 = 4096;
 /// Silence after which the system asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// Time and pieces that a peer has to end after its last answer.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_READS_MAX: usize = 2_000;
 /// The answer to HTTP without TLS where there is TLS.
 const HTTP_WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
     content-length: 73\r\nconnection: close\r\n\r\n\

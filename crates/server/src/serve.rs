@@ -4,6 +4,7 @@ use std::{fmt, io, net::SocketAddr, process, sync::Arc, thread, time::Duration};
 
 use config::{Config, ServiceKind};
 use drive::{Cores, Settings, clock, tasks};
+use passerelle_http::{Gateway, Phase, Worker};
 use rustix::{io::Errno, process::Signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -13,9 +14,9 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{Gateway, Phase, Worker},
     listen::{self, Endpoints},
-    memory, registry, services,
+    memory,
+    registry::PROTOCOLS,
     systemd::Systemd,
     tls::{CertificateError, Endpoint},
 };
@@ -127,7 +128,7 @@ fn start_cores(
         None => thread::available_parallelism()?.get(),
     };
     let (cores, new_cores) = Cores::new(settings(&config), count)?;
-    let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase));
+    let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase, PROTOCOLS));
     cores.start_hashing()?;
     let mut threads = Vec::new();
     for core in new_cores {
@@ -135,9 +136,9 @@ fn start_cores(
         let (gateway, endpoints) = (Arc::clone(&gateway), Arc::clone(endpoints));
         let start = move |core| {
             let worker = Worker::new(core, gateway);
-            services::keep_interests(&worker);
+            passerelle_http::keep_interests(&worker);
             if index == 0 {
-                services::feeds(&worker);
+                passerelle_http::start_feeds(&worker);
             }
             move |arrival| {
                 tasks::local(listen::serve(worker.clone(), Arc::clone(&endpoints), arrival));
@@ -179,7 +180,7 @@ fn settings(config: &Config) -> Settings {
     });
     Settings {
         services: services.collect(),
-        labels: registry::labels(),
+        labels: PROTOCOLS.labels(),
         limits: Arc::clone(&config.limits),
         users: config.users.clone(),
         access: config.access.clone(),

@@ -1,20 +1,29 @@
 //! What the tasks of all cores share, and what those of one core do.
 
-use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use config::Config;
 use drive::{AddressLimit, AddressPermit, CoreRef, Cores, LimitReached, Refused, Seldom, clock};
 use tokio::sync::{Semaphore, watch};
 
+use crate::protocols::Protocols;
+
 /// What the tasks of all cores share.
 #[derive(Debug)]
-pub(crate) struct Gateway {
+pub struct Gateway {
     /// The configuration.
-    pub(crate) config: Config,
+    pub config: Config,
     /// The cores.
-    pub(crate) cores: Arc<Cores>,
+    pub cores: Arc<Cores>,
     /// How far the process is from stopping.
-    pub(crate) phase: watch::Receiver<Phase>,
+    pub phase: watch::Receiver<Phase>,
+    /// The sessions that services open.
+    pub protocols: Protocols,
     /// As many bodies of requests are decoded at a time as there are cores.
     pub(crate) decoding: Semaphore,
     addresses: AddressLimit,
@@ -22,7 +31,7 @@ pub(crate) struct Gateway {
 
 /// How far the process is from stopping.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// At work.
     Serving,
     /// Told to stop: `/readyz` says so, new connections are still served.
@@ -34,16 +43,21 @@ pub(crate) enum Phase {
 impl Gateway {
     /// Puts the parts together.
     #[must_use]
-    pub(crate) fn new(config: Config, cores: Arc<Cores>, phase: watch::Receiver<Phase>) -> Self {
+    pub fn new(
+        config: Config,
+        cores: Arc<Cores>,
+        phase: watch::Receiver<Phase>,
+        protocols: Protocols,
+    ) -> Self {
         let decoding = Semaphore::new(cores.handles().len());
-        Self { config, cores, phase, decoding, addresses: AddressLimit::default() }
+        Self { config, cores, phase, protocols, decoding, addresses: AddressLimit::default() }
     }
 
     /// Takes one of the connections that an address may have by a listener; `None`: it has no limit.
     ///
     /// # Errors
     /// When all are taken.
-    pub(crate) fn address_permit(
+    pub fn address_permit(
         &self,
         listen: usize,
         address: IpAddr,
@@ -56,20 +70,27 @@ impl Gateway {
 
 /// A core, for the tasks on its thread that see to new connections and to requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(crate) core: CoreRef,
-    pub(crate) gateway: Arc<Gateway>,
+pub struct Worker {
+    /// The core.
+    pub core: CoreRef,
+    /// What it shares with the others.
+    pub gateway: Arc<Gateway>,
     seldom: Rc<RefCell<SeldomLogged>>,
 }
 
-/// What would fill the log in a flood.
+/// What would fill the log in a flood, by what is logged.
 #[derive(Debug, Default)]
-pub(crate) struct SeldomLogged {
-    pub(crate) proxy_header: Seldom,
+pub struct SeldomLogged {
+    /// Connections of proxies without a well-formed PROXY header.
+    pub proxy_header: Seldom,
+    /// Requests whose two headers of proxies contradict each other.
     pub(crate) forwarded: Seldom,
+    /// Connections of addresses that have all they may have.
     pub(crate) address_limit: Seldom,
-    pub(crate) crowded: Seldom,
-    pub(crate) without_tls: Seldom,
+    /// Connections beyond the number of TLS handshakes.
+    pub crowded: Seldom,
+    /// Connections without TLS to a listener with TLS.
+    pub without_tls: Seldom,
     pub(crate) host: Seldom<REFUSALS>,
     pub(crate) origin: Seldom<REFUSALS>,
     pub(crate) handshake: Seldom<REFUSALS>,
@@ -79,20 +100,30 @@ pub(crate) struct SeldomLogged {
 
 /// Requests of a kind whose refusal is logged, a second and core: those of a page that somebody
 /// mends, not those of a flood.
-pub(crate) const REFUSALS: u32 = 100;
+const REFUSALS: u32 = 100;
 
 impl Worker {
-    pub(crate) fn new(core: CoreRef, gateway: Arc<Gateway>) -> Self {
+    /// A core, and what it shares with the others.
+    #[must_use]
+    pub fn new(core: CoreRef, gateway: Arc<Gateway>) -> Self {
         Self { core, gateway, seldom: Rc::default() }
     }
 
     /// Counts a refusal.
-    pub(crate) fn refuse(&self, why: Refused) {
+    pub fn refuse(&self, why: Refused) {
         self.core.with(|core| core.counters().refuse(why));
     }
 
+    /// Counts and logs that an address has all connections that it may have.
+    pub fn refuse_address(&self, peer: SocketAddr) {
+        self.refuse(Refused::AddressLimit);
+        if let Some(missed) = self.due(|seldom| &mut seldom.address_limit) {
+            tracing::info!(%peer, missed, "connection refused: its address has all that it may have");
+        }
+    }
+
     /// Whether to log one more line of a kind, and how many were not logged since the last.
-    pub(crate) fn due<const LINES: u32>(
+    pub fn due<const LINES: u32>(
         &self,
         kind: impl Fn(&mut SeldomLogged) -> &mut Seldom<LINES>,
     ) -> Option<u64> {
@@ -101,6 +132,7 @@ impl Worker {
 }
 
 /// An index into the configuration, which is far shorter than 65,536 rows.
-pub(crate) fn index_u16(index: usize) -> u16 {
+#[must_use]
+pub fn index_u16(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }

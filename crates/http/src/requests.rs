@@ -31,7 +31,7 @@ use crate::{
     forwarded::Sender,
     gate::{self, Aim},
     gateway::{Gateway, Worker, index_u16},
-    listen, registry,
+    protocols::{HTTP, WEBSOCKET},
     services::{self, directory, operation, pages, publish, representation::read_only},
 };
 
@@ -95,7 +95,7 @@ impl Connection {
         let answered = self.serve(&gateway, index, rest, &head, host, body).await;
         let response = answered.unwrap_or_else(|instead| *instead);
         self.worker.core.with(|core| {
-            let row = core.counters().row(index, core.counters().label(registry::HTTP));
+            let row = core.counters().row(index, core.counters().label(HTTP));
             row.messages_in.add(1);
             row.bytes_in.add(received);
             row.messages_out.add(1);
@@ -142,7 +142,7 @@ impl Connection {
             return Ok(None);
         }
         gateway.address_permit(self.listen, self.peer().ip()).map_err(|LimitReached| {
-            listen::refuse_address(&self.worker, self.peer());
+            self.worker.refuse_address(self.peer());
             let why = "this address has all connections that it may have";
             Box::new(text(StatusCode::TOO_MANY_REQUESTS, why))
         })
@@ -392,7 +392,7 @@ impl Connection {
             tracing::info!(
                 %peer,
                 service = %path,
-                protocol = registry::HTTP,
+                protocol = HTTP,
                 principal,
                 action = denial.action,
                 destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
@@ -424,7 +424,7 @@ impl Connection {
         head: &Parts,
         host: &str,
     ) -> Result<Response<Body>, Instead> {
-        let broker_subprotocols = registry::subprotocols();
+        let broker_subprotocols = gateway.protocols.subprotocols();
         let is_broker = service.kind == ServiceKind::Broker;
         let subprotocols =
             if is_broker { Subprotocols::Of(&broker_subprotocols) } else { Subprotocols::Any };
@@ -505,7 +505,7 @@ impl Connection {
         let waiter = Waiter {
             requester: Requester::Task(sender),
             address: self.peer().ip(),
-            protocol: registry::HTTP,
+            protocol: HTTP,
         };
         let answer = match gateway.cores.login(&login, anonymous, waiter) {
             Decision::Done(outcome) => outcome,
@@ -589,7 +589,7 @@ pub(crate) fn upgrade(
         Subprotocol::None | Subprotocol::Unsupported => None,
     };
     let spoken = if service.kind == ServiceKind::Broker {
-        registry::by_subprotocol(subprotocol)
+        worker.gateway.protocols.by_subprotocol(subprotocol)
     } else {
         None
     };
@@ -600,7 +600,7 @@ pub(crate) fn upgrade(
     let ping_interval = service.ping.get(subprotocol).copied();
     let registration = Registration {
         service: index_u16(upgrade.service),
-        protocol: spoken.map_or(registry::WEBSOCKET, |protocol| protocol.label),
+        protocol: spoken.map_or(WEBSOCKET, |protocol| protocol.label),
         framing: Framing::WebSocket {
             version: upgrade.accept.version,
             deflate: upgrade.accept.deflate,
@@ -614,7 +614,7 @@ pub(crate) fn upgrade(
         permit: Some(permit),
         early,
     };
-    services::register(&worker.core, stream, registration, &service.kind);
+    services::register(worker, stream, registration, &service.kind);
 }
 
 fn not_found(why: &str, near: Option<String>) -> Response<Body> {

@@ -18,7 +18,7 @@ pub(super) fn topic(service: u16) -> Destination {
 
 /// Lets a core have what is sent to each `broadcast` service, so that a peer misses nothing from the
 /// moment on at which it is connected.
-pub(crate) fn keep_interests(worker: &Worker) {
+pub fn keep_interests(worker: &Worker) {
     for (index, service) in worker.gateway.config.services.iter().enumerate() {
         if let ServiceKind::Broadcast { .. } = &service.kind {
             let topic = topic(index_u16(index));
@@ -28,7 +28,7 @@ pub(crate) fn keep_interests(worker: &Worker) {
 }
 
 /// Starts the feeds of all `broadcast` services. One core does that.
-pub(crate) fn feeds(worker: &Worker) {
+pub fn start_feeds(worker: &Worker) {
     for (index, service) in worker.gateway.config.services.iter().enumerate() {
         let ServiceKind::Broadcast { feed: Some(feed) } = &service.kind else { continue };
         let topic = topic(index_u16(index));

@@ -11,38 +11,37 @@ pub(crate) mod representation;
 
 use config::ServiceKind;
 use contract::Refusal;
-use drive::{CoreRef, Registration};
+use drive::Registration;
 use http::{HeaderValue, Response, StatusCode, header};
 use transports::Stream;
 
-pub(crate) use feed::{feeds, keep_interests};
+pub use feed::{keep_interests, start_feeds};
 
 use crate::{
     body::{Body, text},
-    registry,
+    gateway::Worker,
 };
 
 /// Registers a WebSocket with its service.
 pub(crate) fn register(
-    core: &CoreRef,
+    worker: &Worker,
     stream: Stream,
     registration: Registration<'_>,
     kind: &ServiceKind,
 ) {
+    let (core, protocols) = (&worker.core, &worker.gateway.protocols);
     match kind {
-        ServiceKind::Echo => {
-            core.register(stream, registration, |_, _| Box::<echo::Echo>::default());
-        }
+        ServiceKind::Echo => core.register(stream, registration, |_, _| (protocols.echo)()),
         ServiceKind::Broadcast { .. } => {
             let topic = feed::topic(registration.service);
-            core.register(stream, registration, |_, _| Box::new(broadcast::Broadcast::new(topic)));
+            core.register(stream, registration, |_, _| (protocols.broadcast)(topic));
         }
         ServiceKind::Proxy { connect, text, connect_timeout } => {
             proxy::register(core, stream, registration, connect, *text, *connect_timeout);
         }
         ServiceKind::Broker => {
             let named = Some(registration.subprotocol).filter(|name| !name.is_empty());
-            let Some(protocol) = registry::by_subprotocol(named) else { return };
+            let Some(protocol) = protocols.by_subprotocol(named) else { return };
             core.register(stream, registration, protocol.open);
         }
         ServiceKind::Pages
