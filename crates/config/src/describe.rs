@@ -6,7 +6,9 @@ use std::{fmt::Write as _, time::Duration};
 use auth::{Grant, Rule};
 use contract::Limits;
 
-use crate::{Config, Listen, LogFormat, Service, ServiceKind, limits, value};
+use crate::{
+    Broadcast, Config, Directory, Listen, LogFormat, Proxy, Service, ServiceKind, limits, value,
+};
 
 /// Says what the gateway will do with this configuration.
 #[must_use]
@@ -86,14 +88,14 @@ fn purpose(service: &Service, config: &Config) -> String {
     match &service.kind {
         ServiceKind::Pages => "the pages that come with the gateway".into(),
         ServiceKind::Echo => "echo: sends back what it receives".into(),
-        ServiceKind::Broadcast { feed } => {
+        ServiceKind::Broadcast(Broadcast { feed }) => {
             let feed = feed.as_ref().map(|feed| format!(", and what comes from {feed}"));
             format!("broadcast: what one sends all get{}", feed.unwrap_or_default())
         }
-        ServiceKind::Directory { root, welcome } => {
+        ServiceKind::Directory(Directory { root, welcome }) => {
             format!("directory: the files of {}, {welcome} first", root.display())
         }
-        ServiceKind::Proxy { connect, text, connect_timeout } => {
+        ServiceKind::Proxy(Proxy { connect, text, connect_timeout }) => {
             let kind = if *text { "text" } else { "binary" };
             let time = value::show_duration(*connect_timeout);
             format!("proxy: to the server {connect} within {time}, which replies in {kind}")

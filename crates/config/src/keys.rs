@@ -1,16 +1,21 @@
-//! Every key of the configuration: what may stand in a file, and what it means.
+//! How the keys of a table are declared: [`keys!`] makes of a struct with doc comments what reads
+//! it, its part of the reference and of the JSON schema.
 
-use crate::limits;
+use serde_json::Value as Json;
 
-/// A table of the file.
+use crate::source::Table;
+
+/// A table of the file: what the reference and the schema say of it.
 #[derive(Debug)]
 pub(crate) struct Section {
     /// How it begins, or what it is.
     pub(crate) header: &'static str,
-    /// What it is for.
-    pub(crate) doc: &'static str,
+    /// What it is for: the lines of a doc comment.
+    pub(crate) docs: &'static [&'static str],
     /// What may stand in it.
     pub(crate) keys: &'static [Key],
+    /// Whose keys may stand in it too.
+    pub(crate) more: &'static [&'static Self],
 }
 
 /// A key of a table.
@@ -18,57 +23,163 @@ pub(crate) struct Section {
 pub(crate) struct Key {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What is written there.
-    pub(crate) form: Form,
-    /// What is so when it is left out.
-    pub(crate) default: &'static str,
-    /// What it means.
-    pub(crate) doc: &'static str,
-    /// The types of service that have it; empty: all.
+    /// What it means: the lines of a doc comment.
+    pub(crate) docs: &'static [&'static str],
+    /// What the reference calls its values.
+    pub(crate) form: &'static str,
+    /// The JSON schema of its values.
+    pub(crate) schema: fn() -> Json,
+    /// What holds when it is left out, as the reference says it; `None`: it is required.
+    pub(crate) default: Option<fn() -> String>,
+    /// What has it: types of service, or `[limits]` for what no service may set; empty: all.
     pub(crate) of: &'static [&'static str],
 }
 
-/// What is written as a value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Form {
-    Text,
-    Texts,
-    Choice(&'static [&'static str]),
-    Number,
-    Flag,
-    Duration,
-    Bytes,
-    /// A duration or `false`, by subprotocol.
-    Pings,
-    /// A text, or a table of these keys.
-    Password(&'static Section),
-    Table(&'static Section),
-    Tables(&'static Section),
-    /// One table of these keys, or a list of such tables.
-    OneOrMore(&'static Section),
+/// A struct whose fields are the keys of a table, declared with [`keys!`].
+pub(crate) trait Keys: Sized {
+    /// The table.
+    const SECTION: &'static Section;
+
+    /// Reads them all. What is wrong is reported, and gives way to its default; `None` when
+    /// a required key is missing or wrong.
+    fn of_table(table: &Table<'_>) -> Option<Self>;
 }
 
-impl Form {
-    /// What the reference calls it.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Text | Self::Choice(_) => "a string",
-            Self::Texts => "a list of strings",
-            Self::Number => "a number",
-            Self::Flag => "true or false",
-            Self::Duration => "a duration",
-            Self::Bytes => "bytes",
-            Self::Pings | Self::Table(_) => "a table",
-            Self::Password(_) => "a table or a string",
-            Self::Tables(_) => "tables",
-            Self::OneOrMore(_) => "a table, or a list of tables",
+/// Declares the keys of a table as the fields of a struct.
+///
+/// A key is a field and its doc comment, which is its text in the reference and the schema:
+///
+/// ```text
+/// /// For the readers of the reference.
+/// pub the_key: Type = default,                  // `the-key`, by default this value
+/// the_key: Type = default => "in words",        // by default this value, which the reference puts so
+/// the_key: Type => "example",                   // required; an error shows the example
+/// the_key as "type": Type ..,                   // with a name that is no field's
+/// the_key: Type as Form ..,                     // written as a `Form`, kept as a `Type`
+/// ```
+///
+/// What may be written, its bounds among them, is up to the type: see [`Form`](crate::form::Form).
+/// `of ["echo"]` after the header: only services of these types have the keys. `: Default` after
+/// the name: the struct has the defaults of its keys, all of which have one.
+macro_rules! keys {
+    (
+        $(#[doc = $about:literal])*
+        #[derive($($derive:ident),*)]
+        $header:literal $(of [$($of:literal),*])?;
+        $vis:vis struct $name:ident $(: $default_trait:ident)? {
+            $(
+                $(#[doc = $doc:literal])*
+                $field_vis:vis $field:ident $(as $key:literal)? :
+                $type:ty $(as $form:ty)? $(= $default:expr)? $(=> $shown:expr)?
+            ),* $(,)?
         }
+    ) => {
+        $(#[doc = $about])*
+        #[derive($($derive),*)]
+        $vis struct $name {
+            $($(#[doc = $doc])* $field_vis $field: $type),*
+        }
+
+        impl $crate::keys::Keys for $name {
+            const SECTION: &'static $crate::keys::Section = {
+                const OF: &[&str] = keys!(@of $([$($of),*])?);
+                &$crate::keys::Section {
+                    header: $header,
+                    docs: &[$($about),*],
+                    keys: &[$($crate::keys::Key {
+                        name: keys!(@name $field $(as $key)?),
+                        docs: &[$($doc),*],
+                        form: <keys!(@form $type $(as $form)?) as $crate::form::Form>::NAME,
+                        schema: <keys!(@form $type $(as $form)?) as $crate::form::Form>::schema,
+                        default: keys!(
+                            @shown (keys!(@form $type $(as $form)?)) $(= $default)? $(=> $shown)?
+                        ),
+                        of: OF,
+                    }),*],
+                    more: &[],
+                }
+            };
+
+            fn of_table(table: &$crate::source::Table<'_>) -> Option<Self> {
+                // Every key is read before a missing one ends it: all errors are reported.
+                $(let $field = keys!(
+                    @read table, keys!(@name $field $(as $key)?),
+                    (keys!(@form $type $(as $form)?)) $(= $default)? $(=> $shown)?
+                );)*
+                Some(Self { $($field: $field?),* })
+            }
+        }
+
+        impl $crate::form::Form for $name {
+            const NAME: &'static str = "a table";
+
+            fn schema() -> serde_json::Value {
+                $crate::reference::object(<Self as $crate::keys::Keys>::SECTION)
+            }
+
+            fn read(value: &$crate::source::Value<'_>) -> Option<Self> {
+                let table = value.table(<Self as $crate::keys::Keys>::SECTION)?;
+                $crate::keys::Keys::of_table(&table)
+            }
+        }
+
+        keys!(@default [$($default_trait)?] $name { $($field $(= $default)?),* });
+    };
+    (@name $field:ident as $key:literal) => { $key };
+    (@name $field:ident) => {{
+        const FIELD: &str = stringify!($field);
+        const KEY: [u8; FIELD.len()] = $crate::keys::dashed(FIELD);
+        match str::from_utf8(&KEY) {
+            Ok(key) => key,
+            Err(_) => FIELD,
+        }
+    }};
+    (@form $type:ty) => { $type };
+    (@form $type:ty as $form:ty) => { $form };
+    (@of) => { &[] };
+    (@of [$($of:literal),*]) => { &[$($of),*] };
+    (@shown ($form:ty) = $default:expr) => {
+        Some(|| $crate::form::Show::show(&<$form>::from($default)))
+    };
+    (@shown ($form:ty) = $default:expr => $shown:expr) => { Some(|| String::from($shown)) };
+    (@shown ($form:ty) => $example:expr) => { None };
+    (@read $table:ident, $key:expr, ($form:ty) = $default:expr $(=> $shown:expr)?) => {
+        Some($table.read::<$form>($key).map_or_else(|| $default, Into::into))
+    };
+    (@read $table:ident, $key:expr, ($form:ty) => $example:expr) => {
+        $table.require::<$form>($key, $example).map(Into::into)
+    };
+    (@default [] $name:ident { $($any:tt)* }) => {};
+    (@default [Default] $name:ident { $($field:ident = $default:expr),* }) => {
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+    };
+}
+pub(crate) use keys;
+
+/// The key of a field: dashes for underscores.
+pub(crate) const fn dashed<const LEN: usize>(field: &str) -> [u8; LEN] {
+    let mut key = [0; LEN];
+    let (mut from, mut to): (&[u8], &mut [u8]) = (field.as_bytes(), &mut key);
+    while let ([byte, rest @ ..], [place, free @ ..]) = (from, to) {
+        *place = if *byte == b'_' { b'-' } else { *byte };
+        (from, to) = (rest, free);
     }
+    key
 }
 
 impl Section {
+    /// The key of this name.
     pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
+        self.all().find(|key| key.name == name)
+    }
+
+    /// Its keys, in the order of the reference.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        self.keys.iter().chain(self.more.iter().flat_map(|section| section.keys))
     }
 
     /// What to say about a key that it does not have.
@@ -77,12 +188,20 @@ impl Section {
         if let Some((_, _, instead)) = former {
             return format!("`{name}` no longer exists: {instead}");
         }
-        let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
-        let place = match self.header {
-            TOP => "at the top of the file".into(),
-            header => format!("in {header}"),
+        let place = match self.header.starts_with(char::is_uppercase) {
+            true => "at the top of the file".into(),
+            false => format!("in {}", self.header),
         };
-        format!("unknown key `{name}` {place}: {}", suggest(name, &names))
+        format!("unknown key `{name}` {place}: {}", suggest(name, &self.names()))
+    }
+
+    /// The key that somebody who wrote `wrong` may have meant.
+    pub(crate) fn meant(&self, wrong: &str) -> Option<&'static str> {
+        meant(wrong, &self.names())
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.all().map(|key| key.name).collect()
     }
 }
 
@@ -96,422 +215,21 @@ const FORMER: &[(&str, &str, &str)] = &[(
 
 /// What somebody who wrote `wrong` may have meant.
 pub(crate) fn suggest(wrong: &str, right: &[&str]) -> String {
-    let near = right.iter().map(|right| (strsim::damerau_levenshtein(wrong, right), right));
-    match near.min() {
-        Some((distance, near)) if distance <= 1 + near.len() / 5 => {
-            format!("did you mean `{near}`?")
-        }
-        _ => match right.iter().find(|right| wrong.starts_with(*right)) {
-            Some(start) => format!("did you mean `{start}`?"),
-            None => format!("expected one of {}", list(right)),
-        },
+    match meant(wrong, right) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("expected one of {}", list(right)),
     }
+}
+
+/// The word that `wrong` is nearly, or begins with.
+pub(crate) fn meant<'a>(wrong: &str, right: &[&'a str]) -> Option<&'a str> {
+    let near = right.iter().map(|right| (strsim::damerau_levenshtein(wrong, right), *right));
+    near.min()
+        .filter(|(distance, near)| *distance <= 1 + near.len() / 5)
+        .map(|(_, near)| near)
+        .or_else(|| right.iter().copied().find(|right| wrong.starts_with(*right)))
 }
 
 pub(crate) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
-
-/// In the order of the reference.
-pub(crate) const SECTIONS: &[&Section] = &[
-    &ROOT,
-    &LISTEN,
-    &TLS,
-    &SERVICE,
-    &limits::GLOBAL,
-    &USER,
-    &PASSWORD,
-    &ACCESS,
-    &LOG,
-    &OPERATIONS,
-    &METRICS,
-    &HEALTH,
-    &HTTP,
-    &SHUTDOWN,
-    &MEMORY,
-];
-
-const fn key(name: &'static str, form: Form, default: &'static str, doc: &'static str) -> Key {
-    Key { name, form, default, doc, of: &[] }
-}
-
-const fn key_of(
-    of: &'static [&'static str],
-    name: &'static str,
-    form: Form,
-    default: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key { name, form, default, doc, of }
-}
-
-/// The types of service that are written in a file.
-pub(crate) const TYPES: &[&str] =
-    &["broadcast", "broker", "directory", "echo", "pages", "proxy", "queues", "topics"];
-
-/// The forms of a log.
-pub(crate) const FORMATS: &[&str] = &["json", "text"];
-
-/// The levels of a log.
-pub(crate) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
-
-const WEBSOCKETS: &[&str] = &["broadcast", "broker", "echo", "proxy"];
-
-const TOP: &str = "The top of the file";
-
-pub(crate) static ROOT: Section = Section {
-    header: TOP,
-    doc: "Above all tables. The tables follow, each with a section below.",
-    keys: &[
-        key("threads", Form::Number, "the cores of the machine", "Cores to use."),
-        key(
-            "io-uring",
-            Form::Flag,
-            "false",
-            "Whether what goes to many sockets at once is sent by io_uring (Linux 6.1 or later): less \
-             CPU time for fan-out, 384 KiB more memory for each core.",
-        ),
-        key(
-            "allow-origins",
-            Form::Texts,
-            "none",
-            "Origins whose pages may use, cross-origin, the services that do not have a list of their \
-             own: `\"https://app.example.com\"` as browsers send it, `\"null\"`, or `\"*\"` for all. \
-             Requests that act (POST, a WebSocket) and whose browser says that they come from \
-             another origin (`Sec-Fetch-Site`), but not from which, are refused all the same.",
-        ),
-        key(
-            "listen",
-            Form::Tables(&LISTEN),
-            "127.0.0.1:8080",
-            "Where peers connect: `[[listen]]`.",
-        ),
-        key(
-            "service",
-            Form::Tables(&SERVICE),
-            "the default services",
-            "What they find: `[[service]]`.",
-        ),
-        key(
-            "limits",
-            Form::Table(&limits::GLOBAL),
-            "",
-            "Bounds of every service and of the broker: `[limits]`.",
-        ),
-        key("user", Form::Tables(&USER), "none", "Who may log in: `[[user]]`."),
-        key(
-            "access",
-            Form::Tables(&ACCESS),
-            "none",
-            "Who may subscribe and send where: `[[access]]`.",
-        ),
-        key("log", Form::Table(&LOG), "", "What is logged: `[log]`."),
-        key(
-            "operations",
-            Form::Table(&OPERATIONS),
-            "",
-            "Who may see what is for operators: `[operations]`.",
-        ),
-        key("metrics", Form::Table(&METRICS), "", "The page `/metrics`: `[metrics]`."),
-        key("health", Form::Table(&HEALTH), "", "The pages `/healthz` and `/readyz`: `[health]`."),
-        key("http", Form::Table(&HTTP), "", "HTTP connections: `[http]`."),
-        key("shutdown", Form::Table(&SHUTDOWN), "", "How the gateway stops: `[shutdown]`."),
-        key("memory", Form::Table(&MEMORY), "", "Bounds over many connections: `[memory]`."),
-    ],
-};
-
-pub(crate) static LISTEN: Section = Section {
-    header: "[[listen]]",
-    doc: "An address where peers connect: HTTP, WebSocket and STOMP over TCP on one port.",
-    keys: &[
-        key(
-            "address",
-            Form::Text,
-            "",
-            "IP address and port, such as `\"127.0.0.1:8080\"`; `\"0.0.0.0:8080\"` is all addresses of \
-             IPv4, `\"[::]:8080\"` all of IPv6 and none of IPv4: for both write two `[[listen]]`.",
-        ),
-        key(
-            "names",
-            Form::Texts,
-            "loopback addresses and `localhost`",
-            "The hosts under which browsers find the gateway's own pages, as in the address bar: \
-             `\"gw.example.com:8443\"`, without the port where it is the scheme's own. Origins with \
-             that host and port, and the scheme by which the listener is reached (`https` with TLS, \
-             or as a proxy of `forwarded-from` says, else `http`), are not cross-origin. On a loopback address a request whose `Host` is neither loopback nor one of \
-             these, with whatever port, is answered with 421: a page may let its own name lead here. \
-             (Programs of 2011 that say `Host: pmx` need `\"pmx\"` here.)",
-        ),
-        key(
-            "anonymous",
-            Form::Flag,
-            "true on a loopback address, else false",
-            "Whether login is optional. Wrong credentials always fail where \
-             there are users.",
-        ),
-        key(
-            "operations",
-            Form::Flag,
-            "false; true for the listener that there is without a `[[listen]]`",
-            "Whether what is for operators (`/metrics`) is served here, to everybody who reaches \
-             this address. Elsewhere it is for `[operations]` roles alone, and its paths are to all \
-             others as if it did not exist. Behind a proxy leave it out: to the gateway all \
-             requests of a proxy come from the proxy's address. A second `[[listen]]` that only \
-             operators reach is the place for it.",
-        ),
-        key(
-            "proxy-protocol-from",
-            Form::Texts,
-            "none",
-            "The proxies, as addresses or networks (`[\"127.0.0.1\", \"10.0.0.0/8\"]`), that begin \
-             each connection by saying whose it is, in the PROXY protocol, version 1 or 2, before \
-             TLS. From them it is required; all others are served as they are.",
-        ),
-        key(
-            "forwarded-from",
-            Form::Texts,
-            "none",
-            "The proxies, as addresses or networks, that say by `Forwarded` or `X-Forwarded-For` \
-             whose request it is, and by `proto` or `X-Forwarded-Proto` whether it came by HTTPS. \
-             The sender is the last that is no such proxy. Where both fields are there and do not \
-             agree, neither is believed: let the proxy set one and remove the other.",
-        ),
-        key(
-            "connections-max-per-address",
-            Form::Number,
-            "no limit",
-            "Connections that one address (of IPv6: one /64) may have here at a time. The proxies \
-             of `proxy-protocol-from` and `forwarded-from` have no limit; behind the latter, \
-             WebSockets are counted, by the address of the sender.",
-        ),
-        key(
-            "tls",
-            Form::OneOrMore(&TLS),
-            "none",
-            "Makes it `https`, `wss` and STOMP over TLS: `tls = { certificate = \"gw.pem\", key = \
-             \"gw.key\" }`. Of several the one for the name that a peer asks for is used, and the \
-             first where there is none.",
-        ),
-    ],
-};
-
-pub(crate) static TLS: Section = Section {
-    header: "listen.tls",
-    doc: "A certificate in PEM. SIGHUP makes the gateway read the files again, for new connections; \
-          where one of them cannot be used, all stay as they were.",
-    keys: &[
-        key(
-            "certificate",
-            Form::Text,
-            "",
-            "The file of the certificate, followed by those that certify it.",
-        ),
-        key("key", Form::Text, "", "The file of its private key."),
-    ],
-};
-
-pub(crate) static SERVICE: Section = Section {
-    header: "[[service]]",
-    doc: "What a path leads to, and all paths below it that are no other service's.",
-    keys: &[
-        key("path", Form::Text, "", "The path, such as `\"/messaging\"`."),
-        key(
-            "type",
-            Form::Choice(TYPES),
-            "",
-            "`echo` sends back what it receives. `broadcast` sends what one receives to all. \
-             `directory` has the files of a folder. `proxy` carries WebSockets to a TCP server. \
-             `broker` speaks every protocol, chosen by subprotocol. `topics` and `queues` publish \
-             what is POSTed below them. `pages` are the pages that come with the gateway.",
-        ),
-        key("allow-origins", Form::Texts, "that of the top", "As at the top, for this service."),
-        key(
-            "limits",
-            Form::Table(&limits::OF_SERVICE),
-            "`[limits]`",
-            "Bounds of this service: `[service.limits]`.",
-        ),
-        key_of(
-            WEBSOCKETS,
-            "compression",
-            Form::Flag,
-            "true",
-            "Whether messages are deflated, for peers who can.",
-        ),
-        key_of(
-            WEBSOCKETS,
-            "ping",
-            Form::Pings,
-            "`limits.ping-interval`, where the subprotocol allows it",
-            "By subprotocol, after how much silence a WebSocket is pinged, or `false` for never: \
-             `ping = { amqp = false, \"v12.stomp\" = \"10s\" }`.",
-        ),
-        key_of(
-            &["broadcast"],
-            "feed",
-            Form::Text,
-            "none",
-            "Where more messages come from: `\"tcp://host:port\"` connects to a server whose lines \
-             are messages, `\"udp://127.0.0.1:9999\"` receives datagrams there.",
-        ),
-        key_of(&["directory"], "root", Form::Text, "", "The folder."),
-        key_of(
-            &["directory"],
-            "welcome",
-            Form::Text,
-            "`\"index.html\"`",
-            "The file that stands for a folder.",
-        ),
-        key_of(&["proxy"], "connect", Form::Text, "", "The server: `\"tcp://host:port\"`."),
-        key_of(
-            &["proxy"],
-            "text",
-            Form::Flag,
-            "false",
-            "Whether what the server sends are text messages, split at characters, else binary.",
-        ),
-        key_of(
-            &["proxy"],
-            "connect-timeout",
-            Form::Duration,
-            "`\"10s\"`",
-            "How long a connection to the server may take.",
-        ),
-    ],
-};
-
-pub(crate) static USER: Section = Section {
-    header: "[[user]]",
-    doc: "Somebody who may log in. Without users credentials are ignored.",
-    keys: &[
-        key("name", Form::Text, "", "The name, as it is sent."),
-        key(
-            "password",
-            Form::Password(&PASSWORD),
-            "",
-            "What `passerelle password` prints; or an Argon2id hash alone.",
-        ),
-        key("roles", Form::Texts, "none", "What access rules may name besides the user."),
-    ],
-};
-
-pub(crate) static PASSWORD: Section = Section {
-    header: "user.password",
-    doc: "What is kept of a password. `passerelle password` makes it.",
-    keys: &[
-        key("argon2id", Form::Text, "", "A hash that checks the password."),
-        key("scram-sha-1", Form::Text, "none", "A verifier for SCRAM-SHA-1."),
-        key("scram-sha-256", Form::Text, "none", "A verifier for SCRAM-SHA-256."),
-    ],
-};
-
-pub(crate) static ACCESS: Section = Section {
-    header: "[[access]]",
-    doc: "Who may subscribe and send where. Without rules everybody may everything. With rules \
-          the first whose destination matches decides, and a destination in no rule is for \
-          nobody. A subscription with wildcards must lie within one rule that allows it and \
-          overlap none before it that does not. Temporary destinations are outside the rules.\n\n\
-          Lists name everybody (`\"*\"`), everybody who logged in (`\"user:*\"`), a user \
-          (`\"user:ann\"`) or a role (`\"role:feeder\"`).",
-    keys: &[
-        key(
-            "destination",
-            Form::Text,
-            "",
-            "Such as `\"/queue/orders\"`; `*` stands for one level, a final `>` for the rest: \
-             `\"/topic/quotes.>\"`; `\">\"` alone is every destination.",
-        ),
-        key("subscribe", Form::Texts, "nobody", "Who may subscribe."),
-        key("send", Form::Texts, "nobody", "Who may send."),
-    ],
-};
-
-pub(crate) static LOG: Section = Section {
-    header: "[log]",
-    doc: "What is logged, to the standard error.",
-    keys: &[
-        key(
-            "format",
-            Form::Choice(FORMATS),
-            "`\"text\"`",
-            "`text` for people, `json` for programs.",
-        ),
-        key(
-            "level",
-            Form::Choice(LEVELS),
-            "`\"info\"`",
-            "`error`, `warn`, `info`, `debug` or `trace`.",
-        ),
-    ],
-};
-
-pub(crate) static OPERATIONS: Section = Section {
-    header: "[operations]",
-    doc: "Who may see what is for operators (`/metrics`), besides those who reach a listener with \
-          `operations = true`.",
-    keys: &[key(
-        "roles",
-        Form::Texts,
-        "none",
-        "The roles of users who may, on every listener, by HTTP Basic. They are not asked to log \
-         in: send name and password with the request (`curl -u`, Prometheus' `basic_auth`). \
-         Whoever sends none, wrong ones or those of another user finds nothing there.",
-    )],
-};
-
-pub(crate) static METRICS: Section = Section {
-    header: "[metrics]",
-    doc: "The page `/metrics`, for Prometheus. It is for operators: see `operations` of \
-          `[[listen]]`.",
-    keys: &[key("enabled", Form::Flag, "true", "Whether there is such a page.")],
-};
-
-pub(crate) static HEALTH: Section = Section {
-    header: "[health]",
-    doc: "The pages `/healthz` (the process lives) and `/readyz` (it takes new connections).",
-    keys: &[key("enabled", Form::Flag, "true", "Whether there are such pages.")],
-};
-
-pub(crate) static HTTP: Section = Section {
-    header: "[http]",
-    doc: "HTTP connections.",
-    keys: &[key(
-        "keep-alive",
-        Form::Duration,
-        "`\"75s\"`",
-        "How long a connection may rest between two requests; more than a proxy in front keeps its \
-         own, so that none breaks as it is used. 0: a response ends its connection. A header that has \
-         begun has `login-timeout`.",
-    )],
-};
-
-pub(crate) static SHUTDOWN: Section = Section {
-    header: "[shutdown]",
-    doc: "How the gateway stops, once told to (SIGTERM).",
-    keys: &[
-        key(
-            "grace",
-            Form::Duration,
-            "`\"1s\"`",
-            "How long it still takes new connections while `/readyz` says 503.",
-        ),
-        key(
-            "drain",
-            Form::Duration,
-            "`\"10s\"`",
-            "How long sessions may take to close before their connections are closed.",
-        ),
-    ],
-};
-
-pub(crate) static MEMORY: Section = Section {
-    header: "[memory]",
-    doc: "Bounds over many connections.",
-    keys: &[key(
-        "unsent-bytes-max-per-core",
-        Form::Bytes,
-        "`\"256MiB\"`",
-        "What waits for slow peers, over all connections of a core; beyond, the largest backlog is \
-         closed first.",
-    )],
-};

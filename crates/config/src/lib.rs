@@ -7,6 +7,8 @@
 
 mod authority;
 mod describe;
+mod error;
+mod form;
 mod keys;
 mod limits;
 mod named_path;
@@ -16,24 +18,27 @@ mod parse;
 mod reference;
 mod service;
 mod source;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use core::net::{Ipv4Addr, SocketAddr};
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use auth::{Access, Users};
 use contract::Limits;
 
 pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
+pub use error::{ConfigError, ConfigErrors};
 pub use named_path::NamedPath;
 pub use networks::Networks;
 pub use origin::{AllowedOrigin, Origin};
+pub use parse::Reading;
 pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Service, ServiceKind};
-pub use source::ConfigError;
+pub use tables::{Broadcast, CertificateFiles, Directory, Http, Log, Proxy, Shutdown};
 
 /// What the operator wants.
 #[derive(Clone, Debug)]
@@ -87,24 +92,6 @@ pub struct Listen {
     pub tls: Vec<CertificateFiles>,
 }
 
-/// The files of a certificate, in PEM.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CertificateFiles {
-    /// The certificate, then those that certify it.
-    pub certificate: NamedPath,
-    /// Its private key.
-    pub key: NamedPath,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Log {
-    /// The form of a line.
-    pub format: LogFormat,
-    /// The least important that is logged.
-    pub level: LogLevel,
-}
-
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
@@ -131,55 +118,11 @@ pub enum LogLevel {
     Trace,
 }
 
-impl LogLevel {
-    const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
-
-    /// The word in the configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
 /// Who may see what is for operators, besides those who reach a listener that serves it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Operations {
     /// The roles of users who may, on every listener.
     pub roles: Vec<Box<str>>,
-}
-
-/// HTTP connections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Http {
-    /// How long a connection may rest between two requests; zero: it ends after each. Default: 75 s.
-    pub keep_alive: Duration,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { keep_alive: Duration::from_secs(75) }
-    }
-}
-
-/// How the gateway stops, once told to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Shutdown {
-    /// How long it still takes new connections while `/readyz` says 503. Default: 1 s.
-    pub grace: Duration,
-    /// How long sessions may take to close before their connections are closed. Default: 10 s.
-    pub drain: Duration,
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(1), drain: Duration::from_secs(10) }
-    }
 }
 
 /// Bounds over many connections.
@@ -201,9 +144,15 @@ impl Config {
     /// also stands in errors. No file is opened, not those that it names either.
     ///
     /// # Errors
-    /// At the first thing that is unknown, malformed or contradicts another.
-    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigError> {
-        parse::config(text, file_name)
+    /// All that is unknown, malformed or contradicts another.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
+        Self::read(text, file_name).finish()
+    }
+
+    /// As [`Config::parse`], for a caller that has more to check: the files that it names.
+    #[must_use]
+    pub fn read(text: &str, file_name: &str) -> Reading {
+        parse::read(text, file_name)
     }
 
     /// The service that answers a request's path, by its place in [`Config::services`], and what
@@ -272,7 +221,7 @@ impl Default for Config {
             ("/", ServiceKind::Pages),
             ("/messaging", ServiceKind::Broker),
             ("/echo", ServiceKind::Echo),
-            ("/broadcast", ServiceKind::Broadcast { feed: None }),
+            ("/broadcast", ServiceKind::Broadcast(Broadcast::default())),
             ("/topics", ServiceKind::Topics),
             ("/queues", ServiceKind::Queues),
             ("/metrics", ServiceKind::Metrics),

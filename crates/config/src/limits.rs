@@ -3,21 +3,84 @@
 use std::{fmt, time::Duration};
 
 use contract::Limits;
+use serde_json::Value as Json;
 
 use crate::{
-    keys::{Form, Key, Section},
-    source::{Result, Table},
+    form::{At, Bytes, Count, Count32, Form, Positive, Show as _},
+    keys::{Keys, Section, keys},
+    reference,
+    source::{Source, Table, Value},
     value,
 };
 
-pub(crate) static GLOBAL: Section = Section {
-    header: "[limits]",
-    doc: "Bounds. Those of a service go over the global ones; an `echo` takes messages of 16 MiB \
-          in 65,536 fragments and keeps 32 MiB unsent unless `[limits]` says how large either is.",
-    keys: KEYS,
-};
+/// `[limits]`: those of a connection, and those of the broker.
+#[derive(Debug, Default)]
+pub(crate) struct LimitsTable {
+    connection: ConnectionLimits,
+    broker: BrokerLimits,
+}
 
-pub(crate) static OF_SERVICE: Section = Section { header: "[service.limits]", doc: "", keys: KEYS };
+/// `[service.limits]`: those of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceLimits(pub(crate) ConnectionLimits);
+
+impl Keys for LimitsTable {
+    const SECTION: &'static Section =
+        &Section { more: &[BrokerLimits::SECTION], ..*ConnectionLimits::SECTION };
+
+    fn of_table(table: &Table<'_>) -> Option<Self> {
+        let (connection, broker) =
+            (ConnectionLimits::of_table(table), BrokerLimits::of_table(table));
+        Some(Self { connection: connection?, broker: broker? })
+    }
+}
+
+impl Keys for ServiceLimits {
+    const SECTION: &'static Section =
+        &Section { header: "[service.limits]", docs: &[], ..*LimitsTable::SECTION };
+
+    fn of_table(table: &Table<'_>) -> Option<Self> {
+        table.refuse_keys(
+            |key| !key.of.is_empty(),
+            |key| {
+                format!(
+                    "`{}` belongs to the broker, which all services share: write it in [limits]",
+                    key.name
+                )
+            },
+        );
+        ConnectionLimits::of_table(table).map(Self)
+    }
+}
+
+impl LimitsTable {
+    /// The limits with those of the table over them.
+    pub(crate) fn over(&self, limits: Limits) -> Limits {
+        self.broker.over(self.connection.over(limits))
+    }
+
+    /// Where those of the table are set.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.connection.places().chain(self.broker.places()).collect()
+    }
+}
+
+macro_rules! tables {
+    ($($table:ty),*) => {
+        $(impl Form for $table {
+            const NAME: &'static str = "a table";
+
+            fn schema() -> Json {
+                reference::object(Self::SECTION)
+            }
+
+            fn read(value: &Value<'_>) -> Option<Self> {
+                Keys::of_table(&value.table(Self::SECTION)?)
+            }
+        })*
+    };
+}
+tables!(LimitsTable, ServiceLimits);
 
 /// What a limit is set to. Only limits of one kind are compared.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -37,137 +100,140 @@ impl fmt::Display for Figure {
     }
 }
 
-macro_rules! limits {
-    ($($field:ident $name:literal $kind:ident $default:literal $doc:literal)*) => {
-        const KEYS: &[Key] = &[$(Key {
-            name: $name,
-            form: limits!(@form $kind),
-            default: limits!(@default $kind $default),
-            doc: $doc,
-            of: &[],
-        }),*];
+/// Where a limit is set: its key, and its value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    name: &'static str,
+    key_start: usize,
+    start: usize,
+}
 
-        /// The limits with those of the table over them.
-        pub(crate) fn read(table: &Table<'_>, mut limits: Limits) -> Result<Limits> {
-            $(if let Some(value) = table.get($name) {
-                limits.$field = limits!(@read $kind value);
-            })*
-            Ok(limits)
+/// Declares limits, each by the field of [`Limits`] that has it and its default, with the text
+/// of the reference and what is written.
+macro_rules! limits {
+    ($(
+        $(#[doc = $about:literal])*
+        $table:ident $(of [$($of:literal),*])? {
+            $($(#[doc = $doc:literal])* $field:ident: $form:ty),* $(,)?
         }
+    )*) => {
+        $(
+            keys! {
+                $(#[doc = $about])*
+                #[derive(Debug)]
+                "[limits]" $(of [$($of),*])?;
+                pub(crate) struct $table: Default {
+                    $(
+                        $(#[doc = $doc])*
+                        $field: Option<At<$form>> = None
+                            => <$form>::from(Limits::default().$field).show()
+                    ),*
+                }
+            }
+
+            impl $table {
+                /// The limits with those of the table over them.
+                pub(crate) fn over(&self, mut limits: Limits) -> Limits {
+                    $(if let Some(at) = &self.$field {
+                        limits.$field = at.value.into();
+                    })*
+                    limits
+                }
+
+                /// Where those of the table are set.
+                pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+                    [$(self.$field.as_ref().map(|at| Place {
+                        name: keys!(@name $field),
+                        key_start: at.key_start,
+                        start: at.start,
+                    })),*]
+                    .into_iter()
+                    .flatten()
+                }
+            }
+        )*
 
         /// All limits, by the names of their keys.
         pub(crate) fn figures(limits: &Limits) -> impl Iterator<Item = (&'static str, Figure)> {
-            // Names every field: a new one must be thought of.
-            let Limits { $($field),* } = limits;
-            [$(($name, limits!(@figure $kind $field))),*].into_iter()
+            // Names every field: the compiler asks for the key of a new one.
+            let Limits { $($($field),*),* } = limits;
+            [$($((keys!(@name $field), <$form>::from(*$field).into())),*),*].into_iter()
         }
     };
-    (@form bytes) => { Form::Bytes };
-    (@form time) => { Form::Duration };
-    (@form positive_time) => { Form::Duration };
-    (@form count) => { Form::Number };
-    (@default count $default:literal) => { concat!("`", $default, "`") };
-    (@default $kind:ident $default:literal) => { concat!("`\"", $default, "\"`") };
-    (@read bytes $value:ident) => { $value.bytes()? };
-    (@read time $value:ident) => { $value.duration()? };
-    (@read positive_time $value:ident) => {
-        match $value.duration()? {
-            Duration::ZERO => return Err($value.error("0 is too short")),
-            time => time,
-        }
-    };
-    (@read count $value:ident) => { $value.count(1..=u64::MAX)? };
-    (@figure bytes $field:ident) => { Figure::Bytes(*$field) };
-    (@figure time $field:ident) => { Figure::Time(*$field) };
-    (@figure positive_time $field:ident) => { Figure::Time(*$field) };
-    (@figure count $field:ident) => { Figure::Count((*$field).try_into().unwrap_or(u64::MAX)) };
 }
 
 limits! {
-    message_bytes_max "message-bytes-max" bytes "1MiB"
-        "One message: a WebSocket message, a STOMP body."
-    fragments_max "fragments-max" count "16384"
-        "WebSocket frames of one message: what many small frames may cost."
-    header_bytes_max "header-bytes-max" bytes "16KiB"
-        "The header of a frame: its command line and header lines."
-    headers_max "headers-max" count "100"
-        "Headers of one frame."
-    login_timeout "login-timeout" positive_time "10s"
-        "From the connection to a successful login."
-    assembly_timeout "assembly-timeout" time "30s"
-        "For the header of a frame that a peer began, and the longest pause in its body, also of a \
-         POST. A `proxy` has none. 0: any."
-    assembly_bytes_per_second_min "assembly-bytes-per-second-min" bytes "1KiB"
-        "How fast a body must come, averaged over `assembly-timeout`; while the gateway itself does \
-         not read, no time counts."
-    ping_interval "ping-interval" time "30s"
-        "After which a silent WebSocket is pinged, where its subprotocol allows it; as long again \
-         without a pong ends it. 0: never."
-    unsent_bytes_max "unsent-bytes-max" bytes "4MiB"
-        "What waits for a slow peer before it is closed. The worst-case memory of a connection is \
-         about this and `message-bytes-max`."
-    write_timeout "write-timeout" positive_time "30s"
-        "How long a peer may take nothing of what waits for it before it is closed."
-    subscriptions_max "subscriptions-max" count "1000"
-        "Subscriptions of one connection."
-    temporary_max "temporary-max" count "100"
-        "Temporary destinations of one connection."
-    prefetch_max "prefetch-max" count "1000"
-        "Unsettled deliveries of one subscription, whatever it asks for."
-    prefetch_default "prefetch-default" count "100"
-        "The same, when the subscription does not say."
-    transactions_max "transactions-max" count "16"
-        "Open transactions of one connection."
-    transaction_operations_max "transaction-operations-max" count "1000"
-        "Operations of one transaction."
-    transaction_bytes_max "transaction-bytes-max" bytes "4MiB"
-        "The messages of all open transactions of one connection."
-    commands_max "commands-max" count "1000"
-        "Commands of one connection that wait for their replies; no more is read meanwhile."
-    publish_timeout "publish-timeout" time "5s"
-        "How long a publisher waits at a full destination before it is refused. Global."
-    heartbeat_min "heartbeat-min" positive_time "1s"
-        "The shortest heart-beat interval agreed to, in either direction."
-    heartbeat_offer "heartbeat-offer" time "30s"
-        "The heart-beat interval offered."
-    queue_messages_max "queue-messages-max" count "100000"
-        "Messages of one queue. Global."
-    queue_bytes_max "queue-bytes-max" bytes "64MiB"
-        "The messages of one queue. Global."
-    queues_max "queues-max" count "10000"
-        "Queues of one core. Global."
-    deliveries_max "deliveries-max" count "6"
-        "Deliveries of one message before it goes to the dead-letter queue. Global."
-}
-
-/// Those of the broker, which all services share.
-const OF_BROKER: &[&str] =
-    &["deliveries-max", "publish-timeout", "queue-bytes-max", "queue-messages-max", "queues-max"];
-
-/// The limits of a service.
-pub(crate) fn of_service(table: &Table<'_>, base: Limits, kind: &str) -> Result<Limits> {
-    if let Some((key, at)) = table.find(|key| OF_BROKER.contains(&key.name)) {
-        let name = key.name;
-        let message = format_args!(
-            "`{name}` belongs to the broker, which all services share: write it in [limits]"
-        );
-        return Err(table.source().error(&at, message));
+    /// Bounds. Those of a service go over the global ones; an `echo` takes messages of 16 MiB in
+    /// 65,536 fragments and keeps 32 MiB unsent unless `[limits]` says how large either is.
+    ConnectionLimits {
+        /// One message: a WebSocket message, a STOMP body.
+        message_bytes_max: Bytes,
+        /// WebSocket frames of one message: what many small frames may cost.
+        fragments_max: Count32,
+        /// The header of a frame: its command line and header lines.
+        header_bytes_max: Bytes,
+        /// Headers of one frame.
+        headers_max: Count,
+        /// From the connection to a successful login.
+        login_timeout: Positive,
+        /// For the header of a frame that a peer began, and the longest pause in its body, also of
+        /// a POST. A `proxy` has none. 0: any.
+        assembly_timeout: Duration,
+        /// How fast a body must come, averaged over `assembly-timeout`; while the gateway itself
+        /// does not read, no time counts.
+        assembly_bytes_per_second_min: Bytes,
+        /// After which a silent WebSocket is pinged, where its subprotocol allows it; as long again
+        /// without a pong ends it. 0: never.
+        ping_interval: Duration,
+        /// What waits for a slow peer before it is closed. The worst-case memory of a connection is
+        /// about this and `message-bytes-max`.
+        unsent_bytes_max: Bytes,
+        /// How long a peer may take nothing of what waits for it before it is closed.
+        write_timeout: Positive,
+        /// Subscriptions of one connection.
+        subscriptions_max: Count,
+        /// Temporary destinations of one connection.
+        temporary_max: Count,
+        /// Unsettled deliveries of one subscription, whatever it asks for.
+        prefetch_max: Count32,
+        /// The same, when the subscription does not say.
+        prefetch_default: Count32,
+        /// Open transactions of one connection.
+        transactions_max: Count,
+        /// Operations of one transaction.
+        transaction_operations_max: Count,
+        /// The messages of all open transactions of one connection.
+        transaction_bytes_max: Bytes,
+        /// Commands of one connection that wait for their replies; no more is read meanwhile.
+        commands_max: Count,
+        /// The shortest heart-beat interval agreed to, in either direction.
+        heartbeat_min: Positive,
+        /// The heart-beat interval offered.
+        heartbeat_offer: Duration,
     }
-    let limits = read(table, base)?;
-    check(table, &limits, kind)?;
-    Ok(limits)
+    /// What all services share.
+    BrokerLimits of ["[limits]"] {
+        /// How long a publisher waits at a full destination before it is refused.
+        publish_timeout: Duration,
+        /// Messages of one queue.
+        queue_messages_max: Count,
+        /// The messages of one queue.
+        queue_bytes_max: Bytes,
+        /// Queues of one core.
+        queues_max: Count,
+        /// Deliveries of one message before it goes to the dead-letter queue.
+        deliveries_max: Count32,
+    }
 }
 
-/// The limits of the broker, and of services without their own.
-pub(crate) fn global(table: &Table<'_>) -> Result<Limits> {
-    let limits = read(table, Limits::default())?;
-    check(table, &limits, "broker")?;
-    Ok(limits)
-}
-
-/// Refuses limits that cannot both be kept.
-fn check(table: &Table<'_>, limits: &Limits, kind: &str) -> Result<()> {
-    let uses_broker = matches!(kind, "broker" | "topics" | "queues");
+/// Reports limits that cannot both be kept, at the one that is set, or else at `start`.
+pub(crate) fn check(
+    source: &Source<'_>,
+    limits: &Limits,
+    places: &[Place],
+    start: usize,
+    uses_broker: bool,
+) {
     let figure = |name| figures(limits).find(|(key, _)| *key == name).map(|(_, figure)| figure);
     for (small, large, broker_only) in [
         ("message-bytes-max", "unsent-bytes-max", false),
@@ -178,14 +244,20 @@ fn check(table: &Table<'_>, limits: &Limits, kind: &str) -> Result<()> {
     ] {
         let (Some(low), Some(high)) = (figure(small), figure(large)) else { continue };
         if low > high && (uses_broker || !broker_only) {
-            let message = format_args!(
-                "`{small}` ({low}) is more than `{large}` ({high}): lower the one or raise the other"
+            let set = places.iter().filter(|place| place.name == small || place.name == large);
+            let start = set.map(|place| place.key_start).min().unwrap_or(start);
+            source.report(
+                start,
+                format_args!(
+                    "`{small}` ({low}) is more than `{large}` ({high}): lower the one or raise the \
+                     other"
+                ),
             );
-            return Err(match table.find(|key| key.name == small || key.name == large) {
-                Some((_, at)) => table.source().error(&at, message),
-                None => table.error(message),
-            });
         }
     }
-    Ok(())
+}
+
+/// Where a limit is set, if it is.
+pub(crate) fn start_of(name: &str, places: &[Place]) -> Option<usize> {
+    places.iter().find(|place| place.name == name).map(|place| place.start)
 }

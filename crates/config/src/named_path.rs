@@ -4,23 +4,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{ConfigError, source::Value};
+use crate::ConfigError;
 
 /// A path that the configuration names. Nothing is looked up while the configuration is read:
 /// whoever opens the path reports what is wrong with it as an error of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamedPath {
     path: PathBuf,
-    /// Where the file names it, with an empty message.
+    /// Where the file names it, with the beginning of a message.
     place: Option<ConfigError>,
-    key: &'static str,
 }
 
 impl NamedPath {
-    /// A path relative to the folder of the configuration file.
-    pub(crate) fn read(value: &Value<'_>, key: &'static str) -> Result<Self, ConfigError> {
-        let path = value.folder().join(value.text()?);
-        Ok(Self { path, place: Some(value.place()), key })
+    pub(crate) const fn new(path: PathBuf, place: ConfigError) -> Self {
+        Self { path, place: Some(place) }
     }
 
     /// An error at the place where the configuration names the path.
@@ -28,7 +25,7 @@ impl NamedPath {
     pub fn error(&self, message: impl fmt::Display) -> ConfigError {
         match self.place.clone() {
             Some(place) => {
-                ConfigError { message: format!("`{}`: {message}", self.key).into(), ..place }
+                ConfigError { message: format!("{}{message}", place.message).into(), ..place }
             }
             None => ConfigError::of_file(&self.path.display().to_string(), message),
         }
@@ -46,6 +43,6 @@ impl Deref for NamedPath {
 /// A path that no file names.
 impl From<PathBuf> for NamedPath {
     fn from(path: PathBuf) -> Self {
-        Self { path, place: None, key: "" }
+        Self { path, place: None }
     }
 }

@@ -4,35 +4,46 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Form, Key, ROOT, SECTIONS, Section, list};
+use crate::{
+    keys::{Key, Keys as _, Section, list},
+    tables::{Root, SECTIONS},
+};
 
 /// The reference page, in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut page = String::from(INTRODUCTION);
     for section in SECTIONS {
+        let about = text(section.docs);
         // Writing to a string cannot fail.
-        let _infallible = write!(page, "\n## {}\n\n{}\n\n", section.header, section.doc);
+        let _infallible = write!(page, "\n## {}\n\n{about}\n\n", section.header);
         page.push_str("| key | value | default | |\n|---|---|---|---|\n");
-        for Key { name, form, default, doc, of } in section.keys {
-            let is_table = matches!(form, Form::Table(_) | Form::Tables(_));
-            let default = if default.is_empty() && !is_table { "required" } else { default };
+        for Key { name, form, default, docs, of, .. } in section.all() {
+            let default = default.map_or_else(|| "required".into(), |default| default());
             let of = match of {
                 [] => String::new(),
+                [table] if table.starts_with('[') => format!("Only in `{table}`. "),
                 types => format!("Of type {}. ", list(types)),
             };
-            let _infallible =
-                writeln!(page, "| `{name}` | {} | {default} | {of}{doc} |", form.as_str());
+            let doc = text(docs);
+            let _infallible = writeln!(page, "| `{name}` | {form} | {default} | {of}{doc} |");
         }
     }
     page
+}
+
+/// The text of a doc comment: a paragraph in a line.
+fn text(docs: &[&str]) -> String {
+    let paragraphs = docs.split(|line| line.is_empty());
+    let line = |lines: &[&str]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    paragraphs.map(line).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The JSON schema, for editors.
 #[must_use]
 pub fn schema() -> Value {
     with(
-        object(&ROOT),
+        object(Root::SECTION),
         [
             ("$schema", "https://json-schema.org/draft/2020-12/schema"),
             ("title", "The configuration of Passerelle"),
@@ -48,44 +59,19 @@ fn with<const N: usize>(mut value: Value, texts: [(&str, &str); N]) -> Value {
     value
 }
 
-fn object(section: &Section) -> Value {
-    let is_required = |key: &&Key| {
-        let is_table = matches!(key.form, Form::Table(_) | Form::Tables(_));
-        key.default.is_empty() && key.of.is_empty() && !is_table
-    };
-    let required: Vec<_> = section.keys.iter().filter(is_required).map(|key| key.name).collect();
+/// The schema of a table.
+pub(crate) fn object(section: &Section) -> Value {
+    let required = section.all().filter(|key| key.default.is_none() && key.of.is_empty());
+    let required: Vec<_> = required.map(|key| key.name).collect();
+    let property = |key: &Key| with((key.schema)(), [("description", &*text(key.docs))]);
     let properties: Map<_, _> =
-        section.keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+        section.all().map(|key| (key.name.to_owned(), property(key))).collect();
     json!({
         "type": "object",
         "additionalProperties": false,
         "required": required,
         "properties": properties,
     })
-}
-
-fn property(key: &Key) -> Value {
-    let duration = json!({ "type": ["number", "string"], "minimum": 0 });
-    let property = match key.form {
-        Form::Text => json!({ "type": "string" }),
-        Form::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-        Form::Choice(words) => json!({ "enum": words }),
-        Form::Number => json!({ "type": "integer", "minimum": 1 }),
-        Form::Flag => json!({ "type": "boolean" }),
-        Form::Duration => duration,
-        Form::Bytes => json!({ "type": ["integer", "string"], "minimum": 1 }),
-        Form::Pings => json!({
-            "type": "object",
-            "additionalProperties": { "anyOf": [duration, { "const": false }] },
-        }),
-        Form::Password(section) => json!({ "anyOf": [{ "type": "string" }, object(section)] }),
-        Form::Table(section) => object(section),
-        Form::Tables(section) => json!({ "type": "array", "items": object(section) }),
-        Form::OneOrMore(section) => json!({
-            "anyOf": [object(section), { "type": "array", "items": object(section), "minItems": 1 }],
-        }),
-    };
-    with(property, [("description", key.doc)])
 }
 
 const INTRODUCTION: &str = "\

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use contract::Limits;
 
-use crate::{AllowedOrigin, NamedPath};
+use crate::{AllowedOrigin, Broadcast, Directory, Proxy};
 
 /// What a path leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,26 +32,11 @@ pub enum ServiceKind {
     /// Sends back what it receives.
     Echo,
     /// Sends what one receives to all.
-    Broadcast {
-        /// Where more comes from.
-        feed: Option<Feed>,
-    },
+    Broadcast(Broadcast),
     /// The files of a folder.
-    Directory {
-        /// The folder.
-        root: NamedPath,
-        /// The file that stands for a folder.
-        welcome: Box<str>,
-    },
+    Directory(Directory),
     /// A WebSocket to a TCP server.
-    Proxy {
-        /// The server.
-        connect: HostPort,
-        /// Whether replies are text messages, else binary ones.
-        text: bool,
-        /// How long a connection to the server may take.
-        connect_timeout: Duration,
-    },
+    Proxy(Proxy),
     /// The broker, for every protocol.
     Broker,
     /// Topics of the broker by HTTP: a POST to the path and the topic's name publishes.
@@ -98,6 +83,12 @@ impl ServiceKind {
             | Self::Health
             | Self::Readiness => false,
         }
+    }
+
+    /// Whether its messages are the broker's.
+    #[must_use]
+    pub const fn uses_broker(&self) -> bool {
+        matches!(self, Self::Broker | Self::Topics | Self::Queues)
     }
 
     /// Whether load balancers and the like ask it how the process is.

@@ -1,69 +1,100 @@
 use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
     fmt,
-    ops::{Range, RangeInclusive},
+    ops::RangeInclusive,
     path::Path,
     time::Duration,
 };
 
 use toml::{
     Spanned,
-    de::{DeInteger, DeTable, DeValue},
+    de::{DeTable, DeValue},
 };
 
 use crate::{
+    ConfigError, ConfigErrors,
+    form::Form,
     keys::{Key, Section},
     value,
 };
 
-/// What is wrong with a configuration, in the words of the file.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub struct ConfigError {
-    /// The file's name.
-    pub file: Box<str>,
-    /// The line, from 1; 0 when it is about the file as a whole.
-    pub line: usize,
-    /// The character within the line, from 1.
-    pub column: usize,
-    /// What is wrong and what to do.
-    pub message: Box<str>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message } = self;
-        match line {
-            0 => write!(f, "{file}: {message}"),
-            _ => write!(f, "{file}:{line}:{column}: {message}"),
-        }
-    }
-}
-
-impl ConfigError {
-    /// An error about the file as a whole.
-    #[must_use]
-    pub fn of_file(file: &str, message: impl fmt::Display) -> Self {
-        Self { file: file.into(), line: 0, column: 0, message: message.to_string().into() }
-    }
-}
-
-pub(crate) type Result<T> = std::result::Result<T, ConfigError>;
-
-/// The text of a configuration, and where it comes from.
+/// The text of a configuration, where it comes from, and what was found wrong with it.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     pub(crate) text: &'a str,
     pub(crate) file: &'a str,
+    /// The lines that are no TOML.
+    broken_lines: BTreeSet<usize>,
+    errors: RefCell<Vec<(usize, String)>>,
+    reported: Cell<usize>,
 }
 
 impl<'a> Source<'a> {
-    /// An error about these bytes of the text.
-    pub(crate) fn error(&self, at: &Range<usize>, message: impl fmt::Display) -> ConfigError {
-        let (line, column) = self.place(at.start);
-        ConfigError { file: self.file.into(), line, column, message: message.to_string().into() }
+    pub(crate) const fn new(text: &'a str, file: &'a str) -> Self {
+        Self {
+            text,
+            file,
+            broken_lines: BTreeSet::new(),
+            errors: RefCell::new(Vec::new()),
+            reported: Cell::new(0),
+        }
     }
 
-    pub(crate) fn line(&self, at: &Range<usize>) -> usize {
-        self.place(at.start).0
+    /// Notes that the text is no TOML from this byte on.
+    pub(crate) fn report_broken(&mut self, start: usize, message: impl fmt::Display) {
+        self.report(start, message);
+        self.broken_lines.insert(self.line(start));
+    }
+
+    /// Whether it is no TOML: what seems to be missing may be in what could not be read.
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.broken_lines.is_empty()
+    }
+
+    /// Notes what is wrong from this byte on. Nothing more is said of a broken line.
+    pub(crate) fn report(&self, start: usize, message: impl fmt::Display) {
+        let reported = self.reported.replace(self.reported.get() + 1);
+        if reported < REPORTS_MAX
+            && (!self.is_broken() || !self.broken_lines.contains(&self.line(start)))
+        {
+            self.errors.borrow_mut().push((start, message.to_string()));
+        }
+    }
+
+    /// As [`Source::report`], unless something is wrong there already.
+    pub(crate) fn report_once(&self, start: usize, message: impl fmt::Display) {
+        if self.errors.borrow().iter().all(|(other, _)| *other != start) {
+            self.report(start, message);
+        }
+    }
+
+    /// How often [`Source::report`] was called.
+    pub(crate) fn reported(&self) -> usize {
+        self.reported.get()
+    }
+
+    /// What was reported, in the order of the file.
+    pub(crate) fn errors(&self) -> ConfigErrors {
+        let mut errors = self.errors.take();
+        errors.sort();
+        errors.dedup();
+        let shown = errors.iter().take(ConfigErrors::SHOWN_MAX);
+        ConfigErrors {
+            errors: shown.map(|(start, message)| self.error(*start, message)).collect(),
+            more: errors.len().saturating_sub(ConfigErrors::SHOWN_MAX)
+                + self.reported.get().saturating_sub(REPORTS_MAX),
+        }
+    }
+
+    /// An error about the text from this byte on.
+    pub(crate) fn error(&self, start: usize, message: &str) -> ConfigError {
+        let (line, column) = self.position(start);
+        ConfigError { file: self.file.into(), line, column, message: message.into() }
+    }
+
+    pub(crate) fn line(&self, start: usize) -> usize {
+        self.position(start).0
     }
 
     /// The folder of the file.
@@ -71,15 +102,15 @@ impl<'a> Source<'a> {
         Path::new(self.file).parent().unwrap_or_else(|| Path::new(""))
     }
 
-    fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
+    fn position(&self, start: usize) -> (usize, usize) {
+        let before = self.text.get(..start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         (before.matches('\n').count() + 1, column)
     }
 }
 
-/// A table of the file, all of whose keys are known.
+/// A table of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'a> {
     source: &'a Source<'a>,
@@ -89,59 +120,61 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses keys that the section does not have.
+    /// Reports keys that the section does not have.
     pub(crate) fn open(
-        source: &'a Source<'a>,
-        section: &'static Section,
-        entries: &'a Spanned<DeTable<'a>>,
-    ) -> Result<Self> {
-        Self::from_parts(source, section, entries.get_ref(), entries.span().start)
-    }
-
-    fn from_parts(
         source: &'a Source<'a>,
         section: &'static Section,
         entries: &'a DeTable<'a>,
         start: usize,
-    ) -> Result<Self> {
-        let unknown = entries.keys().filter(|key| section.key(key.get_ref()).is_none());
-        match unknown.min_by_key(|key| key.span().start) {
-            Some(key) => Err(source.error(&key.span(), section.unknown(key.get_ref()))),
-            None => Ok(Self { source, section, entries, start }),
+    ) -> Self {
+        for key in entries.keys().filter(|key| section.key(key.get_ref()).is_none()) {
+            source.report(key.span().start, section.unknown(key.get_ref()));
         }
+        Self { source, section, entries, start }
     }
 
-    /// The value of a key of the section, if the table has it.
-    pub(crate) fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        debug_assert!(self.section.key(key).is_some(), "{key} is in the reference");
-        let value = self.entries.get(key)?;
-        Some(Value { source: self.source, key, value })
+    /// The value of a key of the section, if the table has a right one.
+    pub(crate) fn read<T: Form>(&self, key: &'static str) -> Option<T> {
+        T::read(&self.get(key)?)
     }
 
-    /// The value of a key that must be there; `such_as` shows one.
-    pub(crate) fn require(&self, key: &'static str, such_as: &str) -> Result<Value<'a>> {
-        self.get(key).ok_or_else(|| {
+    /// The value of a key that is required; `example` shows one.
+    pub(crate) fn require<T: Form>(&self, key: &'static str, example: &str) -> Option<T> {
+        if let Some(value) = self.get(key) {
+            return T::read(&value);
+        }
+        let unknown = self.entries.keys().filter(|name| self.section.key(name.get_ref()).is_none());
+        let is_misspelt =
+            unknown.map(|name| self.section.meant(name.get_ref())).any(|meant| meant == Some(key));
+        if !is_misspelt && !self.source.is_broken() {
             let header = self.section.header;
-            self.error(format_args!("{header} needs `{key}`, such as {key} = {such_as}"))
-        })
+            let cure = match T::HINT {
+                Some(hint) => format!(": {hint}"),
+                None => format!(", such as {key} = \"{example}\""),
+            };
+            self.source.report(self.start, format_args!("{header} needs `{key}`{cure}"));
+        }
+        None
     }
 
-    /// The first of its keys that the predicate picks, and where it stands.
-    pub(crate) fn find(&self, pick: impl Fn(&Key) -> bool) -> Option<(&'static Key, Range<usize>)> {
-        let keys = self.entries.keys();
-        keys.filter_map(|key| Some((self.section.key(key.get_ref())?, key.span())))
-            .filter(|(key, _)| pick(key))
-            .min_by_key(|(_, span)| span.start)
+    fn get(&self, key: &'static str) -> Option<Value<'a>> {
+        let (name, value) = self.entries.get_key_value(key)?;
+        Some(Value { source: self.source, key, key_start: name.span().start, value })
     }
 
-    /// An error about the table as a whole.
-    pub(crate) fn error(&self, message: impl fmt::Display) -> ConfigError {
-        self.source.error(&(self.start..self.start), message)
-    }
-
-    /// The file it stands in.
-    pub(crate) const fn source(&self) -> &'a Source<'a> {
-        self.source
+    /// Reports the keys that the predicate picks.
+    pub(crate) fn refuse_keys(
+        &self,
+        is_refused: impl Fn(&Key) -> bool,
+        message: impl Fn(&Key) -> String,
+    ) {
+        for name in self.entries.keys() {
+            if let Some(key) = self.section.key(name.get_ref())
+                && is_refused(key)
+            {
+                self.source.report(name.span().start, message(key));
+            }
+        }
     }
 }
 
@@ -150,28 +183,19 @@ impl<'a> Table<'a> {
 pub(crate) struct Value<'a> {
     source: &'a Source<'a>,
     key: &'a str,
+    key_start: usize,
     value: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Value<'a> {
-    /// Where it stands.
-    pub(crate) fn span(&self) -> Range<usize> {
-        self.value.span()
+    /// Where it begins, in bytes.
+    pub(crate) fn start(&self) -> usize {
+        self.value.span().start
     }
 
-    /// Where it stands.
-    pub(crate) fn line(&self) -> usize {
-        self.source.line(&self.span())
-    }
-
-    /// An error about it without a message yet.
-    pub(crate) fn place(&self) -> ConfigError {
-        self.source.error(&self.span(), "")
-    }
-
-    /// The folder of the file.
-    pub(crate) fn folder(&self) -> &'a Path {
-        self.source.folder()
+    /// Where its key begins, in bytes.
+    pub(crate) const fn key_start(&self) -> usize {
+        self.key_start
     }
 
     /// Its key.
@@ -179,129 +203,135 @@ impl<'a> Value<'a> {
         self.key
     }
 
-    /// An error about it, which begins with its key.
-    pub(crate) fn error(&self, message: impl fmt::Display) -> ConfigError {
-        self.source.error(&self.span(), format_args!("`{}`: {message}", self.key))
+    /// The file it stands in.
+    pub(crate) const fn source(&self) -> &'a Source<'a> {
+        self.source
+    }
+
+    /// Reports what is wrong with it, and returns nothing.
+    pub(crate) fn refuse<T>(&self, message: impl fmt::Display) -> Option<T> {
+        self.source.report(self.start(), format_args!("`{}`: {message}", self.key));
+        None
+    }
+
+    /// Reports a value of another type.
+    fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
+        self.refuse(format_args!("expected {what}"))
     }
 
     /// A string.
-    pub(crate) fn text(&self) -> Result<&'a str> {
-        self.value.get_ref().as_str().ok_or_else(|| self.expected("a string in quotes"))
-    }
-
-    /// A string that means something.
-    pub(crate) fn read<T, E: fmt::Display>(
-        &self,
-        read: impl FnOnce(&'a str) -> std::result::Result<T, E>,
-    ) -> Result<T> {
-        read(self.text()?).map_err(|error| self.error(error))
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        self.value.get_ref().as_str().or_else(|| self.expected("a string in quotes"))
     }
 
     /// `true` or `false`.
-    pub(crate) fn flag(&self) -> Result<bool> {
-        self.value.get_ref().as_bool().ok_or_else(|| self.expected("true or false"))
+    pub(crate) fn flag(&self) -> Option<bool> {
+        self.as_flag().or_else(|| self.expected("true or false"))
     }
 
     /// A whole number within bounds.
-    pub(crate) fn count<T: TryFrom<u64>>(&self, bounds: RangeInclusive<u64>) -> Result<T> {
+    pub(crate) fn count(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
         let DeValue::Integer(number) = self.value.get_ref() else {
-            return Err(self.expected("a whole number"));
+            return self.expected("a whole number");
         };
         let (min, max) = bounds.into_inner();
         if number.as_str().starts_with('-') {
-            return Err(self.error(format_args!("{number} is too small: at least {min}")));
+            return self.refuse(format_args!("{number} is too small: at least {min}"));
         }
         match u64::from_str_radix(number.as_str(), number.radix()) {
             Ok(small) if small < min => {
-                Err(self.error(format_args!("{number} is too small: at least {min}")))
+                self.refuse(format_args!("{number} is too small: at least {min}"))
             }
-            Ok(large) if large > max => {
-                Err(self.error(format_args!("{number} is too large: at most {max}")))
+            Ok(fitting) if fitting <= max => Some(fitting),
+            Ok(_) | Err(_) if max < u64::MAX => {
+                self.refuse(format_args!("{number} is too large: at most {max}"))
             }
-            Ok(fitting) => T::try_from(fitting).map_err(|_| self.too_large(number)),
-            Err(_) => Err(self.too_large(number)),
+            Ok(_) | Err(_) => self.refuse(format_args!("{number} is too large")),
         }
-    }
-
-    fn too_large(&self, number: &DeInteger<'_>) -> ConfigError {
-        self.error(format_args!("{number} is too large"))
     }
 
     /// A number of bytes, from 1 on.
-    pub(crate) fn bytes(&self) -> Result<usize> {
+    pub(crate) fn bytes(&self) -> Option<usize> {
         let value = self.value.get_ref();
         if let Some(text) = value.as_str() {
-            return value::bytes(text).map_err(|error| self.error(error));
+            return value::bytes(text).map_or_else(|error| self.refuse(error), Some);
         }
         if value.is_integer() {
-            return self.count(1..=u64::MAX);
+            let count = self.count(1..=u64::MAX)?;
+            return usize::try_from(count).ok().or_else(|| self.refuse("too many bytes"));
         }
-        Err(self.expected("a number of bytes, or a string such as \"16MiB\""))
+        self.expected("a number of bytes, or a string such as \"16MiB\"")
     }
 
     /// A duration.
-    pub(crate) fn duration(&self) -> Result<Duration> {
+    pub(crate) fn duration(&self) -> Option<Duration> {
         let value = self.value.get_ref();
-        let written = self.source.text.get(self.span()).unwrap_or_default();
+        let written = self.source.text.get(self.value.span()).unwrap_or_default();
         let read = match value.as_str() {
             Some(text) => value::duration(text),
             None if value.is_integer() || value.is_float() => {
                 value::duration(&format!("{written}s"))
             }
-            None => {
-                return Err(self.expected("a number of seconds, or a string such as \"500ms\""));
-            }
+            None => return self.expected("a number of seconds, or a string such as \"500ms\""),
         };
-        read.map_err(|error| self.error(error))
+        read.map_or_else(|error| self.refuse(error), Some)
     }
 
     /// A list.
-    pub(crate) fn list(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
-        let (source, key) = (self.source, self.key);
-        let list = self.value.get_ref().as_array().ok_or_else(|| self.expected("a list"))?;
-        Ok(list.iter().map(move |value| Self { source, key, value }))
+    pub(crate) fn list(&self) -> Option<impl Iterator<Item = Self> + use<'a>> {
+        let Self { source, key, key_start, .. } = *self;
+        let list = self.value.get_ref().as_array().or_else(|| self.expected("a list"))?;
+        Some(list.iter().map(move |value| Self { source, key, key_start, value }))
     }
 
     /// A table.
-    pub(crate) fn table(&self, section: &'static Section) -> Result<Table<'a>> {
-        let entries = self.value.get_ref().as_table().ok_or_else(|| {
+    pub(crate) fn table(&self, section: &'static Section) -> Option<Table<'a>> {
+        let Some(entries) = self.value.get_ref().as_table() else {
             let one = self.value.get_ref().is_array() && section.header.starts_with('[');
             let header = section.header;
-            self.expected(if one { format!("one table: write {header}") } else { "a table".into() })
-        })?;
-        Table::from_parts(self.source, section, entries, self.span().start)
+            return self.expected(if one {
+                format!("one table: write {header}")
+            } else {
+                "a table".into()
+            });
+        };
+        Some(Table::open(self.source, section, entries, self.start()))
     }
 
     /// A table whose keys the operator chooses.
-    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Self> + use<'a>> {
+    pub(crate) fn entries(&self) -> Option<impl Iterator<Item = Self> + use<'a>> {
         let source = self.source;
-        let entries = self.value.get_ref().as_table().ok_or_else(|| self.expected("a table"))?;
-        Ok(entries.iter().map(move |(key, value)| Self { source, key: key.get_ref(), value }))
+        let entries = self.value.get_ref().as_table().or_else(|| self.expected("a table"))?;
+        Some(entries.iter().map(move |(key, value)| Self {
+            source,
+            key: key.get_ref(),
+            key_start: key.span().start,
+            value,
+        }))
     }
 
     /// Tables, each under a header of its own.
-    pub(crate) fn tables(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
+    pub(crate) fn tables(&self, section: &'static Section) -> Option<Vec<Table<'a>>> {
         let header = section.header;
-        let list = self.value.get_ref().as_array();
-        let list = list.ok_or_else(|| self.expected(format_args!("a list: write {header}")))?;
+        let Some(list) = self.value.get_ref().as_array() else {
+            return self.expected(format_args!("a list: write {header}"));
+        };
         if list.len() > TABLES_MAX {
             let many = list.len();
-            return Err(self.error(format_args!("{many} are too many: at most {TABLES_MAX}")));
+            return self.refuse(format_args!("{many} are too many: at most {TABLES_MAX}"));
         }
-        let (source, key) = (self.source, self.key);
-        list.iter().map(|value| Self { source, key, value }.table(section)).collect()
+        Some(self.list()?.filter_map(|value| value.table(section)).collect())
     }
 
     /// A table, or the tables of a list.
-    pub(crate) fn one_or_more(&self, section: &'static Section) -> Result<Vec<Table<'a>>> {
-        if !self.value.get_ref().is_array() {
-            return Ok(vec![self.table(section)?]);
+    pub(crate) fn one_or_more(&self, section: &'static Section) -> Option<Vec<Table<'a>>> {
+        let Some(list) = self.value.get_ref().as_array() else {
+            return Some(vec![self.table(section)?]);
+        };
+        if list.is_empty() {
+            return self.refuse("at least one is required");
         }
-        let tables = self.list()?.map(|value| value.table(section)).collect::<Result<Vec<_>>>()?;
-        if tables.is_empty() {
-            return Err(self.error("at least one is required"));
-        }
-        Ok(tables)
+        Some(self.list()?.filter_map(|value| value.table(section)).collect())
     }
 
     /// Whether it is a string.
@@ -313,12 +343,9 @@ impl<'a> Value<'a> {
     pub(crate) fn as_flag(&self) -> Option<bool> {
         self.value.get_ref().as_bool()
     }
-
-    /// An error for a value of another type.
-    pub(crate) fn expected(&self, what: impl fmt::Display) -> ConfigError {
-        self.error(format_args!("expected {what}"))
-    }
 }
 
+/// Errors that are kept; in a text that is nowhere right there may be very many.
+const REPORTS_MAX: usize = 1000;
 /// Tables of one kind: enough for all, and their places fit 16 bits.
 const TABLES_MAX: usize = 10_000;

@@ -125,3 +125,28 @@ pub(crate) fn is_host(text: &str) -> bool {
     };
     text.split('.').all(is_label)
 }
+
+/// Reads the path of a service.
+pub(crate) fn service_path(text: &str) -> Result<&str, String> {
+    let trouble = match text {
+        "/" => return Ok(text),
+        _ if !text.starts_with('/') => "begins with a slash",
+        _ if text.ends_with('/') => "has no slash at its end: what is below belongs to it anyway",
+        _ if text.split('/').skip(1).any(|part| ["", ".", ".."].contains(&part)) => {
+            "has no empty parts, and no . or .."
+        }
+        _ if !text.bytes().all(|b| b.is_ascii_graphic() && !b"?#%\\\"".contains(&b)) => {
+            "is made of printable ASCII without ? # % \\ and quotes"
+        }
+        _ => return Ok(text),
+    };
+    Err(format!("a path {trouble}"))
+}
+
+/// Reads the name of a file, without a folder.
+pub(crate) fn file_name(text: &str) -> Result<&str, String> {
+    match text.is_empty() || text.contains(['/', '\\']) || text.starts_with('.') {
+        true => Err(format!("`{text}` is no name of a file, such as index.html")),
+        false => Ok(text),
+    }
+}

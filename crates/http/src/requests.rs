@@ -8,7 +8,7 @@ use std::{
 };
 
 use auth::{Denial, LoginId};
-use config::{Listen, Scheme, Service, ServiceKind};
+use config::{Directory, Listen, Scheme, Service, ServiceKind};
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use drive::{
     AddressPermit, ConnectionPermit, Cores, DETAIL_CHARS_MAX, Decision, Framing, LimitReached,
@@ -302,7 +302,7 @@ impl Connection {
                 let services = &gateway.config.services;
                 Ok(pages::answer(services, &service.path, rest, &head.method, &head.headers))
             }
-            ServiceKind::Directory { root, welcome } => {
+            ServiceKind::Directory(Directory { root, welcome }) => {
                 self.identify(gateway, &head.headers).await?;
                 let path = head.uri.path();
                 if rest.is_empty() && !path.ends_with('/') {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use config::{Config, ConfigError, Log, LogFormat, describe};
+use config::{Config, ConfigErrors, Log, LogFormat, describe};
 use drive::{internal_errors, tasks};
 use logging::Format;
 
@@ -107,7 +107,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn load(file: Option<PathBuf>) -> Result<Config, String> {
     file.map_or_else(|| Ok(Config::default()), |file| configuration::load(&file))
-        .map_err(|error: ConfigError| error.to_string())
+        .map_err(|error: ConfigErrors| error.to_string())
 }
 
 fn print(what: impl Display) -> Result<(), String> {

@@ -2,16 +2,18 @@
 
 use std::{io, path::Path};
 
-use config::{Config, ConfigError, Listen, Service, ServiceKind};
+use config::{
+    CertificateFiles, Config, ConfigError, ConfigErrors, Directory, Service, ServiceKind,
+};
 
 use crate::{files, tls};
 
 /// Reads a configuration from its file, and looks at what it names.
 ///
 /// # Errors
-/// When the file cannot be read, as [`Config::parse`], and when a certificate cannot be used or a
-/// folder is not there.
-pub fn load(path: &Path) -> Result<Config, ConfigError> {
+/// When the file cannot be read, or else all that is wrong with it: as [`Config::parse`], and the
+/// certificates that cannot be used and folders that are not there.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let file = path.display().to_string();
     let text = files::read_bounded(path)
         .and_then(|bytes| {
@@ -19,27 +21,25 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
         })
         .map_err(|error| ConfigError::of_file(&file, format_args!("cannot be read: {error}")))?;
-    let config = Config::parse(&text, &file)?;
-    config.listens.iter().try_for_each(certificates)?;
-    config.services.iter().try_for_each(folder)?;
-    Ok(config)
+    let mut reading = Config::read(&text, &file);
+    let Config { listens, services, .. } = reading.config();
+    let certificates = listens.iter().flat_map(|listen| &listen.tls).filter_map(certificate);
+    let errors: Vec<_> = certificates.chain(services.iter().filter_map(folder)).collect();
+    errors.into_iter().for_each(|error| reading.refuse(error));
+    reading.finish()
 }
 
-fn certificates(listen: &Listen) -> Result<(), ConfigError> {
-    listen.tls.iter().try_for_each(|files| match tls::load(files) {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_about_key(files) => Err(files.key.error(error)),
-        Err(error) => Err(files.certificate.error(error)),
-    })
+/// What is wrong with a certificate.
+fn certificate(files: &CertificateFiles) -> Option<ConfigError> {
+    let error = tls::load(files).err()?;
+    let is_about_key = error.is_about_key(files);
+    Some(if is_about_key { files.key.error(error) } else { files.certificate.error(error) })
 }
 
-fn folder(service: &Service) -> Result<(), ConfigError> {
-    if let ServiceKind::Directory { root, .. } = &service.kind
-        && !root.is_dir()
-    {
-        return Err(root.error(format_args!("there is no folder {}", root.display())));
-    }
-    Ok(())
+/// What is wrong with the folder of a service.
+fn folder(service: &Service) -> Option<ConfigError> {
+    let ServiceKind::Directory(Directory { root, .. }) = &service.kind else { return None };
+    (!root.is_dir()).then(|| root.error(format_args!("there is no folder {}", root.display())))
 }
 
 #[cfg(test)]
@@ -71,6 +71,17 @@ mod tests {
                 "a directory that is not there",
                 "[[service]]\npath = \"/\"\ntype = \"directory\"\nroot = \"no/such\"".to_owned(),
                 "gw.toml:4:8: `root`: there is no folder no/such",
+            ),
+            (
+                "all of them, and what the text says wrong",
+                format!(
+                    "{listen}tls = [{{ certificate = \"no.pem\", key = \"no.key\" }}]\nname = 1\n\
+                     [[service]]\npath = \"/\"\ntype = \"directory\"\nroot = \"none\""
+                ),
+                "gw.toml:3:24: `certificate`: no.pem cannot be read: No such file or directory (os \
+                 error 2)\n\
+                 gw.toml:4:1: unknown key `name` in [[listen]]: did you mean `names`?\n\
+                 gw.toml:8:8: `root`: there is no folder none",
             ),
             (
                 "a directory that is there",

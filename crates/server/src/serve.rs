@@ -164,7 +164,7 @@ fn settings(config: &Config) -> Settings {
     let services = config.services.iter().map(|service| drive::Service {
         path: service.path.clone(),
         upstream: match &service.kind {
-            ServiceKind::Proxy { connect, .. } => Some(connect.to_string().into()),
+            ServiceKind::Proxy(proxy) => Some(proxy.connect.to_string().into()),
             ServiceKind::Pages
             | ServiceKind::Echo
             | ServiceKind::Broadcast { .. }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use config::{Feed, HostPort, ServiceKind};
+use config::{Broadcast, Feed, HostPort, ServiceKind};
 use contract::{Body, Destination, Message};
 use drive::{CoreRef, Publisher, tasks};
 use tokio::{
@@ -30,7 +30,9 @@ pub fn keep_interests(worker: &Worker) {
 /// Starts the feeds of all `broadcast` services. One core does that.
 pub fn start_feeds(worker: &Worker) {
     for (index, service) in worker.gateway.config.services.iter().enumerate() {
-        let ServiceKind::Broadcast { feed: Some(feed) } = &service.kind else { continue };
+        let ServiceKind::Broadcast(Broadcast { feed: Some(feed) }) = &service.kind else {
+            continue;
+        };
         let topic = topic(index_u16(index));
         let (core, feed, max) =
             (worker.core.clone(), feed.clone(), service.limits.message_bytes_max);

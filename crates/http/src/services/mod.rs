@@ -9,7 +9,7 @@ mod proxy;
 pub(crate) mod publish;
 pub(crate) mod representation;
 
-use config::ServiceKind;
+use config::{Proxy, ServiceKind};
 use contract::Refusal;
 use drive::Registration;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -36,7 +36,7 @@ pub(crate) fn register(
             let topic = feed::topic(registration.service);
             core.register(stream, registration, |_, _| (protocols.broadcast)(topic));
         }
-        ServiceKind::Proxy { connect, text, connect_timeout } => {
+        ServiceKind::Proxy(Proxy { connect, text, connect_timeout }) => {
             proxy::register(core, stream, registration, connect, *text, *connect_timeout);
         }
         ServiceKind::Broker => {

@@ -1,0 +1,606 @@
+//! How the values of keys are written: a [`Form`] for each type.
+
+use core::net::SocketAddr;
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, ops::Deref, time::Duration};
+
+use auth::{Grant, Mechanism, Password, Scope, Scram};
+use ipnet::IpNet;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
+    keys::{Keys, suggest},
+    limits::Figure,
+    networks,
+    source::{Source, Value},
+    value,
+};
+
+/// A type whose values can be written in a file.
+pub(crate) trait Form: Sized {
+    /// What the reference calls it.
+    const NAME: &'static str;
+
+    /// How to come by a value, where no example would do.
+    const HINT: Option<&'static str> = None;
+
+    /// The JSON schema of its values.
+    fn schema() -> Json;
+
+    /// Reads a value. What is wrong with it has been reported when there is none.
+    fn read(value: &Value<'_>) -> Option<Self>;
+}
+
+/// A default that the reference shows as it would be written.
+pub(crate) trait Show {
+    /// In Markdown.
+    fn show(&self) -> String;
+}
+
+/// A type that is written as a string.
+pub(crate) trait FromText: Sized {
+    /// How to come by a value, where no example would do.
+    const HINT: Option<&'static str> = None;
+    /// What may be written, where only some words may.
+    const WORDS: &'static [&'static str] = &[];
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn from_text(text: &str) -> Result<Self, impl fmt::Display>;
+}
+
+impl<T: FromText> Form for T {
+    const NAME: &'static str = "a string";
+    const HINT: Option<&'static str> = T::HINT;
+
+    fn schema() -> Json {
+        match T::WORDS {
+            [] => json!({ "type": "string" }),
+            words => json!({ "enum": words }),
+        }
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        T::from_text(value.text()?).map_or_else(|error| value.refuse(error), Some)
+    }
+}
+
+/// Strings, and what is wrong with those that are none of a type.
+macro_rules! texts {
+    ($($type:ty: $read:expr),* $(,)?) => {
+        $(impl FromText for $type {
+            fn from_text(text: &str) -> Result<Self, impl fmt::Display> {
+                ($read)(text)
+            }
+        })*
+    };
+}
+
+texts! {
+    SocketAddr: value::address,
+    Authority: |text| match Authority::parse(text) {
+        Ok(name) if name.port != Some(0) => Ok(name),
+        Ok(_) | Err(_) => Err(format!(
+            "`{text}` is no name: write the host, and the port unless it is the scheme's, such \
+             as gw.example.com:8443"
+        )),
+    },
+    AllowedOrigin: AllowedOrigin::parse,
+    IpNet: networks::parse,
+    Scope: Scope::parse,
+    Grant: Grant::parse,
+    Feed: value::feed,
+    HostPort: value::server,
+    ServicePath: |text| value::service_path(text).map(|text| Self(text.into())),
+    FileName: |text| value::file_name(text).map(|text| Self(text.into())),
+    Role: |text| match text {
+        "" => Err("a role needs a name"),
+        _ => Ok(Self(text.into())),
+    },
+    Box<str>: |text| Ok::<_, &str>(Self::from(text)),
+}
+
+/// The path of a service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ServicePath(pub(crate) Box<str>);
+
+/// The name of a file, without a folder.
+#[derive(Debug)]
+pub(crate) struct FileName(Box<str>);
+
+/// The name of a role.
+#[derive(Debug)]
+pub(crate) struct Role(pub(crate) Box<str>);
+
+impl From<Box<str>> for FileName {
+    fn from(name: Box<str>) -> Self {
+        Self(name)
+    }
+}
+
+impl From<FileName> for Box<str> {
+    fn from(name: FileName) -> Self {
+        name.0
+    }
+}
+
+impl Show for FileName {
+    fn show(&self) -> String {
+        format!("`\"{}\"`", self.0)
+    }
+}
+
+/// An Argon2id hash of a password.
+impl FromText for Password {
+    const HINT: Option<&'static str> = Some("`passerelle password` makes one to paste");
+
+    fn from_text(text: &str) -> Result<Self, impl fmt::Display> {
+        Self::parse(text)
+    }
+}
+
+/// A verifier for SCRAM-SHA-1.
+#[derive(Debug)]
+pub(crate) struct ScramSha1(pub(crate) Scram);
+
+/// A verifier for SCRAM-SHA-256.
+#[derive(Debug)]
+pub(crate) struct ScramSha256(pub(crate) Scram);
+
+texts! {
+    ScramSha1: |text| Scram::parse(Mechanism::Sha1, text).map(Self),
+    ScramSha256: |text| Scram::parse(Mechanism::Sha256, text).map(Self),
+}
+
+/// Words of which one is written.
+macro_rules! words {
+    ($($vis:vis $type:ty, $what:literal: $($word:literal $value:path),*;)*) => {
+        $(impl FromText for $type {
+            const WORDS: &'static [&'static str] = &[$($word),*];
+
+            fn from_text(text: &str) -> Result<Self, impl fmt::Display> {
+                match text {
+                    $($word => Ok($value),)*
+                    _ => Err(format!("`{text}` is no {}: {}", $what, suggest(text, Self::WORDS))),
+                }
+            }
+        }
+
+        impl $type {
+            /// The word in the configuration.
+            #[must_use]
+            $vis const fn as_str(self) -> &'static str {
+                match self {
+                    $($value => $word),*
+                }
+            }
+        }
+
+        impl Show for $type {
+            fn show(&self) -> String {
+                format!("`\"{}\"`", self.as_str())
+            }
+        })*
+    };
+}
+
+words! {
+    pub LogFormat, "log format": "json" Self::Json, "text" Self::Text;
+    pub LogLevel, "log level": "error" Self::Error, "warn" Self::Warn, "info" Self::Info,
+        "debug" Self::Debug, "trace" Self::Trace;
+    pub(crate) ServiceType, "type of service": "broadcast" Self::Broadcast, "broker" Self::Broker,
+        "directory" Self::Directory, "echo" Self::Echo, "pages" Self::Pages,
+        "proxy" Self::Proxy, "queues" Self::Queues, "topics" Self::Topics;
+}
+
+/// What a service is, of those that stand in files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ServiceType {
+    Broadcast,
+    Broker,
+    Directory,
+    Echo,
+    Pages,
+    Proxy,
+    Queues,
+    Topics,
+}
+
+impl Form for bool {
+    const NAME: &'static str = "true or false";
+
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.flag()
+    }
+}
+
+impl Show for bool {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Form for Duration {
+    const NAME: &'static str = "a duration";
+
+    fn schema() -> Json {
+        json!({ "type": ["number", "string"], "minimum": 0 })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.duration()
+    }
+}
+
+impl Show for Duration {
+    fn show(&self) -> String {
+        format!("`\"{}\"`", value::show_duration(*self))
+    }
+}
+
+/// A duration that is not zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Positive(Duration);
+
+impl Form for Positive {
+    const NAME: &'static str = Duration::NAME;
+
+    fn schema() -> Json {
+        Duration::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        match value.duration()? {
+            Duration::ZERO => value.refuse("0 is too short"),
+            time => Some(Self(time)),
+        }
+    }
+}
+
+impl Show for Positive {
+    fn show(&self) -> String {
+        self.0.show()
+    }
+}
+
+impl From<Duration> for Positive {
+    fn from(time: Duration) -> Self {
+        Self(time)
+    }
+}
+
+impl From<Positive> for Duration {
+    fn from(Positive(time): Positive) -> Self {
+        time
+    }
+}
+
+/// A number of bytes, from 1 on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes(usize);
+
+impl Form for Bytes {
+    const NAME: &'static str = "bytes";
+
+    fn schema() -> Json {
+        json!({ "type": ["integer", "string"], "minimum": 1 })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.bytes().map(Self)
+    }
+}
+
+impl Show for Bytes {
+    fn show(&self) -> String {
+        format!("`\"{}\"`", value::show_bytes(self.0))
+    }
+}
+
+impl From<usize> for Bytes {
+    fn from(bytes: usize) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Bytes> for usize {
+    fn from(Bytes(bytes): Bytes) -> Self {
+        bytes
+    }
+}
+
+/// A whole number from 1 to a maximum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count<const MAX: u64 = { u64::MAX }>(u64);
+
+/// A whole number of 32 bits, from 1 on.
+pub(crate) type Count32 = Count<{ u32::MAX as u64 }>;
+
+impl<const MAX: u64> Form for Count<MAX> {
+    const NAME: &'static str = "a number";
+
+    fn schema() -> Json {
+        match MAX {
+            u64::MAX => json!({ "type": "integer", "minimum": 1 }),
+            _ => json!({ "type": "integer", "minimum": 1, "maximum": MAX }),
+        }
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.count(1..=MAX).map(Self)
+    }
+}
+
+impl<const MAX: u64> Show for Count<MAX> {
+    fn show(&self) -> String {
+        format!("`{}`", self.0)
+    }
+}
+
+impl<const MAX: u64> From<usize> for Count<MAX> {
+    fn from(count: usize) -> Self {
+        Self(u64::try_from(count).unwrap_or(MAX))
+    }
+}
+
+impl<const MAX: u64> From<u32> for Count<MAX> {
+    fn from(count: u32) -> Self {
+        Self(count.into())
+    }
+}
+
+impl<const MAX: u64> From<Count<MAX>> for usize {
+    fn from(Count(count): Count<MAX>) -> Self {
+        Self::try_from(count).unwrap_or(Self::MAX)
+    }
+}
+
+impl<const MAX: u64> From<Count<MAX>> for u32 {
+    fn from(Count(count): Count<MAX>) -> Self {
+        Self::try_from(count).unwrap_or(Self::MAX)
+    }
+}
+
+impl<const MAX: u64> From<Count<MAX>> for Option<NonZeroUsize> {
+    fn from(count: Count<MAX>) -> Self {
+        NonZeroUsize::new(count.into())
+    }
+}
+
+impl From<Bytes> for Figure {
+    fn from(Bytes(bytes): Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<const MAX: u64> From<Count<MAX>> for Figure {
+    fn from(Count(count): Count<MAX>) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<Duration> for Figure {
+    fn from(time: Duration) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl From<Positive> for Figure {
+    fn from(Positive(time): Positive) -> Self {
+        Self::Time(time)
+    }
+}
+
+/// After how much silence to ping, by subprotocol; zero: never.
+pub(crate) type Pings = BTreeMap<Box<str>, Duration>;
+
+impl Form for Pings {
+    const NAME: &'static str = "a table";
+
+    fn schema() -> Json {
+        let interval = json!({ "anyOf": [Duration::schema(), { "const": false }] });
+        json!({ "type": "object", "additionalProperties": interval })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let interval = |value: &Value<'_>| match value.as_flag() {
+            Some(false) => Some(Duration::ZERO),
+            Some(true) => value.refuse("say how often, such as \"30s\""),
+            None => value.duration(),
+        };
+        let entries = value.entries()?;
+        Some(entries.filter_map(|one| Some((one.key().into(), interval(&one)?))).collect())
+    }
+}
+
+impl Form for NamedPath {
+    const NAME: &'static str = "a string";
+
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let path = value.source().folder().join(value.text()?);
+        let place = value.source().error(value.start(), &format!("`{}`: ", value.key()));
+        Some(Self::new(path, place))
+    }
+}
+
+impl<T: Form> Form for Option<T> {
+    const NAME: &'static str = T::NAME;
+    const HINT: Option<&'static str> = T::HINT;
+
+    fn schema() -> Json {
+        T::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        T::read(value).map(Some)
+    }
+}
+
+/// What can be read of a list.
+impl<T: FromText> Form for Vec<T> {
+    const NAME: &'static str = "a list of strings";
+
+    fn schema() -> Json {
+        json!({ "type": "array", "items": T::schema() })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        Some(value.list()?.filter_map(|item| T::read(&item)).collect())
+    }
+}
+
+/// A list of strings, each with its place.
+impl<T: FromText> Form for Vec<At<T>> {
+    const NAME: &'static str = Vec::<T>::NAME;
+
+    fn schema() -> Json {
+        Vec::<T>::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        Some(value.list()?.filter_map(|item| At::read(&item)).collect())
+    }
+}
+
+impl Form for Networks {
+    const NAME: &'static str = Vec::<IpNet>::NAME;
+
+    fn schema() -> Json {
+        Vec::<IpNet>::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        Vec::<IpNet>::read(value).map(Self::from_iter)
+    }
+}
+
+/// A value, and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    /// Where it begins, in bytes.
+    pub(crate) start: usize,
+    /// Where its key begins.
+    pub(crate) key_start: usize,
+    key: Box<str>,
+}
+
+impl<T: Form> Form for At<T> {
+    const NAME: &'static str = T::NAME;
+    const HINT: Option<&'static str> = T::HINT;
+
+    fn schema() -> Json {
+        T::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        Some(Self {
+            start: value.start(),
+            key_start: value.key_start(),
+            key: value.key().into(),
+            value: T::read(value)?,
+        })
+    }
+}
+
+impl<T> At<T> {
+    /// Reports what is wrong with it.
+    pub(crate) fn refuse(&self, source: &Source<'_>, message: impl fmt::Display) {
+        source.report(self.start, format_args!("`{}`: {message}", self.key));
+    }
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A value, and whether nothing within it was reported as wrong: else it is not complete, and
+/// what contradicts it may be right.
+#[derive(Debug)]
+pub(crate) struct Checked<T> {
+    pub(crate) value: T,
+    pub(crate) is_whole: bool,
+    /// Where it begins, in bytes.
+    pub(crate) start: usize,
+}
+
+impl<T: Default> Default for Checked<T> {
+    fn default() -> Self {
+        Self { value: T::default(), is_whole: true, start: 0 }
+    }
+}
+
+impl<T: Form + Default> Form for Checked<T> {
+    const NAME: &'static str = T::NAME;
+
+    fn schema() -> Json {
+        T::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let before = value.source().reported();
+        let read = T::read(value).unwrap_or_default();
+        let is_whole = value.source().reported() == before;
+        Some(Self { value: read, is_whole, start: value.start() })
+    }
+}
+
+/// Tables, each under a header of its own; of those that are wrong none.
+#[derive(Debug)]
+pub(crate) struct Tables<T> {
+    /// Those that could be read.
+    pub(crate) read: Vec<T>,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Self { read: Vec::new(), count: 0 }
+    }
+}
+
+impl<T: Keys> Form for Tables<T> {
+    const NAME: &'static str = "tables";
+
+    fn schema() -> Json {
+        json!({ "type": "array", "items": crate::reference::object(T::SECTION) })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let tables = value.tables(T::SECTION)?;
+        Some(Self { read: tables.iter().filter_map(T::of_table).collect(), count: tables.len() })
+    }
+}
+
+/// One table, or a list of such tables.
+#[derive(Debug)]
+pub(crate) struct OneOrMore<T>(pub(crate) Vec<T>);
+
+impl<T: Keys> Form for OneOrMore<T> {
+    const NAME: &'static str = "a table, or a list of tables";
+
+    fn schema() -> Json {
+        let one = crate::reference::object(T::SECTION);
+        json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let tables = value.one_or_more(T::SECTION)?;
+        Some(Self(tables.iter().filter_map(T::of_table).collect()))
+    }
+}

@@ -1,0 +1,426 @@
+//! Every key of the configuration but the limits: what may stand in a file, and what it means. To
+//! add a key, add its field and its doc comment here.
+
+use core::net::SocketAddr;
+use std::{num::NonZeroUsize, time::Duration};
+
+use auth::{Grant, Password, Scope};
+
+use crate::{
+    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, Memory, NamedPath, Networks,
+    ServiceKind,
+    form::{
+        At, Bytes, Checked, Count, Count32, FileName, Form, OneOrMore, Pings, Positive, Role,
+        ScramSha1, ScramSha256, ServicePath, ServiceType, Show as _, Tables,
+    },
+    keys::{Keys, Section, keys, list},
+    limits::{LimitsTable, ServiceLimits},
+    reference,
+    source::{Table, Value},
+};
+
+keys! {
+    /// Above all tables. The tables follow, each with a section below.
+    #[derive(Debug)]
+    "The top of the file";
+    pub(crate) struct Root {
+        /// Cores to use.
+        pub(crate) threads: Option<NonZeroUsize> as Count<THREADS_MAX> = None
+            => "the cores of the machine",
+        /// Whether what goes to many sockets at once is sent by io_uring (Linux 6.1 or later): less
+        /// CPU time for fan-out, 384 KiB more memory for each core.
+        pub(crate) io_uring: bool = false,
+        /// Origins whose pages may use, cross-origin, the services that do not have a list of their
+        /// own: `"https://app.example.com"` as browsers send it, `"null"`, or `"*"` for all.
+        /// Requests that act (POST, a WebSocket) and whose browser says that they come from
+        /// another origin (`Sec-Fetch-Site`), but not from which, are refused all the same.
+        pub(crate) allow_origins: Vec<AllowedOrigin> = Vec::new() => "none",
+        /// Where peers connect: `[[listen]]`.
+        pub(crate) listen: Option<At<Tables<Listen>>> = None => "127.0.0.1:8080",
+        /// What they find: `[[service]]`.
+        pub(crate) service: Option<Tables<Service>> = None => "the default services",
+        /// Bounds of every service and of the broker: `[limits]`.
+        pub(crate) limits: Checked<LimitsTable> = Checked::default() => "",
+        /// Who may log in: `[[user]]`.
+        pub(crate) user: Checked<Tables<User>> = Checked::default() => "none",
+        /// Who may subscribe and send where: `[[access]]`.
+        pub(crate) access: Tables<Access> = Tables::default() => "none",
+        /// What is logged: `[log]`.
+        pub(crate) log: Log = Log::default() => "",
+        /// Who may see what is for operators: `[operations]`.
+        pub(crate) operations: Operations = Operations::default() => "",
+        /// The page `/metrics`: `[metrics]`.
+        pub(crate) metrics: Metrics = Metrics::default() => "",
+        /// The pages `/healthz` and `/readyz`: `[health]`.
+        pub(crate) health: Health = Health::default() => "",
+        /// HTTP connections: `[http]`.
+        pub(crate) http: Http = Http::default() => "",
+        /// How the gateway stops: `[shutdown]`.
+        pub(crate) shutdown: Shutdown = Shutdown::default() => "",
+        /// Bounds over many connections: `[memory]`.
+        pub(crate) memory: Checked<MemoryTable> = Checked::default() => "",
+    }
+}
+
+/// Their numbers are 16 bits wide.
+const THREADS_MAX: u64 = 1024;
+
+keys! {
+    /// An address where peers connect: HTTP, WebSocket and STOMP over TCP on one port.
+    #[derive(Debug)]
+    "[[listen]]";
+    pub(crate) struct Listen {
+        /// IP address and port, such as `"127.0.0.1:8080"`; `"0.0.0.0:8080"` is all addresses of
+        /// IPv4, `"[::]:8080"` all of IPv6 and none of IPv4: for both write two `[[listen]]`.
+        pub(crate) address: At<SocketAddr> => "127.0.0.1:8080",
+        /// The hosts under which browsers find the gateway's own pages, as in the address bar:
+        /// `"gw.example.com:8443"`, without the port where it is the scheme's own. Origins with
+        /// that host and port, and the scheme by which the listener is reached (`https` with TLS,
+        /// or as a proxy of `forwarded-from` says, else `http`), are not cross-origin. On a
+        /// loopback address a request whose `Host` is neither loopback nor one of these, with
+        /// whatever port, is refused with 421: a page may let its own name lead here. (Programs of
+        /// 2011 that say `Host: pmx` need `"pmx"` here.)
+        pub(crate) names: Vec<Authority> = Vec::new() => "loopback addresses and `localhost`",
+        /// Whether login is optional. Wrong credentials always fail where there are users.
+        pub(crate) anonymous: Option<At<bool>> = None
+            => "true on a loopback address, else false",
+        /// Whether what is for operators (`/metrics`) is served here, to everybody who reaches
+        /// this address. Elsewhere it is for `[operations]` roles alone, and its paths are to all
+        /// others as if it did not exist. Behind a proxy leave it out: to the gateway all requests
+        /// of a proxy come from the proxy's address. A second `[[listen]]` that only operators
+        /// reach is the place for it.
+        pub(crate) operations: bool = false
+            => "false; true for the listener that there is without a `[[listen]]`",
+        /// The proxies, as addresses or networks (`["127.0.0.1", "10.0.0.0/8"]`), that begin each
+        /// connection by saying whose it is, in the PROXY protocol, version 1 or 2, before TLS.
+        /// From them it is required; all others are served as they are.
+        pub(crate) proxy_protocol_from: Networks = Networks::default() => "none",
+        /// The proxies, as addresses or networks, that say by `Forwarded` or `X-Forwarded-For`
+        /// whose request it is, and by `proto` or `X-Forwarded-Proto` whether it came by HTTPS. The
+        /// sender is the last that is no such proxy. Where both fields are there and do not agree,
+        /// neither is believed: let the proxy set one and remove the other.
+        pub(crate) forwarded_from: Networks = Networks::default() => "none",
+        /// Connections that one address (of IPv6: one /64) may have here at a time. The proxies of
+        /// `proxy-protocol-from` and `forwarded-from` have no limit; behind the latter, WebSockets
+        /// are counted, by the address of the sender.
+        pub(crate) connections_max_per_address:
+            Option<NonZeroUsize> as Count32 = None => "no limit",
+        /// Makes it `https`, `wss` and STOMP over TLS: `tls = { certificate = "gw.pem", key =
+        /// "gw.key" }`. Of several the one for the name that a peer asks for is used, and the
+        /// first where there is none.
+        pub(crate) tls: Option<OneOrMore<CertificateFiles>> = None => "none",
+    }
+}
+
+keys! {
+    /// A certificate in PEM. SIGHUP makes the gateway read the files again, for new connections;
+    /// where one of them cannot be used, all stay as they were.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    "listen.tls";
+    pub struct CertificateFiles {
+        /// The file of the certificate, followed by those that certify it.
+        pub certificate: NamedPath => "gw.pem",
+        /// The file of its private key.
+        pub key: NamedPath => "gw.key",
+    }
+}
+
+/// What a path leads to: the keys of every service, and those of its type.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) common: AnyService,
+    pub(crate) kind: ServiceKind,
+    pub(crate) websocket: WebSocketService,
+}
+
+impl Keys for Service {
+    const SECTION: &'static Section = &Section {
+        more: &[
+            AnyService::SECTION,
+            WebSocketService::SECTION,
+            Broadcast::SECTION,
+            Directory::SECTION,
+            Proxy::SECTION,
+        ],
+        ..*TypeOfService::SECTION
+    };
+
+    fn of_table(table: &Table<'_>) -> Option<Self> {
+        let common = AnyService::of_table(table);
+        let websocket = WebSocketService::of_table(table);
+        let kind = TypeOfService::of_table(table).and_then(|TypeOfService { of_type }| {
+            let name = of_type.as_str();
+            table.refuse_keys(
+                |key| !key.of.is_empty() && !key.of.contains(&name),
+                |key| {
+                    format!(
+                        "a service of type `{name}` has no `{}`: it is for {}",
+                        key.name,
+                        list(key.of)
+                    )
+                },
+            );
+            Some(match of_type {
+                ServiceType::Broadcast => ServiceKind::Broadcast(Broadcast::of_table(table)?),
+                ServiceType::Broker => ServiceKind::Broker,
+                ServiceType::Directory => ServiceKind::Directory(Directory::of_table(table)?),
+                ServiceType::Echo => ServiceKind::Echo,
+                ServiceType::Pages => ServiceKind::Pages,
+                ServiceType::Proxy => ServiceKind::Proxy(Proxy::of_table(table)?),
+                ServiceType::Queues => ServiceKind::Queues,
+                ServiceType::Topics => ServiceKind::Topics,
+            })
+        });
+        Some(Self { common: common?, websocket: websocket?, kind: kind? })
+    }
+}
+
+keys! {
+    /// What a path leads to, and all paths below it that are no other service's.
+    #[derive(Debug)]
+    "[[service]]";
+    pub(crate) struct TypeOfService {
+        /// `echo` sends back what it receives. `broadcast` sends what one receives to all.
+        /// `directory` has the files of a folder. `proxy` carries WebSockets to a TCP server.
+        /// `broker` speaks every protocol, chosen by subprotocol. `topics` and `queues` publish
+        /// what is POSTed below them. `pages` are the pages that come with the gateway.
+        of_type as "type": ServiceType => "echo",
+    }
+}
+
+keys! {
+    /// What every service has.
+    #[derive(Debug)]
+    "[[service]]";
+    pub(crate) struct AnyService {
+        /// The path, such as `"/messaging"`.
+        pub(crate) path: At<ServicePath> => "/messaging",
+        /// As at the top, for this service.
+        pub(crate) allow_origins: Option<Vec<AllowedOrigin>> = None => "that of the top",
+        /// Bounds of this service: `[service.limits]`.
+        pub(crate) limits: Checked<ServiceLimits> = Checked::default() => "`[limits]`",
+    }
+}
+
+keys! {
+    /// What services have that WebSockets connect to.
+    #[derive(Debug)]
+    "[[service]]" of ["broadcast", "broker", "echo", "proxy"];
+    pub(crate) struct WebSocketService {
+        /// Whether messages are deflated, for peers who can.
+        pub(crate) compression: bool = true,
+        /// By subprotocol, after how much silence a WebSocket is pinged, or `false` for never:
+        /// `ping = { amqp = false, "v12.stomp" = "10s" }`.
+        pub(crate) ping: Pings = Pings::new()
+            => "`limits.ping-interval`, where the subprotocol allows it",
+    }
+}
+
+keys! {
+    /// Sends what one receives to all.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    "[[service]]" of ["broadcast"];
+    pub struct Broadcast: Default {
+        /// Where more messages come from: `"tcp://host:port"` connects to a server whose lines are
+        /// messages, `"udp://127.0.0.1:9999"` receives datagrams there.
+        pub feed: Option<Feed> = None => "none",
+    }
+}
+
+keys! {
+    /// The files of a folder.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    "[[service]]" of ["directory"];
+    pub struct Directory {
+        /// The folder.
+        pub root: NamedPath => "web",
+        /// The file that stands for a folder.
+        pub welcome: Box<str> as FileName = Box::from("index.html"),
+    }
+}
+
+keys! {
+    /// A WebSocket to a TCP server.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    "[[service]]" of ["proxy"];
+    pub struct Proxy {
+        /// The server: `"tcp://host:port"`.
+        pub connect: HostPort => "tcp://rabbit.internal:5672",
+        /// Whether what the server sends are text messages, split at characters, else binary.
+        pub text: bool = false,
+        /// How long a connection to the server may take.
+        pub connect_timeout: Duration as Positive = Duration::from_secs(10),
+    }
+}
+
+keys! {
+    /// Somebody who may log in. Without users credentials are ignored.
+    #[derive(Debug)]
+    "[[user]]";
+    pub(crate) struct User {
+        /// The name, as it is sent.
+        pub(crate) name: At<Box<str>> => "ann",
+        /// What `passerelle password` prints; or an Argon2id hash alone.
+        pub(crate) password: StoredPassword => "",
+        /// What access rules may name besides the user.
+        pub(crate) roles: Vec<Role> = Vec::new() => "none",
+    }
+}
+
+keys! {
+    /// What is kept of a password. `passerelle password` makes it.
+    #[derive(Debug)]
+    "user.password";
+    pub(crate) struct PasswordTable {
+        /// A hash that checks the password.
+        argon2id: Password => "",
+        /// A verifier for SCRAM-SHA-1.
+        scram_sha_1: Option<ScramSha1> = None => "none",
+        /// A verifier for SCRAM-SHA-256.
+        scram_sha_256: Option<ScramSha256> = None => "none",
+    }
+}
+
+/// What is kept of a password: a hash, or a table with verifiers too.
+#[derive(Debug)]
+pub(crate) struct StoredPassword(pub(crate) Password);
+
+impl Form for StoredPassword {
+    const NAME: &'static str = "a table or a string";
+    const HINT: Option<&'static str> = <Password as Form>::HINT;
+
+    fn schema() -> serde_json::Value {
+        let one_of = [<Password as Form>::schema(), reference::object(PasswordTable::SECTION)];
+        serde_json::json!({ "anyOf": one_of })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        if value.is_text() {
+            return <Password as Form>::read(value).map(Self);
+        }
+        let PasswordTable { argon2id, scram_sha_1, scram_sha_256 } = Form::read(value)?;
+        let verifiers = [scram_sha_1.map(|one| one.0), scram_sha_256.map(|one| one.0)];
+        Some(Self(verifiers.into_iter().flatten().fold(argon2id, Password::with)))
+    }
+}
+
+keys! {
+    /// Who may subscribe and send where. Without rules everybody may everything. With rules the
+    /// first whose destination matches decides, and a destination in no rule is for nobody. A
+    /// subscription with wildcards must lie within one rule that allows it and overlap none before
+    /// it that does not. Temporary destinations are outside the rules.
+    ///
+    /// Lists name everybody (`"*"`), everybody who logged in (`"user:*"`), a user (`"user:ann"`)
+    /// or a role (`"role:feeder"`).
+    #[derive(Debug)]
+    "[[access]]";
+    pub(crate) struct Access {
+        /// Such as `"/queue/orders"`; `*` stands for one level, a final `>` for the rest:
+        /// `"/topic/quotes.>"`; `">"` alone is every destination.
+        pub(crate) destination: At<Scope> => "/topic/quotes.>",
+        /// Who may subscribe.
+        pub(crate) subscribe: Vec<At<Grant>> = Vec::new() => "nobody",
+        /// Who may send.
+        pub(crate) send: Vec<At<Grant>> = Vec::new() => "nobody",
+    }
+}
+
+keys! {
+    /// What is logged, to the standard error.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    "[log]";
+    pub struct Log: Default {
+        /// `text` for people, `json` for programs.
+        pub format: LogFormat = LogFormat::Text,
+        /// `error`, `warn`, `info`, `debug` or `trace`.
+        pub level: LogLevel = LogLevel::Info,
+    }
+}
+
+keys! {
+    /// Who may see what is for operators (`/metrics`), besides those who reach a listener with
+    /// `operations = true`.
+    #[derive(Debug)]
+    "[operations]";
+    pub(crate) struct Operations: Default {
+        /// The roles of users who may, on every listener, by HTTP Basic. They are not asked to log
+        /// in: send name and password with the request (`curl -u`, Prometheus' `basic_auth`).
+        /// Whoever sends none, wrong ones or those of another user finds nothing there.
+        pub(crate) roles: Vec<At<Role>> = Vec::new() => "none",
+    }
+}
+
+keys! {
+    /// The page `/metrics`, for Prometheus. It is for operators: see `operations` of `[[listen]]`.
+    #[derive(Debug)]
+    "[metrics]";
+    pub(crate) struct Metrics: Default {
+        /// Whether there is such a page.
+        pub(crate) enabled: bool = true,
+    }
+}
+
+keys! {
+    /// The pages `/healthz` (the process lives) and `/readyz` (it takes new connections).
+    #[derive(Debug)]
+    "[health]";
+    pub(crate) struct Health: Default {
+        /// Whether there are such pages.
+        pub(crate) enabled: bool = true,
+    }
+}
+
+keys! {
+    /// HTTP connections.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    "[http]";
+    pub struct Http: Default {
+        /// How long a connection may rest between two requests; more than a proxy in front keeps
+        /// its own, so that none breaks as it is used. 0: a response ends its connection. A header
+        /// that has begun has `login-timeout`.
+        pub keep_alive: Duration = Duration::from_secs(75),
+    }
+}
+
+keys! {
+    /// How the gateway stops, once told to (SIGTERM).
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    "[shutdown]";
+    pub struct Shutdown: Default {
+        /// How long it still takes new connections while `/readyz` says 503.
+        pub grace: Duration = Duration::from_secs(1),
+        /// How long sessions may take to close before their connections are closed.
+        pub drain: Duration = Duration::from_secs(10),
+    }
+}
+
+keys! {
+    /// Bounds over many connections.
+    #[derive(Debug)]
+    "[memory]";
+    pub(crate) struct MemoryTable: Default {
+        /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
+        /// is closed first.
+        pub(crate) unsent_bytes_max_per_core: Option<At<Bytes>> = None
+            => Bytes::from(Memory::default().unsent_bytes_max_per_core).show(),
+    }
+}
+
+/// All tables, in the order of the reference.
+pub(crate) const SECTIONS: &[&Section] = &[
+    Root::SECTION,
+    Listen::SECTION,
+    CertificateFiles::SECTION,
+    Service::SECTION,
+    LimitsTable::SECTION,
+    User::SECTION,
+    PasswordTable::SECTION,
+    Access::SECTION,
+    Log::SECTION,
+    Operations::SECTION,
+    Metrics::SECTION,
+    Health::SECTION,
+    Http::SECTION,
+    Shutdown::SECTION,
+    MemoryTable::SECTION,
+];
