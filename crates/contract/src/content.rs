@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{Destination, Properties};
+use crate::{Destination, Properties, Value};
 
 /// What the sender of a message says, in the form in which it came.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,7 @@ pub enum BodyView<'a> {
 }
 
 impl Content {
-    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+    pub(crate) fn property(&self, name: &str) -> Option<Value<'_>> {
         match self {
             Self::Parts(parts) => parts.properties.get(name),
             Self::Amqp(_) => None,
@@ -93,7 +93,7 @@ impl Content {
     /// Memory it takes beside its own size, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Parts(parts) => parts.properties.text_bytes() + parts.body.bytes().len(),
+            Self::Parts(parts) => parts.properties.heap_bytes() + parts.body.bytes().len(),
             Self::Amqp(sections) => sections.bytes.len(),
         }
     }

@@ -37,6 +37,6 @@ pub use message::{DeadLetter, DeadLetterReason, Delivery, Header, Message};
 pub use name::Levels;
 pub use pattern::{Level, Pattern};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
-pub use properties::Properties;
+pub use properties::{Properties, Value};
 pub use reason::Reason;
 pub use session::{Data, Input, Kind, Notice, Now, Opening, Outbox, Session};

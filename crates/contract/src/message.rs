@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::{BodyView, Content, Destination, Tag};
+use crate::{BodyView, Content, Destination, Tag, Value};
 
 /// A message, in the form every protocol converts from and to.
 ///
@@ -55,7 +55,7 @@ impl Message {
 
     /// The first property with this name.
     #[must_use]
-    pub fn property(&self, name: &str) -> Option<&str> {
+    pub fn property(&self, name: &str) -> Option<Value<'_>> {
         self.content.property(name)
     }
 

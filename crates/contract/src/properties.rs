@@ -1,75 +1,196 @@
-/// Names and values in the order in which they came, in one allocation of text and one of cuts.
+/// An application's own names and values, in the order in which they came, in one allocation.
+///
+/// ```text
+/// length of the name (4 bytes) | name | type (1 byte) | value
+/// ```
+///
+/// for each, where the value of a string or of bytes begins with its own length (4 bytes).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Properties {
-    text: String,
-    /// For each property, where in `text` its name and its value end.
-    ends: Vec<(u32, u32)>,
+pub struct Properties(Vec<u8>);
+
+/// The value of a property: what JMS and the application properties of AMQP 1.0 have in common, and
+/// bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is a value of this type")]
+pub enum Value<'a> {
+    Null,
+    Bool(bool),
+    I8(i8),
+    I16(i16),
+    I32(i32),
+    I64(i64),
+    F32(f32),
+    F64(f64),
+    String(&'a str),
+    Bytes(&'a [u8]),
 }
 
 impl Properties {
-    /// None yet, with room for this many bytes of names and values, and for this many properties.
+    /// None yet, with room for so many bytes as [`Properties::bytes_of`] says.
     #[must_use]
-    pub fn with_capacity(bytes: usize, count: usize) -> Self {
-        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
     }
 
-    /// Adds a property. The whole text must stay under 4 GiB, which every [`crate::Limits`] assures.
-    pub fn push(&mut self, name: &str, value: &str) {
-        let end = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);
-        self.text.push_str(name);
-        let name_end = end(&self.text);
-        self.text.push_str(value);
-        self.ends.push((name_end, end(&self.text)));
+    /// Bytes that one property takes.
+    #[must_use]
+    pub fn bytes_of(name: &str, value: Value<'_>) -> usize {
+        let value = match value {
+            Value::Null => 0,
+            Value::Bool(_) | Value::I8(_) => 1,
+            Value::I16(_) => 2,
+            Value::I32(_) | Value::F32(_) => 4,
+            Value::I64(_) | Value::F64(_) => 8,
+            Value::String(text) => LENGTH_BYTES + text.len(),
+            Value::Bytes(bytes) => LENGTH_BYTES + bytes.len(),
+        };
+        1 + LENGTH_BYTES + name.len() + value
+    }
+
+    /// Adds a property. Each name and value must stay under 4 GiB, which every [`crate::Limits`]
+    /// assures.
+    pub fn push<'v>(&mut self, name: &str, value: impl Into<Value<'v>>) {
+        self.push_counted(name.as_bytes());
+        match value.into() {
+            Value::Null => self.push_fixed(NULL, []),
+            Value::Bool(value) => self.push_fixed(BOOL, [value.into()]),
+            Value::I8(value) => self.push_fixed(I8, value.to_le_bytes()),
+            Value::I16(value) => self.push_fixed(I16, value.to_le_bytes()),
+            Value::I32(value) => self.push_fixed(I32, value.to_le_bytes()),
+            Value::I64(value) => self.push_fixed(I64, value.to_le_bytes()),
+            Value::F32(value) => self.push_fixed(F32, value.to_le_bytes()),
+            Value::F64(value) => self.push_fixed(F64, value.to_le_bytes()),
+            Value::String(text) => {
+                self.0.push(STRING);
+                self.push_counted(text.as_bytes());
+            }
+            Value::Bytes(bytes) => {
+                self.0.push(BYTES);
+                self.push_counted(bytes);
+            }
+        }
+    }
+
+    fn push_fixed<const N: usize>(&mut self, kind: u8, value: [u8; N]) {
+        self.0.push(kind);
+        self.0.extend(value);
+    }
+
+    fn push_counted(&mut self, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.0.extend(length.to_le_bytes());
+        self.0.extend(bytes);
     }
 
     /// The first value with this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find_map(|(n, value)| (n == name).then_some(value))
+    pub fn get(&self, name: &str) -> Option<Value<'_>> {
+        self.iter().find_map(|(other, value)| (other == name).then_some(value))
     }
 
     /// All names and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(name_end, value_end)| {
-            let cut =
-                |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
-            let property = (cut(start, name_end), cut(name_end, value_end));
-            start = value_end;
-            property
-        })
-    }
-
-    pub(crate) const fn text_bytes(&self) -> usize {
-        self.text.len()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        Iter(&self.0)
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) const fn heap_bytes(&self) -> usize {
+        self.0.capacity()
     }
 }
+
+struct Iter<'a>(&'a [u8]);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = str::from_utf8(self.counted()?).ok()?;
+        let [kind] = self.fixed()?;
+        let value = match kind {
+            NULL => Value::Null,
+            BOOL => Value::Bool(self.fixed()? == [1]),
+            I8 => Value::I8(i8::from_le_bytes(self.fixed()?)),
+            I16 => Value::I16(i16::from_le_bytes(self.fixed()?)),
+            I32 => Value::I32(i32::from_le_bytes(self.fixed()?)),
+            I64 => Value::I64(i64::from_le_bytes(self.fixed()?)),
+            F32 => Value::F32(f32::from_le_bytes(self.fixed()?)),
+            F64 => Value::F64(f64::from_le_bytes(self.fixed()?)),
+            STRING => Value::String(str::from_utf8(self.counted()?).ok()?),
+            _ => Value::Bytes(self.counted()?),
+        };
+        Some((name, value))
+    }
+}
+
+impl<'a> Iter<'a> {
+    fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn counted(&mut self) -> Option<&'a [u8]> {
+        let length = u32::from_le_bytes(self.fixed()?);
+        let (first, rest) = self.0.split_at_checked(length as usize)?;
+        self.0 = rest;
+        Some(first)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(text)
+    }
+}
+
+const LENGTH_BYTES: usize = size_of::<u32>();
+
+const NULL: u8 = 0;
+const BOOL: u8 = 1;
+const I8: u8 = 2;
+const I16: u8 = 3;
+const I32: u8 = 4;
+const I64: u8 = 5;
+const F32: u8 = 6;
+const F64: u8 = 7;
+const STRING: u8 = 8;
+const BYTES: u8 = 9;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn properties_keep_their_order() {
-        let mut properties = Properties::default();
-        for (name, value) in [("a", "1"), ("b", ""), ("", "x"), ("a", "2")] {
+    fn values_keep_their_types_and_their_order() {
+        let all = [
+            ("null", Value::Null),
+            ("yes", Value::Bool(true)),
+            ("no", Value::Bool(false)),
+            ("byte", Value::I8(i8::MIN)),
+            ("short", Value::I16(i16::MIN)),
+            ("int", Value::I32(i32::MIN)),
+            ("long", Value::I64(i64::MIN)),
+            ("float", Value::F32(f32::MIN_POSITIVE)),
+            ("double", Value::F64(f64::NEG_INFINITY)),
+            ("string", Value::String("\u{e9}\0")),
+            ("bytes", Value::Bytes(&[0xff, 0])),
+            ("", Value::String("")),
+            ("yes", Value::Bytes(&[])),
+        ];
+        let bytes = all.iter().map(|&(name, value)| Properties::bytes_of(name, value)).sum();
+        let mut properties = Properties::with_capacity(bytes);
+        for (name, value) in all {
             properties.push(name, value);
         }
-        let all: Vec<_> = properties.iter().collect();
-        assert_eq!(all, [("a", "1"), ("b", ""), ("", "x"), ("a", "2")]);
-        assert_eq!(properties.get("a"), Some("1"));
-        assert_eq!(properties.get("c"), None);
+        assert!(properties.iter().eq(all));
+        assert_eq!(properties.heap_bytes(), bytes, "what was foreseen");
+        assert_eq!(properties.get("yes"), Some(Value::Bool(true)), "the first counts");
+        assert_eq!(properties.get("other"), None);
     }
 }

@@ -194,7 +194,7 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
             name => {
                 let name = name.strip_prefix("x:").expect("a property as x:name=value");
                 let text = |shown| String::from_utf8(parse_bytes(shown)).expect("a text");
-                parts.properties.push(&text(name), &text(value));
+                parts.properties.push(&text(name), text(value).as_str());
             }
         }
     }

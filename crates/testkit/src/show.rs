@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use contract::{
     Command, Content, Credit, Header, Kind, Login, Message, Mode, Operation, Settle, Settlement,
-    SubscriptionId,
+    SubscriptionId, Value,
 };
 
 use crate::Output;
@@ -152,7 +152,12 @@ fn publish(message: &Message) -> String {
         put(&mut shown, format_args!(" correlation-id={correlation}"));
     }
     for (name, value) in parts.properties.iter() {
-        let (name, value) = (show_bytes(name.as_bytes()), show_bytes(value.as_bytes()));
+        let name = show_bytes(name.as_bytes());
+        let value = if let Value::String(text) = value {
+            show_bytes(text.as_bytes())
+        } else {
+            format!("{value:?}")
+        };
         put(&mut shown, format_args!(" x:{name}={value}"));
     }
     if !message.body().is_text() {

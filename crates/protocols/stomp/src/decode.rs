@@ -1,9 +1,9 @@
 use std::{borrow::Cow, mem, sync::Arc};
 
 use bytes::Bytes;
-use contract::{Limits, Properties};
+use contract::Limits;
 
-use crate::{Frame, FrameError, Verb, Version};
+use crate::{Frame, FrameError, Headers, Verb, Version};
 
 /// Reads frames from a stream of bytes, however it is split.
 ///
@@ -65,7 +65,7 @@ struct Partial {
     line: Vec<u8>,
     /// Bytes of the lines read, EOLs included.
     head_bytes: usize,
-    headers: Properties,
+    headers: Headers,
     body: Vec<u8>,
 }
 
@@ -101,7 +101,7 @@ impl Partial {
                     } else {
                         let verb = Verb::parse(&line).ok_or(FrameError::UnknownCommand)?;
                         self.stage = Stage::Headers(verb);
-                        self.headers = Properties::with_capacity(USUAL_BYTES, USUAL_COUNT);
+                        self.headers = Headers::with_capacity(USUAL_BYTES, USUAL_COUNT);
                     }
                 }
                 Stage::Headers(verb) => {

@@ -37,9 +37,10 @@ impl<'a> Writer<'a> {
         self.to.push(b'\n');
     }
 
-    /// A built-in header whose value needs no escapes.
+    /// A header whose value needs no escapes.
     pub(crate) fn number(&mut self, name: &str, value: impl fmt::Display) {
-        let written = writeln!(self.to, "{name}:{value}");
+        self.version.escape(name, self.to);
+        let written = writeln!(self.to, ":{value}");
         debug_assert!(written.is_ok(), "writing to a Vec does not fail");
     }
 

@@ -1,7 +1,6 @@
 use bytes::Bytes;
-use contract::Properties;
 
-use crate::{Version, encode::Writer};
+use crate::{Headers, Version, encode::Writer};
 
 /// A frame, with its headers decoded.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -9,8 +8,8 @@ pub struct Frame {
     /// Its command.
     pub verb: Verb,
     /// Its headers in the order in which they came. Of repeated ones the first counts, which is
-    /// the one that [`Properties::get`] gives.
-    pub headers: Properties,
+    /// the one that [`Headers::get`] returns.
+    pub headers: Headers,
     /// Its body; empty but in SEND, MESSAGE and ERROR.
     pub body: Bytes,
 }
@@ -19,7 +18,7 @@ impl Frame {
     /// A frame without headers and body.
     #[must_use]
     pub fn new(verb: Verb) -> Self {
-        Self { verb, headers: Properties::default(), body: Bytes::new() }
+        Self { verb, headers: Headers::default(), body: Bytes::new() }
     }
 
     /// Adds a header.

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use contract::{
     Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Parts, Properties,
-    SubscriptionId,
+    SubscriptionId, Value,
 };
 
-use crate::{Frame, Version, encode::Writer, fault::Fault};
+use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
 
-/// The headers of a SEND, read in one pass: of repeated ones the first counts.
-#[derive(Debug, Default)]
+/// The headers of a SEND: of repeated ones the first counts.
+#[derive(Debug)]
 pub(crate) struct SendHeaders<'f> {
     pub(crate) destination: Option<&'f str>,
     pub(crate) transaction: Option<&'f str>,
@@ -17,40 +17,68 @@ pub(crate) struct SendHeaders<'f> {
     expires: Option<&'f str>,
     persistent: Option<&'f str>,
     priority: Option<&'f str>,
-    /// All others.
-    properties: Properties,
+    all: &'f Headers,
+    /// Bytes that the other headers take as properties.
+    properties_bytes: usize,
 }
 
 impl<'f> SendHeaders<'f> {
     pub(crate) fn read(frame: &'f Frame) -> Self {
-        let mut read = Self::default();
+        let mut read = Self {
+            destination: None,
+            transaction: None,
+            reply_to: None,
+            content_type: None,
+            correlation_id: None,
+            expires: None,
+            persistent: None,
+            priority: None,
+            all: &frame.headers,
+            properties_bytes: 0,
+        };
         for (name, value) in frame.headers.iter() {
-            let known = match name {
-                "destination" => &mut read.destination,
-                "transaction" => &mut read.transaction,
-                "reply-to" => &mut read.reply_to,
-                "content-type" => &mut read.content_type,
-                "correlation-id" => &mut read.correlation_id,
-                "expires" => &mut read.expires,
-                "persistent" => &mut read.persistent,
-                "priority" => &mut read.priority,
-                // Not for the receivers.
-                "content-length" | "receipt" => continue,
-                _ => {
-                    if read.properties.get(name).is_none() {
-                        read.properties.push(name, value);
-                    }
-                    continue;
-                }
-            };
-            known.get_or_insert(value);
+            match read.known(name) {
+                Some(known) => _ = known.get_or_insert(value),
+                None if NOT_FOR_RECEIVERS.contains(&name) => {}
+                None => read.properties_bytes += Properties::bytes_of(name, value.into()),
+            }
         }
         read
     }
 
+    fn known(&mut self, name: &str) -> Option<&mut Option<&'f str>> {
+        Some(match name {
+            "destination" => &mut self.destination,
+            "transaction" => &mut self.transaction,
+            "reply-to" => &mut self.reply_to,
+            "content-type" => &mut self.content_type,
+            "correlation-id" => &mut self.correlation_id,
+            "expires" => &mut self.expires,
+            "persistent" => &mut self.persistent,
+            "priority" => &mut self.priority,
+            _ => return None,
+        })
+    }
+
+    /// The headers that STOMP does not know, in memory that they fill.
+    fn properties(&mut self) -> Properties {
+        let mut properties = Properties::with_capacity(self.properties_bytes);
+        if self.properties_bytes > 0 {
+            for (name, value) in self.all.iter() {
+                if self.known(name).is_none()
+                    && !NOT_FOR_RECEIVERS.contains(&name)
+                    && properties.get(name).is_none()
+                {
+                    properties.push(name, value);
+                }
+            }
+        }
+        properties
+    }
+
     /// Makes the message.
     pub(crate) fn message(
-        self,
+        mut self,
         body: Bytes,
         destination: Destination,
         reply_to: Option<Destination>,
@@ -69,7 +97,7 @@ impl<'f> SendHeaders<'f> {
             reply_to,
             correlation: self.correlation_id.map(Into::into),
             content_type: self.content_type.map(Into::into),
-            properties: self.properties,
+            properties: self.properties(),
             body,
         };
         Ok(Message { header, ..Message::new(destination, id, now.unix_ms, parts) })
@@ -125,7 +153,7 @@ pub(crate) fn encode(
     }
     for (name, value) in parts.into_iter().flat_map(|parts| parts.properties.iter()) {
         if !BUILT_IN.contains(&name) && version.can_name(name) {
-            writer.header(name, value);
+            property(&mut writer, name, value);
         }
     }
     if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
@@ -149,6 +177,23 @@ pub(crate) fn encode_browse_end(
     writer.header("browser", "end");
     writer.number("content-length", 0);
     writer.body(&[]);
+}
+
+/// A header for a property. STOMP has no types: numbers are written in digits, and bytes, which may
+/// be no text, not at all.
+fn property(writer: &mut Writer<'_>, name: &str, value: Value<'_>) {
+    match value {
+        Value::String(text) => writer.header(name, text),
+        Value::Null => writer.header(name, ""),
+        Value::Bool(value) => writer.number(name, value),
+        Value::I8(value) => writer.number(name, value),
+        Value::I16(value) => writer.number(name, value),
+        Value::I32(value) => writer.number(name, value),
+        Value::I64(value) => writer.number(name, value),
+        Value::F32(value) => writer.number(name, format_args!("{value:?}")),
+        Value::F64(value) => writer.number(name, format_args!("{value:?}")),
+        Value::Bytes(_) => {}
+    }
 }
 
 fn persistent(text: &str) -> Result<bool, Fault> {
@@ -177,6 +222,9 @@ fn expires(text: &str) -> Result<Option<u64>, Fault> {
     }
 }
 
+/// Headers of SEND that are between the sender and the gateway.
+const NOT_FOR_RECEIVERS: [&str; 2] = ["content-length", "receipt"];
+
 /// Headers of MESSAGE that a property must not stand in for, whatever the version makes of its name.
 const BUILT_IN: [&str; 19] = [
     "ack",
@@ -204,7 +252,7 @@ const BUILT_IN: [&str; 19] = [
 mod tests {
     use std::sync::Arc;
 
-    use contract::DeadLetterReason;
+    use contract::{DeadLetterReason, Sections};
 
     use super::*;
 
@@ -253,5 +301,41 @@ mod tests {
         message.dead_letter = Some(Box::new(dead_letter));
         let expected = "dlq-reason:delivered 6 times without success\ndlq-queue:/queue/a\n\nhi\0";
         assert_eq!(headers(message), expected);
+    }
+
+    #[test]
+    fn properties_of_any_type_are_shown_as_text() {
+        let mut parts = Parts::new(Body::Text("hi".into()));
+        for (name, value) in [
+            ("null", Value::Null),
+            ("a:b", Value::Bool(true)),
+            ("byte", Value::I8(-1)),
+            ("short", Value::I16(-2)),
+            ("int", Value::I32(-3)),
+            ("long", Value::I64(i64::MIN)),
+            ("float", Value::F32(0.5)),
+            ("double", Value::F64(-1e300)),
+            ("bytes", Value::Bytes(b"ab")),
+        ] {
+            parts.properties.push(name, value);
+        }
+        let message = Message::new(Destination::parse("/topic/a").unwrap(), 1, 0, parts);
+        let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+        let mut to = Vec::new();
+        encode(&mut to, Version::V1_2, b"", &delivery, None);
+        let shown = String::from_utf8(to).unwrap();
+        let expected = "timestamp:0\nnull:\na\\cb:true\nbyte:-1\nshort:-2\nint:-3\n\
+                        long:-9223372036854775808\nfloat:0.5\ndouble:-1e300\n";
+        assert!(shown.ends_with(&format!("{expected}\nhi\0")), "{shown}");
+    }
+
+    #[test]
+    fn of_an_amqp_message_the_body_is_shown() {
+        let sections = Sections::new(b"pb\0\xff"[..].into(), [0, 1, 1, 4, 4], 0).unwrap();
+        let message = Message::new(Destination::parse("/topic/a").unwrap(), 1, 0, sections);
+        let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+        let mut to = Vec::new();
+        encode(&mut to, Version::V1_2, b"", &delivery, None);
+        assert!(to.ends_with(b"content-length:3\ntimestamp:0\n\nb\0\xff\0"), "{to:?}");
     }
 }
