@@ -16,8 +16,8 @@ pub struct Counters {
     refusals: [AtomicU64; Refused::ALL.len()],
     /// What each access rule has denied, subscribing and sending; last what no rule allows.
     denied: Vec<[Count; 2]>,
-    /// TLS handshakes that came to their end, by [`Ended`].
-    handshakes: [Count; Ended::ALL.len()],
+    /// TLS handshakes that came to their end, by [`HandshakeOutcome`].
+    handshakes: [Count; HandshakeOutcome::ALL.len()],
     /// Publications encoded and frames made from the encoding of another.
     pub encoded: Count,
     /// Frames that went out as a copy of one encoded before.
@@ -55,13 +55,13 @@ pub struct Row {
     pub open: Count,
     /// Connections ever opened.
     pub opened: Count,
-    /// Messages that came in.
+    /// Messages received.
     pub messages_in: Count,
-    /// Messages that went out.
+    /// Messages sent.
     pub messages_out: Count,
-    /// Bytes that came in, framing included.
+    /// Bytes received, framing included.
     pub bytes_in: Count,
-    /// Bytes that went out, framing included.
+    /// Bytes sent, framing included.
     pub bytes_out: Count,
     /// Connections closed because the peer was too slow.
     pub slow: Count,
@@ -127,10 +127,10 @@ impl Refused {
 
 /// How a TLS handshake ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ended {
+pub enum HandshakeOutcome {
     /// It was completed.
     Done,
-    /// It was not, by the peer's fault.
+    /// It was not, through the peer.
     Failed,
     /// The peer had gone before anything was signed.
     Gone,
@@ -138,7 +138,7 @@ pub enum Ended {
     Crowded,
 }
 
-impl Ended {
+impl HandshakeOutcome {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Gone, Self::Crowded];
 
@@ -205,7 +205,7 @@ impl Counters {
     /// The TLS handshakes that ended so.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "as many as there are ends")]
-    pub fn handshakes(&self, end: Ended) -> &Count {
+    pub fn handshakes(&self, end: HandshakeOutcome) -> &Count {
         &self.handshakes[end as usize]
     }
 

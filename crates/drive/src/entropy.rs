@@ -1,4 +1,4 @@
-//! Random bits from the system, a page at a time.
+//! Random bits from the kernel, a page at a time.
 
 /// Random bits that no peer can foresee.
 #[derive(Debug)]
@@ -17,11 +17,11 @@ impl Entropy {
     /// The next 128 bits.
     ///
     /// # Panics
-    /// When the system has no random bits to give, without which nothing here is safe.
+    /// When the kernel returns no random bits, without which nothing here is safe.
     #[expect(clippy::expect_used, reason = "no safe way to go on")]
     pub(crate) fn next(&mut self) -> u128 {
         if self.used == PAGE {
-            getrandom::fill(&mut self.page).expect("random bits from the system");
+            getrandom::fill(&mut self.page).expect("random bits from the kernel");
             self.used = 0;
         }
         let mut bits = [0; 16];

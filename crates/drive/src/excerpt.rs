@@ -1,10 +1,10 @@
-//! What of the words of peers goes into the log.
+//! What is logged of the strings that peers send.
 
 use std::borrow::Cow;
 
 use contract::DestinationKind;
 
-/// The beginning of a text. The names of temporary destinations are left out: who knows one may
+/// The beginning of a string. The names of temporary destinations are left out: who knows one may
 /// send to it. Control characters are for the log to escape, as in all strings.
 pub fn excerpt(text: &str, chars_max: usize) -> Cow<'_, str> {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
@@ -32,7 +32,7 @@ fn is_hex(c: char) -> bool {
     c.is_ascii_hexdigit()
 }
 
-/// Characters of a text that says what was wrong.
+/// Characters of a message that says what was wrong.
 pub const DETAIL_CHARS_MAX: usize = 300;
 
 #[cfg(test)]

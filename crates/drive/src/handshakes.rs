@@ -1,4 +1,4 @@
-//! The TLS handshakes of a core: how many there may be, and whose turn it is.
+//! The TLS handshakes of a core: how many there may be, and which is next.
 //!
 //! A handshake costs a signature, of 0.1 to 5 ms, and anybody can ask for one. So the core's own
 //! loop hands out one turn at a time, and has looked at everything else before the next; addresses
@@ -30,7 +30,7 @@ pub struct Handshakes {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Crowded;
 
-/// A handshake under way, from the first byte on.
+/// A handshake in flight, from the first byte on.
 #[derive(Debug)]
 pub struct Handshake {
     handshakes: Handshakes,
@@ -48,11 +48,11 @@ pub struct Turn(Handshakes);
 struct State {
     /// Those of each address, oldest first: a number, and what ends it when it is dropped. No
     /// address has none.
-    under_way: BTreeMap<AddressKey, VecDeque<(u64, oneshot::Sender<Infallible>)>>,
+    in_flight: BTreeMap<AddressKey, VecDeque<(u64, oneshot::Sender<Infallible>)>>,
     count: usize,
     next_id: u64,
     is_taken: bool,
-    /// Who waits for a turn. No address has none, and each is in `order` once.
+    /// Handshakes that wait for a turn. No address has none, and each is in `order` once.
     waiting: BTreeMap<AddressKey, VecDeque<oneshot::Sender<Turn>>>,
     order: VecDeque<AddressKey>,
 }
@@ -71,7 +71,7 @@ impl Handshakes {
     pub fn begin(&self, address: IpAddr) -> Result<Handshake, Crowded> {
         let key = AddressKey::from(address);
         let mut state = self.state.borrow_mut();
-        let own = state.under_way.get(&key).map_or(0, VecDeque::len);
+        let own = state.in_flight.get(&key).map_or(0, VecDeque::len);
         if own >= PER_ADDRESS_MAX || (state.count >= PER_CORE_MAX && !state.make_room(own)) {
             return Err(Crowded);
         }
@@ -79,12 +79,12 @@ impl Handshakes {
         state.next_id += 1;
         state.count += 1;
         let (end, ended) = oneshot::channel();
-        state.under_way.entry(key).or_default().push_back((id, end));
+        state.in_flight.entry(key).or_default().push_back((id, end));
         drop(state);
         Ok(Handshake { handshakes: self.clone(), key, id, ended: RefCell::new(ended) })
     }
 
-    /// Gives the turn to the next who waits, if nobody has it.
+    /// Gives the turn, if it is free, to the next handshake that waits.
     pub(crate) fn pass_on(&self) {
         let mut state = self.state.borrow_mut();
         if state.is_taken {
@@ -108,7 +108,7 @@ impl Handshake {
         self.handshakes.work.notify_one();
         match receiver.await {
             Ok(turn) => turn,
-            // Nobody forgets who waits but by dropping it all.
+            // A waiter is only forgotten when all are dropped.
             Err(_) => future::pending().await,
         }
     }
@@ -148,7 +148,7 @@ impl Drop for Turn {
 impl State {
     /// Ends the oldest handshake of the address that has most, if those are more than `own`.
     fn make_room(&mut self, own: usize) -> bool {
-        let most = self.under_way.iter().max_by_key(|(_, all)| {
+        let most = self.in_flight.iter().max_by_key(|(_, all)| {
             (all.len(), Reverse(all.front().map_or(u64::MAX, |&(id, _)| id)))
         });
         let Some((&key, all)) = most.filter(|(_, all)| all.len() > own) else { return false };
@@ -158,13 +158,13 @@ impl State {
     }
 
     fn remove(&mut self, key: AddressKey, id: u64) {
-        let Some(all) = self.under_way.get_mut(&key) else { return };
+        let Some(all) = self.in_flight.get_mut(&key) else { return };
         // The numbers only grow.
         let Ok(at) = all.binary_search_by_key(&id, |&(id, _)| id) else { return };
         drop(all.remove(at));
         self.count -= 1;
         if all.is_empty() {
-            self.under_way.remove(&key);
+            self.in_flight.remove(&key);
         }
     }
 
@@ -239,11 +239,11 @@ mod tests {
         drop(handshakes.begin(address(2)).unwrap());
         drop(flood);
         drop(handshakes.begin(address(1)).unwrap());
-        assert!(handshakes.state.borrow().under_way.is_empty());
+        assert!(handshakes.state.borrow().in_flight.is_empty());
     }
 
     #[test]
-    fn whoever_has_most_makes_room() {
+    fn the_address_with_most_makes_room() {
         let handshakes = handshakes();
         let mut flood = Vec::new();
         for n in 0..u32::try_from(PER_CORE_MAX).unwrap() {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_nobody_uses_is_passed_on() {
+    fn an_unused_turn_is_passed_on() {
         let handshakes = handshakes();
         let [one, two, three] = [1, 2, 3].map(|n| handshakes.begin(address(n)).unwrap());
         let [mut first, second, mut third] = [&one, &two, &three].map(|one| Box::pin(one.turn()));
@@ -309,7 +309,7 @@ mod tests {
         }
         handshakes.pass_on();
         ready(first.as_mut()).unwrap().give_back();
-        // It has been given to the second, who goes without a look at it.
+        // It has been given to the second, which goes without a look at it.
         drop(second);
         assert!(ready(third.as_mut()).is_none());
         handshakes.pass_on();

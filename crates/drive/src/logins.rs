@@ -166,7 +166,7 @@ pub(crate) fn login_key() -> [u8; 64] {
     key
 }
 
-/// Says that a login failed, in the words that `docs/security.md` promises to those who read it by
+/// Logs that a login failed, in the words that `docs/security.md` promises to those who read it by
 /// a program: the name comes last, quoted and escaped, so that it cannot forge what stands before.
 fn log_failure(name: &str, address: IpAddr, protocol: &str, attempts: u32) {
     let address = address.to_canonical();

@@ -11,7 +11,7 @@ pub fn local(task: impl Future<Output = ()> + 'static) {
 /// Starts a thread.
 ///
 /// # Errors
-/// When the system has no more threads.
+/// When the kernel has no more threads.
 pub fn thread<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,

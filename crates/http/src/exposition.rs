@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use broker::QueueDepth;
-use drive::{Count, Counters, Ended, Refused, Row, internal_errors};
+use drive::{Count, Counters, HandshakeOutcome, Refused, Row, internal_errors};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text},
@@ -23,7 +23,7 @@ pub(crate) struct Snapshot {
     pub services: Vec<(Box<str>, &'static str)>,
     /// The scope of each access rule, in the configuration's order.
     pub rules: Vec<Box<str>>,
-    /// What each core says, in their order.
+    /// The counts of each core, in their order.
     pub cores: Vec<Core>,
     /// Log lines that were dropped.
     pub log_lines_dropped: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     pub internal_errors: u64,
 }
 
-/// What one core says.
+/// The counts of one core.
 #[derive(Debug)]
 pub(crate) struct Core {
     /// Its connections, those on their way to it included.
@@ -223,12 +223,12 @@ impl Snapshot {
         let refusals = Refused::ALL
             .into_iter()
             .map(|why| ([("reason", why.as_str())], self.sum(|core| core.counters.refused(why))));
-        let handshakes = Ended::ALL.into_iter().map(|end| {
+        let handshakes = HandshakeOutcome::ALL.into_iter().map(|end| {
             let count = self.sum(|core| core.counters.handshakes(end).get());
             ([("outcome", end.as_str())], count)
         });
         counters(encoder, "tls_handshakes", "TLS handshakes", handshakes)?;
-        counters(encoder, "refusals", "What was refused before it became a session", refusals)?;
+        counters(encoder, "refusals", "Connections, requests and commands refused", refusals)?;
         let per_core = self.cores.iter().enumerate();
         let per_core = per_core.map(|(core, said)| ([("core", core)], wide(said.connections)));
         gauges(encoder, "core_connections", "Connections of each core", per_core)
@@ -354,10 +354,10 @@ type RowLabels<'a> = [(&'static str, &'a str); 2];
 /// What rows count, other than the connections open now.
 const EVER: [(&str, &str, fn(&Row) -> &Count); 6] = [
     ("connections_opened", "Connections ever opened", |row| &row.opened),
-    ("messages_received", "Messages that came in", |row| &row.messages_in),
-    ("messages_sent", "Messages that went out", |row| &row.messages_out),
-    ("bytes_received", "Bytes that came in, framing included", |row| &row.bytes_in),
-    ("bytes_sent", "Bytes that went out, framing included", |row| &row.bytes_out),
+    ("messages_received", "Messages received", |row| &row.messages_in),
+    ("messages_sent", "Messages sent", |row| &row.messages_out),
+    ("bytes_received", "Bytes received, framing included", |row| &row.bytes_in),
+    ("bytes_sent", "Bytes sent, framing included", |row| &row.bytes_out),
     ("slow_consumers", "Connections closed because the peer was too slow", |row| &row.slow),
 ];
 

@@ -62,7 +62,7 @@ fn check_scheme(reached_by: Scheme, head: &Parts) -> Result<(), HostRefusal> {
     }
 }
 
-/// Why a request is not for us, or for nobody knows whom.
+/// Why a request is for another host, or does not say for which.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum HostRefusal {
     /// HTTP/1.1 needs one.
@@ -143,7 +143,7 @@ pub(crate) fn origin<'h>(
                 OriginRefusal::Scheme { origin: shown(field.as_bytes()), path, reached_by }
             }
             Origin::Null | Origin::Web(..) | Origin::Other(_) => {
-                OriginRefusal::Foreign { origin: shown(field.as_bytes()), path }
+                OriginRefusal::CrossOrigin { origin: shown(field.as_bytes()), path }
             }
         })
     };
@@ -154,8 +154,8 @@ pub(crate) fn origin<'h>(
     };
     if aim != Aim::Read && named.is_none() && named_by_draft.is_none() {
         // Another origin of the same site is another origin.
-        let is_foreign = |site: &&HeaderValue| *site != "same-origin" && *site != "none";
-        if let Some(site) = headers.get_all(SEC_FETCH_SITE).iter().find(is_foreign) {
+        let is_cross_origin = |site: &&HeaderValue| *site != "same-origin" && *site != "none";
+        if let Some(site) = headers.get_all(SEC_FETCH_SITE).iter().find(is_cross_origin) {
             let path = service.path.clone();
             return Err(OriginRefusal::Site { site: shown(site.as_bytes()), path });
         }
@@ -171,7 +171,7 @@ pub(crate) enum OriginRefusal {
         "pages of the origin {origin} may not use {path}: add the origin to `allow-origins`, or \
          its host and port to `names` of the listener if they are the gateway's own pages"
     )]
-    Foreign {
+    CrossOrigin {
         /// The origin.
         origin: Box<str>,
         /// The path of the service.
@@ -344,7 +344,7 @@ mod tests {
         use Aim::{Act, Read, WebSocket};
         // What is allowed, what the request is for, its headers, and a word of the refusal.
         type Headers = &'static [(&'static str, &'static str)];
-        const FOREIGN: &str = "http://evil.example";
+        const CROSS_ORIGIN: &str = "http://evil.example";
         const CROSS: (&str, &str) = ("sec-fetch-site", "cross-site");
         const NAMED: (&str, &str) = ("origin", "http://localhost:3000");
         let cases: &[(&str, Aim, Headers, Option<&str>)] = &[
@@ -354,15 +354,15 @@ mod tests {
             ("", Act, &[NAMED], None),
             ("", Act, &[NAMED, CROSS], None),
             ("", WebSocket, &[NAMED, CROSS], None),
-            ("", Read, &[("origin", FOREIGN)], Some("allow-origins")),
-            ("", Act, &[("origin", FOREIGN)], Some("allow-origins")),
+            ("", Read, &[("origin", CROSS_ORIGIN)], Some("allow-origins")),
+            ("", Act, &[("origin", CROSS_ORIGIN)], Some("allow-origins")),
             ("", Act, &[("origin", "https://localhost:3000")], Some("reached by http")),
             ("", Act, &[("origin", "null")], Some("allow-origins")),
-            ("*", Act, &[("origin", FOREIGN), CROSS], None),
-            (FOREIGN, Act, &[("origin", FOREIGN), CROSS], None),
-            // Two, even if both would be let in, or none that is one.
+            ("*", Act, &[("origin", CROSS_ORIGIN), CROSS], None),
+            (CROSS_ORIGIN, Act, &[("origin", CROSS_ORIGIN), CROSS], None),
+            // Two, even if both would be allowed, or none that is one.
             ("*", Act, &[NAMED, NAMED], Some("several")),
-            ("*", Read, &[NAMED, ("origin", FOREIGN)], Some("several")),
+            ("*", Read, &[NAMED, ("origin", CROSS_ORIGIN)], Some("several")),
             ("*", WebSocket, &[NAMED, NAMED], Some("several")),
             ("*", Act, &[("origin", "")], Some("malformed")),
             ("*", Act, &[("origin", "localhost")], Some("malformed")),
@@ -383,14 +383,19 @@ mod tests {
             // The drafts of 2011 have a header of their own.
             ("", WebSocket, &[("sec-websocket-origin", "http://localhost")], None),
             ("", WebSocket, &[("sec-websocket-origin", "http://localhost"), CROSS], None),
-            ("", WebSocket, &[("sec-websocket-origin", FOREIGN)], Some("allow-origins")),
-            ("", WebSocket, &[NAMED, ("sec-websocket-origin", FOREIGN)], Some("allow-origins")),
-            (FOREIGN, WebSocket, &[("sec-websocket-origin", FOREIGN)], None),
+            ("", WebSocket, &[("sec-websocket-origin", CROSS_ORIGIN)], Some("allow-origins")),
+            (
+                "",
+                WebSocket,
+                &[NAMED, ("sec-websocket-origin", CROSS_ORIGIN)],
+                Some("allow-origins"),
+            ),
+            (CROSS_ORIGIN, WebSocket, &[("sec-websocket-origin", CROSS_ORIGIN)], None),
             ("", WebSocket, &[("sec-websocket-origin", "pmx")], Some("malformed")),
             (
                 "*",
                 WebSocket,
-                &[("sec-websocket-origin", FOREIGN), ("sec-websocket-origin", FOREIGN)],
+                &[("sec-websocket-origin", CROSS_ORIGIN), ("sec-websocket-origin", CROSS_ORIGIN)],
                 Some("several"),
             ),
         ];

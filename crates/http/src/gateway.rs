@@ -8,7 +8,9 @@ use std::{
 };
 
 use config::Config;
-use drive::{AddressLimit, AddressPermit, CoreRef, Cores, LimitReached, Refused, Seldom, clock};
+use drive::{
+    AddressLimit, AddressPermit, CoreRef, Cores, LimitReached, LogLimiter, Refused, clock,
+};
 use tokio::sync::{Semaphore, watch};
 
 use crate::protocols::Protocols;
@@ -75,27 +77,27 @@ pub struct Worker {
     pub core: CoreRef,
     /// What it shares with the others.
     pub gateway: Arc<Gateway>,
-    seldom: Rc<RefCell<SeldomLogged>>,
+    limiters: Rc<RefCell<LogLimiters>>,
 }
 
 /// What would fill the log in a flood, by what is logged.
 #[derive(Debug, Default)]
-pub struct SeldomLogged {
+pub struct LogLimiters {
     /// Connections of proxies without a well-formed PROXY header.
-    pub proxy_header: Seldom,
+    pub proxy_header: LogLimiter,
     /// Requests whose two headers of proxies contradict each other.
-    pub(crate) forwarded: Seldom,
+    pub(crate) forwarded: LogLimiter,
     /// Connections of addresses that have all they may have.
-    pub(crate) address_limit: Seldom,
+    pub(crate) address_limit: LogLimiter,
     /// Connections beyond the number of TLS handshakes.
-    pub crowded: Seldom,
+    pub crowded: LogLimiter,
     /// Connections without TLS to a listener with TLS.
-    pub without_tls: Seldom,
-    pub(crate) host: Seldom<REFUSALS>,
-    pub(crate) origin: Seldom<REFUSALS>,
-    pub(crate) handshake: Seldom<REFUSALS>,
-    pub(crate) publication: Seldom<REFUSALS>,
-    pub(crate) denial: Seldom<REFUSALS>,
+    pub without_tls: LogLimiter,
+    pub(crate) host: LogLimiter<REFUSALS>,
+    pub(crate) origin: LogLimiter<REFUSALS>,
+    pub(crate) handshake: LogLimiter<REFUSALS>,
+    pub(crate) publication: LogLimiter<REFUSALS>,
+    pub(crate) denial: LogLimiter<REFUSALS>,
 }
 
 /// Requests of a kind whose refusal is logged, a second and core: those of a page that somebody
@@ -106,7 +108,7 @@ impl Worker {
     /// A core, and what it shares with the others.
     #[must_use]
     pub fn new(core: CoreRef, gateway: Arc<Gateway>) -> Self {
-        Self { core, gateway, seldom: Rc::default() }
+        Self { core, gateway, limiters: Rc::default() }
     }
 
     /// Counts a refusal.
@@ -117,17 +119,17 @@ impl Worker {
     /// Counts and logs that an address has all connections that it may have.
     pub fn refuse_address(&self, peer: SocketAddr) {
         self.refuse(Refused::AddressLimit);
-        if let Some(missed) = self.due(|seldom| &mut seldom.address_limit) {
+        if let Some(missed) = self.may_log(|limiters| &mut limiters.address_limit) {
             tracing::info!(%peer, missed, "connection refused: its address has all that it may have");
         }
     }
 
     /// Whether to log one more line of a kind, and how many were not logged since the last.
-    pub fn due<const LINES: u32>(
+    pub fn may_log<const LINES: u32>(
         &self,
-        kind: impl Fn(&mut SeldomLogged) -> &mut Seldom<LINES>,
+        kind: impl Fn(&mut LogLimiters) -> &mut LogLimiter<LINES>,
     ) -> Option<u64> {
-        kind(&mut self.seldom.borrow_mut()).due(clock::now())
+        kind(&mut self.limiters.borrow_mut()).due(clock::now())
     }
 }
 

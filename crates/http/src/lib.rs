@@ -14,7 +14,7 @@ mod requests;
 mod serve;
 mod services;
 
-pub use gateway::{Gateway, Phase, SeldomLogged, Worker, index_u16};
+pub use gateway::{Gateway, LogLimiters, Phase, Worker, index_u16};
 pub use protocols::{Protocol, Protocols};
 pub use serve::{linger, serve};
 pub use services::{keep_interests, start_feeds};

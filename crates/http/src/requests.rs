@@ -57,8 +57,8 @@ pub(crate) struct Upgrade {
     address: Option<AddressPermit>,
 }
 
-/// An answer instead of the one asked for.
-type Instead = Box<Response<Body>>;
+/// The response to a request that is refused.
+type ErrorResponse = Box<Response<Body>>;
 
 impl Connection {
     pub(crate) const fn new(worker: Worker, listen: usize, peer: SocketAddr) -> Self {
@@ -80,20 +80,20 @@ impl Connection {
         self.watched.replace(Some(body.sender()));
         let host = match self.host(&gateway, &head) {
             Ok(host) => host,
-            Err(instead) => return *instead,
+            Err(response) => return *response,
         };
         if head.uri.path() == "*" {
             return of_the_whole();
         }
         let routed = self.route(&gateway, &head).await;
         let service = routed.and_then(|(index, _)| gateway.config.services.get(index));
-        if let Some(response) = self.astray(&gateway, service, &head) {
+        if let Some(response) = self.misdirected(&gateway, service, &head) {
             return response;
         }
         let Some((index, rest)) = routed else { return not_found(NO_SERVICE, None) };
         let received = body.length().unwrap_or(0);
         let answered = self.serve(&gateway, index, rest, &head, host, body).await;
-        let response = answered.unwrap_or_else(|instead| *instead);
+        let response = answered.unwrap_or_else(|response| *response);
         self.worker.core.with(|core| {
             let row = core.counters().row(index, core.counters().label(HTTP));
             row.messages_in.add(1);
@@ -124,7 +124,7 @@ impl Connection {
         let sender = Sender::find(self.peer, headers, &listen.forwarded_from);
         self.sender.set(sender);
         if sender.is_contradictory
-            && let Some(missed) = self.worker.due(|seldom| &mut seldom.forwarded)
+            && let Some(missed) = self.worker.may_log(|limiters| &mut limiters.forwarded)
         {
             tracing::warn!(
                 peer = %self.peer,
@@ -137,7 +137,7 @@ impl Connection {
 
     /// Counts a WebSocket for whom a proxy says it is; other connections were counted when they
     /// came.
-    fn address_permit(&self, gateway: &Gateway) -> Result<Option<AddressPermit>, Instead> {
+    fn address_permit(&self, gateway: &Gateway) -> Result<Option<AddressPermit>, ErrorResponse> {
         if self.peer() == self.peer {
             return Ok(None);
         }
@@ -155,8 +155,8 @@ impl Connection {
         text(bad.status(), &bad.to_string())
     }
 
-    /// For whom the request is, when it is for us; probes ask as they like.
-    fn host<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Result<&'h str, Instead> {
+    /// The host that the request names, which must be the gateway's; that of a probe does not matter.
+    fn host<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Result<&'h str, ErrorResponse> {
         let path = head.uri.path();
         let service = gateway.config.service(path);
         let service = service.and_then(|(index, _)| gateway.config.services.get(index));
@@ -166,7 +166,7 @@ impl Connection {
         }
         gate::host(listen, self.scheme(listen), head).map_err(|refusal| {
             self.worker.refuse(Refused::Host);
-            if let Some(missed) = self.worker.due(|seldom| &mut seldom.host) {
+            if let Some(missed) = self.worker.may_log(|limiters| &mut limiters.host) {
                 let path: String = path.chars().take(LOGGED_CHARS_MAX).collect();
                 tracing::info!(peer = %self.peer(), ?path, reason = %refusal, missed, "Host refused");
             }
@@ -175,7 +175,7 @@ impl Connection {
     }
 
     /// The service that answers, and what follows its path. One for operators is, to everybody
-    /// else, as if it did not exist: its path is like any other that nobody thought of.
+    /// else, as if it did not exist: its path is like any other without a service.
     async fn route<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Option<(usize, &'h str)> {
         let path = head.uri.path();
         let (index, rest) = gateway.config.service(path)?;
@@ -203,8 +203,8 @@ impl Connection {
                 .is_ok_and(|principal| principal.roles.iter().any(|role| operators.contains(role)))
     }
 
-    /// The answer to a request that has come to another service than it meant, or to none.
-    fn astray(
+    /// The response to a request that reaches another service than it meant, or none.
+    fn misdirected(
         &self,
         gateway: &Gateway,
         service: Option<&Service>,
@@ -219,7 +219,7 @@ impl Connection {
             && !kind.is_some_and(ServiceKind::takes_websockets)
         {
             self.worker.refuse(Refused::Handshake);
-            if let Some(missed) = self.worker.due(|seldom| &mut seldom.handshake) {
+            if let Some(missed) = self.worker.may_log(|limiters| &mut limiters.handshake) {
                 let services = gateway.config.services.iter();
                 let taken: Vec<_> = services
                     .filter(|service| service.kind.takes_websockets())
@@ -254,13 +254,13 @@ impl Connection {
         head: &Parts,
         host: &str,
         body: RequestBody,
-    ) -> Result<Response<Body>, Instead> {
+    ) -> Result<Response<Body>, ErrorResponse> {
         let Some(service) = gateway.config.services.get(index) else {
             return Ok(not_found(NO_SERVICE, None));
         };
         let is_read_only = service.kind.is_probe() || service.kind.is_for_operators();
-        if is_read_only && let Some(instead) = read_only(&head.method) {
-            return Ok(instead);
+        if is_read_only && let Some(response) = read_only(&head.method) {
+            return Ok(response);
         }
         if service.kind.takes_websockets() {
             self.upgrade(gateway, index, service, head, host).await
@@ -281,7 +281,7 @@ impl Connection {
         rest: &str,
         head: &Parts,
         body: RequestBody,
-    ) -> Result<Response<Body>, Instead> {
+    ) -> Result<Response<Body>, ErrorResponse> {
         let publishes = matches!(service.kind, ServiceKind::Topics | ServiceKind::Queues);
         let aim = if head.method.is_safe() { Aim::Read } else { Aim::Act };
         let origin = if publishes || aim == Aim::Act {
@@ -351,7 +351,7 @@ impl Connection {
             (None, response)
         } else {
             match self.identify(gateway, &head.headers).await {
-                Err(instead) => (None, *instead),
+                Err(response) => (None, *response),
                 Ok(principal) => {
                     let limits = &service.limits;
                     let response = publish::post(
@@ -388,7 +388,7 @@ impl Connection {
         let principal = principal.map(|principal| &*principal.name);
         if let Some(denial) = response.extensions().get::<Denial>() {
             self.worker.core.with(|core| core.counters().deny(denial));
-            let Some(missed) = self.worker.due(|seldom| &mut seldom.denial) else { return };
+            let Some(missed) = self.worker.may_log(|limiters| &mut limiters.denial) else { return };
             tracing::info!(
                 %peer,
                 service = %path,
@@ -402,7 +402,9 @@ impl Connection {
             );
             return;
         }
-        let Some(missed) = self.worker.due(|seldom| &mut seldom.publication) else { return };
+        let Some(missed) = self.worker.may_log(|limiters| &mut limiters.publication) else {
+            return;
+        };
         let detail = response.extensions().get::<Line>().map(|line| &*line.0);
         tracing::info!(
             %peer,
@@ -423,7 +425,7 @@ impl Connection {
         service: &Service,
         head: &Parts,
         host: &str,
-    ) -> Result<Response<Body>, Instead> {
+    ) -> Result<Response<Body>, ErrorResponse> {
         let broker_subprotocols = gateway.protocols.subprotocols();
         let is_broker = service.kind == ServiceKind::Broker;
         let subprotocols =
@@ -454,9 +456,9 @@ impl Connection {
         Ok(response)
     }
 
-    fn reject(&self, reject: &Reject, service: &Service) -> Instead {
+    fn reject(&self, reject: &Reject, service: &Service) -> ErrorResponse {
         self.worker.refuse(Refused::Handshake);
-        if let Some(missed) = self.worker.due(|seldom| &mut seldom.handshake) {
+        if let Some(missed) = self.worker.may_log(|limiters| &mut limiters.handshake) {
             tracing::info!(
                 peer = %self.peer(),
                 service = %service.path,
@@ -479,11 +481,11 @@ impl Connection {
         service: &Service,
         headers: &'h HeaderMap,
         aim: Aim,
-    ) -> Result<Option<&'h HeaderValue>, Instead> {
+    ) -> Result<Option<&'h HeaderValue>, ErrorResponse> {
         let Some(listen) = self.listen(gateway) else { return Ok(None) };
         gate::origin(listen, self.scheme(listen), service, headers, aim).map_err(|refusal| {
             self.worker.refuse(Refused::Origin);
-            if let Some(missed) = self.worker.due(|seldom| &mut seldom.origin) {
+            if let Some(missed) = self.worker.may_log(|limiters| &mut limiters.origin) {
                 tracing::info!(
                     peer = %self.peer(),
                     service = %service.path,
@@ -497,7 +499,11 @@ impl Connection {
     }
 
     /// Who sends the request: by HTTP Basic, or anonymous where that is allowed.
-    async fn identify(&self, gateway: &Gateway, headers: &HeaderMap) -> Result<Principal, Instead> {
+    async fn identify(
+        &self,
+        gateway: &Gateway,
+        headers: &HeaderMap,
+    ) -> Result<Principal, ErrorResponse> {
         let shown = credentials(headers);
         let login = shown.clone().map_or(Login::Anonymous, Login::Password);
         let anonymous = self.listen(gateway).is_some_and(|listen| listen.anonymous);
@@ -548,7 +554,7 @@ impl Connection {
     }
 }
 
-/// A request is dropped when its connection ends: then nobody waits for its login any more.
+/// A request is dropped when its connection ends: its login is required no more.
 struct CancelOnDrop<'a>(&'a Cores, LoginId);
 
 impl Drop for CancelOnDrop<'_> {

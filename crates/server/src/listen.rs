@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use drive::{Arrival, ConnectionPermit, Ended, Framing, LimitReached, Refused, Registration};
+use drive::{
+    Arrival, ConnectionPermit, Framing, HandshakeOutcome, LimitReached, Refused, Registration,
+};
 use passerelle_http::{Gateway, Phase, Protocol, Worker, index_u16, linger};
 use rustls::ServerConfig;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
@@ -174,7 +176,7 @@ async fn introduce(
 
 fn refuse_proxy(worker: &Worker, peer: SocketAddr, error: &io::Error) {
     worker.refuse(Refused::ProxyHeader);
-    if let Some(missed) = worker.due(|seldom| &mut seldom.proxy_header) {
+    if let Some(missed) = worker.may_log(|limiters| &mut limiters.proxy_header) {
         tracing::warn!(%peer, %error, missed, "connection of a proxy refused");
     }
 }
@@ -232,12 +234,12 @@ async fn secure(
     };
     worker.core.with(|core| {
         let end = match &done {
-            Ok(Some(_)) => Ended::Done,
-            Ok(None) => Ended::Gone,
-            Err(_) => Ended::Failed,
+            Ok(Some(_)) => HandshakeOutcome::Done,
+            Ok(None) => HandshakeOutcome::Gone,
+            Err(_) => HandshakeOutcome::Failed,
         };
         core.counters().handshakes(end).add(1);
-        if end == Ended::Failed {
+        if end == HandshakeOutcome::Failed {
             core.counters().refuse(Refused::Tls);
         }
     });
@@ -247,9 +249,9 @@ async fn secure(
 fn refuse_crowded(worker: &Worker, peer: &SocketAddr) {
     worker.core.with(|core| {
         core.counters().refuse(Refused::Tls);
-        core.counters().handshakes(Ended::Crowded).add(1);
+        core.counters().handshakes(HandshakeOutcome::Crowded).add(1);
     });
-    if let Some(missed) = worker.due(|seldom| &mut seldom.crowded) {
+    if let Some(missed) = worker.may_log(|limiters| &mut limiters.crowded) {
         tracing::warn!(%peer, missed, "too many TLS handshakes at a time: connection closed");
     }
 }
@@ -262,7 +264,7 @@ async fn refuse_without_tls(
 ) -> io::Result<()> {
     let protocol = worker.gateway.protocols.detect(&mut connection).await?;
     worker.refuse(Refused::Tls);
-    if let Some(missed) = worker.due(|seldom| &mut seldom.without_tls) {
+    if let Some(missed) = worker.may_log(|limiters| &mut limiters.without_tls) {
         tracing::info!(%peer, missed, "connection without TLS refused: this listener speaks TLS");
     }
     let answer = protocol.map_or(HTTP_WITHOUT_TLS, |protocol| protocol.without_tls);

@@ -25,7 +25,7 @@ impl Systemd {
     /// Finds whether systemd wants to be told.
     ///
     /// # Errors
-    /// When the system has no more threads.
+    /// When the kernel has no more threads.
     pub(crate) fn new() -> io::Result<Self> {
         let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return Ok(Self(None)) };
         let (sender, states) = mpsc::sync_channel::<String>(STATES_MAX);

@@ -7,40 +7,40 @@ use websocket::{Decoder, Deflate, Version};
 
 use crate::{counters::Label, permit::ConnectionPermit};
 
-/// What a core keeps beside each socket of its reactor.
+/// What belongs to each socket of a core.
 pub(crate) struct Connection {
     pub(crate) role: Role,
-    pub(crate) link: Link,
+    pub(crate) context: Context,
 }
 
 /// What a connection is for.
 pub(crate) enum Role {
     /// It speaks a protocol.
     Session(Box<dyn Session>),
-    /// Its messages go to a back-end, which [`Upstream`] is the other end of.
+    /// Its messages go to another server, to which [`Upstream`] is the connection.
     Relay(Relay),
-    /// The back-end's side of a relay.
+    /// The upstream's side of a relay.
     Upstream(Upstream),
-    /// All was said; what is unsent goes out and the peer's end is awaited.
+    /// Nothing more is sent but what is unsent; then the peer's end is awaited.
     Closing(Closing),
 }
 
 /// The browser's side of a proxied connection.
 #[derive(Debug, Default)]
 pub(crate) struct Relay {
-    /// The back-end's socket; `None` while it is being connected.
+    /// The upstream's socket; `None` while it is being connected.
     pub(crate) upstream: Option<Slot>,
 }
 
-/// The back-end's side of a proxied connection.
+/// The upstream's side of a proxied connection.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     /// The browser's socket.
     pub(crate) relay: Slot,
-    /// Send the back-end's bytes as text, cut at characters.
+    /// Send the upstream's bytes as text, split at characters.
     pub(crate) text: bool,
-    /// The beginning of a character whose rest has not come: at most three bytes.
-    pub(crate) cut: Vec<u8>,
+    /// The beginning of a character whose rest has not been received: at most three bytes.
+    pub(crate) partial_character: Vec<u8>,
 }
 
 /// A connection that only waits for its end.
@@ -52,8 +52,8 @@ pub(crate) struct Closing {
     pub(crate) until_mono_ns: Option<u64>,
 }
 
-/// What every connection has, whatever it is for.
-pub(crate) struct Link {
+/// What every connection has, whatever its role.
+pub(crate) struct Context {
     /// The index of the service.
     pub(crate) service: u16,
     /// What is spoken on it, for metrics and logs.
@@ -63,29 +63,29 @@ pub(crate) struct Link {
     pub(crate) decoder: Option<Decoder>,
     pub(crate) peer: SocketAddr,
     pub(crate) principal: Option<Arc<Principal>>,
-    /// What was wrong, for its last line in the log: the words that the peer was told.
+    /// What was wrong, as the peer was told, for its last line in the log.
     pub(crate) detail: Option<Box<str>>,
     /// Whether its listener lets sessions log in as anonymous.
     pub(crate) anonymous: bool,
     /// A login that waits for its outcome.
     pub(crate) login: Option<LoginId>,
-    /// Commands of the session that wait for their replies.
+    /// Commands and logins of the session that wait for their replies.
     pub(crate) in_flight: u32,
-    /// It is the back-end's side of a relay: not a connection that is counted and logged.
+    /// It is the upstream's side of a relay: not a connection that is counted and logged.
     pub(crate) is_upstream: bool,
     /// The peer has closed its side, and only waits for the replies to what it sent.
-    pub(crate) ended: bool,
-    /// The shard has heard of it, and must hear of its end.
-    pub(crate) engaged: bool,
-    /// A ping went out and nothing came since.
+    pub(crate) half_closed: bool,
+    /// The shard knows of it, and must be told of its end.
+    pub(crate) registered: bool,
+    /// A ping was sent and nothing received since.
     pub(crate) pinged: bool,
     /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
     pub(crate) ping_ns: u64,
-    /// When something last came from the peer.
+    /// When something was last received.
     pub(crate) heard_mono_ns: u64,
     /// The earliest time set in the timers, or `u64::MAX`.
     pub(crate) armed_mono_ns: u64,
-    /// The time for the WebSocket message, and for the session's frame, that have come in part.
+    /// The deadlines of the WebSocket message, and of the session's frame, received in part.
     pub(crate) assemblies: [Assembly; 2],
     /// Bytes in its backlog when it was last flushed.
     pub(crate) backlog: usize,
@@ -93,15 +93,15 @@ pub(crate) struct Link {
     pub(crate) own_backlog: usize,
     /// Read, and not decoded yet: the session is busy, or has had its share of this turn, or they
     /// came with the handshake. May be empty, when only the decoder holds something.
-    pub(crate) held: Option<Box<[u8]>>,
+    pub(crate) unread: Option<Box<[u8]>>,
     pub(crate) counts: Counts,
-    /// Messages that went out since the last flush, and are not in the metrics yet.
+    /// Messages sent since the last flush, and not in the metrics yet.
     pub(crate) sent: u32,
     /// Counts for as long as the connection lasts.
     pub(crate) _permit: Option<ConnectionPermit>,
 }
 
-impl Link {
+impl Context {
     /// When what the peer began to send is too late.
     pub(crate) fn late_at(&self) -> Option<u64> {
         self.assemblies.iter().filter_map(Assembly::deadline).min()

@@ -32,8 +32,8 @@ pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
 pub use self::run::NewCore;
 use self::{
-    connection::{Counts, Link, Relay, Role},
-    outlet::{Ask, Outlet, Tools},
+    connection::{Context, Counts, Relay, Role},
+    outlet::{Outlet, Request, Tools},
 };
 use crate::{
     clock,
@@ -63,7 +63,7 @@ pub struct Core {
     buffer: Box<[u8]>,
     inflaters: InflaterPool,
     inbox: mpsc::Receiver<ToCore>,
-    /// What the shard has to say to the others, by core.
+    /// Messages of its shard to the others, by core.
     shard_messages: Vec<Vec<ShardMessage>>,
     /// Publications of tasks (HTTP, feeds) that wait for their replies.
     tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
@@ -72,11 +72,11 @@ pub struct Core {
     flushed: Vec<Slot>,
     /// The backlogs of all sockets, in bytes; shares of large frames not counted.
     unsent: usize,
-    /// The most that backlogs took since memory was last given back.
-    held_max: usize,
+    /// The most memory that backlogs took since some was last given back.
+    backlog_memory_max: usize,
     /// What was done in this turn, in deliveries or what costs as much.
     spent: usize,
-    /// Sockets that are still to be said goodbye to.
+    /// Sockets that are still to be closed, once the core drains.
     draining: VecDeque<Slot>,
     is_draining: bool,
     drain_next_mono_ns: u64,
@@ -105,7 +105,7 @@ impl std::fmt::Debug for CoreRef {
 }
 
 impl CoreRef {
-    /// Does something with the core at once, and lets the reactor see to what follows.
+    /// Does something with the core at once, and wakes its loop for what follows.
     pub fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
         let result = act(&mut self.core.borrow_mut());
         self.work.notify_one();
@@ -156,7 +156,7 @@ impl CoreRef {
             let (sender, receiver) = oneshot::channel();
             core.tasks.insert(token, sender);
             let command = Command::Publish(Arc::new(message));
-            core.tools.asks.push_back(Ask::Command(core.task_id(), token, command));
+            core.tools.pending_requests.push_back(Request::Command(core.task_id(), token, command));
             Ok(receiver)
         })?;
         reply.await.unwrap_or(Err(Refusal::Busy))
@@ -224,7 +224,7 @@ impl Core {
             outgoing: outgoing(settings.io_uring),
             deflater: Deflater::new(),
             entropy,
-            asks: VecDeque::new(),
+            pending_requests: VecDeque::new(),
             dirty: Vec::new(),
             message_epoch,
             message_count: 0,
@@ -255,7 +255,7 @@ impl Core {
             task_tokens: 0,
             flushed: Vec::new(),
             unsent: 0,
-            held_max: 0,
+            backlog_memory_max: 0,
             spent: 0,
             draining: VecDeque::new(),
             is_draining: false,
@@ -264,7 +264,7 @@ impl Core {
         }
     }
 
-    /// Does all there is to do, within a budget, and says when to come again.
+    /// One turn: does all there is to do, within a budget, and returns when the next is due.
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
         self.now = clock::now();
         self.spent = 0;
@@ -295,7 +295,7 @@ impl Core {
     }
 
     /// Takes what other threads have sent.
-    pub(crate) fn receive(&self) -> Option<ToCore> {
+    pub(crate) fn next_message(&self) -> Option<ToCore> {
         self.inbox.try_recv().ok()
     }
 
@@ -323,7 +323,7 @@ impl Core {
         let role = role(&opening, self.now);
         let is_session = matches!(role, Role::Session(_));
         let early = registration.early;
-        let link = Link {
+        let context = Context {
             service: registration.service,
             protocol: self.tools.counters().label(registration.protocol),
             framing: registration.framing,
@@ -338,21 +338,21 @@ impl Core {
             anonymous: registration.anonymous,
             login: None,
             in_flight: 0,
-            engaged: false,
+            registered: false,
             pinged: false,
             is_upstream: matches!(role, Role::Upstream(_)),
-            ended: false,
+            half_closed: false,
             heard_mono_ns: self.now.mono_ns,
             armed_mono_ns: u64::MAX,
             assemblies: Default::default(),
             backlog: 0,
             own_backlog: 0,
-            held: (!early.is_empty()).then(|| early.into()),
+            unread: (!early.is_empty()).then(|| early.into()),
             counts: Counts { bytes_in: early.len() as u64, ..Counts::default() },
             sent: 0,
             _permit: registration.permit,
         };
-        let slot = self.reactor.insert(stream, Connection { role, link })?;
+        let slot = self.reactor.insert(stream, Connection { role, context })?;
         self.opened(slot);
         if self.is_draining {
             self.draining.push_back(slot);
@@ -361,8 +361,8 @@ impl Core {
         self.arm(slot);
         if is_session {
             self.step(slot, Input::Opened);
-            // The peer may know already that it is connected: what others publish from now on is
-            // for it, too.
+            // The peer may know already that it is connected: it must receive what others publish
+            // from now on.
             self.work();
         }
         Ok(slot)
@@ -375,19 +375,19 @@ impl Core {
 
     fn opened(&self, slot: Slot) {
         let Some(entry) = self.reactor.get(slot) else { return };
-        let link = &entry.state.link;
-        if link.is_upstream {
+        let context = &entry.state.context;
+        if context.is_upstream {
             return;
         }
-        let row = self.tools.counters().row(usize::from(link.service), link.protocol);
+        let row = self.tools.counters().row(usize::from(context.service), context.protocol);
         row.open.add(1);
         row.opened.add(1);
-        row.bytes_in.add(link.counts.bytes_in);
+        row.bytes_in.add(context.counts.bytes_in);
         tracing::info!(
             connection = %name(self.tools.id(slot)),
-            peer = %link.peer,
-            service = %service(&self.cores, link.service).path,
-            protocol = self.tools.counters().name(link.protocol),
+            peer = %context.peer,
+            service = %service(&self.cores, context.service).path,
+            protocol = self.tools.counters().name(context.protocol),
             "open"
         );
     }
@@ -397,13 +397,15 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
         let Role::Session(session) = &mut connection.role else { return };
-        let link = &mut connection.link;
+        let context = &mut connection.context;
         let closed =
-            advance(session.as_mut(), input, self.now, slot, socket, link, &mut self.tools);
+            advance(session.as_mut(), input, self.now, slot, socket, context, &mut self.tools);
         match closed {
-            Some((reason, message)) => self.say_close(slot, reason, &message),
+            Some((reason, message)) => self.send_close(slot, reason, &message),
             // The other deadlines move earlier elsewhere.
-            None if session.deadline().is_some_and(|at| at < link.armed_mono_ns) => self.arm(slot),
+            None if session.deadline().is_some_and(|at| at < context.armed_mono_ns) => {
+                self.arm(slot);
+            }
             None => {}
         }
     }
@@ -440,7 +442,7 @@ impl Core {
         self.shard.stats()
     }
 
-    /// The queues that its shard of the broker keeps.
+    /// The queues at home on its shard of the broker.
     pub fn queues(&self) -> impl Iterator<Item = QueueDepth<'_>> {
         self.shard.queues()
     }
@@ -458,10 +460,10 @@ fn advance(
     now: Now,
     slot: Slot,
     socket: &mut Socket,
-    link: &mut Link,
+    context: &mut Context,
     tools: &mut Tools,
 ) -> Option<(contract::Reason, String)> {
-    let mut outlet = Outlet { slot, socket, link, tools, closed: None };
+    let mut outlet = Outlet { slot, socket, context, tools, closed: None };
     session.handle(input, now, &mut outlet);
     outlet.closed
 }
@@ -471,7 +473,7 @@ fn outgoing(with_ring: bool) -> Outgoing {
         return Outgoing::default();
     }
     Outgoing::with_ring().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the system has no io_uring for us; each socket is written by itself");
+        tracing::warn!(%error, "io_uring is not available; each socket is written by itself");
         Outgoing::default()
     })
 }
@@ -491,7 +493,7 @@ fn service(cores: &Cores, index: u16) -> &Service {
 
 /// The read buffer that a core's sockets share.
 const READ_BYTES: usize = 64 << 10;
-/// Sockets read in a turn before all that was said is written.
+/// Sockets read in a turn before what they caused is sent.
 const READS_PER_TURN: usize = 1024;
 /// Deliveries, or what costs as much, after which a turn reads no more: some 20 ms. Less would cost
 /// more writes: what a turn has for a socket goes out together.

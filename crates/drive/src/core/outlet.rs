@@ -8,7 +8,7 @@ use contract::{
 use transports::{Outgoing, Slot, Socket};
 use websocket::Deflater;
 
-use super::connection::{Framing, Link};
+use super::connection::{Context, Framing};
 use crate::{
     cores::{CoreHandle, Cores},
     counters::Counters,
@@ -21,8 +21,8 @@ pub(crate) struct Tools {
     pub(crate) outgoing: Outgoing,
     pub(crate) deflater: Deflater,
     pub(crate) entropy: Entropy,
-    /// What sessions asked for and nobody has worked on yet.
-    pub(crate) asks: VecDeque<Ask>,
+    /// Requests of sessions that are still to be carried out.
+    pub(crate) pending_requests: VecDeque<Request>,
     /// Sockets that have something to send, each once.
     pub(crate) dirty: Vec<Slot>,
     /// The upper half of message ids: random, so that they differ from those of other runs.
@@ -32,9 +32,9 @@ pub(crate) struct Tools {
     pub(crate) cores: Arc<Cores>,
 }
 
-/// What a session asked for.
+/// A request of a session to the broker or to logins.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum Request {
     Command(ConnectionId, Token, Command),
     Settle(ConnectionId, Settle, Option<Token>),
     Credit(ConnectionId, SubscriptionId, Credit),
@@ -94,16 +94,16 @@ impl Tools {
         &mut self,
         slot: Slot,
         socket: &mut Socket,
-        link: &mut Link,
+        context: &mut Context,
         kind: Kind,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         if !socket.has_pending() {
             self.dirty.push(slot);
         }
-        let (framing, deflater) = (link.framing, &mut self.deflater);
+        let (framing, deflater) = (context.framing, &mut self.deflater);
         self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
-        link.sent += 1;
+        context.sent += 1;
     }
 
     /// Whether a session may have a command carried out.
@@ -149,7 +149,7 @@ fn frame(
 pub(crate) struct Outlet<'a> {
     pub(crate) slot: Slot,
     pub(crate) socket: &'a mut Socket,
-    pub(crate) link: &'a mut Link,
+    pub(crate) context: &'a mut Context,
     pub(crate) tools: &'a mut Tools,
     /// Why and with what words the session closed, once it has.
     pub(crate) closed: Option<(Reason, String)>,
@@ -163,7 +163,7 @@ impl Outlet<'_> {
 
 impl Outbox for Outlet<'_> {
     fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>)) {
-        self.tools.send(self.slot, self.socket, self.link, kind, encode);
+        self.tools.send(self.slot, self.socket, self.context, kind, encode);
     }
 
     fn send_shared(
@@ -177,65 +177,75 @@ impl Outbox for Outlet<'_> {
         if !self.socket.has_pending() {
             tools.dirty.push(self.slot);
         }
-        let (framing, deflater) = (self.link.framing, &mut tools.deflater);
+        let (framing, deflater) = (self.context.framing, &mut tools.deflater);
         let variant = variant(framing, kind);
         let encoded = tools.outgoing.append_shared(self.socket, message, variant, head, |out| {
             frame(out, framing, kind, deflater, encode);
         });
         if encoded { &tools.counters().encoded } else { &tools.counters().shared }.add(1);
-        self.link.sent += 1;
+        self.context.sent += 1;
     }
 
     fn command(&mut self, token: Token, command: Command) {
-        self.link.in_flight += 1;
+        self.context.in_flight += 1;
         let id = self.id();
         // A stream has no messages but what it publishes; those of a WebSocket are counted as they
         // come.
-        if matches!(command, Command::Publish(_)) && self.link.framing == Framing::Stream {
-            self.link.counts.messages_in += 1;
-            let row = self.tools.counters().row(self.link.service.into(), self.link.protocol);
+        if matches!(command, Command::Publish(_)) && self.context.framing == Framing::Stream {
+            self.context.counts.messages_in += 1;
+            let row = self.tools.counters().row(self.context.service.into(), self.context.protocol);
             row.messages_in.add(1);
         }
-        let ask = match self.tools.check(self.link.principal.as_deref(), &command) {
+        let request = match self.tools.check(self.context.principal.as_deref(), &command) {
             Ok(()) => {
-                self.link.engaged = true;
-                Ask::Command(id, token, command)
+                self.context.registered = true;
+                Request::Command(id, token, command)
             }
             Err(denial) => {
                 self.tools.counters().deny(&denial);
-                Ask::Denied(id, token, Box::new(denial))
+                Request::Denied(id, token, Box::new(denial))
             }
         };
-        self.tools.asks.push_back(ask);
+        self.tools.pending_requests.push_back(request);
     }
 
     fn settle(&mut self, settle: Settle, answer: Option<Token>) {
         let id = self.id();
-        self.link.in_flight += u32::from(answer.is_some());
+        self.context.in_flight += u32::from(answer.is_some());
         let access = &self.tools.cores.settings.access;
-        match (access.authorise(self.link.principal.as_deref(), Action::Other), answer) {
-            (Ok(()), _) => self.tools.asks.push_back(Ask::Settle(id, settle, answer)),
-            (Err(denial), Some(token)) => {
-                self.tools.asks.push_back(Ask::Denied(id, token, Box::new(denial)));
+        match (access.authorise(self.context.principal.as_deref(), Action::Other), answer) {
+            (Ok(()), _) => {
+                self.tools.pending_requests.push_back(Request::Settle(id, settle, answer));
             }
-            // Who did not log in has no deliveries.
+            (Err(denial), Some(token)) => {
+                self.tools.pending_requests.push_back(Request::Denied(id, token, Box::new(denial)));
+            }
+            // A peer that is not logged in has no deliveries.
             (Err(_), None) => {}
         }
     }
 
     fn credit(&mut self, subscription: SubscriptionId, credit: Credit) {
-        if self.link.principal.is_some() {
-            self.tools.asks.push_back(Ask::Credit(self.tools.id(self.slot), subscription, credit));
+        if self.context.principal.is_some() {
+            self.tools.pending_requests.push_back(Request::Credit(
+                self.tools.id(self.slot),
+                subscription,
+                credit,
+            ));
         }
     }
 
     fn login(&mut self, token: Token, login: Login) {
-        self.link.in_flight += 1;
-        self.tools.asks.push_back(Ask::Login(self.tools.id(self.slot), token, login));
+        self.context.in_flight += 1;
+        self.tools.pending_requests.push_back(Request::Login(
+            self.tools.id(self.slot),
+            token,
+            login,
+        ));
     }
 
     fn explain(&mut self, detail: &str) {
-        self.link.detail = Some(excerpt(detail, DETAIL_CHARS_MAX).into());
+        self.context.detail = Some(excerpt(detail, DETAIL_CHARS_MAX).into());
     }
 
     fn close(&mut self, reason: Reason, message: &str) {

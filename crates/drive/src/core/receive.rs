@@ -10,11 +10,11 @@ use super::{
 };
 
 impl Core {
-    /// Reads a socket once and hands on what came.
+    /// Reads a socket once and processes what was read.
     pub(super) fn read(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if let Some(mut held) = entry.state.link.held.take() {
-            let done = self.received(slot, &mut held);
+        if let Some(mut unread) = entry.state.context.unread.take() {
+            let done = self.process(slot, &mut unread);
             self.observe(slot);
             if !done {
                 return;
@@ -28,70 +28,71 @@ impl Core {
         match entry.socket.read(&mut buffer) {
             Ok(Read::Bytes(count)) => {
                 let now = self.now.mono_ns;
-                let link = &mut entry.state.link;
-                link.heard_mono_ns = now;
-                link.pinged = false;
-                link.counts.bytes_in += count as u64;
-                if !link.is_upstream {
-                    let row = self.tools.counters().row(usize::from(link.service), link.protocol);
+                let context = &mut entry.state.context;
+                context.heard_mono_ns = now;
+                context.pinged = false;
+                context.counts.bytes_in += count as u64;
+                if !context.is_upstream {
+                    let row =
+                        self.tools.counters().row(usize::from(context.service), context.protocol);
                     row.bytes_in.add(count as u64);
                 }
-                if self.received(slot, buffer.get_mut(..count).unwrap_or_default()) {
+                if self.process(slot, buffer.get_mut(..count).unwrap_or_default()) {
                     self.reactor.requeue(slot);
                 }
                 self.observe(slot);
             }
             Ok(Read::Nothing) => {}
-            Ok(Read::End) => self.ended(slot),
-            Err(error) => self.broke(slot, &error),
+            Ok(Read::End) => self.half_closed(slot),
+            Err(error) => self.connection_failed(slot, &error),
         }
         self.buffer = buffer;
         self.flush_if_large();
     }
 
-    /// Looks at what of the peer's has come in part, and sets the time for the rest.
+    /// Sets the deadline for the rest of what the peer has sent in part.
     pub(super) fn observe(&mut self, slot: Slot) {
         let now = self.now;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Role::Session(session) = &entry.state.role else { return };
-        let link = &mut entry.state.link;
-        if link.held.is_some() {
-            // It is not the peer who is late: the clock starts again when this was decoded.
-            link.assemblies = Default::default();
+        let context = &mut entry.state.context;
+        if context.unread.is_some() {
+            // It is not the peer that is late: the clock starts again when this was decoded.
+            context.assemblies = Default::default();
             return;
         }
-        let message = link.decoder.as_ref().and_then(Decoder::partial);
+        let message = context.decoder.as_ref().and_then(Decoder::partial);
         let frame = session.partial();
         if let ([None, None], None, None) =
-            (link.assemblies.map(|assembly| assembly.deadline()), message, frame)
+            (context.assemblies.map(|assembly| assembly.deadline()), message, frame)
         {
             return;
         }
-        let Some(limits) = self.limits.get(usize::from(link.service)) else { return };
-        for (assembly, partial) in link.assemblies.iter_mut().zip([message, frame]) {
+        let Some(limits) = self.limits.get(usize::from(context.service)) else { return };
+        for (assembly, partial) in context.assemblies.iter_mut().zip([message, frame]) {
             assembly.observe(partial, limits, now);
         }
-        if link.late_at().is_some_and(|at| at < link.armed_mono_ns) {
+        if context.late_at().is_some_and(|at| at < context.armed_mono_ns) {
             self.arm(slot);
         }
     }
 
-    /// Hands on what came from a socket; `false`: the rest is kept for later.
-    fn received(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
+    /// Processes what was read from a socket; `false`: the rest stays in [`Context::unread`].
+    fn process(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        match (&entry.state.role, entry.state.link.framing) {
+        match (&entry.state.role, entry.state.context.framing) {
             (Role::Closing(_), Framing::Stream) => true,
             (Role::Upstream(_), _) => {
                 self.relay_from_upstream(slot, bytes);
                 true
             }
-            (_, Framing::Stream) => self.received_stream(slot, bytes),
-            (_, Framing::WebSocket { .. }) => self.received_frames(slot, bytes),
+            (_, Framing::Stream) => self.process_stream(slot, bytes),
+            (_, Framing::WebSocket { .. }) => self.process_frames(slot, bytes),
         }
     }
 
-    /// Hands on a stream in pieces, between which others may come first.
-    fn received_stream(&mut self, slot: Slot, mut bytes: &[u8]) -> bool {
+    /// Passes a stream to its session in pieces, between which other connections may have their turn.
+    fn process_stream(&mut self, slot: Slot, mut bytes: &[u8]) -> bool {
         let limits = self.shared_limits(slot);
         let allowed = self.spent + SPENT_PER_READ;
         loop {
@@ -110,7 +111,8 @@ impl Core {
         }
     }
 
-    /// Whether a connection is to be read no further for now; keeps what is left of its bytes.
+    /// Whether a connection is to be read no further for now; the rest of its bytes then is
+    /// [`Context::unread`].
     fn must_wait(&mut self, slot: Slot, limits: &Limits, allowed: usize, rest: &[u8]) -> bool {
         if self.is_busy(slot, limits) {
             self.work();
@@ -120,7 +122,7 @@ impl Core {
             return false;
         }
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        entry.state.link.held = Some(rest.into());
+        entry.state.context.unread = Some(rest.into());
         if busy {
             self.reactor.pause(slot);
         } else {
@@ -130,11 +132,11 @@ impl Core {
         true
     }
 
-    fn received_frames(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
+    fn process_frames(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let limits = self.shared_limits(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        // Out of its connection for the time being, so that others can be written to meanwhile.
-        let Some(mut decoder) = entry.state.link.decoder.take() else { return true };
+        // Taken out of its connection, so that others can be written to meanwhile.
+        let Some(mut decoder) = entry.state.context.decoder.take() else { return true };
         let mut inflaters = std::mem::take(&mut self.inflaters);
         let mut unread = Unread::new(bytes);
         let allowed = self.spent + SPENT_PER_READ;
@@ -154,15 +156,15 @@ impl Core {
                 }
                 Ok(_) | Err(_) => 0,
             };
-            // What was taken and is no payload are heads, also those of frames without any.
-            let heads = (before - unread.len()).saturating_sub(payload);
-            self.spent += 1 + payload / BYTES_PER_SPENT + heads / HEAD_BYTES_PER_SPENT;
+            // What was decoded and is no payload are headers, also those of frames without any.
+            let headers = (before - unread.len()).saturating_sub(payload);
+            self.spent += 1 + payload / BYTES_PER_SPENT + headers / HEADER_BYTES_PER_SPENT;
             match event {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    self.received_event(slot, event);
-                    // What is asked for together is carried out together.
-                    if self.tools.asks.len() >= ASKS_TOGETHER {
+                    self.process_event(slot, event);
+                    // Requests that arrive together are carried out together.
+                    if self.tools.pending_requests.len() >= REQUESTS_TOGETHER {
                         self.work();
                     }
                     self.flush_if_much();
@@ -175,20 +177,20 @@ impl Core {
         }
         self.inflaters = inflaters;
         if let Some(entry) = self.reactor.get_mut(slot) {
-            let link = &mut entry.state.link;
-            link.decoder = Some(decoder);
-            link.counts.messages_in += messages;
-            let row = self.tools.counters().row(usize::from(link.service), link.protocol);
+            let context = &mut entry.state.context;
+            context.decoder = Some(decoder);
+            context.counts.messages_in += messages;
+            let row = self.tools.counters().row(usize::from(context.service), context.protocol);
             row.messages_in.add(messages);
         }
         self.work();
         done
     }
 
-    fn received_event(&mut self, slot: Slot, event: Event<'_>) {
+    fn process_event(&mut self, slot: Slot, event: Event<'_>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let Framing::WebSocket { version, .. } = connection.link.framing else { return };
+        let Framing::WebSocket { version, .. } = connection.context.framing else { return };
         match event {
             Event::Data(data) => match connection.role {
                 Role::Session(_) => self.step(slot, Input::Received(data)),
@@ -209,7 +211,7 @@ impl Core {
                 } else {
                     let (code, reason) =
                         close.map_or((websocket::NO_CODE, ""), |close| (close.code, close.reason));
-                    self.last_words(slot, Reason::Normal);
+                    self.notify_closed(slot, Reason::Normal);
                     let Some(entry) = self.reactor.get_mut(slot) else { return };
                     self.tools.append(slot, &mut entry.socket, |out| {
                         websocket::encode_close(out, version, code, reason);
@@ -220,12 +222,12 @@ impl Core {
         }
     }
 
-    /// Whether the session has as many commands under way as it may, or the back-end's backlog is
+    /// Whether the session has as many commands in flight as it may, or the upstream's backlog is
     /// full.
     fn is_busy(&self, slot: Slot, limits: &Limits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
         match &entry.state.role {
-            Role::Session(_) => entry.state.link.in_flight as usize >= limits.commands_max,
+            Role::Session(_) => entry.state.context.in_flight as usize >= limits.commands_max,
             Role::Relay(relay) => !self.upstream_has_room(relay),
             Role::Upstream(_) | Role::Closing(_) => false,
         }
@@ -241,18 +243,18 @@ impl Core {
 
     #[expect(clippy::indexing_slicing, reason = "there are limits for every service")]
     fn limits_of(&self, slot: Slot) -> &Rc<Limits> {
-        let service = self.reactor.get(slot).map_or(0, |entry| entry.state.link.service);
+        let service = self.reactor.get(slot).map_or(0, |entry| entry.state.context.service);
         &self.limits[usize::from(service)]
     }
 }
 
 /// Commands, settlements and credits of one peer after which they are carried out.
-const ASKS_TOGETHER: usize = 32;
-/// A stream is handed on in pieces of this size.
+const REQUESTS_TOGETHER: usize = 32;
+/// A stream is passed on in pieces of this size.
 const PIECE_BYTES: usize = 4 << 10;
 /// Deliveries, or what costs as much, that one connection may cause before others come first.
 const SPENT_PER_READ: usize = 2_000;
 /// Bytes whose decoding and copying cost about as much as a delivery.
 const BYTES_PER_SPENT: usize = 128;
-/// Bytes of the heads of frames that cost as much.
-const HEAD_BYTES_PER_SPENT: usize = 32;
+/// Bytes of the headers of frames that cost as much.
+const HEADER_BYTES_PER_SPENT: usize = 32;

@@ -9,24 +9,24 @@ use super::{
 };
 
 impl Core {
-    /// The back-end of a proxied connection answers: its socket becomes the other end.
+    /// The upstream of a proxied connection is connected: its socket becomes the other end.
     pub fn relay_connected(&mut self, relay: Slot, stream: mio::net::TcpStream, text: bool) {
         let Some(entry) = self.reactor.get(relay) else { return };
-        let link = &entry.state.link;
+        let context = &entry.state.context;
         let registration = Registration {
-            service: link.service,
-            protocol: self.tools.counters().name(link.protocol),
+            service: context.service,
+            protocol: self.tools.counters().name(context.protocol),
             framing: Framing::Stream,
             ping_interval: Duration::ZERO,
             subprotocol: "",
             host: "",
             anonymous: false,
             principal: None,
-            peer: link.peer,
+            peer: context.peer,
             permit: None,
             early: &[],
         };
-        let upstream = Upstream { relay, text, cut: Vec::new() };
+        let upstream = Upstream { relay, text, partial_character: Vec::new() };
         let Ok(slot) = self.register(stream, registration, |_, _| Role::Upstream(upstream)) else {
             self.close(relay, Reason::Internal, "out of descriptors");
             return;
@@ -41,12 +41,12 @@ impl Core {
         }
     }
 
-    /// The back-end of a proxied connection does not answer.
+    /// The upstream of a proxied connection does not answer.
     pub fn relay_failed(&mut self, relay: Slot, why: &str) {
         self.close(relay, Reason::Upstream, why);
     }
 
-    /// Hands a piece of the peer's message to the back-end.
+    /// Sends a fragment of the peer's message to the upstream.
     pub(super) fn relay_to_upstream(&mut self, slot: Slot, data: Data<'_>) {
         let Some(Role::Relay(Relay { upstream: Some(upstream) })) =
             self.reactor.get(slot).map(|entry| &entry.state.role)
@@ -59,12 +59,12 @@ impl Core {
         }
     }
 
-    /// Hands the back-end's bytes to the peer, as one message.
+    /// Sends the upstream's bytes to the peer, as one message.
     pub(super) fn relay_from_upstream(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Role::Upstream(upstream) = &mut entry.state.role else { return };
         let (relay, text) = (upstream.relay, upstream.text);
-        let begun = std::mem::take(&mut upstream.cut);
+        let begun = std::mem::take(&mut upstream.partial_character);
         let joined;
         let mut bytes = bytes;
         if !begun.is_empty() {
@@ -72,10 +72,10 @@ impl Core {
             bytes = &joined;
         }
         if text {
-            match cut_at_character(bytes) {
+            match whole_characters(bytes) {
                 Some(whole) => {
-                    let (characters, cut) = bytes.split_at(whole);
-                    upstream.cut = cut.to_vec();
+                    let (characters, partial_character) = bytes.split_at(whole);
+                    upstream.partial_character = partial_character.to_vec();
                     bytes = characters;
                 }
                 None => {
@@ -89,11 +89,11 @@ impl Core {
         }
         let kind = if text { Kind::Text } else { Kind::Binary };
         let Some(entry) = self.reactor.get_mut(relay) else { return };
-        let (socket, link) = (&mut entry.socket, &mut entry.state.link);
-        self.tools.send(relay, socket, link, kind, |out| out.extend_from_slice(bytes));
+        let (socket, context) = (&mut entry.socket, &mut entry.state.context);
+        self.tools.send(relay, socket, context, kind, |out| out.extend_from_slice(bytes));
     }
 
-    /// Whether the back-end's socket takes more.
+    /// Whether the upstream's backlog has room.
     pub(super) fn upstream_has_room(&self, relay: &Relay) -> bool {
         let Some(entry) = relay.upstream.and_then(|slot| self.reactor.get(slot)) else {
             return false;
@@ -102,7 +102,7 @@ impl Core {
             < RELAY_UNSENT_BYTES
     }
 
-    /// One end has been written to: the other may go on, or must wait.
+    /// One end has been written to: the other is read again, or paused.
     pub(super) fn relay_flushed(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get(slot) else { return };
         let other = match &entry.state.role {
@@ -122,12 +122,12 @@ impl Core {
         }
     }
 
-    /// The connection to the back-end has broken, which is no goodbye of it.
-    pub(super) fn upstream_broke(&mut self, slot: Slot, error: &io::Error) {
+    /// The connection to the upstream has broken, which is not its normal close.
+    pub(super) fn upstream_failed(&mut self, slot: Slot, error: &io::Error) {
         let Some(entry) = self.reactor.get(slot) else { return };
         let Role::Upstream(Upstream { relay, .. }) = &entry.state.role else { return };
         let relay = *relay;
-        let backend = &super::service(&self.cores, entry.state.link.service).upstream;
+        let backend = &super::service(&self.cores, entry.state.context.service).upstream;
         let connection = super::name(self.tools.id(relay));
         tracing::warn!(%connection, backend, %error, "the back-end's connection broke");
         let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
@@ -140,15 +140,15 @@ impl Core {
         self.remove(slot, Reason::Upstream);
     }
 
-    /// One end of a relay has gone: so goes the other, after what was said.
-    pub(super) fn part_relay(&mut self, role: Role, reason: Reason) {
+    /// One end of a relay has gone: the other is closed, after what is unsent.
+    pub(super) fn close_other_end(&mut self, role: Role, reason: Reason) {
         match role {
             Role::Relay(Relay { upstream: Some(upstream) }) => self.closing(upstream, reason),
             Role::Upstream(upstream) => {
                 let relay = upstream.relay;
                 let (reason, why) = if reason == Reason::Slow {
                     (Reason::Upstream, "the back-end reads too slowly")
-                } else if upstream.cut.is_empty() {
+                } else if upstream.partial_character.is_empty() {
                     (Reason::Normal, "the back-end closed the connection")
                 } else {
                     (Reason::Upstream, "the back-end ended within a character")
@@ -161,7 +161,7 @@ impl Core {
 }
 
 /// How many bytes are whole characters; `None`: not UTF-8.
-fn cut_at_character(bytes: &[u8]) -> Option<usize> {
+fn whole_characters(bytes: &[u8]) -> Option<usize> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Some(bytes.len()),
         Err(error) if error.error_len().is_none() => Some(error.valid_up_to()),

@@ -78,7 +78,7 @@ impl AsRawFd for Descriptor {
     }
 }
 
-/// Turns the core whenever there is something to do.
+/// Has the core do a turn whenever there is something to do.
 async fn react(
     core: &CoreRef,
     descriptor: Descriptor,
@@ -101,7 +101,7 @@ async fn react(
         let next_mono_ns = 'busy: loop {
             core.handshakes.pass_on();
             for _ in 0..TURNS_PER_YIELD {
-                let received = receive(core, &mut accept);
+                let received = take_inbox(core, &mut accept);
                 let turn = core.core.borrow_mut().turn()?;
                 if !turn.busy && !received {
                     break 'busy turn.next_mono_ns;
@@ -121,16 +121,16 @@ async fn react(
 }
 
 /// Takes what other threads have sent; `false`: nothing.
-fn receive(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
-    for count in 0..RECEIVED_PER_TURN {
-        let Some(what) = core.core.borrow_mut().receive() else { return count > 0 };
+fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
+    for count in 0..INBOX_PER_TURN {
+        let Some(what) = core.core.borrow_mut().next_message() else { return count > 0 };
         match what {
             ToCore::Socket(arrival) => {
                 core.core.borrow().tools.handle().arrived();
                 accept(arrival);
             }
             ToCore::ShardMessages(from, messages) => {
-                core.core.borrow_mut().receive_shard_messages(from, messages);
+                core.core.borrow_mut().apply_shard_messages(from, messages);
             }
             ToCore::Login(id, token, answer) => {
                 core.core.borrow_mut().logged_in(id, token, answer);
@@ -148,5 +148,5 @@ fn until(mono_ns: u64) -> Duration {
 
 /// Turns before tasks on the same thread (HTTP, logins) get theirs.
 const TURNS_PER_YIELD: usize = 8;
-/// Batches of messages, sockets and calls taken before the sockets are looked at again.
-const RECEIVED_PER_TURN: usize = 256;
+/// Batches of messages, sockets and calls taken from the inbox in a turn.
+const INBOX_PER_TURN: usize = 256;

@@ -8,9 +8,9 @@ use contract::{
 
 use super::{
     Core,
-    connection::{Link, Role},
+    connection::{Context, Role},
     name,
-    outlet::Ask,
+    outlet::Request,
     service, slot_of,
 };
 use crate::{
@@ -22,64 +22,64 @@ use crate::{
 };
 
 impl Core {
-    /// Carries out what sessions asked for, until nothing is left.
+    /// Carries out the requests of sessions, until none is left.
     pub(super) fn work(&mut self) {
-        while !self.tools.asks.is_empty() || !self.effects.is_empty() {
-            self.ask();
+        while !self.tools.pending_requests.is_empty() || !self.effects.is_empty() {
+            self.handle_requests();
             self.carry_out();
         }
     }
 
-    /// Asks the shard all that sessions asked for.
-    fn ask(&mut self) {
-        while let Some(ask) = self.tools.asks.pop_front() {
-            match ask {
-                Ask::Command(id, token, command) => {
+    /// Passes the requests of sessions on.
+    fn handle_requests(&mut self) {
+        while let Some(request) = self.tools.pending_requests.pop_front() {
+            match request {
+                Request::Command(id, token, command) => {
                     self.apply(Event::Command(id, token, command));
                 }
-                Ask::Settle(id, settle, answer) => {
-                    self.apply(Event::Settle(id, settle, answer));
+                Request::Settle(id, settle, outcome) => {
+                    self.apply(Event::Settle(id, settle, outcome));
                 }
-                Ask::Credit(id, subscription, credit) => {
+                Request::Credit(id, subscription, credit) => {
                     self.apply(Event::Credit(id, subscription, credit));
                 }
-                Ask::Login(id, token, login) => {
-                    // A peer that has gone in the meantime needs no answer.
+                Request::Login(id, token, login) => {
+                    // A peer that has gone in the meantime needs no reply.
                     let Some(entry) = self.reactor.get_mut(slot_of(id)) else { continue };
-                    let link = &mut entry.state.link;
+                    let context = &mut entry.state.context;
                     let waiter = Waiter {
                         requester: Requester::Session(id, token),
-                        address: link.peer.ip(),
-                        protocol: self.tools.counters().name(link.protocol),
+                        address: context.peer.ip(),
+                        protocol: self.tools.counters().name(context.protocol),
                     };
-                    match self.cores.login(&login, link.anonymous, waiter) {
-                        Decision::Done(answer) => self.logged_in(id, token, answer),
-                        Decision::Later(id) => link.login = Some(id),
+                    match self.cores.login(&login, context.anonymous, waiter) {
+                        Decision::Done(outcome) => self.logged_in(id, token, outcome),
+                        Decision::Later(id) => context.login = Some(id),
                     }
                 }
-                Ask::Denied(id, token, denial) => {
+                Request::Denied(id, token, denial) => {
                     self.log_denial(id, &denial);
                     self.reply(id, token, Err(denial.refusal));
                 }
-                Ask::Gone(id) => self.apply(Event::Gone(id)),
+                Request::Gone(id) => self.apply(Event::Gone(id)),
             }
         }
     }
 
-    /// Says in the log what was denied to a session. Most end with the first denial; what else
-    /// they had asked for by then is counted only.
+    /// Logs what was denied to a session. Most end with the first denial; what else they had
+    /// requested by then is counted only.
     fn log_denial(&self, id: ConnectionId, denial: &Denial) {
         let Some(entry) = self.reactor.get(slot_of(id)) else { return };
         if !matches!(entry.state.role, Role::Session(_)) {
             return;
         }
-        let link = &entry.state.link;
+        let context = &entry.state.context;
         tracing::info!(
             connection = %name(id),
-            peer = %link.peer,
-            service = %service(&self.cores, link.service).path,
-            protocol = self.tools.counters().name(link.protocol),
-            principal = link.principal.as_ref().map(|principal| &*principal.name),
+            peer = %context.peer,
+            service = %service(&self.cores, context.service).path,
+            protocol = self.tools.counters().name(context.protocol),
+            principal = context.principal.as_ref().map(|principal| &*principal.name),
             action = denial.action,
             destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
             rule = self.cores.settings.access.name_of(denial.rule),
@@ -92,44 +92,46 @@ impl Core {
         &mut self,
         id: ConnectionId,
         token: Token,
-        answer: Result<Principal, Refusal>,
+        outcome: Result<Principal, Refusal>,
     ) {
         self.now = clock::now();
         if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
-            entry.state.link.login = None;
-            if let Ok(principal) = &answer {
-                entry.state.link.principal = Some(Arc::new(principal.clone()));
+            entry.state.context.login = None;
+            if let Ok(principal) = &outcome {
+                entry.state.context.principal = Some(Arc::new(principal.clone()));
             }
         }
-        if answer.is_err() {
+        if outcome.is_err() {
             self.tools.counters().refuse(Refused::Login);
         }
-        let answer = answer.map(|principal| Reply::Login(Step::Accepted(principal)));
-        self.reply(id, token, answer);
-        // What came behind the login has been looked at.
+        let outcome = outcome.map(|principal| Reply::Login(Step::Accepted(principal)));
+        self.reply(id, token, outcome);
+        // What was received behind the login has been decoded.
         self.observe(slot_of(id));
     }
 
-    fn reply(&mut self, id: ConnectionId, token: Token, answer: Result<Reply, Refusal>) {
+    fn reply(&mut self, id: ConnectionId, token: Token, outcome: Result<Reply, Refusal>) {
         if id == self.task_id() {
             if let Some(task) = self.tasks.remove(&token) {
-                // A task that has gone needs no answer.
-                _ = task.send(answer.map(|_done| ()));
+                // A task that has gone needs no reply.
+                _ = task.send(outcome.map(|_done| ()));
             }
             return;
         }
         let slot = slot_of(id);
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let link = &mut entry.state.link;
-        link.in_flight = link.in_flight.saturating_sub(1);
-        // One that waits with bytes at hand may go on.
-        let (waits, in_flight) = (link.held.is_some(), link.in_flight as usize);
+        let context = &mut entry.state.context;
+        context.in_flight = context.in_flight.saturating_sub(1);
+        // One that waits with unread bytes may go on.
+        let (waits, in_flight) = (context.unread.is_some(), context.in_flight as usize);
         if waits && in_flight <= self.limits(slot).commands_max / 2 {
             self.reactor.resume(slot);
         }
-        self.step(slot, Input::Replied(token, answer));
-        let is_last = |link: &Link| link.ended && link.in_flight == 0 && link.held.is_none();
-        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state.link)) {
+        self.step(slot, Input::Replied(token, outcome));
+        let is_last = |context: &Context| {
+            context.half_closed && context.in_flight == 0 && context.unread.is_none()
+        };
+        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state.context)) {
             self.close(slot, Reason::Lost, "");
         }
     }
@@ -139,7 +141,7 @@ impl Core {
     }
 
     /// Takes the messages of another core's shard.
-    pub(crate) fn receive_shard_messages(&mut self, from: u16, messages: Vec<ShardMessage>) {
+    pub(crate) fn apply_shard_messages(&mut self, from: u16, messages: Vec<ShardMessage>) {
         self.now = clock::now();
         for message in messages {
             self.apply(Event::Peer(from, message));
@@ -147,13 +149,13 @@ impl Core {
         self.carry_out();
     }
 
-    /// Does what the shard wants done.
+    /// Carries out the effects of the shard.
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         let mut rest = effects.drain(..).peekable();
         while let Some(effect) = rest.next() {
             match effect {
-                Effect::Reply(id, token, answer) => self.reply(id, token, answer),
+                Effect::Reply(id, token, outcome) => self.reply(id, token, outcome),
                 Effect::Deliver(subscriber, delivery) => {
                     self.spent += 1;
                     let input = Input::Delivered(subscriber.subscription, &delivery);
@@ -169,15 +171,15 @@ impl Core {
                     {
                         match effect {
                             Effect::Fanout(_, message) => run.push(delivery(message)),
-                            Effect::Reply(id, token, answer) => replies.push((id, token, answer)),
+                            Effect::Reply(id, token, outcome) => replies.push((id, token, outcome)),
                             Effect::Deliver(..) | Effect::Peer(..) => {}
                         }
                     }
                     self.fan_out(&subscribers, &run);
                     run.clear();
                     self.run = run;
-                    for (id, token, answer) in replies.drain(..) {
-                        self.reply(id, token, answer);
+                    for (id, token, outcome) in replies.drain(..) {
+                        self.reply(id, token, outcome);
                     }
                     self.late_replies = replies;
                 }
@@ -206,7 +208,7 @@ impl Core {
         }
     }
 
-    /// Hands each other core what this one's shard has to say to it.
+    /// Sends each other core the messages of this one's shard.
     pub(super) fn send_shard_messages(&mut self) {
         for (to, messages) in self.cores.handles().iter().zip(&mut self.shard_messages) {
             if !messages.is_empty() {

@@ -83,7 +83,7 @@ pub(crate) async fn post(
     }
 }
 
-/// A request's body did not come in time.
+/// A request's body was not received in time.
 struct Late;
 
 /// Collects a body that keeps up with the limits.

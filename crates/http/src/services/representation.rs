@@ -229,7 +229,7 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// A coding and its weight. One that nobody can read is not wanted.
+/// A coding and its weight. One that cannot be read does not count.
 fn weighted(value: &str) -> (&str, f32) {
     let Some((token, weight)) = value.split_once(';') else { return (value, 1.0) };
     let weight = weight.trim().strip_prefix(['q', 'Q']).and_then(|q| q.strip_prefix('='));
