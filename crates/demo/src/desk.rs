@@ -30,7 +30,7 @@ pub(crate) enum Event<'a> {
 
 /// A message for one temporary queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Letter {
+pub(crate) struct DeskMessage {
     pub(crate) to: String,
     pub(crate) body: Vec<u8>,
 }
@@ -56,13 +56,13 @@ const QUANTITY_MAX: i64 = 100_000;
 const POSITION_MAX: i64 = 1_000_000;
 
 impl Desk {
-    /// Advances the desk by one event; what it has to say goes to `out`.
+    /// Advances the desk by one event; its messages are pushed to `out`.
     pub(crate) fn apply(
         &mut self,
         event: Event<'_>,
         market: &Market,
         now_ms: u64,
-        out: &mut Vec<Letter>,
+        out: &mut Vec<DeskMessage>,
     ) {
         match event {
             Event::Request { body, reply_to: Some(address) }
@@ -83,9 +83,10 @@ impl Desk {
         address: &str,
         market: &Market,
         now_ms: u64,
-        out: &mut Vec<Letter>,
+        out: &mut Vec<DeskMessage>,
     ) {
-        let mut refuse = |reason| Letter::push(out, address, &Reply::Error { reason, id: None });
+        let mut refuse =
+            |reason| DeskMessage::push(out, address, &Reply::Error { reason, id: None });
         if body.len() > REQUEST_BYTES_MAX {
             return refuse("the request is too long");
         }
@@ -100,15 +101,19 @@ impl Desk {
         };
         trader.heard_from(address, now_ms);
         match request {
-            Request::Hello { .. } => Letter::push(out, address, &state(trader, market, now_ms)),
-            Request::Alive { version, sent, .. } if version == trader.version => {
-                Letter::push(out, address, &Reply::Alive { time: now_ms, version, sent });
+            Request::Hello { .. } => {
+                DeskMessage::push(out, address, &state(trader, market, now_ms));
             }
-            Request::Alive { .. } => Letter::push(out, address, &state(trader, market, now_ms)),
+            Request::Alive { version, sent, .. } if version == trader.version => {
+                DeskMessage::push(out, address, &Reply::Alive { time: now_ms, version, sent });
+            }
+            Request::Alive { .. } => {
+                DeskMessage::push(out, address, &state(trader, market, now_ms));
+            }
             Request::History { symbol, .. } => match market.candles(&symbol) {
                 Some(candles) => {
                     let (symbol, seconds) = (symbol.as_str(), CANDLE_SECONDS);
-                    Letter::push(out, address, &Reply::History { symbol, seconds, candles });
+                    DeskMessage::push(out, address, &Reply::History { symbol, seconds, candles });
                 }
                 None => refuse("there is no such instrument"),
             },
@@ -138,17 +143,17 @@ impl Desk {
         address: &str,
         market: &Market,
         now_ms: u64,
-        out: &mut Vec<Letter>,
+        out: &mut Vec<DeskMessage>,
     ) {
         let Some(trader) = self.traders.get_mut(&request.trader) else { return };
-        let mut refuse = |reason, id| Letter::push(out, address, &Reply::Error { reason, id });
+        let mut refuse = |reason, id| DeskMessage::push(out, address, &Reply::Error { reason, id });
         let id = request.id.as_str();
         if !is_id(id, 1..=ID_BYTES_MAX) {
             return refuse("an order's id is 1 to 64 letters, digits or hyphens", None);
         }
         if let Some(order) = trader.find(id) {
             let reply = Reply::Order { version: trader.version, order };
-            return Letter::push(out, address, &reply);
+            return DeskMessage::push(out, address, &reply);
         }
         let Some((instrument, quote)) = market.get(&request.symbol) else {
             return refuse("there is no such instrument", Some(id));
@@ -191,7 +196,14 @@ impl Desk {
         }
     }
 
-    fn cancel(&mut self, name: &str, id: &str, address: &str, now_ms: u64, out: &mut Vec<Letter>) {
+    fn cancel(
+        &mut self,
+        name: &str,
+        id: &str,
+        address: &str,
+        now_ms: u64,
+        out: &mut Vec<DeskMessage>,
+    ) {
         let Some(trader) = self.traders.get_mut(name) else { return };
         match trader.take(id) {
             Some(order) => {
@@ -200,13 +212,13 @@ impl Desk {
             }
             None => {
                 let reply = Reply::Error { reason: "there is no such working order", id: None };
-                Letter::push(out, address, &reply);
+                DeskMessage::push(out, address, &reply);
             }
         }
     }
 
     /// Carries out the working orders that the new price reaches.
-    fn quote(&mut self, quote: &Quote, now_ms: u64, out: &mut Vec<Letter>) {
+    fn quote(&mut self, quote: &Quote, now_ms: u64, out: &mut Vec<DeskMessage>) {
         let Some(book) = self.books.get_mut(quote.symbol) else { return };
         while let Some((name, id)) = book.take_reached(quote) {
             let Some(trader) = self.traders.get_mut(&name) else { continue };
@@ -217,7 +229,7 @@ impl Desk {
     }
 }
 
-impl Letter {
+impl DeskMessage {
     pub(crate) fn push(out: &mut Vec<Self>, to: &str, reply: &Reply<'_>) {
         // Serializing our own types to memory cannot fail.
         let body = serde_json::to_vec(reply).unwrap_or_default();
@@ -245,7 +257,7 @@ fn state<'a>(trader: &'a Trader, market: &Market, now_ms: u64) -> Reply<'a> {
     }
 }
 
-/// Completes an order whose quantity and price are sound; else says why not.
+/// Completes an order whose quantity and price are sound; else returns why not.
 fn check(
     order: Order,
     request: &OrderRequest,
@@ -349,7 +361,7 @@ mod tests {
             (shown["bid"].as_f64().unwrap(), shown["ask"].as_f64().unwrap())
         }
 
-        /// Lets the market move a step; gives what the desk says to it.
+        /// Moves the market by a step; returns the desk's messages.
         fn step(&mut self) -> Vec<Value> {
             self.now_ms += STEP_MS;
             let mut changed = Vec::new();
@@ -357,7 +369,7 @@ mod tests {
             changed.iter().flat_map(|quote| self.see(quote)).collect()
         }
 
-        /// Shows the desk a quote; gives what it says to it.
+        /// Feeds a quote to the desk; returns its messages.
         fn see(&mut self, quote: &Quote) -> Vec<Value> {
             let mut out = Vec::new();
             self.desk.apply(Event::Quote(quote), &self.market, self.now_ms, &mut out);
@@ -428,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn all_pages_of_a_trader_hear_the_news_and_nobody_else() {
+    fn only_the_pages_of_a_trader_hear_the_news() {
         let mut room = Room::new();
         let hello = json!({"type": "hello", "trader": ANN}).to_string();
         let other = json!({"type": "hello", "trader": "bob-0123456789abcdef"}).to_string();
@@ -574,7 +586,7 @@ mod tests {
                 1 => {
                     let mut out = Vec::new();
                     room.desk.apply(Event::Lost, &room.market, room.now_ms, &mut out);
-                    assert!(out.is_empty(), "seed {seed}: nobody is there to be told");
+                    assert!(out.is_empty(), "seed {seed}: a message without a page");
                     room.ask(&json!({"type": "hello", "trader": ANN}))
                 }
                 _ => {

@@ -57,50 +57,50 @@ impl Floor {
         }
     }
 
-    /// Lets the market move: publishes the quotes, and gives back the frames of the desk.
+    /// Moves the market: publishes the quotes, and returns the frames of the desk.
     fn step(&mut self) -> Vec<u8> {
         let now_ms = clock::unix_ms();
         let mut changed = Vec::new();
         self.market.step(now_ms, |quote| changed.push(*quote));
         let mut quotes = Vec::new();
-        let mut letters = Vec::new();
+        let mut messages = Vec::new();
         for quote in &changed {
             // Serializing our own types to memory cannot fail.
             let body = serde_json::to_vec(quote).unwrap_or_default();
             let destination = format!("/topic/quotes.{}", quote.symbol);
             client::send(&destination, body).encode(Version::V1_2, &mut quotes);
-            self.desk.apply(desk::Event::Quote(quote), &self.market, now_ms, &mut letters);
+            self.desk.apply(desk::Event::Quote(quote), &self.market, now_ms, &mut messages);
         }
         // A gateway that does not keep up misses quotes: newer ones follow.
         drop(self.quotes.try_send(quotes));
-        frames(letters)
+        frames(messages)
     }
 
-    /// Lets the desk work on what its client tells, and gives back the frames of the desk.
+    /// Feeds the desk an event of its client; returns the frames of the desk.
     fn event(&mut self, event: &Event) -> Vec<u8> {
         let now_ms = clock::unix_ms();
-        let mut letters = Vec::new();
+        let mut messages = Vec::new();
         match event {
             Event::Message(message) => {
                 let (body, reply_to) = (&*message.body, message.header("reply-to"));
                 let request = desk::Event::Request { body, reply_to };
-                self.desk.apply(request, &self.market, now_ms, &mut letters);
-                let mut frames = frames(letters);
+                self.desk.apply(request, &self.market, now_ms, &mut messages);
+                let mut frames = frames(messages);
                 client::ack(message).encode(Version::V1_2, &mut frames);
                 frames
             }
             Event::Lost => {
-                self.desk.apply(desk::Event::Lost, &self.market, now_ms, &mut letters);
-                frames(letters)
+                self.desk.apply(desk::Event::Lost, &self.market, now_ms, &mut messages);
+                frames(messages)
             }
         }
     }
 }
 
-fn frames(letters: Vec<desk::Letter>) -> Vec<u8> {
+fn frames(messages: Vec<desk::DeskMessage>) -> Vec<u8> {
     let mut frames = Vec::new();
-    for letter in letters {
-        client::send(&letter.to, letter.body).encode(Version::V1_2, &mut frames);
+    for message in messages {
+        client::send(&message.to, message.body).encode(Version::V1_2, &mut frames);
     }
     frames
 }

@@ -33,7 +33,7 @@ struct Arguments {
     /// Where the gateway takes STOMP over TCP.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     connect: String,
-    /// Start the random walk from this number; the same one gives the same market.
+    /// Start the random walk from this number; the same one makes the same market.
     #[arg(long)]
     seed: Option<u64>,
     /// Log in with this name.

@@ -1,4 +1,4 @@
-//! What pages and the desk say to each other: JSON in STOMP bodies.
+//! The messages between pages and the desk: JSON in STOMP bodies.
 //!
 //! A page sends a [`Request`] to `/queue/orders`, with a `reply-to` that names a temporary queue of
 //! its own; [`Reply`]s come there. Quotes go by themselves on `/topic/quotes.<SYMBOL>`. The same
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::market::{Candle, Money, Quote};
 
-/// What a page asks. `trader` is a secret that the page made up; who knows it is that trader.
+/// A request of a page. `trader` is a secret that the page made up, and identifies the trader.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Request {
@@ -75,7 +75,7 @@ pub(crate) enum Kind {
     Limit,
 }
 
-/// What the desk says. `version` counts what happened to a trader; a page that misses a number asks
+/// A message of the desk. `version` counts the events of a trader; a page that misses a number asks
 /// again with [`Request::Alive`].
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]

@@ -1,4 +1,4 @@
-/// A small seeded generator (SplitMix64): the same seed gives the same market.
+/// A small seeded generator (SplitMix64): the same seed makes the same market.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    desk::Letter,
+    desk::DeskMessage,
     market::Money,
     messages::{Fill, Order, Position, Reply, Side, Status},
 };
@@ -74,14 +74,14 @@ impl Trader {
     }
 
     /// The order has to wait for its price.
-    pub(crate) fn work(&mut self, order: Order, out: &mut Vec<Letter>) {
+    pub(crate) fn work(&mut self, order: Order, out: &mut Vec<DeskMessage>) {
         self.version += 1;
         self.tell(&Reply::Order { version: self.version, order: &order }, order.time, out);
         self.orders.push(order);
     }
 
     /// The order works no more: carried out, taken back or rejected.
-    pub(crate) fn finish(&mut self, order: Order, out: &mut Vec<Letter>) {
+    pub(crate) fn finish(&mut self, order: Order, out: &mut Vec<DeskMessage>) {
         self.version += 1;
         self.tell(&Reply::Order { version: self.version, order: &order }, order.time, out);
         if self.finished.len() == FINISHED_MAX {
@@ -91,7 +91,13 @@ impl Trader {
     }
 
     /// The order is carried out at this price.
-    pub(crate) fn fill(&mut self, order: Order, price: Money, now_ms: u64, out: &mut Vec<Letter>) {
+    pub(crate) fn fill(
+        &mut self,
+        order: Order,
+        price: Money,
+        now_ms: u64,
+        out: &mut Vec<DeskMessage>,
+    ) {
         let signed = match order.side {
             Side::Buy => order.quantity,
             Side::Sell => -order.quantity,
@@ -124,10 +130,10 @@ impl Trader {
         self.finish(Order { status: Status::Filled, time: now_ms, ..order }, out);
     }
 
-    fn tell(&self, reply: &Reply<'_>, now_ms: u64, out: &mut Vec<Letter>) {
+    fn tell(&self, reply: &Reply<'_>, now_ms: u64, out: &mut Vec<DeskMessage>) {
         for address in &self.addresses {
             if address.heard_ms + ADDRESS_IDLE_MS > now_ms {
-                Letter::push(out, &address.queue, reply);
+                DeskMessage::push(out, &address.queue, reply);
             }
         }
     }
