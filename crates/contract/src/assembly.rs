@@ -1,29 +1,29 @@
 use crate::{Limits, Now};
 
-/// A frame or message of which only a part has come.
+/// A frame or message that was received in part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Partial {
     /// Differs from those of the ones before it.
     pub number: u32,
-    /// Bytes of its body that have come, wrapping; `None` while its head is not whole.
+    /// Bytes of its body that were received, wrapping; `None` while its header is incomplete.
     pub body_bytes: Option<u32>,
 }
 
 /// The time that a peer has for what it began to send.
 ///
-/// A head has [`Limits::assembly_timeout`]. A body has as much without a byte, and each byte
-/// prolongs it by what it may take at [`Limits::assembly_bytes_per_second_min`], to no more than
-/// that time from now on: so a pause may last as long, and a burst earns no longer one.
+/// A header must be complete within [`Limits::assembly_timeout`]. A body has the same time, and each
+/// byte extends it by its time at [`Limits::assembly_bytes_per_second_min`], up to that timeout from
+/// now on: so a pause may last as long as the timeout, and no burst makes it longer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Assembly {
-    /// On the clock of [`Now::mono_ns`]; zero: nothing is under way.
+    /// On the clock of [`Now::mono_ns`]; zero: no message is incomplete.
     until_mono_ns: u64,
     number: u32,
     body_bytes: Option<u32>,
 }
 
 impl Assembly {
-    /// Takes note of what is under way after something was read.
+    /// Notes what is incomplete after a read.
     pub fn observe(&mut self, partial: Option<Partial>, limits: &Limits, now: Now) {
         let Some(Partial { number, body_bytes }) = partial else {
             self.until_mono_ns = 0;
@@ -39,8 +39,8 @@ impl Assembly {
             (Some(before), Some(bytes)) if is_same => {
                 let more = u64::from(bytes.wrapping_sub(before));
                 let rate = limits.assembly_bytes_per_second_min.max(1) as u64;
-                let earned = more.saturating_mul(1_000_000_000) / rate;
-                self.until_mono_ns.saturating_add(earned).min(full)
+                let extension = more.saturating_mul(1_000_000_000) / rate;
+                self.until_mono_ns.saturating_add(extension).min(full)
             }
             _ => full,
         };
@@ -48,13 +48,13 @@ impl Assembly {
         self.body_bytes = body_bytes;
     }
 
-    /// When what is under way is too late, on the clock of [`Now::mono_ns`].
+    /// When what is incomplete is too late, on the clock of [`Now::mono_ns`].
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         (self.until_mono_ns > 0).then_some(self.until_mono_ns)
     }
 
-    /// What to tell a peer that is too late; it fits a close frame of WebSocket.
+    /// The error of a peer that is too late; it fits a close frame of WebSocket.
     #[must_use]
     pub fn text(limits: &Limits) -> String {
         format!(

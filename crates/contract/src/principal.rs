@@ -25,10 +25,10 @@ impl Principal {
     }
 }
 
-/// What a peer shows to be let in.
+/// What a peer authenticates with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Login {
-    /// Nothing: it asks to be let in as anonymous.
+    /// Nothing: it logs in as anonymous.
     Anonymous,
     /// A name and a password: STOMP's CONNECT, HTTP Basic, SASL PLAIN.
     Password(Credentials),

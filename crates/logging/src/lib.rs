@@ -1,4 +1,4 @@
-//! The standard output and error of a process that must not stop when nobody reads them.
+//! The standard output and error of a process that must not stop when they are not read.
 //!
 //! All that goes to the standard error is a line in `Lines`, a bounded queue, and leaves it on a
 //! thread of its own, which alone waits for a slow reader or a full disk. What finds the queue full
@@ -91,7 +91,7 @@ pub fn dropped() -> u64 {
     ERRORS.dropped()
 }
 
-/// Writes to the standard output, and waits for whoever reads it. One that has read enough
+/// Writes to the standard output, and waits for its reader. A reader that has read enough
 /// (`| head -1`) is no error.
 ///
 /// # Errors
@@ -124,7 +124,7 @@ fn say_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// The line that says how many others were lost at its place.
+/// The line that stands where others were lost, with their number.
 fn notice(lost: u64) -> String {
     let mut time = String::new();
     // Without a time it is still true.

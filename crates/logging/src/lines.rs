@@ -79,7 +79,7 @@ impl Lines {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until all has been written, at most so long.
+    /// Waits until all has been written, for at most `timeout`.
     pub(crate) fn flush(&self, timeout: Duration) {
         let busy = |state: &mut State| !state.is_empty() || state.writing;
         // Whether it is empty now or the time is up, nothing more can be done.
@@ -87,7 +87,7 @@ impl Lines {
     }
 
     /// Writes what comes, for ever. A line that cannot be written is dropped; once one can be,
-    /// `notice` says before it how many are missing.
+    /// `notice` is written before it, with the number of lines that are missing.
     pub(crate) fn write_to(&self, file: impl AsFd, notice: impl Fn(u64) -> String) {
         let mut lost = 0;
         // A line was written in part: what follows must not look like its end.
@@ -186,7 +186,7 @@ pub(crate) struct Failed {
     pub(crate) error: io::Error,
 }
 
-/// Writes all of it, and waits as long as whoever reads it does not.
+/// Writes all of it, and waits as long as it is not read.
 pub(crate) fn write_all(file: impl AsFd, bytes: &[u8]) -> Result<(), Failed> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
@@ -204,9 +204,9 @@ pub(crate) fn write_all(file: impl AsFd, bytes: &[u8]) -> Result<(), Failed> {
 /// Waits a little until a descriptor that does not wait by itself takes more.
 fn wait_for_room(file: impl AsFd) {
     let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
-    // Whatever it says, the next write says more.
+    // Whatever the result, the next write tells more.
     let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&timeout));
-    // Some say that they have room when it is not enough.
+    // Some descriptors are ready with too little room.
     thread::park_timeout(PAUSE);
 }
 
@@ -316,7 +316,7 @@ mod tests {
         for file in [OwnedFd::from(full), broken.into(), unwritable.into()] {
             let lines = write_lines_to(file);
             for at in 1..=100 {
-                lines.push(b"nobody sees it\n");
+                lines.push(b"never shown\n");
                 lines.flush(LONG);
                 assert_eq!(lines.dropped(), at);
             }
@@ -339,7 +339,7 @@ mod tests {
         lines.flush(Duration::from_millis(50));
         drop(reader);
         lines.flush(LONG);
-        lines.push(b"nobody reads it\n");
+        lines.push(b"never read\n");
         lines.flush(LONG);
         assert_eq!(lines.dropped(), 2);
         let mut reader = File::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! A panic is in the log, whoever reads that, and ends what it would end without a log.
+//! A panic is logged even when the log is not read, and ends what it would end without a log.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Some("panic-json") => panic_on_a_thread(Some(Format::Json)),
         Some(_) | None => {
             a_panic_is_a_line();
-            a_panic_waits_for_nobody();
+            a_panic_does_not_wait_for_the_log();
             ExitCode::SUCCESS
         }
     }
@@ -39,7 +39,7 @@ fn a_panic_is_a_line() {
     }
 }
 
-fn a_panic_waits_for_nobody() {
+fn a_panic_does_not_wait_for_the_log() {
     let (_reader, writer) = pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     while (&writer).write(&[b'\n'; 4096]).is_ok() {}

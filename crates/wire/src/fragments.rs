@@ -1,6 +1,6 @@
 /// Joins the fragments of a message. A message that comes in one piece is not copied.
 ///
-/// Whoever feeds it bounds the size of a message.
+/// Its caller bounds the size of a message.
 #[derive(Debug, Default)]
 pub struct Fragments {
     bytes: Vec<u8>,

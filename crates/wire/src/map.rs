@@ -45,7 +45,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Map<K, V, S> {
         self.0.contains_key(key)
     }
 
-    /// Sets a value; gives back the one it replaces.
+    /// Sets a value; returns the one it replaces.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
     }

@@ -1,4 +1,4 @@
-/// Reads a slice from its beginning. Too little gives `None` and consumes nothing.
+/// Reads a slice from its beginning. Too few bytes return `None` and consume nothing.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],

@@ -1,11 +1,11 @@
-/// Checks UTF-8 that comes in pieces, which may be cut inside a character.
+/// Checks UTF-8 that is received in pieces, which may be split inside a character.
 ///
-/// Says no at the first byte after which nothing could make the text valid.
+/// Fails at the first byte after which nothing could make the text valid.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Utf8 {
-    /// The first bytes of a character whose rest has not come.
-    begun: [u8; 3],
-    begun_len: u8,
+    /// The first bytes of a character whose rest has not been received.
+    partial: [u8; 3],
+    partial_len: u8,
 }
 
 /// Whether all of it is UTF-8.
@@ -27,39 +27,39 @@ impl Utf8 {
     /// Before the first piece.
     #[must_use]
     pub const fn new() -> Self {
-        Self { begun: [0; 3], begun_len: 0 }
+        Self { partial: [0; 3], partial_len: 0 }
     }
 
     /// Checks the next piece.
     ///
     /// # Errors
-    /// When it cannot go on like this; what is pushed after that has no meaning.
+    /// When no continuation could be valid; what is pushed after that has no meaning.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), NotUtf8> {
         let bytes = self.end_character(bytes)?;
-        let (whole, begun) = bytes.split_at(bytes.len() - begun_at_end(bytes));
+        let (whole, partial) = bytes.split_at(bytes.len() - partial_at_end(bytes));
         simdutf8::basic::from_utf8(whole).map_err(|_| NotUtf8)?;
-        self.begin_character(begun)
+        self.begin_character(partial)
     }
 
-    /// Whether the text may end here: no character is cut.
+    /// Whether the text may end here: no character is incomplete.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.begun_len == 0
+        self.partial_len == 0
     }
 
-    /// Adds to the character that was cut, if one was; gives what follows it.
+    /// Completes the character that was split, if one was; returns what follows it.
     fn end_character<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], NotUtf8> {
         let mut rest = bytes;
         while !self.is_complete() {
             let Some((next, after)) = rest.split_first() else { break };
             rest = after;
             let mut character = [0; 4];
-            let len = usize::from(self.begun_len) + 1;
-            for (to, from) in character.iter_mut().zip(self.begun().iter().chain([next])) {
+            let len = usize::from(self.partial_len) + 1;
+            for (to, from) in character.iter_mut().zip(self.partial().iter().chain([next])) {
                 *to = *from;
             }
             let character = character.get(..len).unwrap_or_default();
-            self.begun_len = 0;
+            self.partial_len = 0;
             if str::from_utf8(character).is_err() {
                 self.begin_character(character)?;
             }
@@ -71,26 +71,26 @@ impl Utf8 {
     fn begin_character(&mut self, bytes: &[u8]) -> Result<(), NotUtf8> {
         match str::from_utf8(bytes) {
             Ok(_) => Ok(()),
-            Err(error) if error.error_len().is_some() || bytes.len() > self.begun.len() => {
+            Err(error) if error.error_len().is_some() || bytes.len() > self.partial.len() => {
                 Err(NotUtf8)
             }
             Err(_) => {
-                for (to, from) in self.begun.iter_mut().zip(bytes) {
+                for (to, from) in self.partial.iter_mut().zip(bytes) {
                     *to = *from;
-                    self.begun_len += 1;
+                    self.partial_len += 1;
                 }
                 Ok(())
             }
         }
     }
 
-    fn begun(&self) -> &[u8] {
-        self.begun.get(..usize::from(self.begun_len)).unwrap_or_default()
+    fn partial(&self) -> &[u8] {
+        self.partial.get(..usize::from(self.partial_len)).unwrap_or_default()
     }
 }
 
 /// How many bytes at the end begin a character and do not end it.
-fn begun_at_end(bytes: &[u8]) -> usize {
+fn partial_at_end(bytes: &[u8]) -> usize {
     for (index, byte) in bytes.iter().rev().take(3).enumerate() {
         let length = match byte {
             0xC0..=0xDF => 2,
@@ -108,7 +108,7 @@ fn begun_at_end(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// What the standard library says of the whole: valid, cut, or wrong.
+    /// The standard library's result for the whole: valid, incomplete, or wrong.
     fn expected(bytes: &[u8]) -> Result<bool, NotUtf8> {
         match str::from_utf8(bytes) {
             Ok(_) => Ok(true),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_gives_what_the_whole_gives() {
+    fn every_split_gives_the_result_of_the_whole() {
         let long = "κόσμε — 𐍈 ".repeat(20);
         let cases: &[&[u8]] = &[
             b"",
@@ -147,9 +147,9 @@ mod tests {
             b"\xC2\xC2\xA9",
         ];
         for bytes in cases {
-            for cut in 0..=bytes.len() {
-                let (before, after) = bytes.split_at(cut);
-                assert_eq!(check(&[before, after]), expected(bytes), "{bytes:x?} cut at {cut}");
+            for split in 0..=bytes.len() {
+                let (before, after) = bytes.split_at(split);
+                assert_eq!(check(&[before, after]), expected(bytes), "{bytes:x?} split at {split}");
             }
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
             assert_eq!(check(&single), expected(bytes), "{bytes:x?} byte by byte");
