@@ -21,7 +21,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// Rounds as fast as it goes, then some of so many messages a second.
+    /// Rounds as fast as it goes, then some at a number of messages a second.
     pub(crate) fn orders(self, per_second: Option<f64>) -> Vec<Order> {
         let (warm_ms, ms) = (self.warm_ms, self.ms);
         let flood = Order::Flood { warm_ms, ms };

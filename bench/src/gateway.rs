@@ -44,7 +44,7 @@ impl Gateway {
         Ok(Self { process, address })
     }
 
-    /// Bytes of memory that are the process's own (RssAnon), by the system's count.
+    /// Bytes of memory that are the process's own (RssAnon), by the kernel's count.
     pub(crate) fn own_memory(&self) -> Result<u64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));

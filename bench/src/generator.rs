@@ -26,22 +26,22 @@ impl Generator {
         let orders = process.stdin.take().ok_or("no standard input")?;
         let answers = BufReader::new(process.stdout.take().ok_or("no standard output")?);
         let mut generator = Self { process, orders, answers };
-        match generator.ask(plan)? {
+        match generator.request(plan)? {
             Answer::Ready => Ok(generator),
             Answer::Failed(why) => Err(why.into()),
-            Answer::Round(_) => Err("a round that was not asked for".into()),
+            Answer::Round(_) => Err("a round that was not requested".into()),
         }
     }
 
     pub(crate) fn obey(&mut self, order: &Order) -> Result<Round, Box<dyn Error>> {
-        match self.ask(order)? {
+        match self.request(order)? {
             Answer::Round(round) => Ok(round),
             Answer::Failed(why) => Err(why.into()),
-            Answer::Ready => Err("ready, which was not asked".into()),
+            Answer::Ready => Err("ready, which was not requested".into()),
         }
     }
 
-    fn ask(&mut self, what: &impl serde::Serialize) -> Result<Answer, Box<dyn Error>> {
+    fn request(&mut self, what: &impl serde::Serialize) -> Result<Answer, Box<dyn Error>> {
         serde_json::to_writer(&mut self.orders, what)?;
         writeln!(self.orders)?;
         self.orders.flush()?;

@@ -54,7 +54,7 @@ pub(crate) enum Shape {
         producer: Vec<Step>,
         consumer: Vec<Step>,
         message: Vec<u8>,
-        /// Messages under way.
+        /// Messages in flight.
         depth: usize,
     },
     /// Connections that are there and say nothing.
@@ -86,9 +86,9 @@ pub(crate) enum Frame {
 pub(crate) enum Order {
     /// As fast as it goes.
     Flood { warm_ms: u64, ms: u64 },
-    /// So many messages a second, whatever comes back: shows the latency.
+    /// A number of messages a second, whatever comes back: shows the latency.
     Pace { warm_ms: u64, ms: u64, per_second: f64 },
-    /// Opens connections, `batch` together, until there are so many.
+    /// Opens connections, `batch` together, until there are `connections`.
     Grow { connections: usize, batch: usize },
     /// Drops all connections and opens as many again, `batch` together.
     Return { batch: usize },

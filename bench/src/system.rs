@@ -1,4 +1,4 @@
-//! Cores, CPU time and memory, as the system tells them.
+//! Cores, CPU time and memory, as the kernel counts them.
 use std::{fs, io};
 
 use rustix::{

@@ -1,4 +1,4 @@
-//! In every version: however the bytes are cut, the frames are the same, and what can be read can
+//! In every version: however the bytes are split, the frames are the same, and what can be read can
 //! be written and read again.
 #![no_main]
 

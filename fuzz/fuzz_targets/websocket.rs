@@ -1,4 +1,4 @@
-//! In every version, with compression and without: however the bytes are cut, the events are the
+//! In every version, with compression and without: however the bytes are split, the events are the
 //! same.
 #![no_main]
 

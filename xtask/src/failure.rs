@@ -33,7 +33,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Says what was being done when the system refused.
+/// Adds what was being done when the kernel refused.
 pub(crate) trait Doing<T> {
     /// Turns an error into a [`Failure`] that begins with `what`.
     fn doing(self, what: impl fmt::Display) -> Outcome<T>;

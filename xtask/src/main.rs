@@ -44,7 +44,7 @@ enum Command {
     },
     /// Run everything that CI runs
     Test(test::Options),
-    /// Run suites of foreign clients against the gateway; all of them when none is named
+    /// Run suites of third-party clients against the gateway; all of them when none is named
     Interop(interop::Options),
     /// Drive the pages in a real browser
     Browser,

@@ -54,7 +54,7 @@ pub(crate) fn shown(command: &Command) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Why the system did not start it.
+/// Why the kernel did not start it.
 pub(crate) fn unstarted(command: &Command, error: &std::io::Error) -> Failure {
     let program = command.get_program().to_string_lossy();
     if error.kind() == ErrorKind::NotFound {

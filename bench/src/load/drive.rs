@@ -152,7 +152,7 @@ impl Load {
         Ok(())
     }
 
-    /// Sends and receives for as long as the order says, then waits for what is under way.
+    /// Sends and receives for as long as the order says, then waits for what is in flight.
     fn exchange(&mut self, order: &Order) -> Result<Round> {
         let mut window = Window::new(order, system::family(&self.plan.processes));
         self.published.clear();
@@ -305,7 +305,7 @@ impl Load {
     }
 }
 
-/// Connections that are opened together where nothing else is asked for.
+/// Connections that are opened together where nothing else is requested.
 const BATCH: usize = 50;
 
 /// The receive buffer of a connection that never reads.

@@ -2,7 +2,7 @@ use memchr::memchr_iter;
 
 use crate::plan::{Frame, Framing, MARK};
 
-/// Counts messages in what a connection sends, however it is cut.
+/// Counts messages in what a connection sends, however it is split.
 #[derive(Debug)]
 pub(crate) enum Counter {
     Stream,
@@ -125,10 +125,10 @@ mod tests {
         bytes.extend([0x81, 126, 1, 35]);
         bytes.extend([b'x'; 256 + 34]);
         bytes.push(MARK);
-        for cut in 0..bytes.len() {
+        for split in 0..bytes.len() {
             let mut counter = Counter::new(Framing::WebSocket);
-            let (first, second) = bytes.split_at(cut);
-            assert_eq!(counter.feed(first) + counter.feed(second), 2, "cut at {cut}");
+            let (first, second) = bytes.split_at(split);
+            assert_eq!(counter.feed(first) + counter.feed(second), 2, "split at {split}");
         }
     }
 }

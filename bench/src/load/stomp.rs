@@ -28,14 +28,14 @@ mod tests {
     #[test]
     fn whole_frames_are_acknowledged_once() {
         let frames = b"MESSAGE\nack:1\n\nx#\0MESSAGE\nmessage-id:7\nack:22\n\ny#\0".as_slice();
-        for cut in 0..frames.len() {
-            let (first, second) = frames.split_at(cut);
+        for split in 0..frames.len() {
+            let (first, second) = frames.split_at(split);
             let mut inbox = first.to_vec();
             let mut acks = acknowledge(&mut inbox);
             inbox.extend(second);
             acks.extend(acknowledge(&mut inbox));
-            assert_eq!(acks, b"ACK\nid:1\n\n\0ACK\nid:22\n\n\0", "cut at {cut}");
-            assert!(inbox.is_empty(), "cut at {cut}");
+            assert_eq!(acks, b"ACK\nid:1\n\n\0ACK\nid:22\n\n\0", "split at {split}");
+            assert!(inbox.is_empty(), "split at {split}");
         }
     }
 }

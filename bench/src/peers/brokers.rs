@@ -189,7 +189,7 @@ pub(crate) fn artemis(places: &Places, cores: &[usize]) -> Result<Server, Box<dy
     )
 }
 
-/// A program of the system, or how to get it.
+/// An installed program, or how to get it.
 pub(crate) fn installed(program: &str, packages: &str) -> Result<PathBuf, Box<dyn Error>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

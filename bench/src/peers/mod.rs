@@ -29,10 +29,10 @@ pub(crate) struct Places {
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) start: fn(&Places, &[usize]) -> Result<Server, Box<dyn Error>>,
-    /// Echoes messages of so many bytes.
+    /// Echoes messages of this many bytes.
     pub(crate) echo: Option<fn(usize) -> Dialect>,
     /// Takes part in echo only with 16 bytes, and in fan-out only to 1,000.
-    pub(crate) is_foreign: bool,
+    pub(crate) is_third_party: bool,
     /// Sends what one says to all.
     pub(crate) broadcast: Option<fn(usize) -> Dialect>,
     pub(crate) stomp: Option<Stomp<'static>>,
@@ -43,7 +43,7 @@ pub(crate) const PASSERELLE: Peer = Peer {
     name: "passerelle",
     start: |places, cores| passerelle::start(places, cores, ""),
     echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
-    is_foreign: false,
+    is_third_party: false,
     broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
     stomp: Some(Stomp {
         path: Some("/messaging"),
@@ -58,7 +58,7 @@ pub(crate) const BARE_ECHO: Peer = Peer {
     name: "bare TCP echo",
     start: |_, cores| start_bare("echo", cores),
     echo: Some(dialect::raw),
-    is_foreign: false,
+    is_third_party: false,
     broadcast: None,
     stomp: None,
 };
@@ -68,7 +68,7 @@ pub(crate) const BARE_LOOP: Peer = Peer {
     name: "bare loop",
     start: |_, cores| start_bare("fan-out", cores),
     echo: None,
-    is_foreign: false,
+    is_third_party: false,
     broadcast: Some(dialect::raw),
     stomp: None,
 };
@@ -78,7 +78,7 @@ const PEER: Peer = Peer {
     name: "",
     start: |_, _| Err("it is nothing".into()),
     echo: None,
-    is_foreign: false,
+    is_third_party: false,
     broadcast: None,
     stomp: None,
 };
@@ -110,7 +110,7 @@ pub(crate) const PEERS: &[Peer] = &[
         name: "Kaazing 5.6.2",
         start: kaazing::start,
         echo: Some(|len| dialect::websocket("/echo", Frame::Binary, len)),
-        is_foreign: true,
+        is_third_party: true,
         broadcast: Some(|len| dialect::websocket("/broadcast", Frame::Text, len)),
         ..PEER
     },
@@ -118,42 +118,42 @@ pub(crate) const PEERS: &[Peer] = &[
         name: "socket.io",
         start: |places, cores| examples::node(places, cores, "socketio.js"),
         echo: Some(|len| examples::socketio("e", len)),
-        is_foreign: true,
+        is_third_party: true,
         broadcast: Some(|len| examples::socketio("b", len)),
         ..PEER
     },
     Peer {
         name: "centrifuge",
         start: examples::go,
-        is_foreign: true,
+        is_third_party: true,
         broadcast: Some(examples::centrifuge),
         ..PEER
     },
     Peer {
         name: "nats-server",
         start: brokers::nats,
-        is_foreign: true,
+        is_third_party: true,
         broadcast: Some(brokers::nats_subject),
         ..PEER
     },
     Peer {
         name: "mosquitto",
         start: brokers::mosquitto,
-        is_foreign: true,
+        is_third_party: true,
         broadcast: Some(brokers::mqtt_topic),
         ..PEER
     },
     Peer {
         name: "nchan",
         start: brokers::nchan,
-        is_foreign: true,
+        is_third_party: true,
         broadcast: Some(brokers::nchan_channel),
         ..PEER
     },
     Peer {
         name: "Artemis 2.44",
         start: brokers::artemis,
-        is_foreign: true,
+        is_third_party: true,
         stomp: Some(Stomp {
             path: Some("/stomp"),
             login: None,
@@ -165,7 +165,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "RabbitMQ",
         start: brokers::rabbitmq,
-        is_foreign: true,
+        is_third_party: true,
         stomp: Some(Stomp {
             path: Some("/ws"),
             login: Some(("guest", "guest")),

@@ -13,7 +13,7 @@ pub(crate) fn rate(context: &mut Context) -> Result<(), Box<dyn Error>> {
     const CONNECTIONS: usize = 1000;
     let peers: Vec<&Peer> = [&PASSERELLE]
         .into_iter()
-        .chain(PEERS.iter().filter(|peer| peer.echo.is_some() && !peer.is_foreign))
+        .chain(PEERS.iter().filter(|peer| peer.echo.is_some() && !peer.is_third_party))
         .filter(|peer| context.wants(peer))
         .collect();
     let running = start_all(&peers, &context.places);

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
         let mut contenders = Vec::new();
         for running in &running {
             let Some(echo) = running.peer.echo else { continue };
-            if running.peer.is_foreign && len != 16 {
+            if running.peer.is_third_party && len != 16 {
                 continue;
             }
             let dialect = echo(len);

@@ -42,7 +42,7 @@ fn run(
         }
         let mut contenders: Vec<Contender> = Vec::new();
         for running in &running {
-            if running.peer.is_foreign && subscribers > 1000 {
+            if running.peer.is_third_party && subscribers > 1000 {
                 continue;
             }
             // The bare loop writes what the gateway writes.

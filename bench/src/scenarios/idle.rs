@@ -80,7 +80,7 @@ fn measure(
     certificate: Option<Vec<u8>>,
 ) -> Result<Memory, Box<dyn Error>> {
     // Some products take minutes for more.
-    let is_short = peer.is_foreign && effort.ms < 2000;
+    let is_short = peer.is_third_party && effort.ms < 2000;
     let (few, many) = if is_short { (1000, 3000) } else { (5000, 15_000) };
     let shape = Shape::Idle { opening: opening.to_vec() };
     let plan = Plan { certificate, ..plan(server, Framing::WebSocket, shape) };

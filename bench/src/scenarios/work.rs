@@ -17,7 +17,7 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
     let mut consumer = stomp.connect();
     consumer.push(step(Frame::Bare, subscribe, "receipt-id:r"));
     for depth in [10, 1000] {
-        let name = format!("100 B, {depth} messages under way");
+        let name = format!("100 B, {depth} messages in flight");
         if !context.wants_cell(&name) {
             continue;
         }

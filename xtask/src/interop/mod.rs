@@ -30,7 +30,7 @@ pub(crate) struct Options {
     quick: bool,
 }
 
-/// A suite of foreign clients.
+/// A suite of third-party clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Suite {
     /// The Autobahn test suite against the echo service
@@ -74,7 +74,7 @@ impl Suite {
         format!("interop: {name}, {threads} {cores}")
     }
 
-    /// Runs it against a gateway with so many threads.
+    /// Runs it against a gateway with `threads` threads.
     pub(crate) fn run(self, threads: u16, quick: bool) -> Outcome {
         match self {
             Self::Autobahn => autobahn::run(threads, quick, None),
