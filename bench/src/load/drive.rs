@@ -171,9 +171,9 @@ impl Load {
                 self.send_due(due_ns)?;
             }
             // A paced sender must not oversleep.
-            let patience =
+            let timeout =
                 if open && window.is_paced() { Duration::ZERO } else { Duration::from_millis(10) };
-            if self.turn(patience, open && !window.is_paced(), &mut window)? > 0 {
+            if self.turn(timeout, open && !window.is_paced(), &mut window)? > 0 {
                 progress = Instant::now();
             }
             if self.outstanding > 0 && progress.elapsed() > STUCK {
@@ -184,9 +184,9 @@ impl Load {
     }
 
     /// Takes what has come, answers it with more if `again`; says how many messages came.
-    fn turn(&mut self, patience: Duration, again: bool, window: &mut Window) -> Result<usize> {
+    fn turn(&mut self, timeout: Duration, again: bool, window: &mut Window) -> Result<usize> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        let outcome = match self.poll.poll(&mut events, Some(patience)) {
+        let outcome = match self.poll.poll(&mut events, Some(timeout)) {
             Ok(()) => self.take(&events, again, window),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             Err(error) => Err(error.into()),

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_marks_in_payloads_however_they_are_cut() {
+    fn counts_marks_in_payloads_however_they_are_split() {
         let mut bytes = b"HTTP/1.1 101 #\r\nx: y\r\n\r\n".to_vec();
         // A length that looks like the mark, an empty frame, an extended length.
         bytes.extend([0x82, 35]);

@@ -34,8 +34,8 @@ pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
     let mut readable = Vec::new();
     loop {
         // A socket whose reading filled the buffer may have more, and will not be announced again.
-        let patience = (!readable.is_empty()).then_some(std::time::Duration::ZERO);
-        poll.poll(&mut events, patience)?;
+        let timeout = (!readable.is_empty()).then_some(std::time::Duration::ZERO);
+        poll.poll(&mut events, timeout)?;
         let mut turn = std::mem::take(&mut readable);
         for event in &events {
             if event.token() == LISTENER {

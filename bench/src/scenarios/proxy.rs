@@ -11,10 +11,10 @@ use crate::{
 /// An echo behind the gateway, by WebSocket, against the same echo directly, by TCP. The CPU time
 /// is that of both servers.
 pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
-    let backend = start_bare("echo", SERVER_CORES)?;
+    let upstream = start_bare("echo", SERVER_CORES)?;
     let service = format!(
         "[[service]]\npath = \"/proxy\"\ntype = \"proxy\"\nconnect = \"tcp://{}\"\n",
-        backend.address
+        upstream.address
     );
     let gateway = start_gateway(&context.places, SERVER_CORES, &service)?;
     for (len, depth) in [(125, 1), (125, 16), (16 * 1024, 1)] {
@@ -31,10 +31,10 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
             opening: dialect.opening.clone(),
         };
         let mut through_plan = plan(&gateway, through.framing, shape(&through));
-        through_plan.processes.push(backend.id());
+        through_plan.processes.push(upstream.id());
         let contenders = vec![
             Contender::new("through gateway", &through_plan)?,
-            Contender::new("directly", &plan(&backend, directly.framing, shape(&directly)))?,
+            Contender::new("directly", &plan(&upstream, directly.framing, shape(&directly)))?,
         ];
         let pace = (depth == 1).then_some(2000.0);
         context.add(compare("proxy", &name, &context.effort.orders(pace), contenders));

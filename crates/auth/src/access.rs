@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_a_users_rights_by_being_called_anonymous() {
+    fn a_user_called_anonymous_has_no_rights_of_a_user() {
         let access = Access::new(vec![rule(">", &["user:anonymous"], &["user:anonymous"])]);
         let destination = Destination::parse("/topic/a").unwrap();
         assert!(!may_send(&access, &Principal::anonymous(), &destination));

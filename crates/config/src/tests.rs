@@ -54,12 +54,12 @@ fn no_text_breaks_the_reader() {
     let example = page.split("```").nth(1).unwrap().trim_start_matches("toml");
     let bad = include_str!("refused.txt");
     let mut texts: Vec<String> = Vec::new();
-    for (cut, _) in example.char_indices() {
-        texts.push(example[..cut].to_owned());
-        texts.push(example[cut..].to_owned());
-        let mut rest = example[cut..].chars();
+    for (split, _) in example.char_indices() {
+        texts.push(example[..split].to_owned());
+        texts.push(example[split..].to_owned());
+        let mut rest = example[split..].chars();
         rest.next();
-        texts.push(format!("{}{}", &example[..cut], rest.as_str()));
+        texts.push(format!("{}{}", &example[..split], rest.as_str()));
     }
     for value in
         ["", "0", "-1", "1e9", "nan", "true", "[]", "{}", "''", "'€'", "[[]]", "1979-05-27"]

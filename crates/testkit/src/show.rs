@@ -68,7 +68,7 @@ pub(crate) fn output(output: &Output, kind: Kind) -> String {
     match output {
         Output::Send(sent, bytes) => bytes_line("send", *sent, kind, bytes),
         Output::Share(sent, bytes) => bytes_line("share", *sent, kind, bytes),
-        Output::Command(token, asked) => format!("ask {} {}", token.0, command(asked)),
+        Output::Command(token, what) => format!("ask {} {}", token.0, command(what)),
         Output::Settle(settled, None) => settle(settled),
         Output::Settle(settled, Some(token)) => format!("ask {} {}", token.0, settle(settled)),
         Output::Credit(SubscriptionId(id), Credit::Add(count)) => format!("credit {id} {count}"),

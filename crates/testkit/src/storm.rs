@@ -31,14 +31,14 @@ pub struct Storm {
     /// The number of seeds, from 0 on.
     pub seeds: u64,
     /// Memory that a session may hold, in bytes; looked at where [`crate::Counting`] is installed.
-    pub held_bytes_max: usize,
+    pub memory_bytes_max: usize,
 }
 
 impl Storm {
     /// 10,000 steps of each of 200 seeds.
     #[must_use]
-    pub const fn new(setup: Setup, held_bytes_max: usize) -> Self {
-        Self { setup, steps: 10_000, seeds: 200, held_bytes_max }
+    pub const fn new(setup: Setup, memory_bytes_max: usize) -> Self {
+        Self { setup, steps: 10_000, seeds: 200, memory_bytes_max }
     }
 
     /// Runs the storm. `vocabulary` makes what the peer sends next; it is split anywhere.
@@ -68,7 +68,7 @@ impl Storm {
                     out: Recorder::seeded(seed),
                     unsent: Vec::new(),
                     model: Model::default(),
-                    held_bytes: 0,
+                    memory_bytes: 0,
                     recent: VecDeque::new(),
                 };
                 while steps < self.steps && !harness.out.is_closed() {
@@ -122,7 +122,7 @@ pub struct Tally {
     /// Messages for subscriptions.
     pub deliveries: usize,
     /// The most memory that a session held, in bytes.
-    pub held_bytes: isize,
+    pub memory_bytes: isize,
 }
 
 /// One session and what is around it.
@@ -138,7 +138,7 @@ struct Harness<'a, S> {
     unsent: Vec<u8>,
     peer: Peer,
     model: Model,
-    held_bytes: isize,
+    memory_bytes: isize,
     /// The last inputs, printed when a test fails.
     recent: VecDeque<Stimulus>,
 }
@@ -218,10 +218,10 @@ impl<S: Session> Harness<'_, S> {
         let with_outputs = live_bytes();
         drop(outputs);
         // What the session allocated, its outputs not counted.
-        self.held_bytes += handled - before - (with_outputs - live_bytes());
-        self.tally.held_bytes = self.tally.held_bytes.max(self.held_bytes);
-        let bound = isize::try_from(self.storm.held_bytes_max).unwrap_or(isize::MAX);
-        assert!(self.held_bytes <= bound, "the session holds {} bytes", self.held_bytes);
+        self.memory_bytes += handled - before - (with_outputs - live_bytes());
+        self.tally.memory_bytes = self.tally.memory_bytes.max(self.memory_bytes);
+        let bound = isize::try_from(self.storm.memory_bytes_max).unwrap_or(isize::MAX);
+        assert!(self.memory_bytes <= bound, "the session holds {} bytes", self.memory_bytes);
         drop(shown);
         over
     }
@@ -257,8 +257,8 @@ impl<S: Session> Harness<'_, S> {
                     self.peer.sent += 1;
                 }
                 let whole = random.once_in(3);
-                let cut = if whole { 0 } else { random.below(self.unsent.len() + 1) };
-                let rest = self.unsent.split_off(if whole { self.unsent.len() } else { cut });
+                let split = if whole { 0 } else { random.below(self.unsent.len() + 1) };
+                let rest = self.unsent.split_off(if whole { self.unsent.len() } else { split });
                 Stimulus::Received(mem::replace(&mut self.unsent, rest))
             }
         }

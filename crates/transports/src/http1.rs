@@ -320,9 +320,9 @@ mod tests {
         let mut random = Random::new(7);
         let mut good = 0;
         for round in 0..5000 {
-            let mut bytes = random.pick(BEGINNINGS).to_vec();
+            let mut bytes = random.pick(REQUESTS).to_vec();
             for _ in 0..=random.below(12) {
-                let words = if random.once_in(2) { BEGINNINGS } else { REST };
+                let words = if random.once_in(2) { REQUESTS } else { REST };
                 bytes.extend_from_slice(random.pick(words));
                 if random.once_in(12) {
                     bytes.push(u8::try_from(random.below(256)).unwrap());
@@ -340,7 +340,7 @@ mod tests {
         assert!(good > 1000, "{good}");
     }
 
-    const BEGINNINGS: &[&[u8]] = &[
+    const REQUESTS: &[&[u8]] = &[
         b"GET / HTTP/1.1\r\n\r\n",
         b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
         b"POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

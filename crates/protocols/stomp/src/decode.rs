@@ -64,7 +64,7 @@ struct Partial {
     /// The line that has been received in part.
     line: Vec<u8>,
     /// Bytes of the lines read, EOLs included.
-    head_bytes: usize,
+    header_bytes: usize,
     headers: Headers,
     body: Vec<u8>,
 }
@@ -97,7 +97,7 @@ impl Partial {
                 Stage::Command => {
                     let Some(line) = self.line(input, limits)? else { return Ok(None) };
                     if line.is_empty() {
-                        self.head_bytes = 0;
+                        self.header_bytes = 0;
                     } else {
                         let verb = Verb::parse(&line).ok_or(FrameError::UnknownCommand)?;
                         self.stage = Stage::Headers(verb);
@@ -136,8 +136,8 @@ impl Partial {
         let end = memchr::memchr2(b'\n', 0, input);
         let (piece, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
         *input = rest;
-        self.head_bytes += piece.len();
-        if self.head_bytes > limits.header_bytes_max {
+        self.header_bytes += piece.len();
+        if self.header_bytes > limits.header_bytes_max {
             return Err(FrameError::HeadTooLarge(limits.header_bytes_max));
         }
         if matches!(self.stage, Stage::Command) && self.line.len() + piece.len() > COMMAND_BYTES_MAX
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn between_frames_no_memory_is_held() {
+    fn between_frames_no_memory_is_used() {
         let mut decoder = Decoder::new(Arc::default());
         for piece in [&b"SEND\na:b\n"[..], b"\nbo", b"dy\0\n"] {
             let mut piece = piece;

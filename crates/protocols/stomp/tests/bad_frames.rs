@@ -9,9 +9,9 @@ fn each_fault_has_its_answer() {
     for (rule, version, sent, expected) in FAULTS {
         let sent = parse_bytes(sent);
         // Cutting the input anywhere must not change the answer.
-        for cut in 0..=sent.len() {
-            let (frames, reason) = answers(version, &[&sent[..cut], &sent[cut..]]);
-            assert_eq!(error(&frames), *expected, "{rule}, cut at {cut}");
+        for split in 0..=sent.len() {
+            let (frames, reason) = answers(version, &[&sent[..split], &sent[split..]]);
+            assert_eq!(error(&frames), *expected, "{rule}, split at {split}");
             assert!(reason.is_some(), "{rule}: the connection stays open");
         }
         let bytewise: Vec<_> = sent.chunks(1).collect();
@@ -23,9 +23,9 @@ fn each_fault_has_its_answer() {
 fn edge_cases_are_in_order() {
     for (rule, version, sent, expected) in EDGES {
         let sent = parse_bytes(sent);
-        for cut in 0..=sent.len() {
-            let (frames, reason) = answers(version, &[&sent[..cut], &sent[cut..]]);
-            assert_eq!(frames, *expected, "{rule}, cut at {cut}");
+        for split in 0..=sent.len() {
+            let (frames, reason) = answers(version, &[&sent[..split], &sent[split..]]);
+            assert_eq!(frames, *expected, "{rule}, split at {split}");
             assert_eq!(reason, None, "{rule}");
         }
     }
@@ -690,7 +690,7 @@ const EDGES: &[(&str, &str, &str, &[&str])] = &[
         &["RECEIPT|receipt-id:r||^@"],
     ),
     (
-        "a long command, cut anywhere",
+        "a long command, split anywhere",
         "1.2",
         r"SUBSCRIBE|id:1|destination:/topic/a||^@UNSUBSCRIBE\r|id:1|receipt:r\r||^@",
         &["RECEIPT|receipt-id:r||^@"],
@@ -757,9 +757,9 @@ const SERVER: &str = concat!("server:passerelle/", env!("CARGO_PKG_VERSION"));
 /// The last frame, without the headers that every ERROR has.
 fn error(frames: &[String]) -> String {
     let last = frames.last().map(String::as_str).unwrap_or_default();
-    let (head, detail) = last.split_once("||").unwrap_or_default();
+    let (headers, detail) = last.split_once("||").unwrap_or_default();
     let bytes = parse_bytes(detail).len() - 1;
     let usual = format!("|content-type:text/plain|content-length:{bytes}");
-    let head = head.strip_suffix(&usual).unwrap_or_default();
-    format!("{head}||{}", detail.strip_suffix("^@").unwrap_or_default())
+    let headers = headers.strip_suffix(&usual).unwrap_or_default();
+    format!("{headers}||{}", detail.strip_suffix("^@").unwrap_or_default())
 }

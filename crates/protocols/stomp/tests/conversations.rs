@@ -202,7 +202,7 @@ fn a_refused_send_is_an_error() {
 }
 
 #[test]
-fn an_answer_to_somebody_who_has_gone_is_dropped() {
+fn a_reply_to_a_closed_session_is_dropped() {
     check_in(
         "1.2",
         "
@@ -635,7 +635,7 @@ fn hearts_beat() {
 }
 
 #[test]
-fn the_heart_rests_while_a_destination_is_full() {
+fn no_heartbeat_is_expected_while_a_destination_is_full() {
     check(
         "
         > recv CONNECT|accept-version:1.1|heart-beat:1000,0||^@

@@ -1,4 +1,4 @@
-//! Replays what is in `corpus/`, which the fuzzer starts from: no cut changes what comes of it.
+//! Replays what is in `corpus/`, which the fuzzer starts from: no split changes what comes of it.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use stomp::Session;
 use testkit::{Output, Recorder, Setup};
 
 #[test]
-fn no_cut_changes_what_comes_of_the_corpus() {
+fn no_split_changes_the_frames_of_the_corpus() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut files: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -16,9 +16,9 @@ fn no_cut_changes_what_comes_of_the_corpus() {
     for file in files {
         let bytes = fs::read(&file).unwrap();
         let whole = play(&[&bytes]);
-        for cut in 0..=bytes.len() {
-            let played = play(&[&bytes[..cut], &bytes[cut..]]);
-            assert_eq!(played, whole, "{}, cut at {cut}", file.display());
+        for split in 0..=bytes.len() {
+            let played = play(&[&bytes[..split], &bytes[split..]]);
+            assert_eq!(played, whole, "{}, split at {split}", file.display());
         }
         let bytewise: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(play(&bytewise), whole, "{}, byte by byte", file.display());
@@ -31,23 +31,23 @@ fn play(pieces: &[&[u8]]) -> Vec<String> {
     let mut session = Session::open(&setup.opening(), Setup::START);
     let mut out = Recorder::new();
     let mut played = Vec::new();
-    let mut asked = Vec::new();
+    let mut commands = Vec::new();
     for bytes in pieces {
         let data = Data { kind: setup.kind, bytes, last: true };
         session.handle(Input::Received(data), Setup::START, &mut out);
-        played.extend(take(&mut out, &mut asked));
+        played.extend(take(&mut out, &mut commands));
     }
     // Answers that come between pieces would change the order of receipts.
-    for token in asked {
+    for token in commands {
         session.handle(Input::Replied(token, Ok(Reply::Done)), Setup::START, &mut out);
         played.extend(take(&mut out, &mut Vec::new()));
     }
     played
 }
 
-fn take(out: &mut Recorder, asked: &mut Vec<contract::Token>) -> Vec<String> {
+fn take(out: &mut Recorder, commands: &mut Vec<contract::Token>) -> Vec<String> {
     let outputs = out.take();
-    asked.extend(outputs.iter().filter_map(|output| match output {
+    commands.extend(outputs.iter().filter_map(|output| match output {
         Output::Command(token, _) | Output::Login(token, _) => Some(*token),
         Output::Send(..)
         | Output::Share(..)

@@ -21,8 +21,8 @@ fn an_idle_session_is_small() {
     drop(subscribed(&setup, &mut out, "warm"));
     let before = live_bytes();
     let session = Box::new(subscribed(&setup, &mut Recorder::new(), "0"));
-    let held = live_bytes() - before;
-    assert!(held <= 512, "{held} bytes");
+    let used = live_bytes() - before;
+    assert!(used <= 512, "{used} bytes");
     drop(session);
     assert_eq!(live_bytes(), before);
 }

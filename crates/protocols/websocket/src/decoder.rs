@@ -151,7 +151,7 @@ impl Decoder {
             return Ok(None);
         }
         self.count = self.count.wrapping_add(1);
-        let _head = unread.take(header_len as u64);
+        let _header = unread.take(header_len as u64);
         let bytes = unread.take(len as u64);
         mask::apply([a, b, c, d], bytes);
         if kind == Kind::Text && !wire::is_text(bytes) {

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_cut_masks_alike() {
+    fn any_split_masks_alike() {
         let key = [1, 2, 4, 8];
         let plain: Vec<u8> = (0..100).collect();
         let expected: Vec<u8> = (0..100).map(|i| i ^ key[usize::from(i) % 4]).collect();

@@ -23,15 +23,15 @@ use websocket::{
 
 fn message(version: Version, kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut out = b"before".to_vec();
-    let mark = begin(&mut out);
+    let start = begin(&mut out);
     out.extend_from_slice(payload);
-    mark.finish(&mut out, version, kind, None);
+    start.finish(&mut out, version, kind, None);
     assert_eq!(&out[..6], b"before");
     out.split_off(6)
 }
 
 #[test]
-fn heads_take_the_fewest_bytes() {
+fn headers_take_the_fewest_bytes() {
     use Version::{Hybi06, Hybi08, Rfc6455};
     let cases: &[(Version, Kind, usize, &[u8])] = &[
         (Rfc6455, Kind::Text, 0, &[0x81, 0]),
@@ -177,9 +177,9 @@ fn an_error_has_a_close_code_and_a_text() {
 /// Compresses, and gives the frame's first byte and its payload.
 fn deflated(deflater: &mut Deflater, agreed: Deflate, payload: &[u8]) -> (u8, Vec<u8>) {
     let mut out = Vec::new();
-    let mark = begin(&mut out);
+    let start = begin(&mut out);
     out.extend_from_slice(payload);
-    mark.finish(&mut out, Version::Rfc6455, Kind::Binary, Some((deflater, agreed)));
+    start.finish(&mut out, Version::Rfc6455, Kind::Binary, Some((deflater, agreed)));
     let header = match out[1] {
         126 => 4,
         127 => 10,
@@ -247,7 +247,7 @@ fn what_does_not_compress_spoils_nothing() {
 }
 
 #[test]
-fn a_window_that_was_asked_for_is_kept_to() {
+fn a_requested_window_is_kept_to() {
     // All that repeats lies 3,000 bytes back.
     let message = noise(2).take(3000).collect::<Vec<u8>>().repeat(10);
     let mut deflater = Deflater::new();
@@ -298,7 +298,7 @@ impl Write for Socket {
 }
 
 #[test]
-fn a_foreign_client_understands_us_and_we_it() {
+fn a_third_party_client_and_the_server_understand_each_other() {
     let large = "€".repeat(50_000);
     let mut client = WebSocket::from_raw_socket(Socket::default(), Role::Client, None);
     let sent = [

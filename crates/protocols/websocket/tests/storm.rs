@@ -155,7 +155,7 @@ fn decode(
 }
 
 #[test]
-fn a_storm_breaks_nothing_and_cuts_change_nothing() {
+fn a_storm_breaks_nothing_and_splits_change_nothing() {
     let mut pool = InflaterPool::new();
     let deflate = agreed("permessage-deflate");
     let compressed = compressed();

@@ -169,25 +169,25 @@ const fn is_text(byte: u8) -> bool {
 const SIZE_DIGITS_MAX: usize = 32;
 /// No message of any configuration has as much: such a size is nonsense, not merely too large.
 const SIZE_MAX: u64 = u32::MAX as u64;
-/// Most bytes of all extensions and trailers of a body. Nobody sends any.
+/// Most bytes of all extensions and trailers of a body. No client sends any.
 const OVERHEAD_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The bytes behind the body, whole and for any cut; `None`: it goes on.
+    /// The bytes behind the body, whole and for any split; `None`: it goes on.
     fn scan(bytes: &[u8], max: u64) -> Result<Option<usize>, BodyError> {
         let mut scanner = ChunkScanner::default();
         let whole = scanner.scan(bytes, max);
-        for cut in 0..bytes.len() {
+        for split in 0..bytes.len() {
             let mut scanner = ChunkScanner::default();
-            let parts = scanner.scan(&bytes[..cut], max).and_then(|first| {
+            let parts = scanner.scan(&bytes[..split], max).and_then(|first| {
                 let second =
-                    if scanner.is_done() { 0 } else { scanner.scan(&bytes[cut..], max)? };
+                    if scanner.is_done() { 0 } else { scanner.scan(&bytes[split..], max)? };
                 Ok(first + second)
             });
-            assert_eq!(whole, parts, "{} cut at {cut}", bytes.escape_ascii());
+            assert_eq!(whole, parts, "{} split at {split}", bytes.escape_ascii());
         }
         whole.map(|used| scanner.is_done().then(|| bytes.len() - used))
     }

@@ -356,7 +356,7 @@ mod tests {
             "5\r\nhello\r\n0\r\n\r\n",
             "GET /d HTTP/1.1\r\n\r\n",
         ];
-        let stand_in = str::from_utf8(REPLACEMENT).unwrap();
+        let replacement = str::from_utf8(REPLACEMENT).unwrap();
         for piece in [1, 2, 3, 7, 50, 4096] {
             let (parts, inspection, unread) = read(requests.concat().as_bytes(), piece, None);
             assert_eq!(parts, requests, "in pieces of {piece}");
@@ -366,7 +366,7 @@ mod tests {
             let (parts, inspection, _) = read(bad.as_bytes(), piece, None);
             assert_eq!(
                 (&parts[..6], &parts[6..]),
-                (&requests.map(str::to_owned)[..], &[stand_in.to_owned()][..])
+                (&requests.map(str::to_owned)[..], &[replacement.to_owned()][..])
             );
             assert_eq!(inspection.bad.get(), Some(BadRequest::Target));
         }
