@@ -17,7 +17,7 @@ const ALL = services([
 
 let demo;
 let browser;
-/** Where a proxy ends TLS: to the gateway, which speaks http, that is a foreign origin. */
+/** Where a proxy ends TLS: to the gateway, which speaks http, that is another origin. */
 let securePort;
 before(async () => {
   securePort = await freePort();

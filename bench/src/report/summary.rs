@@ -25,7 +25,7 @@ pub(crate) fn summary(cells: &[Cell], figures: &[Figure]) -> String {
         lines.push(line("STOMP fan-out against the bare loop, all cells", mean, 1.25, 1.10));
     }
     for (peer, scenario, burst, must) in PEERS {
-        let cell = format!("1 to 1000, {burst} a tick");
+        let cell = format!("1 to 1000, {burst} a turn");
         if let [ratio] = against(cells, scenario, &cell, peer)[..] {
             lines.push(line(
                 &format!("{scenario} {cell} against {peer}"),

@@ -33,7 +33,7 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
         };
         [
             (format!("echo, 16 B, depth {burst}, 100 connections"), echo_shape),
-            (format!("STOMP fan-out, 100 B, 1 to 1000, {burst} a tick"), stomp_shape),
+            (format!("STOMP fan-out, 100 B, 1 to 1000, {burst} a turn"), stomp_shape),
         ]
     });
     for (name, shape) in shapes {

@@ -11,7 +11,7 @@ use crate::{
 /// The payload.
 const LEN: usize = 100;
 
-/// Subscribers, messages a tick.
+/// Subscribers, messages a turn.
 const CELLS: &[(usize, usize)] = &[(1000, 1), (1000, 16), (10_000, 1), (10_000, 16)];
 
 /// One publishes to many, over STOMP.
@@ -36,7 +36,7 @@ fn run(
         .collect();
     let running = start_all(&peers, &context.places);
     for (subscribers, burst) in CELLS.iter().copied() {
-        let name = format!("{LEN} B, 1 to {subscribers}, {burst} a tick");
+        let name = format!("{LEN} B, 1 to {subscribers}, {burst} a turn");
         if !context.wants_cell(&name) {
             continue;
         }

@@ -13,7 +13,7 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
     let patient = "write-timeout = \"1h\"\nunsent-bytes-max = \"128MiB\"\n";
     let dialect = PASSERELLE.stomp.as_ref().ok_or("no STOMP")?.fan_out(100);
     for burst in [1, 16] {
-        let name = format!("100 B, 1 to 999, {burst} a tick");
+        let name = format!("100 B, 1 to 999, {burst} a turn");
         if !context.wants_cell(&name) {
             continue;
         }

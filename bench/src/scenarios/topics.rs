@@ -22,7 +22,7 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Box<dyn Error>> {
     };
     let dialect = stomp.fan_out(100);
     for burst in [1, 100] {
-        let name = format!("{SUBSCRIBERS} subscribers of {TOPICS} topics, {burst} quotes a tick");
+        let name = format!("{SUBSCRIBERS} subscribers of {TOPICS} topics, {burst} quotes a turn");
         if !context.wants_cell(&name) {
             continue;
         }

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 
 export class Demo {
   /** `services`: TOML with its services, where they are not those of a gateway without configuration;
-   * `origins`: foreign origins whose pages may use them. */
+   * `origins`: other origins whose pages may use them. */
   static async start(services = '', origins = []) {
     const demo = new Demo();
     demo.folder = await mkdtemp(join(tmpdir(), 'passerelle-demo-'));

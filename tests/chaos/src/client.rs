@@ -130,7 +130,7 @@ pub(crate) fn post(stream: &mut impl Stream, user: &str, password: &str) -> io::
     status.ok_or_else(|| unexpected(&head))
 }
 
-/// Logs in by STOMP over TCP; tells whether it was let in.
+/// Logs in by STOMP over TCP; returns whether the login was accepted.
 pub(crate) fn stomp_login(
     stream: &mut impl Stream,
     user: &str,

@@ -227,7 +227,7 @@ impl Gateway {
         status.is_ok_and(|status| status.contains("State:\tZ"))
     }
 
-    /// How it ended, if it has, though nobody told it to.
+    /// How it ended, if it ended by itself.
     pub(crate) fn ended(&mut self) -> Option<String> {
         let status = self.process.try_wait().ok()??;
         Some(match status.signal() {

@@ -131,7 +131,7 @@ impl Clients {
         Ok(clients)
     }
 
-    /// Stops them, as soon as what is under way has been answered.
+    /// Stops them, as soon as what is in flight has been answered.
     pub(crate) fn stop(self) -> Notes {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {

@@ -200,7 +200,7 @@ test('the clock stands while the gateway does not read', async (t) => {
   const queue = unique('full');
   const tcp = await connected(t);
   const frames = Array.from({ length: 5 }, (_, i) => `SEND\ndestination:/queue/${queue}\nreceipt:${i}\n\n${i}\0`);
-  // A large one is cut where the gateway stops to read.
+  // A large one is split where the gateway stops to read.
   const last = `SEND\ndestination:/queue/${queue}\nreceipt:last\n\n${'x'.repeat(900_000)}\0`;
   tcp.write(frames.join('') + last);
   await pause(5000);

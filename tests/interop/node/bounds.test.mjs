@@ -92,7 +92,7 @@ test('a publisher at a full queue waits publish-timeout, then is refused: by ERR
   assert.deepEqual(await subscription.bodies(3), ['0', '1', '2']);
 });
 
-test('commands-max: whoever has ten sends under way is read no further, and goes on when there is room', async (t) => {
+test('commands-max: a peer with ten sends in flight is read no further, and goes on when there is room', async (t) => {
   const queue = unique('commands');
   const open = peers(t, () => gateway);
   const consumer = await open();
@@ -147,7 +147,7 @@ test('queues-max: no queue beyond it, and those that end make room', async (t) =
   assert.equal((await subscription.next()).body, 'x');
 });
 
-test('prefetch-default: so many are under way when the subscription does not say', async (t) => {
+test('prefetch-default: this many are in flight when the subscription names no number', async (t) => {
   const open = peers(t, () => gateway);
   const queue = `/queue/${unique('prefetch')}`;
   const [consumer, sender] = [await open(), await open()];

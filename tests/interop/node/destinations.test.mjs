@@ -173,12 +173,12 @@ test('a queue gives each message to one consumer', async (t) => {
   const sender = await open();
   for (let i = 0; i < 60; i += 1) sender.publish(queue, `${i}`);
   await within(5000, 'all messages', complete);
-  assert.ok(shares.every((share) => share >= 5), `nobody is starved: ${shares}`);
+  assert.ok(shares.every((share) => share >= 5), `no consumer is starved: ${shares}`);
   got.sort((a, b) => a - b);
   assert.deepEqual(got, Array.from({ length: 60 }, (_, i) => i));
 });
 
-test('a queue keeps messages until somebody comes', async (t) => {
+test('a queue keeps messages until a consumer comes', async (t) => {
   const open = peers(t, () => gateway);
   const queue = `/queue/${unique()}`;
   const sender = await open();
@@ -188,7 +188,7 @@ test('a queue keeps messages until somebody comes', async (t) => {
   assert.deepEqual(await subscription.bodies(3), ['1', '2', '3']);
 });
 
-test('prefetch bounds what is under way', async (t) => {
+test('prefetch bounds what is in flight', async (t) => {
   const peer = await peers(t, () => gateway)();
   const queue = `/queue/${unique()}`;
   const subscription = await peer.subscribe(queue, { ack: 'client-individual', prefetch: '3' });
@@ -292,7 +292,7 @@ test('temporary names are private to their connection', async (t) => {
   assert.deepEqual(await replies[1].bodies(1), ['second']);
 });
 
-test('whoever knows a temporary queue may send, only its owner may subscribe', async (t) => {
+test('all who know a temporary queue may send, only its owner may subscribe', async (t) => {
   const open = peers(t, () => gateway);
   const queue = `/queue/${unique()}`;
   const owner = await open();

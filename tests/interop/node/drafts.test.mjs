@@ -14,7 +14,7 @@ import { Socket } from './lib/websocket.mjs';
 let gateway;
 let oracle;
 before(async () => {
-  // Who asks for the host pmx, as clients of 2011 did here, must find it among the names.
+  // Clients of 2011 sent the host pmx here, which must be among the names.
   gateway = await start('[[listen]]\naddress = "127.0.0.1:0"\nnames = ["pmx"]\n');
   const ruby = spawn('ruby', [fileURLToPath(new URL('oracle.rb', import.meta.url))], {
     stdio: ['ignore', 'pipe', 'inherit'],

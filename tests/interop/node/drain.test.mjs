@@ -51,7 +51,7 @@ test('SIGTERM: a hundred peers are closed', async (t) => {
   assert.equal(await within(5000, 'the exit', gateway.exited), 0);
 });
 
-test('SIGTERM: a peer that does not react is cut', async (t) => {
+test('SIGTERM: a peer that does not react is dropped', async (t) => {
   const gateway = await start(times);
   t.after(() => gateway.stop());
   const deaf = await Tcp.open(gateway);

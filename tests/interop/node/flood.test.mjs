@@ -118,7 +118,7 @@ if (!secure) {
   );
 }
 for (const [way, opened, leave] of leavers) {
-  test(`a login of somebody who has gone is not checked: ${way}`, async (t) => {
+  test(`a login of a peer that has gone is not checked: ${way}`, async (t) => {
     // Each from an address of its own, so that none waits for another's delay.
     const sockets = await Promise.all(Array.from({ length: 150 }, (_, n) => opened(address(n))));
     for (const [n, socket] of sockets.entries()) {

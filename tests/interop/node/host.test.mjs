@@ -48,7 +48,7 @@ before(async () => {
 after(() => Promise.all([loopback?.stop(), any?.stop()]));
 
 /** The status and the whole answer to the lines of a head. */
-async function ask(gateway, lines) {
+async function request(gateway, lines) {
   const raw = await Raw.open(gateway);
   const close = lines[0].endsWith('1.1') ? ['Connection: close'] : [];
   raw.write(Buffer.from([lines[0], ...close, ...lines.slice(1), '', ''].join('\r\n'), 'latin1'));
@@ -66,25 +66,25 @@ const upgrade = [
 test('a page whose name leads here gets nothing, at no path and by no method', async () => {
   for (const path of paths) {
     const method = path === '*' ? 'OPTIONS' : 'GET';
-    const { status, answer } = await ask(loopback, [`${method} ${path} HTTP/1.1`, 'Host: evil.example']);
+    const { status, answer } = await request(loopback, [`${method} ${path} HTTP/1.1`, 'Host: evil.example']);
     assert.equal(status, 421, path);
     assert.match(answer, /evil\.example.*`names`/, path);
   }
   for (const line of ['POST /topics/a HTTP/1.1', 'OPTIONS /queues/a HTTP/1.1', 'DELETE /files/a HTTP/1.1', 'HEAD / HTTP/1.1']) {
-    assert.equal((await ask(loopback, [line, 'Host: evil.example'])).status, 421, line);
+    assert.equal((await request(loopback, [line, 'Host: evil.example'])).status, 421, line);
   }
   for (const path of ['/echo', '/broadcast', '/proxy', '/messaging']) {
-    const { status } = await ask(loopback, [`GET ${path} HTTP/1.1`, 'Host: evil.example', ...upgrade]);
+    const { status } = await request(loopback, [`GET ${path} HTTP/1.1`, 'Host: evil.example', ...upgrade]);
     assert.equal(status, 421, path);
   }
 });
 
-test('this machine and the names of the listener are let in, with any port', async () => {
+test('this machine and the names of the listener are accepted, with any port', async () => {
   const hosts = ['localhost', 'LOCALHOST:1', 'localhost.', '127.0.0.1:8080', '127.1.2.3', '[::1]', '[::ffff:127.0.0.1]:80', 'gw.example.com', 'GW.example.com.:80'];
   for (const host of hosts) {
-    assert.match((await ask(loopback, ['GET /files/a HTTP/1.1', `Host: ${host}`])).answer, /200 OK[^]*secret$/, host);
+    assert.match((await request(loopback, ['GET /files/a HTTP/1.1', `Host: ${host}`])).answer, /200 OK[^]*secret$/, host);
   }
-  assert.equal((await ask(any, ['GET /files/a HTTP/1.1', 'Host: whatever.example:99'])).status, 200);
+  assert.equal((await request(any, ['GET /files/a HTTP/1.1', 'Host: whatever.example:99'])).status, 200);
 });
 
 test('what is malformed is told so, on every address and at every path', async () => {
@@ -109,42 +109,42 @@ test('what is malformed is told so, on every address and at every path', async (
   ];
   for (const [word, lines] of bad) {
     for (const [gateway, path] of [[loopback, '/files/a'], [loopback, '/nothing'], [any, '/files/a'], [any, '/nothing']]) {
-      const { status, answer } = await ask(gateway, [`GET ${path} HTTP/1.1`, ...lines]);
+      const { status, answer } = await request(gateway, [`GET ${path} HTTP/1.1`, ...lines]);
       assert.equal(status, 400, `${lines}`);
       assert.match(answer, word, `${lines}`);
     }
-    assert.equal((await ask(any, ['GET /echo HTTP/1.1', ...lines, ...upgrade])).status, 400, `${lines}`);
+    assert.equal((await request(any, ['GET /echo HTTP/1.1', ...lines, ...upgrade])).status, 400, `${lines}`);
   }
 });
 
 test('the target goes before Host, which must still be there', async () => {
   const target = (host) => `GET http://${host}/files/a HTTP/1.1`;
-  assert.equal((await ask(loopback, [target('localhost'), 'Host: evil.example'])).status, 200);
-  assert.equal((await ask(loopback, [target('evil.example'), 'Host: localhost'])).status, 421);
-  assert.equal((await ask(loopback, [target('localhost')])).status, 400);
-  assert.equal((await ask(loopback, [target('localhost'), 'Host: a b'])).status, 400);
-  assert.equal((await ask(loopback, [target('ann:x@localhost'), 'Host: localhost'])).status, 400);
-  assert.equal((await ask(loopback, ['GET ftp://localhost/files/a HTTP/1.1', 'Host: localhost'])).status, 400);
-  const https = await ask(loopback, ['GET https://localhost/files/a HTTP/1.1', 'Host: localhost']);
+  assert.equal((await request(loopback, [target('localhost'), 'Host: evil.example'])).status, 200);
+  assert.equal((await request(loopback, [target('evil.example'), 'Host: localhost'])).status, 421);
+  assert.equal((await request(loopback, [target('localhost')])).status, 400);
+  assert.equal((await request(loopback, [target('localhost'), 'Host: a b'])).status, 400);
+  assert.equal((await request(loopback, [target('ann:x@localhost'), 'Host: localhost'])).status, 400);
+  assert.equal((await request(loopback, ['GET ftp://localhost/files/a HTTP/1.1', 'Host: localhost'])).status, 400);
+  const https = await request(loopback, ['GET https://localhost/files/a HTTP/1.1', 'Host: localhost']);
   assert.equal(https.status, secure ? 200 : 421);
 });
 
 test('HTTP/1.0 need not say it', async () => {
-  assert.equal((await ask(loopback, ['GET /files/a HTTP/1.0'])).status, 200);
-  assert.equal((await ask(loopback, ['GET /files/a HTTP/1.0', 'Host: evil.example'])).status, 421);
-  assert.equal((await ask(loopback, ['GET /files/a HTTP/1.0', 'Host: a', 'Host: a'])).status, 400);
+  assert.equal((await request(loopback, ['GET /files/a HTTP/1.0'])).status, 200);
+  assert.equal((await request(loopback, ['GET /files/a HTTP/1.0', 'Host: evil.example'])).status, 421);
+  assert.equal((await request(loopback, ['GET /files/a HTTP/1.0', 'Host: a', 'Host: a'])).status, 400);
 });
 
-test('probes ask as they like', async () => {
+test('probes have any Host', async () => {
   for (const lines of [[], ['Host: evil.example'], ['Host: a b'], ['Host: a', 'Host: b']]) {
     for (const path of ['/healthz', '/readyz']) {
-      assert.equal((await ask(loopback, [`GET ${path} HTTP/1.1`, ...lines])).status, 200, `${lines}`);
+      assert.equal((await request(loopback, [`GET ${path} HTTP/1.1`, ...lines])).status, 200, `${lines}`);
     }
   }
 });
 
 test('refusals are counted', async () => {
-  const { answer } = await ask(loopback, ['GET /metrics HTTP/1.1', 'Host: localhost']);
+  const { answer } = await request(loopback, ['GET /metrics HTTP/1.1', 'Host: localhost']);
   assert.match(answer, /^passerelle_refusals_total\{[^}]*"host"[^}]*\} [1-9]/m);
 });
 
@@ -166,7 +166,7 @@ test('a flood of refusals does not fill the log, which says how many are missing
   const answers = (await raw.rest()).toString().match(/HTTP\/1.1 421/g);
   assert.equal(answers.length, flood);
   await second();
-  assert.equal((await ask(loopback, ['GET /a HTTP/1.1', 'Host: evil.example'])).status, 421);
+  assert.equal((await request(loopback, ['GET /a HTTP/1.1', 'Host: evil.example'])).status, 421);
   const end = Date.now() + 5000;
   while (logged().lines + logged().missed < flood + 1 && Date.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 20));

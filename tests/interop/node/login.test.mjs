@@ -58,7 +58,7 @@ const ann = { login: 'ann', passcode: 'secret of ann' };
 const bob = { login: 'bob', passcode: 'pässwörd: of bob' };
 const basic = ({ login, passcode }) => `Basic ${Buffer.from(`${login}:${passcode}`).toString('base64')}`;
 
-test('STOMP: a good login is let in, and named', async (t) => {
+test('STOMP: a good login is accepted, and named', async (t) => {
   for (const connectHeaders of [ann, bob]) {
     const peer = await peers(t, () => closed)({ connectHeaders });
     assert.equal((await peer.connected).headers['user-name'], connectHeaders.login);
@@ -86,7 +86,7 @@ for (const [rule, connectHeaders] of bad) {
   });
 }
 
-test('where anonymous may come in, wrong credentials fail all the same', async (t) => {
+test('where anonymous logins are accepted, wrong credentials fail all the same', async (t) => {
   await (await peers(t, () => open)()).close();
   await assert.rejects(Peer.open(open, { connectHeaders: { login: 'ann', passcode: 'xyzzy' } }), /login refused/);
 });

@@ -1,5 +1,5 @@
 // What is for operators is served where a listener says so, and to users with a role; to all others
-// its path is like any that nobody thought of.
+// its path is like any other that does not exist.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
@@ -105,7 +105,7 @@ test('a file of that name is served where the metrics are not', async () => {
   assert.equal((await request(gateways.files, '/metrics')).text, 'a file');
 });
 
-test('a listener for operators serves metrics to whoever reaches it', async () => {
+test('a listener for operators serves metrics to all that reach it', async () => {
   const gateway = gateways.listener;
   assert.ok(isMetrics(await request(gateway, '/metrics')));
   assert.ok(isMetrics(await request(gateway, '/metrics?name=x')));
@@ -129,7 +129,7 @@ test('a user with a role sees metrics everywhere, others nothing', async () => {
   for (const headers of [{}, basic('olga:wrong'), basic('ann:secret of ann'), { authorization: 'Bearer x' }]) {
     const { status, headers: sent } = await request(gateways.roles, '/metrics', { headers });
     assert.equal(status, 404);
-    assert.equal(sent['www-authenticate'], undefined, 'nobody is told that there is something');
+    assert.equal(sent['www-authenticate'], undefined, 'nothing tells that there is something');
   }
 });
 

@@ -50,7 +50,7 @@ type = "broker"
 after(() => Promise.all([own?.stop(), named?.stop()]));
 
 const cases = [
-  // gateway, path, Origin, whether it is let in
+  // gateway, path, Origin, whether it is accepted
   ['own', '/echo', undefined, true],
   ['own', '/echo', `${http}://localhost`, true],
   ['own', '/echo', `${http}://127.0.0.1:3000`, true],
@@ -75,7 +75,7 @@ const cases = [
   ['named', '/messaging', 'https://app.example.com', false],
 ];
 for (const [which, path, origin, allowed] of cases) {
-  test(`${which}${path} from ${origin ?? 'no browser'}: ${allowed ? 'let in' : '403 with the reason'}`, async () => {
+  test(`${which}${path} from ${origin ?? 'no browser'}: ${allowed ? 'accepted' : '403 with the reason'}`, async () => {
     const gateway = { own, named }[which];
     const options = origin === undefined ? {} : { origin };
     if (allowed) {
@@ -89,7 +89,7 @@ for (const [which, path, origin, allowed] of cases) {
   });
 }
 
-test('DNS rebinding: a foreign name in both Host and Origin does not help', async () => {
+test('DNS rebinding: another name in both Host and Origin does not help', async () => {
   const { status } = await refusal(own.ws('/echo'), [], {
     origin: 'http://evil.example.com',
     headers: { host: 'evil.example.com' },

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';
 import { Inbox, within } from './lib/wait.mjs';
 
-// The first believes what 127.0.0.1 says; to the second, which believes nobody near, it is input.
+// The first believes what 127.0.0.1 says; to the second, which trusts no proxy, it is input.
 const config = (extra) => `[log]
 format = "json"
 level = "debug"
@@ -97,7 +97,7 @@ test('a header may come in pieces', async () => {
   assert.match(await first, /^HTTP\/1\.1 404/);
 });
 
-test('who must send a header and does not is refused; who need not is served as it is', async () => {
+test('a proxy that must send a header and does not is refused; one that need not is served as it is', async () => {
   assert.equal(await send(header, get).first, '');
   const line = await logged(header, 'connection of a proxy refused');
   assert.match(line.peer, /^127\.0\.0\.1:/);
@@ -128,19 +128,19 @@ test('Forwarded and X-Forwarded-For name the peer of a WebSocket', async () => {
 
 test('an origin is the gateway\'s own by the scheme that a believed proxy says', async () => {
   const origin = 'Origin: https://localhost';
-  const ask = async (...fields) => {
+  const request = async (...fields) => {
     const { socket, first } = send(forwarded, upgrade(...fields));
     const answer = await first;
     socket.destroy();
     return Number(answer.split(' ')[1]);
   };
-  assert.equal(await ask(origin, 'X-Forwarded-For: 192.0.2.61', 'X-Forwarded-Proto: https'), 101);
-  assert.equal(await ask(origin, 'Forwarded: for=192.0.2.62;proto=https'), 101);
-  assert.equal(await ask(origin, 'X-Forwarded-For: 192.0.2.63'), 403);
-  assert.equal(await ask(origin, 'X-Forwarded-For: 192.0.2.64', 'X-Forwarded-Proto: http'), 403);
+  assert.equal(await request(origin, 'X-Forwarded-For: 192.0.2.61', 'X-Forwarded-Proto: https'), 101);
+  assert.equal(await request(origin, 'Forwarded: for=192.0.2.62;proto=https'), 101);
+  assert.equal(await request(origin, 'X-Forwarded-For: 192.0.2.63'), 403);
+  assert.equal(await request(origin, 'X-Forwarded-For: 192.0.2.64', 'X-Forwarded-Proto: http'), 403);
 });
 
-test('an address has so many connections and no more, until one of them ends', async () => {
+test('an address has its number of connections and no more, until one of them ends', async () => {
   for (const [gateway, from] of [
     [header, (address) => send(header, v1(address) + upgrade())],
     [forwarded, (address) => send(forwarded, upgrade(`X-Forwarded-For: ${address}`))],

@@ -17,9 +17,9 @@ before(async () => {
 after(() => Promise.all([gateway?.stop(), brief?.stop(), never?.stop()]));
 
 const get = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n';
-/** Asks, and takes the whole answer. */
-async function ask(raw, request = get) {
-  raw.write(request);
+/** Sends a request, and reads the whole response. */
+async function request(raw, text = get) {
+  raw.write(text);
   const head = (await raw.until('\r\n\r\n')).toString();
   assert.match(head, /^HTTP\/1\.1 200/);
   await raw.bytes(Number(/content-length: (\d+)/i.exec(head)[1]));
@@ -29,7 +29,7 @@ async function ask(raw, request = get) {
 test('a connection may rest for longer than a head may take', async () => {
   const raw = await Raw.open(gateway);
   for (let round = 0; round < 3; round += 1) {
-    await ask(raw);
+    await request(raw);
     await pause(1000);
     assert.ok(!raw.ended);
   }
@@ -39,7 +39,7 @@ test('a connection may rest for longer than a head may take', async () => {
 test('a head that has begun has its time, behind a rest too', async () => {
   for (const rest of [0, 900]) {
     const raw = await Raw.open(gateway);
-    await ask(raw);
+    await request(raw);
     await pause(rest);
     raw.write('GET /healthz HT');
     await raw.rest(3000);
@@ -49,14 +49,14 @@ test('a head that has begun has its time, behind a rest too', async () => {
 
 test('so has half a head that came with the request before', async () => {
   const raw = await Raw.open(gateway);
-  await ask(raw, `${get}GET /healthz HT`);
+  await request(raw, `${get}GET /healthz HT`);
   await raw.rest(3000);
   raw.destroy();
 });
 
 test('a head that trickles in has no more time', async () => {
   const raw = await Raw.open(gateway);
-  await ask(raw);
+  await request(raw);
   const begin = performance.now();
   while (!raw.ended && performance.now() - begin < 4000) {
     raw.write('G');
@@ -78,7 +78,7 @@ test('a new connection has only the time for its first request', async () => {
 test('a connection that rests for too long is closed, one that is used is not', async () => {
   const raw = await Raw.open(brief);
   for (let round = 0; round < 6; round += 1) {
-    await ask(raw);
+    await request(raw);
     await pause(100);
   }
   await raw.rest(3000);
@@ -87,7 +87,7 @@ test('a connection that rests for too long is closed, one that is used is not', 
 
 test('without keep-alive each answer is the last', async () => {
   const raw = await Raw.open(never);
-  assert.match(await ask(raw), /connection: close/i);
+  assert.match(await request(raw), /connection: close/i);
   await raw.rest(3000);
   raw.destroy();
 });
@@ -108,7 +108,7 @@ test('a rest ends at once when the gateway stops', async (t) => {
   const leaving = await start('[shutdown]\ngrace = 0\n');
   t.after(() => leaving.stop());
   const raw = await Raw.open(leaving);
-  await ask(raw);
+  await request(raw);
   leaving.terminate();
   await raw.rest(5000);
   raw.destroy();

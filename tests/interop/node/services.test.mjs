@@ -37,7 +37,7 @@ before(async () => {
   backend.listen(0, '127.0.0.1');
   await once(backend, 'listening');
 
-  // A feed: one message a line, for whoever connects.
+  // A feed: one message a line, for all that connect.
   const feeders = new Inbox('a connection to the feed');
   const feedServer = net.createServer((socket) => {
     socket.on('error', () => {});
@@ -280,7 +280,7 @@ test('proxy: bytes go through and back as binary messages', async (t) => {
   assert.deepEqual(await socket.next(), Buffer.from('text goes through too'));
 });
 
-test('proxy: with text = true replies are text, cut at characters', async (t) => {
+test('proxy: with text = true replies are text, split between characters', async (t) => {
   const socket = await open(t, '/text');
   const text = 'ä長😀'.repeat(20_000);
   socket.send(text);

@@ -48,7 +48,7 @@ test('without a subprotocol the first frame picks STOMP', async (t) => {
   assert.match(await received.next(), /^CONNECTED\n(.*\n)*version:1\.2\n/);
 });
 
-test('a version that nobody speaks is refused with those that are spoken', async () => {
+test('a version that is not spoken is refused with those that are spoken', async () => {
   const tcp = await Tcp.open(gateway);
   tcp.frame('CONNECT', 'accept-version:3.0', 'host:/', '', '');
   const error = await tcp.next();

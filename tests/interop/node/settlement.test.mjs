@@ -68,7 +68,7 @@ for (const version of ['1.1', '1.2']) {
     assert.deepEqual(await drained(sender, queue), ['1', '3']);
   });
 
-  test(`STOMP ${version}: NACK gives the message to somebody, and says that it came before`, async (t) => {
+  test(`STOMP ${version}: NACK redelivers the message, marked as redelivered`, async (t) => {
     const peer = await peers(t, () => gateway)({ versions: [version] });
     const queue = await filled(peer, 'x');
     const subscription = await peer.subscribe(queue, { ack: 'client-individual' });

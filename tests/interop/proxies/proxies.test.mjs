@@ -16,7 +16,7 @@ async function pages(front, path = '/') {
   const folder = front.http(path);
   const read = await walk(folder, folder, (url) => front.fetch(url));
   for (const url of read.keys()) {
-    // Caddy asks for gzip by itself where the client asks for nothing.
+    // Caddy asks for gzip by itself where the client accepts nothing.
     const headers = { 'accept-encoding': 'identity' };
     const got = await front.request(url, { headers });
     const head = await front.request(url, { method: 'HEAD', headers });

@@ -8,7 +8,7 @@ import { documentedGateway, documentedProxy, freePorts, Front } from './lib/fron
 import { nginxConfig, startProxy } from './lib/proxy.mjs';
 import { END_ARRIVES_AFTER_MS, tap } from './lib/tap.mjs';
 
-/** Asks until the answer has this status. */
+/** Requests until the response has this status. */
 async function until(status, front, path = '/healthz', ms = 20_000) {
   const end = Date.now() + ms;
   for (;;) {

@@ -14,7 +14,7 @@ export function fromRow([time, open, high, low, close, volume]: CandleRow): Cand
   return { time, open, high, low, close, volume };
 }
 
-/** Joins short candles, oldest first, to candles of so many seconds. */
+/** Joins short candles, oldest first, to candles of `seconds` seconds. */
 export function join(candles: readonly Candle[], seconds: number): Candle[] {
   const joined: Candle[] = [];
   for (const candle of candles) {

@@ -83,7 +83,7 @@ export interface Position {
 /** Start in Unix seconds, open, high, low, close, volume. */
 export type CandleRow = readonly [number, number, number, number, number, number];
 
-/** `trader` is a random secret kept by the browser: who knows it is that trader. */
+/** `trader` is a random secret kept by the browser, which identifies the trader. */
 export type Request =
   | { readonly type: "hello"; readonly trader: string }
   | {

@@ -74,7 +74,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack { name: "garbage in WebSocket frames", run: garbage_frames, ..Attack::USUAL },
     Attack { name: "garbage instead of a protocol", run: garbage, ..Attack::USUAL },
     Attack { name: "huge HTTP headers", run: huge_headers, ..Attack::USUAL },
-    Attack { name: "echoes that nobody reads", run: unread_echoes, ..Attack::USUAL },
+    Attack { name: "unread echoes", run: unread_echoes, ..Attack::USUAL },
     Attack { name: "subscribers that read nothing", run: unread_topic, ..Attack::USUAL },
 ];
 
@@ -221,7 +221,7 @@ fn huge_headers(scene: &Scene<'_>) -> Result<(), String> {
             threads.spawn(move || {
                 while Instant::now() < end {
                     let Ok(mut stream) = connect(Some(source), to) else { continue };
-                    // It is cut off in the middle.
+                    // It is dropped in the middle.
                     drop(stream.write_all(head.as_bytes()));
                     drain(&mut stream);
                 }

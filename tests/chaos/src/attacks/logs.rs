@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written.
+//! A log that is not read, or that cannot be written.
 
 use std::{fs, net::Ipv4Addr, process::Command, thread, time::Instant};
 
@@ -79,8 +79,8 @@ fn to(stderr: Stderr) -> Result<Start, String> {
     Ok(Start { stderr, ..Start::default() })
 }
 
-/// What is logged while nobody reads is lost, as far as it does not fit into a pipe and the
-/// gateway's memory for it; how much that was is said to whoever reads later.
+/// What is logged while it is not read is lost, as far as it does not fit into a pipe and the
+/// gateway's memory for it; the number of lines lost is logged later.
 fn unread_then_read(scene: &Scene<'_>) -> Result<(), String> {
     // At level trace this is more than twice what the gateway and the pipe keep.
     for _ in 0..2_500 {

@@ -53,7 +53,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack { name: "a storm of SIGHUP", run: hangups, ..Attack::USUAL },
     Attack {
-        name: "SIGHUP while the key is a FIFO that nobody writes",
+        name: "SIGHUP while the key is a FIFO without a writer",
         run: fifo,
         ..Attack::USUAL
     },
@@ -83,7 +83,7 @@ fn stopped(scene: &Scene<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// No time-out may be earlier or later because somebody has set the clock.
+/// No time-out may be earlier or later because the clock was set.
 fn clock_jumps(scene: &Scene<'_>) -> Result<(), String> {
     let Some(file) = clock_file(scene) else { return Err("no file for the clock".into()) };
     let failed = |error: io::Error| format!("a quiet connection: {error}");

@@ -85,7 +85,7 @@ export class Gateway {
     return `${secure ? 'wss' : 'ws'}://${this.authority}${path}`;
   }
 
-  /** Asks it to stop, as an operator does. */
+  /** Sends it SIGTERM, as an operator does. */
   terminate() {
     this.process.kill('SIGTERM');
   }

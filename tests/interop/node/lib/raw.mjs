@@ -45,29 +45,29 @@ export class Raw {
       const index = this.#received.indexOf(mark);
       return index < 0 ? undefined : index + Buffer.byteLength(mark);
     });
-    return this.#cut(at);
+    return this.#take(at);
   }
 
-  /** Exactly so many bytes. */
+  /** Exactly `count` bytes. */
   async bytes(count, ms = 5000) {
     await this.#when(ms, `${count} bytes`, () => (this.#received.length >= count ? count : undefined));
-    return this.#cut(count);
+    return this.#take(count);
   }
 
   /** Everything until the peer closes. */
   async rest(ms = 5000) {
     await this.#when(ms, 'the end of the connection', () => (this.ended ? 0 : undefined), true);
-    return this.#cut(this.#received.length);
+    return this.#take(this.#received.length);
   }
 
   destroy() {
     this.socket.destroy();
   }
 
-  #cut(at) {
-    const cut = this.#received.subarray(0, at);
+  #take(at) {
+    const taken = this.#received.subarray(0, at);
     this.#received = this.#received.subarray(at);
-    return cut;
+    return taken;
   }
 
   #when(ms, what, find, untilEnd = false) {

@@ -1,4 +1,4 @@
-// Starts real proxies in the foreground, each with a folder of its own and nothing of the system's.
+// Starts real proxies in the foreground, each with a folder of its own and nothing of the machine's.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -98,7 +98,7 @@ export async function startProxy(kind, config, port) {
   return proxy;
 }
 
-/** Whether somebody listens on a port. */
+/** Whether a port is listened on. */
 async function takes(port) {
   const socket = connect({ host: '127.0.0.1', port });
   const taken = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false);
@@ -106,7 +106,7 @@ async function takes(port) {
   return taken;
 }
 
-/** A port that was free a moment ago, below those that the system gives to clients. */
+/** A port that was free a moment ago, below those that the kernel assigns to clients. */
 export async function freePort() {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 20_000);
