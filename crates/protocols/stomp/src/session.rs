@@ -269,7 +269,7 @@ fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal
         }
         Ok(Reply::Login(Step::Accepted(principal))) => Ok(principal),
         Ok(Reply::Done | Reply::Drained) => {
-            Err(Fault::new(Reason::Internal, "internal fault", "a fault of ours"))
+            Err(Fault::new(Reason::Internal, "internal error", "a bug of the gateway"))
         }
         Err(refusal) => Err(Fault::refused("the login", refusal)),
     }

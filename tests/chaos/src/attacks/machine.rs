@@ -52,11 +52,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..Attack::USUAL
     },
     Attack { name: "a storm of SIGHUP", run: hangups, ..Attack::USUAL },
-    Attack {
-        name: "SIGHUP while the key is a FIFO without a writer",
-        run: fifo,
-        ..Attack::USUAL
-    },
+    Attack { name: "SIGHUP while the key is a FIFO without a writer", run: fifo, ..Attack::USUAL },
 ];
 
 /// More connections than there are descriptors. The honest echo goes on; new connections wait.
