@@ -78,7 +78,7 @@ pub enum RuleError {
     Wildcard,
     /// A temporary destination.
     #[error(
-        "rules are not about temporary destinations: only their owner subscribes, and who knows \
+        "rules are not about temporary destinations: only their owner subscribes, and whoever knows \
          the name may send"
     )]
     Temporary,
@@ -484,7 +484,7 @@ mod tests {
             (
                 "/temp-queue/a",
                 Err("rules are not about temporary destinations: only their owner \
-                                   subscribes, and who knows the name may send"),
+                                   subscribes, and whoever knows the name may send"),
             ),
         ];
         for (text, expected) in scopes {

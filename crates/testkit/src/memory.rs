@@ -32,7 +32,7 @@ fn count(size: usize, sign: isize) {
 }
 
 #[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: passes each call on to the system's allocator as it came.
+// SAFETY: passes each call on to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 1);

@@ -9,7 +9,7 @@ use testkit::{Peer, Random, Setup, Storm, conversation};
 #[global_allocator]
 static ALLOCATOR: testkit::Counting = testkit::Counting;
 
-/// Says back what it hears, and ends at an `x`; with a fault of choice.
+/// Returns what it receives, and closes at an `x`; with a chosen fault.
 #[derive(Default)]
 struct Echo {
     fault: Fault,

@@ -1,4 +1,4 @@
-//! Random messages, cut anywhere; replies and deliveries in any order.
+//! Random messages, split anywhere; replies and deliveries in any order.
 
 use broadcast::Broadcast;
 use contract::Destination;

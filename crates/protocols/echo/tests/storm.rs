@@ -1,4 +1,4 @@
-//! Random messages, cut anywhere.
+//! Random messages, split anywhere.
 
 use echo::Echo;
 use testkit::{Peer, Random, Setup, Storm};

@@ -167,7 +167,7 @@ impl Decoder {
         self.message.is_none()
     }
 
-    /// The message, or the frame outside messages, that has come in part.
+    /// The message, or the frame outside messages, that was received in part.
     ///
     /// The body of a message are the payloads of its own frames as they came, compressed or not:
     /// neither headers nor pings count, so that nothing but its bytes, which are bounded, prolongs it.

@@ -1,4 +1,4 @@
-//! What comes out of a decoder, whatever way the bytes come in.
+//! The events of a decoder, however its input is split.
 
 mod client;
 
@@ -306,7 +306,7 @@ fn time_is_linear_in_the_bytes_even_one_at_a_time() {
 fn what_has_come_in_part_is_told() {
     let f = frame;
     let limits = Limits::default();
-    // Whether something is under way, with how many bytes of a body, after how many before it.
+    // What is incomplete: the messages before it, and the bytes of its body.
     let cases: &[(&str, Vec<u8>, Option<(u32, Option<u32>)>)] = &[
         ("nothing", vec![], None),
         ("a message", f(0x81, b"abc"), None),

@@ -346,7 +346,7 @@ mod tests {
             ("authority-form for CONNECT", "CONNECT gw.example.com:443 HTTP/1.1", Err(Connect)),
             ("CONNECT of a path", "CONNECT /a HTTP/1.1", Err(Target)),
             ("CONNECT of a URL", "CONNECT http://gw/ HTTP/1.1", Err(Target)),
-            ("a foreign scheme", "GET ftp://gw/a HTTP/1.1", Err(Target)),
+            ("another scheme", "GET ftp://gw/a HTTP/1.1", Err(Target)),
             ("a WebSocket's", "GET ws://gw/a HTTP/1.1", Err(Target)),
             ("a file", "GET file:///etc/passwd HTTP/1.1", Err(Target)),
             ("no host", "GET http:///a HTTP/1.1", Err(Target)),

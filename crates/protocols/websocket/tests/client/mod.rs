@@ -72,11 +72,11 @@ pub(crate) struct Transcript {
     decoder: Decoder,
     pool: InflaterPool,
     limits: Limits,
-    /// Pull so many events, then come back with the rest.
+    /// Pull this many events, then feed the rest again.
     pub(crate) pulls: usize,
     buffered: Vec<u8>,
     message: Option<(Kind, Vec<u8>)>,
-    /// Pieces of the message under way.
+    /// Pieces of the current message.
     pub(crate) pieces: usize,
     pub(crate) lines: String,
 }
