@@ -11,6 +11,7 @@ mod fuzz;
 mod gateway;
 mod interop;
 mod lint;
+mod names;
 mod paths;
 mod shell;
 mod stamp;

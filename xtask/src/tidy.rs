@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use crate::{
     failure::{Doing, Failure, Outcome},
-    paths, shell,
+    names, paths, shell,
 };
 
 /// Crates that do no I/O, read no clock, spawn nothing and lock nothing.
@@ -37,7 +37,7 @@ const WORDS: &[(&str, &str)] = &[
 /// Where a word may stand: in the one place that keeps everybody else from it.
 const EXCEPTIONS: &[(&str, &str)] = &[("crates/wire/src/map.rs", "HashMap")];
 
-/// Checks that the pure crates stay pure.
+/// Checks that the pure crates stay pure, and names the field's.
 pub(crate) fn run() -> Outcome {
     let mut faults = Vec::new();
     for name in PURE {
@@ -49,8 +49,9 @@ pub(crate) fn run() -> Outcome {
         }
         sources(&folder.join("src"), &mut faults)?;
     }
+    names::check_all(&mut faults)?;
     if faults.is_empty() {
-        println!("{} are pure", PURE.join(", "));
+        println!("{} are pure, and names are those of the field", PURE.join(", "));
         return Ok(());
     }
     Err(Failure::Failed(faults.join("\n")))
@@ -108,7 +109,7 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &'static str, &'static str)
 }
 
 /// Whether `code` has `word` not as a part of a longer one.
-fn has_word(code: &str, word: &str) -> bool {
+pub(crate) fn has_word(code: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
         let before = code.get(..at).and_then(|s| s.chars().next_back());
