@@ -19,6 +19,7 @@ mod steps;
 mod test;
 mod tidy;
 mod tools;
+mod walls;
 mod web;
 
 use std::process::ExitCode;

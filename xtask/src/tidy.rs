@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use crate::{
     failure::{Doing, Failure, Outcome},
-    names, paths, shell,
+    names, paths, shell, walls,
 };
 
 /// Crates that do no I/O, read no clock, spawn nothing and lock nothing.
@@ -40,6 +40,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[("crates/wire/src/map.rs", "HashMap")];
 /// Checks that the pure crates stay pure, and names the field's.
 pub(crate) fn run() -> Outcome {
     let mut faults = Vec::new();
+    walls::check(&mut faults)?;
     for name in PURE {
         dependencies(name, &mut faults)?;
         let folder = folder_of(name);
