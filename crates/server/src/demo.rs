@@ -134,5 +134,5 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// Pause before a program that ended is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
-/// Longer than the gateway takes to say goodbye.
+/// Longer than the gateway takes to close its connections.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);

@@ -32,7 +32,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
-        // So that `[::]` and `0.0.0.0` can stand beside each other, whatever the system's default.
+        // So that `[::]` and `0.0.0.0` can stand beside each other, whatever the kernel's default.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
@@ -67,7 +67,7 @@ pub(crate) async fn accept(
                 let core = gateway.cores.least_loaded();
                 let write_timeout = gateway.config.limits.write_timeout;
                 if let (Some(core), Ok(stream)) = (core, prepare(stream, write_timeout)) {
-                    // What a core does not take in waits in the system's queue.
+                    // What a core does not take in waits in the kernel's queue.
                     while core.arriving() >= ARRIVING_MAX {
                         time::sleep(ARRIVING_PAUSE).await;
                     }
@@ -110,7 +110,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Serves a new connection: finds out what it speaks, and does HTTP until it switches protocols.
 pub(crate) async fn serve(worker: Worker, endpoints: Endpoints, arrival: Arrival) {
     let Arrival { stream, listener: listen, mut permit } = arrival;
-    // The peer may be gone already; then there is nobody to tell.
+    // The peer may be gone already.
     let Ok(mut peer) = stream.peer_addr() else { return };
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let gateway = &worker.gateway;
@@ -308,7 +308,7 @@ const ARRIVING_MAX: usize = 1024;
 const ARRIVING_PAUSE: Duration = Duration::from_millis(1);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// Silence after which the system asks whether a peer is still there.
+/// Silence after which the kernel asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The answer to HTTP without TLS where there is TLS.
 const HTTP_WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\

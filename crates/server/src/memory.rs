@@ -1,4 +1,4 @@
-//! Memory that goes back to the system.
+//! Memory that goes back to the kernel.
 //!
 //! What glibc frees of a thread's heap below what is still in use stays with the process: after a
 //! flood of peers that read nothing that is hundreds of MiB.

@@ -29,7 +29,7 @@ pub enum StartError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// What the kernel reports.
         error: io::Error,
     },
     /// A certificate that cannot be used.
@@ -189,7 +189,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Not ready; still accepting; closed; goodbyes; the end.
+/// Not ready; still accepting; listeners closed; connections closed; the end.
 async fn stop_in_good_order(
     gateway: &Gateway,
     systemd: &Systemd,
@@ -208,12 +208,12 @@ async fn stop_in_good_order(
         tracing::warn!("more connections come than can be accepted: closing the listeners anyway");
         accepting.abort_all();
     }
-    tracing::info!("listeners closed: saying goodbye");
+    tracing::info!("listeners closed: closing connections");
     gateway.cores.drain();
     let end = clock::now().after(gateway.config.shutdown.drain);
     while threads.iter().any(|thread| !thread.is_finished()) {
         if clock::now().mono_ns >= end {
-            tracing::warn!("some peers did not leave in time: cutting them off");
+            tracing::warn!("some peers did not leave in time: closing their connections");
             return;
         }
         time::sleep(END_CHECK).await;
@@ -224,7 +224,7 @@ async fn stop_in_good_order(
 /// Says on standard output where the gateway is, for people and for scripts. Whoever should read
 /// it may not, and the gateway does not wait for that.
 fn announce(addresses: String) {
-    // When it cannot be said there is nobody to miss it.
+    // When it fails there is no reader to miss it.
     let say = move || drop(logging::print(&addresses));
     if let Err(error) = tasks::thread("announce", say) {
         tracing::warn!(%error, "the addresses cannot be told on the standard output");

@@ -30,7 +30,7 @@ pub enum CertificateError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// What the kernel reports.
         error: std::io::Error,
     },
     /// A file without what it is for.

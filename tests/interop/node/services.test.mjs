@@ -293,15 +293,15 @@ test('proxy: with text = true replies are text, split between characters', async
   assert.equal(back, text);
 });
 
-test('proxy: the back-end’s end closes the WebSocket, after what it said', async (t) => {
+test('proxy: the upstream’s end closes the WebSocket, after what it said', async (t) => {
   const socket = await open(t, '/proxy');
   socket.send('quit');
   assert.equal((await socket.next()).toString(), 'bye');
-  assert.deepEqual(await socket.end(), [1000, 'the back-end closed the connection']);
+  assert.deepEqual(await socket.end(), [1000, 'the upstream closed the connection']);
 });
 
-test('proxy: a back-end that resets its connection is 1014, after what it said', async (t) => {
-  const reset = [1014, 'the back-end reset the connection'];
+test('proxy: an upstream that resets its connection is 1014, after what it said', async (t) => {
+  const reset = [1014, 'the upstream reset the connection'];
   const cases = {
     'before a byte': async (socket, connection) => connection.resetAndDestroy(),
     'after data': async (socket, connection) => {
@@ -325,29 +325,29 @@ test('proxy: a back-end that resets its connection is 1014, after what it said',
   for (const [name, act] of Object.entries(cases)) {
     const accepted = once(backend, 'connection');
     const socket = await open(t, '/proxy', [], { perMessageDeflate: false });
-    const [connection] = await within(5000, 'a connection to the back-end', accepted);
+    const [connection] = await within(5000, 'a connection to the upstream', accepted);
     await act(socket, connection);
     assert.deepEqual(await socket.end(), reset, name);
   }
 });
 
-test('proxy: the peer’s end closes the connection to the back-end', async (t) => {
+test('proxy: the peer’s end closes the connection to the upstream', async (t) => {
   const accepted = once(backend, 'connection');
   const socket = await open(t, '/proxy');
-  const [connection] = await within(5000, 'a connection to the back-end', accepted);
+  const [connection] = await within(5000, 'a connection to the upstream', accepted);
   const ended = once(connection, 'close');
   socket.ws.close();
   await within(5000, 'its end', ended);
 });
 
-test('proxy: a back-end that is down is a clear reason to close', async (t) => {
+test('proxy: an upstream that is down is a clear reason to close', async (t) => {
   const socket = await open(t, '/down');
   const [code, reason] = await socket.end(10_000);
   assert.equal(code, 1014);
-  assert.match(reason, /back-end/);
+  assert.match(reason, /upstream/);
 });
 
-test('proxy: a peer that does not read stops the back-end, and misses nothing', async (t) => {
+test('proxy: a peer that does not read stops the upstream, and misses nothing', async (t) => {
   const socket = await open(t, '/proxy', [], { maxPayload: 1 << 30 });
   const size = 32 << 20;
   socket.ws.pause();
@@ -359,11 +359,11 @@ test('proxy: a peer that does not read stops the back-end, and misses nothing', 
   assert.equal(bytes, size);
 });
 
-test('proxy: a back-end that is slow to read stops the peer, and misses nothing', async (t) => {
+test('proxy: an upstream that is slow to read stops the peer, and misses nothing', async (t) => {
   const accepted = once(backend, 'connection');
   const socket = await open(t, '/proxy', [], { perMessageDeflate: false });
   socket.send('count ');
-  const [connection] = await within(5000, 'a connection to the back-end', accepted);
+  const [connection] = await within(5000, 'a connection to the upstream', accepted);
   await new Promise((resolve) => setTimeout(resolve, 100));
   connection.pause();
   const block = Buffer.alloc(1 << 20, 'y');

@@ -79,7 +79,7 @@ impl Core {
                     bytes = characters;
                 }
                 None => {
-                    self.close(relay, Reason::Upstream, "the back-end's bytes are not text");
+                    self.close(relay, Reason::Upstream, "the upstream's bytes are not text");
                     return self.remove(slot, Reason::NotText);
                 }
             }
@@ -127,14 +127,14 @@ impl Core {
         let Some(entry) = self.reactor.get(slot) else { return };
         let Role::Upstream(Upstream { relay, .. }) = &entry.state.role else { return };
         let relay = *relay;
-        let backend = &super::service(&self.cores, entry.state.context.service).upstream;
+        let upstream = &super::service(&self.cores, entry.state.context.service).upstream;
         let connection = super::name(self.tools.id(relay));
-        tracing::warn!(%connection, backend, %error, "the back-end's connection broke");
+        tracing::warn!(%connection, upstream, %error, "the upstream's connection broke");
         let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
         let why = if is_reset.contains(&error.kind()) {
-            "the back-end reset the connection"
+            "the upstream reset the connection"
         } else {
-            "the connection to the back-end broke"
+            "the connection to the upstream broke"
         };
         self.close(relay, Reason::Upstream, why);
         self.remove(slot, Reason::Upstream);
@@ -147,11 +147,11 @@ impl Core {
             Role::Upstream(upstream) => {
                 let relay = upstream.relay;
                 let (reason, why) = if reason == Reason::Slow {
-                    (Reason::Upstream, "the back-end reads too slowly")
+                    (Reason::Upstream, "the upstream reads too slowly")
                 } else if upstream.partial_character.is_empty() {
-                    (Reason::Normal, "the back-end closed the connection")
+                    (Reason::Normal, "the upstream closed the connection")
                 } else {
-                    (Reason::Upstream, "the back-end ended within a character")
+                    (Reason::Upstream, "the upstream ended within a character")
                 };
                 self.close(relay, reason, why);
             }

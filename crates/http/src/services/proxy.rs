@@ -5,7 +5,7 @@ use drive::{CoreRef, Registration, tasks};
 use tokio::{net::TcpStream, time};
 use transports::{Slot, Stream};
 
-/// Registers a WebSocket and connects to its back-end.
+/// Registers a WebSocket and connects to its upstream.
 pub(super) fn register(
     core: &CoreRef,
     stream: Stream,
@@ -28,8 +28,8 @@ async fn reach(core: CoreRef, relay: Slot, server: HostPort, text: bool, timeout
     match reached {
         Ok(stream) => core.with(|core| core.relay_connected(relay, stream, text)),
         Err(error) => {
-            tracing::warn!(backend = %server, %error, "the back-end does not answer");
-            core.with(|core| core.relay_failed(relay, "the back-end does not answer"));
+            tracing::warn!(upstream = %server, %error, "the upstream does not answer");
+            core.with(|core| core.relay_failed(relay, "the upstream does not answer"));
         }
     }
 }
