@@ -135,9 +135,9 @@ fn details(service: &Service, config: &Config) -> impl Iterator<Item = String> {
         [] => None,
         origins => Some(format!("also for pages of {}", origins.join(", "))),
     };
-    let plain = (service.kind.takes_websockets() && !service.compression)
+    let plain = (service.kind.takes_websockets() && !service.websocket.compression)
         .then(|| "without compression".to_owned());
-    let pings = service.ping.iter().map(|(subprotocol, &interval)| {
+    let pings = service.websocket.ping.iter().map(|(subprotocol, &interval)| {
         let name = if subprotocol.is_empty() { "no subprotocol" } else { subprotocol };
         match interval {
             Duration::ZERO => format!("no pings with {name}"),

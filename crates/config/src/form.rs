@@ -1,7 +1,7 @@
 //! How the values of keys are written: a [`Form`] for each type.
 
 use core::net::SocketAddr;
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, ops::Deref, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
 
 use auth::{Grant, Mechanism, Password, Scope, Scram};
 use ipnet::IpNet;
@@ -11,8 +11,8 @@ use crate::{
     AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
     keys::{Keys, suggest},
     limits::Figure,
-    networks,
-    source::{Source, Value},
+    networks, reference,
+    source::{Source, Table, Value},
     value,
 };
 
@@ -103,16 +103,44 @@ texts! {
 }
 
 /// The path of a service.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ServicePath(pub(crate) Box<str>);
+#[derive(Debug)]
+pub(crate) struct ServicePath(Box<str>);
+
+impl From<ServicePath> for Box<str> {
+    fn from(ServicePath(path): ServicePath) -> Self {
+        path
+    }
+}
 
 /// The name of a file, without a folder.
 #[derive(Debug)]
 pub(crate) struct FileName(Box<str>);
 
+/// The names of roles.
+#[derive(Debug)]
+pub(crate) struct Roles(Vec<Role>);
+
 /// The name of a role.
 #[derive(Debug)]
-pub(crate) struct Role(pub(crate) Box<str>);
+struct Role(Box<str>);
+
+impl Form for Roles {
+    const NAME: &'static str = Vec::<Role>::NAME;
+
+    fn schema() -> Json {
+        Vec::<Role>::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        Form::read(value).map(Self)
+    }
+}
+
+impl From<Roles> for Vec<Box<str>> {
+    fn from(Roles(roles): Roles) -> Self {
+        roles.into_iter().map(|Role(role)| role).collect()
+    }
+}
 
 impl From<Box<str>> for FileName {
     fn from(name: Box<str>) -> Self {
@@ -459,19 +487,6 @@ impl<T: FromText> Form for Vec<T> {
     }
 }
 
-/// A list of strings, each with its place.
-impl<T: FromText> Form for Vec<At<T>> {
-    const NAME: &'static str = Vec::<T>::NAME;
-
-    fn schema() -> Json {
-        Vec::<T>::schema()
-    }
-
-    fn read(value: &Value<'_>) -> Option<Self> {
-        Some(value.list()?.filter_map(|item| At::read(&item)).collect())
-    }
-}
-
 impl Form for Networks {
     const NAME: &'static str = Vec::<IpNet>::NAME;
 
@@ -484,93 +499,103 @@ impl Form for Networks {
     }
 }
 
-/// A value, and where it stands.
-#[derive(Clone, Debug)]
-pub(crate) struct At<T> {
-    pub(crate) value: T,
-    /// Where it begins, in bytes.
-    pub(crate) start: usize,
-    /// Where its key begins.
-    pub(crate) key_start: usize,
-    key: Box<str>,
-}
-
-impl<T: Form> Form for At<T> {
-    const NAME: &'static str = T::NAME;
-    const HINT: Option<&'static str> = T::HINT;
-
-    fn schema() -> Json {
-        T::schema()
-    }
-
-    fn read(value: &Value<'_>) -> Option<Self> {
-        Some(Self {
-            start: value.start(),
-            key_start: value.key_start(),
-            key: value.key().into(),
-            value: T::read(value)?,
-        })
-    }
-}
-
-impl<T> At<T> {
-    /// Reports what is wrong with it.
-    pub(crate) fn refuse(&self, source: &Source<'_>, message: impl fmt::Display) {
-        source.report(self.start, format_args!("`{}`: {message}", self.key));
-    }
-}
-
-impl<T> Deref for At<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-/// A value, and whether nothing within it was reported as wrong: else it is not complete, and
-/// what contradicts it may be right.
+/// A table that was read, and where its keys stand.
 #[derive(Debug)]
-pub(crate) struct Checked<T> {
+pub(crate) struct Located<T> {
     pub(crate) value: T,
-    pub(crate) is_whole: bool,
     /// Where it begins, in bytes.
     pub(crate) start: usize,
+    /// Whether nothing in it was reported as wrong: else it is not complete, and what contradicts
+    /// it may be right.
+    pub(crate) is_whole: bool,
+    places: Vec<Place>,
 }
 
-impl<T: Default> Default for Checked<T> {
-    fn default() -> Self {
-        Self { value: T::default(), is_whole: true, start: 0 }
+/// Where a key of a table stands, in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) key: &'static str,
+    pub(crate) key_start: usize,
+    pub(crate) start: usize,
+    /// Where the items begin, if it is a list.
+    pub(crate) items: Vec<usize>,
+}
+
+impl<T: Keys> Located<T> {
+    /// Reads the keys of a table; `reported`: what was reported before it was opened.
+    pub(crate) fn of_table(table: &Table<'_>, reported: usize) -> Option<Self> {
+        let value = T::of_table(table)?;
+        let is_whole = table.source().reported() == reported;
+        Some(Self { value, start: table.start(), is_whole, places: table.places() })
     }
 }
 
-impl<T: Form + Default> Form for Checked<T> {
-    const NAME: &'static str = T::NAME;
+impl<T> Located<T> {
+    /// Whether it has no keys.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Where a key stands, if the table has it.
+    pub(crate) fn place(&self, key: &str) -> Option<&Place> {
+        self.places.iter().find(|place| place.key == key)
+    }
+
+    /// Reports what is wrong with the value of a key.
+    pub(crate) fn refuse(&self, source: &Source<'_>, key: &str, message: impl fmt::Display) {
+        let start = self.place(key).map_or(self.start, |place| place.start);
+        source.report(start, format_args!("`{key}`: {message}"));
+    }
+
+    /// Reports what is wrong with an item of a list, of which all could be read if the table is
+    /// whole.
+    pub(crate) fn refuse_item(
+        &self,
+        source: &Source<'_>,
+        (key, index): (&str, usize),
+        message: impl fmt::Display,
+    ) {
+        let item = self.place(key).and_then(|place| place.items.get(index).copied());
+        match item.filter(|_| self.is_whole) {
+            Some(start) => source.report(start, format_args!("`{key}`: {message}")),
+            None => self.refuse(source, key, message),
+        }
+    }
+}
+
+impl<T: Default> Default for Located<T> {
+    fn default() -> Self {
+        Self { value: T::default(), start: 0, is_whole: true, places: Vec::new() }
+    }
+}
+
+impl<T: Keys> Form for Located<T> {
+    const NAME: &'static str = "a table";
 
     fn schema() -> Json {
-        T::schema()
+        reference::object(T::SECTION)
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        let before = value.source().reported();
-        let read = T::read(value).unwrap_or_default();
-        let is_whole = value.source().reported() == before;
-        Some(Self { value: read, is_whole, start: value.start() })
+        let reported = value.source().reported();
+        Self::of_table(&value.table(T::SECTION)?, reported)
     }
 }
 
-/// Tables, each under a header of its own; of those that are wrong none.
+/// Tables, each under a header of its own.
 #[derive(Debug)]
 pub(crate) struct Tables<T> {
     /// Those that could be read.
-    pub(crate) read: Vec<T>,
+    pub(crate) read: Vec<Located<T>>,
     /// How many there are.
     pub(crate) count: usize,
+    /// Whether nothing in them was reported as wrong.
+    pub(crate) is_whole: bool,
 }
 
 impl<T> Default for Tables<T> {
     fn default() -> Self {
-        Self { read: Vec::new(), count: 0 }
+        Self { read: Vec::new(), count: 0, is_whole: true }
     }
 }
 
@@ -578,29 +603,37 @@ impl<T: Keys> Form for Tables<T> {
     const NAME: &'static str = "tables";
 
     fn schema() -> Json {
-        json!({ "type": "array", "items": crate::reference::object(T::SECTION) })
+        json!({ "type": "array", "items": reference::object(T::SECTION) })
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
+        let reported = value.source().reported();
         let tables = value.tables(T::SECTION)?;
-        Some(Self { read: tables.iter().filter_map(T::of_table).collect(), count: tables.len() })
+        let count = tables.len();
+        let read = tables.iter().filter_map(Located::read).collect();
+        Some(Self { read, count, is_whole: value.source().reported() == reported })
     }
 }
 
 /// One table, or a list of such tables.
 #[derive(Debug)]
-pub(crate) struct OneOrMore<T>(pub(crate) Vec<T>);
+pub(crate) struct OneOrMore<T>(Vec<T>);
 
-impl<T: Keys> Form for OneOrMore<T> {
+impl<T> From<OneOrMore<T>> for Vec<T> {
+    fn from(OneOrMore(tables): OneOrMore<T>) -> Self {
+        tables
+    }
+}
+
+impl<T: Keys + Form> Form for OneOrMore<T> {
     const NAME: &'static str = "a table, or a list of tables";
 
     fn schema() -> Json {
-        let one = crate::reference::object(T::SECTION);
+        let one = reference::object(T::SECTION);
         json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        let tables = value.one_or_more(T::SECTION)?;
-        Some(Self(tables.iter().filter_map(T::of_table).collect()))
+        Some(Self(value.one_or_more()?.iter().filter_map(T::read).collect()))
     }
 }

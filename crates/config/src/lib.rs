@@ -1,8 +1,14 @@
 //! The configuration: what the gateway listens on, which services it offers and to whom.
 //!
 //! [`Config::parse`] is the only way from a text to a [`Config`]: what it returns is complete and
-//! free of contradictions. It opens no file and no socket: certificates and folders are named by
-//! their paths ([`NamedPath`]), and whoever opens them reports what is wrong with them.
+//! free of contradictions; else it returns all that is wrong. It opens no file and no socket:
+//! certificates and folders are named by their paths ([`NamedPath`]), and whoever opens them
+//! reports what is wrong with them.
+//!
+//! `tables` and `limits` declare every key, with the macro in `keys`. `form` says how the values
+//! of each type are written, `value` how single strings are. `source` holds the text and the errors
+//! found in it, `parse` checks what relates keys to each other, `reference` writes the pages about
+//! the keys and `describe` says what a configuration does.
 #![forbid(unsafe_code)]
 
 mod authority;
@@ -38,7 +44,10 @@ pub use origin::{AllowedOrigin, Origin};
 pub use parse::Reading;
 pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Service, ServiceKind};
-pub use tables::{Broadcast, CertificateFiles, Directory, Http, Log, Proxy, Shutdown};
+pub use tables::{
+    Broadcast, CertificateFiles, Directory, Http, Listen, Log, Memory, Operations, Proxy, Shutdown,
+    WebSocketService,
+};
 
 /// What the operator wants.
 #[derive(Clone, Debug)]
@@ -69,29 +78,6 @@ pub struct Config {
     pub memory: Memory,
 }
 
-/// An address where peers connect.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listen {
-    /// The address and port.
-    pub address: SocketAddr,
-    /// The authorities (`gw.example.com:8443`) under which browsers find the gateway's own
-    /// pages; every other origin is cross-origin. Empty: loopback addresses and `localhost`.
-    pub names: Vec<Authority>,
-    /// Whether login is optional.
-    pub anonymous: bool,
-    /// Whether what is for operators is served here, to everybody who comes.
-    pub operations: bool,
-    /// The proxies that say by the PROXY protocol whose connection it is.
-    pub proxy_protocol_from: Networks,
-    /// The proxies that say by `Forwarded` or `X-Forwarded-For` whose request it is.
-    pub forwarded_from: Networks,
-    /// Connections that one address may have at a time; `None`: no limit.
-    pub connections_max_per_address: Option<NonZeroUsize>,
-    /// The certificates of its TLS; empty: none. The first is for peers who ask for no name, or
-    /// an unknown one.
-    pub tls: Vec<CertificateFiles>,
-}
-
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
@@ -118,27 +104,6 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Who may see what is for operators, besides those who reach a listener that serves it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Operations {
-    /// The roles of users who may, on every listener.
-    pub roles: Vec<Box<str>>,
-}
-
-/// Bounds over many connections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Memory {
-    /// Bytes that wait for slow peers, over all connections of a core; beyond, the largest
-    /// backlog is closed first. Default: 256 MiB.
-    pub unsent_bytes_max_per_core: usize,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { unsent_bytes_max_per_core: 256 << 20 }
-    }
-}
-
 impl Config {
     /// Reads a configuration. Its relative paths start from the folder of `file_name`, which
     /// also stands in errors. No file is opened, not those that it names either.
@@ -155,7 +120,7 @@ impl Config {
         parse::read(text, file_name)
     }
 
-    /// The service that answers a request's path, by its place in [`Config::services`], and what
+    /// The service that answers a request's path, by its index in [`Config::services`], and what
     /// follows the service's own path, without the slash between. Of several the longest path
     /// wins; a path ends where a `/` does.
     #[must_use]
@@ -181,9 +146,9 @@ impl Config {
             };
         let matching = self.services.iter().enumerate().filter(|(_, one)| exists(&one.kind));
         matching
-            .filter_map(|(place, service)| Some((service.path.len(), place, rest(service)?)))
+            .filter_map(|(index, service)| Some((service.path.len(), index, rest(service)?)))
             .max_by_key(|&(len, ..)| len)
-            .map(|(_, place, rest)| (place, rest))
+            .map(|(_, index, rest)| (index, rest))
     }
 
     /// What somebody who asked for `path` may have meant: the path of a service of such a kind, if
@@ -205,7 +170,7 @@ impl Config {
         meant.filter_map(near).min().map(|(_, path)| path)
     }
 
-    /// The service that plain TCP reaches, by its place in [`Config::services`].
+    /// The service that plain TCP reaches, by its index in [`Config::services`].
     #[must_use]
     pub fn first_broker(&self) -> Option<usize> {
         self.services.iter().position(|service| service.kind == ServiceKind::Broker)

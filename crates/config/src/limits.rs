@@ -3,13 +3,11 @@
 use std::{fmt, time::Duration};
 
 use contract::Limits;
-use serde_json::Value as Json;
 
 use crate::{
-    form::{At, Bytes, Count, Count32, Form, Positive, Show as _},
+    form::{Bytes, Count, Count32, Located, Positive, Show as _},
     keys::{Keys, Section, keys},
-    reference,
-    source::{Source, Table, Value},
+    source::{Source, Table},
     value,
 };
 
@@ -58,29 +56,7 @@ impl LimitsTable {
     pub(crate) fn over(&self, limits: Limits) -> Limits {
         self.broker.over(self.connection.over(limits))
     }
-
-    /// Where those of the table are set.
-    pub(crate) fn places(&self) -> Vec<Place> {
-        self.connection.places().chain(self.broker.places()).collect()
-    }
 }
-
-macro_rules! tables {
-    ($($table:ty),*) => {
-        $(impl Form for $table {
-            const NAME: &'static str = "a table";
-
-            fn schema() -> Json {
-                reference::object(Self::SECTION)
-            }
-
-            fn read(value: &Value<'_>) -> Option<Self> {
-                Keys::of_table(&value.table(Self::SECTION)?)
-            }
-        })*
-    };
-}
-tables!(LimitsTable, ServiceLimits);
 
 /// What a limit is set to. Only limits of one kind are compared.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -100,14 +76,6 @@ impl fmt::Display for Figure {
     }
 }
 
-/// Where a limit is set: its key, and its value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    name: &'static str,
-    key_start: usize,
-    start: usize,
-}
-
 /// Declares limits, each by the field of [`Limits`] that has it and its default, with the text
 /// of the reference and what is written.
 macro_rules! limits {
@@ -125,7 +93,7 @@ macro_rules! limits {
                 pub(crate) struct $table: Default {
                     $(
                         $(#[doc = $doc])*
-                        $field: Option<At<$form>> = None
+                        $field: Option<$form> = None
                             => <$form>::from(Limits::default().$field).show()
                     ),*
                 }
@@ -134,21 +102,10 @@ macro_rules! limits {
             impl $table {
                 /// The limits with those of the table over them.
                 pub(crate) fn over(&self, mut limits: Limits) -> Limits {
-                    $(if let Some(at) = &self.$field {
-                        limits.$field = at.value.into();
+                    $(if let Some(limit) = self.$field {
+                        limits.$field = limit.into();
                     })*
                     limits
-                }
-
-                /// Where those of the table are set.
-                pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-                    [$(self.$field.as_ref().map(|at| Place {
-                        name: keys!(@name $field),
-                        key_start: at.key_start,
-                        start: at.start,
-                    })),*]
-                    .into_iter()
-                    .flatten()
                 }
             }
         )*
@@ -226,12 +183,11 @@ limits! {
     }
 }
 
-/// Reports limits that cannot both be kept, at the one that is set, or else at `start`.
-pub(crate) fn check(
+/// Reports limits that cannot both be kept, at the key of the table that sets one.
+pub(crate) fn check<T>(
     source: &Source<'_>,
     limits: &Limits,
-    places: &[Place],
-    start: usize,
+    table: &Located<T>,
     uses_broker: bool,
 ) {
     let figure = |name| figures(limits).find(|(key, _)| *key == name).map(|(_, figure)| figure);
@@ -244,8 +200,8 @@ pub(crate) fn check(
     ] {
         let (Some(low), Some(high)) = (figure(small), figure(large)) else { continue };
         if low > high && (uses_broker || !broker_only) {
-            let set = places.iter().filter(|place| place.name == small || place.name == large);
-            let start = set.map(|place| place.key_start).min().unwrap_or(start);
+            let keys = [small, large].into_iter().filter_map(|key| table.place(key));
+            let start = keys.map(|place| place.key_start).min().unwrap_or(table.start);
             source.report(
                 start,
                 format_args!(
@@ -255,9 +211,4 @@ pub(crate) fn check(
             );
         }
     }
-}
-
-/// Where a limit is set, if it is.
-pub(crate) fn start_of(name: &str, places: &[Place]) -> Option<usize> {
-    places.iter().find(|place| place.name == name).map(|place| place.start)
 }

@@ -1,20 +1,20 @@
 //! From the keys of a file to a [`Config`]: what a single key cannot say of itself is checked here.
 
 use core::net::SocketAddr;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use auth::{Access, Grant, Rule, User, Users};
 use contract::Limits;
 use toml::de::DeTable;
 
 use crate::{
-    Config, ConfigError, ConfigErrors, Listen, Memory, Operations, Service, ServiceKind,
-    form::{At, Bytes, Checked, Role, Tables},
+    Config, ConfigError, ConfigErrors, Listen, Service, ServiceKind,
+    form::{Located, Place, Tables},
     keys::{Keys as _, suggest},
-    limits::{self, Place},
+    limits,
     service::default_limits,
     source::{Source, Table},
-    tables::{self, MemoryTable, Root},
+    tables::{self, Root},
     value,
 };
 
@@ -54,8 +54,9 @@ pub(crate) fn read(text: &str, file: &str) -> Reading {
         let start = error.span().unwrap_or_default().start;
         source.report_broken(start, error.message().replace('\n', ", "));
     }
+    let reported = source.reported();
     let table = Table::open(&source, Root::SECTION, document.get_ref(), document.span().start);
-    let config = match Root::of_table(&table) {
+    let config = match Located::of_table(&table, reported) {
         Some(root) if !source.is_broken() => Reader { source: &source, root: &root }.config(),
         Some(_) | None => Config::default(),
     };
@@ -65,27 +66,34 @@ pub(crate) fn read(text: &str, file: &str) -> Reading {
 /// What relates the keys of a file to each other.
 struct Reader<'a> {
     source: &'a Source<'a>,
-    root: &'a Root,
+    root: &'a Located<Root>,
 }
 
 impl Reader<'_> {
     fn config(&self) -> Config {
-        let root = self.root;
+        let root = &self.root.value;
         let default = Config::default();
         let users = self.users();
         let limits = root.limits.value.over(Limits::default());
         if root.limits.is_whole {
-            let places = root.limits.value.places();
-            limits::check(self.source, &limits, &places, root.limits.start, true);
+            limits::check(self.source, &limits, &root.limits, true);
         }
+        if let Some(listen) = &root.listen {
+            self.check_listens(listen);
+        }
+        self.check_operations(&users);
+        let listens = root
+            .listen
+            .as_ref()
+            .map(|tables| tables.read.iter().map(|table| table.value.clone()).collect());
         Config {
             threads: root.threads,
             io_uring: root.io_uring,
-            listens: root.listen.as_ref().map_or(default.listens, |listen| self.listens(listen)),
+            listens: listens.unwrap_or(default.listens),
             services: self.services(default.services),
-            memory: self.memory(),
+            memory: root.memory.value,
             access: self.access(&users),
-            operations: self.operations(&users),
+            operations: root.operations.value.clone(),
             users,
             limits: Arc::new(limits),
             log: root.log,
@@ -94,56 +102,43 @@ impl Reader<'_> {
         }
     }
 
-    fn listens(&self, tables: &At<Tables<tables::Listen>>) -> Vec<Listen> {
-        let mut listens: Vec<Listen> = Vec::new();
-        for table in &tables.read {
-            let address = table.address.value;
-            for other in listens.iter().map(|listen| listen.address) {
+    fn check_listens(&self, tables: &Tables<Listen>) {
+        for (index, table) in tables.read.iter().enumerate() {
+            let address = table.value.address;
+            let refuse =
+                |message: fmt::Arguments<'_>| table.refuse(self.source, "address", message);
+            for other in tables.read.iter().take(index).map(|earlier| earlier.value.address) {
                 if other == address && address.port() != 0 {
-                    let message = format_args!("{address} is listened on twice");
-                    table.address.refuse(self.source, message);
+                    refuse(format_args!("{address} is listened on twice"));
                 } else if let Some((all, one)) = overlap(other, address) {
-                    let message = format_args!(
+                    refuse(format_args!(
                         "{other} and {address} overlap: {all} has {one}, too; leave one of them out"
-                    );
-                    table.address.refuse(self.source, message);
+                    ));
                 }
             }
-            listens.push(Listen {
-                address,
-                names: table.names.clone(),
-                anonymous: self.anonymous(table),
-                operations: table.operations,
-                proxy_protocol_from: table.proxy_protocol_from.clone(),
-                forwarded_from: table.forwarded_from.clone(),
-                connections_max_per_address: table.connections_max_per_address,
-                tls: table.tls.as_ref().map_or_else(Vec::new, |tls| tls.0.clone()),
-            });
+            self.check_login(table);
         }
         if tables.count == 0 {
-            tables.refuse(self.source, "at least one is required");
+            self.root.refuse(self.source, "listen", "at least one is required");
         }
-        listens
     }
 
-    fn anonymous(&self, table: &tables::Listen) -> bool {
-        let address = table.address.value;
-        let said = table.anonymous.as_ref();
-        let anonymous = said.map_or_else(|| address.ip().is_loopback(), |said| said.value);
-        let Checked { value: users, is_whole, .. } = &self.root.user;
-        if !anonymous && users.count == 0 && *is_whole {
-            match said {
-                Some(said) => said.refuse(self.source, "nobody could log in: add a [[user]]"),
-                None => table.address.refuse(
-                    self.source,
-                    format_args!(
-                        "{address} is open to other machines and nobody could log in: add a \
-                         [[user]], or let everybody connect with anonymous = true"
-                    ),
-                ),
-            }
+    /// Reports a listener that requires a login where nobody can log in.
+    fn check_login(&self, table: &Located<Listen>) {
+        let users = &self.root.value.user;
+        if table.value.anonymous || users.count > 0 || !users.is_whole {
+            return;
         }
-        anonymous
+        if table.place("anonymous").is_some() {
+            table.refuse(self.source, "anonymous", "nobody could log in: add a [[user]]");
+            return;
+        }
+        let message = format_args!(
+            "{} is open to other machines and nobody could log in: add a [[user]], or let everybody \
+             connect with anonymous = true",
+            table.value.address
+        );
+        table.refuse(self.source, "address", message);
     }
 
     /// The services of the file, or the default ones; then those that the gateway has by itself.
@@ -151,10 +146,10 @@ impl Reader<'_> {
         let (mut own, others): (Vec<_>, Vec<_>) =
             default.into_iter().partition(|service| is_own(&service.kind));
         own.retain(|service| match service.kind == ServiceKind::Metrics {
-            true => self.root.metrics.enabled,
-            false => self.root.health.enabled,
+            true => self.root.value.metrics.enabled,
+            false => self.root.value.health.enabled,
         });
-        let mut services = match &self.root.service {
+        let mut services = match &self.root.value.service {
             Some(tables) => self.services_of_file(&tables.read, &own),
             None => others.into_iter().map(|other| self.with_defaults(other)).collect(),
         };
@@ -162,46 +157,44 @@ impl Reader<'_> {
         services
     }
 
-    fn services_of_file(&self, tables: &[tables::Service], own: &[Service]) -> Vec<Service> {
+    fn services_of_file(
+        &self,
+        tables: &[Located<tables::Service>],
+        own: &[Service],
+    ) -> Vec<Service> {
         let mut services: Vec<Service> = Vec::new();
         for (index, table) in tables.iter().enumerate() {
-            let at = &table.common.path;
-            let path = &at.0;
-            let earlier = tables.iter().take(index).map(|table| &table.common.path);
-            if let Some(other) = earlier.into_iter().find(|other| other.0 == *path) {
-                let line = self.source.line(other.start);
-                let message = format_args!("{path} is the path of the service in line {line}");
-                at.refuse(self.source, message);
+            let path = &table.value.common.path;
+            let refuse = |message: fmt::Arguments<'_>| table.refuse(self.source, "path", message);
+            let mut earlier = tables.iter().take(index);
+            if let Some(other) = earlier.find(|other| other.value.common.path == *path) {
+                let line = self.line(other, "path");
+                refuse(format_args!("{path} is the path of the service in line {line}"));
             }
             if let Some(own) = own.iter().find(|own| own.path == *path) {
                 let section = if own.kind == ServiceKind::Metrics { "metrics" } else { "health" };
-                let message = format_args!(
+                refuse(format_args!(
                     "{path} is the gateway's own: choose another, or set enabled = false in \
                      [{section}]"
-                );
-                at.refuse(self.source, message);
+                ));
             }
-            services.push(self.service(table));
+            services.push(self.service(&table.value));
         }
         services
     }
 
     fn service(&self, table: &tables::Service) -> Service {
-        let path = &table.common.path.0;
-        let mut service = Service::new(path, table.kind.clone());
-        service.compression = table.websocket.compression;
-        service.ping = table.websocket.ping.clone();
+        let mut service = Service::new(&table.common.path, table.kind.clone());
+        service.websocket = table.websocket.clone();
         let origins = table.common.allow_origins.as_ref();
-        service.allow_origins = origins.unwrap_or(&self.root.allow_origins).clone();
+        service.allow_origins = origins.unwrap_or(&self.root.value.allow_origins).clone();
         let own = &table.common.limits;
-        let places: Vec<_> = own.value.0.places().collect();
         service.limits = Arc::new(own.value.0.over(self.limits_for(&service)));
-        if own.is_whole && self.root.limits.is_whole {
-            if !places.is_empty() {
-                let uses_broker = service.kind.uses_broker();
-                limits::check(self.source, &service.limits, &places, own.start, uses_broker);
+        if own.is_whole && self.root.value.limits.is_whole {
+            if !own.is_empty() {
+                limits::check(self.source, &service.limits, own, service.kind.uses_broker());
             }
-            self.check_budget(&service, &places);
+            self.check_budget(&service, own.place(UNSENT));
         }
         service
     }
@@ -209,134 +202,130 @@ impl Reader<'_> {
     /// A service of which the file says nothing.
     fn with_defaults(&self, mut service: Service) -> Service {
         service.limits = Arc::new(self.limits_for(&service));
-        service.allow_origins = self.root.allow_origins.clone();
-        if self.root.limits.is_whole {
-            self.check_budget(&service, &[]);
+        service.allow_origins = self.root.value.allow_origins.clone();
+        if self.root.value.limits.is_whole {
+            self.check_budget(&service, None);
         }
         service
     }
 
     /// The limits of a service that sets none.
     fn limits_for(&self, service: &Service) -> Limits {
-        let global = &self.root.limits.value;
-        let places = global.places();
-        let sizes = ["message-bytes-max", "unsent-bytes-max"];
-        let says_how_large = sizes.iter().any(|size| limits::start_of(size, &places).is_some());
-        global.over(if says_how_large {
+        let global = &self.root.value.limits;
+        let says_how_large =
+            ["message-bytes-max", UNSENT].iter().any(|size| global.place(size).is_some());
+        global.value.over(if says_how_large {
             Limits::default()
         } else {
             default_limits(service.kind.as_str())
         })
     }
 
-    fn memory(&self) -> Memory {
-        let MemoryTable { unsent_bytes_max_per_core } = &self.root.memory.value;
-        unsent_bytes_max_per_core.as_ref().map_or_else(Memory::default, |at| Memory {
-            unsent_bytes_max_per_core: at.value.into(),
-        })
-    }
-
     /// Reports that one connection may have more than all of its core.
-    fn check_budget(&self, service: &Service, own: &[Place]) {
+    fn check_budget(&self, service: &Service, own: Option<&Place>) {
+        let Root { memory, limits, .. } = &self.root.value;
         let one = service.limits.unsent_bytes_max;
-        let all = self.memory().unsent_bytes_max_per_core;
-        if one <= all || !self.root.memory.is_whole || !service.kind.takes_websockets() {
+        let all = memory.value.unsent_bytes_max_per_core;
+        if one <= all || !memory.is_whole || !service.kind.takes_websockets() {
             return;
         }
-        let key = "unsent-bytes-max";
-        let budget = self.root.memory.value.unsent_bytes_max_per_core.as_ref();
-        let start = limits::start_of(key, own)
-            .or_else(|| limits::start_of(key, &self.root.limits.value.places()))
-            .or_else(|| budget.map(|at: &At<Bytes>| at.start));
+        let place = own.or_else(|| limits.place(UNSENT)).or_else(|| memory.place(BUDGET));
         let (path, one, all) = (&service.path, value::show_bytes(one), value::show_bytes(all));
         let message = format_args!(
-            "`{key}` of one connection at {path} ({one}) is more than all connections of a core may \
-             have ({all}): lower it, or raise `unsent-bytes-max-per-core` in [memory]"
+            "`{UNSENT}` of one connection at {path} ({one}) is more than all connections of a core \
+             may have ({all}): lower it, or raise `{BUDGET}` in [memory]"
         );
-        self.source.report_once(start.unwrap_or_default(), message);
+        self.source.report_once(place.map_or(0, |place| place.start), message);
     }
 
     fn users(&self) -> Users {
-        let mut users: Vec<(User, usize)> = Vec::new();
-        for table in &self.root.user.value.read {
-            let roles = table.roles.iter().map(|Role(role)| role.clone());
-            let user = match User::new(&table.name, roles, table.password.0.clone()) {
-                Ok(user) => user,
-                Err(error) => {
-                    table.name.refuse(self.source, error);
-                    continue;
-                }
-            };
-            if let Some((_, start)) = users.iter().find(|(other, _)| other.name() == user.name()) {
-                let (name, line) = (user.name(), self.source.line(*start));
+        let mut users = Vec::new();
+        let tables = &self.root.value.user.read;
+        for (index, table) in tables.iter().enumerate() {
+            let tables::User { name, password, roles } = &table.value;
+            let mut earlier = tables.iter().take(index);
+            if let Some(other) = earlier.find(|other| other.value.name == *name) {
+                let line = self.line(other, "name");
                 let message = format_args!("{name} is the user in line {line} already");
-                table.name.refuse(self.source, message);
-                continue;
+                table.refuse(self.source, "name", message);
             }
-            users.push((user, table.name.start));
+            match User::new(name, roles.iter().cloned(), password.0.clone()) {
+                Ok(user) => users.push(user),
+                Err(error) => table.refuse(self.source, "name", error),
+            }
         }
-        users.into_iter().map(|(user, _)| user).collect()
+        users.into_iter().collect()
     }
 
     fn access(&self, users: &Users) -> Access {
-        let mut rules: Vec<(Rule, usize)> = Vec::new();
-        for table in &self.root.access.read {
-            let at = &table.destination;
-            if let Some((_, start)) = rules.iter().find(|(other, _)| other.scope.includes(at)) {
-                let line = self.source.line(*start);
+        let mut rules = Vec::new();
+        let tables = &self.root.value.access.read;
+        for (index, table) in tables.iter().enumerate() {
+            let tables::Access { destination, subscribe, send } = &table.value;
+            let mut earlier = tables.iter().take(index);
+            if let Some(other) = earlier.find(|other| other.value.destination.includes(destination))
+            {
+                let line = self.line(other, "destination");
                 let message = format_args!(
                     "this rule never decides: that of line {line} comes first and holds all of it"
                 );
-                at.refuse(self.source, message);
+                table.refuse(self.source, "destination", message);
             }
-            let rule = Rule {
-                scope: at.value.clone(),
-                subscribe: self.grants(&table.subscribe, users),
-                send: self.grants(&table.send, users),
-            };
-            rules.push((rule, at.start));
+            self.check_grants(table, "subscribe", subscribe, users);
+            self.check_grants(table, "send", send, users);
+            let (subscribe, send) = (subscribe.clone(), send.clone());
+            rules.push(Rule { scope: destination.clone(), subscribe, send });
         }
-        Access::new(rules.into_iter().map(|(rule, _)| rule).collect())
+        Access::new(rules)
     }
 
-    fn grants(&self, grants: &[At<Grant>], users: &Users) -> Vec<Grant> {
-        for grant in grants {
-            match &grant.value {
+    /// Reports users and roles that there are not.
+    fn check_grants<T>(&self, table: &Located<T>, key: &str, grants: &[Grant], users: &Users) {
+        for (index, grant) in grants.iter().enumerate() {
+            let unknown = match grant {
                 Grant::User(name) if users.get(name).is_none() => {
                     let known: Vec<_> = users.iter().map(|user| user.name()).collect();
-                    self.refuse_unknown(grant, &format!("there is no user `{name}`"), name, &known);
+                    Some(unknown(&format!("there is no user `{name}`"), name, &known))
                 }
-                Grant::Role(role) => self.check_role(grant, role, users),
-                Grant::Everybody | Grant::Users | Grant::User(_) => {}
-            }
-        }
-        grants.iter().map(|grant| grant.value.clone()).collect()
-    }
-
-    fn operations(&self, users: &Users) -> Operations {
-        let roles = &self.root.operations.roles;
-        for role in roles {
-            self.check_role(role, &role.0, users);
-        }
-        Operations { roles: roles.iter().map(|role| role.0.clone()).collect() }
-    }
-
-    /// Reports a role that no user has.
-    fn check_role<T>(&self, at: &At<T>, role: &str, users: &Users) {
-        let roles = users.iter().flat_map(|user| user.principal().roles.iter());
-        let known: Vec<&str> = roles.map(|role| &**role).collect();
-        if !known.contains(&role) {
-            self.refuse_unknown(at, &format!("no user has the role `{role}`"), role, &known);
+                Grant::Role(role) => unknown_role(role, users),
+                Grant::Everybody | Grant::Users | Grant::User(_) => None,
+            };
+            self.refuse_unknown(table, (key, index), unknown);
         }
     }
 
-    /// Reports a name that is not among those of the users, as far as these are known.
-    fn refuse_unknown<T>(&self, at: &At<T>, trouble: &str, wrong: &str, known: &[&str]) {
-        match known {
-            _ if !self.root.user.is_whole => {}
-            [] => at.refuse(self.source, trouble),
-            known => at.refuse(self.source, format_args!("{trouble}: {}", suggest(wrong, known))),
+    fn check_operations(&self, users: &Users) {
+        let table = &self.root.value.operations;
+        for (index, role) in table.value.roles.iter().enumerate() {
+            self.refuse_unknown(table, ("roles", index), unknown_role(role, users));
         }
+    }
+
+    /// Reports a name that no user has, where all users are known.
+    fn refuse_unknown<T>(&self, table: &Located<T>, item: (&str, usize), unknown: Option<String>) {
+        if let Some(unknown) = unknown.filter(|_| self.root.value.user.is_whole) {
+            table.refuse_item(self.source, item, unknown);
+        }
+    }
+
+    /// The line of a key's value.
+    fn line<T>(&self, table: &Located<T>, key: &str) -> usize {
+        self.source.line(table.place(key).map_or(table.start, |place| place.start))
+    }
+}
+
+/// What is wrong with a role that no user has.
+fn unknown_role(role: &str, users: &Users) -> Option<String> {
+    let roles = users.iter().flat_map(|user| user.principal().roles.iter());
+    let known: Vec<&str> = roles.map(|role| &**role).collect();
+    (!known.contains(&role))
+        .then(|| unknown(&format!("no user has the role `{role}`"), role, &known))
+}
+
+fn unknown(trouble: &str, wrong: &str, known: &[&str]) -> String {
+    match known {
+        [] => trouble.into(),
+        known => format!("{trouble}: {}", suggest(wrong, known)),
     }
 }
 
@@ -356,3 +345,6 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> Option<(SocketAddr, SocketAddr
         (false, false) => None,
     }
 }
+
+const UNSENT: &str = "unsent-bytes-max";
+const BUDGET: &str = "unsent-bytes-max-per-core";

@@ -78,7 +78,8 @@ const INTRODUCTION: &str = "\
 # The configuration file
 
 `passerelle serve --config passerelle.toml` reads it, `passerelle check --config passerelle.toml`
-says what it would do. It is TOML; unknown keys and contradictions are refused with their line.
+says what it would do. It is TOML; unknown keys, malformed values and contradictions are refused, all
+of them at once, each with its line and column.
 Without a file, or for what it leaves out, the defaults hold. A file with a `[[listen]]` replaces
 the default listener, one with a `[[service]]` replaces the default services.
 

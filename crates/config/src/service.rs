@@ -1,9 +1,9 @@
 use core::net::SocketAddr;
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use contract::Limits;
 
-use crate::{AllowedOrigin, Broadcast, Directory, Proxy};
+use crate::{AllowedOrigin, Broadcast, Directory, Proxy, WebSocketService};
 
 /// What a path leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,11 +15,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// The origins, besides its own, whose pages may use it.
     pub allow_origins: Vec<AllowedOrigin>,
-    /// Whether messages of WebSockets are deflated, for peers who can.
-    pub compression: bool,
-    /// After how much silence a WebSocket is pinged, by its subprotocol (empty: it has none),
-    /// where that differs from the default. Zero: never.
-    pub ping: BTreeMap<Box<str>, Duration>,
+    /// What holds for the WebSockets that connect to it.
+    pub websocket: WebSocketService,
     /// The bounds of its connections.
     pub limits: Arc<Limits>,
 }
@@ -118,8 +115,7 @@ impl Service {
             path: path.into(),
             kind,
             allow_origins: Vec::new(),
-            compression: true,
-            ping: BTreeMap::new(),
+            websocket: WebSocketService::default(),
             limits,
         }
     }

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::BTreeSet,
     fmt,
@@ -14,7 +15,7 @@ use toml::{
 
 use crate::{
     ConfigError, ConfigErrors,
-    form::Form,
+    form::{Form, Place},
     keys::{Key, Section},
     value,
 };
@@ -158,8 +159,35 @@ impl<'a> Table<'a> {
     }
 
     fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        let (name, value) = self.entries.get_key_value(key)?;
-        Some(Value { source: self.source, key, key_start: name.span().start, value })
+        Some(Value { source: self.source, key, value: self.entries.get(key)? })
+    }
+
+    /// Where it begins, in bytes.
+    pub(crate) const fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The file it stands in.
+    pub(crate) const fn source(&self) -> &'a Source<'a> {
+        self.source
+    }
+
+    /// Where the keys of the section stand.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let place = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+            let items = value.get_ref().as_array().map(|list| {
+                let starts = list.iter().map(|item| item.span().start);
+                starts.collect()
+            });
+            let name: &Spanned<Cow<'_, str>> = name;
+            Some(Place {
+                key: self.section.key(name.get_ref())?.name,
+                key_start: name.span().start,
+                start: value.span().start,
+                items: items.unwrap_or_default(),
+            })
+        };
+        self.entries.iter().filter_map(place).collect()
     }
 
     /// Reports the keys that the predicate picks.
@@ -183,7 +211,6 @@ impl<'a> Table<'a> {
 pub(crate) struct Value<'a> {
     source: &'a Source<'a>,
     key: &'a str,
-    key_start: usize,
     value: &'a Spanned<DeValue<'a>>,
 }
 
@@ -191,11 +218,6 @@ impl<'a> Value<'a> {
     /// Where it begins, in bytes.
     pub(crate) fn start(&self) -> usize {
         self.value.span().start
-    }
-
-    /// Where its key begins, in bytes.
-    pub(crate) const fn key_start(&self) -> usize {
-        self.key_start
     }
 
     /// Its key.
@@ -279,9 +301,9 @@ impl<'a> Value<'a> {
 
     /// A list.
     pub(crate) fn list(&self) -> Option<impl Iterator<Item = Self> + use<'a>> {
-        let Self { source, key, key_start, .. } = *self;
+        let Self { source, key, .. } = *self;
         let list = self.value.get_ref().as_array().or_else(|| self.expected("a list"))?;
-        Some(list.iter().map(move |value| Self { source, key, key_start, value }))
+        Some(list.iter().map(move |value| Self { source, key, value }))
     }
 
     /// A table.
@@ -302,16 +324,11 @@ impl<'a> Value<'a> {
     pub(crate) fn entries(&self) -> Option<impl Iterator<Item = Self> + use<'a>> {
         let source = self.source;
         let entries = self.value.get_ref().as_table().or_else(|| self.expected("a table"))?;
-        Some(entries.iter().map(move |(key, value)| Self {
-            source,
-            key: key.get_ref(),
-            key_start: key.span().start,
-            value,
-        }))
+        Some(entries.iter().map(move |(key, value)| Self { source, key: key.get_ref(), value }))
     }
 
-    /// Tables, each under a header of its own.
-    pub(crate) fn tables(&self, section: &'static Section) -> Option<Vec<Table<'a>>> {
+    /// Values that are tables, each under a header of its own.
+    pub(crate) fn tables(&self, section: &'static Section) -> Option<Vec<Self>> {
         let header = section.header;
         let Some(list) = self.value.get_ref().as_array() else {
             return self.expected(format_args!("a list: write {header}"));
@@ -320,18 +337,16 @@ impl<'a> Value<'a> {
             let many = list.len();
             return self.refuse(format_args!("{many} are too many: at most {TABLES_MAX}"));
         }
-        Some(self.list()?.filter_map(|value| value.table(section)).collect())
+        Some(self.list()?.collect())
     }
 
-    /// A table, or the tables of a list.
-    pub(crate) fn one_or_more(&self, section: &'static Section) -> Option<Vec<Table<'a>>> {
-        let Some(list) = self.value.get_ref().as_array() else {
-            return Some(vec![self.table(section)?]);
-        };
-        if list.is_empty() {
-            return self.refuse("at least one is required");
+    /// A value, or the values of a list.
+    pub(crate) fn one_or_more(&self) -> Option<Vec<Self>> {
+        match self.value.get_ref().as_array() {
+            Some(list) if list.is_empty() => self.refuse("at least one is required"),
+            Some(_) => Some(self.list()?.collect()),
+            None => Some(vec![self.clone()]),
         }
-        Some(self.list()?.filter_map(|value| value.table(section)).collect())
     }
 
     /// Whether it is a string.

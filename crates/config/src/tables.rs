@@ -7,11 +7,11 @@ use std::{num::NonZeroUsize, time::Duration};
 use auth::{Grant, Password, Scope};
 
 use crate::{
-    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, Memory, NamedPath, Networks,
+    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
     ServiceKind,
     form::{
-        At, Bytes, Checked, Count, Count32, FileName, Form, OneOrMore, Pings, Positive, Role,
-        ScramSha1, ScramSha256, ServicePath, ServiceType, Show as _, Tables,
+        Bytes, Count, Count32, FileName, Form, Located, OneOrMore, Pings, Positive, Roles,
+        ScramSha1, ScramSha256, ServicePath, ServiceType, Tables,
     },
     keys::{Keys, Section, keys, list},
     limits::{LimitsTable, ServiceLimits},
@@ -36,19 +36,19 @@ keys! {
         /// another origin (`Sec-Fetch-Site`), but not from which, are refused all the same.
         pub(crate) allow_origins: Vec<AllowedOrigin> = Vec::new() => "none",
         /// Where peers connect: `[[listen]]`.
-        pub(crate) listen: Option<At<Tables<Listen>>> = None => "127.0.0.1:8080",
+        pub(crate) listen: Option<Tables<Listen>> = None => "127.0.0.1:8080",
         /// What they find: `[[service]]`.
         pub(crate) service: Option<Tables<Service>> = None => "the default services",
         /// Bounds of every service and of the broker: `[limits]`.
-        pub(crate) limits: Checked<LimitsTable> = Checked::default() => "",
+        pub(crate) limits: Located<LimitsTable> = Located::default() => "",
         /// Who may log in: `[[user]]`.
-        pub(crate) user: Checked<Tables<User>> = Checked::default() => "none",
+        pub(crate) user: Tables<User> = Tables::default() => "none",
         /// Who may subscribe and send where: `[[access]]`.
         pub(crate) access: Tables<Access> = Tables::default() => "none",
         /// What is logged: `[log]`.
         pub(crate) log: Log = Log::default() => "",
         /// Who may see what is for operators: `[operations]`.
-        pub(crate) operations: Operations = Operations::default() => "",
+        pub(crate) operations: Located<Operations> = Located::default() => "",
         /// The page `/metrics`: `[metrics]`.
         pub(crate) metrics: Metrics = Metrics::default() => "",
         /// The pages `/healthz` and `/readyz`: `[health]`.
@@ -58,7 +58,7 @@ keys! {
         /// How the gateway stops: `[shutdown]`.
         pub(crate) shutdown: Shutdown = Shutdown::default() => "",
         /// Bounds over many connections: `[memory]`.
-        pub(crate) memory: Checked<MemoryTable> = Checked::default() => "",
+        pub(crate) memory: Located<Memory> = Located::default() => "",
     }
 }
 
@@ -67,12 +67,12 @@ const THREADS_MAX: u64 = 1024;
 
 keys! {
     /// An address where peers connect: HTTP, WebSocket and STOMP over TCP on one port.
-    #[derive(Debug)]
+    #[derive(Clone, Debug, Eq, PartialEq)]
     "[[listen]]";
-    pub(crate) struct Listen {
+    pub struct Listen {
         /// IP address and port, such as `"127.0.0.1:8080"`; `"0.0.0.0:8080"` is all addresses of
         /// IPv4, `"[::]:8080"` all of IPv6 and none of IPv4: for both write two `[[listen]]`.
-        pub(crate) address: At<SocketAddr> => "127.0.0.1:8080",
+        pub address: SocketAddr => "127.0.0.1:8080",
         /// The hosts under which browsers find the gateway's own pages, as in the address bar:
         /// `"gw.example.com:8443"`, without the port where it is the scheme's own. Origins with
         /// that host and port, and the scheme by which the listener is reached (`https` with TLS,
@@ -80,35 +80,35 @@ keys! {
         /// loopback address a request whose `Host` is neither loopback nor one of these, with
         /// whatever port, is refused with 421: a page may let its own name lead here. (Programs of
         /// 2011 that say `Host: pmx` need `"pmx"` here.)
-        pub(crate) names: Vec<Authority> = Vec::new() => "loopback addresses and `localhost`",
+        pub names: Vec<Authority> = Vec::new() => "loopback addresses and `localhost`",
         /// Whether login is optional. Wrong credentials always fail where there are users.
-        pub(crate) anonymous: Option<At<bool>> = None
+        pub anonymous: bool = address.is_some_and(|address: SocketAddr| address.ip().is_loopback())
             => "true on a loopback address, else false",
         /// Whether what is for operators (`/metrics`) is served here, to everybody who reaches
         /// this address. Elsewhere it is for `[operations]` roles alone, and its paths are to all
         /// others as if it did not exist. Behind a proxy leave it out: to the gateway all requests
         /// of a proxy come from the proxy's address. A second `[[listen]]` that only operators
         /// reach is the place for it.
-        pub(crate) operations: bool = false
+        pub operations: bool = false
             => "false; true for the listener that there is without a `[[listen]]`",
         /// The proxies, as addresses or networks (`["127.0.0.1", "10.0.0.0/8"]`), that begin each
         /// connection by saying whose it is, in the PROXY protocol, version 1 or 2, before TLS.
         /// From them it is required; all others are served as they are.
-        pub(crate) proxy_protocol_from: Networks = Networks::default() => "none",
+        pub proxy_protocol_from: Networks = Networks::default() => "none",
         /// The proxies, as addresses or networks, that say by `Forwarded` or `X-Forwarded-For`
         /// whose request it is, and by `proto` or `X-Forwarded-Proto` whether it came by HTTPS. The
         /// sender is the last that is no such proxy. Where both fields are there and do not agree,
         /// neither is believed: let the proxy set one and remove the other.
-        pub(crate) forwarded_from: Networks = Networks::default() => "none",
+        pub forwarded_from: Networks = Networks::default() => "none",
         /// Connections that one address (of IPv6: one /64) may have here at a time. The proxies of
         /// `proxy-protocol-from` and `forwarded-from` have no limit; behind the latter, WebSockets
         /// are counted, by the address of the sender.
-        pub(crate) connections_max_per_address:
+        pub connections_max_per_address:
             Option<NonZeroUsize> as Count32 = None => "no limit",
         /// Makes it `https`, `wss` and STOMP over TLS: `tls = { certificate = "gw.pem", key =
         /// "gw.key" }`. Of several the one for the name that a peer asks for is used, and the
         /// first where there is none.
-        pub(crate) tls: Option<OneOrMore<CertificateFiles>> = None => "none",
+        pub tls: Vec<CertificateFiles> as OneOrMore<CertificateFiles> = Vec::new() => "none",
     }
 }
 
@@ -194,24 +194,24 @@ keys! {
     "[[service]]";
     pub(crate) struct AnyService {
         /// The path, such as `"/messaging"`.
-        pub(crate) path: At<ServicePath> => "/messaging",
+        pub(crate) path: Box<str> as ServicePath => "/messaging",
         /// As at the top, for this service.
         pub(crate) allow_origins: Option<Vec<AllowedOrigin>> = None => "that of the top",
         /// Bounds of this service: `[service.limits]`.
-        pub(crate) limits: Checked<ServiceLimits> = Checked::default() => "`[limits]`",
+        pub(crate) limits: Located<ServiceLimits> = Located::default() => "`[limits]`",
     }
 }
 
 keys! {
     /// What services have that WebSockets connect to.
-    #[derive(Debug)]
+    #[derive(Clone, Debug, Eq, PartialEq)]
     "[[service]]" of ["broadcast", "broker", "echo", "proxy"];
-    pub(crate) struct WebSocketService {
+    pub struct WebSocketService: Default {
         /// Whether messages are deflated, for peers who can.
-        pub(crate) compression: bool = true,
+        pub compression: bool = true,
         /// By subprotocol, after how much silence a WebSocket is pinged, or `false` for never:
         /// `ping = { amqp = false, "v12.stomp" = "10s" }`.
-        pub(crate) ping: Pings = Pings::new()
+        pub ping: Pings = Pings::new()
             => "`limits.ping-interval`, where the subprotocol allows it",
     }
 }
@@ -259,11 +259,11 @@ keys! {
     "[[user]]";
     pub(crate) struct User {
         /// The name, as it is sent.
-        pub(crate) name: At<Box<str>> => "ann",
+        pub(crate) name: Box<str> => "ann",
         /// What `passerelle password` prints; or an Argon2id hash alone.
         pub(crate) password: StoredPassword => "",
         /// What access rules may name besides the user.
-        pub(crate) roles: Vec<Role> = Vec::new() => "none",
+        pub(crate) roles: Vec<Box<str>> as Roles = Vec::new() => "none",
     }
 }
 
@@ -317,11 +317,11 @@ keys! {
     pub(crate) struct Access {
         /// Such as `"/queue/orders"`; `*` stands for one level, a final `>` for the rest:
         /// `"/topic/quotes.>"`; `">"` alone is every destination.
-        pub(crate) destination: At<Scope> => "/topic/quotes.>",
+        pub(crate) destination: Scope => "/topic/quotes.>",
         /// Who may subscribe.
-        pub(crate) subscribe: Vec<At<Grant>> = Vec::new() => "nobody",
+        pub(crate) subscribe: Vec<Grant> = Vec::new() => "nobody",
         /// Who may send.
-        pub(crate) send: Vec<At<Grant>> = Vec::new() => "nobody",
+        pub(crate) send: Vec<Grant> = Vec::new() => "nobody",
     }
 }
 
@@ -340,13 +340,13 @@ keys! {
 keys! {
     /// Who may see what is for operators (`/metrics`), besides those who reach a listener with
     /// `operations = true`.
-    #[derive(Debug)]
+    #[derive(Clone, Debug, Eq, PartialEq)]
     "[operations]";
-    pub(crate) struct Operations: Default {
+    pub struct Operations: Default {
         /// The roles of users who may, on every listener, by HTTP Basic. They are not asked to log
         /// in: send name and password with the request (`curl -u`, Prometheus' `basic_auth`).
         /// Whoever sends none, wrong ones or those of another user finds nothing there.
-        pub(crate) roles: Vec<At<Role>> = Vec::new() => "none",
+        pub roles: Vec<Box<str>> as Roles = Vec::new() => "none",
     }
 }
 
@@ -396,13 +396,12 @@ keys! {
 
 keys! {
     /// Bounds over many connections.
-    #[derive(Debug)]
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[memory]";
-    pub(crate) struct MemoryTable: Default {
+    pub struct Memory: Default {
         /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
         /// is closed first.
-        pub(crate) unsent_bytes_max_per_core: Option<At<Bytes>> = None
-            => Bytes::from(Memory::default().unsent_bytes_max_per_core).show(),
+        pub unsent_bytes_max_per_core: usize as Bytes = 256 << 20,
     }
 }
 
@@ -422,5 +421,5 @@ pub(crate) const SECTIONS: &[&Section] = &[
     Health::SECTION,
     Http::SECTION,
     Shutdown::SECTION,
-    MemoryTable::SECTION,
+    Memory::SECTION,
 ];

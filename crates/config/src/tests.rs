@@ -161,8 +161,9 @@ fn services_take_the_place_of_the_default_ones() {
         broadcast.allow_origins,
         [AllowedOrigin::One(Origin::parse("https://a.example").unwrap())]
     );
-    assert!(!broadcast.compression && proxy.compression);
-    let pings: Vec<_> = broadcast.ping.iter().map(|(name, ping)| (&**name, *ping)).collect();
+    assert!(!broadcast.websocket.compression && proxy.websocket.compression);
+    let pings: Vec<_> =
+        broadcast.websocket.ping.iter().map(|(name, ping)| (&**name, *ping)).collect();
     assert_eq!(pings, [("amqp", Duration::from_millis(1500)), ("v12.stomp", Duration::ZERO)]);
     let ServiceKind::Directory(Directory { root, welcome }) = &files.kind else { panic!() };
     assert_eq!((&**root, &**welcome), (Path::new("/"), "start.html"));

@@ -430,7 +430,7 @@ impl Connection {
         let is_broker = service.kind == ServiceKind::Broker;
         let subprotocols =
             if is_broker { Subprotocols::Of(&broker_subprotocols) } else { Subprotocols::Any };
-        let wanted = websocket::Service { subprotocols, deflate: service.compression };
+        let wanted = websocket::Service { subprotocols, deflate: service.websocket.compression };
         let accept = websocket::handshake(&head.method, head.version, &head.headers, &wanted)
             .map_err(|reject| self.reject(&reject, service))?;
         if is_broker && accept.subprotocol == Subprotocol::Unsupported {
@@ -603,7 +603,7 @@ pub(crate) fn upgrade(
     if upgrade.address.is_some() {
         permit.count_among(upgrade.address);
     }
-    let ping_interval = service.ping.get(subprotocol).copied();
+    let ping_interval = service.websocket.ping.get(subprotocol).copied();
     let registration = Registration {
         service: index_u16(upgrade.service),
         protocol: spoken.map_or(WEBSOCKET, |protocol| protocol.label),
