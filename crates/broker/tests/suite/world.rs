@@ -17,12 +17,19 @@ pub(crate) enum Outcome {
 
 pub(crate) struct World {
     pub(crate) shards: Vec<Shard>,
-    pub(crate) channels: BTreeMap<(u16, u16), VecDeque<ShardMessage>>,
+    channels: BTreeMap<(u16, u16), VecDeque<InFlight>>,
     pub(crate) now: Now,
     effects: Vec<Effect>,
     pub(crate) outcomes: Vec<Outcome>,
+    /// When the cause of the last event came: a shard message when it was sent, others just now.
+    pub(crate) caused_at: Now,
     /// Whether the counts of a shard are checked after each event.
     pub(crate) is_checked: bool,
+}
+
+struct InFlight {
+    sent_at: Now,
+    message: ShardMessage,
 }
 
 impl World {
@@ -34,11 +41,17 @@ impl World {
             now: Now { mono_ns: 0, unix_ms: 1_000_000 },
             effects: Vec::new(),
             outcomes: Vec::new(),
+            caused_at: Now::default(),
             is_checked: true,
         }
     }
 
     pub(crate) fn apply(&mut self, core: u16, event: Event) {
+        self.cause(core, event, self.now);
+    }
+
+    fn cause(&mut self, core: u16, event: Event, caused_at: Now) {
+        self.caused_at = caused_at;
         let shard = &mut self.shards[usize::from(core)];
         shard.apply(event, self.now, &mut self.effects);
         if self.is_checked {
@@ -61,7 +74,8 @@ impl World {
                 }
                 Effect::Peer(to, message) => {
                     assert_ne!(to, core, "a shard sends nothing to itself");
-                    self.channels.entry((core, to)).or_default().push_back(message);
+                    let in_flight = InFlight { sent_at: self.now, message };
+                    self.channels.entry((core, to)).or_default().push_back(in_flight);
                 }
             }
         }
@@ -69,10 +83,11 @@ impl World {
 
     /// Carries one message; `false` if there is none on this channel.
     pub(crate) fn carry(&mut self, from: u16, to: u16) -> bool {
-        let Some(message) = self.channels.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+        let channel = self.channels.get_mut(&(from, to));
+        let Some(InFlight { sent_at, message }) = channel.and_then(VecDeque::pop_front) else {
             return false;
         };
-        self.apply(to, Event::Peer(from, message));
+        self.cause(to, Event::Peer(from, message), sent_at);
         true
     }
 
@@ -89,6 +104,11 @@ impl World {
         while let Some(&(from, to)) = self.busy().first() {
             self.carry(from, to);
         }
+    }
+
+    /// Memory that is in flight, in bytes.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.channels.values().flatten().map(|in_flight| in_flight.message.cost()).sum()
     }
 
     pub(crate) fn advance(&mut self, ms: u64) {

@@ -1,0 +1,243 @@
+//! What clients do: anything that a session may ask of a broker, at random.
+
+use std::sync::Arc;
+
+use broker::Event;
+use bytes::Bytes;
+use contract::{
+    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Message, Mode,
+    Operation, Outcome, Pattern, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+};
+
+use super::{
+    Simulation,
+    model::{Sent, Subscription},
+};
+
+impl Simulation {
+    /// A connection does something.
+    pub(super) fn act(&mut self, connection: ConnectionId) {
+        match self.random.below(17) {
+            0 | 1 => self.subscribe(connection),
+            2 if !self.schedule.is_calm => self.unsubscribe(connection),
+            3 => self.declare(connection),
+            4..7 => self.transact(connection),
+            7..11 => self.settle(connection),
+            11 | 12 => self.credit(connection),
+            _ => self.publish(connection),
+        }
+    }
+
+    fn subscribe(&mut self, connection: ConnectionId) {
+        let pattern = match self.random.below(4) {
+            0 => self.random.pick(PATTERNS).to_owned(),
+            1 | 2 => self.random.pick(QUEUES).to_owned(),
+            _ => match self.any_temporary() {
+                Some(temporary) => temporary,
+                None => return,
+            },
+        };
+        let used = &self.model.clients[&connection].subscriptions;
+        let free = (1..).map(SubscriptionId).find(|id| !used.contains_key(id)).unwrap();
+        // Now and then a name that is taken; and none that a transaction may still mean.
+        let id = match self.random.below(20) {
+            0 => SubscriptionId(1),
+            _ if self.model.clients[&connection].is_in_transaction() => self.next_subscription(),
+            _ => free,
+        };
+        let credit = u32::try_from(self.random.below(9)).unwrap();
+        let settlement = self.random.pick(&[Settlement::Automatic, Settlement::Explicit]);
+        self.subscribe_to(connection, id, &pattern, settlement, credit);
+    }
+
+    pub(super) fn subscribe_to(
+        &mut self,
+        connection: ConnectionId,
+        id: SubscriptionId,
+        pattern: &str,
+        settlement: Settlement,
+        credit: u32,
+    ) {
+        let token = self.next_token();
+        let is_explicit = settlement == Settlement::Explicit;
+        self.model.subscribe((connection, token), id, pattern, is_explicit, credit);
+        let pattern = Pattern::parse(pattern).unwrap();
+        let subscribe = Subscribe { id, pattern, mode: Mode::Consume, settlement, credit };
+        self.command(connection, token, Command::Subscribe(Box::new(subscribe)));
+    }
+
+    fn unsubscribe(&mut self, connection: ConnectionId) {
+        let id = self.any_subscription(connection);
+        let token = self.next_token();
+        self.model.unsubscribe((connection, token), id);
+        self.command(connection, token, Command::Unsubscribe(id));
+    }
+
+    fn declare(&mut self, connection: ConnectionId) {
+        let kind = self.random.pick(&[DestinationKind::TempQueue, DestinationKind::TempTopic]);
+        let destination = Destination::temporary(kind, self.random.bits().into());
+        let token = self.next_token();
+        self.model.declare((connection, token), &destination.to_string());
+        self.command(connection, token, Command::Declare(Declare { destination }));
+    }
+
+    fn publish(&mut self, connection: ConnectionId) {
+        let (message, sent) = self.message(connection);
+        let token = self.next_token();
+        self.model.publish((connection, token), sent, self.world.now.mono_ns);
+        self.command(connection, token, Command::Publish(message));
+    }
+
+    fn transact(&mut self, connection: ConnectionId) {
+        let (mut operations, mut all_sent, mut settles) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.random.below(7) {
+            if self.random.once_in(2) {
+                let (message, sent) = self.message(connection);
+                operations.push(Operation::Publish(message));
+                all_sent.push(sent);
+            } else if let Some(settle) = self.any_settle(connection, 20)
+                && !settles.contains(&settle)
+            {
+                operations.push(Operation::Settle(settle.clone()));
+                settles.push(settle);
+            }
+        }
+        let token = self.next_token();
+        self.model.transact((connection, token), all_sent, &settles);
+        self.command(connection, token, Command::Transact(operations));
+    }
+
+    fn settle(&mut self, connection: ConnectionId) {
+        let Some(settle) = self.any_settle(connection, 10) else { return };
+        let mut reply = None;
+        if self.random.once_in(4) {
+            let token = self.next_token();
+            self.model.settle_with_reply((connection, token), &settle);
+            reply = Some(token);
+        } else {
+            self.model.settle(connection, &settle);
+        }
+        self.apply(connection.core, Event::Settle(connection, settle, reply));
+    }
+
+    fn credit(&mut self, connection: ConnectionId) {
+        let id = self.any_subscription(connection);
+        let count = u32::try_from(self.random.below(4)).unwrap();
+        self.add_credit(connection, id, count);
+    }
+
+    pub(super) fn add_credit(&mut self, connection: ConnectionId, id: SubscriptionId, count: u32) {
+        self.model.credit(connection, id, count);
+        self.apply(connection.core, Event::Credit(connection, id, Credit::Add(count)));
+    }
+
+    pub(super) fn vanish(&mut self, connection: ConnectionId) {
+        self.model.gone(connection);
+        self.apply(connection.core, Event::Gone(connection));
+    }
+
+    fn command(&mut self, connection: ConnectionId, token: Token, command: Command) {
+        self.apply(connection.core, Event::Command(connection, token, command));
+    }
+
+    /// A name that was never used.
+    fn next_subscription(&mut self) -> SubscriptionId {
+        let token = self.next_token();
+        SubscriptionId(u32::try_from(token.0).unwrap() + 1000)
+    }
+
+    fn next_token(&mut self) -> Token {
+        self.token_last += 1;
+        Token(self.token_last)
+    }
+
+    /// Settles a delivery somehow; once in `stale_in` one that was settled before.
+    fn any_settle(&mut self, connection: ConnectionId, stale_in: usize) -> Option<Settle> {
+        let outcome = match self.random.below(6) {
+            0 if !self.schedule.is_calm => Outcome::Failed,
+            1 if !self.schedule.is_calm => Outcome::Released,
+            2 => Outcome::Rejected,
+            _ => Outcome::Accepted,
+        };
+        let is_stale = self.random.once_in(stale_in);
+        let is_range = self.random.once_in(3);
+        let subscriptions = &self.model.clients[&connection].subscriptions;
+        let deliveries: Vec<(SubscriptionId, Tag)> = if is_stale {
+            subscriptions.iter().filter_map(|(&id, s)| Some((id, s.settled_last?))).collect()
+        } else {
+            let held = subscriptions.iter().map(|(&id, s)| (id, s.held.keys()));
+            held.flat_map(|(id, tags)| tags.map(move |&tag| (id, tag))).collect()
+        };
+        if deliveries.is_empty() {
+            return None;
+        }
+        let (subscription, tag) = self.random.pick(&deliveries);
+        // What lies in a range must be known, so none of it is in a transaction.
+        let Subscription { held, settling, .. } = &subscriptions[&subscription];
+        let first = held.keys().next().copied().unwrap_or(tag).min(tag);
+        let is_range = is_range && settling.range(first..=tag).next().is_none();
+        let first = if is_range { first } else { tag };
+        Some(Settle { subscription, tags: first..=tag, outcome })
+    }
+
+    /// One of its subscriptions, or one that does not exist.
+    fn any_subscription(&mut self, connection: ConnectionId) -> SubscriptionId {
+        let subscriptions = &self.model.clients[&connection].subscriptions;
+        let mut ids: Vec<SubscriptionId> = subscriptions.keys().copied().collect();
+        if self.random.once_in(20) {
+            ids.push(SubscriptionId(99));
+        }
+        if ids.is_empty() { SubscriptionId(99) } else { self.random.pick(&ids) }
+    }
+
+    fn any_temporary(&mut self) -> Option<String> {
+        let clients = self.model.clients.values();
+        let all: Vec<&String> = clients.flat_map(|client| client.temporaries.keys()).collect();
+        (!all.is_empty()).then(|| self.random.pick(&all).clone())
+    }
+
+    fn message(&mut self, producer: ConnectionId) -> (Arc<Message>, Sent) {
+        let to = match self.random.below(8) {
+            0 | 1 => self.random.pick(TOPICS).to_owned(),
+            2 => self.any_temporary().unwrap_or_else(|| NOBODYS.to_owned()),
+            _ => self.random.pick(QUEUES).to_owned(),
+        };
+        let size =
+            if self.schedule.rules.is_heavy { self.random.pick(&[0, 0, 1, 6]) << 20 } else { 0 };
+        let body = Body::Binary(Bytes::from_static(&ZEROS[..size]));
+        let destination = Destination::parse(&to).unwrap();
+        let unix_ms = self.world.now.unix_ms;
+        self.message_last += 1;
+        let mut message = Message::new(destination, self.message_last, unix_ms, body);
+        message.header.priority = self.random.pick(&[4, 4, 4, 0, 9]);
+        if self.random.once_in(4) {
+            message.header.expires_unix_ms = Some(unix_ms + self.random.below(3000) as u64);
+        }
+        let sent = Sent {
+            id: message.id,
+            to,
+            priority: message.header.priority,
+            expires_unix_ms: message.header.expires_unix_ms,
+            cost: message.cost(),
+        };
+        self.producers.insert(message.id, producer);
+        (Arc::new(message), sent)
+    }
+}
+
+const TOPICS: &[&str] = &["/topic/a", "/topic/a.b", "/topic/a.c", "/topic/b.c"];
+const PATTERNS: &[&str] = &[
+    "/topic/a",
+    "/topic/a.b",
+    "/topic/b.c",
+    "/topic/*",
+    "/topic/a.*",
+    "/topic/*.c",
+    "/topic/a.>",
+    "/topic/a.#",
+    "/topic/>",
+];
+const QUEUES: &[&str] = &["/queue/q", "/queue/r", "/queue/s", "/queue/DLQ.q"];
+/// A temporary queue that was never declared.
+const NOBODYS: &str = "/temp-queue/00000000000000000000000000000077";
+static ZEROS: [u8; 6 << 20] = [0; 6 << 20];

@@ -1,0 +1,250 @@
+//! Clients that act at random on shards of one to eight cores, with shard messages in flight for any
+//! time, watched by a model of what they may expect.
+//!
+//! A run follows from its seed. A failure shows the last lines of what happened, and the seed;
+//! `SIMULATION_SEED=17 cargo test -p broker simulation` repeats a run and shows all of it,
+//! `SIMULATION_SEEDS=20000` makes more runs.
+
+mod client;
+mod model;
+mod schedule;
+mod show;
+mod trace;
+
+use std::{collections::BTreeMap, env};
+
+use broker::{Event, Shard};
+use contract::{ConnectionId, Delivery, Destination, Settlement, SubscriptionId};
+use testkit::Random;
+
+use self::{
+    model::{Arrival, Depth, Model, Tally},
+    schedule::{Schedule, Step},
+    trace::Trace,
+};
+use crate::world::{Outcome, World};
+
+#[test]
+fn the_broker_does_what_the_model_allows() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        Simulation::run(seed, usize::MAX);
+        return;
+    }
+    let mut total = Tally::default();
+    let seeds = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        let (tally, hash) = Simulation::run(seed, 40);
+        if seed % 16 == 0 {
+            assert_eq!(hash, Simulation::run(seed, 40).1, "seed {seed} does not repeat");
+        }
+        total.add(&tally);
+    }
+    total.assert_covers(seeds);
+}
+
+/// One run.
+struct Simulation {
+    schedule: Schedule,
+    random: Random,
+    trace: Trace,
+    world: World,
+    model: Model,
+    /// Who sent each message.
+    producers: BTreeMap<u128, ConnectionId>,
+    slot_last: u32,
+    token_last: u64,
+    message_last: u128,
+}
+
+impl Simulation {
+    fn run(seed: u64, lines_max: usize) -> (Tally, u64) {
+        let mut random = Random::new(seed);
+        let schedule = Schedule::draw(seed, &mut random);
+        let mut simulation = Self {
+            world: World::new(schedule.cores, schedule.limits.clone()),
+            model: Model::new(schedule.limits.clone(), schedule.rules),
+            trace: Trace::new(seed, lines_max),
+            random,
+            producers: BTreeMap::new(),
+            slot_last: 0,
+            token_last: 0,
+            message_last: 0,
+            schedule,
+        };
+        simulation.trace.add(format!("{:?}", simulation.schedule));
+        simulation.begin();
+        for step in 0..STEPS {
+            simulation.trace.begin_step(step);
+            simulation.step();
+        }
+        simulation.end();
+        (simulation.model.tally, simulation.trace.hash())
+    }
+
+    fn begin(&mut self) {
+        if self.schedule.keeps_interest {
+            for core in 0..self.schedule.cores {
+                let kept = Destination::parse(KEPT).unwrap();
+                self.apply(core, Event::KeepInterest(kept.into()));
+            }
+            self.rest();
+        }
+    }
+
+    fn step(&mut self) {
+        let busy = self.world.busy();
+        let connections: Vec<ConnectionId> = self.model.clients.keys().copied().collect();
+        match self.schedule.next(&mut self.random, &busy, connections.len()) {
+            Step::Carry { from, to, count } => {
+                (0..count).for_each(|_| self.carry(from, to));
+            }
+            Step::Pass(ms) => {
+                self.world.advance(ms);
+                self.trace.add(format!("it is {}", self.world.now.unix_ms));
+            }
+            Step::SetBack(ms) => {
+                self.world.now.unix_ms -= ms;
+                self.trace.add(format!("the clock is set back to {}", self.world.now.unix_ms));
+            }
+            Step::Tick(core) => self.apply(core, Event::Tick),
+            Step::Connect(core) => drop(self.connect(core)),
+            Step::Vanish if !connections.is_empty() => {
+                let connection = self.random.pick(&connections);
+                self.vanish(connection);
+            }
+            Step::Act if !connections.is_empty() => {
+                let connection = self.random.pick(&connections);
+                self.act(connection);
+            }
+            Step::Vanish | Step::Act => {}
+            Step::Rest => self.rest(),
+        }
+    }
+
+    fn connect(&mut self, core: u16) -> ConnectionId {
+        self.slot_last += 1;
+        let connection = ConnectionId { core, slot: self.slot_last, generation: 1 };
+        self.model.connect(connection);
+        connection
+    }
+
+    fn carry(&mut self, from: u16, to: u16) {
+        if self.world.carry(from, to) {
+            self.trace.add(format!("> {to}: from {from}"));
+            self.observe();
+        }
+    }
+
+    fn apply(&mut self, core: u16, event: Event) {
+        self.trace.add(format!("> {core}: {}", show::event(&event)));
+        self.world.apply(core, event);
+        self.observe();
+    }
+
+    /// Tells the model what came of the last event.
+    fn observe(&mut self) {
+        self.model.see_time(self.world.now.unix_ms);
+        for outcome in std::mem::take(&mut self.world.outcomes) {
+            match outcome {
+                Outcome::Replied(connection, token, result) => {
+                    self.trace.add(show::reply(connection, token, result.as_ref()));
+                    let now_ns = self.world.now.mono_ns;
+                    self.model.replied((connection, token), result.map(drop), now_ns);
+                }
+                Outcome::Delivered(subscriber, delivery) => {
+                    let arrival = self.arrival(&delivery);
+                    self.trace.add(show::delivery(subscriber, &delivery));
+                    self.model.delivered(subscriber, &arrival);
+                }
+            }
+        }
+    }
+
+    fn arrival(&self, delivery: &Delivery) -> Arrival {
+        let message = &delivery.message;
+        let dead = message.dead_letter.as_deref();
+        Arrival {
+            id: message.id,
+            to: message.to.to_string(),
+            producer: self.producers[&message.id],
+            priority: message.header.priority,
+            tag: delivery.tag,
+            redeliveries: delivery.redeliveries,
+            dead: dead.map(|dead| (dead.queue.to_string(), dead.reason)),
+            // From its home on another core, or on this one.
+            left_unix_ms: self.world.caused_at.unix_ms.min(self.world.now.unix_ms),
+        }
+    }
+
+    /// All that is in flight arrives, in any order.
+    fn rest(&mut self) {
+        loop {
+            let busy = self.world.busy();
+            if busy.is_empty() {
+                break;
+            }
+            let (from, to) = self.random.pick(&busy);
+            self.carry(from, to);
+        }
+        let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
+            let (ready, unsettled, waiting) = (queue.ready, queue.unsettled, queue.waiting);
+            (queue.name.to_string(), Depth { ready, unsettled, waiting })
+        });
+        self.model.rest(&depths.collect());
+    }
+
+    /// All go, the queues are emptied, and nothing is left.
+    fn end(&mut self) {
+        self.rest();
+        for connection in self.model.clients.keys().copied().collect::<Vec<_>>() {
+            self.vanish(connection);
+            (0..self.random.below(9)).for_each(|_| self.step_in_flight());
+        }
+        self.rest();
+        for queue in self.model.begin_to_drain() {
+            self.drain(&queue);
+        }
+        self.model.drained();
+        self.world.advance(60_000);
+        for core in 0..self.schedule.cores {
+            self.apply(core, Event::Tick);
+        }
+        self.rest();
+        self.world.shards.iter().for_each(Shard::assert_empty);
+    }
+
+    fn step_in_flight(&mut self) {
+        let busy = self.world.busy();
+        if !busy.is_empty() {
+            let (from, to) = self.random.pick(&busy);
+            self.carry(from, to);
+        }
+    }
+
+    /// A new client takes all that is in a queue.
+    fn drain(&mut self, queue: &str) {
+        let connection = self.connect(0);
+        let id = SubscriptionId(1);
+        self.subscribe_to(connection, id, queue, Settlement::Automatic, 0);
+        loop {
+            let before = self.model.tally.queue_deliveries;
+            self.add_credit(connection, id, 6);
+            self.rest();
+            if self.model.tally.queue_deliveries == before {
+                break;
+            }
+        }
+        self.vanish(connection);
+        self.rest();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "for whoever runs the tests")]
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().expect(variable))
+}
+
+const SEEDS: u64 = 400;
+const STEPS: usize = 800;
+/// A topic in which cores keep their interest.
+const KEPT: &str = "/topic/a.b";

@@ -1,0 +1,270 @@
+//! What clients command, and what the reply may be.
+
+use broker::Subscriber;
+use contract::{ConnectionId, Refusal, Settle, SubscriptionId};
+
+use super::{
+    CommandId, Holder, Model, Sent, Subscription, is_queue, is_temporary, matches,
+    queues::{Custody, Settling},
+    subscription::Phase,
+};
+
+/// A command that waits for its reply, and what the reply may be.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) kind: Kind,
+    may_succeed: bool,
+    refusals: Vec<Refusal>,
+    /// Destinations that exist as long as their owners are there.
+    temporaries: Vec<String>,
+    /// Subscriptions whose deliveries it settles.
+    settles: Vec<Holder>,
+    since_ns: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Subscribe(SubscriptionId),
+    /// With a name that is taken.
+    SubscribeAgain,
+    Unsubscribe(SubscriptionId),
+    Declare(String),
+    Publish(Sent),
+    Transact,
+    /// To hear that a settlement was carried out.
+    Settle,
+}
+
+impl Pending {
+    fn new(kind: Kind, since_ns: u64) -> Self {
+        Self {
+            kind,
+            may_succeed: true,
+            refusals: Vec::new(),
+            temporaries: Vec::new(),
+            settles: Vec::new(),
+            since_ns,
+        }
+    }
+
+    fn may_be(mut self, refusal: Refusal, condition: bool) -> Self {
+        if condition {
+            self.refusals.push(refusal);
+        }
+        self
+    }
+
+    fn must_be(mut self, refusal: Refusal, condition: bool) -> Self {
+        self.may_succeed &= !condition;
+        self.may_be(refusal, condition)
+    }
+}
+
+impl Model {
+    pub(crate) fn subscribe(
+        &mut self,
+        (connection, token): CommandId,
+        id: SubscriptionId,
+        pattern: &str,
+        is_explicit: bool,
+        credit: u32,
+    ) {
+        let owner = self.owner(pattern);
+        let is_bounded = !self.rules.is_roomy && is_queue(pattern);
+        let is_foreign =
+            is_temporary(pattern) && owner.is_none_or(|(owner, _)| owner != connection);
+        let is_declared = owner.is_some_and(|(_, is_confirmed)| is_confirmed);
+        self.serial_last += 1;
+        let serial = self.serial_last;
+        let prefetch_max = self.limits.prefetch_max;
+        let subscriptions_max = self.limits.subscriptions_max;
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        let is_taken = client.subscriptions.contains_key(&id);
+        let is_full = client.subscriptions.len() >= subscriptions_max;
+        let kind = if is_taken { Kind::SubscribeAgain } else { Kind::Subscribe(id) };
+        let pending = Pending::new(kind, 0)
+            .must_be(Refusal::Limit, is_taken || is_full)
+            .must_be(Refusal::Forbidden, is_foreign)
+            .may_be(Refusal::NotFound, is_temporary(pattern) && (is_foreign || !is_declared))
+            .may_be(Refusal::Limit, is_bounded);
+        client.pending.insert(token, pending);
+        if !is_taken {
+            let mut subscription =
+                Subscription::new(serial, pattern.to_owned(), is_explicit, prefetch_max);
+            subscription.add_credit(credit);
+            client.subscriptions.insert(id, subscription);
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, (connection, token): CommandId, id: SubscriptionId) {
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        client.pending.insert(token, Pending::new(Kind::Unsubscribe(id), 0));
+        if let Some(subscription) = client.subscriptions.get_mut(&id)
+            && !subscription.is_ending()
+        {
+            subscription.phase = Phase::Ending(token);
+            let held = std::mem::take(&mut subscription.held);
+            let pattern = subscription.pattern.clone();
+            self.end(&pattern, &held);
+        }
+    }
+
+    pub(crate) fn declare(&mut self, (connection, token): CommandId, name: &str) {
+        let is_bounded = !self.rules.is_roomy;
+        let temporary_max = self.limits.temporary_max;
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        let is_full = client.temporaries.len() >= temporary_max;
+        let pending = Pending::new(Kind::Declare(name.to_owned()), 0)
+            .must_be(Refusal::Limit, is_full)
+            .may_be(Refusal::Limit, is_bounded && is_queue(name));
+        client.pending.insert(token, pending);
+        client.temporaries.insert(name.to_owned(), false);
+    }
+
+    pub(crate) fn publish(&mut self, command: CommandId, sent: Sent, now_ns: u64) {
+        let pending = Pending::new(Kind::Publish(sent.clone()), now_ns);
+        self.add_publications(command, pending, vec![sent]);
+    }
+
+    pub(crate) fn settle_with_reply(&mut self, (connection, token): CommandId, settle: &Settle) {
+        self.settle(connection, settle);
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        client.pending.insert(token, Pending::new(Kind::Settle, 0));
+    }
+
+    /// `settles` are what it holds, and perhaps something that it does not.
+    pub(crate) fn transact(&mut self, command: CommandId, sent: Vec<Sent>, settles: &[Settle]) {
+        let is_long = sent.len() + settles.len() > self.limits.transaction_operations_max;
+        let mut pending = Pending::new(Kind::Transact, 0).must_be(Refusal::Limit, is_long);
+        let mut settled = Vec::new();
+        for settle in settles {
+            let Settle { subscription, tags, outcome } = settle.clone();
+            let subscriber = Subscriber { connection: command.0, subscription };
+            let Some(subscription) = self.subscription(subscriber) else {
+                pending = pending.must_be(Refusal::Stale, true);
+                continue;
+            };
+            let is_held = |tag| subscription.held.contains_key(tag);
+            pending =
+                pending.must_be(Refusal::Stale, !is_held(tags.start()) || !is_held(tags.end()));
+            let holder = Holder { subscriber, serial: subscription.serial };
+            let queue = subscription.pattern.clone();
+            pending.settles.push(holder);
+            let taken = subscription.take(&tags);
+            subscription.settling.extend(taken.iter().map(|&(tag, _)| tag));
+            for (tag, id) in taken {
+                let settling = Settling { command, holder, tag, outcome };
+                self.queues.set_custody(&queue, id, Custody::Settling(settling));
+                settled.push((queue.clone(), id));
+            }
+        }
+        self.effects.entry(command).or_default().settled = settled;
+        self.add_publications(command, pending, sent);
+    }
+
+    fn add_publications(&mut self, command: CommandId, mut pending: Pending, sent: Vec<Sent>) {
+        let is_bounded = !self.rules.is_roomy && sent.iter().any(|sent| is_queue(&sent.to));
+        let temporaries = sent.iter().map(|sent| &sent.to).filter(|to| is_temporary(to));
+        pending.temporaries = temporaries.cloned().collect();
+        let is_declared = |name: &String| self.owner(name).is_some_and(|(_, confirmed)| confirmed);
+        let may_be_missing = !pending.temporaries.iter().all(is_declared);
+        let Some(client) = self.clients.get(&command.0) else { return };
+        // What comes behind a transaction waits for it, within bounds.
+        let is_behind = client.is_in_transaction();
+        let may_be_busy = self.rules.is_heavy || is_behind && !self.rules.is_roomy;
+        let pending = pending
+            .may_be(Refusal::Full, is_bounded)
+            .may_be(Refusal::Limit, is_bounded)
+            .may_be(Refusal::NotFound, may_be_missing)
+            .may_be(Refusal::Busy, may_be_busy);
+        for sent in sent {
+            if is_queue(&sent.to) {
+                let published = (sent.to.clone(), sent.id);
+                self.effects.entry(command).or_default().published.push(published);
+                self.queues.publish(sent, command);
+            } else {
+                self.await_everywhere(&sent, command);
+            }
+        }
+        if let Some(client) = self.clients.get_mut(&command.0) {
+            client.pending.insert(command.1, pending);
+        }
+    }
+
+    /// All subscriptions that are confirmed must get a message to a topic.
+    fn await_everywhere(&mut self, sent: &Sent, command: CommandId) {
+        self.topic_messages.insert(sent.id, command);
+        for client in self.clients.values_mut() {
+            for subscription in client.subscriptions.values_mut() {
+                if subscription.phase == Phase::Confirmed
+                    && matches(&subscription.pattern, &sent.to)
+                {
+                    subscription.awaited.insert(sent.id, command);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn replied(&mut self, command: CommandId, result: Result<(), Refusal>, now_ns: u64) {
+        let (connection, token) = command;
+        let Some(client) = self.clients.get_mut(&connection) else {
+            panic!("a reply to {connection:?}, which has gone");
+        };
+        let Some(pending) = client.pending.remove(&token) else {
+            panic!("a second reply to {command:?}");
+        };
+        match result {
+            Ok(()) => assert!(pending.may_succeed, "{pending:?} succeeds"),
+            Err(refusal) => assert!(self.allows(&pending, refusal), "{refusal:?} to {pending:?}"),
+        }
+        self.tally.refused += u64::from(result.is_err());
+        self.tally.busy += u64::from(result == Err(Refusal::Busy));
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        match pending.kind {
+            Kind::Subscribe(id) => match (result, client.subscriptions.get_mut(&id)) {
+                (Ok(()), Some(s)) if !s.is_ending() => s.phase = Phase::Confirmed,
+                (Err(_), Some(s)) if !s.is_ending() => drop(client.subscriptions.remove(&id)),
+                _ => {}
+            },
+            Kind::SubscribeAgain | Kind::Settle => {}
+            Kind::Unsubscribe(id) => {
+                let phase = client.subscriptions.get(&id).map(|s| s.phase);
+                if phase == Some(Phase::Ending(token)) {
+                    client.subscriptions.remove(&id);
+                }
+            }
+            Kind::Declare(name) if result.is_ok() => drop(client.temporaries.insert(name, true)),
+            Kind::Declare(name) => drop(client.temporaries.remove(&name)),
+            Kind::Publish(_) => {
+                let has_waited = now_ns - pending.since_ns >= self.publish_timeout_ns();
+                let is_late = has_waited || self.rules.is_heavy;
+                assert!(result != Err(Refusal::Full) || is_late, "refused too early");
+                self.decide(command, result.is_ok());
+            }
+            Kind::Transact => {
+                self.decide(command, result.is_ok());
+                self.tally.committed += u64::from(result.is_ok());
+                self.tally.rolled_back += u64::from(result.is_err());
+            }
+        }
+    }
+
+    fn allows(&self, pending: &Pending, refusal: Refusal) -> bool {
+        let is_missing = pending.temporaries.iter().any(|name| self.owner(name).is_none());
+        let is_stale = pending.settles.iter().any(|&holder| !self.lasts(holder));
+        pending.refusals.contains(&refusal)
+            || refusal == Refusal::NotFound && is_missing
+            || refusal == Refusal::Stale && is_stale
+    }
+
+    /// Who has declared a temporary destination, and whether that is confirmed.
+    fn owner(&self, name: &str) -> Option<(ConnectionId, bool)> {
+        self.clients.iter().find_map(|(&owner, client)| {
+            client.temporaries.get(name).map(|&is_confirmed| (owner, is_confirmed))
+        })
+    }
+
+    fn publish_timeout_ns(&self) -> u64 {
+        u64::try_from(self.limits.publish_timeout.as_nanos()).unwrap()
+    }
+}

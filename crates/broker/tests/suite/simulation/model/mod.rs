@@ -1,0 +1,250 @@
+//! What clients may expect of a broker, as JMS says it: each message of a queue is settled by one
+//! consumer, each message of a topic reaches all who subscribed before, and a transaction happens
+//! whole or not at all.
+//!
+//! The model knows neither cores nor how the broker works. It is told what clients do and what they
+//! get, and panics at what must not be. What it cannot know (whether a transaction was committed
+//! whose connection has gone) stays open until something shows it.
+
+mod commands;
+mod queues;
+mod rest;
+mod subscription;
+mod tally;
+mod verdicts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker::Subscriber;
+use contract::{
+    ConnectionId, DeadLetterReason, Limits, Outcome, Settle, SubscriptionId, Tag, Token,
+};
+
+use self::{
+    commands::{Kind, Pending},
+    queues::{Holder, Queues},
+    verdicts::Effects,
+};
+pub(super) use self::{rest::Depth, subscription::Subscription, tally::Tally, verdicts::CommandId};
+
+#[derive(Debug)]
+pub(super) struct Model {
+    limits: Limits,
+    rules: Rules,
+    pub(super) clients: BTreeMap<ConnectionId, Client>,
+    queues: Queues,
+    effects: BTreeMap<CommandId, Effects>,
+    /// The commands that published them.
+    topic_messages: BTreeMap<u128, CommandId>,
+    serial_last: u64,
+    /// The latest time that was ever shown: the clock may be set back.
+    latest_unix_ms: u64,
+    /// The messages that were ready when the queues began to be emptied, at the end.
+    draining: Option<BTreeSet<u128>>,
+    pub(super) tally: Tally,
+}
+
+/// What the bounds of a run may cause.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Queues and their number are not bounded: no message is refused, no dead letter is lost.
+    pub(super) is_roomy: bool,
+    /// Messages are so big that too many bytes may be in flight.
+    pub(super) is_heavy: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    pending: BTreeMap<Token, Pending>,
+    pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    /// Its temporary destinations, and whether they are confirmed.
+    pub(super) temporaries: BTreeMap<String, bool>,
+}
+
+impl Client {
+    /// Whether it waits to hear what became of a transaction.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.pending.values().any(|pending| matches!(pending.kind, Kind::Transact))
+    }
+}
+
+/// A message as its producer sent it.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    /// Grows from message to message.
+    pub(super) id: u128,
+    pub(super) to: String,
+    pub(super) priority: u8,
+    pub(super) expires_unix_ms: Option<u64>,
+    pub(super) cost: usize,
+}
+
+impl Sent {
+    const fn has_expired(&self, unix_ms: u64) -> bool {
+        matches!(self.expires_unix_ms, Some(expires) if expires <= unix_ms)
+    }
+}
+
+/// A message as it comes to a consumer.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) id: u128,
+    pub(super) to: String,
+    pub(super) producer: ConnectionId,
+    pub(super) priority: u8,
+    pub(super) tag: Option<Tag>,
+    pub(super) redeliveries: u32,
+    /// Of a dead letter: the queue where it died, and why.
+    pub(super) dead: Option<(String, DeadLetterReason)>,
+    /// When its queue sent it, or earlier.
+    pub(super) left_unix_ms: u64,
+}
+
+impl Model {
+    pub(super) fn new(limits: Limits, rules: Rules) -> Self {
+        Self {
+            queues: Queues::new(limits.deliveries_max, rules.is_roomy),
+            limits,
+            rules,
+            clients: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            topic_messages: BTreeMap::new(),
+            serial_last: 0,
+            latest_unix_ms: 0,
+            draining: None,
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn connect(&mut self, connection: ConnectionId) {
+        self.clients.insert(connection, Client::default());
+    }
+
+    /// A connection has gone: what it had counts as a failed attempt, and its
+    /// commands stay open.
+    pub(super) fn gone(&mut self, connection: ConnectionId) {
+        let Some(client) = self.clients.remove(&connection) else { return };
+        for subscription in client.subscriptions.into_values().filter(|s| !s.is_ending()) {
+            self.end(&subscription.pattern, &subscription.held);
+        }
+        for temporary in client.temporaries.into_keys().filter(|name| is_queue(name)) {
+            self.queues.delete(&temporary);
+        }
+    }
+
+    pub(super) fn credit(&mut self, connection: ConnectionId, id: SubscriptionId, count: u32) {
+        if let Some(subscription) = self.subscription(Subscriber { connection, subscription: id }) {
+            subscription.add_credit(count);
+        }
+    }
+
+    /// A consumer settles deliveries; what it does not have is ignored.
+    pub(super) fn settle(&mut self, connection: ConnectionId, settle: &Settle) {
+        let subscriber = Subscriber { connection, subscription: settle.subscription };
+        let Some(subscription) = self.subscription(subscriber) else { return };
+        let queue = subscription.pattern.clone();
+        let taken = subscription.take(&settle.tags);
+        subscription.settled_last = taken.last().map(|&(tag, _)| tag).or(subscription.settled_last);
+        for (_, id) in taken {
+            self.queues.conclude(&queue, id, settle.outcome);
+        }
+    }
+
+    pub(super) fn delivered(&mut self, to: Subscriber, arrival: &Arrival) {
+        let Some(subscription) = self.subscription(to) else {
+            panic!("{to:?} does not exist");
+        };
+        assert!(!subscription.is_ending(), "{to:?} was ended");
+        if is_queue(&subscription.pattern) {
+            let queue = subscription.pattern.clone();
+            self.delivered_from_queue(to, &queue, arrival);
+        } else {
+            self.delivered_from_topic(to, arrival);
+        }
+    }
+
+    fn delivered_from_topic(&mut self, to: Subscriber, arrival: &Arrival) {
+        let Some(subscription) = self.subscription(to) else { return };
+        assert!(matches(&subscription.pattern, &arrival.to), "{to:?} is not interested");
+        subscription.get(arrival.id);
+        let overtaken_by = subscription.overtaken_by(arrival);
+        assert_eq!(overtaken_by, None, "a later message has come before");
+        assert_eq!((arrival.tag, arrival.redeliveries), (None, 0), "topics keep nothing");
+        self.show_topic_message(arrival.id);
+        self.tally.topic_deliveries += 1;
+    }
+
+    fn delivered_from_queue(&mut self, to: Subscriber, queue: &str, arrival: &Arrival) {
+        self.find_out(queue, arrival);
+        let id = arrival.id;
+        let may_be_late = self.queues.may_be_late(queue, id);
+        let was_ready = self.draining.as_ref().is_some_and(|ready| ready.contains(&id));
+        self.queues.deliver(queue, arrival);
+        let held_max = self.limits.prefetch_max as usize;
+        let Some(subscription) = self.subscription(to) else { return };
+        subscription.use_credit();
+        if arrival.dead.is_none() {
+            let overtaken_by = subscription.overtaken_by(arrival);
+            assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
+        }
+        if was_ready {
+            subscription.check_priority(arrival.priority);
+        }
+        assert_eq!(arrival.tag.is_some(), subscription.is_explicit, "whether it is settled");
+        if let Some(tag) = arrival.tag {
+            let before = subscription.held.insert(tag, id);
+            assert_eq!(before, None, "{tag:?} names two deliveries");
+            let held = subscription.held.len();
+            assert!(held <= held_max + subscription.restored, "{held} are not settled");
+        } else {
+            self.queues.conclude(queue, id, Outcome::Accepted);
+        }
+        self.tally.queue_deliveries += 1;
+        self.tally.redeliveries += u64::from(arrival.redeliveries > 0);
+        self.tally.dead_letters += u64::from(arrival.dead.is_some());
+    }
+
+    /// A subscription ends.
+    fn end(&mut self, pattern: &str, held: &BTreeMap<Tag, u128>) {
+        if is_queue(pattern) {
+            self.queues.disturb(pattern);
+            for &id in held.values() {
+                self.queues.conclude(pattern, id, Outcome::Failed);
+            }
+        }
+    }
+
+    fn subscription(&mut self, subscriber: Subscriber) -> Option<&mut Subscription> {
+        let client = self.clients.get_mut(&subscriber.connection)?;
+        client.subscriptions.get_mut(&subscriber.subscription)
+    }
+
+    /// Whether this subscription lasts, and is not another one with its name.
+    fn lasts(&self, holder: Holder) -> bool {
+        let Subscriber { connection, subscription } = holder.subscriber;
+        let client = self.clients.get(&connection);
+        client
+            .and_then(|client| client.subscriptions.get(&subscription))
+            .is_some_and(|s| s.serial == holder.serial && !s.is_ending())
+    }
+}
+
+fn is_queue(name: &str) -> bool {
+    name.starts_with("/queue/") || name.starts_with("/temp-queue/")
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.starts_with("/temp-")
+}
+
+/// Whether a subscription is interested: `*` stands for one level, a final `>` or `#` for any.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (mut patterns, mut levels) = (pattern.split(['/', '.']), name.split(['/', '.']));
+    loop {
+        match (patterns.next(), levels.next()) {
+            (Some(">" | "#"), _) | (None, None) => return true,
+            (Some(pattern), Some(level)) if pattern == level || pattern == "*" => {}
+            (Some(_) | None, Some(_) | None) => return false,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What must hold when nothing is in flight, and when all is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::Outcome;
+
+use super::{
+    CommandId, Model, Sent, Subscription,
+    commands::Kind,
+    is_queue, is_temporary,
+    queues::{Custody, dead_letter_queue},
+};
+
+/// How full a queue says it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Depth {
+    pub(crate) ready: usize,
+    pub(crate) unsettled: usize,
+    pub(crate) waiting: usize,
+}
+
+impl Model {
+    pub(crate) const fn see_time(&mut self, unix_ms: u64) {
+        if self.latest_unix_ms < unix_ms {
+            self.latest_unix_ms = unix_ms;
+        }
+    }
+
+    /// Nothing is in flight: nobody waits for what could be done.
+    pub(crate) fn rest(&mut self, depths: &BTreeMap<String, Depth>) {
+        self.check_replies();
+        self.check_topics();
+        let names: BTreeSet<String> = self.queues.names().chain(depths.keys().cloned()).collect();
+        for name in names {
+            self.check_depth(&name, depths.get(&name).copied().unwrap_or_default());
+        }
+        self.queues.rest();
+        self.tally.rests += 1;
+    }
+
+    /// Each command has its reply, but for publications that wait at a full queue.
+    fn check_replies(&mut self) {
+        let mut waiting: BTreeMap<&str, Vec<&Sent>> = BTreeMap::new();
+        for (connection, client) in &self.clients {
+            for (token, pending) in &client.pending {
+                let Kind::Publish(sent) = &pending.kind else {
+                    panic!("no reply to {connection:?} {token:?} {pending:?}");
+                };
+                waiting.entry(&sent.to).or_default().push(sent);
+            }
+        }
+        for (queue, waiting) in waiting {
+            let census = self.queues.census(queue, self.latest_unix_ms);
+            let messages = census.ready_max + census.unsettled_max - waiting.len();
+            let costs = waiting.iter().map(|sent| sent.cost);
+            let bytes = census.bytes_max - costs.clone().sum::<usize>();
+            let is_full = messages >= self.limits.queue_messages_max
+                || bytes + costs.max().unwrap_or_default() > self.limits.queue_bytes_max;
+            assert!(
+                is_queue(queue) && is_full,
+                "publishers wait at {queue}: {waiting:?}, but {census:?}"
+            );
+            self.tally.waiting += waiting.len() as u64;
+        }
+    }
+
+    /// Each message to a topic has reached those who were subscribed before.
+    fn check_topics(&mut self) {
+        for (connection, client) in &self.clients {
+            for (id, subscription) in client.subscriptions.iter().filter(|(_, s)| !s.is_ending()) {
+                for (message, &command) in &subscription.awaited {
+                    let verdict = self.verdict(command);
+                    assert_ne!(
+                        verdict,
+                        Some(true),
+                        "{message} did not reach {connection:?} {id:?}"
+                    );
+                }
+            }
+        }
+        for client in self.clients.values_mut() {
+            client.subscriptions.values_mut().for_each(|s| s.awaited.clear());
+        }
+    }
+
+    /// A queue holds what it must, and no message waits while a consumer does.
+    fn check_depth(&self, name: &str, depth: Depth) {
+        let census = self.queues.census(name, self.latest_unix_ms);
+        let shown = format!("{name}: {depth:?}, but {census:?}");
+        assert!((census.ready_min..=census.ready_max).contains(&depth.ready), "{shown}");
+        assert!(
+            (census.unsettled_min..=census.unsettled_max).contains(&depth.unsettled),
+            "{shown}"
+        );
+        assert!(depth.waiting <= census.ready_max, "{shown}");
+        let subscriptions = self.clients.values().flat_map(|client| client.subscriptions.values());
+        let has_reader = subscriptions.filter(|s| s.pattern == name).any(Subscription::is_ready);
+        assert!(!has_reader || depth.ready == 0 && census.ready_min == 0, "stuck: {shown}");
+    }
+
+    /// All clients have gone, and the queues are about to be emptied. Returns their names.
+    pub(crate) fn begin_to_drain(&mut self) -> BTreeSet<String> {
+        let ready = self.queues.all().filter(|(.., queued)| queued.is_certain);
+        self.draining = Some(ready.map(|(_, id, _)| id).collect());
+        let names = self.queues.names().filter(|name| !is_temporary(name));
+        names.flat_map(|name| [dead_letter_queue(&name), Some(name)]).flatten().collect()
+    }
+
+    /// The queues are empty: each message was settled, is dead, has expired or was never taken.
+    pub(crate) fn drained(&mut self) {
+        for command in self.committed_unseen() {
+            self.show(command, true);
+        }
+        let lasting = self.queues.all().filter(|(queue, ..)| !is_temporary(queue));
+        for (queue, id, queued) in lasting {
+            let has_expired = queued.sent.has_expired(self.latest_unix_ms);
+            self.tally.expired += u64::from(queued.is_certain && has_expired);
+            let is_lost = queued.custody == Custody::Queue && queued.is_certain && !has_expired;
+            assert!(!is_lost, "message {id} is lost in {queue}: {queued:?}");
+        }
+    }
+
+    /// Transactions of which nothing was heard, and that were committed since what they settled did
+    /// not return.
+    fn committed_unseen(&self) -> Vec<CommandId> {
+        let mut committed = Vec::new();
+        for (queue, id, queued) in self.queues.all().filter(|(queue, ..)| !is_temporary(queue)) {
+            let Custody::Settling(settling) = queued.custody else { continue };
+            let shows_death = self.rules.is_roomy && dead_letter_queue(queue).is_some();
+            let may_be_dead = !shows_death && queued.attempts + 1 >= self.limits.deliveries_max;
+            let has_expired = queued.sent.has_expired(self.latest_unix_ms);
+            if may_be_dead || has_expired || !self.queues.keeps(queue) {
+                continue;
+            }
+            let leaves = match settling.outcome {
+                Outcome::Accepted => true,
+                Outcome::Rejected => !shows_death,
+                Outcome::Failed | Outcome::Released => false,
+            };
+            assert!(leaves, "message {id} is lost in {queue}: {queued:?}");
+            committed.push(settling.command);
+        }
+        committed
+    }
+}

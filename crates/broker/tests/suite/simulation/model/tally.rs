@@ -1,0 +1,55 @@
+/// How often runs came by what they are to test.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) topic_deliveries: u64,
+    pub(crate) queue_deliveries: u64,
+    pub(super) redeliveries: u64,
+    pub(super) dead_letters: u64,
+    pub(super) expired: u64,
+    pub(super) committed: u64,
+    pub(super) rolled_back: u64,
+    /// Requests whose end was shown by what they did, before a reply or without.
+    pub(super) found_out: u64,
+    pub(super) refused: u64,
+    /// Publications that waited at a full queue when nothing was in flight.
+    pub(super) waiting: u64,
+    /// Runs in which a bound on what is in flight was reached.
+    pub(super) busy: u64,
+    pub(super) rests: u64,
+}
+
+impl Tally {
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.topic_deliveries += other.topic_deliveries;
+        self.queue_deliveries += other.queue_deliveries;
+        self.redeliveries += other.redeliveries;
+        self.dead_letters += other.dead_letters;
+        self.expired += other.expired;
+        self.committed += other.committed;
+        self.rolled_back += other.rolled_back;
+        self.found_out += other.found_out;
+        self.refused += other.refused;
+        self.waiting += other.waiting;
+        self.busy += other.busy;
+        self.rests += other.rests;
+    }
+
+    /// So many runs came by everything.
+    pub(crate) fn assert_covers(&self, runs: u64) {
+        let counts = [
+            (self.topic_deliveries, 50),
+            (self.queue_deliveries, 50),
+            (self.redeliveries, 4),
+            (self.dead_letters, 2),
+            (self.expired, 2),
+            (self.committed, 10),
+            (self.rolled_back, 4),
+            (self.found_out, 2),
+            (self.refused, 10),
+            (self.waiting, 1),
+            (self.rests, 4),
+        ];
+        let is_covered = counts.iter().all(|&(count, per_run)| count >= runs * per_run);
+        assert!(is_covered && self.busy > 0, "{runs} runs came by too little: {self:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What a run is like, and what happens in it when: all drawn from its seed.
+
+use contract::Limits;
+use testkit::Random;
+
+use super::model::Rules;
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    pub(super) cores: u16,
+    pub(super) limits: Limits,
+    pub(super) rules: Rules,
+    /// No subscription ends and nothing is returned, so that queues keep the order of all messages.
+    pub(super) is_calm: bool,
+    /// Each core keeps its interest in [`super::KEPT`].
+    pub(super) keeps_interest: bool,
+    clients_max: usize,
+    /// The core that hears late from others.
+    slow: u16,
+    /// A rest comes once in so many steps.
+    rest_in: usize,
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// So many messages reach a shard from another.
+    Carry {
+        from: u16,
+        to: u16,
+        count: usize,
+    },
+    /// Time passes, in milliseconds.
+    Pass(u64),
+    /// The clock of the day is set back, by milliseconds.
+    SetBack(u64),
+    /// A shard is told that time has passed.
+    Tick(u16),
+    Connect(u16),
+    Vanish,
+    Act,
+    /// All that is in flight arrives.
+    Rest,
+}
+
+impl Schedule {
+    pub(super) fn draw(seed: u64, random: &mut Random) -> Self {
+        let cores = u16::try_from(seed % 8 + 1).unwrap();
+        let is_calm = random.once_in(3);
+        let rules = Rules { is_roomy: random.once_in(2), is_heavy: random.once_in(6) };
+        let common = Limits {
+            prefetch_max: 6,
+            transaction_operations_max: 5,
+            deliveries_max: 3,
+            ..Limits::default()
+        };
+        let limits = if rules.is_roomy {
+            Limits { queue_bytes_max: 1 << 40, ..common }
+        } else {
+            Limits {
+                subscriptions_max: 6,
+                temporary_max: 2,
+                commands_max: 3,
+                queue_messages_max: 8,
+                queue_bytes_max: 16 << 20,
+                queues_max: 8,
+                ..common
+            }
+        };
+        Self {
+            cores,
+            limits,
+            rules,
+            is_calm,
+            keeps_interest: random.once_in(4),
+            clients_max: 4 + random.below(8),
+            slow: u16::try_from(random.below(16)).unwrap(),
+            rest_in: random.pick(&[40, 100, 400]),
+        }
+    }
+
+    /// `busy` are the pairs of shards between which something is in flight.
+    pub(super) fn next(&self, random: &mut Random, busy: &[(u16, u16)], clients: usize) -> Step {
+        if random.once_in(self.rest_in) {
+            return Step::Rest;
+        }
+        match random.below(20) {
+            0..9 if !busy.is_empty() => self.carry(random, busy),
+            9 => Step::Pass(random.below(1000) as u64),
+            10 => Step::Tick(self.any_core(random)),
+            11 if clients < self.clients_max => Step::Connect(self.any_core(random)),
+            11 if !self.is_calm && random.once_in(4) => Step::Vanish,
+            12 if random.once_in(20) => Step::SetBack(random.below(500) as u64),
+            _ => Step::Act,
+        }
+    }
+
+    fn carry(&self, random: &mut Random, busy: &[(u16, u16)]) -> Step {
+        let (mut from, mut to) = random.pick(busy);
+        if to == self.slow && !random.once_in(8) {
+            (from, to) = random.pick(busy);
+        }
+        Step::Carry { from, to, count: 1 + random.below(4) }
+    }
+
+    fn any_core(&self, random: &mut Random) -> u16 {
+        u16::try_from(random.below(self.cores.into())).unwrap()
+    }
+}
