@@ -34,7 +34,7 @@ pub struct Denial {
     pub rule: Option<usize>,
 }
 
-/// Who may what on the destinations of a scope.
+/// The rights on the destinations of a scope.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
     /// The destinations that it decides about.
@@ -118,20 +118,24 @@ impl Access {
     ///
     /// # Errors
     /// When it is not allowed.
-    pub fn authorise(&self, who: Option<&Principal>, action: Action<'_>) -> Result<(), Denial> {
+    pub fn authorise(
+        &self,
+        principal: Option<&Principal>,
+        action: Action<'_>,
+    ) -> Result<(), Denial> {
         let deny = |refusal, rule| Err(action.denied(refusal, rule));
-        let Some(who) = who else { return deny(Refusal::Unauthenticated, None) };
+        let Some(principal) = principal else { return deny(Refusal::Unauthenticated, None) };
         let decided = match action {
             _ if self.is_open() => Ok(()),
-            Action::Subscribe(pattern) => self.subscribe(who, pattern),
-            Action::Send(destination) => self.send(who, destination),
+            Action::Subscribe(pattern) => self.subscribe(principal, pattern),
+            Action::Send(destination) => self.send(principal, destination),
             Action::Other => Ok(()),
         };
         decided.or_else(|rule| deny(Refusal::Forbidden, rule))
     }
 
     /// Fails with the rule that denies it, if one does.
-    fn send(&self, who: &Principal, destination: &Destination) -> Result<(), Option<usize>> {
+    fn send(&self, principal: &Principal, destination: &Destination) -> Result<(), Option<usize>> {
         if destination.kind().is_temporary() || destination.is_hidden() {
             return Ok(());
         }
@@ -141,21 +145,21 @@ impl Access {
             .enumerate()
             .find(|(_, rule)| rule.scope.holds(destination))
             .ok_or(None)?;
-        allow(&rule.send, who).then_some(()).ok_or(Some(index))
+        allow(&rule.send, principal).then_some(()).ok_or(Some(index))
     }
 
     /// Fails with the rule that denies it, if one does.
     ///
     /// A pattern with wildcards must lie within one rule that allows it, and overlap none before
     /// that denies it.
-    fn subscribe(&self, who: &Principal, pattern: &Pattern) -> Result<(), Option<usize>> {
+    fn subscribe(&self, principal: &Principal, pattern: &Pattern) -> Result<(), Option<usize>> {
         let is_hidden = pattern.destination().is_some_and(Destination::is_hidden);
         if pattern.kind().is_temporary() || is_hidden {
             return Ok(());
         }
         let rules = self.0.iter().enumerate();
         for (index, rule) in rules.filter(|(_, rule)| rule.scope.overlaps(pattern)) {
-            if !allow(&rule.subscribe, who) {
+            if !allow(&rule.subscribe, principal) {
                 return Err(Some(index));
             }
             if rule.scope.covers(pattern) {
@@ -193,13 +197,13 @@ impl Grant {
         }
     }
 
-    fn is_for(&self, who: &Principal) -> bool {
-        let logged_in = &*who.name != "anonymous";
+    fn is_for(&self, principal: &Principal) -> bool {
+        let logged_in = &*principal.name != "anonymous";
         match self {
             Self::Everybody => true,
             Self::Users => logged_in,
-            Self::User(name) => logged_in && *who.name == **name,
-            Self::Role(role) => who.roles.contains(role),
+            Self::User(name) => logged_in && *principal.name == **name,
+            Self::Role(role) => principal.roles.contains(role),
         }
     }
 }
@@ -260,8 +264,8 @@ impl Scope {
     }
 }
 
-fn allow(grants: &[Grant], who: &Principal) -> bool {
-    grants.iter().any(|grant| grant.is_for(who))
+fn allow(grants: &[Grant], principal: &Principal) -> bool {
+    grants.iter().any(|grant| grant.is_for(principal))
 }
 
 #[cfg(test)]
@@ -287,20 +291,20 @@ mod tests {
         ]
     }
 
-    fn may_send(access: &Access, who: &Principal, to: &Destination) -> bool {
-        access.authorise(Some(who), Action::Send(to)).is_ok()
+    fn may_send(access: &Access, principal: &Principal, to: &Destination) -> bool {
+        access.authorise(Some(principal), Action::Send(to)).is_ok()
     }
 
-    fn may_subscribe(access: &Access, who: &Principal, to: &Pattern) -> bool {
-        access.authorise(Some(who), Action::Subscribe(to)).is_ok()
+    fn may_subscribe(access: &Access, principal: &Principal, to: &Pattern) -> bool {
+        access.authorise(Some(principal), Action::Subscribe(to)).is_ok()
     }
 
     #[test]
     fn without_rules_everybody_may_everything() {
         let access = Access::default();
-        for who in people() {
-            assert!(may_send(&access, &who, &Destination::parse("/queue/a").unwrap()));
-            assert!(may_subscribe(&access, &who, &Pattern::parse("/topic/>").unwrap()));
+        for principal in people() {
+            assert!(may_send(&access, &principal, &Destination::parse("/queue/a").unwrap()));
+            assert!(may_subscribe(&access, &principal, &Pattern::parse("/topic/>").unwrap()));
         }
     }
 
@@ -383,7 +387,7 @@ mod tests {
         ];
         for (destination, expected) in send {
             let destination = Destination::parse(destination).unwrap();
-            let actual = people().map(|who| may_send(&access, &who, &destination));
+            let actual = people().map(|principal| may_send(&access, &principal, &destination));
             assert_eq!(actual, *expected, "send to {destination}");
         }
         let subscribe: &[(&str, [bool; 3])] = &[
@@ -403,7 +407,7 @@ mod tests {
         ];
         for (pattern, expected) in subscribe {
             let pattern = Pattern::parse(pattern).unwrap();
-            let actual = people().map(|who| may_subscribe(&access, &who, &pattern));
+            let actual = people().map(|principal| may_subscribe(&access, &principal, &pattern));
             assert_eq!(actual, *expected, "subscribe to {pattern}");
         }
     }

@@ -25,7 +25,7 @@ use crate::stream::Stream;
 pub struct Accepted {
     layer: Layer,
     /// Read already, and read again before anything else.
-    seen: Bytes,
+    read_ahead: Bytes,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Accepted {
     /// A connection without TLS.
     #[must_use]
     pub const fn plain(stream: TcpStream) -> Self {
-        Self { layer: Layer::Plain(stream), seen: Bytes::new() }
+        Self { layer: Layer::Plain(stream), read_ahead: Bytes::new() }
     }
 
     /// A connection after its TLS handshake; `None`: no permit was given. Nothing bounds the
@@ -64,7 +64,7 @@ impl Accepted {
             drop(current);
             if let Poll::Ready(done) = step {
                 let layer = Layer::Tls(Box::new(done?));
-                return Ok(Some(Self { layer, seen: Bytes::new() }));
+                return Ok(Some(Self { layer, read_ahead: Bytes::new() }));
             }
             woken.0.notified().await;
             let Some(stream) = handshake.as_ref().get_ref().get_ref() else {
@@ -102,13 +102,13 @@ impl Accepted {
         &mut self,
         protocols: &[fn(&[u8]) -> Detection],
     ) -> io::Result<Option<usize>> {
-        let mut seen = BytesMut::with_capacity(Detection::BYTES_MAX);
+        let mut bytes = BytesMut::with_capacity(Detection::BYTES_MAX);
         let found = loop {
-            if self.read_buf(&mut seen).await? == 0 {
+            if self.read_buf(&mut bytes).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let mut is_open = false;
-            let found = protocols.iter().position(|detect| match detect(&seen) {
+            let found = protocols.iter().position(|detect| match detect(&bytes) {
                 Detection::Yes => true,
                 Detection::No => false,
                 Detection::More => {
@@ -116,11 +116,11 @@ impl Accepted {
                     false
                 }
             });
-            if found.is_some() || !is_open || seen.len() >= Detection::BYTES_MAX {
+            if found.is_some() || !is_open || bytes.len() >= Detection::BYTES_MAX {
                 break found;
             }
         };
-        self.seen = seen.freeze();
+        self.read_ahead = bytes.freeze();
         Ok(found)
     }
 
@@ -134,10 +134,10 @@ impl Accepted {
 
     /// Puts back what was read last.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
-        self.seen = if self.seen.is_empty() {
+        self.read_ahead = if self.read_ahead.is_empty() {
             bytes
         } else {
-            [bytes, self.seen.split_off(0)].concat().into()
+            [bytes, self.read_ahead.split_off(0)].concat().into()
         };
     }
 
@@ -146,7 +146,7 @@ impl Accepted {
     /// # Errors
     /// When the kernel does not give the socket back.
     pub fn into_stream(self) -> io::Result<(Stream, Vec<u8>)> {
-        let mut early = Vec::from(self.seen);
+        let mut early = Vec::from(self.read_ahead);
         let stream = match self.layer {
             Layer::Plain(stream) => Stream::plain(unwatched(stream)?),
             Layer::Tls(stream) => {
@@ -216,9 +216,9 @@ impl AsyncRead for Accepted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.seen.is_empty() {
-            let count = self.seen.len().min(buffer.remaining());
-            buffer.put_slice(&self.seen.split_to(count));
+        if !self.read_ahead.is_empty() {
+            let count = self.read_ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.read_ahead.split_to(count));
             return Poll::Ready(Ok(()));
         }
         match &mut self.layer {

@@ -20,14 +20,14 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     loop {
         let taken = header.len();
         header.resize(taken + PEEK_BYTES, 0);
-        let seen = stream.peek(header.get_mut(taken..).unwrap_or_default()).await?;
-        if seen == 0 {
+        let peeked = stream.peek(header.get_mut(taken..).unwrap_or_default()).await?;
+        if peeked == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        header.truncate(taken + seen);
+        header.truncate(taken + peeked);
         let decoded =
             decode(&header).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        // What was seen so far is of the header, but for what follows its end.
+        // All that was peeked belongs to the header, except what follows its end.
         let end = decoded.map_or(header.len(), |(_, end)| end);
         stream.read_exact(header.get_mut(taken..end).unwrap_or_default()).await?;
         if let Some((source, _)) = decoded {

@@ -30,7 +30,7 @@ pub enum BadRequest {
     Header,
     /// More than [`HEAD_BYTES_MAX`] or [`HEADERS_MAX`].
     #[error("the request's head is larger than {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers")]
-    HeadTooLarge,
+    HeaderTooLarge,
     /// `chunked` is not the last coding, stands there twice, or is used in HTTP/1.0.
     #[error("Transfer-Encoding must be `chunked`, once, in HTTP/1.1")]
     TransferEncoding,
@@ -62,7 +62,7 @@ impl BadRequest {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Connect | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
@@ -132,7 +132,7 @@ impl HeadScanner {
                 return Err(if has_method { BadRequest::TargetTooLong } else { self.malformed() });
             }
             if self.scanned >= HEAD_BYTES_MAX {
-                return Err(BadRequest::HeadTooLarge);
+                return Err(BadRequest::HeaderTooLarge);
             }
         }
         Ok(None)
@@ -152,7 +152,7 @@ impl HeadScanner {
         }
         self.headers += 1;
         if self.headers > HEADERS_MAX {
-            return Err(BadRequest::HeadTooLarge);
+            return Err(BadRequest::HeaderTooLarge);
         }
         let colon = line.iter().position(|&byte| byte == b':').ok_or(BadRequest::Header)?;
         let (name, value) = line.split_at(colon);
@@ -501,11 +501,11 @@ mod tests {
 
         let head = |headers: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(headers));
         assert!(scan(&head(HEADERS_MAX)).is_ok_and(|head| head.is_some()));
-        assert_eq!(scan(&head(HEADERS_MAX + 1)), Err(BadRequest::HeadTooLarge));
+        assert_eq!(scan(&head(HEADERS_MAX + 1)), Err(BadRequest::HeaderTooLarge));
         let value = |bytes: usize| format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(bytes));
         let room = HEAD_BYTES_MAX - value(0).len();
         assert_eq!(scan(&value(room - 1)), Ok(None));
-        assert_eq!(scan(&value(room)), Err(BadRequest::HeadTooLarge));
-        assert_eq!(scan(&"\r\n".repeat(HEAD_BYTES_MAX)), Err(BadRequest::HeadTooLarge));
+        assert_eq!(scan(&value(room)), Err(BadRequest::HeaderTooLarge));
+        assert_eq!(scan(&"\r\n".repeat(HEAD_BYTES_MAX)), Err(BadRequest::HeaderTooLarge));
     }
 }
