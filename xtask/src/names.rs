@@ -88,7 +88,7 @@ const ACCEPTED: &[(&str, &str)] = &[
 ];
 
 /// Crates that are not clean yet.
-const UNCHECKED: &[&str] = &["broker", "drive", "http", "server", "stomp"];
+const UNCHECKED: &[&str] = &["broker", "stomp"];
 
 /// Checks the names in all crates.
 pub(crate) fn check_all(faults: &mut Vec<String>) -> Outcome {

@@ -27,7 +27,7 @@ use crate::{
 pub struct Cores {
     pub(crate) settings: Settings,
     handles: Vec<CoreHandle>,
-    /// Whether much memory has been freed since somebody last asked.
+    /// Whether much memory has been freed since [`Cores::take_freed`] was last called.
     freed: AtomicBool,
     pub(crate) logins: Mutex<Logins<Waiter>>,
     /// Wakes a hashing thread that waits for jobs.
@@ -163,21 +163,21 @@ impl Cores {
         }
     }
 
-    /// Asks each core for something, and returns what they answer, in their order.
-    pub async fn ask_all<T: Send + 'static>(&self, ask: fn(&CoreRef) -> T) -> Vec<T> {
-        let mut asked = Vec::new();
+    /// Calls a function on each core, and returns their results in the cores' order.
+    pub async fn call_all<T: Send + 'static>(&self, call: fn(&CoreRef) -> T) -> Vec<T> {
+        let mut pending = Vec::new();
         for core in &self.handles {
             let (sender, receiver) = oneshot::channel();
-            // Whoever asked may have gone.
-            let call = Box::new(move |core: &CoreRef| drop(sender.send(ask(core))));
+            // The caller may have gone.
+            let call = Box::new(move |core: &CoreRef| drop(sender.send(call(core))));
             core.send(ToCore::Call(call));
-            asked.push(receiver);
+            pending.push(receiver);
         }
-        let mut answers = Vec::new();
-        for answer in asked {
-            answers.extend(answer.await);
+        let mut results = Vec::new();
+        for result in pending {
+            results.extend(result.await);
         }
-        answers
+        results
     }
 
     /// Whether much memory has been freed since this was last called.

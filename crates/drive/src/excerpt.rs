@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_and_temporary_names_left_out() {
+    fn texts_are_truncated_and_temporary_names_left_out() {
         let name = "0123456789abcdef0123456789abcdef";
         let long = "x".repeat(1000);
         let named = format!("SEND to /temp-queue/{name}: a /temp-topic/{name}, /temp-queue/{name}");

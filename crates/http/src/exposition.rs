@@ -66,7 +66,7 @@ struct Depth {
 impl Snapshot {
     /// Asks all cores what they count.
     pub(crate) async fn take(gateway: &Gateway) -> Self {
-        let cores = gateway.cores.ask_all(|core| core.with(|core| Core::of(core))).await;
+        let cores = gateway.cores.call_all(|core| core.with(|core| Core::of(core))).await;
         let services = gateway.config.services.iter();
         let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
         let rules = gateway.config.access.rules().iter();

@@ -10,8 +10,8 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 pub(crate) fn run() -> Result<String, String> {
     let secret = if io::stdin().is_terminal() {
         let hidden = Hidden::new().map_err(|error| error.to_string())?;
-        let first = ask("Password: ")?;
-        let second = ask("Again: ")?;
+        let first = prompt_for("Password: ")?;
+        let second = prompt_for("Again: ")?;
         drop(hidden);
         if first != second {
             return Err("the two are not the same".to_owned());
@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
-fn ask(prompt: &str) -> Result<Secret, String> {
+fn prompt_for(prompt: &str) -> Result<Secret, String> {
     // Not by the log's queue: the terminal is what the question is for, and it is waited for.
     let mut terminal = io::stderr();
     write!(terminal, "{prompt}").map_err(|error| error.to_string())?;

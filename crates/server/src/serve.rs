@@ -91,7 +91,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
                 if endpoints.get(index).is_some_and(Option::is_some) { "https" } else { "http" };
             addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
         }
-        announce(addresses);
+        print_addresses(addresses);
         systemd.ready();
         let reload = async {
             // Those that come during a reload are one more.
@@ -223,10 +223,10 @@ async fn stop_in_good_order(
 
 /// Says on standard output where the gateway is, for people and for scripts. Whoever should read
 /// it may not, and the gateway does not wait for that.
-fn announce(addresses: String) {
+fn print_addresses(addresses: String) {
     // When it fails there is no reader to miss it.
     let say = move || drop(logging::print(&addresses));
-    if let Err(error) = tasks::thread("announce", say) {
+    if let Err(error) = tasks::thread("addresses", say) {
         tracing::warn!(%error, "the addresses cannot be told on the standard output");
     }
 }

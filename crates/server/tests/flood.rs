@@ -30,10 +30,10 @@ const FLOOD: usize = 4000;
 /// Of them at most so many are open at a time.
 const OPEN_MAX: usize = 400;
 /// Enough for any machine; a client behind all of the flood would wait far longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
-fn a_flood_of_handshakes_keeps_nobody_else_waiting() {
+fn a_flood_of_handshakes_delays_no_other_address() {
     let gateway = Gateway::start();
     let hello = gateway.hello();
     let is_over = Arc::new(AtomicBool::new(false));
@@ -60,17 +60,17 @@ fn a_flood_of_handshakes_keeps_nobody_else_waiting() {
     let other = Ipv4Addr::new(127, 0, 0, 2);
     let mut rounds = 0;
     while !is_over.load(Ordering::Relaxed) || rounds == 0 {
-        assert!(ask(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
-        assert!(ask(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(get(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(get(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
         rounds += 1;
     }
     let (sent, open) = flood.join().unwrap();
     // The queue that the flood has left does not matter either.
-    assert!(ask(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
-    assert!(ask(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
     drop(open);
     let total = || {
-        let page = ask(connect(other, gateway.plain), "/metrics");
+        let page = get(connect(other, gateway.plain), "/metrics");
         let lines =
             page.lines().filter(|line| line.starts_with("passerelle_tls_handshakes_total{"));
         let counts: Vec<(String, u64)> = lines
@@ -118,13 +118,13 @@ fn without_tls_one_is_told_so() {
 fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    socket.connect_timeout(&to.into(), TIMEOUT).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
-fn ask(mut connection: impl Read + Write, path: &str) -> String {
+fn get(mut connection: impl Read + Write, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

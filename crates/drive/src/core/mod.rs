@@ -282,7 +282,7 @@ impl Core {
         self.expire();
         self.drain();
         if self.now.mono_ns >= self.shard_next_mono_ns {
-            self.shard_next_mono_ns = self.now.mono_ns + SHARD_TICK_NS;
+            self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Tick);
         }
         self.work();
@@ -505,4 +505,4 @@ const CACHED_BYTES: usize = 64 << 10;
 /// Bytes for a socket that are worth a write of their own.
 const LARGE_BYTES: usize = 1 << 10;
 /// How often a shard looks for what has expired: 100 ms.
-const SHARD_TICK_NS: u64 = 100_000_000;
+const SHARD_TIMER_NS: u64 = 100_000_000;

@@ -279,9 +279,9 @@ mod tests {
                         let decoded = decode_one(&coded, coding, content.len() - 1).await;
                         assert_eq!(decoded, Err(BodyError::TooLarge), "{name}");
                     }
-                    for cut in [0, 1, coded.len() / 2, coded.len() - 1] {
-                        let decoded = decode_one(&coded[..cut], coding, content.len()).await;
-                        assert_eq!(decoded, Err(BodyError::Broken), "{name} cut at {cut}");
+                    for end in [0, 1, coded.len() / 2, coded.len() - 1] {
+                        let decoded = decode_one(&coded[..end], coding, content.len()).await;
+                        assert_eq!(decoded, Err(BodyError::Broken), "{name} truncated at {end}");
                     }
                     let longer = [&coded[..], b"x"].concat();
                     assert_eq!(

@@ -330,14 +330,14 @@ mod tests {
             ("decoded once only", "%252e%252e/outside.txt", "", 404, ABSENT, ""),
         ];
         for (rule, rest, codings, status, body, field) in cases {
-            let response = place.ask(rest, &[("accept-encoding", codings)]).await;
+            let response = place.get(rest, &[("accept-encoding", codings)]).await;
             assert_eq!(response.status(), *status, "{rule}");
             if let Some((name, value)) = field.split_once(": ") {
                 assert_eq!(response.headers()[name], *value, "{rule}");
             }
             assert_eq!(read(response).await, body.as_bytes(), "{rule}");
         }
-        let long = place.ask(&"a".repeat(5000), &[]).await;
+        let long = place.get(&"a".repeat(5000), &[]).await;
         assert_eq!(long.status(), StatusCode::NOT_FOUND);
     }
 
@@ -370,7 +370,7 @@ mod tests {
             ("no file", "socket", 404, "no such file\n"),
         ];
         for (rule, rest, status, body) in cases {
-            let response = place.ask(rest, &[("accept-encoding", "gzip")]).await;
+            let response = place.get(rest, &[("accept-encoding", "gzip")]).await;
             assert_eq!(response.status(), status, "{rule}");
             assert_eq!(read(response).await, body.as_bytes(), "{rule}");
         }
@@ -382,15 +382,15 @@ mod tests {
         let place = Place::new();
         place.file("a.txt", "text");
         place.file("a.txt.gz", "text");
-        let plain = place.ask("a.txt", &[]).await;
-        let zipped = place.ask("a.txt", &[("accept-encoding", "gzip")]).await;
+        let plain = place.get("a.txt", &[]).await;
+        let zipped = place.get("a.txt", &[("accept-encoding", "gzip")]).await;
         let tag = plain.headers()[header::ETAG].to_str().unwrap();
         let date = plain.headers()[header::LAST_MODIFIED].to_str().unwrap();
         assert_ne!(zipped.headers()[header::ETAG], tag, "a tag for each coding");
-        assert_eq!(place.ask("a.txt", &[("if-none-match", tag)]).await.status(), 304);
-        assert_eq!(place.ask("a.txt", &[("if-modified-since", date)]).await.status(), 304);
+        assert_eq!(place.get("a.txt", &[("if-none-match", tag)]).await.status(), 304);
+        assert_eq!(place.get("a.txt", &[("if-modified-since", date)]).await.status(), 304);
         place.file("a.txt", "other");
-        assert_eq!(place.ask("a.txt", &[("if-none-match", tag)]).await.status(), 200);
+        assert_eq!(place.get("a.txt", &[("if-none-match", tag)]).await.status(), 200);
     }
 
     #[tokio::test]
@@ -408,7 +408,7 @@ mod tests {
             if file.set_modified(time).is_ok()
                 && file.metadata().unwrap().modified().unwrap() == time
             {
-                let response = place.ask("a.txt", &[]).await;
+                let response = place.get("a.txt", &[]).await;
                 assert_eq!(response.headers().contains_key(header::LAST_MODIFIED), told, "{rule}");
             }
         }
@@ -419,7 +419,7 @@ mod tests {
         let place = Place::new();
         let text: String = (0..40_000).map(|at| format!("{at:07}\n")).collect();
         place.file("large.txt", &text);
-        let mut body = place.ask("large.txt", &[]).await.into_body();
+        let mut body = place.get("large.txt", &[]).await.into_body();
         let mut whole = Vec::new();
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
@@ -433,7 +433,7 @@ mod tests {
             ("bytes=100000-299999", { 100_000..300_000 }),
         ];
         for (range, part) in cases {
-            let response = place.ask("large.txt", &[("range", range)]).await;
+            let response = place.get("large.txt", &[("range", range)]).await;
             assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT, "{range}");
             assert_eq!(read(response).await, text[part].as_bytes(), "{range}");
         }
@@ -443,7 +443,7 @@ mod tests {
     async fn fails_when_a_file_shrinks() {
         let place = Place::new();
         place.file("a.txt", "0123456789");
-        let response = place.ask("a.txt", &[]).await;
+        let response = place.get("a.txt", &[]).await;
         place.file("a.txt", "0123");
         let mut body = response.into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "0123");
@@ -455,13 +455,13 @@ mod tests {
     async fn only_reads() {
         let place = Place::new();
         place.file("a.txt", "text");
-        let ask = async |method: Method| {
+        let get = async |method: Method| {
             answer(&place.root(), "index.html", "a.txt", &method, &HeaderMap::new()).await
         };
-        let head = ask(Method::HEAD).await;
+        let head = get(Method::HEAD).await;
         assert_eq!(head.headers()[header::CONTENT_LENGTH], "4");
         assert!(read(head).await.is_empty());
-        assert_eq!(ask(Method::PUT).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(get(Method::PUT).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
     /// A folder of its own for a test, with the root in it.
@@ -488,7 +488,7 @@ mod tests {
             files::write(path, text).unwrap();
         }
 
-        async fn ask(&self, rest: &str, request: &[(&'static str, &str)]) -> Response<Body> {
+        async fn get(&self, rest: &str, request: &[(&'static str, &str)]) -> Response<Body> {
             let mut headers = HeaderMap::new();
             for (name, value) in request {
                 headers.append(*name, HeaderValue::from_str(value).unwrap());

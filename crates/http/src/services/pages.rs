@@ -126,7 +126,7 @@ fn answer_from(
         tag: file.tag,
         modified: None,
         length: u64::try_from(file.bytes.len()).unwrap_or(u64::MAX),
-        cache: HeaderValue::from_static(if name.starts_with(HASHED) { KEEP } else { ASK }),
+        cache: HeaderValue::from_static(if name.starts_with(HASHED) { KEEP } else { REVALIDATE }),
     };
     let mut response =
         representation.answer(method, headers, |part| full(slice(&file.bytes, part)));
@@ -173,7 +173,7 @@ const WELCOME: &str = "index.html";
 const HASHED: &str = "assets/";
 
 const KEEP: &str = "public, max-age=31536000, immutable";
-const ASK: &str = "no-cache";
+const REVALIDATE: &str = "no-cache";
 
 /// `'self'` includes WebSockets to the same host. Styles may be set by scripts: charts do.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
@@ -193,13 +193,13 @@ mod tests {
     #[tokio::test]
     async fn serves_what_was_built() {
         let cases = [
-            ("the welcome page", "", "", 200, "home", "text/html; charset=utf-8", ASK),
-            ("by its name", "index.html", "", 200, "home", "text/html; charset=utf-8", ASK),
-            ("another page", "echo.html", "", 200, "echo", "text/html; charset=utf-8", ASK),
+            ("the welcome page", "", "", 200, "home", "text/html; charset=utf-8", REVALIDATE),
+            ("by its name", "index.html", "", 200, "home", "text/html; charset=utf-8", REVALIDATE),
+            ("another page", "echo.html", "", 200, "echo", "text/html; charset=utf-8", REVALIDATE),
             ("hashed", "assets/a-1.js", "", 200, "js", "text/javascript; charset=utf-8", KEEP),
             ("coded", "assets/a-1.js", "br", 200, "br", "text/javascript; charset=utf-8", KEEP),
             ("another", "assets/a-1.js", "gzip", 200, "gz", "text/javascript; charset=utf-8", KEEP),
-            ("not coded", "echo.html", "br", 200, "echo", "text/html; charset=utf-8", ASK),
+            ("not coded", "echo.html", "br", 200, "echo", "text/html; charset=utf-8", REVALIDATE),
             ("nothing", "none.html", "", 404, "no such page\n", "text/plain; charset=utf-8", ""),
             ("no folder", "assets/", "", 404, "no such page\n", "text/plain; charset=utf-8", ""),
             ("way out", "../a", "", 404, "no such page\n", "text/plain; charset=utf-8", ""),
@@ -243,16 +243,16 @@ mod tests {
             ("/", "echo"),
         ]);
         let expected = r#"{"broker":"../messaging","echo":"../","queues":"./queues"}"#;
-        let ask = |headers: &HeaderMap| answer(&services, "/ui", SERVICES, &Method::GET, headers);
-        let response = ask(&HeaderMap::new());
+        let get = |headers: &HeaderMap| answer(&services, "/ui", SERVICES, &Method::GET, headers);
+        let response = get(&HeaderMap::new());
         let fields = response.headers().clone();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(fields[header::CONTENT_TYPE], "application/json");
-        assert_eq!(fields[header::CACHE_CONTROL], ASK);
+        assert_eq!(fields[header::CACHE_CONTROL], REVALIDATE);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected);
 
         let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, fields[header::ETAG].clone())]);
-        assert_eq!(ask(&known).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(get(&known).status(), StatusCode::NOT_MODIFIED);
         let others = of(vec![("/ui", "pages"), ("/messaging", "broker")]);
         let moved = answer(&others, "/ui", SERVICES, &Method::GET, &known);
         assert_eq!(moved.status(), StatusCode::OK);

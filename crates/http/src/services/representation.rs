@@ -317,7 +317,7 @@ mod tests {
             ("known before ranged", &[("range", "bytes=0-0"), ("if-none-match", "*")], 304, ""),
         ];
         for (rule, request, status, body) in cases {
-            let response = ask(&Method::GET, request);
+            let response = respond(&Method::GET, request);
             assert_eq!(response.status(), *status, "{rule}");
             let length = response.headers().get(header::CONTENT_LENGTH).cloned();
             let sent = response.into_body().collect().await.unwrap().to_bytes();
@@ -330,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn says_what_it_sends() {
-        let part = ask(&Method::GET, &[("range", "bytes=2-4")]);
+        let part = respond(&Method::GET, &[("range", "bytes=2-4")]);
         let expected = [
             ("accept-ranges", "bytes"),
             ("cache-control", "no-cache"),
@@ -345,7 +345,7 @@ mod tests {
         ];
         assert_eq!(fields(&part), expected);
 
-        let known = ask(&Method::GET, &[("if-none-match", "\"t\"")]);
+        let known = respond(&Method::GET, &[("if-none-match", "\"t\"")]);
         let expected = [
             ("cache-control", "no-cache"),
             ("etag", "\"t\""),
@@ -355,10 +355,10 @@ mod tests {
         ];
         assert_eq!(fields(&known), expected);
 
-        let beyond = ask(&Method::GET, &[("range", "bytes=99-")]);
+        let beyond = respond(&Method::GET, &[("range", "bytes=99-")]);
         assert_eq!(beyond.headers()[header::CONTENT_RANGE], "bytes */10");
 
-        let head = ask(&Method::HEAD, &[("range", "bytes=2-4")]);
+        let head = respond(&Method::HEAD, &[("range", "bytes=2-4")]);
         assert_eq!(head.status(), StatusCode::OK, "only GET has ranges");
         assert_eq!(head.headers()[header::CONTENT_LENGTH], "10");
         assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(refusal.headers()[header::ALLOW], "GET, HEAD");
     }
 
-    fn ask(method: &Method, request: &[(&'static str, &'static str)]) -> Response<Body> {
+    fn respond(method: &Method, request: &[(&'static str, &'static str)]) -> Response<Body> {
         let mut headers = HeaderMap::new();
         for (name, value) in request {
             headers.append(*name, HeaderValue::from_static(value));

@@ -138,7 +138,7 @@ impl Partial {
         *input = rest;
         self.header_bytes += piece.len();
         if self.header_bytes > limits.header_bytes_max {
-            return Err(FrameError::HeadTooLarge(limits.header_bytes_max));
+            return Err(FrameError::HeaderTooLarge(limits.header_bytes_max));
         }
         if matches!(self.stage, Stage::Command) && self.line.len() + piece.len() > COMMAND_BYTES_MAX
         {
@@ -156,7 +156,7 @@ impl Partial {
         if whole.last() == Some(&0) {
             return Err(match self.stage {
                 Stage::Command => FrameError::StrayNul,
-                Stage::Headers(_) | Stage::Counted(..) | Stage::Open(_) => FrameError::NulInHead,
+                Stage::Headers(_) | Stage::Counted(..) | Stage::Open(_) => FrameError::NulInHeader,
             });
         }
         let eol = if whole.ends_with(b"\r\n") { 2 } else { 1 };
@@ -279,7 +279,7 @@ mod tests {
             ("a carriage return in a body stays", b"SEND\n\n\r\n\0", Ok(&[(Verb::Send, "\r\n")])),
             ("an undefined escape is fatal", b"SEND\na:\\t\n\n\0", Err(FrameError::Escape)),
             ("CONNECTED has no escapes", b"CONNECTED\na:\\t\n\n\0", Ok(&[(Verb::Connected, "")])),
-            ("after a frame, no frame", b"SEND\n\n\0SEND\n\0", Err(FrameError::NulInHead)),
+            ("after a frame, no frame", b"SEND\n\n\0SEND\n\0", Err(FrameError::NulInHeader)),
         ];
         for (rule, bytes, expected) in cases {
             for split in 0..=bytes.len() {

@@ -109,13 +109,13 @@ impl Fault {
 impl From<FrameError> for Fault {
     fn from(error: FrameError) -> Self {
         let (reason, message) = match error {
-            FrameError::HeadTooLarge(_)
+            FrameError::HeaderTooLarge(_)
             | FrameError::TooManyHeaders(_)
             | FrameError::BodyTooLarge(_) => (Reason::TooLarge, "frame too large"),
             FrameError::NotUtf8 => (Reason::NotText, "malformed frame"),
             FrameError::UnknownCommand => (Reason::Malformed, "unknown command"),
             FrameError::StrayNul
-            | FrameError::NulInHead
+            | FrameError::NulInHeader
             | FrameError::NoColon
             | FrameError::NoName
             | FrameError::Escape

@@ -141,8 +141,8 @@ pub enum FrameError {
     #[error("a NUL where a command should be: a body with NULs needs a content-length")]
     StrayNul,
     /// A NUL before the empty line.
-    #[error("a NUL in the head of a frame: an empty line must follow its headers")]
-    NulInHead,
+    #[error("a NUL in the header of a frame: an empty line must follow its headers")]
+    NulInHeader,
     /// A header line without a colon.
     #[error("a header line has no colon: headers are written name:value")]
     NoColon,
@@ -169,11 +169,11 @@ pub enum FrameError {
     /// A body where none is allowed.
     #[error("only SEND, MESSAGE and ERROR frames have a body")]
     Body,
-    /// More bytes in the head than [`contract::Limits::header_bytes_max`].
+    /// More bytes in the header than [`contract::Limits::header_bytes_max`].
     #[error(
         "the command and headers of a frame may have at most {0} bytes (limits.header-bytes-max)"
     )]
-    HeadTooLarge(usize),
+    HeaderTooLarge(usize),
     /// More headers than [`contract::Limits::headers_max`].
     #[error("a frame may have at most {0} headers (limits.headers-max)")]
     TooManyHeaders(usize),

@@ -127,7 +127,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "CONNECT without the empty line",
         "",
         "CONNECT|^@",
-        "ERROR|message:malformed frame||a NUL in the head of a frame: an empty line must follow its headers",
+        "ERROR|message:malformed frame||a NUL in the header of a frame: an empty line must follow its headers",
     ),
     (
         "a second CONNECT",
@@ -211,7 +211,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "a NUL in a header",
         "1.2",
         "SEND|destination:/queue/a^@|",
-        "ERROR|message:malformed frame||a NUL in the head of a frame: an empty line must follow its headers",
+        "ERROR|message:malformed frame||a NUL in the header of a frame: an empty line must follow its headers",
     ),
     (
         "a NUL where a command should be",

@@ -47,7 +47,7 @@ fn no_log_output_stops_a_gateway() {
 }
 
 #[test]
-fn a_standard_output_that_nobody_reads_stops_nothing() {
+fn an_unread_standard_output_stops_nothing() {
     for output in OUTPUTS.into_iter().chain([Output::LargestFile]) {
         let (stdout, _reader) = output.open();
         let mut gateway = Gateway::start("info", output.redirect("1"), stdout, Stdio::null());

@@ -102,7 +102,7 @@ pub(crate) fn reap(child: &mut Child) -> Option<i32> {
 
 /// Whether something comes true before patience ends.
 fn wait_until(mut holds: impl FnMut() -> bool) -> bool {
-    (0..PATIENCE.as_millis() / PAUSE.as_millis()).any(|_| {
+    (0..TIMEOUT.as_millis() / PAUSE.as_millis()).any(|_| {
         holds() || {
             thread::park_timeout(PAUSE);
             false
@@ -211,7 +211,7 @@ impl Gateway {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
         // A test that would hang fails instead.
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 }
@@ -253,6 +253,6 @@ impl Client {
 }
 
 /// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
 const PAUSE: Duration = Duration::from_millis(10);

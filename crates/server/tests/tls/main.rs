@@ -83,13 +83,13 @@ fn what_comes_with_the_handshake_is_not_lost() {
 }
 
 #[test]
-fn records_and_segments_may_be_cut_anywhere() {
+fn records_and_segments_may_be_split_anywhere() {
     let gateway = Gateway::start("cuts", &["localhost"], "");
     for version in VERSIONS {
         let config = gateway.trust(&["localhost"], &[version]);
         for segment_len in [1, 7, 1000] {
             let mut client = gateway.connect(&config, "localhost");
-            client.cut_at(segment_len);
+            client.limit_to(segment_len);
             // Each byte is a record.
             for byte in b"CONNECT\naccept-version:1.2\nhost:/\n\n\0" {
                 client.send(&[*byte]);
@@ -150,17 +150,19 @@ fn a_peer_that_sends_close_notify_alone_is_closed() {
 }
 
 #[test]
-fn the_name_asked_for_picks_the_certificate() {
+fn the_requested_name_picks_the_certificate() {
     let gateway = Gateway::start("names", &["a.test", "*.b.test", "c.test"], "");
     let names = ["a.test", "*.b.test", "c.test"];
     let config = gateway.trust(&names, &VERSIONS);
-    for (asked, shown) in [("a.test", "a.test"), ("www.b.test", "*.b.test"), ("c.test", "c.test")] {
-        let client = gateway.connect(&config, asked);
-        assert_eq!(client.certificate(), gateway.certificate(shown), "{asked}");
+    for (requested, shown) in
+        [("a.test", "a.test"), ("www.b.test", "*.b.test"), ("c.test", "c.test")]
+    {
+        let client = gateway.connect(&config, requested);
+        assert_eq!(client.certificate(), gateway.certificate(shown), "{requested}");
     }
     // Others get the first, which is not theirs: an unknown name, and none at all.
-    for asked in ["d.test", "b.test", "127.0.0.1"] {
-        let error = gateway.try_connect(&config, asked).unwrap_err().to_string();
+    for requested in ["d.test", "b.test", "127.0.0.1"] {
+        let error = gateway.try_connect(&config, requested).unwrap_err().to_string();
         assert!(error.contains("a.test"), "{error}");
     }
 }
@@ -202,7 +204,7 @@ fn sessions_are_resumed() {
 }
 
 #[test]
-fn certificates_change_and_nobody_notices() {
+fn certificates_change_without_effect_on_connections() {
     let gateway = Gateway::start("swap", &["localhost"], "");
     let old = gateway.trust(&["localhost"], &VERSIONS);
     let old_certificate = gateway.certificate("localhost");
@@ -270,7 +272,7 @@ fn files_that_cannot_be_read_to_the_end_stop_nothing() {
         drop(writer);
     }
 
-    // What is asked for meanwhile is done afterwards.
+    // What is requested meanwhile is done afterwards.
     gateway.signal(Signal::HUP);
     fs::remove_file(&key).unwrap();
     fs::rename(&kept, &key).unwrap();

@@ -167,7 +167,7 @@ impl Gateway {
     pub(crate) fn try_connect(&self, config: &Arc<ClientConfig>, name: &str) -> io::Result<Client> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::clone(config), name);
-        let socket = Cut { stream: self.connect_plain(), len: usize::MAX };
+        let socket = Limited { stream: self.connect_plain(), len: usize::MAX };
         let mut stream = StreamOwned::new(connection.map_err(io::Error::other)?, socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
@@ -194,7 +194,7 @@ fn make_certificate(folder: &Path, name: &str) {
 /// A client's end of a connection with TLS.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) stream: StreamOwned<ClientConnection, Cut>,
+    pub(crate) stream: StreamOwned<ClientConnection, Limited>,
 }
 
 impl Client {
@@ -213,7 +213,7 @@ impl Client {
     }
 
     /// Sends its ciphertext in pieces of this size from now on.
-    pub(crate) const fn cut_at(&mut self, len: usize) {
+    pub(crate) const fn limit_to(&mut self, len: usize) {
         self.stream.sock.len = len;
     }
 
@@ -301,18 +301,18 @@ pub(crate) fn pattern(len: usize, seed: usize) -> Vec<u8> {
 
 /// Writes at most so many bytes at a time.
 #[derive(Debug)]
-pub(crate) struct Cut {
+pub(crate) struct Limited {
     pub(crate) stream: TcpStream,
     len: usize,
 }
 
-impl Read for Cut {
+impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
     }
 }
 
-impl Write for Cut {
+impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes.get(..self.len).unwrap_or(bytes))
     }
