@@ -142,8 +142,9 @@ limits! {
         /// After which a silent WebSocket is pinged, where its subprotocol allows it; as long again
         /// without a pong ends it. 0: never.
         ping_interval: Duration,
-        /// What waits for a slow peer before it is closed. The worst-case memory of a connection is
-        /// about this and `message-bytes-max`.
+        /// What waits for a slow peer before it is closed. Besides, a connection takes up to
+        /// `message-bytes-max` for a message received in part, and `transaction-bytes-max` for its open
+        /// transactions.
         unsent_bytes_max: Bytes,
         /// How long a peer may take nothing of what waits for it before it is closed.
         write_timeout: Positive,
