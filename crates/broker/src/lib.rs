@@ -6,7 +6,7 @@
 //! A shard has two parts, which know nothing of each other. Its *front* (`front/`) knows the
 //! connections of its core, and the topics: a publication goes to the subscriptions of this core
 //! and, once, to each shard that has added its interest. Its *home* (`home/`) keeps the queues and
-//! temporary destinations whose names fall to it ([`home_core`]). What they say to each other is in
+//! temporary destinations whose names fall to it ([`Placement`]). What they say to each other is in
 //! `shard_message.rs`, by direction, and goes the same way whether they are on one core or on two.
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ mod stats;
 mod window;
 
 pub use event::{Effect, Event};
-pub use placement::home_core;
+pub use placement::Placement;
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Stats};

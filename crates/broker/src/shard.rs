@@ -7,6 +7,7 @@ use crate::{
     front::Front,
     home::Home,
     outbox::Outbox,
+    placement::Placement,
     shard_message::{Content, ShardMessage},
     stats::{QueueDepth, Stats},
     window::Windows,
@@ -29,10 +30,11 @@ impl Shard {
     /// The shard of `core`, one of `cores`.
     #[must_use]
     pub fn new(core: u16, cores: u16, limits: Arc<Limits>) -> Self {
+        let placement = Placement::new(cores);
         Self {
             core,
-            front: Front::new(core, cores, Arc::clone(&limits)),
-            home: Home::new(cores, limits),
+            front: Front::new(core, cores, placement.clone(), Arc::clone(&limits)),
+            home: Home::new(placement, limits),
             windows: Windows::new(core, cores),
             own: VecDeque::new(),
         }

@@ -21,7 +21,7 @@ use self::{
 use crate::{
     event::Effect,
     outbox::Outbox,
-    placement,
+    placement::Placement,
     queued::QueuedMessage,
     shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
     stats::Stats,
@@ -32,6 +32,7 @@ use crate::{
 pub(crate) struct Front {
     core: u16,
     cores: u16,
+    placement: Placement,
     limits: Arc<Limits>,
     clients: Map<ConnectionId, Client>,
     subscriptions: Map<Subscriber, Subscription>,
@@ -76,10 +77,11 @@ enum Subscription {
 }
 
 impl Front {
-    pub(crate) fn new(core: u16, cores: u16, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(core: u16, cores: u16, placement: Placement, limits: Arc<Limits>) -> Self {
         Self {
             core,
             cores,
+            placement,
             limits,
             clients: Map::default(),
             subscriptions: Map::default(),
@@ -427,7 +429,7 @@ impl Front {
     }
 
     fn home_of(&self, destination: &Destination) -> u16 {
-        placement::home_core(destination, self.cores)
+        self.placement.home(destination)
     }
 
     /// A number never used before.

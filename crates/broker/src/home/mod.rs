@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     outbox::Outbox,
-    placement,
+    placement::Placement,
     queued::{QueueId, QueuePosition, QueuedMessage},
     shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
     stats::{QueueDepth, Stats},
@@ -33,7 +33,7 @@ use crate::{
 /// The queues and temporary destinations that live on one core, and their consumers on all cores.
 #[derive(Debug)]
 pub(crate) struct Home {
-    cores: u16,
+    placement: Placement,
     limits: Arc<Limits>,
     /// Where in `queues` each one is.
     indexes: Map<QueueId, usize>,
@@ -49,9 +49,9 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(cores: u16, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(placement: Placement, limits: Arc<Limits>) -> Self {
         Self {
-            cores,
+            placement,
             limits,
             indexes: Map::default(),
             queues: Slab::new(),
@@ -355,7 +355,7 @@ impl Home {
         match dead_letter::dead_letter(&queue.id, &queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
-                let home = placement::home_core(&message.to, self.cores);
+                let home = self.placement.home(&message.to);
                 outbox.send_home(home, ToHome::DeadLetter(message));
             }
             None => self.stats.dropped += 1,

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use broker::{Event, Subscriber};
+use broker::{Event, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Credit, DeadLetter, Declare, Destination, DestinationKind, Limits,
@@ -942,7 +942,7 @@ impl Stage {
 }
 
 fn home_core(name: &str, cores: u16) -> u16 {
-    broker::home_core(&Destination::parse(name).unwrap(), cores)
+    Placement::new(cores).home(&Destination::parse(name).unwrap())
 }
 
 fn subscription(id: &str) -> SubscriptionId {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Effect, Event, Shard, home_core};
+use broker::{Effect, Event, Placement, Shard};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Limits, Message,
@@ -174,7 +174,7 @@ fn a_shard_that_does_not_listen_stops_publishers() {
 fn far_queue() -> &'static str {
     ["/queue/a", "/queue/b", "/queue/c", "/queue/d", "/queue/e"]
         .into_iter()
-        .find(|name| home_core(&Destination::parse(name).unwrap(), 2) == 1)
+        .find(|name| Placement::new(2).home(&Destination::parse(name).unwrap()) == 1)
         .unwrap()
 }
 
