@@ -137,6 +137,8 @@ pub(crate) struct Consume {
     pub(crate) mode: Mode,
     pub(crate) settlement: Settlement,
     pub(crate) credit: u32,
+    /// Deliveries that may be unsettled at one time.
+    pub(crate) unsettled_max: usize,
 }
 
 impl Content {

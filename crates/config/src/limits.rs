@@ -152,15 +152,16 @@ limits! {
         subscriptions_max: Count,
         /// Temporary destinations of one connection.
         temporary_max: Count,
-        /// Unsettled deliveries of one subscription, whatever it asks for.
+        /// Unsettled deliveries of one subscription, whatever it asks for; those that an open
+        /// transaction acknowledges do not count.
         prefetch_max: Count32,
         /// The same, when the subscription does not say.
         prefetch_default: Count32,
         /// Open transactions of one connection.
         transactions_max: Count,
-        /// Operations of one transaction.
+        /// Messages sent and acknowledged in one transaction.
         transaction_operations_max: Count,
-        /// The messages of all open transactions of one connection.
+        /// The messages and acknowledgements of all open transactions of one connection.
         transaction_bytes_max: Bytes,
         /// Commands of one connection that wait for their replies; no more is read meanwhile.
         commands_max: Count,

@@ -34,15 +34,16 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Temporary destinations of one connection. Default: 100.
     pub temporary_max: usize,
-    /// Unsettled deliveries of one subscription, whatever it asks for. Default: 1,000.
+    /// Unsettled deliveries of one subscription, whatever it asks for; those that an open transaction
+    /// settles do not count. Default: 1,000.
     pub prefetch_max: u32,
     /// The same, when the subscription does not say. Default: 100.
     pub prefetch_default: u32,
     /// Open transactions of one connection. Default: 16.
     pub transactions_max: usize,
-    /// Operations of one transaction. Default: 1,000.
+    /// Messages sent and deliveries settled in one transaction. Default: 10,000.
     pub transaction_operations_max: usize,
-    /// Bytes of the messages of all open transactions of one connection. Default: 4 MiB.
+    /// Bytes of the messages and settlements of all open transactions of one connection. Default: 4 MiB.
     pub transaction_bytes_max: usize,
     /// Commands of one session that wait for their answers; no more is read meanwhile.
     /// Default: 1,000.
@@ -81,7 +82,7 @@ impl Default for Limits {
             prefetch_max: 1000,
             prefetch_default: 100,
             transactions_max: 16,
-            transaction_operations_max: 1000,
+            transaction_operations_max: 10_000,
             transaction_bytes_max: 4 << 20,
             commands_max: 1000,
             publish_timeout: Duration::from_secs(5),

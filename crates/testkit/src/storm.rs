@@ -6,9 +6,9 @@ use std::{
 };
 
 use contract::{
-    Body, Command, Credit, Data, Delivery, Destination, DestinationKind, Input, Message, Notice,
-    Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session, Settle, Settlement,
-    Step, Subscribe, SubscriptionId, Tag, Token,
+    Body, Command, Credit, Data, Delivery, Destination, DestinationKind, Input, Limits, Message,
+    Notice, Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session, Settle,
+    Settlement, Step, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::{Output, Random, Recorder, Setup, live_bytes};
@@ -18,7 +18,7 @@ use crate::{Output, Random, Recorder, Setup, live_bytes};
 /// - no panic, nothing after a close, no deadline after it;
 /// - a token is used once, a subscription's number not while it lasts;
 /// - only what was delivered and is not settled is settled, and credit stays within
-///   [`contract::Limits::prefetch_max`];
+///   [`contract::Limits::prefetch_max`] and what open transactions may settle;
 /// - the session holds no more memory than it may.
 ///
 /// When a session has closed, the storm goes on with a new one.
@@ -213,7 +213,7 @@ impl<S: Session> Harness<'_, S> {
         for output in &outputs {
             self.tally.count(output);
             self.peer.receive(output);
-            self.model.apply(output, self.storm.setup.limits.prefetch_max);
+            self.model.apply(output, &self.storm.setup.limits);
         }
         let with_outputs = live_bytes();
         drop(outputs);
@@ -358,7 +358,7 @@ impl Tally {
 }
 
 impl Model {
-    fn apply(&mut self, output: &Output, prefetch_max: u32) {
+    fn apply(&mut self, output: &Output, limits: &Limits) {
         match output {
             Output::Send(..) | Output::Share(..) | Output::Close(..) => {}
             Output::Login(token, _) => {
@@ -377,12 +377,14 @@ impl Model {
                 };
                 let in_flight = u32::try_from(subscribed.unsettled.len()).unwrap_or(u32::MAX);
                 let allowed = subscribed.credit.saturating_add(in_flight);
-                assert!(allowed <= prefetch_max, "{id:?} has {allowed} in flight");
+                let in_transactions = limits.transactions_max * limits.transaction_operations_max;
+                let allowed_max = limits.prefetch_max as usize + in_transactions;
+                assert!(allowed as usize <= allowed_max, "{id:?} has {allowed} in flight");
             }
             Output::Command(token, command) => {
                 let command = match command {
                     Command::Subscribe(subscribe) => {
-                        self.subscribe(subscribe, prefetch_max);
+                        self.subscribe(subscribe, limits.prefetch_max);
                         SentCommand::Other
                     }
                     Command::Unsubscribe(id) => {

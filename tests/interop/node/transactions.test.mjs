@@ -101,6 +101,26 @@ test('an acknowledgement in a transaction that ends with its connection does not
   assert.equal(again.headers.redelivered, 'true');
 });
 
+test('a transaction may acknowledge more than is prefetched', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, consumer, other] = [await open(), await open(), await open()];
+  const [queue, transaction] = [`/queue/${unique()}`, unique('tx')];
+  const bodies = [...Array(5000).keys()].map(String);
+  for (const body of bodies) sender.publish(queue, body);
+  await sender.send(queue, 'last');
+  const headers = { ack: 'client-individual', prefetch: '100' };
+  const subscription = await consumer.subscribe(queue, headers);
+  consumer.frame('BEGIN', { transaction });
+  for (const body of bodies) {
+    const message = await subscription.next();
+    assert.equal(message.body, body);
+    message.ack({ transaction });
+  }
+  await consumer.receipt((receipt) => consumer.frame('COMMIT', { transaction, receipt }));
+  await consumer.drop();
+  assert.deepEqual(await (await other.subscribe(queue)).bodies(1), ['last']);
+});
+
 test('take, work, answer: a message is consumed and its answer sent in one transaction', async (t) => {
   const open = peers(t, () => gateway);
   const [client, worker] = [await open(), await open()];

@@ -184,7 +184,16 @@ impl Front {
                     ending: false,
                 };
                 self.subscriptions.insert(subscriber, subscription);
-                let consume = Consume { subscriber, token, destination, mode, settlement, credit };
+                let unsettled_max = unsettled_max(&self.limits);
+                let consume = Consume {
+                    subscriber,
+                    token,
+                    destination,
+                    mode,
+                    settlement,
+                    credit,
+                    unsettled_max,
+                };
                 outbox.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
             Some(_) | None => {
@@ -478,4 +487,10 @@ impl Front {
             )
         });
     }
+}
+
+/// What a subscription may have unsettled: what it prefetches, and what open transactions settle.
+const fn unsettled_max(limits: &Limits) -> usize {
+    let in_transactions = limits.transactions_max.saturating_mul(limits.transaction_operations_max);
+    in_transactions.saturating_add(limits.prefetch_max as usize)
 }

@@ -77,7 +77,7 @@ impl Home {
             ToHome::Publish { connection, token, message } => {
                 self.publish(connection, token, message, now, outbox);
             }
-            ToHome::Subscribe(consume) => self.subscribe(*consume, now, outbox),
+            ToHome::Subscribe(consume) => self.subscribe(&consume, now, outbox),
             ToHome::Unsubscribe { subscriber, destination, token, seen } => {
                 self.unsubscribe(subscriber, &destination, seen, now, outbox);
                 if let Some(token) = token {
@@ -144,14 +144,15 @@ impl Home {
         self.pump(index, now, outbox);
     }
 
-    fn subscribe(&mut self, consume: Consume, now: Now, outbox: &mut Outbox<'_>) {
-        let Consume { subscriber, token, destination, mode, settlement, credit } = consume;
+    fn subscribe(&mut self, consume: &Consume, now: Now, outbox: &mut Outbox<'_>) {
+        let Consume { subscriber, token, mode, credit, .. } = *consume;
+        let destination = &consume.destination;
         let result = match mode {
-            Mode::Browse => self.begin_browse(subscriber, &destination),
+            Mode::Browse => self.begin_browse(subscriber, destination),
             Mode::Consume if destination.kind() == DestinationKind::TempTopic => {
-                self.join_temp_topic(subscriber, &destination)
+                self.join_temp_topic(subscriber, destination)
             }
-            Mode::Consume => self.join_queue(subscriber, &destination, settlement),
+            Mode::Consume => self.join_queue(consume),
         };
         outbox.send_front(
             subscriber.connection.core,
@@ -162,17 +163,13 @@ impl Home {
         }
     }
 
-    fn join_queue(
-        &mut self,
-        subscriber: Subscriber,
-        destination: &Destination,
-        settlement: Settlement,
-    ) -> Result<(), Refusal> {
+    fn join_queue(&mut self, consume: &Consume) -> Result<(), Refusal> {
+        let (subscriber, destination) = (consume.subscriber, &consume.destination);
         if destination.kind().is_temporary() {
             self.check_owner(subscriber.connection, destination)?;
         }
         let index = self.enter_queue(destination)?;
-        self.consumers.insert(subscriber, Consumer::new(index, settlement, Tag(self.tag)));
+        self.consumers.insert(subscriber, Consumer::new(index, consume, Tag(self.tag)));
         if let Some(queue) = self.queues.get_mut(index) {
             queue.add_consumer();
         }
@@ -259,7 +256,7 @@ impl Home {
         let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
         let index = consumer.queue;
         if let Some(queue) = self.queues.get_mut(index) {
-            queue.enqueue_consumer(subscriber, consumer, &self.limits);
+            queue.enqueue_consumer(subscriber, consumer);
         }
         self.pump(index, now, outbox);
     }
@@ -402,7 +399,7 @@ impl Home {
                 consumer.unsettled.insert(Tag(self.tag), queued);
             }
         }
-        queue.enqueue_consumer(subscriber, consumer, &self.limits);
+        queue.enqueue_consumer(subscriber, consumer);
         let message = ToFront::Deliver { subscriber, source, delivery };
         outbox.send_front(subscriber.connection.core, message);
         true

@@ -9,7 +9,7 @@ use contract::{ConnectionId, Limits, Message, Settlement, Tag, Token};
 use super::allowance::Allowance;
 use crate::{
     queued::{QueueId, QueuePosition, QueuedMessage},
-    shard_message::Subscriber,
+    shard_message::{Consume, Subscriber},
     stats::QueueDepth,
 };
 
@@ -73,6 +73,7 @@ pub(super) struct Consumer {
     pub(super) settlement: Settlement,
     pub(super) allowance: Allowance,
     pub(super) unsettled: BTreeMap<Tag, QueuedMessage>,
+    unsettled_max: usize,
     /// Its tags are greater; tells it from an earlier subscription with the same name.
     pub(super) since: Tag,
     /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
@@ -80,12 +81,13 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(queue: usize, settlement: Settlement, since: Tag) -> Self {
+    pub(super) fn new(queue: usize, consume: &Consume, since: Tag) -> Self {
         Self {
             queue,
-            settlement,
+            settlement: consume.settlement,
             allowance: Allowance::default(),
             unsettled: BTreeMap::new(),
+            unsettled_max: consume.unsettled_max,
             since,
             turn: None,
         }
@@ -108,8 +110,8 @@ impl Consumer {
         self.unsettled.remove_entry(&tag)
     }
 
-    fn can_take(&self, limits: &Limits) -> bool {
-        !self.allowance.is_used_up() && self.unsettled.len() < limits.prefetch_max as usize
+    fn can_take(&self) -> bool {
+        !self.allowance.is_used_up() && self.unsettled.len() < self.unsettled_max
     }
 }
 
@@ -244,13 +246,8 @@ impl Queue {
     }
 
     /// Puts a consumer that can take a message behind the other ready ones, unless it is there.
-    pub(super) fn enqueue_consumer(
-        &mut self,
-        subscriber: Subscriber,
-        consumer: &mut Consumer,
-        limits: &Limits,
-    ) {
-        if consumer.turn.is_none() && consumer.can_take(limits) {
+    pub(super) fn enqueue_consumer(&mut self, subscriber: Subscriber, consumer: &mut Consumer) {
+        if consumer.turn.is_none() && consumer.can_take() {
             consumer.turn = Some(self.turn_next);
             self.ready_consumers.insert(self.turn_next, subscriber);
             self.turn_next += 1;

@@ -1,10 +1,14 @@
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    mem,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use contract::{
-    Command, Declare, Destination, Limits, Mode, Operation, Outcome, Pattern, Settle, Settlement,
-    Subscribe, SubscriptionId,
+    Command, Credit, Declare, Destination, Limits, Mode, Operation, Outcome, Pattern, Settle,
+    Settlement, Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -43,7 +47,7 @@ impl Open {
             }
             Verb::Commit => self.commit(needed(frame, "transaction")?, receipt, cx)?,
             Verb::Abort => {
-                self.abort(needed(frame, "transaction")?)?;
+                self.abort(needed(frame, "transaction")?, cx)?;
                 self.pending.done(What::Frame, receipt);
             }
             Verb::Disconnect => {
@@ -188,7 +192,8 @@ impl Open {
             }
             Acknowledgement::Auto => (Deliveries::Automatic { count: 0 }, Settlement::Automatic),
             Acknowledgement::Client | Acknowledgement::Individual => {
-                (Deliveries::Unacked(VecDeque::new()), Settlement::Explicit)
+                let deliveries = Deliveries::Unacked { list: VecDeque::new(), in_transactions: 0 };
+                (deliveries, Settlement::Explicit)
             }
         };
         let id = self.subscriptions.add(name, version, acknowledgement, prefetch, deliveries);
@@ -256,9 +261,8 @@ impl Open {
         };
         let settles = taken.ranges.into_iter().map(|tags| Settle { subscription, tags, outcome });
         if let Some(transaction) = transaction {
-            for settle in settles {
-                self.transactions.settle(transaction, settle, cx.limits)?;
-            }
+            self.transactions.settle(transaction, settles, taken.count, cx.limits)?;
+            give_credit(subscription, taken.credit, cx);
             self.pending.done(What::Frame, receipt);
             return Ok(());
         }
@@ -269,7 +273,7 @@ impl Open {
             let answer = receipt.map(|receipt| self.pending.ask(What::Acknowledge, Some(receipt)));
             cx.out.settle(settle, answer);
         }
-        give_credit(subscription, taken.count, cx);
+        give_credit(subscription, taken.credit, cx);
         Ok(())
     }
 
@@ -358,18 +362,26 @@ impl Open {
         cx.out.command(token, Command::Transact(operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
-                let count = subscription.forget(&settle.tags);
-                give_credit(settle.subscription, count, cx);
+                subscription.forget(&settle.tags);
             }
         }
         Ok(())
     }
 
-    fn abort(&mut self, name: &str) -> Result<(), Fault> {
+    /// The deliveries that the transaction was to settle count for `prefetch` again.
+    fn abort(&mut self, name: &str, cx: &mut Context<'_>) -> Result<(), Fault> {
         let operations = self.transactions.end(name)?;
+        let mut touched = BTreeSet::new();
         for settle in settles(&operations) {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
                 subscription.give_back(&settle.tags);
+                touched.insert(settle.subscription);
+            }
+        }
+        for id in touched {
+            if let Some(subscription) = self.subscriptions.get_mut(id) {
+                let room = u32::try_from(subscription.room()).unwrap_or(u32::MAX);
+                cx.out.credit(id, Credit::Set(room));
             }
         }
         Ok(())

@@ -35,8 +35,12 @@ pub(crate) enum Deliveries {
     Topic { count: u64 },
     /// From a queue, the client's when they are sent: how many since credit was given.
     Automatic { count: u64 },
-    /// From a queue: those that wait for an ACK or NACK.
-    Unacked(VecDeque<Unacked>),
+    /// From a queue, until an ACK or NACK is carried out.
+    Unacked {
+        list: VecDeque<Unacked>,
+        /// How many of them have theirs in an open transaction.
+        in_transactions: usize,
+    },
     /// From a queue that is browsed.
     Browse {
         /// How many since credit was given.
@@ -71,6 +75,8 @@ pub(crate) struct Taken {
     pub(crate) ranges: Vec<RangeInclusive<Tag>>,
     /// How many deliveries they are.
     pub(crate) count: usize,
+    /// For how many the subscription is to be given credit.
+    pub(crate) credit: usize,
 }
 
 /// What an ACK or NACK names.
@@ -164,8 +170,15 @@ impl Subscription {
                 *count += 1;
                 *count
             }
-            Deliveries::Unacked(_) => 0,
+            Deliveries::Unacked { .. } => 0,
         }
+    }
+
+    /// For how many deliveries it should have credit: those whose ACK is in a transaction have had
+    /// theirs, or a transaction could hold no more of them than `prefetch`.
+    pub(crate) fn room(&self) -> usize {
+        let Deliveries::Unacked { list, in_transactions } = &self.deliveries else { return 0 };
+        (self.prefetch as usize).saturating_sub(list.len() - in_transactions)
     }
 
     /// The count of an automatic subscription that is to get credit again.
@@ -175,7 +188,7 @@ impl Subscription {
             Deliveries::Automatic { count } if *count >= batch && !self.is_leaving => Some(count),
             Deliveries::Topic { .. }
             | Deliveries::Automatic { .. }
-            | Deliveries::Unacked(_)
+            | Deliveries::Unacked { .. }
             | Deliveries::Browse { .. } => None,
         }
     }
@@ -184,22 +197,23 @@ impl Subscription {
     pub(crate) fn stalled(&mut self) -> Option<Destination> {
         match &mut self.deliveries {
             Deliveries::Browse { stalled, .. } => stalled.take().map(|queue| *queue),
-            Deliveries::Topic { .. } | Deliveries::Automatic { .. } | Deliveries::Unacked(_) => {
-                None
-            }
+            Deliveries::Topic { .. }
+            | Deliveries::Automatic { .. }
+            | Deliveries::Unacked { .. } => None,
         }
     }
 
     /// Remembers a delivery until it is acknowledged.
     pub(crate) fn remember(&mut self, tag: Tag, message: u128) {
-        if let Deliveries::Unacked(list) = &mut self.deliveries {
+        if let Deliveries::Unacked { list, .. } = &mut self.deliveries {
             list.push_back(Unacked { tag, message, in_transaction: false });
         }
     }
 
     /// Takes what an ACK or NACK is about; `None` when there is no such delivery.
     pub(crate) fn take(&mut self, which: Which, in_transaction: bool) -> Option<Taken> {
-        let list = match &mut self.deliveries {
+        let room = self.room();
+        let (list, in_transactions) = match &mut self.deliveries {
             Deliveries::Topic { count } if self.acknowledgement != Acknowledgement::Auto => {
                 let known = match which {
                     Which::Number(number) => (1..=*count).contains(&number),
@@ -207,7 +221,7 @@ impl Subscription {
                 };
                 return known.then(Taken::default);
             }
-            Deliveries::Unacked(list) => list,
+            Deliveries::Unacked { list, in_transactions } => (list, in_transactions),
             Deliveries::Topic { .. } | Deliveries::Automatic { .. } | Deliveries::Browse { .. } => {
                 return None;
             }
@@ -236,29 +250,33 @@ impl Subscription {
             }
             touches = true;
         }
-        if !in_transaction {
+        if in_transaction {
+            *in_transactions += taken.count;
+        } else {
             for range in &taken.ranges {
                 self.forget(range);
             }
         }
+        taken.credit = self.room() - room;
         Some(taken)
     }
 
-    /// Forgets the deliveries of a range that was taken; returns how many they are.
-    pub(crate) fn forget(&mut self, tags: &RangeInclusive<Tag>) -> usize {
-        let Deliveries::Unacked(list) = &mut self.deliveries else { return 0 };
-        let count = list.drain(indexes(list, tags)).count();
+    /// Forgets the deliveries of a range that was taken.
+    pub(crate) fn forget(&mut self, tags: &RangeInclusive<Tag>) {
+        let Deliveries::Unacked { list, in_transactions } = &mut self.deliveries else { return };
+        let forgotten = list.drain(indexes(list, tags));
+        *in_transactions -= forgotten.filter(|unacked| unacked.in_transaction).count();
         if list.is_empty() {
             *list = VecDeque::new();
         }
-        count
     }
 
     /// Makes the deliveries of a range that was taken acknowledgeable again, after ABORT.
     pub(crate) fn give_back(&mut self, tags: &RangeInclusive<Tag>) {
-        let Deliveries::Unacked(list) = &mut self.deliveries else { return };
+        let Deliveries::Unacked { list, in_transactions } = &mut self.deliveries else { return };
         for unacked in list.range_mut(indexes(list, tags)) {
             unacked.in_transaction = false;
+            *in_transactions -= 1;
         }
     }
 }

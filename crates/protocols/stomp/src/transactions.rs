@@ -8,7 +8,7 @@ use crate::fault::Fault;
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
     open: Vec<Transaction>,
-    /// Bytes of the messages in all of them.
+    /// Bytes of the messages and settlements in all of them.
     bytes: usize,
 }
 
@@ -16,6 +16,8 @@ pub(crate) struct Transactions {
 struct Transaction {
     name: Box<str>,
     operations: Vec<Operation>,
+    /// Messages sent and deliveries settled.
+    count: usize,
     bytes: usize,
 }
 
@@ -35,7 +37,12 @@ impl Transactions {
             )));
         }
         self.open.reserve_exact(1);
-        self.open.push(Transaction { name: name.into(), operations: Vec::new(), bytes: 0 });
+        self.open.push(Transaction {
+            name: name.into(),
+            operations: Vec::new(),
+            count: 0,
+            bytes: 0,
+        });
         Ok(())
     }
 
@@ -59,6 +66,32 @@ impl Transactions {
         limits: &Limits,
     ) -> Result<(), Fault> {
         let bytes = message.cost();
+        let operation = Operation::Publish(Arc::new(message));
+        self.push(name, [operation], 1, bytes, limits)
+    }
+
+    /// Adds settlements of so many deliveries.
+    pub(crate) fn settle(
+        &mut self,
+        name: &str,
+        settles: impl IntoIterator<Item = Settle>,
+        count: usize,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let operations = settles.into_iter().map(Operation::Settle);
+        self.push(name, operations, count, count * size_of::<Operation>(), limits)
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        operations: impl IntoIterator<Item = Operation>,
+        count: usize,
+        bytes: usize,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let position = self.position(name)?;
+        let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
         if self.bytes + bytes > limits.transaction_bytes_max {
             return Err(Fault::limit(format!(
                 "the open transactions of a connection may hold at most {} bytes \
@@ -66,34 +99,14 @@ impl Transactions {
                 limits.transaction_bytes_max
             )));
         }
-        self.push(name, bytes, Operation::Publish(Arc::new(message)), limits)
-    }
-
-    pub(crate) fn settle(
-        &mut self,
-        name: &str,
-        settle: Settle,
-        limits: &Limits,
-    ) -> Result<(), Fault> {
-        self.push(name, 0, Operation::Settle(settle), limits)
-    }
-
-    fn push(
-        &mut self,
-        name: &str,
-        bytes: usize,
-        operation: Operation,
-        limits: &Limits,
-    ) -> Result<(), Fault> {
-        let position = self.position(name)?;
-        let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
-        if transaction.operations.len() >= limits.transaction_operations_max {
+        if transaction.count + count > limits.transaction_operations_max {
             return Err(Fault::limit(format!(
                 "a transaction may have at most {} operations (limits.transaction-operations-max)",
                 limits.transaction_operations_max
             )));
         }
-        transaction.operations.push(operation);
+        transaction.operations.extend(operations);
+        transaction.count += count;
         transaction.bytes += bytes;
         self.bytes += bytes;
         Ok(())

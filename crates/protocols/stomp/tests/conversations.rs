@@ -505,10 +505,10 @@ fn transactions_commit() {
         > recv SEND|destination:/queue/b|transaction:t1|receipt:r1||x^@
         < send RECEIPT|receipt-id:r1||^@
         > recv ACK|id:0-2|transaction:t1|receipt:r2||^@
+        < credit 0 2
         < send RECEIPT|receipt-id:r2||^@
         > recv COMMIT|transaction:t1|receipt:r3||^@
         < ask 5 transact [publish /queue/b : x; settle 0 1-2 Accepted]
-        < credit 0 2
         > reply 5 done
         < send RECEIPT|receipt-id:r3||^@
         > recv BEGIN|transaction:t1||^@COMMIT|transaction:t1|receipt:r4||^@
@@ -516,6 +516,38 @@ fn transactions_commit() {
         > recv COMMIT|transaction:t1|receipt:r5||^@
         < send ERROR|message:unknown transaction|receipt-id:r5|content-type:text/plain|content-length:43||no transaction "t1" is open: BEGIN it first^@
         < close Malformed unknown transaction
+        "#,
+    );
+}
+
+#[test]
+fn a_transaction_may_hold_more_than_prefetch() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client|prefetch:2||^@
+        < ask 1 subscribe 0 /queue/a explicit credit=2
+        > deliver 0 /queue/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /queue/a tag=2 : 2
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|ack:0-2|destination:/queue/a|content-length:1|timestamp:1000000||2^@
+        > recv BEGIN|transaction:t1||^@ACK|id:0-2|transaction:t1||^@
+        < credit 0 2
+        > deliver 0 /queue/a tag=5 : 3
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|ack:0-5|destination:/queue/a|content-length:1|timestamp:1000000||3^@
+        > deliver 0 /queue/a tag=6 : 4
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000004|ack:0-6|destination:/queue/a|content-length:1|timestamp:1000000||4^@
+        > recv ABORT|transaction:t1||^@
+        < credit 0 =0
+        > recv ACK|id:0-1||^@
+        < settle 0 1 Accepted
+        > recv BEGIN|transaction:t2||^@ACK|id:0-5|transaction:t2||^@
+        < credit 0 1
+        > recv ACK|id:0-6||^@
+        < settle 0 6 Accepted
+        < credit 0 1
+        > recv COMMIT|transaction:t2||^@
+        < ask 7 transact [settle 0 2-5 Accepted]
         "#,
     );
 }
@@ -548,7 +580,9 @@ fn an_aborted_acknowledgement_was_never_sent() {
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
         > recv BEGIN|transaction:t1||^@
         > recv NACK|id:0-1|transaction:t1||^@
+        < credit 0 1
         > recv ABORT|transaction:t1|receipt:r1||^@
+        < credit 0 =99
         < send RECEIPT|receipt-id:r1||^@
         > recv ACK|id:0-1||^@
         < settle 0 1 Accepted
