@@ -110,8 +110,16 @@ pub(crate) fn run(options: &Options) -> Outcome {
     steps.finish()
 }
 
-const STOMPJS: &[&str] =
-    &["session", "destinations", "settlement", "transactions", "login", "flood", "meeting"];
+const STOMPJS: &[&str] = &[
+    "session",
+    "destinations",
+    "settlement",
+    "browsing",
+    "transactions",
+    "login",
+    "flood",
+    "meeting",
+];
 const SERVICES: &[&str] = &[
     "services",
     "directory",
