@@ -1,8 +1,8 @@
 //! The TLS handshakes of a core: how many there may be, and which is next.
 //!
 //! A handshake costs a signature, of 0.1 to 5 ms, and anybody can ask for one. So the core's own
-//! loop hands out one turn at a time, and has looked at everything else before the next; addresses
-//! take turns: a flood from one delays the handshakes of another by one signature at a time.
+//! loop grants one permit to sign at a time, and has looked at everything else before the next;
+//! addresses take turns: a flood from one delays the handshakes of another by one signature at a time.
 
 use std::{
     cell::RefCell,
@@ -40,9 +40,9 @@ pub struct Handshake {
     ended: RefCell<oneshot::Receiver<Infallible>>,
 }
 
-/// The right to work on a handshake now. When it is dropped, the core's loop may give it to another.
+/// The right to work on a handshake now. When it is dropped, the core's loop may grant it to another.
 #[derive(Debug)]
-pub struct Turn(Handshakes);
+pub struct SigningPermit(Handshakes);
 
 #[derive(Debug, Default)]
 struct State {
@@ -52,8 +52,8 @@ struct State {
     count: usize,
     next_id: u64,
     is_taken: bool,
-    /// Handshakes that wait for a turn. No address has none, and each is in `order` once.
-    waiting: BTreeMap<AddressKey, VecDeque<oneshot::Sender<Turn>>>,
+    /// Handshakes that wait for a permit. No address has none, and each is in `order` once.
+    waiting: BTreeMap<AddressKey, VecDeque<oneshot::Sender<SigningPermit>>>,
     order: VecDeque<AddressKey>,
 }
 
@@ -84,7 +84,7 @@ impl Handshakes {
         Ok(Handshake { handshakes: self.clone(), key, id, ended: RefCell::new(ended) })
     }
 
-    /// Gives the turn, if it is free, to the next handshake that waits.
+    /// Grants the permit, if it is free, to the next handshake that waits.
     pub(crate) fn pass_on(&self) {
         let mut state = self.state.borrow_mut();
         if state.is_taken {
@@ -95,19 +95,19 @@ impl Handshakes {
         drop(state);
         if let Some(next) = next {
             // It was there a moment ago, on this very thread.
-            drop(next.send(Turn(self.clone())));
+            drop(next.send(SigningPermit(self.clone())));
         }
     }
 }
 
 impl Handshake {
-    /// Waits for its turn.
-    pub async fn turn(&self) -> Turn {
+    /// Waits for the permit to sign.
+    pub async fn permit(&self) -> SigningPermit {
         let (sender, receiver) = oneshot::channel();
         self.handshakes.state.borrow_mut().wait(self.key, sender);
         self.handshakes.work.notify_one();
         match receiver.await {
-            Ok(turn) => turn,
+            Ok(permit) => permit,
             // A waiter is only forgotten when all are dropped.
             Err(_) => future::pending().await,
         }
@@ -129,16 +129,16 @@ impl Drop for Handshake {
     }
 }
 
-impl Turn {
-    /// Passes on at once a turn in which nothing was done.
-    pub fn give_back(self) {
+impl SigningPermit {
+    /// Passes on at once a permit with which nothing was done.
+    pub fn release(self) {
         let handshakes = self.0.clone();
         drop(self);
         handshakes.pass_on();
     }
 }
 
-impl Drop for Turn {
+impl Drop for SigningPermit {
     fn drop(&mut self) {
         self.0.state.borrow_mut().is_taken = false;
         self.0.work.notify_one();
@@ -168,7 +168,7 @@ impl State {
         }
     }
 
-    fn wait(&mut self, key: AddressKey, sender: oneshot::Sender<Turn>) {
+    fn wait(&mut self, key: AddressKey, sender: oneshot::Sender<SigningPermit>) {
         let waiting = self.waiting.entry(key).or_default();
         if waiting.is_empty() {
             self.order.push_back(key);
@@ -177,7 +177,7 @@ impl State {
     }
 
     /// The first that still waits, of the address that has waited longest.
-    fn next_waiting(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next_waiting(&mut self) -> Option<oneshot::Sender<SigningPermit>> {
         while let Some(key) = self.order.pop_front() {
             let Some(waiting) = self.waiting.get_mut(&key) else { continue };
             let mut found = None;
@@ -273,23 +273,23 @@ mod tests {
         let handshakes = handshakes();
         let begin = |n: u32| handshakes.begin(address(n)).unwrap();
         let (flood, other) = ([begin(1), begin(1), begin(1)], begin(2));
-        let mut waiting: Vec<(&str, Pin<Box<dyn Future<Output = Turn>>>)> = vec![
-            ("gone", Box::pin(flood[0].turn())),
-            ("flood 1", Box::pin(flood[1].turn())),
-            ("flood 2", Box::pin(flood[2].turn())),
-            ("other", Box::pin(other.turn())),
+        let mut waiting: Vec<(&str, Pin<Box<dyn Future<Output = SigningPermit>>>)> = vec![
+            ("gone", Box::pin(flood[0].permit())),
+            ("flood 1", Box::pin(flood[1].permit())),
+            ("flood 2", Box::pin(flood[2].permit())),
+            ("other", Box::pin(other.permit())),
         ];
-        for (_, turn) in &mut waiting {
-            assert!(ready(turn.as_mut()).is_none());
+        for (_, permit) in &mut waiting {
+            assert!(ready(permit.as_mut()).is_none());
         }
         drop(waiting.remove(0));
         let mut order = Vec::new();
         while !waiting.is_empty() {
             handshakes.pass_on();
             handshakes.pass_on();
-            // Each turn is dropped at once, but the next is not given before the loop does it.
+            // Each permit is dropped at once, but the next is not granted before the loop does it.
             let had: Vec<_> = waiting
-                .extract_if(.., |(_, turn)| ready(turn.as_mut()).is_some())
+                .extract_if(.., |(_, permit)| ready(permit.as_mut()).is_some())
                 .map(|(name, _)| name)
                 .collect();
             assert_eq!(had.len(), 1, "{had:?}");
@@ -299,16 +299,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_turn_is_passed_on() {
+    fn an_unused_permit_is_passed_on() {
         let handshakes = handshakes();
         let [one, two, three] = [1, 2, 3].map(|n| handshakes.begin(address(n)).unwrap());
-        let [mut first, second, mut third] = [&one, &two, &three].map(|one| Box::pin(one.turn()));
+        let [mut first, second, mut third] = [&one, &two, &three].map(|one| Box::pin(one.permit()));
         let mut second = second;
-        for turn in [&mut first, &mut second, &mut third] {
-            assert!(ready(turn.as_mut()).is_none());
+        for permit in [&mut first, &mut second, &mut third] {
+            assert!(ready(permit.as_mut()).is_none());
         }
         handshakes.pass_on();
-        ready(first.as_mut()).unwrap().give_back();
+        ready(first.as_mut()).unwrap().release();
         // It has been given to the second, which goes without a look at it.
         drop(second);
         assert!(ready(third.as_mut()).is_none());

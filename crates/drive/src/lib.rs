@@ -23,7 +23,7 @@ pub use self::core::{Core, CoreRef, Framing, NewCore, Publisher, Registration};
 pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
 pub use excerpt::{DETAIL_CHARS_MAX, excerpt};
-pub use handshakes::{Crowded, Handshake, Handshakes, Turn};
+pub use handshakes::{Crowded, Handshake, Handshakes, SigningPermit};
 pub use log_limiter::LogLimiter;
 pub use logins::{Decision, Requester, Waiter};
 pub use permit::{AddressLimit, AddressPermit, ConnectionPermit, LimitReached};

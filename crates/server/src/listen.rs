@@ -204,7 +204,7 @@ async fn greet(
     Ok(Some((connection, protocol)))
 }
 
-/// Does the TLS handshake when it is its turn. `None`: there are too many, or the peer has gone.
+/// Does the TLS handshake, each signature with a permit. `None`: there are too many, or the peer has gone.
 async fn secure(
     worker: &Worker,
     stream: TcpStream,
@@ -219,13 +219,13 @@ async fn secure(
     let done = tokio::select! {
         biased;
         done = Accepted::tls(stream, config, async |stream: &TcpStream| {
-            let turn = handshake.turn().await;
+            let permit = handshake.permit().await;
             // Later it may have ended its side behind all that it has to say.
             if !has_begun.replace(true) && Closed::look(stream) != Closed::Nothing {
-                turn.give_back();
+                permit.release();
                 return None;
             }
-            Some(turn)
+            Some(permit)
         }) => done,
         () = handshake.ended() => {
             refuse_crowded(worker, peer);
