@@ -1,0 +1,145 @@
+//! Cores with sockets and sessions, and nothing else: no HTTP, no configuration, no listener.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use auth::{Access, Users};
+use contract::{Destination, Limits, Now, Opening, Principal, Session};
+use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
+
+#[test]
+fn a_session_is_handed_in_by_its_constructor() {
+    let gateway = Gateway::start(1, |_, _| Box::<echo::Echo>::default());
+    let mut peer = gateway.connect();
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(read(&mut peer, 5), b"hello");
+    // What was sent before the end is answered.
+    peer.write_all(b"bye").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"bye");
+    gateway.stop();
+}
+
+#[test]
+fn what_is_published_on_one_core_is_received_on_the_other() {
+    let topic = || Destination::hidden("topic");
+    let gateway = Gateway::start(2, move |_, _| Box::new(broadcast::Broadcast::new(topic())));
+    let [mut sender, mut receiver] = [gateway.connect(), gateway.connect()];
+    let [one, other] = gateway.cores.handles() else { panic!("two cores") };
+    assert_eq!((one.connections(), other.connections()), (1, 1));
+    // Until the other core has registered its connection, nothing is received there.
+    receiver.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut received = [0; 5];
+    let is_received = (0..200).any(|_| {
+        sender.write_all(b"hello").unwrap();
+        receiver.read_exact(&mut received).is_ok()
+    });
+    assert!(is_received && received == *b"hello");
+    assert_eq!(read(&mut sender, 5), b"hello");
+    drop((sender, receiver));
+    gateway.stop();
+}
+
+#[test]
+fn a_core_that_is_drained_closes_its_connections_and_ends() {
+    let gateway = Gateway::start(1, |_, _| Box::<echo::Echo>::default());
+    let mut peer = gateway.connect();
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(read(&mut peer, 5), b"hello");
+    gateway.cores.drain();
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
+    drop(peer);
+    gateway.stop();
+}
+
+struct Gateway {
+    cores: Arc<Cores>,
+    listener: TcpListener,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Gateway {
+    /// Runs cores whose connections all have such a session.
+    fn start(
+        count: usize,
+        open: impl Fn(&Opening<'_>, Now) -> Box<dyn Session> + Clone + Send + 'static,
+    ) -> Self {
+        let limits = Arc::new(Limits::default());
+        let service = Service { path: "/".into(), upstream: None, limits: Arc::clone(&limits) };
+        let settings = Settings {
+            services: vec![service],
+            labels: vec!["test"],
+            limits,
+            users: Users::default(),
+            access: Access::default(),
+            io_uring: false,
+            unsent_bytes_max_per_core: 1 << 20,
+        };
+        let (cores, new_cores) = Cores::new(settings, count).unwrap();
+        let run = |core: drive::NewCore| {
+            let open = open.clone();
+            let start = move |core: CoreRef| {
+                // Broadcasts confirm no subscription, so that each core knows the topic before.
+                let topic = Destination::hidden("topic").into();
+                core.with(|core| core.keep_interest(topic));
+                move |arrival: Arrival| register(&core, arrival, &open)
+            };
+            tasks::thread("core", move || core.run(start)).unwrap()
+        };
+        let threads = new_cores.into_iter().map(run).collect();
+        Self { cores, listener: TcpListener::bind("127.0.0.1:0").unwrap(), threads }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let peer = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        self.cores.least_loaded().unwrap().accept(stream, 0);
+        peer
+    }
+
+    fn stop(self) {
+        self.cores.drain();
+        for thread in self.threads {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+fn register(
+    core: &CoreRef,
+    arrival: Arrival,
+    open: &impl Fn(&Opening<'_>, Now) -> Box<dyn Session>,
+) {
+    let Arrival { stream, permit, .. } = arrival;
+    let registration = Registration {
+        service: 0,
+        protocol: "test",
+        framing: Framing::Stream,
+        ping_interval: Duration::ZERO,
+        subprotocol: "",
+        host: "",
+        anonymous: false,
+        principal: Some(Principal::anonymous()),
+        peer: stream.peer_addr().unwrap(),
+        permit: Some(permit),
+        early: &[],
+    };
+    core.register(mio::net::TcpStream::from_std(stream).into(), registration, open);
+}
+
+fn read(peer: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    peer.read_exact(&mut bytes).unwrap();
+    bytes
+}
