@@ -2,7 +2,9 @@
 
 mod close;
 mod connection;
+mod deadlines;
 mod outlet;
+mod output;
 mod receive;
 mod relay;
 mod run;
@@ -410,22 +412,6 @@ impl Core {
         }
     }
 
-    /// Large answers leave while they are in the processor's cache; small ones wait for the end of
-    /// the turn, when each socket is written to once.
-    fn flush_if_large(&mut self) {
-        let bytes = self.tools.outgoing.bytes();
-        if bytes > CACHED_BYTES && bytes > LARGE_BYTES * self.tools.dirty.len() {
-            self.flush_sockets();
-        }
-    }
-
-    /// Encoded bytes are not left to grow without end within a turn.
-    fn flush_if_much(&mut self) {
-        if self.tools.outgoing.bytes() > FLUSH_BYTES {
-            self.flush_sockets();
-        }
-    }
-
     /// Names the tasks of this core towards the shard.
     fn task_id(&self) -> ConnectionId {
         ConnectionId { core: self.index, slot: u32::MAX, generation: 0 }
@@ -498,11 +484,5 @@ const READS_PER_TURN: usize = 1024;
 /// Deliveries, or what costs as much, after which a turn reads no more: some 20 ms. Less would cost
 /// more writes: what a turn has for a socket goes out together.
 const SPENT_PER_TURN: usize = 200_000;
-/// Encoded bytes that are not left to grow further within a turn.
-const FLUSH_BYTES: usize = 4 << 20;
-/// Encoded bytes that stay in a processor's cache.
-const CACHED_BYTES: usize = 64 << 10;
-/// Bytes for a socket that are worth a write of their own.
-const LARGE_BYTES: usize = 1 << 10;
 /// How often a shard looks for what has expired: 100 ms.
 const SHARD_TIMER_NS: u64 = 100_000_000;

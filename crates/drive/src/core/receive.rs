@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use contract::{Data, Input, Kind, Limits, Reason};
 use transports::{Read, Slot};
-use websocket::{Decoder, Event, Unread};
+use websocket::{Event, Unread};
 
 use super::{
     Core,
@@ -48,33 +48,6 @@ impl Core {
         }
         self.buffer = buffer;
         self.flush_if_large();
-    }
-
-    /// Sets the deadline for the rest of what the peer has sent in part.
-    pub(super) fn observe(&mut self, slot: Slot) {
-        let now = self.now;
-        let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Role::Session(session) = &entry.state.role else { return };
-        let context = &mut entry.state.context;
-        if context.unread.is_some() {
-            // It is not the peer that is late: the clock starts again when this was decoded.
-            context.assemblies = Default::default();
-            return;
-        }
-        let message = context.decoder.as_ref().and_then(Decoder::partial);
-        let frame = session.partial();
-        if let ([None, None], None, None) =
-            (context.assemblies.map(|assembly| assembly.deadline()), message, frame)
-        {
-            return;
-        }
-        let Some(limits) = self.limits.get(usize::from(context.service)) else { return };
-        for (assembly, partial) in context.assemblies.iter_mut().zip([message, frame]) {
-            assembly.observe(partial, limits, now);
-        }
-        if context.late_at().is_some_and(|at| at < context.armed_mono_ns) {
-            self.arm(slot);
-        }
     }
 
     /// Processes what was read from a socket; `false`: the rest stays in [`Context::unread`].

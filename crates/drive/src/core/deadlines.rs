@@ -1,0 +1,160 @@
+use contract::{Assembly, Input, Now, Reason};
+use transports::Slot;
+use websocket::Decoder;
+
+use super::{
+    Core,
+    connection::{Connection, Framing, Role},
+    name,
+};
+
+impl Core {
+    /// Sets the time at which to look at a connection again, if it is earlier than the one set.
+    pub(super) fn arm(&mut self, slot: Slot) {
+        let now = self.now.mono_ns;
+        let write_timeout = self.limits(slot).write_timeout;
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Connection { role, context } = &mut entry.state;
+        let own = match role {
+            Role::Session(session) => session.deadline().unwrap_or(u64::MAX),
+            Role::Closing(closing) => closing.until_mono_ns.unwrap_or(u64::MAX),
+            Role::Relay(_) | Role::Upstream(_) => u64::MAX,
+        };
+        let ping = if context.ping_ns == 0 || matches!(role, Role::Closing(_)) {
+            u64::MAX
+        } else if entry.socket.is_paused() {
+            now + context.ping_ns
+        } else {
+            context
+                .heard_mono_ns
+                .saturating_add(context.ping_ns * if context.pinged { 2 } else { 1 })
+        };
+        let write = entry
+            .socket
+            .unsent_since()
+            .map_or(u64::MAX, |since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout));
+        let late = match role {
+            Role::Session(_) if !entry.socket.is_paused() => context.late_at().unwrap_or(u64::MAX),
+            Role::Session(_) | Role::Closing(_) | Role::Relay(_) | Role::Upstream(_) => u64::MAX,
+        };
+        let next = own.min(ping).min(write).min(late).max(now);
+        if next < context.armed_mono_ns {
+            context.armed_mono_ns = next;
+            self.timers.set(slot, next);
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self) {
+        while let Some(slots) = self.timers.due(self.now.mono_ns) {
+            for slot in slots {
+                self.due(slot);
+            }
+        }
+    }
+
+    fn due(&mut self, slot: Slot) {
+        let now = self.now.mono_ns;
+        let write_timeout = self.limits(slot).write_timeout;
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let context = &mut entry.state.context;
+        if context.armed_mono_ns > now {
+            // An entry of a deadline that moved; another one stands for what holds now.
+            return;
+        }
+        context.armed_mono_ns = u64::MAX;
+        let stalled = entry
+            .socket
+            .unsent_since()
+            .is_some_and(|since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout) <= now);
+        if stalled {
+            // It cannot be told: whatever is sent would wait behind what it does not read.
+            return self.remove(slot, Reason::Slow);
+        }
+        if self.is_late(slot) {
+            // What has come by now counts, however late the gateway itself is.
+            self.read(slot);
+            if self.is_late(slot) {
+                return self.late(slot);
+            }
+        }
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        match &entry.state.role {
+            Role::Closing(closing) if closing.until_mono_ns.is_some_and(|at| at <= now) => {
+                return self.remove(slot, Reason::Lost);
+            }
+            Role::Session(session) if session.deadline().is_some_and(|at| at <= now) => {
+                self.step(slot, Input::Timeout);
+            }
+            Role::Closing(_) | Role::Session(_) | Role::Relay(_) | Role::Upstream(_) => {}
+        }
+        self.ping(slot);
+        self.arm(slot);
+    }
+
+    /// Whether the rest of what the peer began to send is late, though it is read.
+    fn is_late(&self, slot: Slot) -> bool {
+        let Some(entry) = self.reactor.get(slot) else { return false };
+        let Connection { role, context } = &entry.state;
+        matches!(role, Role::Session(_))
+            && !entry.socket.is_paused()
+            && context.unread.is_none()
+            && context.late_at().is_some_and(|at| at <= self.now.mono_ns)
+    }
+
+    fn late(&mut self, slot: Slot) {
+        let why = Assembly::text(self.limits(slot));
+        tracing::info!(connection = %name(self.tools.id(slot)), detail = why, "late");
+        self.step(slot, Input::Late(&why));
+    }
+
+    /// Pings a WebSocket that is silent, and ends one that did not answer.
+    fn ping(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Connection { role, context } = &mut entry.state;
+        let Framing::WebSocket { version, .. } = context.framing else { return };
+        // Nothing is heard from one that is not read.
+        if context.ping_ns == 0 || matches!(role, Role::Closing(_)) || entry.socket.is_paused() {
+            return;
+        }
+        let silence = self.now.mono_ns.saturating_sub(context.heard_mono_ns);
+        if context.pinged && silence >= 2 * context.ping_ns {
+            self.close(slot, Reason::Idle, "no answer to a ping");
+        } else if !context.pinged && silence >= context.ping_ns {
+            context.pinged = true;
+            self.tools.append(slot, &mut entry.socket, |out| {
+                websocket::encode_ping(out, version, b"");
+            });
+        }
+    }
+
+    /// Sets the deadline for the rest of what the peer has sent in part.
+    pub(super) fn observe(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Role::Session(session) = &entry.state.role else { return };
+        let context = &mut entry.state.context;
+        if context.unread.is_some() {
+            // It is not the peer that is late: the clock starts again when this was decoded.
+            context.assemblies = Default::default();
+            return;
+        }
+        let message = context.decoder.as_ref().and_then(Decoder::partial);
+        let frame = session.partial();
+        if let ([None, None], None, None) =
+            (context.assemblies.map(|assembly| assembly.deadline()), message, frame)
+        {
+            return;
+        }
+        let Some(limits) = self.limits.get(usize::from(context.service)) else { return };
+        for (assembly, partial) in context.assemblies.iter_mut().zip([message, frame]) {
+            assembly.observe(partial, limits, now);
+        }
+        if context.late_at().is_some_and(|at| at < context.armed_mono_ns) {
+            self.arm(slot);
+        }
+    }
+}
+
+/// Time for the peer's end, after the last bytes were sent: 2 s.
+pub(super) const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;

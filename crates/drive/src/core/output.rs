@@ -1,0 +1,166 @@
+use contract::{Input, Notice, Reason};
+use transports::{Flushed, Slot};
+
+use super::{Core, connection::Role, deadlines::CLOSE_TIMEOUT_NS};
+
+impl Core {
+    /// Writes what all sockets have to send, and does what follows from it.
+    pub(super) fn flush(&mut self) {
+        loop {
+            self.flush_sockets();
+            let flushed = std::mem::take(&mut self.flushed);
+            for slot in flushed {
+                self.after_flush(slot);
+            }
+            self.work();
+            if self.tools.dirty.is_empty() && self.flushed.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes what all sockets have to send.
+    pub(super) fn flush_sockets(&mut self) {
+        let mut dirty = std::mem::take(&mut self.tools.dirty);
+        let mut slow = Vec::new();
+        if self.tools.outgoing.has_ring() && dirty.len() >= AHEAD_MIN {
+            let entries = dirty.iter().filter_map(|slot| self.reactor.get(*slot));
+            let sockets = entries.map(|entry| &entry.socket);
+            if let Err(error) = self.tools.outgoing.send_ahead(sockets) {
+                tracing::error!(%error, "io_uring has failed; each socket is written by itself now");
+            }
+        }
+        for slot in dirty.drain(..) {
+            let Some(entry) = self.reactor.get_mut(slot) else { continue };
+            let socket = &mut entry.socket;
+            let now = self.now.mono_ns;
+            match self.tools.outgoing.flush(socket, now) {
+                Ok(Flushed { written, unsent }) => {
+                    let context = &mut entry.state.context;
+                    if written > 0 {
+                        let counters = self.tools.counters();
+                        counters.writes.add(1);
+                        if !context.is_upstream {
+                            let row = counters.row(usize::from(context.service), context.protocol);
+                            row.bytes_out.add(written as u64);
+                            row.messages_out.add(u64::from(context.sent));
+                        }
+                        context.counts.bytes_out += written as u64;
+                        context.counts.messages_out += u64::from(std::mem::take(&mut context.sent));
+                    }
+                    if unsent != context.backlog || !matches!(entry.state.role, Role::Session(_)) {
+                        let own = socket.own_unsent_bytes();
+                        self.unsent =
+                            self.unsent + own - std::mem::replace(&mut context.own_backlog, own);
+                        context.backlog = unsent;
+                        self.flushed.push(slot);
+                        let service = usize::from(context.service);
+                        let limit = self.limits.get(service).map_or(0, |l| l.unsent_bytes_max);
+                        if unsent > limit {
+                            slow.push(slot);
+                        }
+                    }
+                }
+                Err(_) => {
+                    // What it sent before is still to be read, and then its end.
+                    let context = &mut entry.state.context;
+                    context.backlog = 0;
+                    self.unsent -= std::mem::take(&mut context.own_backlog);
+                    self.reactor.resume(slot);
+                }
+            }
+        }
+        self.tools.dirty = dirty;
+        self.tools.outgoing.clear();
+        for slot in slow {
+            self.remove(slot, Reason::Slow);
+        }
+        if self.is_over_budget() {
+            self.close_largest();
+        }
+        let memory = self.backlog_memory();
+        self.backlog_memory_max = self.backlog_memory_max.max(memory);
+        if self.backlog_memory_max - memory >= FREED_BYTES {
+            self.backlog_memory_max = memory;
+            self.cores.set_freed();
+        }
+    }
+
+    /// The memory that the backlogs of this core take; what several share counts once.
+    fn backlog_memory(&self) -> usize {
+        self.unsent + self.tools.outgoing.large_frame_bytes()
+    }
+
+    /// Whether that is more than it may be.
+    fn is_over_budget(&self) -> bool {
+        self.backlog_memory() > self.cores.settings.unsent_bytes_max_per_core
+    }
+
+    /// A socket's backlog has changed.
+    fn after_flush(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let backlog = entry.state.context.backlog;
+        match &mut entry.state.role {
+            Role::Closing(closing) => {
+                if backlog == 0 && closing.until_mono_ns.is_none() {
+                    closing.until_mono_ns = Some(self.now.mono_ns + CLOSE_TIMEOUT_NS);
+                    entry.socket.finish();
+                    if entry.state.context.half_closed {
+                        return self.remove(slot, Reason::Lost);
+                    }
+                }
+            }
+            Role::Session(_) if backlog == 0 => {
+                self.step(slot, Input::Notice(Notice::Flushed));
+                return;
+            }
+            Role::Session(_) => {}
+            Role::Relay(_) | Role::Upstream(_) => self.relay_flushed(slot),
+        }
+        self.arm(slot);
+    }
+
+    /// The backlogs of this core are over their budget: the largest go first.
+    fn close_largest(&mut self) {
+        let mut backlogs: Vec<(usize, Slot)> = self
+            .reactor
+            .iter()
+            .map(|(slot, entry)| (entry.state.context.backlog, slot))
+            .filter(|(backlog, _)| *backlog > 0)
+            .collect();
+        backlogs.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, slot) in backlogs {
+            if !self.is_over_budget() {
+                return;
+            }
+            self.remove(slot, Reason::Slow);
+        }
+    }
+
+    /// Large replies leave while they are in the processor's cache; small ones wait for the end of
+    /// the turn, when each socket is written to once.
+    pub(super) fn flush_if_large(&mut self) {
+        let bytes = self.tools.outgoing.bytes();
+        if bytes > CACHED_BYTES && bytes > LARGE_BYTES * self.tools.dirty.len() {
+            self.flush_sockets();
+        }
+    }
+
+    /// Encoded bytes are not left to grow without end within a turn.
+    pub(super) fn flush_if_much(&mut self) {
+        if self.tools.outgoing.bytes() > FLUSH_BYTES {
+            self.flush_sockets();
+        }
+    }
+}
+
+/// Encoded bytes that are not left to grow further within a turn.
+const FLUSH_BYTES: usize = 4 << 20;
+/// Encoded bytes that stay in a processor's cache.
+const CACHED_BYTES: usize = 64 << 10;
+/// Bytes for a socket that are worth a write of their own.
+const LARGE_BYTES: usize = 1 << 10;
+/// This much has to be freed before it is worth giving back to the kernel.
+const FREED_BYTES: usize = 32 << 20;
+/// For fewer sockets io_uring gains nothing.
+const AHEAD_MIN: usize = 4;
