@@ -180,7 +180,10 @@ impl Model {
         let may_be_late = self.queues.may_be_late(queue, id);
         let was_ready = self.draining.as_ref().is_some_and(|ready| ready.contains(&id));
         self.queues.deliver(queue, arrival);
-        let held_max = self.limits.prefetch_max as usize;
+        let limits = &self.limits;
+        // Open transactions may hold deliveries beyond what is prefetched.
+        let in_transactions = limits.transactions_max * limits.transaction_operations_max;
+        let held_max = limits.prefetch_max as usize + in_transactions;
         let Some(subscription) = self.subscription(to) else { return };
         subscription.use_credit();
         if arrival.dead.is_none() {
