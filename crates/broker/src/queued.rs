@@ -56,4 +56,19 @@ impl QueuePosition {
     }
 }
 
+/// Memory that a message takes in a queue, in bytes: its own, and that of its entry in the queue or
+/// with its consumer.
+pub(crate) fn queued_cost(message: &Message) -> usize {
+    message.cost() + ENTRY_BYTES
+}
+
+/// What it takes besides while it is ready and expires.
+pub(crate) const EXPIRING_ENTRY_BYTES: usize = 48;
+
 const PRIORITY_MAX: u8 = 9;
+
+/// Twice the size of an entry: a B-tree that grows at its end leaves four of the 11 places of a node
+/// free.
+const ENTRY_BYTES: usize = 96;
+const _: () = assert!(size_of::<(QueuePosition, QueuedMessage)>() == 48);
+const _: () = assert!(size_of::<(u64, QueuePosition)>() == 24);

@@ -172,10 +172,11 @@ impl Content {
     }
 }
 
-/// Bytes of the message that an operation publishes.
+/// Memory that an operation of a transaction takes, in bytes.
 pub(crate) fn published_bytes(operation: &Operation) -> usize {
-    match operation {
+    let message = match operation {
         Operation::Publish(message) => message.cost(),
         Operation::Settle(_) => 0,
-    }
+    };
+    size_of::<Operation>() + message
 }

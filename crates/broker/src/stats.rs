@@ -43,7 +43,7 @@ pub struct QueueDepth<'a> {
     pub ready: usize,
     /// Messages that a consumer has not settled, or a transaction not decided.
     pub unsettled: usize,
-    /// Bytes of all these, as [`contract::Message::cost`] counts.
+    /// Memory that all these take, in bytes, their entries in the queue included.
     pub bytes: usize,
     /// Consumers.
     pub consumers: usize,

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{Destination, Properties, Value};
+use crate::{Destination, Properties, Value, allocation_bytes};
 
 /// What the sender of a message says, in the form in which it came.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,7 @@ pub struct Parts {
 /// spoken; here they are bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sections {
+    /// In an allocation that they fill, as a [`Body`] is.
     bytes: Bytes,
     /// Where each [`Section`] ends.
     ends: [u32; 5],
@@ -55,6 +56,9 @@ pub enum Section {
 }
 
 /// The body of a message, by its type.
+///
+/// The bytes are to be in an allocation that they fill, as [`crate::Message::cost`] counts: no small
+/// body keeps the large buffer that it was read into.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
     /// UTF-8 text; whoever makes it has checked that.
@@ -90,11 +94,11 @@ impl Content {
         }
     }
 
-    /// Memory it takes beside its own size, in bytes.
+    /// Memory that it takes beside its own size, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Parts(parts) => parts.properties.heap_bytes() + parts.body.bytes().len(),
-            Self::Amqp(sections) => sections.bytes.len(),
+            Self::Parts(parts) => parts.heap_bytes(),
+            Self::Amqp(sections) => allocation_bytes(sections.bytes.len()),
         }
     }
 }
@@ -110,6 +114,15 @@ impl Parts {
             properties: Properties::default(),
             body,
         }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        self.reply_to.as_ref().map_or(0, |reply_to| reply_to.name.heap_bytes())
+            + allocation_bytes(text(&self.correlation))
+            + allocation_bytes(text(&self.content_type))
+            + allocation_bytes(self.properties.capacity())
+            + allocation_bytes(self.body.bytes().len())
     }
 }
 

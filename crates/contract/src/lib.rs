@@ -9,6 +9,7 @@
 mod assembly;
 mod command;
 mod content;
+mod cost;
 mod destination;
 mod detection;
 mod internal;
@@ -27,6 +28,7 @@ pub use command::{
     Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};
+pub use cost::allocation_bytes;
 pub use destination::{Destination, DestinationError, DestinationKind};
 pub use detection::Detection;
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::{BodyView, Content, Destination, Tag, Value};
+use crate::{BodyView, Content, Destination, Tag, Value, allocation_bytes, cost::shared_bytes};
 
 /// A message, in the form every protocol converts from and to.
 ///
@@ -19,6 +19,8 @@ pub struct Message {
     pub dead_letter: Option<Box<DeadLetter>>,
     /// What the sender says.
     pub content: Content,
+    /// The memory of `to` is not this message's own. See [`Message::share_name`].
+    shares_name: bool,
 }
 
 /// What the broker works by.
@@ -44,7 +46,29 @@ impl Message {
         content: impl Into<Content>,
     ) -> Self {
         let (header, content) = (Header::new(arrived_unix_ms), content.into());
-        Self { to, id, header, dead_letter: None, content }
+        Self { to, id, header, dead_letter: None, content, shares_name: false }
+    }
+
+    /// The message as it goes to a dead-letter queue: sent there, and without a time to live.
+    #[must_use]
+    pub fn into_dead_letter(mut self, to: Destination, dead_letter: DeadLetter) -> Self {
+        self.to = to;
+        self.shares_name = false;
+        self.header.expires_unix_ms = None;
+        self.dead_letter = Some(Box::new(dead_letter));
+        self
+    }
+
+    /// Lets the message, where nobody else has it yet, share the memory of its destination with an
+    /// equal one that outlives it, such as the name of the queue that it enters.
+    /// [`Message::cost`] does not count that memory.
+    pub fn share_name(self: &mut Arc<Self>, to: &Destination) {
+        if let Some(message) = Arc::get_mut(self)
+            && message.to == *to
+        {
+            message.to = to.clone();
+            message.shares_name = true;
+        }
     }
 
     /// Whether it has expired at this time.
@@ -65,10 +89,19 @@ impl Message {
         self.content.body()
     }
 
-    /// Memory it takes, in bytes; what the bounds of queues and rings count.
+    /// Memory that it takes in an [`Arc`], in bytes, were it alone to have what it shares with
+    /// others: what bounds and metrics count.
+    ///
+    /// The name of the queue that a dead letter was in is not counted: all dead letters from there
+    /// share it.
     #[must_use]
     pub fn cost(&self) -> usize {
-        size_of::<Self>() + self.content.heap_bytes()
+        let to = if self.shares_name { 0 } else { self.to.name.heap_bytes() };
+        let dead_letter = if self.dead_letter.is_some() { size_of::<DeadLetter>() } else { 0 };
+        shared_bytes(size_of::<Self>())
+            + to
+            + allocation_bytes(dead_letter)
+            + self.content.heap_bytes()
     }
 }
 

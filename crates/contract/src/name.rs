@@ -1,6 +1,6 @@
 use std::{iter, str::Split, sync::Arc};
 
-use crate::{Destination, DestinationError};
+use crate::{Destination, DestinationError, cost::shared_bytes};
 
 /// The levels of a destination or pattern, in one string.
 ///
@@ -34,6 +34,11 @@ impl Name {
     /// The only level, if it is one.
     pub(crate) fn single(&self) -> Option<&str> {
         (!self.0.contains(SEPARATOR)).then_some(&*self.0)
+    }
+
+    /// Memory that it takes beside its own size, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        shared_bytes(self.0.len())
     }
 
     /// Its text, in pieces.

@@ -99,7 +99,7 @@ impl Properties {
         self.0.is_empty()
     }
 
-    pub(crate) const fn heap_bytes(&self) -> usize {
+    pub(crate) const fn capacity(&self) -> usize {
         self.0.capacity()
     }
 }
@@ -189,7 +189,7 @@ mod tests {
             properties.push(name, value);
         }
         assert!(properties.iter().eq(all));
-        assert_eq!(properties.heap_bytes(), bytes, "what was foreseen");
+        assert_eq!(properties.capacity(), bytes, "what was foreseen");
         assert_eq!(properties.get("yes"), Some(Value::Bool(true)), "the first counts");
         assert_eq!(properties.get("other"), None);
     }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
@@ -96,7 +96,7 @@ impl RequestBody {
         self.incoming.size_hint().exact()
     }
 
-    /// All of it; `came` is called with each piece's length. Nothing bounds the time that takes.
+    /// All of it, in memory that it fills; `came` is called with each piece's length. Nothing bounds the time that takes.
     ///
     /// # Errors
     /// When it is broken, or larger than `max`: that is known from the size of a chunk, or of the
@@ -113,7 +113,12 @@ impl RequestBody {
             frame
         });
         match Limited::new(incoming, max).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
+            Ok(collected) => {
+                let mut pieces = collected.aggregate();
+                let mut body = Vec::with_capacity(pieces.remaining());
+                body.put(&mut pieces);
+                Ok(body.into())
+            }
             Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
             Err(_) => Err(self.inspection.bad_body.get().unwrap_or(BodyError::Broken)),
         }

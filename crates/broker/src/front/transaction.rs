@@ -48,7 +48,7 @@ pub(super) struct Deferred {
 impl Deferred {
     /// `false` if too much is deferred already.
     fn push(&mut self, token: Token, command: Command, commands_max: usize) -> bool {
-        let bytes = match &command {
+        let published = match &command {
             Command::Publish(message) => message.cost(),
             Command::Transact(operations) => operations.iter().map(published_bytes).sum(),
             Command::Subscribe(_)
@@ -56,6 +56,8 @@ impl Deferred {
             | Command::Declare(_)
             | Command::Drain(_) => 0,
         };
+        // The ring is filled to three quarters, on average.
+        let bytes = published + size_of::<(Token, Command)>() * 4 / 3;
         let fits = self.commands.len() < commands_max && self.bytes + bytes <= DEFERRED_BYTES;
         if fits || self.commands.is_empty() {
             self.bytes += bytes;

@@ -82,8 +82,8 @@ impl Home {
                 }
                 branch.temp_topic_publications.push(message);
             }
-            Operation::Publish(message) => {
-                let queue = self.reserve(&message)?;
+            Operation::Publish(mut message) => {
+                let queue = self.reserve(&mut message)?;
                 branch.publications.push((queue, message));
             }
             Operation::Settle(Settle { subscription, tags, outcome }) => {
@@ -105,9 +105,10 @@ impl Home {
         Ok(())
     }
 
-    fn reserve(&mut self, message: &Message) -> Result<QueueId, Refusal> {
+    fn reserve(&mut self, message: &mut Arc<Message>) -> Result<QueueId, Refusal> {
         let index = self.enter_queue(&message.to)?;
         let queue = self.queues.get_mut(index).ok_or(Refusal::NotFound)?;
+        message.share_name(queue.id.name());
         if !queue.takes(message, &self.limits) {
             self.stats.refused_full += 1;
             return Err(Refusal::Full);

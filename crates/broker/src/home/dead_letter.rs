@@ -1,6 +1,6 @@
 use std::{iter, sync::Arc};
 
-use contract::{DeadLetter, DeadLetterReason, Destination, DestinationKind, Header, Message};
+use contract::{DeadLetter, DeadLetterReason, Destination, DestinationKind, Message};
 
 use crate::queued::QueueId;
 
@@ -11,7 +11,7 @@ use crate::queued::QueueId;
 /// name would be too long.
 pub(super) fn dead_letter(
     queue: &QueueId,
-    message: &Message,
+    message: Arc<Message>,
     reason: DeadLetterReason,
 ) -> Option<Arc<Message>> {
     let name = queue.name();
@@ -21,12 +21,8 @@ pub(super) fn dead_letter(
     }
     let levels = iter::once(LEVEL).chain(name.levels());
     let to = Destination::new(DestinationKind::Queue, levels).ok()?;
-    Some(Arc::new(Message {
-        to,
-        header: Header { expires_unix_ms: None, ..message.header },
-        dead_letter: Some(Box::new(DeadLetter { queue: name.clone(), reason })),
-        ..message.clone()
-    }))
+    let dead_letter = DeadLetter { queue: name.clone(), reason };
+    Some(Arc::new(Arc::unwrap_or_clone(message).into_dead_letter(to, dead_letter)))
 }
 
 /// The level before those of the queue.

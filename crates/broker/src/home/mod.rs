@@ -25,7 +25,7 @@ use self::{
 use crate::{
     outbox::Outbox,
     placement::Placement,
-    queued::{QueueId, QueuePosition, QueuedMessage},
+    queued::{QueueId, QueuePosition, QueuedMessage, queued_cost},
     shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
     stats::{QueueDepth, Stats},
 };
@@ -118,7 +118,7 @@ impl Home {
         &mut self,
         connection: ConnectionId,
         token: Token,
-        message: Arc<Message>,
+        mut message: Arc<Message>,
         now: Now,
         outbox: &mut Outbox<'_>,
     ) {
@@ -131,6 +131,7 @@ impl Home {
             Err(refusal) => return replied(connection, token, Err(refusal), outbox),
         };
         let Some(queue) = self.queues.get_mut(index) else { return };
+        message.share_name(queue.id.name());
         if queue.takes(&message, &self.limits) {
             self.put_new(index, message, now);
             replied(connection, token, Ok(Reply::Done), outbox);
@@ -286,13 +287,14 @@ impl Home {
     }
 
     /// A dead letter never waits: a full dead-letter queue loses its first messages for it.
-    fn add_dead_letter(&mut self, message: Arc<Message>, now: Now, outbox: &mut Outbox<'_>) {
+    fn add_dead_letter(&mut self, mut message: Arc<Message>, now: Now, outbox: &mut Outbox<'_>) {
         let Ok(index) = self.enter_queue(&message.to) else {
             self.stats.dropped += 1;
             return;
         };
         let Some(queue) = self.queues.get_mut(index) else { return };
-        while !queue.has_room(message.cost(), &self.limits) {
+        message.share_name(queue.id.name());
+        while !queue.has_room(queued_cost(&message), &self.limits) {
             self.stats.dropped += 1;
             match queue.pop() {
                 Some(oldest) => queue.forget(&oldest.message),
@@ -349,7 +351,7 @@ impl Home {
             Outcome::Rejected => DeadLetterReason::Rejected,
         };
         queue.forget(&queued.message);
-        match dead_letter::dead_letter(&queue.id, &queued.message, reason) {
+        match dead_letter::dead_letter(&queue.id, queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);

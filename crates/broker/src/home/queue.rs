@@ -8,7 +8,7 @@ use contract::{ConnectionId, Limits, Message, Settlement, Tag, Token};
 
 use super::allowance::Allowance;
 use crate::{
-    queued::{QueueId, QueuePosition, QueuedMessage},
+    queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
     shard_message::{Consume, Subscriber},
     stats::QueueDepth,
 };
@@ -35,6 +35,7 @@ pub(super) struct Queue {
     consumers: usize,
     /// Messages that count for the bounds: ready, unsettled and reserved.
     messages: usize,
+    /// Memory that these take, but for their entries in `expiring`.
     bytes: usize,
     /// Room for messages of transactions that are not decided.
     reserved: usize,
@@ -52,7 +53,7 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn add(&mut self, message: &Message) {
         self.messages += 1;
-        self.bytes += message.cost();
+        self.bytes += queued_cost(message);
     }
 }
 
@@ -64,6 +65,14 @@ pub(super) struct BlockedPublisher {
     pub(super) message: Arc<Message>,
     /// When it is refused, on the monotonic clock.
     pub(super) deadline_ns: u64,
+}
+
+impl BlockedPublisher {
+    /// Memory that it takes, in bytes: the message, and its entry in a ring that is filled to three
+    /// quarters, as it is on average.
+    fn cost(&self) -> usize {
+        self.message.cost() + size_of::<Self>() * 4 / 3
+    }
 }
 
 /// A subscription to a queue.
@@ -137,12 +146,17 @@ impl Queue {
     pub(super) fn has_room(&self, cost: usize, limits: &Limits) -> bool {
         self.messages == 0
             || (self.messages < limits.queue_messages_max
-                && self.bytes + cost <= limits.queue_bytes_max)
+                && self.bytes() + cost <= limits.queue_bytes_max)
+    }
+
+    /// Memory that its messages take, in bytes.
+    fn bytes(&self) -> usize {
+        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES
     }
 
     /// Whether a publication may enter now, with none before it.
     pub(super) fn takes(&self, message: &Message, limits: &Limits) -> bool {
-        self.blocked.is_empty() && self.has_room(message.cost(), limits)
+        self.blocked.is_empty() && self.has_room(queued_cost(message), limits)
     }
 
     /// A new message enters.
@@ -171,7 +185,7 @@ impl Queue {
     /// A message that was taken out has left for good.
     pub(super) fn forget(&mut self, message: &Message) {
         self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(message.cost());
+        self.bytes = self.bytes.saturating_sub(queued_cost(message));
     }
 
     /// Removes what is ready and has expired; returns how many.
@@ -202,12 +216,12 @@ impl Queue {
 
     fn count(&mut self, message: &Message) {
         self.messages += 1;
-        self.bytes += message.cost();
+        self.bytes += queued_cost(message);
     }
 
     /// Lets a publisher wait for room. `false` if too many wait already.
     pub(super) fn block(&mut self, publisher: BlockedPublisher) -> bool {
-        let cost = publisher.message.cost();
+        let cost = publisher.cost();
         let fits = self.blocked.len() < BLOCKED_MAX && self.blocked_bytes + cost <= BLOCKED_BYTES;
         if fits || self.blocked.is_empty() {
             self.blocked_bytes += cost;
@@ -219,7 +233,7 @@ impl Queue {
 
     /// The next blocked publisher for whose message there is room.
     pub(super) fn unblock(&mut self, limits: &Limits) -> Option<BlockedPublisher> {
-        let cost = self.blocked.front()?.message.cost();
+        let cost = queued_cost(&self.blocked.front()?.message);
         self.has_room(cost, limits).then(|| self.pop_blocked()).flatten()
     }
 
@@ -230,7 +244,7 @@ impl Queue {
 
     pub(super) fn pop_blocked(&mut self) -> Option<BlockedPublisher> {
         let publisher = self.blocked.pop_front()?;
-        self.blocked_bytes -= publisher.message.cost();
+        self.blocked_bytes -= publisher.cost();
         Some(publisher)
     }
 
@@ -305,7 +319,7 @@ impl Queue {
             reserved: self.reserved,
         };
         assert_eq!(kept, counts, "{id:?}: what is kept beside what is there");
-        let blocked = self.blocked.iter().map(|publisher| publisher.message.cost());
+        let blocked = self.blocked.iter().map(BlockedPublisher::cost);
         assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
         let expiring = self.ready.values().filter(|q| q.message.header.expires_unix_ms.is_some());
         assert_eq!(self.expiring.len(), expiring.count(), "expiring in {id:?}");
@@ -316,7 +330,7 @@ impl Queue {
             name: self.id.name(),
             ready: self.ready.len(),
             unsettled: self.messages - self.ready.len() - self.reserved,
-            bytes: self.bytes,
+            bytes: self.bytes(),
             consumers: self.consumers,
             waiting: self.blocked.len(),
         }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod conversations;
+mod cost;
 mod interest;
 mod memory;
 mod simulation;

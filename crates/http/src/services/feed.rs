@@ -117,10 +117,9 @@ async fn receive(core: &CoreRef, socket: &UdpSocket, topic: &Destination) {
 }
 
 async fn publish(core: &CoreRef, topic: &Destination, bytes: Vec<u8>) {
-    let body = match String::from_utf8(bytes) {
-        Ok(text) => Body::Text(text.into()),
-        Err(error) => Body::Binary(error.into_bytes().into()),
-    };
+    let is_text = str::from_utf8(&bytes).is_ok();
+    let bytes = bytes.into_boxed_slice().into();
+    let body = if is_text { Body::Text(bytes) } else { Body::Binary(bytes) };
     let published = core
         .publish(Publisher::Internal, |id, now| Message::new(topic.clone(), id, now.unix_ms, body))
         .await;

@@ -100,7 +100,9 @@ impl<'f> SendHeaders<'f> {
             properties: self.properties(),
             body,
         };
-        Ok(Message { header, ..Message::new(destination, id, now.unix_ms, parts) })
+        let mut message = Message::new(destination, id, now.unix_ms, parts);
+        message.header = header;
+        Ok(message)
     }
 }
 
@@ -114,7 +116,7 @@ pub(crate) fn encode(
 ) {
     let message = &*delivery.message;
     let (header, body) = (&message.header, message.body().bytes());
-    to.reserve(start.len() + 256 + message.cost().saturating_sub(size_of::<Message>()));
+    to.reserve(start.len() + message.cost());
     to.extend_from_slice(start);
     let mut writer = Writer::resume(to, version);
     writer.number("message-id", format_args!("{:032x}", message.id));

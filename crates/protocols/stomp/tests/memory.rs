@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Data, Delivery, Destination, Input, Kind, Message, Principal, Reply, Session as _,
-    SubscriptionId, Token,
+    Body, Command, Data, Delivery, Destination, Input, Kind, Limits, Message, Principal, Reply,
+    Session as _, SubscriptionId, Token,
 };
 use stomp::Session;
 use testkit::{Output, Recorder, Setup, live_bytes};
@@ -44,6 +44,99 @@ fn a_message_is_encoded_once_for_each_id() {
     }
     assert_eq!(sent, 1_000);
     assert_eq!(out.encodings(), 10);
+}
+
+#[test]
+fn a_message_takes_what_its_cost_says() {
+    let long = "x".repeat(1_000);
+    let frames: [(&str, String); 8] = [
+        ("tiny", "SEND\ndestination:/topic/a{n}\n\nhello\0".into()),
+        ("with properties", "SEND\na:1\ndestination:/topic/a{n}\nb:2\na:3\n\nhello\0".into()),
+        (
+            "with many properties",
+            format!("SEND\ndestination:/topic/a{{n}}\n{}\nhello\0", "p:q\n".repeat(90)),
+        ),
+        (
+            "with a correlation-id of 15 kB",
+            format!(
+                "SEND\ndestination:/topic/a{{n}}\ncorrelation-id:{}\n\nhello\0",
+                long.repeat(15)
+            ),
+        ),
+        (
+            "with a reply-to and a content-type",
+            "SEND\ndestination:/topic/a{n}\nreply-to:/queue/r\ncontent-type:text/plain\n\nhi\0"
+                .into(),
+        ),
+        ("to a long name", format!("SEND\ndestination:/topic/{long}.{{n}}\n\nhello\0")),
+        (
+            "with a body of 100 kB",
+            format!("SEND\ndestination:/topic/a{{n}}\n\n{}\0", long.repeat(100)),
+        ),
+        (
+            "behind much else",
+            format!(
+                "SEND\ndestination:/topic/b\n\n{}\0SEND\ndestination:/topic/a{{n}}\n\nhello\0",
+                long.repeat(60)
+            ),
+        ),
+    ];
+    for (shape, frame) in frames {
+        let setup = setup();
+        let mut out = Recorder::new();
+        let mut session = subscribed(&setup, &mut out, "0");
+        out.take();
+        // Two, so that the name of the last destination is of no use to the next.
+        let frames = ["1", "2"].map(|n| frame.replace("{n}", n));
+        let mut kept = Vec::with_capacity(1_000);
+        let before = live_bytes();
+        for token in 0..1_000 {
+            let frame = &frames[token % 2];
+            let data = Data { kind: Kind::Text, bytes: frame.as_bytes(), last: true };
+            session.handle(Input::Received(data), Setup::START, &mut out);
+            for output in out.take() {
+                if let Output::Command(token, command) = output {
+                    session.handle(Input::Replied(token, Ok(Reply::Done)), Setup::START, &mut out);
+                    let Command::Publish(message) = command else { panic!("{shape}: {command:?}") };
+                    if !message.to.is_written("/topic/b") {
+                        kept.push(message);
+                    }
+                }
+            }
+        }
+        drop(out);
+        let taken = live_bytes() - before;
+        let counted: isize = kept.iter().map(|message| message.cost() as isize).sum();
+        let shown = format!("{shape}: {taken} bytes taken, {counted} counted");
+        assert_eq!(kept.len(), 1_000, "{shown}");
+        assert!(counted * 10 >= taken * 9 && counted * 10 <= taken * 11, "{shown}");
+    }
+}
+
+#[test]
+fn open_transactions_take_no_more_than_their_bound() {
+    for (shape, header) in
+        [("tiny", "a:b".into()), ("large", format!("correlation-id:{}", "x".repeat(15_000)))]
+    {
+        let limits = Limits { transaction_operations_max: 1_000_000, ..Limits::default() };
+        let setup = Setup { limits: Arc::new(limits), ..setup() };
+        let mut out = Recorder::new();
+        let mut session = subscribed(&setup, &mut out, "0");
+        let mut send = |frame: String| {
+            let data = Data { kind: Kind::Text, bytes: frame.as_bytes(), last: true };
+            session.handle(Input::Received(data), Setup::START, &mut out);
+            out.take().iter().all(|output| !matches!(output, Output::Close(..)))
+        };
+        send("BEGIN\ntransaction:t\n\n\0".into());
+        let before = live_bytes();
+        let mut taken = 0;
+        while send(format!("SEND\ntransaction:t\ndestination:/topic/{taken}\n{header}\n\nhello\0"))
+        {
+            taken = live_bytes() - before;
+        }
+        let (least, most) = ((4 << 20) * 9 / 10, (4 << 20) * 11 / 10);
+        assert!((least..=most).contains(&taken), "{shape}: {taken} bytes");
+    }
 }
 
 /// A peer that the transport knows.
