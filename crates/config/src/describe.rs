@@ -7,7 +7,8 @@ use auth::{Grant, Rule};
 use contract::Limits;
 
 use crate::{
-    Broadcast, Config, Directory, Listen, LogFormat, Proxy, Service, ServiceKind, limits, value,
+    Broadcast, Config, Directory, Http, Listen, Log, LogFormat, Memory, Proxy, Service,
+    ServiceKind, Shutdown, WebSocketService, limits, value,
 };
 
 /// Says what the gateway will do with this configuration.
@@ -38,18 +39,27 @@ pub fn describe(config: &Config) -> String {
 }
 
 fn listens(listen: &Listen, config: &Config) -> Vec<String> {
-    let address = listen.address;
-    let who = match (config.users.is_empty(), listen.anonymous) {
+    // Names every key; `operations` is said at the services that it is about.
+    let Listen {
+        address,
+        names,
+        anonymous,
+        operations: _,
+        proxy_protocol_from,
+        forwarded_from,
+        connections_max_per_address,
+        tls,
+    } = listen;
+    let who = match (config.users.is_empty(), anonymous) {
         (true, _) => "everybody may connect",
         (false, true) => "login is optional",
         (false, false) => "login is required",
     };
-    let own = match &*listen.names {
+    let own = match &**names {
         [] => "any loopback address or localhost".into(),
         names => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    let tls: Vec<_> =
-        listen.tls.iter().map(|files| files.certificate.display().to_string()).collect();
+    let tls: Vec<_> = tls.iter().map(|files| files.certificate.display().to_string()).collect();
     let tls = match &*tls {
         [] => String::new(),
         certificates => format!(", TLS with {}", certificates.join(", ")),
@@ -59,15 +69,15 @@ fn listens(listen: &Listen, config: &Config) -> Vec<String> {
         IpAddr::V4(_) | IpAddr::V6(_) => "",
     };
     let mut lines = vec![format!("{address}{kind}{tls}: {who}; its own pages are those of {own}")];
-    if !listen.proxy_protocol_from.is_empty() {
-        let from = &listen.proxy_protocol_from;
+    if !proxy_protocol_from.is_empty() {
+        let from = proxy_protocol_from;
         lines.push(format!("· {from} must say by the PROXY protocol whose connection it is"));
     }
-    if !listen.forwarded_from.is_empty() {
-        let from = &listen.forwarded_from;
+    if !forwarded_from.is_empty() {
+        let from = forwarded_from;
         lines.push(format!("· {from} may say by Forwarded or X-Forwarded-For whose request it is"));
     }
-    if let Some(max) = listen.connections_max_per_address {
+    if let Some(max) = connections_max_per_address {
         lines.push(format!("· at most {max} connections from one address"));
     }
     lines
@@ -135,9 +145,10 @@ fn details(service: &Service, config: &Config) -> impl Iterator<Item = String> {
         [] => None,
         origins => Some(format!("also for pages of {}", origins.join(", "))),
     };
-    let plain = (service.kind.takes_websockets() && !service.websocket.compression)
-        .then(|| "without compression".to_owned());
-    let pings = service.websocket.ping.iter().map(|(subprotocol, &interval)| {
+    let WebSocketService { compression, ping } = &service.websocket;
+    let plain =
+        (service.kind.takes_websockets() && !compression).then(|| "without compression".to_owned());
+    let pings = ping.iter().map(|(subprotocol, &interval)| {
         let name = if subprotocol.is_empty() { "no subprotocol" } else { subprotocol };
         match interval {
             Duration::ZERO => format!("no pings with {name}"),
@@ -203,29 +214,38 @@ fn global_limits(limits: &Limits) -> Vec<String> {
 }
 
 fn rest(config: &Config) -> Vec<String> {
+    // Names every key: the compiler asks what to say of a new one.
+    let Log { format, level } = config.log;
+    let Memory { unsent_bytes_max_per_core } = config.memory;
+    let Http { keep_alive } = config.http;
+    let Shutdown { grace, drain } = config.shutdown;
     let cores = match config.threads {
         Some(threads) => format!("uses {threads} cores"),
         None => "uses the cores of the machine".into(),
     };
-    let form = match config.log.format {
+    let form = match format {
         LogFormat::Text => "text",
         LogFormat::Json => "JSON",
     };
     let duration = value::show_duration;
-    vec![
+    let mut lines = vec![
         cores,
-        format!("logs as {form}, level {} and above", config.log.level.as_str()),
+        format!("logs as {form}, level {} and above", level.as_str()),
         format!(
             "keeps at most {} a core for slow peers",
-            value::show_bytes(config.memory.unsent_bytes_max_per_core)
+            value::show_bytes(unsent_bytes_max_per_core)
         ),
-        format!("ends HTTP connections that rest for {}", duration(config.http.keep_alive)),
+        format!("ends HTTP connections that rest for {}", duration(keep_alive)),
         format!(
             "stops by taking new connections for {} more, then closes what is left within {}",
-            duration(config.shutdown.grace),
-            duration(config.shutdown.drain)
+            duration(grace),
+            duration(drain)
         ),
-    ]
+    ];
+    if config.io_uring {
+        lines.insert(1, "sends to many sockets at once by io_uring".into());
+    }
+    lines
 }
 
 /// What is allowed and may not be meant.

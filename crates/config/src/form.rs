@@ -38,7 +38,7 @@ pub(crate) trait Show {
 }
 
 /// A type that is written as a string.
-pub(crate) trait FromText: Sized {
+pub(crate) trait FromString: Sized {
     /// How to come by a value, where no example would do.
     const HINT: Option<&'static str> = None;
     /// What may be written, where only some words may.
@@ -48,10 +48,10 @@ pub(crate) trait FromText: Sized {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn from_text(text: &str) -> Result<Self, impl fmt::Display>;
+    fn from_string(text: &str) -> Result<Self, impl fmt::Display>;
 }
 
-impl<T: FromText> Form for T {
+impl<T: FromString> Form for T {
     const NAME: &'static str = "a string";
     const HINT: Option<&'static str> = T::HINT;
 
@@ -63,22 +63,22 @@ impl<T: FromText> Form for T {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        T::from_text(value.text()?).map_or_else(|error| value.refuse(error), Some)
+        T::from_string(value.string()?).map_or_else(|error| value.refuse(error), Some)
     }
 }
 
 /// Strings, and what is wrong with those that are none of a type.
-macro_rules! texts {
+macro_rules! strings {
     ($($type:ty: $read:expr),* $(,)?) => {
-        $(impl FromText for $type {
-            fn from_text(text: &str) -> Result<Self, impl fmt::Display> {
+        $(impl FromString for $type {
+            fn from_string(text: &str) -> Result<Self, impl fmt::Display> {
                 ($read)(text)
             }
         })*
     };
 }
 
-texts! {
+strings! {
     SocketAddr: value::address,
     Authority: |text| match Authority::parse(text) {
         Ok(name) if name.port != Some(0) => Ok(name),
@@ -161,10 +161,10 @@ impl Show for FileName {
 }
 
 /// An Argon2id hash of a password.
-impl FromText for Password {
+impl FromString for Password {
     const HINT: Option<&'static str> = Some("`passerelle password` makes one to paste");
 
-    fn from_text(text: &str) -> Result<Self, impl fmt::Display> {
+    fn from_string(text: &str) -> Result<Self, impl fmt::Display> {
         Self::parse(text)
     }
 }
@@ -177,7 +177,7 @@ pub(crate) struct ScramSha1(pub(crate) Scram);
 #[derive(Debug)]
 pub(crate) struct ScramSha256(pub(crate) Scram);
 
-texts! {
+strings! {
     ScramSha1: |text| Scram::parse(Mechanism::Sha1, text).map(Self),
     ScramSha256: |text| Scram::parse(Mechanism::Sha256, text).map(Self),
 }
@@ -185,10 +185,10 @@ texts! {
 /// Words of which one is written.
 macro_rules! words {
     ($($vis:vis $type:ty, $what:literal: $($word:literal $value:path),*;)*) => {
-        $(impl FromText for $type {
+        $(impl FromString for $type {
             const WORDS: &'static [&'static str] = &[$($word),*];
 
-            fn from_text(text: &str) -> Result<Self, impl fmt::Display> {
+            fn from_string(text: &str) -> Result<Self, impl fmt::Display> {
                 match text {
                     $($word => Ok($value),)*
                     _ => Err(format!("`{text}` is no {}: {}", $what, suggest(text, Self::WORDS))),
@@ -455,7 +455,7 @@ impl Form for NamedPath {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        let path = value.source().folder().join(value.text()?);
+        let path = value.source().folder().join(value.string()?);
         let place = value.source().error(value.start(), &format!("`{}`: ", value.key()));
         Some(Self::new(path, place))
     }
@@ -475,7 +475,7 @@ impl<T: Form> Form for Option<T> {
 }
 
 /// What can be read of a list.
-impl<T: FromText> Form for Vec<T> {
+impl<T: FromString> Form for Vec<T> {
     const NAME: &'static str = "a list of strings";
 
     fn schema() -> Json {

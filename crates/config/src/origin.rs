@@ -126,7 +126,7 @@ mod tests {
     use crate::{Networks, ServiceKind};
 
     #[test]
-    fn pages_are_let_in_by_their_origin() {
+    fn pages_are_allowed_by_their_origin() {
         use Scheme::{Http, Https};
         // The listener's names and how it is reached; what is allowed; the origin; whether it may.
         let cases: &[(&[&str], Scheme, &[&str], &str, bool)] = &[

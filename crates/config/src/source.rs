@@ -42,10 +42,12 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Notes that the text is no TOML from this byte on.
+    /// Notes that the text is no TOML from this byte on, before anything else is reported.
     pub(crate) fn report_broken(&mut self, start: usize, message: impl fmt::Display) {
         self.report(start, message);
-        self.broken_lines.insert(self.line(start));
+        if self.broken_lines.len() < REPORTS_MAX {
+            self.broken_lines.insert(self.line(start));
+        }
     }
 
     /// Whether it is no TOML: what seems to be missing may be in what could not be read.
@@ -242,7 +244,7 @@ impl<'a> Value<'a> {
     }
 
     /// A string.
-    pub(crate) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn string(&self) -> Option<&'a str> {
         self.value.get_ref().as_str().or_else(|| self.expected("a string in quotes"))
     }
 
@@ -350,7 +352,7 @@ impl<'a> Value<'a> {
     }
 
     /// Whether it is a string.
-    pub(crate) fn is_text(&self) -> bool {
+    pub(crate) fn is_string(&self) -> bool {
         self.value.get_ref().is_str()
     }
 

@@ -295,7 +295,7 @@ impl Form for StoredPassword {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        if value.is_text() {
+        if value.is_string() {
             return <Password as Form>::read(value).map(Self);
         }
         let PasswordTable { argon2id, scram_sha_1, scram_sha_256 } = Form::read(value)?;

@@ -47,6 +47,18 @@ fn all_errors_are_counted_and_the_first_are_shown() {
     assert_eq!(lines[100], "and 50 more");
 }
 
+/// However much is wrong, it is reported soon: these have up to half a million errors.
+#[test]
+fn a_text_that_is_nowhere_right_is_refused_soon() {
+    for (line, count) in
+        [("=\n", 500_000), ("a\n", 500_000), ("x=1\n", 250_000), ("[[service]]\n", 10_000)]
+    {
+        let text = line.repeat(count);
+        let said = Config::parse(&text, "gw.toml").unwrap_err().to_string();
+        assert_eq!(said.lines().count(), 101, "{line}: {said}");
+    }
+}
+
 /// Whatever stands in a file, it is read or refused, and the place is in the file.
 #[test]
 fn no_text_breaks_the_reader() {
@@ -335,7 +347,11 @@ fn every_type_of_service_is_one_of_the_defaults_or_needs_more_to_be_said() {
     for service in Config::default().services {
         let name = service.kind.as_str();
         let is_own = ["metrics", "health", "readiness"].contains(&name);
-        assert_eq!(<form::ServiceType as form::FromText>::WORDS.contains(&name), !is_own, "{name}");
+        assert_eq!(
+            <form::ServiceType as form::FromString>::WORDS.contains(&name),
+            !is_own,
+            "{name}"
+        );
     }
 }
 
