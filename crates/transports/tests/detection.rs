@@ -1,0 +1,73 @@
+//! Which protocol a connection speaks, by the bytes with which it begins.
+
+use std::{io, time::Duration};
+
+use contract::Detection;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    time,
+};
+use transports::Accepted;
+
+#[test]
+fn the_first_bytes_say_which_protocol_it_is() {
+    let cases: &[(&str, &[&str], Option<usize>)] = &[
+        ("a prefix", &["AB"], Some(0)),
+        ("a prefix in pieces", &["A", "B"], Some(0)),
+        ("and what follows", &["ABCDEF"], Some(0)),
+        ("another protocol", &["AC"], Some(1)),
+        ("the third", &["AX"], Some(2)),
+        ("none of them", &["X"], None),
+        ("none of them after all", &["A", "D"], None),
+    ];
+    for (rule, pieces, expected) in cases {
+        let (found, early) = detect(pieces).unwrap();
+        assert_eq!(found, *expected, "{rule}");
+        // What was read to find it out is not lost.
+        assert!(!early.is_empty() && pieces.concat().as_bytes().starts_with(&early), "{rule}");
+    }
+}
+
+#[test]
+fn a_protocol_that_always_asks_for_more_is_not_spoken() {
+    let long = "M".repeat(2 * Detection::BYTES_MAX);
+    let (found, early) = detect(&[&long]).unwrap();
+    assert_eq!(found, None);
+    assert!(early.len() >= Detection::BYTES_MAX);
+}
+
+#[test]
+fn a_connection_that_ends_before_it_is_clear_speaks_nothing() {
+    for pieces in [&[][..], &["A"]] {
+        assert_eq!(detect(pieces).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
+
+/// The index of the protocol, and what was read until it was clear. The peer ends after its pieces.
+fn detect(pieces: &[&str]) -> io::Result<(Option<usize>, Vec<u8>)> {
+    let protocols: [fn(&[u8]) -> Detection; 4] = [
+        |bytes| Detection::by_prefix(bytes, &[b"AB"]),
+        |bytes| Detection::by_prefix(bytes, &[b"AC"]),
+        |bytes| Detection::by_prefix(bytes, &[b"AX"]),
+        |bytes| if bytes.starts_with(b"M") { Detection::More } else { Detection::No },
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut peer = TcpStream::connect(listener.local_addr()?).await?;
+        peer.set_nodelay(true)?;
+        let mut connection = Accepted::plain(listener.accept().await?.0);
+        let send = async {
+            for piece in pieces {
+                peer.write_all(piece.as_bytes()).await?;
+                time::sleep(Duration::from_millis(5)).await;
+            }
+            peer.shutdown().await
+        };
+        let (found, sent) = tokio::join!(connection.detect(&protocols), send);
+        // A peer that is no longer read may fail to send.
+        drop::<io::Result<()>>(sent);
+        Ok((found?, connection.into_stream()?.1))
+    })
+}
