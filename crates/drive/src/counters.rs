@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use auth::Denial;
-use contract::Refusal;
+use contract::{Refusal, internal};
 
 /// The counts of one core. Only that core writes them.
 #[derive(Debug)]
@@ -175,15 +175,14 @@ impl Counters {
         (0..).map(Label).zip(self.labels.iter().copied())
     }
 
-    /// The label of a name.
-    ///
-    /// # Panics
-    /// When there is none, which would be a bug.
+    /// The label of a name, which is one of [`crate::Settings::labels`].
     #[must_use]
-    #[expect(clippy::expect_used, reason = "the registry names each label that is used")]
     pub fn label(&self, name: &str) -> Label {
-        let named = self.labels().find(|(_, label)| *label == name);
-        named.expect("a label of the registry").0
+        if let Some((label, _)) = self.labels().find(|(_, label)| *label == name) {
+            return label;
+        }
+        internal!("a label that is not in the settings");
+        Label(0)
     }
 
     /// The name of a label.
