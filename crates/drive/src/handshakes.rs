@@ -16,6 +16,7 @@ use std::{
 };
 
 use auth::AddressKey;
+use contract::internal;
 use tokio::sync::{Notify, oneshot};
 
 /// The handshakes of a core.
@@ -152,7 +153,10 @@ impl State {
             (all.len(), Reverse(all.front().map_or(u64::MAX, |&(id, _)| id)))
         });
         let Some((&key, all)) = most.filter(|(_, all)| all.len() > own) else { return false };
-        let Some(&(oldest, _)) = all.front() else { return false };
+        let Some(&(oldest, _)) = all.front() else {
+            internal!("handshakes of an address without an oldest");
+            return false;
+        };
         self.remove(key, oldest);
         true
     }
@@ -179,7 +183,10 @@ impl State {
     /// The first that still waits, of the address that has waited longest.
     fn next_waiting(&mut self) -> Option<oneshot::Sender<SigningPermit>> {
         while let Some(key) = self.order.pop_front() {
-            let Some(waiting) = self.waiting.get_mut(&key) else { continue };
+            let Some(waiting) = self.waiting.get_mut(&key) else {
+                internal!("an address in order without a waiting handshake");
+                continue;
+            };
             let mut found = None;
             while found.is_none()
                 && let Some(sender) = waiting.pop_front()

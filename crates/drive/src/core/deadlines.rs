@@ -1,4 +1,4 @@
-use contract::{Assembly, Input, Now, Reason};
+use contract::{Assembly, Input, Now, Reason, internal};
 use transports::Slot;
 use websocket::Decoder;
 
@@ -146,7 +146,9 @@ impl Core {
         {
             return;
         }
-        let Some(limits) = self.limits.get(usize::from(context.service)) else { return };
+        let Some(limits) = self.limits.get(usize::from(context.service)) else {
+            return internal!("a connection of a service without limits");
+        };
         for (assembly, partial) in context.assemblies.iter_mut().zip([message, frame]) {
             assembly.observe(partial, limits, now);
         }

@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use contract::{Data, Input, Kind, Limits, Reason};
+use contract::{Data, Input, Kind, Limits, Reason, internal};
 use transports::{Read, Slot};
 use websocket::{Event, Unread};
 
@@ -163,7 +163,9 @@ impl Core {
     fn process_event(&mut self, slot: Slot, event: Event<'_>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let Framing::WebSocket { version, .. } = connection.context.framing else { return };
+        let Framing::WebSocket { version, .. } = connection.context.framing else {
+            return internal!("a WebSocket event on a stream");
+        };
         match event {
             Event::Data(data) => match connection.role {
                 Role::Session(_) => self.step(slot, Input::Received(data)),
