@@ -11,7 +11,7 @@ use tokio::{
 use transports::Accepted;
 
 #[test]
-fn the_first_bytes_say_which_protocol_it_is() {
+fn a_protocol_is_detected_by_how_the_connection_begins() {
     let cases: &[(&str, &[&str], Option<usize>)] = &[
         ("a prefix", &["AB"], Some(0)),
         ("a prefix in pieces", &["A", "B"], Some(0)),
@@ -30,7 +30,7 @@ fn the_first_bytes_say_which_protocol_it_is() {
 }
 
 #[test]
-fn a_protocol_that_always_asks_for_more_is_not_spoken() {
+fn a_protocol_that_never_decides_is_not_spoken() {
     let long = "M".repeat(2 * Detection::BYTES_MAX);
     let (found, early) = detect(&[&long]).unwrap();
     assert_eq!(found, None);
