@@ -6,9 +6,10 @@
 //! reports what is wrong with them.
 //!
 //! `tables` and `limits` declare every key, with the macro in `keys`. `form` says how the values
-//! of each type are written, `value` how single strings are. `source` holds the text and the errors
-//! found in it, `parse` checks what relates keys to each other, `reference` writes the pages about
-//! the keys and `describe` says what a configuration does.
+//! of each type are written, `value` how single strings are; `located` has where keys stand.
+//! `source` holds the text and the errors found in it, `parse` checks what relates keys to each
+//! other, `reference` writes the pages about the keys and `describe` says what a configuration
+//! does.
 #![forbid(unsafe_code)]
 
 mod authority;
@@ -17,6 +18,7 @@ mod error;
 mod form;
 mod keys;
 mod limits;
+mod located;
 mod named_path;
 mod networks;
 pub mod origin;

@@ -5,8 +5,9 @@ use std::{fmt, time::Duration};
 use contract::Limits;
 
 use crate::{
-    form::{Bytes, Count, Count32, Located, Positive, Show as _},
+    form::{Bytes, Count, Count32, Positive, Show as _},
     keys::{Keys, Section, keys},
+    located::Located,
     source::{Source, Table},
     value,
 };

@@ -9,9 +9,9 @@ use toml::de::DeTable;
 
 use crate::{
     Config, ConfigError, ConfigErrors, Listen, Service, ServiceKind,
-    form::{Located, Place, Tables},
     keys::{Keys as _, suggest},
     limits,
+    located::{Located, Place, Tables},
     service::default_limits,
     source::{Source, Table},
     tables::{self, Root},

@@ -15,8 +15,9 @@ use toml::{
 
 use crate::{
     ConfigError, ConfigErrors,
-    form::{Form, Place},
+    form::Form,
     keys::{Key, Section},
+    located::Place,
     value,
 };
 

@@ -10,11 +10,12 @@ use crate::{
     AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
     ServiceKind,
     form::{
-        Bytes, Count, Count32, FileName, Form, Located, OneOrMore, Pings, Positive, Roles,
-        ScramSha1, ScramSha256, ServicePath, ServiceType, Tables,
+        Bytes, Count, Count32, FileName, Form, Pings, Positive, Roles, ScramSha1, ScramSha256,
+        ServicePath, ServiceType,
     },
     keys::{Keys, Section, keys, list},
     limits::{LimitsTable, ServiceLimits},
+    located::{Located, OneOrMore, Tables},
     reference,
     source::{Table, Value},
 };
