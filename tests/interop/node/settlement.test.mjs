@@ -16,6 +16,24 @@ async function filled(peer, ...bodies) {
   return queue;
 }
 
+/** How many connections the gateway knows of at its broker service. */
+async function connections() {
+  const text = await (await fetch(gateway.http('/metrics'))).text();
+  const counts = text.matchAll(/^passerelle_connections_open\{service="\/messaging"[^}]*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/**
+ * Drops the connection of a peer and waits until the gateway knows, and has one left: what it sends
+ * to one that has gone, and acknowledges by itself, is lost.
+ */
+async function dropped(peer) {
+  await peer.drop();
+  await within(5000, 'the gateway to notice', (async () => {
+    while ((await connections()) > 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  })());
+}
+
 /** Everything that is left in a queue, in order. */
 async function drained(peer, queue) {
   const end = unique('end');
@@ -36,7 +54,7 @@ for (const version of ['1.0', '1.1', '1.2']) {
     const queue = await filled(sender, '1', '2');
     const consumer = await open({ versions: [version] });
     assert.deepEqual(await (await consumer.subscribe(queue)).bodies(2), ['1', '2']);
-    await consumer.drop();
+    await dropped(consumer);
     assert.deepEqual(await drained(sender, queue), []);
   });
 
