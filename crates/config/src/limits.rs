@@ -162,7 +162,7 @@ limits! {
         transactions_max: Count,
         /// Messages sent and acknowledged in one transaction.
         transaction_operations_max: Count,
-        /// The messages and acknowledgements of all open transactions of one connection.
+        /// Memory of the messages and acknowledgements of all open transactions of one connection.
         transaction_bytes_max: Bytes,
         /// Commands of one connection that wait for their replies; no more is read meanwhile.
         commands_max: Count,
@@ -177,7 +177,7 @@ limits! {
         publish_timeout: Duration,
         /// Messages of one queue.
         queue_messages_max: Count,
-        /// The messages of one queue.
+        /// Memory of the messages of one queue, with what the gateway keeps for each.
         queue_bytes_max: Bytes,
         /// Queues of one core.
         queues_max: Count,

@@ -317,7 +317,8 @@ keys! {
     "[[access]]";
     pub(crate) struct Access {
         /// Such as `"/queue/orders"`; `*` stands for one level, a final `>` for the rest:
-        /// `"/topic/quotes.>"`; `">"` alone is every destination.
+        /// `"/topic/quotes.>"`; `">"` alone is every destination. `docs/stomp.md` tells how names
+        /// with other characters are written.
         pub(crate) destination: Scope => "/topic/quotes.>",
         /// Who may subscribe.
         pub(crate) subscribe: Vec<Grant> = Vec::new() => "nobody",

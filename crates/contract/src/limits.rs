@@ -56,7 +56,8 @@ pub struct Limits {
     pub heartbeat_offer: Duration,
     /// Messages of one queue. Default: 100,000.
     pub queue_messages_max: usize,
-    /// Bytes of the messages of one queue. Default: 64 MiB.
+    /// Memory of the messages of one queue, in bytes ([`crate::Message::cost`] and their entries).
+    /// Default: 64 MiB.
     pub queue_bytes_max: usize,
     /// Queues of one core. Default: 10,000.
     pub queues_max: usize,

@@ -59,7 +59,7 @@ impl Message {
         self
     }
 
-    /// Lets the message, where nobody else has it yet, share the memory of its destination with an
+    /// Lets the message, if it is in one place only, share the memory of its destination with an
     /// equal one that outlives it, such as the name of the queue that it enters.
     /// [`Message::cost`] does not count that memory.
     pub fn share_name(self: &mut Arc<Self>, to: &Destination) {

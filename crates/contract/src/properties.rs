@@ -26,7 +26,7 @@ pub enum Value<'a> {
 }
 
 impl Properties {
-    /// None yet, with room for so many bytes as [`Properties::bytes_of`] says.
+    /// None yet, with room for this many bytes: the sum of [`Properties::bytes_of`].
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
