@@ -155,7 +155,7 @@ impl HandshakeOutcome {
 }
 
 impl Counters {
-    /// Counters for so many services and access rules.
+    /// Counters for a number of services and of access rules.
     #[must_use]
     pub fn new(labels: &[&'static str], services: usize, rules: usize) -> Self {
         Self {

@@ -1,10 +1,9 @@
 //! What a core does: it reads its sockets, advances their sessions, carries out on its shard of the
 //! broker what they command, and writes what comes of it, turn by turn.
 //!
-//! Nothing here knows HTTP, a file, the format of the configuration or a protocol. Whoever starts
-//! the cores hands in what they share ([`Settings`]) and what is done with a new socket
-//! ([`NewCore::run`]); a connection comes with the constructor of its session ([`CoreRef::register`]).
-//! Of WebSocket it knows the framing alone.
+//! Nothing here knows HTTP, a file, the format of the configuration or a protocol; of WebSocket the
+//! framing alone. What the cores share is handed in ([`Settings`]), and so are what is done with a
+//! new socket ([`NewCore::run`]) and the constructor of each session ([`CoreRef::register`]).
 
 pub mod clock;
 mod core;

@@ -275,7 +275,9 @@ impl Snapshot {
             ("broker_connections", "Connections known to the broker", |stats| stats.connections),
             ("broker_subscriptions", "Subscriptions", |stats| stats.subscriptions),
             ("broker_queues", "Queues, temporary ones included", |stats| stats.queues),
-            ("broker_transactions", "Parts of transactions under way", |stats| stats.transactions),
+            ("broker_transactions", "Branches of transactions in flight", |stats| {
+                stats.transactions
+            }),
         ];
         for (name, help, stat) in now {
             let value = self.sum(|core| wide(stat(&core.broker)));

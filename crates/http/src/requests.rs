@@ -185,8 +185,8 @@ impl Connection {
         if is_open { Some((index, rest)) } else { gateway.config.public_service(path) }
     }
 
-    /// Whether the request comes by a listener for operators, or from a user who is one. Nobody is
-    /// asked to log in, which would tell that there is something.
+    /// Whether the request comes by a listener for operators, or from a user who is one. The
+    /// response never requires a login, which would tell that there is a service.
     ///
     /// Where a request comes from proves nothing: behind a proxy on this machine all come from
     /// this machine.

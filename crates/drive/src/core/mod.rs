@@ -114,7 +114,7 @@ impl CoreRef {
         result
     }
 
-    /// The TLS handshakes under way.
+    /// The TLS handshakes in flight.
     pub const fn handshakes(&self) -> &Handshakes {
         &self.handshakes
     }

@@ -67,7 +67,7 @@ async fn find(root: &Path, welcome: &str, rest: &str, headers: &HeaderMap) -> io
     for coding in Coding::accepted(headers) {
         match open(&root, &path, coding).await {
             Ok((representation, file)) => return Ok(Found::File(representation.into(), file)),
-            // Nobody is obliged to put a coded variant beside the file.
+            // It is not required to put a coded variant beside the file.
             Err(_) if coding != Coding::Identity => {}
             Err(error) => return Err(error),
         }
