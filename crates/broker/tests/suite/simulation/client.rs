@@ -17,13 +17,14 @@ use super::{
 impl Simulation {
     /// A connection does something.
     pub(super) fn act(&mut self, connection: ConnectionId) {
-        match self.random.below(17) {
+        match self.random.below(18) {
             0 | 1 => self.subscribe(connection),
             2 if !self.schedule.is_calm => self.unsubscribe(connection),
             3 => self.declare(connection),
             4..7 => self.transact(connection),
             7..11 => self.settle(connection),
             11 | 12 => self.credit(connection),
+            13 => self.drain(connection),
             _ => self.publish(connection),
         }
     }
@@ -47,22 +48,14 @@ impl Simulation {
         };
         let credit = u32::try_from(self.random.below(9)).unwrap();
         let settlement = self.random.pick(&[Settlement::Automatic, Settlement::Explicit]);
-        self.subscribe_to(connection, id, &pattern, settlement, credit);
+        let mode = if self.random.once_in(5) { Mode::Browse } else { Mode::Consume };
+        let pattern = Pattern::parse(&pattern).unwrap();
+        self.subscribe_as(connection, Subscribe { id, pattern, mode, settlement, credit });
     }
 
-    pub(super) fn subscribe_to(
-        &mut self,
-        connection: ConnectionId,
-        id: SubscriptionId,
-        pattern: &str,
-        settlement: Settlement,
-        credit: u32,
-    ) {
+    pub(super) fn subscribe_as(&mut self, connection: ConnectionId, subscribe: Subscribe) {
         let token = self.next_token();
-        let is_explicit = settlement == Settlement::Explicit;
-        self.model.subscribe((connection, token), id, pattern, is_explicit, credit);
-        let pattern = Pattern::parse(pattern).unwrap();
-        let subscribe = Subscribe { id, pattern, mode: Mode::Consume, settlement, credit };
+        self.model.subscribe((connection, token), &subscribe);
         self.command(connection, token, Command::Subscribe(Box::new(subscribe)));
     }
 
@@ -123,12 +116,26 @@ impl Simulation {
     fn credit(&mut self, connection: ConnectionId) {
         let id = self.any_subscription(connection);
         let count = u32::try_from(self.random.below(4)).unwrap();
-        self.add_credit(connection, id, count);
+        let credit =
+            if self.random.once_in(4) { Credit::Set(2 * count) } else { Credit::Add(count) };
+        self.set_credit(connection, id, credit);
     }
 
-    pub(super) fn add_credit(&mut self, connection: ConnectionId, id: SubscriptionId, count: u32) {
-        self.model.credit(connection, id, count);
-        self.apply(connection.core, Event::Credit(connection, id, Credit::Add(count)));
+    pub(super) fn set_credit(
+        &mut self,
+        connection: ConnectionId,
+        id: SubscriptionId,
+        credit: Credit,
+    ) {
+        self.model.credit(connection, id, credit);
+        self.apply(connection.core, Event::Credit(connection, id, credit));
+    }
+
+    fn drain(&mut self, connection: ConnectionId) {
+        let id = self.any_subscription(connection);
+        let token = self.next_token();
+        self.model.drain((connection, token), id);
+        self.command(connection, token, Command::Drain(id));
     }
 
     pub(super) fn vanish(&mut self, connection: ConnectionId) {

@@ -14,7 +14,10 @@ mod trace;
 use std::{collections::BTreeMap, env};
 
 use broker::{Event, Shard};
-use contract::{ConnectionId, Delivery, Destination, Settlement, SubscriptionId};
+use contract::{
+    ConnectionId, Credit, Delivery, Destination, Mode, Pattern, Settlement, Subscribe,
+    SubscriptionId,
+};
 use testkit::Random;
 
 use self::{
@@ -202,7 +205,7 @@ impl Simulation {
         }
         self.rest();
         for queue in self.model.begin_to_drain() {
-            self.drain(&queue);
+            self.empty(&queue);
         }
         self.model.drained();
         self.world.advance(60_000);
@@ -222,13 +225,15 @@ impl Simulation {
     }
 
     /// A new client takes all that is in a queue.
-    fn drain(&mut self, queue: &str) {
+    fn empty(&mut self, queue: &str) {
         let connection = self.connect(0);
         let id = SubscriptionId(1);
-        self.subscribe_to(connection, id, queue, Settlement::Automatic, 0);
+        let pattern = Pattern::parse(queue).unwrap();
+        let (mode, settlement) = (Mode::Consume, Settlement::Automatic);
+        self.subscribe_as(connection, Subscribe { id, pattern, mode, settlement, credit: 0 });
         loop {
             let before = self.model.tally.queue_deliveries;
-            self.add_credit(connection, id, 6);
+            self.set_credit(connection, id, Credit::Add(6));
             self.rest();
             if self.model.tally.queue_deliveries == before {
                 break;

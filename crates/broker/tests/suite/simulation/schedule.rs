@@ -51,6 +51,7 @@ impl Schedule {
         let rules = Rules { is_roomy: random.once_in(2), is_heavy: random.once_in(6) };
         let common = Limits {
             prefetch_max: 6,
+            transactions_max: 1,
             transaction_operations_max: 5,
             deliveries_max: 3,
             ..Limits::default()

@@ -46,8 +46,12 @@ fn name(connection: ConnectionId) -> String {
 fn command(command: &Command) -> String {
     match command {
         Command::Subscribe(subscribe) => format!(
-            "subscribe {} to {} {:?} credit {}",
-            subscribe.id.0, subscribe.pattern, subscribe.settlement, subscribe.credit
+            "subscribe {} to {} {:?} {:?} credit {}",
+            subscribe.id.0,
+            subscribe.pattern,
+            subscribe.mode,
+            subscribe.settlement,
+            subscribe.credit
         ),
         Command::Drain(subscription) => format!("drain {}", subscription.0),
         Command::Unsubscribe(subscription) => format!("unsubscribe {}", subscription.0),

@@ -1,12 +1,12 @@
 //! What clients command, and what the reply may be.
 
 use broker::Subscriber;
-use contract::{ConnectionId, Refusal, Settle, SubscriptionId};
+use contract::{ConnectionId, Mode, Refusal, Settle, Subscribe, SubscriptionId};
 
 use super::{
     CommandId, Holder, Model, Sent, Subscription, is_queue, is_temporary, matches,
     queues::{Custody, Settling},
-    subscription::Phase,
+    subscription::{Browse, Phase},
 };
 
 /// A command that waits for its reply, and what the reply may be.
@@ -31,6 +31,7 @@ pub(super) enum Kind {
     Declare(String),
     Publish(Sent),
     Transact,
+    Drain(Holder),
     /// To hear that a settlement was carried out.
     Settle,
 }
@@ -61,22 +62,23 @@ impl Pending {
 }
 
 impl Model {
-    pub(crate) fn subscribe(
-        &mut self,
-        (connection, token): CommandId,
-        id: SubscriptionId,
-        pattern: &str,
-        is_explicit: bool,
-        credit: u32,
-    ) {
+    pub(crate) fn subscribe(&mut self, (connection, token): CommandId, subscribe: &Subscribe) {
+        let id = subscribe.id;
+        let pattern = &subscribe.pattern.to_string();
+        let is_browse = subscribe.mode == Mode::Browse;
         let owner = self.owner(pattern);
-        let is_bounded = !self.rules.is_roomy && is_queue(pattern);
+        let is_bounded = !self.rules.is_roomy && is_queue(pattern) && !is_browse;
         let is_foreign =
             is_temporary(pattern) && owner.is_none_or(|(owner, _)| owner != connection);
         let is_declared = owner.is_some_and(|(_, is_confirmed)| is_confirmed);
+        let (ready, epoch) = (self.queues.ready_since_rest(pattern), self.queues.epoch());
+        let browse = is_browse.then_some(Browse { ready, epoch, message_last: u128::MAX });
         self.serial_last += 1;
         let serial = self.serial_last;
-        let prefetch_max = self.limits.prefetch_max;
+        let limits = &self.limits;
+        // Open transactions may hold deliveries beyond what is prefetched.
+        let in_transactions = limits.transactions_max * limits.transaction_operations_max;
+        let held_max = limits.prefetch_max as usize + in_transactions;
         let subscriptions_max = self.limits.subscriptions_max;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_taken = client.subscriptions.contains_key(&id);
@@ -84,14 +86,14 @@ impl Model {
         let kind = if is_taken { Kind::SubscribeAgain } else { Kind::Subscribe(id) };
         let pending = Pending::new(kind, 0)
             .must_be(Refusal::Limit, is_taken || is_full)
+            .must_be(Refusal::NotFound, is_browse && !is_queue(pattern))
             .must_be(Refusal::Forbidden, is_foreign)
             .may_be(Refusal::NotFound, is_temporary(pattern) && (is_foreign || !is_declared))
             .may_be(Refusal::Limit, is_bounded);
         client.pending.insert(token, pending);
         if !is_taken {
-            let mut subscription =
-                Subscription::new(serial, pattern.to_owned(), is_explicit, prefetch_max);
-            subscription.add_credit(credit);
+            let mut subscription = Subscription::new(serial, subscribe, held_max);
+            subscription.browse = browse;
             client.subscriptions.insert(id, subscription);
         }
     }
@@ -107,6 +109,18 @@ impl Model {
             let pattern = subscription.pattern.clone();
             self.end(&pattern, &held);
         }
+    }
+
+    pub(crate) fn drain(&mut self, (connection, token): CommandId, id: SubscriptionId) {
+        let subscriber = Subscriber { connection, subscription: id };
+        let mut serial = 0;
+        if let Some(subscription) = self.subscription(subscriber) {
+            serial = subscription.serial;
+            subscription.allowance.drain(token);
+        }
+        let kind = Kind::Drain(Holder { subscriber, serial });
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        client.pending.insert(token, Pending::new(kind, 0));
     }
 
     pub(crate) fn declare(&mut self, (connection, token): CommandId, name: &str) {
@@ -178,6 +192,7 @@ impl Model {
             .may_be(Refusal::NotFound, may_be_missing)
             .may_be(Refusal::Busy, may_be_busy);
         for sent in sent {
+            self.message_last = sent.id;
             if is_queue(&sent.to) {
                 let published = (sent.to.clone(), sent.id);
                 self.effects.entry(command).or_default().published.push(published);
@@ -219,10 +234,16 @@ impl Model {
         }
         self.tally.refused += u64::from(result.is_err());
         self.tally.busy += u64::from(result == Err(Refusal::Busy));
+        let message_last = self.message_last;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         match pending.kind {
             Kind::Subscribe(id) => match (result, client.subscriptions.get_mut(&id)) {
-                (Ok(()), Some(s)) if !s.is_ending() => s.phase = Phase::Confirmed,
+                (Ok(()), Some(s)) if !s.is_ending() => {
+                    s.phase = Phase::Confirmed;
+                    if let Some(browse) = &mut s.browse {
+                        browse.message_last = message_last;
+                    }
+                }
                 (Err(_), Some(s)) if !s.is_ending() => drop(client.subscriptions.remove(&id)),
                 _ => {}
             },
@@ -231,6 +252,13 @@ impl Model {
                 let phase = client.subscriptions.get(&id).map(|s| s.phase);
                 if phase == Some(Phase::Ending(token)) {
                     client.subscriptions.remove(&id);
+                }
+            }
+            Kind::Drain(holder) => {
+                if self.lasts(holder)
+                    && let Some(subscription) = self.subscription(holder.subscriber)
+                {
+                    subscription.allowance.drained(token);
                 }
             }
             Kind::Declare(name) if result.is_ok() => drop(client.temporaries.insert(name, true)),

@@ -7,6 +7,7 @@
 //! whose connection has gone) stays open until something shows it.
 
 mod commands;
+mod credit;
 mod queues;
 mod rest;
 mod subscription;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Subscriber;
 use contract::{
-    ConnectionId, DeadLetterReason, Limits, Outcome, Settle, SubscriptionId, Tag, Token,
+    ConnectionId, Credit, DeadLetterReason, Limits, Outcome, Settle, SubscriptionId, Tag, Token,
 };
 
 use self::{
@@ -36,6 +37,7 @@ pub(super) struct Model {
     effects: BTreeMap<CommandId, Effects>,
     /// The commands that published them.
     topic_messages: BTreeMap<u128, CommandId>,
+    message_last: u128,
     serial_last: u64,
     /// The latest time that was ever shown: the clock may be set back.
     latest_unix_ms: u64,
@@ -109,6 +111,7 @@ impl Model {
             clients: BTreeMap::new(),
             effects: BTreeMap::new(),
             topic_messages: BTreeMap::new(),
+            message_last: 0,
             serial_last: 0,
             latest_unix_ms: 0,
             draining: None,
@@ -132,9 +135,9 @@ impl Model {
         }
     }
 
-    pub(super) fn credit(&mut self, connection: ConnectionId, id: SubscriptionId, count: u32) {
+    pub(super) fn credit(&mut self, connection: ConnectionId, id: SubscriptionId, credit: Credit) {
         if let Some(subscription) = self.subscription(Subscriber { connection, subscription: id }) {
-            subscription.add_credit(count);
+            subscription.allowance.change(credit);
         }
     }
 
@@ -155,7 +158,9 @@ impl Model {
             panic!("{to:?} does not exist");
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
-        if is_queue(&subscription.pattern) {
+        if subscription.browse.is_some() {
+            self.delivered_to_browser(to, arrival);
+        } else if is_queue(&subscription.pattern) {
             let queue = subscription.pattern.clone();
             self.delivered_from_queue(to, &queue, arrival);
         } else {
@@ -174,18 +179,32 @@ impl Model {
         self.tally.topic_deliveries += 1;
     }
 
+    /// A queue shows a message, which stays in it.
+    fn delivered_to_browser(&mut self, to: Subscriber, arrival: &Arrival) {
+        let Some(subscription) = self.subscription(to) else { return };
+        let queue = subscription.pattern.clone();
+        subscription.allowance.take_one();
+        subscription.get(arrival.id);
+        subscription.check_priority(arrival.priority);
+        let message_last = subscription.browse.as_ref().map(|browse| browse.message_last);
+        assert!(Some(arrival.id) <= message_last, "it came after the browse began");
+        let overtaken_by = subscription.overtaken_by(arrival);
+        self.find_out_origin(&queue, arrival);
+        let may_be_late = self.queues.may_be_late(&queue, arrival.id) || arrival.dead.is_some();
+        assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
+        assert_eq!(arrival.tag, None, "what is shown is not settled");
+        self.queues.show(&queue, arrival);
+        self.tally.shown += 1;
+    }
+
     fn delivered_from_queue(&mut self, to: Subscriber, queue: &str, arrival: &Arrival) {
         self.find_out(queue, arrival);
         let id = arrival.id;
         let may_be_late = self.queues.may_be_late(queue, id);
         let was_ready = self.draining.as_ref().is_some_and(|ready| ready.contains(&id));
         self.queues.deliver(queue, arrival);
-        let limits = &self.limits;
-        // Open transactions may hold deliveries beyond what is prefetched.
-        let in_transactions = limits.transactions_max * limits.transaction_operations_max;
-        let held_max = limits.prefetch_max as usize + in_transactions;
         let Some(subscription) = self.subscription(to) else { return };
-        subscription.use_credit();
+        subscription.allowance.take_one();
         if arrival.dead.is_none() {
             let overtaken_by = subscription.overtaken_by(arrival);
             assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
@@ -198,7 +217,10 @@ impl Model {
             let before = subscription.held.insert(tag, id);
             assert_eq!(before, None, "{tag:?} names two deliveries");
             let held = subscription.held.len();
-            assert!(held <= held_max + subscription.restored, "{held} are not settled");
+            assert!(
+                held <= subscription.held_max + subscription.restored,
+                "{held} are not settled"
+            );
         } else {
             self.queues.conclude(queue, id, Outcome::Accepted);
         }

@@ -82,6 +82,13 @@ pub(super) struct Census {
     pub(super) bytes_max: usize,
 }
 
+impl Queued {
+    /// Whether it is ready and always was.
+    fn stays(&self) -> bool {
+        self.custody == Custody::Queue && self.is_certain && !self.was_delivered
+    }
+}
+
 impl Queues {
     pub(super) const fn new(deliveries_max: u32, are_roomy: bool) -> Self {
         Self { queues: BTreeMap::new(), deliveries_max, are_roomy, epoch: 0 }
@@ -150,6 +157,42 @@ impl Queues {
         queued.is_certain = keeps;
         queued.custody = Custody::Consumer;
         queued
+    }
+
+    /// A consumer that browses is shown a message, which may have left since.
+    pub(super) fn show(&self, name: &str, arrival: &Arrival) {
+        let id = arrival.id;
+        let queue = self.queues.get(name);
+        let queued = queue.and_then(|queue| queue.messages.get(&id));
+        let has_left = queue.is_some_and(|queue| queue.left.contains(&id));
+        assert!(queued.is_some() || has_left, "message {id} was never in {name}");
+        if let Some(queued) = queued {
+            let is_settling = matches!(queued.custody, Custody::Settling(_));
+            let attempts_max = queued.attempts + u32::from(is_settling);
+            assert!(arrival.redeliveries <= attempts_max, "redeliveries of message {id}");
+            assert_eq!(queued.dead, arrival.dead, "message {id} is a dead letter, or not");
+            assert!(!queued.sent.has_expired(arrival.left_unix_ms), "message {id} had expired");
+        }
+    }
+
+    /// Messages that were ready at the last rest, and have been since as far as anybody knows.
+    pub(super) fn ready_since_rest(&self, name: &str) -> Vec<u128> {
+        let messages = self.queues.get(name).into_iter().flat_map(|queue| &queue.messages);
+        messages.filter(|(_, q)| q.epoch < self.epoch && q.stays()).map(|(&id, _)| id).collect()
+    }
+
+    /// Whether a message has not moved since this epoch.
+    pub(super) fn stayed(&self, name: &str, id: u128, epoch: u64, unix_ms: u64) -> bool {
+        self.queues.get(name).is_some_and(|queue| {
+            let is_disturbed = queue.disturbed.is_some_and(|disturbed| disturbed >= epoch);
+            let queued = queue.messages.get(&id);
+            let stays = queued.is_some_and(|q| q.stays() && !q.sent.has_expired(unix_ms));
+            stays && !is_disturbed
+        })
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether a message that comes behind later ones of its producer may do so: it was elsewhere

@@ -9,6 +9,7 @@ use super::{
     commands::Kind,
     is_queue, is_temporary,
     queues::{Custody, dead_letter_queue},
+    subscription::Phase,
 };
 
 /// How full a queue says it is.
@@ -30,6 +31,7 @@ impl Model {
     pub(crate) fn rest(&mut self, depths: &BTreeMap<String, Depth>) {
         self.check_replies();
         self.check_topics();
+        self.check_browsers();
         let names: BTreeSet<String> = self.queues.names().chain(depths.keys().cloned()).collect();
         for name in names {
             self.check_depth(&name, depths.get(&name).copied().unwrap_or_default());
@@ -80,6 +82,23 @@ impl Model {
         }
         for client in self.clients.values_mut() {
             client.subscriptions.values_mut().for_each(|s| s.awaited.clear());
+        }
+    }
+
+    /// Each message that was ready and stays has been shown to those who browse.
+    fn check_browsers(&mut self) {
+        let subscriptions = self.clients.values_mut().flat_map(|c| c.subscriptions.values_mut());
+        for subscription in subscriptions {
+            subscription.allowance.rest();
+            let Some(browse) = &subscription.browse else { continue };
+            if subscription.phase != Phase::Confirmed || !subscription.allowance.is_left() {
+                continue;
+            }
+            let queue = &subscription.pattern;
+            for &id in browse.ready.iter().filter(|id| !subscription.got.contains(id)) {
+                let stayed = self.queues.stayed(queue, id, browse.epoch, self.latest_unix_ms);
+                assert!(!stayed, "message {id} in {queue} was not shown");
+            }
         }
     }
 

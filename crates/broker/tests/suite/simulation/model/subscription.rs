@@ -5,9 +5,9 @@ use std::{
     ops::RangeInclusive,
 };
 
-use contract::{ConnectionId, Tag, Token};
+use contract::{ConnectionId, Credit, Settlement, Subscribe, Tag, Token};
 
-use super::{Arrival, CommandId};
+use super::{Arrival, CommandId, credit::Allowance};
 
 /// A subscription, from the command for it to the reply to the command for its end.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Subscription {
     pub(super) serial: u64,
     pub(crate) pattern: String,
     pub(super) is_explicit: bool,
+    /// It looks at the messages of a queue.
+    pub(super) browse: Option<Browse>,
     pub(crate) phase: Phase,
     /// Deliveries that it has not settled.
     pub(crate) held: BTreeMap<Tag, u128>,
@@ -23,18 +25,18 @@ pub(crate) struct Subscription {
     pub(crate) settling: BTreeSet<Tag>,
     /// The last delivery that it settled by itself.
     pub(crate) settled_last: Option<Tag>,
-    held_max: usize,
-    /// Deliveries that are allowed.
-    credit: u64,
+    /// How many it may hold.
+    pub(super) held_max: usize,
+    pub(super) allowance: Allowance,
     /// Deliveries that came back to it with transactions that were refused.
     pub(super) restored: usize,
     /// Messages to its topics, which must come if their commands are carried out.
     pub(super) awaited: BTreeMap<u128, CommandId>,
-    /// Messages to its topics that have come.
-    got: BTreeSet<u128>,
+    /// Messages that have come and cannot be settled.
+    pub(super) got: BTreeSet<u128>,
     /// The latest message of each producer, destination and priority that has come.
     latest: BTreeMap<(ConnectionId, String, u8), u128>,
-    /// The priority of the last message that was ready when the queues began to be emptied.
+    /// The priority of the last message of those that come in the order of the queue.
     priority_last: Option<u8>,
 }
 
@@ -47,18 +49,31 @@ pub(crate) enum Phase {
     Ending(Token),
 }
 
+/// What a subscription that browses must and may be shown.
+#[derive(Debug)]
+pub(super) struct Browse {
+    /// Messages that were ready when it was commanded, in this epoch, and must come if they stay.
+    pub(super) ready: Vec<u128>,
+    pub(super) epoch: u64,
+    /// The last message that was sent before it was confirmed.
+    pub(super) message_last: u128,
+}
+
 impl Subscription {
-    pub(super) fn new(serial: u64, pattern: String, is_explicit: bool, held_max: u32) -> Self {
+    pub(super) fn new(serial: u64, subscribe: &Subscribe, held_max: usize) -> Self {
+        let mut allowance = Allowance::default();
+        allowance.change(Credit::Add(subscribe.credit));
         Self {
             serial,
-            pattern,
-            is_explicit,
+            pattern: subscribe.pattern.to_string(),
+            is_explicit: subscribe.settlement == Settlement::Explicit,
+            browse: None,
             phase: Phase::Asked,
             held: BTreeMap::new(),
             settling: BTreeSet::new(),
             settled_last: None,
-            held_max: held_max as usize,
-            credit: 0,
+            held_max,
+            allowance,
             restored: 0,
             awaited: BTreeMap::new(),
             got: BTreeSet::new(),
@@ -84,22 +99,15 @@ impl Subscription {
         taken
     }
 
-    pub(super) fn add_credit(&mut self, count: u32) {
-        let count = u64::from(count);
-        self.credit += count;
-    }
-
-    pub(super) fn use_credit(&mut self) {
-        assert!(self.credit > 0, "more than the credit allows");
-        self.credit -= 1;
-    }
-
     /// Whether a message that is ready must come, when nothing is in flight.
     pub(super) fn is_ready(&self) -> bool {
-        self.phase == Phase::Confirmed && self.credit > 0 && self.held.len() < self.held_max
+        self.phase == Phase::Confirmed
+            && self.browse.is_none()
+            && self.allowance.is_left()
+            && self.held.len() < self.held_max
     }
 
-    /// A message has come from a topic: once.
+    /// A message has come from a topic, or from a queue that is browsed: once.
     pub(super) fn get(&mut self, id: u128) {
         assert!(self.got.insert(id), "message {id} comes twice");
         self.awaited.remove(&id);
@@ -115,7 +123,7 @@ impl Subscription {
         (before > arrival.id).then_some(before)
     }
 
-    /// The messages that were ready together come by priority.
+    /// Messages that are ready together come by priority.
     pub(super) fn check_priority(&mut self, priority: u8) {
         let before = self.priority_last.replace(priority).unwrap_or(u8::MAX);
         assert!(before >= priority, "priority {priority} after {before}");

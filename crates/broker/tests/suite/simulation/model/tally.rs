@@ -4,6 +4,8 @@ pub(crate) struct Tally {
     pub(crate) topic_deliveries: u64,
     pub(crate) queue_deliveries: u64,
     pub(super) redeliveries: u64,
+    /// Deliveries to subscriptions that browse.
+    pub(super) shown: u64,
     pub(super) dead_letters: u64,
     pub(super) expired: u64,
     pub(super) committed: u64,
@@ -23,6 +25,7 @@ impl Tally {
         self.topic_deliveries += other.topic_deliveries;
         self.queue_deliveries += other.queue_deliveries;
         self.redeliveries += other.redeliveries;
+        self.shown += other.shown;
         self.dead_letters += other.dead_letters;
         self.expired += other.expired;
         self.committed += other.committed;
@@ -40,6 +43,7 @@ impl Tally {
             (self.topic_deliveries, 50),
             (self.queue_deliveries, 50),
             (self.redeliveries, 4),
+            (self.shown, 4),
             (self.dead_letters, 2),
             (self.expired, 2),
             (self.committed, 10),

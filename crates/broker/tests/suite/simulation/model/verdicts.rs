@@ -63,13 +63,8 @@ impl Model {
 
     /// What a message that comes from a queue shows of commands that are open.
     pub(super) fn find_out(&mut self, queue: &str, arrival: &Arrival) {
+        self.find_out_origin(queue, arrival);
         let id = arrival.id;
-        if let Some(command) = self.queues.get(queue, id).and_then(|queued| queued.command) {
-            self.show(command, true);
-        }
-        if let Some((origin, reason)) = &arrival.dead {
-            self.find_out_by_death(origin, id, *reason);
-        }
         let Some(settling) = self.settling(queue, id) else { return };
         let Some(attempts) = self.queues.get(queue, id).map(|queued| queued.attempts) else {
             return;
@@ -81,6 +76,17 @@ impl Model {
             Outcome::Accepted | Outcome::Rejected => false,
         };
         self.explain(queue, id, settling, as_committed, has_failed);
+    }
+
+    /// What it shows of the command that published it, or settled it where it died.
+    pub(super) fn find_out_origin(&mut self, queue: &str, arrival: &Arrival) {
+        let id = arrival.id;
+        if let Some(command) = self.queues.get(queue, id).and_then(|queued| queued.command) {
+            self.show(command, true);
+        }
+        if let Some((origin, reason)) = &arrival.dead {
+            self.find_out_by_death(origin, id, *reason);
+        }
     }
 
     fn find_out_by_death(&mut self, queue: &str, id: u128, reason: DeadLetterReason) {
