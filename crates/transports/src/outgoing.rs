@@ -25,7 +25,7 @@ use crate::{
 /// Frames are encoded one behind the other into one buffer; a socket only has a list of segments of
 /// it. Adjacent segments become one, so that a socket whose frames were shared with others is
 /// written straight from the shared bytes, in one system call. What the kernel does not accept for a
-/// socket is copied to its own [`Unsent`].
+/// socket is copied to its own backlog.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     frames: Vec<u8>,
