@@ -50,7 +50,7 @@ impl Core {
         self.flush_if_large();
     }
 
-    /// Processes what was read from a socket; `false`: the rest stays in [`Context::unread`].
+    /// Processes what was read from a socket; `false`: the rest stays in `Context::unread`.
     fn process(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
         match (&entry.state.role, entry.state.context.framing) {
@@ -85,7 +85,7 @@ impl Core {
     }
 
     /// Whether a connection is to be read no further for now; the rest of its bytes then is
-    /// [`Context::unread`].
+    /// `Context::unread`.
     fn must_wait(&mut self, slot: Slot, limits: &Limits, allowed: usize, rest: &[u8]) -> bool {
         if self.is_busy(slot, limits) {
             self.work();
