@@ -7,8 +7,8 @@ use auth::{Grant, Rule};
 use contract::Limits;
 
 use crate::{
-    Broadcast, Config, Directory, Http, Listen, Log, LogFormat, Memory, Proxy, Service,
-    ServiceKind, Shutdown, WebSocketService, limits, value,
+    Broadcast, Config, Directory, Listen, Proxy, Service, ServiceKind, WebSocketService, limits,
+    value,
 };
 
 /// Says what the gateway will do with this configuration.
@@ -214,38 +214,14 @@ fn global_limits(limits: &Limits) -> Vec<String> {
 }
 
 fn rest(config: &Config) -> Vec<String> {
-    // Names every key: the compiler asks what to say of a new one.
-    let Log { format, level } = config.log;
-    let Memory { unsent_bytes_max_per_core } = config.memory;
-    let Http { keep_alive } = config.http;
-    let Shutdown { grace, drain } = config.shutdown;
+    let Config { log, http, shutdown, memory, .. } = config;
     let cores = match config.threads {
         Some(threads) => format!("uses {threads} cores"),
         None => "uses the cores of the machine".into(),
     };
-    let form = match format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "JSON",
-    };
-    let duration = value::show_duration;
-    let mut lines = vec![
-        cores,
-        format!("logs as {form}, level {} and above", level.as_str()),
-        format!(
-            "keeps at most {} a core for slow peers",
-            value::show_bytes(unsent_bytes_max_per_core)
-        ),
-        format!("ends HTTP connections that rest for {}", duration(keep_alive)),
-        format!(
-            "stops by taking new connections for {} more, then closes what is left within {}",
-            duration(grace),
-            duration(drain)
-        ),
-    ];
-    if config.io_uring {
-        lines.insert(1, "sends to many sockets at once by io_uring".into());
-    }
-    lines
+    let io_uring = config.io_uring.then(|| "sends to many sockets at once by io_uring".into());
+    let settings = [log.settings(), http.settings(), shutdown.settings(), memory.settings()];
+    [cores].into_iter().chain(io_uring).chain(settings).collect()
 }
 
 /// What is allowed and may not be meant.

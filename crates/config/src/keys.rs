@@ -60,13 +60,14 @@ pub(crate) trait Keys: Sized {
 ///
 /// What may be written, its bounds among them, is up to the type: see [`Form`](crate::form::Form).
 /// `of ["echo"]` after the header: only services of these types have the keys. `: Default` after
-/// the name: the struct has the defaults of its keys, all of which have one.
+/// the name: the struct has the defaults of its keys, all of which have one; `+ Settings`: it can
+/// list what they are set to.
 macro_rules! keys {
     (
         $(#[doc = $about:literal])*
         #[derive($($derive:ident),*)]
         $header:literal $(of [$($of:literal),*])?;
-        $vis:vis struct $name:ident $(: $default_trait:ident)? {
+        $vis:vis struct $name:ident $(: $default_trait:ident $(+ $settings:ident)?)? {
             $(
                 $(#[doc = $doc:literal])*
                 $field_vis:vis $field:ident $(as $key:literal)? :
@@ -124,6 +125,9 @@ macro_rules! keys {
         }
 
         keys!(@default [$($default_trait)?] $name { $($field $(= $default)?),* });
+        keys!(@settings [$($($settings)?)?] $name {
+            $($field (keys!(@form $type $(as $form)?))),*
+        });
     };
     (@name $field:ident as $key:literal) => { $key };
     (@name $field:ident) => {{
@@ -148,6 +152,22 @@ macro_rules! keys {
     };
     (@read $table:ident, $key:expr, ($form:ty) => $example:expr) => {
         $table.require::<$form>($key, $example).map(Into::into)
+    };
+    (@settings [] $name:ident { $($any:tt)* }) => {};
+    (@settings [Settings] $name:ident { $($field:ident ($form:ty)),* }) => {
+        impl $name {
+            /// What its keys are set to, as it would be written in a file.
+            pub(crate) fn settings(&self) -> String {
+                let settings = [$((
+                    keys!(@name $field),
+                    $crate::form::Show::show(&<$form>::from(self.$field)),
+                )),*];
+                let line = |(key, value): &(_, String)| format!("{key} = {}", value.replace('`', ""));
+                let header = <Self as $crate::keys::Keys>::SECTION.header;
+                let settings: Vec<_> = settings.iter().map(line).collect();
+                format!("{header} {}", settings.join(", "))
+            }
+        }
     };
     (@default [] $name:ident { $($any:tt)* }) => {};
     (@default [Default] $name:ident { $($field:ident = $default:expr),* }) => {

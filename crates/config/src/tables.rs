@@ -331,7 +331,7 @@ keys! {
     /// What is logged, to the standard error.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[log]";
-    pub struct Log: Default {
+    pub struct Log: Default + Settings {
         /// `text` for people, `json` for programs.
         pub format: LogFormat = LogFormat::Text,
         /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -376,7 +376,7 @@ keys! {
     /// HTTP connections.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[http]";
-    pub struct Http: Default {
+    pub struct Http: Default + Settings {
         /// How long a connection may rest between two requests; more than a proxy in front keeps
         /// its own, so that none breaks as it is used. 0: a response ends its connection. A header
         /// that has begun has `login-timeout`.
@@ -388,7 +388,7 @@ keys! {
     /// How the gateway stops, once told to (SIGTERM).
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[shutdown]";
-    pub struct Shutdown: Default {
+    pub struct Shutdown: Default + Settings {
         /// How long it still takes new connections while `/readyz` says 503.
         pub grace: Duration = Duration::from_secs(1),
         /// How long sessions may take to close before their connections are closed.
@@ -400,7 +400,7 @@ keys! {
     /// Bounds over many connections.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[memory]";
-    pub struct Memory: Default {
+    pub struct Memory: Default + Settings {
         /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
         /// is closed first.
         pub unsent_bytes_max_per_core: usize as Bytes = 256 << 20,

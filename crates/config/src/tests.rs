@@ -2,7 +2,7 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 
 use auth::Mechanism;
 
-use super::*;
+use super::{keys::keys, *};
 
 const HASH: &str =
     "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
@@ -342,6 +342,28 @@ fn the_longest_path_wins_and_ends_at_a_slash() {
     assert_eq!(Config::default().first_broker(), Some(1));
 }
 
+keys! {
+    /// A table of a test.
+    #[derive(Debug)]
+    "[test]";
+    struct Sample: Default + Settings {
+        /// How long
+        /// to wait.
+        wait_at_most: Duration = Duration::from_secs(5),
+    }
+}
+
+#[test]
+fn a_key_is_a_field_and_its_doc_comment() {
+    let [key] = <Sample as keys::Keys>::SECTION.keys else { panic!() };
+    let default = key.default.map(|default| default());
+    assert_eq!((key.name, key.form), ("wait-at-most", "a duration"));
+    assert_eq!(default.as_deref(), Some("`\"5s\"`"));
+    let schema = <Sample as form::Form>::schema();
+    assert_eq!(schema["properties"]["wait-at-most"]["description"], "How long to wait.");
+    assert_eq!(Sample::default().settings(), "[test] wait-at-most = \"5s\"");
+}
+
 #[test]
 fn every_type_of_service_is_one_of_the_defaults_or_needs_more_to_be_said() {
     for service in Config::default().services {
@@ -390,10 +412,10 @@ Limits
   the defaults
 Otherwise
   uses the cores of the machine
-  logs as text, level info and above
-  keeps at most 256MiB a core for slow peers
-  ends HTTP connections that rest for 75s
-  stops by taking new connections for 1s more, then closes what is left within 10s
+  [log] format = \"text\", level = \"info\"
+  [http] keep-alive = \"75s\"
+  [shutdown] grace = \"1s\", drain = \"10s\"
+  [memory] unsent-bytes-max-per-core = \"256MiB\"
 "
     );
 }
