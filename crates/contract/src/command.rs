@@ -25,6 +25,12 @@ pub struct SubscriptionId(pub u32);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Tag(pub u64);
 
+/// A sequence of publications and transactions of one connection. Those of one lane take effect in
+/// the order in which they were sent; what is in another lane does not wait for them. Chosen by the
+/// session: a JMS session is a lane, and so is a STOMP transaction.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Lane(pub u32);
+
 /// What a session asks of the broker.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -36,11 +42,11 @@ pub enum Command {
     /// Publish a message. [`Reply::Done`] says that the destination has taken it. A full
     /// destination answers late, at most [`crate::Limits::publish_timeout`], then
     /// [`Refusal::Full`].
-    Publish(Arc<Message>),
+    Publish(Lane, Arc<Message>),
     /// Make a temporary destination, owned by this connection and deleted with it.
     Declare(Declare),
     /// Do all of these or none.
-    Transact(Vec<Operation>),
+    Transact(Lane, Vec<Operation>),
     /// Deliver what a subscription has credit for and what is ready, and take back the credit that
     /// is left. [`Reply::Drained`] comes after those deliveries.
     Drain(SubscriptionId),

@@ -24,7 +24,7 @@ mod session;
 
 pub use assembly::{Assembly, Partial};
 pub use command::{
-    Command, ConnectionId, Credit, Declare, Mode, Operation, Outcome, Refusal, Reply, Settle,
+    Command, ConnectionId, Credit, Declare, Lane, Mode, Operation, Outcome, Refusal, Reply, Settle,
     Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};

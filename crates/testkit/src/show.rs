@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Command, Content, Credit, Header, Kind, Login, Message, Mode, Operation, Settle, Settlement,
-    SubscriptionId, Value,
+    Command, Content, Credit, Header, Kind, Lane, Login, Message, Mode, Operation, Settle,
+    Settlement, SubscriptionId, Value,
 };
 
 use crate::Output;
@@ -106,9 +106,12 @@ fn command(command: &Command) -> String {
         }
         Command::Unsubscribe(SubscriptionId(id)) => format!("unsubscribe {id}"),
         Command::Drain(SubscriptionId(id)) => format!("drain {id}"),
-        Command::Publish(published) => publish(published),
+        Command::Publish(Lane(0), published) => publish(published),
+        Command::Publish(Lane(lane), published) => {
+            format!("in lane {lane}: {}", publish(published))
+        }
         Command::Declare(declare) => format!("declare {}", declare.destination),
-        Command::Transact(operations) => {
+        Command::Transact(Lane(lane), operations) => {
             let shown: Vec<_> = operations
                 .iter()
                 .map(|operation| match operation {
@@ -116,7 +119,7 @@ fn command(command: &Command) -> String {
                     Operation::Settle(settled) => settle(settled),
                 })
                 .collect();
-            format!("transact [{}]", shown.join("; "))
+            format!("transact in lane {lane} [{}]", shown.join("; "))
         }
     }
 }

@@ -346,7 +346,7 @@ impl Tally {
             Output::Send(..) | Output::Share(..) => self.sends += 1,
             Output::Command(_, command) => {
                 self.commands += 1;
-                if matches!(command, Command::Transact(_)) {
+                if matches!(command, Command::Transact(..)) {
                     self.transactions += 1;
                 }
             }
@@ -396,8 +396,8 @@ impl Model {
                         SentCommand::Other
                     }
                     Command::Drain(id) => SentCommand::Drain(*id),
-                    Command::Publish(_) => SentCommand::Other,
-                    Command::Transact(operations) => {
+                    Command::Publish(..) => SentCommand::Other,
+                    Command::Transact(_, operations) => {
                         for operation in operations {
                             if let Operation::Settle(settle) = operation {
                                 self.settle(settle);

@@ -101,6 +101,28 @@ test('an acknowledgement in a transaction that ends with its connection does not
   assert.equal(again.headers.redelivered, 'true');
 });
 
+test('two transactions of one connection end independently', async (t) => {
+  const open = peers(t, () => gateway);
+  const [peer, other] = [await open(), await open()];
+  const [source, target] = [`/queue/${unique()}`, `/queue/${unique()}`];
+  for (const body of ['1', '2', '3']) await other.send(source, body);
+  const subscription = await peer.subscribe(source, { ack: 'client' });
+  const [one, two, three] = await subscription.messages.take(3);
+  const [kept, dropped] = [peer.client.begin(), peer.client.begin()];
+  two.ack({ transaction: kept.id });
+  three.ack({ transaction: dropped.id });
+  peer.publish(target, 'kept', { transaction: kept.id });
+  peer.publish(target, 'dropped', { transaction: dropped.id });
+  const end = (command, { id }) =>
+    peer.receipt((receipt) => peer.frame(command, { transaction: id, receipt }));
+  await Promise.all([end('COMMIT', kept), end('ABORT', dropped), peer.send(target, 'outside')]);
+  const sent = await (await other.subscribe(target)).bodies(2);
+  assert.deepEqual(sent.sort(), ['kept', 'outside']);
+  assert.equal(one.body, '1');
+  await peer.drop();
+  assert.deepEqual(await (await other.subscribe(source)).bodies(1), ['3']);
+});
+
 test('a transaction may acknowledge more than is prefetched', async (t) => {
   const open = peers(t, () => gateway);
   const [sender, consumer, other] = [await open(), await open(), await open()];

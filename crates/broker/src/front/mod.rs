@@ -8,7 +8,7 @@ mod trie;
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    Command, ConnectionId, Credit, Declare, Delivery, Destination, DestinationKind, Limits,
+    Command, ConnectionId, Credit, Declare, Delivery, Destination, DestinationKind, Lane, Limits,
     Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
 };
 use wire::Map;
@@ -52,9 +52,9 @@ pub(crate) struct Front {
 struct Client {
     subscriptions: Vec<SubscriptionId>,
     temporaries: Vec<Destination>,
-    /// While a transaction is in flight: what must come after it.
-    deferred: Option<Deferred>,
-    /// It has ended, only its transaction has not.
+    /// For each lane with a transaction in flight: what must come after it.
+    lanes: BTreeMap<Lane, Deferred>,
+    /// It has ended, only its transactions have not.
     gone: bool,
 }
 
@@ -112,14 +112,14 @@ impl Front {
             Some(Command::Unsubscribe(subscription)) => {
                 self.unsubscribe(Subscriber { connection, subscription }, token, outbox);
             }
-            Some(Command::Publish(message)) => {
+            Some(Command::Publish(_, message)) => {
                 self.publish(connection, token, message, outbox);
             }
             Some(Command::Declare(Declare { destination })) => {
                 self.declare(connection, token, destination, outbox);
             }
-            Some(Command::Transact(operations)) => {
-                self.transact(connection, token, operations, outbox);
+            Some(Command::Transact(lane, operations)) => {
+                self.transact(connection, token, lane, operations, outbox);
             }
             Some(Command::Drain(subscription)) => {
                 self.drain(Subscriber { connection, subscription }, token, outbox);
@@ -252,7 +252,7 @@ impl Front {
             let home = self.home_of(&destination);
             outbox.send_home(home, ToHome::Undeclare { owner: connection, destination });
         }
-        if client.deferred.is_some() {
+        if !client.lanes.is_empty() {
             client.gone = true;
             self.clients.insert(connection, client);
         }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use contract::{
-    Command, ConnectionId, DestinationKind, Message, Operation, Refusal, Settle, Token,
+    Command, ConnectionId, DestinationKind, Lane, Message, Operation, Refusal, Settle, Token,
 };
 
 use super::{Front, Subscription};
@@ -30,6 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Transaction {
     connection: ConnectionId,
+    lane: Lane,
     token: Token,
     topics: Vec<Arc<Message>>,
     participants: Vec<u16>,
@@ -38,7 +39,7 @@ pub(super) struct Transaction {
     refusal: Option<Refusal>,
 }
 
-/// Commands that a connection sent while its transaction was in flight and that must come after it.
+/// Commands that a connection sent in a lane while a transaction was in flight there.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     commands: VecDeque<(Token, Command)>,
@@ -49,8 +50,8 @@ impl Deferred {
     /// `false` if too much is deferred already.
     fn push(&mut self, token: Token, command: Command, commands_max: usize) -> bool {
         let published = match &command {
-            Command::Publish(message) => message.cost(),
-            Command::Transact(operations) => operations.iter().map(published_bytes).sum(),
+            Command::Publish(_, message) => message.cost(),
+            Command::Transact(_, operations) => operations.iter().map(published_bytes).sum(),
             Command::Subscribe(_)
             | Command::Unsubscribe(_)
             | Command::Declare(_)
@@ -69,8 +70,8 @@ impl Deferred {
 }
 
 impl Front {
-    /// Keeps a command that publishes for after the transaction that is in flight, for the order
-    /// of messages. Returns it if there is none.
+    /// Keeps a command that publishes for after the transaction that is in flight in its lane, for
+    /// the order of messages. Returns it if there is none.
     pub(super) fn defer(
         &mut self,
         connection: ConnectionId,
@@ -78,12 +79,12 @@ impl Front {
         command: Command,
         outbox: &mut Outbox<'_>,
     ) -> Option<Command> {
-        if !matches!(command, Command::Publish(_) | Command::Transact(_)) {
+        let (Command::Publish(lane, _) | Command::Transact(lane, _)) = &command else {
             return Some(command);
-        }
+        };
         let commands_max = self.limits.commands_max;
         let client = self.clients.get_mut(&connection);
-        let Some(deferred) = client.and_then(|client| client.deferred.as_mut()) else {
+        let Some(deferred) = client.and_then(|client| client.lanes.get_mut(lane)) else {
             return Some(command);
         };
         if !deferred.push(token, command, commands_max) {
@@ -96,6 +97,7 @@ impl Front {
         &mut self,
         connection: ConnectionId,
         token: Token,
+        lane: Lane,
         operations: Vec<Operation>,
         outbox: &mut Outbox<'_>,
     ) {
@@ -134,6 +136,7 @@ impl Front {
         }
         let transaction = Transaction {
             connection,
+            lane,
             token,
             topics,
             participants: branches.keys().copied().collect(),
@@ -144,7 +147,7 @@ impl Front {
             return self.conclude(transaction, outbox);
         }
         if let Some(client) = self.clients.get_mut(&connection) {
-            client.deferred = Some(Deferred::default());
+            client.lanes.insert(lane, Deferred::default());
         }
         let id = self.next_request();
         self.transactions.insert(id, transaction);
@@ -170,9 +173,9 @@ impl Front {
                 outbox.send_home(home, ToHome::Decide { transaction: id, commit });
             }
         }
-        let connection = transaction.connection;
+        let (connection, lane) = (transaction.connection, transaction.lane);
         self.conclude(transaction, outbox);
-        self.resume(connection, outbox);
+        self.resume(connection, lane, outbox);
     }
 
     fn conclude(&mut self, transaction: Transaction, outbox: &mut Outbox<'_>) {
@@ -188,16 +191,16 @@ impl Front {
     }
 
     /// Carries out what was deferred; it may begin another transaction, which defers the rest.
-    fn resume(&mut self, connection: ConnectionId, outbox: &mut Outbox<'_>) {
+    fn resume(&mut self, connection: ConnectionId, lane: Lane, outbox: &mut Outbox<'_>) {
         let Some(client) = self.clients.get_mut(&connection) else { return };
-        for (token, command) in client.deferred.take().unwrap_or_default().commands {
+        for (token, command) in client.lanes.remove(&lane).unwrap_or_default().commands {
             self.command(connection, token, command, outbox);
         }
-        if self.clients.get(&connection).is_some_and(|c| c.gone && c.deferred.is_none()) {
+        if self.clients.get(&connection).is_some_and(|c| c.gone && c.lanes.is_empty()) {
             self.clients.remove(&connection);
         }
     }
 }
 
-/// Bytes of messages that one connection may have deferred. One command may always be.
+/// Bytes of messages that may be deferred in one lane. One command may always be.
 const DEFERRED_BYTES: usize = 4 << 20;

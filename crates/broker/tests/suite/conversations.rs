@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use broker::{Event, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, DeadLetter, Declare, Destination, DestinationKind, Limits,
-    Message, Mode, Operation, Outcome as Settled, Pattern, Reply, Settle, Settlement, Subscribe,
-    SubscriptionId, Tag, Token,
+    Body, Command, ConnectionId, Credit, DeadLetter, Declare, Destination, DestinationKind, Lane,
+    Limits, Message, Mode, Operation, Outcome as Settled, Pattern, Reply, Settle, Settlement,
+    Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Outcome, World};
@@ -719,6 +719,44 @@ fn what_is_published_after_a_transaction_comes_after_it() {
     );
 }
 
+#[test]
+fn lanes_do_not_wait_for_each_other() {
+    converse(
+        2,
+        "
+        > w0 sub 1 /topic/t auto 9
+        < w0 1 done
+        > w0 sub 2 /queue/a auto 9
+        < w0 2 done
+        > hold
+        > p0 lane 1 transact pub /queue/a 1 ; pub /topic/t 1
+        > p0 lane 1 pub /topic/t 2
+        > p0 lane 1 transact pub /topic/t 3
+        > p0 lane 2 transact pub /topic/t 4
+        > p0 pub /topic/t 5
+        > p0 lane 2 transact pub /queue/a 6
+        > p0 lane 2 pub /topic/t 7
+        > p0 pub /topic/t 8
+        > show
+        < p0 4 done
+        < p0 5 done
+        < p0 8 done
+        < w0 s1 4
+        < w0 s1 5
+        < w0 s1 8
+        > p0 gone
+        > carry
+        < w0 s1 1
+        < w0 s1 2
+        < w0 s1 3
+        < w0 s1 7
+        < w0 s2 1
+        < w0 s2 6
+        > w0 gone
+        ",
+    );
+}
+
 /// The conversation goes the same way on one core and on more, and leaves nothing behind.
 fn check(script: &str) {
     for cores in [1, 2, 3, 4] {
@@ -805,6 +843,10 @@ impl Stage {
     }
 
     fn event(&mut self, who: &str, connection: ConnectionId, words: &[&str]) -> Event {
+        let (lane, words) = match *words {
+            ["lane", lane, ref rest @ ..] => (Lane(lane.parse().unwrap()), rest),
+            _ => (Lane::default(), words),
+        };
         let command = match *words {
             ["gone"] => return Event::Gone(connection),
             ["credit", id, count] => {
@@ -836,11 +878,12 @@ impl Stage {
                 }))
             }
             ["unsub", id] => Command::Unsubscribe(subscription(id)),
-            ["pub", ref rest @ ..] => Command::Publish(self.message(rest)),
+            ["pub", ref rest @ ..] => Command::Publish(lane, self.message(rest)),
             ["declare", name] => Command::Declare(Declare { destination: destination(name) }),
             ["transact", ref rest @ ..] => {
                 let parts = rest.split(|&word| word == ";");
-                Command::Transact(parts.map(|part| self.operation(connection, part)).collect())
+                let operations = parts.map(|part| self.operation(connection, part)).collect();
+                Command::Transact(lane, operations)
             }
             _ => panic!("{words:?}"),
         };

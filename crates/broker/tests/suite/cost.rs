@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Event, Placement};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Destination, DestinationKind, Limits, Message, Mode,
+    Body, Command, ConnectionId, Credit, Destination, DestinationKind, Lane, Limits, Message, Mode,
     Operation, Outcome as Settled, Parts, Pattern, Refusal, Settle, Settlement, Subscribe,
     SubscriptionId, Tag, Token,
 };
@@ -70,7 +70,7 @@ fn publishers_that_wait_for_room_take_no_more_than_their_bound() {
         publish(&mut world, 1, make);
         let before = live_bytes();
         let refused = (0..20_000).position(|n| {
-            command(&mut world, Token(n), Command::Publish(Arc::new(make())));
+            command(&mut world, Token(n), Command::Publish(Lane::default(), Arc::new(make())));
             let last = world.outcomes.pop();
             matches!(last, Some(Outcome::Replied(_, _, Err(Refusal::Full))))
         });
@@ -98,7 +98,7 @@ fn transactions_and_what_waits_for_them_are_counted() {
         let mut operations: Vec<_> =
             (0..count).map(|_| Operation::Publish(Arc::new(make()))).collect();
         operations.push(Operation::Publish(Arc::new(Message::new(far, 1, 0, parts(10)))));
-        command(&mut world, Token(1), Command::Transact(operations));
+        command(&mut world, Token(1), Command::Transact(Lane::default(), operations));
         // Both homes prepare, and the votes do not come back.
         while world.carry(0, 1) {}
         let reserved = (live_bytes() - before, bytes(&world));
@@ -106,7 +106,7 @@ fn transactions_and_what_waits_for_them_are_counted() {
         // More of the same connection is deferred, to a bound.
         let before = live_bytes();
         let refused = (0..20_000).position(|n| {
-            command(&mut world, Token(2 + n), Command::Publish(Arc::new(make())));
+            command(&mut world, Token(2 + n), Command::Publish(Lane::default(), Arc::new(make())));
             matches!(world.outcomes.pop(), Some(Outcome::Replied(_, _, Err(Refusal::Busy))))
         });
         let taken = live_bytes() - before;
@@ -152,7 +152,7 @@ fn unchecked(cores: u16, limits: Limits) -> World {
 
 fn publish(world: &mut World, count: u64, make: fn() -> Message) {
     for n in 0..count {
-        command(world, Token(n), Command::Publish(Arc::new(make())));
+        command(world, Token(n), Command::Publish(Lane::default(), Arc::new(make())));
         world.outcomes = Vec::new();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Limits, Message, Mode, Settlement, Subscribe,
+    Body, Command, ConnectionId, Destination, Lane, Limits, Message, Mode, Settlement, Subscribe,
     SubscriptionId, Token,
 };
 
@@ -49,7 +49,7 @@ fn a_kept_interest_makes_a_subscription_complete_at_once() {
 fn publish(world: &mut World, topic: &Destination) {
     let publisher = ConnectionId { core: 0, slot: 1, generation: 1 };
     let message = Message::new(topic.clone(), 1, 0, Body::Text(Bytes::from_static(b"x")));
-    let command = Command::Publish(Arc::new(message));
+    let command = Command::Publish(Lane::default(), Arc::new(message));
     world.apply(0, Event::Command(publisher, Token(1), command));
     world.carry_all();
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use broker::{Effect, Event, Placement, Shard};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Limits, Message,
-    Mode, Now, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId,
-    Token,
+    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Limits,
+    Message, Mode, Now, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe,
+    SubscriptionId, Token,
 };
 use testkit::live_bytes;
 
@@ -194,5 +194,5 @@ fn publish(destination: &str, size: usize) -> Command {
     let destination = Destination::parse(destination).unwrap();
     let mut message = Message::new(destination, 1, 0, body);
     message.header.expires_unix_ms = Some(1 << 40);
-    Command::Publish(Arc::new(message))
+    Command::Publish(Lane::default(), Arc::new(message))
 }

@@ -22,8 +22,8 @@ use std::{
 
 use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats};
 use contract::{
-    Command, ConnectionId, Delivery, Input, Limits, Now, Opening, Pattern, Principal, Refusal,
-    Reply, Session, Token,
+    Command, ConnectionId, Delivery, Input, Lane, Limits, Now, Opening, Pattern, Principal,
+    Refusal, Reply, Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
@@ -157,7 +157,7 @@ impl CoreRef {
             let token = Token(core.task_tokens);
             let (sender, receiver) = oneshot::channel();
             core.tasks.insert(token, sender);
-            let command = Command::Publish(Arc::new(message));
+            let command = Command::Publish(Lane::default(), Arc::new(message));
             core.tools.pending_requests.push_back(Request::Command(core.task_id(), token, command));
             Ok(receiver)
         })?;

@@ -113,8 +113,8 @@ impl Tools {
             Command::Subscribe(subscribe) => {
                 access.authorise(who, Action::Subscribe(&subscribe.pattern))
             }
-            Command::Publish(message) => access.authorise(who, Action::Send(&message.to)),
-            Command::Transact(operations) => {
+            Command::Publish(_, message) => access.authorise(who, Action::Send(&message.to)),
+            Command::Transact(_, operations) => {
                 access.authorise(who, Action::Other)?;
                 operations.iter().try_for_each(|operation| match operation {
                     Operation::Publish(message) => access.authorise(who, Action::Send(&message.to)),
@@ -191,7 +191,7 @@ impl Outbox for Outlet<'_> {
         let id = self.id();
         // A stream has no messages but what it publishes; those of a WebSocket are counted as they
         // come.
-        if matches!(command, Command::Publish(_)) && self.context.framing == Framing::Stream {
+        if matches!(command, Command::Publish(..)) && self.context.framing == Framing::Stream {
             self.context.counts.messages_in += 1;
             let row = self.tools.counters().row(self.context.service.into(), self.context.protocol);
             row.messages_in.add(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Destination, Input, Kind, Message, Mode, Now, Outbox, Reason, Session,
+    Body, Command, Destination, Input, Kind, Lane, Message, Mode, Now, Outbox, Reason, Session,
     Settlement, Subscribe, SubscriptionId, Token,
 };
 use wire::Fragments;
@@ -56,7 +56,7 @@ impl Session for Broadcast {
                 if let Some(body) = body {
                     let id = out.message_id();
                     let message = Message::new(self.topic.clone(), id, now.unix_ms, body);
-                    self.command(Command::Publish(Arc::new(message)), out);
+                    self.command(Command::Publish(Lane::default(), Arc::new(message)), out);
                 }
             }
             Input::Delivered(_, delivery) => {

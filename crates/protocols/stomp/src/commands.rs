@@ -18,6 +18,7 @@ use crate::{
     open::{Context, Open, give_credit},
     pending::What,
     subscriptions::{Acknowledgement, Deliveries, Taken, Which},
+    transactions::{OUTSIDE, lane},
 };
 
 /// The frames of a client that is logged in.
@@ -117,7 +118,7 @@ impl Open {
             None => {
                 let what = What::Send(message.to.clone());
                 let token = self.pending.ask(what, receipt);
-                cx.out.command(token, Command::Publish(Arc::new(message)));
+                cx.out.command(token, Command::Publish(OUTSIDE, Arc::new(message)));
             }
         }
         Ok(())
@@ -359,7 +360,7 @@ impl Open {
         }
         let settled: Vec<Settle> = settles(&operations).collect();
         let token = self.pending.ask(What::Commit(name.into()), receipt);
-        cx.out.command(token, Command::Transact(operations));
+        cx.out.command(token, Command::Transact(lane(name), operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
                 subscription.forget(&settle.tags);

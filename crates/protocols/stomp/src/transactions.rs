@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{Limits, Message, Operation, Settle};
+use contract::{Lane, Limits, Message, Operation, Settle};
 
 use crate::fault::Fault;
 
@@ -92,17 +92,17 @@ impl Transactions {
     ) -> Result<(), Fault> {
         let position = self.position(name)?;
         let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
+        if transaction.count + count > limits.transaction_operations_max {
+            return Err(Fault::limit(format!(
+                "a transaction may have at most {} operations (limits.transaction-operations-max)",
+                limits.transaction_operations_max
+            )));
+        }
         if self.bytes + bytes > limits.transaction_bytes_max {
             return Err(Fault::limit(format!(
                 "the open transactions of a connection may hold at most {} bytes \
                  (limits.transaction-bytes-max)",
                 limits.transaction_bytes_max
-            )));
-        }
-        if transaction.count + count > limits.transaction_operations_max {
-            return Err(Fault::limit(format!(
-                "a transaction may have at most {} operations (limits.transaction-operations-max)",
-                limits.transaction_operations_max
             )));
         }
         transaction.operations.extend(operations);
@@ -124,3 +124,15 @@ impl Transactions {
 
 /// What an operation takes in a list that is filled to three quarters, as it is on average.
 const OPERATION_BYTES: usize = size_of::<Operation>() * 4 / 3;
+
+/// The lane of what is sent outside of transactions.
+pub(crate) const OUTSIDE: Lane = Lane(0);
+
+/// The lane of the transactions with this name, one after the other. If that of another name is the
+/// same, they merely wait for each other.
+pub(crate) fn lane(name: &str) -> Lane {
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Lane(hash.max(1))
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use broker::Event;
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Message, Mode,
-    Operation, Outcome, Pattern, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Message,
+    Mode, Operation, Outcome, Pattern, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use super::{
@@ -78,7 +78,7 @@ impl Simulation {
         let (message, sent) = self.message(connection);
         let token = self.next_token();
         self.model.publish((connection, token), sent, self.world.now.mono_ns);
-        self.command(connection, token, Command::Publish(message));
+        self.command(connection, token, Command::Publish(Lane::default(), message));
     }
 
     fn transact(&mut self, connection: ConnectionId) {
@@ -97,7 +97,7 @@ impl Simulation {
         }
         let token = self.next_token();
         self.model.transact((connection, token), all_sent, &settles);
-        self.command(connection, token, Command::Transact(operations));
+        self.command(connection, token, Command::Transact(Lane::default(), operations));
     }
 
     fn settle(&mut self, connection: ConnectionId) {

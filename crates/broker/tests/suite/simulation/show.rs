@@ -55,9 +55,9 @@ fn command(command: &Command) -> String {
         ),
         Command::Drain(subscription) => format!("drain {}", subscription.0),
         Command::Unsubscribe(subscription) => format!("unsubscribe {}", subscription.0),
-        Command::Publish(message) => format!("publish {}", show_message(message)),
+        Command::Publish(_, message) => format!("publish {}", show_message(message)),
         Command::Declare(declare) => format!("declare {}", declare.destination),
-        Command::Transact(operations) => {
+        Command::Transact(_, operations) => {
             let operations: Vec<String> = operations.iter().map(operation).collect();
             format!("transact {}", operations.join("; "))
         }
