@@ -206,6 +206,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn properties_of_parts_are_found() {
+        let mut parts = Parts::new(Body::Text("hi".into()));
+        parts.properties.push("price", Value::F64(1.5));
+        let content = Content::from(parts);
+        assert_eq!(content.property("price"), Some(Value::F64(1.5)));
+        assert_eq!(content.property("size"), None);
+        assert_eq!(content.body(), BodyView::Text(b"hi"));
+    }
+
+    #[test]
     fn sections_are_kept_byte_for_byte() {
         use Section::{ApplicationProperties, Body, Footer, MessageAnnotations, Properties};
         let sections = Sections::new(Bytes::from_static(b"aappbbb"), [2, 4, 4, 7, 7], 0).unwrap();

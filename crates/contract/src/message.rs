@@ -77,7 +77,8 @@ impl Message {
         self.header.expires_unix_ms.is_some_and(|expires| expires <= unix_ms)
     }
 
-    /// The first property with this name.
+    /// The first property with this name. Those of [`crate::Sections`] are read where AMQP is spoken,
+    /// and not here.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<Value<'_>> {
         self.content.property(name)
