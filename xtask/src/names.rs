@@ -93,8 +93,6 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("broker", "held"),
     ("broker", "nobody"),
     ("broker", "tick"),
-    ("stomp", "ask"),
-    ("stomp", "head"),
 ];
 
 /// Checks the names in all crates.

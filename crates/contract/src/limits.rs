@@ -3,7 +3,8 @@ use std::time::Duration;
 /// The bounds of a service. What a bound is for stands at the bound; each is enforced where its
 /// subject is made.
 ///
-/// The worst-case memory of a connection is about `unsent_bytes_max` + `message_bytes_max`.
+/// A connection takes up to `unsent_bytes_max` for its backlog, `message_bytes_max` for a message
+/// received in part, and `transaction_bytes_max` for its open transactions.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
@@ -16,7 +17,7 @@ pub struct Limits {
     pub headers_max: usize,
     /// Time from accept to a successful login. Default: 10 s.
     pub login_timeout: Duration,
-    /// Time for the head of a frame, and that a body may take without a byte; zero: any.
+    /// Time for the header of a frame, and that a body may take without a byte; zero: any.
     /// Default: 30 s.
     pub assembly_timeout: Duration,
     /// Bytes that must come of a body each second, averaged over that time. Default: 1 KiB.

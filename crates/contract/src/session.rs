@@ -62,7 +62,7 @@ pub enum Notice {
     Renewed(Principal),
 }
 
-/// Both clocks, read once per tick by the driver.
+/// Both clocks, as the driver read them last.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Now {
     /// Nanoseconds since an arbitrary start; never goes back.
@@ -125,16 +125,16 @@ pub trait Outbox {
     /// given. It must only append.
     fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>));
 
-    /// As [`Outbox::send`], for bytes that are the same for each subscription with the same `head`.
+    /// As [`Outbox::send`], for bytes that are the same for each subscription with the same `header`.
     ///
     /// `encode` is called once for each distinct `message` (by identity), `kind`, framing and
-    /// `head` on this core and tick; what it wrote is sent to all others. `head` must therefore
+    /// `header` on this core and turn; what it wrote is sent to all others. `header` must therefore
     /// name all that the encoding depends on besides the message.
     fn send_shared(
         &mut self,
         kind: Kind,
         message: &Arc<Message>,
-        head: &[u8],
+        header: &[u8],
         encode: &mut dyn FnMut(&mut Vec<u8>),
     );
 

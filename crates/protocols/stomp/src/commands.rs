@@ -117,7 +117,7 @@ impl Open {
             }
             None => {
                 let what = What::Send(message.to.clone());
-                let token = self.pending.ask(what, receipt);
+                let token = self.pending.request(what, receipt);
                 cx.out.command(token, Command::Publish(OUTSIDE, Arc::new(message)));
             }
         }
@@ -140,7 +140,7 @@ impl Open {
             )));
         }
         let real = self.temporaries.add(named.clone(), cx.out.random());
-        let token = self.pending.ask(What::Declare(named), None);
+        let token = self.pending.request(What::Declare(named), None);
         cx.out.command(token, Command::Declare(Declare { destination: real.clone() }));
         Ok(real)
     }
@@ -198,11 +198,11 @@ impl Open {
             }
         };
         let id = self.subscriptions.add(name, version, acknowledgement, prefetch, deliveries);
-        let token = self.pending.ask(What::Subscribe(pattern.clone()), receipt);
+        let token = self.pending.request(What::Subscribe(pattern.clone()), receipt);
         let subscribe = Subscribe { id, pattern, mode, settlement, credit: prefetch };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
         if let Some(queue) = browsed {
-            let token = self.pending.ask(What::Browse(id, queue), None);
+            let token = self.pending.request(What::Browse(id, queue), None);
             cx.out.command(token, Command::Drain(id));
         }
         Ok(())
@@ -237,7 +237,7 @@ impl Open {
             .ok_or_else(|| unknown_subscription("UNSUBSCRIBE", name))?;
         subscription.is_leaving = true;
         let id = subscription.id;
-        let token = self.pending.ask(What::Unsubscribe(id), receipt);
+        let token = self.pending.request(What::Unsubscribe(id), receipt);
         cx.out.command(token, Command::Unsubscribe(id));
         Ok(())
     }
@@ -271,7 +271,8 @@ impl Open {
         let mut settles = settles.peekable();
         while let Some(settle) = settles.next() {
             let receipt = if settles.peek().is_none() { receipt.take() } else { None };
-            let answer = receipt.map(|receipt| self.pending.ask(What::Acknowledge, Some(receipt)));
+            let answer =
+                receipt.map(|receipt| self.pending.request(What::Acknowledge, Some(receipt)));
             cx.out.settle(settle, answer);
         }
         give_credit(subscription, taken.credit, cx);
@@ -359,7 +360,7 @@ impl Open {
             return Ok(());
         }
         let settled: Vec<Settle> = settles(&operations).collect();
-        let token = self.pending.ask(What::Commit(name.into()), receipt);
+        let token = self.pending.request(What::Commit(name.into()), receipt);
         cx.out.command(token, Command::Transact(lane(name), operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {

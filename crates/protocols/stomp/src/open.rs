@@ -144,7 +144,7 @@ impl Open {
             let start = subscription.start();
             let mut encode = |to: &mut Vec<u8>| message::encode(to, version, start, delivery, None);
             if delivery.redeliveries == 0 {
-                cx.out.send_shared(kind, &delivery.message, subscription.head(), &mut encode);
+                cx.out.send_shared(kind, &delivery.message, subscription.header(), &mut encode);
             } else {
                 cx.out.send(kind, &mut encode);
             }
@@ -194,7 +194,7 @@ impl Open {
         } else {
             *count = 0;
             cx.out.credit(id, Credit::Add(prefetch));
-            let token = self.pending.ask(What::Browse(id, queue), None);
+            let token = self.pending.request(What::Browse(id, queue), None);
             cx.out.command(token, Command::Drain(id));
         }
     }

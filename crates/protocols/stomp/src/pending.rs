@@ -41,7 +41,7 @@ impl Pending {
     }
 
     /// Waits for the answer to the token.
-    pub(crate) fn ask(&mut self, what: What, receipt: Option<Box<str>>) -> Token {
+    pub(crate) fn request(&mut self, what: What, receipt: Option<Box<str>>) -> Token {
         self.push(what, receipt, false)
     }
 

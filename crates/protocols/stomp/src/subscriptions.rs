@@ -19,7 +19,7 @@ pub(crate) struct Subscription {
     pub(crate) id: SubscriptionId,
     /// The version, then how each MESSAGE begins, with the name that the client gave it: all that
     /// tells its encoding from another's.
-    head: Box<[u8]>,
+    header: Box<[u8]>,
     pub(crate) acknowledgement: Acknowledgement,
     /// UNSUBSCRIBE is not answered yet.
     pub(crate) is_leaving: bool,
@@ -104,7 +104,7 @@ impl Subscriptions {
     ) -> SubscriptionId {
         let id = SubscriptionId(self.next);
         self.next = self.next.wrapping_add(1);
-        let head = head(version, name);
+        let header = header(version, name);
         // Most sessions have few, and keep them.
         if self.list.len() < 4 {
             self.list.reserve_exact(1);
@@ -112,7 +112,7 @@ impl Subscriptions {
         let is_leaving = false;
         self.list.push(Subscription {
             id,
-            head,
+            header,
             acknowledgement,
             is_leaving,
             prefetch,
@@ -132,8 +132,8 @@ impl Subscriptions {
     }
 
     pub(crate) fn named(&mut self, version: Version, name: &str) -> Option<&mut Subscription> {
-        let head = head(version, name);
-        self.list.iter_mut().find(|one| !one.is_leaving && one.head == head)
+        let header = header(version, name);
+        self.list.iter_mut().find(|one| !one.is_leaving && one.header == header)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscription> {
@@ -148,13 +148,13 @@ impl Subscriptions {
 
 impl Subscription {
     /// Names everything but the message that the encoding of an automatic delivery depends on.
-    pub(crate) fn head(&self) -> &[u8] {
-        &self.head
+    pub(crate) fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// How each MESSAGE begins.
     pub(crate) fn start(&self) -> &[u8] {
-        self.head.get(Version::V1_2.as_str().len()..).unwrap_or_default()
+        self.header.get(Version::V1_2.as_str().len()..).unwrap_or_default()
     }
 
     pub(crate) const fn is_queue(&self) -> bool {
@@ -287,8 +287,8 @@ fn indexes(list: &VecDeque<Unacked>, tags: &RangeInclusive<Tag>) -> Range<usize>
     start..start.max(list.partition_point(|one| one.tag <= *tags.end()))
 }
 
-fn head(version: Version, name: &str) -> Box<[u8]> {
-    let mut head = version.as_str().as_bytes().to_vec();
-    Writer::begin(&mut head, version, Verb::Message).header("subscription", name);
-    head.into()
+fn header(version: Version, name: &str) -> Box<[u8]> {
+    let mut header = version.as_str().as_bytes().to_vec();
+    Writer::begin(&mut header, version, Verb::Message).header("subscription", name);
+    header.into()
 }

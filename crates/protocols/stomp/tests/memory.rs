@@ -97,7 +97,9 @@ fn a_message_takes_what_its_cost_says() {
             for output in out.take() {
                 if let Output::Command(token, command) = output {
                     session.handle(Input::Replied(token, Ok(Reply::Done)), Setup::START, &mut out);
-                    let Command::Publish(_, message) = command else { panic!("{shape}: {command:?}") };
+                    let Command::Publish(_, message) = command else {
+                        panic!("{shape}: {command:?}")
+                    };
                     if !message.to.is_written("/topic/b") {
                         kept.push(message);
                     }
