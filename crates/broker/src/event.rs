@@ -21,8 +21,8 @@ pub enum Event {
     /// settled counts as a failed attempt.
     Gone(ConnectionId),
     /// The core wants all publications to these topics from now on, whether it has subscriptions or
-    /// not: so a subscription to them is complete as soon as the shard has it, without a word to the
-    /// others. For a few topics that are known beforehand.
+    /// not: so a later subscription to them needs no confirmation by the others. For a few topics
+    /// that are known beforehand.
     KeepInterest(Pattern),
     /// The next message from the shard of this core.
     Peer(u16, ShardMessage),

@@ -5,8 +5,9 @@ use contract::{ConnectionId, Token};
 /// How much of what publishers sent is in flight between this shard and each other one.
 ///
 /// A shard reports what it has processed in steps of [`Windows::STEP_BYTES`]. While more than
-/// [`Windows::HOLD_BYTES`] are in flight to a shard, the replies of the publishers that sent to it
-/// are held back, so that they stop; beyond [`Windows::REFUSE_BYTES`] their messages are refused.
+/// [`Windows::HOLD_BYTES`] are in flight to a shard, the replies to those who publish to topics with
+/// subscriptions there are held back, so that they stop (a queue replies by itself); beyond
+/// [`Windows::REFUSE_BYTES`] messages are refused.
 #[derive(Debug)]
 pub(crate) struct Windows {
     core: u16,

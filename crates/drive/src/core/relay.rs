@@ -28,7 +28,7 @@ impl Core {
         };
         let upstream = Upstream { relay, text, partial_character: Vec::new() };
         let Ok(slot) = self.register(stream, registration, |_, _| Role::Upstream(upstream)) else {
-            self.close(relay, Reason::Internal, "out of descriptors");
+            self.close(relay, Reason::Busy, "out of descriptors");
             return;
         };
         if let Some(entry) = self.reactor.get_mut(relay)

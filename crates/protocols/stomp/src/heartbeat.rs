@@ -4,7 +4,7 @@ use contract::{Limits, Now};
 
 use crate::fault::Fault;
 
-/// The heart-intervals of a connection (§Heart-beating), in nanoseconds; zero: none.
+/// The heart-beat intervals of a connection (§Heart-beating), in nanoseconds; zero: none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heartbeat {
     /// We send something at least this often.
