@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, Credit, Delivery, Message, Pattern, Refusal, Reply, Settle,
+    Command, ConnectionId, Credit, Delivery, Limits, Message, Pattern, Refusal, Reply, Settle,
     SubscriptionId, Token,
 };
 
@@ -10,6 +10,9 @@ use crate::shard_message::{ShardMessage, Subscriber};
 /// What happens to a shard.
 #[derive(Debug)]
 pub enum Event {
+    /// A connection of this core has these limits; comes before its first command. Without it, those
+    /// of the shard apply.
+    Opened(ConnectionId, Arc<Limits>),
     /// A command of a connection of this core; an [`Effect::Reply`] with the token follows, exactly
     /// once unless the connection ends first.
     Command(ConnectionId, Token, Command),

@@ -46,6 +46,7 @@ impl Shard {
         let own = mem::take(&mut self.own);
         let mut outbox = Outbox { core: self.core, own, effects, windows: &mut self.windows };
         match event {
+            Event::Opened(connection, limits) => front.opened(connection, limits),
             Event::Command(connection, token, command) => {
                 front.command(connection, token, command, &mut outbox);
             }

@@ -37,6 +37,14 @@ type = "broker"
 ping = { "v12.stomp" = false }
 
 [[service]]
+path = "/wide"
+type = "broker"
+
+[service.limits]
+subscriptions-max = 3000
+prefetch-max = 3000
+
+[[service]]
 path = "/queues"
 type = "queues"
 
@@ -250,4 +258,17 @@ test('without free descriptors accepting pauses; what waits is served when there
     return answered.size;
   }, (count) => count === 150, 15_000);
   assert.match(said, /descriptors are free again/);
+});
+
+test('limits of a service hold where they are wider than the global ones', async (t) => {
+  const open = peers(t, () => gateway);
+  const [wide, plain] = [await open({ path: '/wide' }), await open()];
+  for (let i = 1; i < 3000; i += 1) wide.client.subscribe(`/topic/${unique()}`, () => {});
+  await wide.subscribe(`/topic/${unique()}`);
+  for (let i = 1; i < 1000; i += 1) plain.client.subscribe(`/topic/${unique()}`, () => {});
+  await plain.subscribe(`/topic/${unique()}`);
+  wide.client.subscribe(`/topic/${unique()}`, () => {});
+  assert.match((await wide.errors.next()).body, /at most 3000 subscriptions/);
+  plain.client.subscribe(`/topic/${unique()}`, () => {});
+  assert.match((await plain.errors.next()).body, /at most 1000 subscriptions/);
 });

@@ -48,14 +48,27 @@ pub(crate) struct Front {
 }
 
 /// A connection of this core that has sent a command.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
+    limits: Arc<Limits>,
     subscriptions: Vec<SubscriptionId>,
     temporaries: Vec<Destination>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
     /// It has ended, only its transactions have not.
     gone: bool,
+}
+
+impl Client {
+    const fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            limits,
+            subscriptions: Vec::new(),
+            temporaries: Vec::new(),
+            lanes: BTreeMap::new(),
+            gone: false,
+        }
+    }
 }
 
 /// A subscription of a connection of this core.
@@ -95,6 +108,10 @@ impl Front {
         }
     }
 
+    pub(crate) fn opened(&mut self, connection: ConnectionId, limits: Arc<Limits>) {
+        self.clients.insert(connection, Client::new(limits));
+    }
+
     pub(crate) fn command(
         &mut self,
         connection: ConnectionId,
@@ -102,7 +119,7 @@ impl Front {
         command: Command,
         outbox: &mut Outbox<'_>,
     ) {
-        self.clients.get_or_insert_with(connection, Client::default);
+        self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
         match self.defer(connection, token, command, outbox) {
             Some(Command::Subscribe(subscribe)) => {
                 if let Err(refusal) = self.subscribe(connection, token, *subscribe, outbox) {
@@ -160,9 +177,8 @@ impl Front {
     ) -> Result<(), Refusal> {
         let Subscribe { id, pattern, mode, settlement, credit } = subscribe;
         let subscriber = Subscriber { connection, subscription: id };
-        let subscriptions_max = self.limits.subscriptions_max;
         let client = self.clients.get_mut(&connection).ok_or(Refusal::Limit)?;
-        if client.subscriptions.len() >= subscriptions_max
+        if client.subscriptions.len() >= client.limits.subscriptions_max
             || self.subscriptions.contains_key(&subscriber)
             || !Topics::allows(&pattern)
         {
@@ -172,6 +188,7 @@ impl Front {
             return Err(Refusal::NotFound);
         }
         client.subscriptions.push(id);
+        let unsettled_max = unsettled_max(&client.limits);
         match pattern.destination() {
             Some(destination) if pattern.kind() != DestinationKind::Topic => {
                 let core = self.home_of(destination);
@@ -184,7 +201,6 @@ impl Front {
                     ending: false,
                 };
                 self.subscriptions.insert(subscriber, subscription);
-                let unsettled_max = unsettled_max(&self.limits);
                 let consume = Consume {
                     subscriber,
                     token,
@@ -287,9 +303,8 @@ impl Front {
         destination: Destination,
         outbox: &mut Outbox<'_>,
     ) {
-        let temporary_max = self.limits.temporary_max;
         let Some(client) = self.clients.get_mut(&connection) else { return };
-        if client.temporaries.len() >= temporary_max {
+        if client.temporaries.len() >= client.limits.temporary_max {
             return self.reply(connection, token, Err(Refusal::Limit), outbox);
         }
         if !client.temporaries.contains(&destination) {

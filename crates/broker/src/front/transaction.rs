@@ -82,12 +82,11 @@ impl Front {
         let (Command::Publish(lane, _) | Command::Transact(lane, _)) = &command else {
             return Some(command);
         };
-        let commands_max = self.limits.commands_max;
-        let client = self.clients.get_mut(&connection);
-        let Some(deferred) = client.and_then(|client| client.lanes.get_mut(lane)) else {
+        let Some(client) = self.clients.get_mut(&connection) else { return Some(command) };
+        let Some(deferred) = client.lanes.get_mut(lane) else {
             return Some(command);
         };
-        if !deferred.push(token, command, commands_max) {
+        if !deferred.push(token, command, client.limits.commands_max) {
             self.reply(connection, token, Err(Refusal::Busy), outbox);
         }
         None
@@ -101,7 +100,9 @@ impl Front {
         operations: Vec<Operation>,
         outbox: &mut Outbox<'_>,
     ) {
-        if operations.len() > self.limits.transaction_operations_max {
+        let client = self.clients.get(&connection);
+        let operations_max = client.map_or(0, |client| client.limits.transaction_operations_max);
+        if operations.len() > operations_max {
             return self.reply(connection, token, Err(Refusal::Limit), outbox);
         }
         let mut topics = Vec::new();

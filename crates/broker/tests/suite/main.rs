@@ -4,6 +4,7 @@
 mod conversations;
 mod cost;
 mod interest;
+mod limits;
 mod memory;
 mod simulation;
 mod world;

@@ -35,6 +35,8 @@ pub(crate) struct Tools {
 /// A request of a session to the broker or to logins.
 #[derive(Debug)]
 pub(crate) enum Request {
+    /// The first command of a connection of this service follows.
+    Opened(ConnectionId, u16),
     Command(ConnectionId, Token, Command),
     Settle(ConnectionId, Settle, Option<Token>),
     Credit(ConnectionId, SubscriptionId, Credit),
@@ -198,7 +200,11 @@ impl Outbox for Outlet<'_> {
         }
         let request = match self.tools.check(self.context.principal.as_deref(), &command) {
             Ok(()) => {
-                self.context.registered = true;
+                if !self.context.registered {
+                    self.context.registered = true;
+                    let opened = Request::Opened(id, self.context.service);
+                    self.tools.pending_requests.push_back(opened);
+                }
                 Request::Command(id, token, command)
             }
             Err(denial) => {

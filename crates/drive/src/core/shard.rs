@@ -34,6 +34,10 @@ impl Core {
     fn handle_requests(&mut self) {
         while let Some(request) = self.tools.pending_requests.pop_front() {
             match request {
+                Request::Opened(id, index) => {
+                    let limits = Arc::clone(&service(&self.cores, index).limits);
+                    self.apply(Event::Opened(id, limits));
+                }
                 Request::Command(id, token, command) => {
                     self.apply(Event::Command(id, token, command));
                 }
