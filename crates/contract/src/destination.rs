@@ -74,7 +74,7 @@ pub enum DestinationError {
     /// A `*`, `>` or `#` where none may stand.
     #[error(
         "wildcards stand only in subscriptions to topics: * for one whole level, > or # as the \
-         whole last level; in a name, *2A, *3E and *23 stand for them"
+         whole last level; in a name, *2A, *3E and *23 stand for them, *2E for a dot, *0 for an empty level"
     )]
     Wildcard,
 }
