@@ -231,8 +231,9 @@ impl Front {
             Some(Subscription::Home { core, destination, seen, ending, .. }) if !*ending => {
                 *ending = true;
                 let (destination, seen, token) = (destination.clone(), *seen, Some(token));
-                let message = ToHome::Unsubscribe { subscriber, destination, token, seen };
-                outbox.send_home(*core, message);
+                let end = ToHome::Unsubscribe { subscriber, destination, token, seen };
+                let core = *core;
+                self.send_end(subscriber, core, end, outbox);
             }
             Some(Subscription::Home { .. }) | None => {
                 self.reply(connection, token, Ok(Reply::Done), outbox);

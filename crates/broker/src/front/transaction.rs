@@ -17,7 +17,8 @@ use std::{
 };
 
 use contract::{
-    Command, ConnectionId, DestinationKind, Lane, Message, Operation, Refusal, Settle, Token,
+    Command, ConnectionId, DestinationKind, Lane, Message, Operation, Refusal, Settle,
+    SubscriptionId, Token,
 };
 
 use super::{Front, Subscription};
@@ -39,16 +40,39 @@ pub(super) struct Transaction {
     refusal: Option<Refusal>,
 }
 
-/// Commands that a connection sent in a lane while a transaction was in flight there.
+/// What a connection sent in a lane while a transaction was in flight there, and must come after it.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
-    commands: VecDeque<(Token, Command)>,
+    items: VecDeque<Item>,
     bytes: usize,
 }
 
+#[derive(Debug)]
+enum Item {
+    Command(Token, Command),
+    /// The end of a subscription, for its home: after a transaction that settles its deliveries.
+    End(Subscriber, u16, ToHome),
+}
+
 impl Deferred {
-    /// `false` if too much is deferred already.
-    fn push(&mut self, token: Token, command: Command, commands_max: usize) -> bool {
+    /// Whether a transaction among them settles deliveries of this subscription.
+    fn settles(&self, subscription: SubscriptionId) -> bool {
+        self.items.iter().any(|item| {
+            let Item::Command(_, Command::Transact(_, operations)) = item else { return false };
+            operations.iter().any(|operation| {
+                matches!(operation, Operation::Settle(settle) if settle.subscription == subscription)
+            })
+        })
+    }
+
+    /// `false` if too much is deferred already; `others_bytes` are those of the other lanes.
+    fn push(
+        &mut self,
+        token: Token,
+        command: Command,
+        commands_max: usize,
+        others_bytes: usize,
+    ) -> bool {
         let published = match &command {
             Command::Publish(_, message) => message.cost(),
             Command::Transact(_, operations) => operations.iter().map(published_bytes).sum(),
@@ -58,11 +82,12 @@ impl Deferred {
             | Command::Drain(_) => 0,
         };
         // The ring is filled to three quarters, on average.
-        let bytes = published + size_of::<(Token, Command)>() * 4 / 3;
-        let fits = self.commands.len() < commands_max && self.bytes + bytes <= DEFERRED_BYTES;
-        if fits || self.commands.is_empty() {
+        let bytes = published + size_of::<Item>() * 4 / 3;
+        let all_bytes = self.bytes + others_bytes;
+        let fits = self.items.len() < commands_max && all_bytes + bytes <= DEFERRED_BYTES;
+        if fits || all_bytes == 0 {
             self.bytes += bytes;
-            self.commands.push_back((token, command));
+            self.items.push_back(Item::Command(token, command));
             return true;
         }
         false
@@ -83,13 +108,33 @@ impl Front {
             return Some(command);
         };
         let Some(client) = self.clients.get_mut(&connection) else { return Some(command) };
-        let Some(deferred) = client.lanes.get_mut(lane) else {
+        if !client.lanes.contains_key(lane) {
             return Some(command);
-        };
-        if !deferred.push(token, command, client.limits.commands_max) {
+        }
+        let bytes: usize = client.lanes.values().map(|deferred| deferred.bytes).sum();
+        let Some(deferred) = client.lanes.get_mut(lane) else { return Some(command) };
+        let others_bytes = bytes - deferred.bytes;
+        if !deferred.push(token, command, client.limits.commands_max, others_bytes) {
             self.reply(connection, token, Err(Refusal::Busy), outbox);
         }
         None
+    }
+
+    /// Tells a home that a subscription has ended, after the transactions that settle its
+    /// deliveries: otherwise they would be taken back first, and the transactions refused.
+    pub(super) fn send_end(
+        &mut self,
+        subscriber: Subscriber,
+        home: u16,
+        end: ToHome,
+        outbox: &mut Outbox<'_>,
+    ) {
+        let lanes = self.clients.get_mut(&subscriber.connection).map(|client| &mut client.lanes);
+        let mut lanes = lanes.into_iter().flat_map(BTreeMap::values_mut);
+        match lanes.find(|deferred| deferred.settles(subscriber.subscription)) {
+            Some(deferred) => deferred.items.push_back(Item::End(subscriber, home, end)),
+            None => outbox.send_home(home, end),
+        }
     }
 
     pub(super) fn transact(
@@ -194,8 +239,11 @@ impl Front {
     /// Carries out what was deferred; it may begin another transaction, which defers the rest.
     fn resume(&mut self, connection: ConnectionId, lane: Lane, outbox: &mut Outbox<'_>) {
         let Some(client) = self.clients.get_mut(&connection) else { return };
-        for (token, command) in client.lanes.remove(&lane).unwrap_or_default().commands {
-            self.command(connection, token, command, outbox);
+        for item in client.lanes.remove(&lane).unwrap_or_default().items {
+            match item {
+                Item::Command(token, command) => self.command(connection, token, command, outbox),
+                Item::End(subscriber, home, end) => self.send_end(subscriber, home, end, outbox),
+            }
         }
         if self.clients.get(&connection).is_some_and(|c| c.gone && c.lanes.is_empty()) {
             self.clients.remove(&connection);
@@ -203,5 +251,5 @@ impl Front {
     }
 }
 
-/// Bytes of messages that may be deferred in one lane. One command may always be.
+/// Memory of what may be deferred in all lanes of a connection. One command may always be.
 const DEFERRED_BYTES: usize = 4 << 20;

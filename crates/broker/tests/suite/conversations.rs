@@ -757,6 +757,40 @@ fn lanes_do_not_wait_for_each_other() {
     );
 }
 
+/// Otherwise its home would take back what the transaction settles, and refuse it.
+#[test]
+fn the_end_of_a_subscription_waits_for_a_transaction_that_settles_it() {
+    converse(
+        2,
+        "
+        > p0 pub /queue/a 1
+        < p0 1 done
+        > p0 pub /queue/a 2
+        < p0 2 done
+        > w0 sub 1 /queue/a
+        < w0 1 done
+        < w0 s1 1 #1
+        < w0 s1 2 #2
+        > hold
+        > w0 transact pub /queue/b 1
+        > w0 transact ack 1 1
+        > w0 unsub 1
+        > carry
+        < w0 2 done
+        < w0 3 done
+        < w0 4 done
+        > w0 sub 2 /queue/a auto 9
+        < w0 5 done
+        < w0 s2 2 +1
+        > w0 sub 3 /queue/b auto 9
+        < w0 6 done
+        < w0 s3 1
+        > w0 gone
+        > p0 gone
+        ",
+    );
+}
+
 /// The conversation goes the same way on one core and on more, and leaves nothing behind.
 fn check(script: &str) {
     for cores in [1, 2, 3, 4] {
