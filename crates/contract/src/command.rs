@@ -29,7 +29,7 @@ pub struct Tag(pub u64);
 
 /// A sequence of publications and transactions of one connection. Those of one lane take effect in
 /// the order in which they were sent; what is in another lane does not wait for them. Chosen by the
-/// session: a JMS session is a lane, and so is a STOMP transaction.
+/// session: a JMS session is a lane, and so is all of a STOMP connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Lane(pub u32);
 

@@ -119,7 +119,8 @@ fn command(command: &Command) -> String {
                     Operation::Settle(settled) => settle(settled),
                 })
                 .collect();
-            format!("transact in lane {lane} [{}]", shown.join("; "))
+            let lane = if *lane == 0 { String::new() } else { format!("in lane {lane} ") };
+            format!("transact {lane}[{}]", shown.join("; "))
         }
     }
 }

@@ -173,6 +173,43 @@ test('two transactions at once do not touch each other', async (t) => {
   assert.deepEqual(await subscription.bodies(2), ['b', 'end']);
 });
 
+test('what a connection sends stays in order, in transactions and outside of them', async (t) => {
+  const open = peers(t, () => gateway);
+  const [peer, reader] = [await open(), await open()];
+  // Over several queues, which live on several cores.
+  const [queue, ...others] = Array.from({ length: 9 }, () => `/queue/${unique()}`);
+  for (let round = 0; round < 10; round += 1) {
+    const [a, b] = [peer.client.begin(), peer.client.begin()];
+    for (const other of others) peer.publish(other, 'x', { transaction: a.id });
+    peer.publish(queue, '1', { transaction: a.id });
+    peer.publish(queue, '3', { transaction: b.id });
+    a.commit();
+    peer.publish(queue, '2');
+    b.commit();
+    peer.publish(queue, '4');
+  }
+  await peer.sync();
+  const subscription = await reader.subscribe(queue);
+  assert.deepEqual(await subscription.bodies(40), Array(10).fill(['1', '2', '3', '4']).flat());
+});
+
+test('an acknowledgement that was committed stays so when its subscription ends', async (t) => {
+  const open = peers(t, () => gateway);
+  const peer = await open({ versions: ['1.2'] });
+  const queue = `/queue/${unique()}`;
+  await peer.send(queue, '1');
+  const subscription = await peer.subscribe(queue, { ack: 'client-individual' });
+  const [message] = await subscription.messages.take(1);
+  const [wide, acknowledging] = [peer.client.begin(), peer.client.begin()];
+  for (let i = 0; i < 8; i += 1) peer.publish(`/queue/${unique()}`, 'x', { transaction: wide.id });
+  message.ack({ transaction: acknowledging.id });
+  wide.commit();
+  acknowledging.commit();
+  await subscription.unsubscribe();
+  await peer.send(queue, 'end');
+  assert.deepEqual(await (await peer.subscribe(queue)).bodies(1), ['end']);
+});
+
 test('BEGIN of a transaction that is open already is an error', async () => {
   const peer = await Peer.open(gateway);
   peer.frame('BEGIN', { transaction: 'twice' });

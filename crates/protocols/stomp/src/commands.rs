@@ -18,7 +18,7 @@ use crate::{
     open::{Context, Open, give_credit},
     pending::What,
     subscriptions::{Acknowledgement, Deliveries, Taken, Which},
-    transactions::{OUTSIDE, lane},
+    transactions::LANE,
 };
 
 /// The frames of a client that is logged in.
@@ -118,7 +118,7 @@ impl Open {
             None => {
                 let what = What::Send(message.to.clone());
                 let token = self.pending.request(what, receipt);
-                cx.out.command(token, Command::Publish(OUTSIDE, Arc::new(message)));
+                cx.out.command(token, Command::Publish(LANE, Arc::new(message)));
             }
         }
         Ok(())
@@ -361,7 +361,7 @@ impl Open {
         }
         let settled: Vec<Settle> = settles(&operations).collect();
         let token = self.pending.request(What::Commit(name.into()), receipt);
-        cx.out.command(token, Command::Transact(lane(name), operations));
+        cx.out.command(token, Command::Transact(LANE, operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
                 subscription.forget(&settle.tags);

@@ -125,14 +125,6 @@ impl Transactions {
 /// What an operation takes in a list that is filled to three quarters, as it is on average.
 const OPERATION_BYTES: usize = size_of::<Operation>() * 4 / 3;
 
-/// The lane of what is sent outside of transactions.
-pub(crate) const OUTSIDE: Lane = Lane(0);
-
-/// The lane of the transactions with this name, one after the other. If that of another name is the
-/// same, they merely wait for each other.
-pub(crate) fn lane(name: &str) -> Lane {
-    let hash = name
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    Lane(hash.max(1))
-}
+/// All that a connection sends is one lane: its messages stay in order, whether they were sent in a
+/// transaction or outside, and transactions take effect in the order of their COMMITs.
+pub(crate) const LANE: Lane = Lane(0);

@@ -508,7 +508,7 @@ fn transactions_commit() {
         < credit 0 2
         < send RECEIPT|receipt-id:r2||^@
         > recv COMMIT|transaction:t1|receipt:r3||^@
-        < ask 5 transact in lane 138734806 [publish /queue/b : x; settle 0 1-2 Accepted]
+        < ask 5 transact [publish /queue/b : x; settle 0 1-2 Accepted]
         > reply 5 done
         < send RECEIPT|receipt-id:r3||^@
         > recv BEGIN|transaction:t1||^@COMMIT|transaction:t1|receipt:r4||^@
@@ -547,7 +547,7 @@ fn a_transaction_may_hold_more_than_prefetch() {
         < settle 0 6 Accepted
         < credit 0 1
         > recv COMMIT|transaction:t2||^@
-        < ask 7 transact in lane 121957187 [settle 0 2-5 Accepted]
+        < ask 7 transact [settle 0 2-5 Accepted]
         "#,
     );
 }
@@ -560,7 +560,7 @@ fn a_transaction_may_fail() {
         > recv BEGIN|transaction:t1||^@
         > recv SEND|destination:/queue/b|transaction:t1||x^@
         > recv COMMIT|transaction:t1|receipt:r3||^@
-        < ask 3 transact in lane 138734806 [publish /queue/b : x]
+        < ask 3 transact [publish /queue/b : x]
         > reply 3 refused Stale
         < send ERROR|message:transaction failed|receipt-id:r3|content-type:text/plain|content-length:165||COMMIT of transaction "t1": the transaction cannot be carried out: a delivery in it is settled already; nothing of it was carried out; begin again after reconnecting^@
         < close Malformed transaction failed
