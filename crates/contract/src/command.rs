@@ -178,6 +178,12 @@ pub enum Refusal {
     /// A bound on the number of subscriptions, destinations or operations is reached.
     #[error("a limit of this gateway is reached")]
     Limit,
+    /// A subscription of the connection has this id.
+    #[error("the id of the subscription is in use")]
+    DuplicateId,
+    /// A pattern has wildcards and more levels than can be looked up.
+    #[error("a pattern with wildcards has at most 64 levels")]
+    TooDeep,
     /// There is no such destination: a temporary one that has gone.
     #[error("no such destination")]
     NotFound,

@@ -56,9 +56,10 @@ pub enum Notice {
     /// Everything that was sent has left for the network; follows a time in which
     /// [`Outbox::backlog`] was not zero.
     Flushed,
-    /// The broker ended this subscription: its destination was deleted, or a rule was changed.
+    /// The broker ended this subscription: its destination was deleted, or a rule was changed. No
+    /// code does that yet.
     Cancelled(SubscriptionId, Refusal),
-    /// The login was renewed, with the same name.
+    /// The login was renewed, with the same name. No code does that yet.
     Renewed(Principal),
 }
 

@@ -217,6 +217,8 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::Full,
         Refusal::Busy,
         Refusal::Limit,
+        Refusal::DuplicateId,
+        Refusal::TooDeep,
         Refusal::NotFound,
         Refusal::Stale,
     ];

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
     Command, ConnectionId, Credit, Declare, Delivery, Destination, DestinationKind, Lane, Limits,
-    Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
+    Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token, internal,
 };
 use wire::Map;
 
@@ -177,11 +177,17 @@ impl Front {
     ) -> Result<(), Refusal> {
         let Subscribe { id, pattern, mode, settlement, credit } = subscribe;
         let subscriber = Subscriber { connection, subscription: id };
-        let client = self.clients.get_mut(&connection).ok_or(Refusal::Limit)?;
-        if client.subscriptions.len() >= client.limits.subscriptions_max
-            || self.subscriptions.contains_key(&subscriber)
-            || !Topics::allows(&pattern)
-        {
+        let Some(client) = self.clients.get_mut(&connection) else {
+            internal!("a command of a connection that is not open");
+            return Err(Refusal::Busy);
+        };
+        if self.subscriptions.contains_key(&subscriber) {
+            return Err(Refusal::DuplicateId);
+        }
+        if !Topics::allows(&pattern) {
+            return Err(Refusal::TooDeep);
+        }
+        if client.subscriptions.len() >= client.limits.subscriptions_max {
             return Err(Refusal::Limit);
         }
         if mode == Mode::Browse && !pattern.kind().is_queue() {

@@ -132,7 +132,7 @@ fn subscriptions_have_bounds_and_names() {
         > a0 sub 1 /topic/a
         < a0 1 done
         > a0 sub 1 /queue/a
-        < a0 2 refused Limit
+        < a0 2 refused DuplicateId
         > a0 unsub 7
         < a0 3 done
         > a0 sub 2 /queue/a

@@ -60,7 +60,8 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         Refusal::Unauthenticated => return unauthenticated(&refusal.to_string()),
         Refusal::Forbidden => StatusCode::FORBIDDEN,
         Refusal::NotFound => StatusCode::NOT_FOUND,
-        Refusal::Stale => StatusCode::CONFLICT,
+        Refusal::Stale | Refusal::DuplicateId => StatusCode::CONFLICT,
+        Refusal::TooDeep => StatusCode::BAD_REQUEST,
         Refusal::Full | Refusal::Busy | Refusal::Limit => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = text(status, &refusal.to_string());

@@ -58,6 +58,14 @@ impl Fault {
             Refusal::Limit => {
                 (Reason::Busy, "limit reached", "end what is not needed, or ask the operator")
             }
+            Refusal::DuplicateId => (
+                Reason::Malformed,
+                "subscription exists",
+                "choose another id, or UNSUBSCRIBE first",
+            ),
+            Refusal::TooDeep => {
+                (Reason::Malformed, "bad destination", "subscribe with fewer levels")
+            }
             Refusal::NotFound => (
                 Reason::Malformed,
                 "no such destination",

@@ -85,7 +85,8 @@ impl Model {
         let is_full = client.subscriptions.len() >= subscriptions_max;
         let kind = if is_taken { Kind::SubscribeAgain } else { Kind::Subscribe(id) };
         let pending = Pending::new(kind, 0)
-            .must_be(Refusal::Limit, is_taken || is_full)
+            .must_be(Refusal::DuplicateId, is_taken)
+            .must_be(Refusal::Limit, is_full && !is_taken)
             .must_be(Refusal::NotFound, is_browse && !is_queue(pattern))
             .must_be(Refusal::Forbidden, is_foreign)
             .may_be(Refusal::NotFound, is_temporary(pattern) && (is_foreign || !is_declared))
