@@ -190,7 +190,7 @@ impl Model {
         assert!(Some(arrival.id) <= message_last, "it came after the browse began");
         let overtaken_by = subscription.overtaken_by(arrival);
         self.find_out_origin(&queue, arrival);
-        let may_be_late = self.queues.may_be_late(&queue, arrival.id) || arrival.dead.is_some();
+        let may_be_late = self.queues.may_be_late(&queue, arrival.id);
         assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
         assert_eq!(arrival.tag, None, "what is shown is not settled");
         self.queues.show(&queue, arrival);
@@ -205,10 +205,8 @@ impl Model {
         self.queues.deliver(queue, arrival);
         let Some(subscription) = self.subscription(to) else { return };
         subscription.allowance.take_one();
-        if arrival.dead.is_none() {
-            let overtaken_by = subscription.overtaken_by(arrival);
-            assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
-        }
+        let overtaken_by = subscription.overtaken_by(arrival);
+        assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
         if was_ready {
             subscription.check_priority(arrival.priority);
         }

@@ -114,8 +114,11 @@ impl Subscription {
     }
 
     /// The last message of the same producer, destination and priority that came before, if it was
-    /// sent later than this one.
+    /// sent later than this one. Dead letters have no place in that order.
     pub(super) fn overtaken_by(&mut self, arrival: &Arrival) -> Option<u128> {
+        if arrival.dead.is_some() {
+            return None;
+        }
         let key = (arrival.producer, arrival.to.clone(), arrival.priority);
         let latest = self.latest.entry(key).or_default();
         let before = *latest;
