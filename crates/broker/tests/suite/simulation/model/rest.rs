@@ -52,16 +52,14 @@ impl Model {
             }
         }
         for (queue, waiting) in waiting {
+            assert!(is_queue(queue), "no reply to publications to {queue}: {waiting:?}");
             let census = self.queues.census(queue, self.latest_unix_ms);
             let messages = census.ready_max + census.unsettled_max - waiting.len();
             let costs = waiting.iter().map(|sent| sent.cost);
             let bytes = census.bytes_max - costs.clone().sum::<usize>();
             let is_full = messages >= self.limits.queue_messages_max
                 || bytes + costs.max().unwrap_or_default() > self.limits.queue_bytes_max;
-            assert!(
-                is_queue(queue) && is_full,
-                "publishers wait at {queue}: {waiting:?}, but {census:?}"
-            );
+            assert!(is_full, "publishers wait at {queue}: {waiting:?}, but {census:?}");
             self.tally.waiting += waiting.len() as u64;
         }
     }
