@@ -11,7 +11,7 @@ use contract::{
 
 use super::{
     Simulation,
-    model::{Sent, Subscription},
+    model::{Producer, Sent, Subscription},
 };
 
 impl Simulation {
@@ -75,17 +75,19 @@ impl Simulation {
     }
 
     fn publish(&mut self, connection: ConnectionId) {
-        let (message, sent) = self.message(connection);
+        let lane = self.any_lane();
+        let (message, sent) = self.message((connection, lane));
         let token = self.next_token();
         self.model.publish((connection, token), sent, self.world.now.mono_ns);
-        self.command(connection, token, Command::Publish(Lane::default(), message));
+        self.command(connection, token, Command::Publish(lane, message));
     }
 
     fn transact(&mut self, connection: ConnectionId) {
+        let lane = self.any_lane();
         let (mut operations, mut all_sent, mut settles) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.random.below(7) {
             if self.random.once_in(2) {
-                let (message, sent) = self.message(connection);
+                let (message, sent) = self.message((connection, lane));
                 operations.push(Operation::Publish(message));
                 all_sent.push(sent);
             } else if let Some(settle) = self.any_settle(connection, 20)
@@ -97,7 +99,7 @@ impl Simulation {
         }
         let token = self.next_token();
         self.model.transact((connection, token), all_sent, &settles);
-        self.command(connection, token, Command::Transact(Lane::default(), operations));
+        self.command(connection, token, Command::Transact(lane, operations));
     }
 
     fn settle(&mut self, connection: ConnectionId) {
@@ -197,13 +199,17 @@ impl Simulation {
         if ids.is_empty() { SubscriptionId(99) } else { self.random.pick(&ids) }
     }
 
+    fn any_lane(&mut self) -> Lane {
+        self.random.pick(&[Lane(0), Lane(0), Lane(1), Lane(2)])
+    }
+
     fn any_temporary(&mut self) -> Option<String> {
         let clients = self.model.clients.values();
         let all: Vec<&String> = clients.flat_map(|client| client.temporaries.keys()).collect();
         (!all.is_empty()).then(|| self.random.pick(&all).clone())
     }
 
-    fn message(&mut self, producer: ConnectionId) -> (Arc<Message>, Sent) {
+    fn message(&mut self, producer: Producer) -> (Arc<Message>, Sent) {
         let to = match self.random.below(8) {
             0 | 1 => self.random.pick(TOPICS).to_owned(),
             2 => self.any_temporary().unwrap_or_else(|| NOBODYS.to_owned()),

@@ -21,7 +21,7 @@ use contract::{
 use testkit::Random;
 
 use self::{
-    model::{Arrival, Depth, Model, Tally},
+    model::{Arrival, Depth, Model, Producer, Tally},
     schedule::{Schedule, Step},
     trace::Trace,
 };
@@ -53,7 +53,7 @@ struct Simulation {
     world: World,
     model: Model,
     /// Who sent each message.
-    producers: BTreeMap<u128, ConnectionId>,
+    producers: BTreeMap<u128, Producer>,
     slot_last: u32,
     token_last: u64,
     message_last: u128,

@@ -55,11 +55,13 @@ fn command(command: &Command) -> String {
         ),
         Command::Drain(subscription) => format!("drain {}", subscription.0),
         Command::Unsubscribe(subscription) => format!("unsubscribe {}", subscription.0),
-        Command::Publish(_, message) => format!("publish {}", show_message(message)),
+        Command::Publish(lane, message) => {
+            format!("lane {}: publish {}", lane.0, show_message(message))
+        }
         Command::Declare(declare) => format!("declare {}", declare.destination),
-        Command::Transact(_, operations) => {
+        Command::Transact(lane, operations) => {
             let operations: Vec<String> = operations.iter().map(operation).collect();
-            format!("transact {}", operations.join("; "))
+            format!("lane {}: transact {}", lane.0, operations.join("; "))
         }
     }
 }

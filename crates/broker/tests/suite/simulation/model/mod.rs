@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Subscriber;
 use contract::{
-    ConnectionId, Credit, DeadLetterReason, Limits, Outcome, Settle, SubscriptionId, Tag, Token,
+    ConnectionId, Credit, DeadLetterReason, Lane, Limits, Outcome, Settle, SubscriptionId, Tag,
+    Token,
 };
 
 use self::{
@@ -70,6 +71,9 @@ impl Client {
     }
 }
 
+/// Keeps the order of what it sends: a lane of a connection.
+pub(super) type Producer = (ConnectionId, Lane);
+
 /// A message as its producer sent it.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
@@ -92,7 +96,7 @@ impl Sent {
 pub(super) struct Arrival {
     pub(super) id: u128,
     pub(super) to: String,
-    pub(super) producer: ConnectionId,
+    pub(super) producer: Producer,
     pub(super) priority: u8,
     pub(super) tag: Option<Tag>,
     pub(super) redeliveries: u32,

@@ -5,9 +5,9 @@ use std::{
     ops::RangeInclusive,
 };
 
-use contract::{ConnectionId, Credit, Settlement, Subscribe, Tag, Token};
+use contract::{Credit, Settlement, Subscribe, Tag, Token};
 
-use super::{Arrival, CommandId, credit::Allowance};
+use super::{Arrival, CommandId, Producer, credit::Allowance};
 
 /// A subscription, from the command for it to the reply to the command for its end.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct Subscription {
     /// Messages that have come and cannot be settled.
     pub(super) got: BTreeSet<u128>,
     /// The latest message of each producer, destination and priority that has come.
-    latest: BTreeMap<(ConnectionId, String, u8), u128>,
+    latest: BTreeMap<(Producer, String, u8), u128>,
     /// The priority of the last message of those that come in the order of the queue.
     priority_last: Option<u8>,
 }
