@@ -17,9 +17,7 @@ pub struct ConnectionId {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token(pub u64);
 
-/// Names a subscription within its connection; chosen by the session, not reused while it lasts, nor
-/// while a transaction that settles deliveries of it waits for its reply: it would settle those of
-/// the next one.
+/// Names a subscription within its connection; chosen by the session, not reused while it lasts.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SubscriptionId(pub u32);
 

@@ -40,12 +40,8 @@ impl Simulation {
         };
         let used = &self.model.clients[&connection].subscriptions;
         let free = (1..).map(SubscriptionId).find(|id| !used.contains_key(id)).unwrap();
-        // Now and then a name that is taken; and none that a transaction may still mean.
-        let id = match self.random.below(20) {
-            0 => SubscriptionId(1),
-            _ if self.model.clients[&connection].is_in_transaction() => self.next_subscription(),
-            _ => free,
-        };
+        // Now and then a name that is taken.
+        let id = if self.random.once_in(20) { SubscriptionId(1) } else { free };
         let credit = u32::try_from(self.random.below(9)).unwrap();
         let settlement = self.random.pick(&[Settlement::Automatic, Settlement::Explicit]);
         let mode = if self.random.once_in(5) { Mode::Browse } else { Mode::Consume };
@@ -147,12 +143,6 @@ impl Simulation {
 
     fn command(&mut self, connection: ConnectionId, token: Token, command: Command) {
         self.apply(connection.core, Event::Command(connection, token, command));
-    }
-
-    /// A name that was never used.
-    fn next_subscription(&mut self) -> SubscriptionId {
-        let token = self.next_token();
-        SubscriptionId(u32::try_from(token.0).unwrap() + 1000)
     }
 
     fn next_token(&mut self) -> Token {

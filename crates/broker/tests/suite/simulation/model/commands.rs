@@ -17,8 +17,6 @@ pub(super) struct Pending {
     refusals: Vec<Refusal>,
     /// Destinations that exist as long as their owners are there.
     temporaries: Vec<String>,
-    /// Subscriptions whose deliveries it settles.
-    settles: Vec<Holder>,
     since_ns: u64,
 }
 
@@ -38,14 +36,7 @@ pub(super) enum Kind {
 
 impl Pending {
     fn new(kind: Kind, since_ns: u64) -> Self {
-        Self {
-            kind,
-            may_succeed: true,
-            refusals: Vec::new(),
-            temporaries: Vec::new(),
-            settles: Vec::new(),
-            since_ns,
-        }
+        Self { kind, may_succeed: true, refusals: Vec::new(), temporaries: Vec::new(), since_ns }
     }
 
     fn may_be(mut self, refusal: Refusal, condition: bool) -> Self {
@@ -164,7 +155,6 @@ impl Model {
                 pending.must_be(Refusal::Stale, !is_held(tags.start()) || !is_held(tags.end()));
             let holder = Holder { subscriber, serial: subscription.serial };
             let queue = subscription.pattern.clone();
-            pending.settles.push(holder);
             let taken = subscription.take(&tags);
             subscription.settling.extend(taken.iter().map(|&(tag, _)| tag));
             for (tag, id) in taken {
@@ -280,10 +270,7 @@ impl Model {
 
     fn allows(&self, pending: &Pending, refusal: Refusal) -> bool {
         let is_missing = pending.temporaries.iter().any(|name| self.owner(name).is_none());
-        let is_stale = pending.settles.iter().any(|&holder| !self.lasts(holder));
-        pending.refusals.contains(&refusal)
-            || refusal == Refusal::NotFound && is_missing
-            || refusal == Refusal::Stale && is_stale
+        pending.refusals.contains(&refusal) || refusal == Refusal::NotFound && is_missing
     }
 
     /// Who has declared a temporary destination, and whether that is confirmed.
