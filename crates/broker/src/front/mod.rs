@@ -271,6 +271,9 @@ impl Front {
                 Some(Subscription::Home { ending: true, .. }) | None => {}
             }
         }
+        for deferred in client.lanes.values_mut() {
+            deferred.send_ends(outbox);
+        }
         for destination in std::mem::take(&mut client.temporaries) {
             let home = self.home_of(&destination);
             outbox.send_home(home, ToHome::Undeclare { owner: connection, destination });

@@ -13,6 +13,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     sync::Arc,
 };
 
@@ -63,6 +64,16 @@ impl Deferred {
                 matches!(operation, Operation::Settle(settle) if settle.subscription == subscription)
             })
         })
+    }
+
+    /// The connection has gone: the ends of its subscriptions wait no longer.
+    pub(super) fn send_ends(&mut self, outbox: &mut Outbox<'_>) {
+        for item in mem::take(&mut self.items) {
+            match item {
+                Item::End(_, home, end) => outbox.send_home(home, end),
+                Item::Command(..) => self.items.push_back(item),
+            }
+        }
     }
 
     /// `false` if too much is deferred already; `others_bytes` are those of the other lanes.

@@ -757,6 +757,39 @@ fn lanes_do_not_wait_for_each_other() {
     );
 }
 
+#[test]
+fn the_end_of_a_connection_waits_for_no_transaction() {
+    converse(
+        2,
+        "
+        > w0 declare /temp-queue/4
+        < w0 1 done
+        > w0 sub 1 /temp-queue/4
+        < w0 2 done
+        > p1 pub /temp-queue/4 x
+        < p1 1 done
+        < w0 s1 x #1
+        > hold
+        > w0 transact pub /queue/a 1 ; pub /queue/b 1 ; pub /queue/c 1
+        > w0 transact ack 1 1
+        > w0 unsub 1
+        > w0 gone
+        > carry
+        > c1 sub 1 /queue/a auto 9
+        < c1 1 done
+        < c1 s1 1
+        > c1 sub 2 /queue/b auto 9
+        < c1 2 done
+        < c1 s2 1
+        > c1 sub 3 /queue/c auto 9
+        < c1 3 done
+        < c1 s3 1
+        > c1 gone
+        > p1 gone
+        ",
+    );
+}
+
 /// Otherwise its home would take back what the transaction settles, and refuse it.
 #[test]
 fn the_end_of_a_subscription_waits_for_a_transaction_that_settles_it() {
