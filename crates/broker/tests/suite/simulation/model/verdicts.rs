@@ -39,12 +39,20 @@ impl Model {
             }
         }
         for (queue, message) in settled {
-            self.end_settlement(&queue, message, verdict);
+            // What came back meanwhile may be settled by another one.
+            if let Some(settling) = self.settling(&queue, message).filter(|s| s.command == id) {
+                self.end_settlement(&queue, message, settling, verdict);
+            }
         }
     }
 
-    fn end_settlement(&mut self, queue: &str, message: u128, is_committed: bool) {
-        let Some(settling) = self.settling(queue, message) else { return };
+    fn end_settlement(
+        &mut self,
+        queue: &str,
+        message: u128,
+        settling: Settling,
+        is_committed: bool,
+    ) {
         if let Some(subscription) = self.subscription(settling.holder.subscriber) {
             subscription.settling.remove(&settling.tag);
         }
