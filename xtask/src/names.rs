@@ -85,14 +85,6 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("demo", "ask"),
     ("demo", "tick"),
     ("demo", "ticks"),
-    // Still to be renamed.
-    ("broker", "ask"),
-    ("broker", "asked"),
-    ("broker", "death"),
-    ("broker", "foreign"),
-    ("broker", "held"),
-    ("broker", "nobody"),
-    ("broker", "tick"),
 ];
 
 /// Checks the names in all crates.

@@ -28,9 +28,9 @@ pub enum Event {
     /// that are known beforehand.
     KeepInterest(Pattern),
     /// The next message from the shard of this core.
-    Peer(u16, ShardMessage),
+    FromShard(u16, ShardMessage),
     /// Time has passed; expected every 100 ms or so.
-    Tick,
+    Timeout,
 }
 
 /// What a shard wants done.
@@ -47,5 +47,5 @@ pub enum Effect {
     /// when it changes.
     Fanout(Arc<Vec<Subscriber>>, Arc<Message>),
     /// The next message for the shard of this core.
-    Peer(u16, ShardMessage),
+    ToShard(u16, ShardMessage),
 }

@@ -13,7 +13,7 @@
 mod event;
 mod front;
 mod home;
-mod outbox;
+mod output;
 mod placement;
 mod queued;
 mod shard;

@@ -16,7 +16,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The partitions in turn on so many cores.
+    /// The partitions spread over the cores.
     #[must_use]
     pub fn new(cores_count: u16) -> Self {
         let cores_count = cores_count.max(1);

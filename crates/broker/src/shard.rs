@@ -6,9 +6,9 @@ use crate::{
     event::{Effect, Event},
     front::Front,
     home::Home,
-    outbox::Outbox,
+    output::ShardOutput,
     placement::Placement,
-    shard_message::{Content, ShardMessage},
+    shard_message::{Payload, ShardMessage},
     stats::{QueueDepth, Stats},
     window::Windows,
 };
@@ -23,7 +23,7 @@ pub struct Shard {
     home: Home,
     windows: Windows,
     /// What it sends to itself; empty between calls, kept for its memory.
-    own: VecDeque<Content>,
+    own: VecDeque<Payload>,
 }
 
 impl Shard {
@@ -44,33 +44,33 @@ impl Shard {
     pub fn apply(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let (front, home) = (&mut self.front, &mut self.home);
         let own = mem::take(&mut self.own);
-        let mut outbox = Outbox { core: self.core, own, effects, windows: &mut self.windows };
+        let mut output = ShardOutput { core: self.core, own, effects, windows: &mut self.windows };
         match event {
             Event::Opened(connection, limits) => front.opened(connection, limits),
             Event::Command(connection, token, command) => {
-                front.command(connection, token, command, &mut outbox);
+                front.command(connection, token, command, &mut output);
             }
-            Event::Settle(connection, settle, answer) => {
-                front.settle(connection, settle, answer, &mut outbox);
+            Event::Settle(connection, settle, reply) => {
+                front.settle(connection, settle, reply, &mut output);
             }
             Event::Credit(connection, subscription, credit) => {
-                front.credit(connection, subscription, credit, &mut outbox);
+                front.credit(connection, subscription, credit, &mut output);
             }
-            Event::Gone(connection) => front.gone(connection, &mut outbox),
-            Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut outbox),
-            Event::Peer(from, ShardMessage(content)) => {
+            Event::Gone(connection) => front.gone(connection, &mut output),
+            Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut output),
+            Event::FromShard(from, ShardMessage(content)) => {
                 let bytes = content.published_bytes();
-                receive(front, home, from, content, now, &mut outbox);
-                if let Some(report) = outbox.windows.processed(from, bytes) {
-                    outbox.send(from, Content::WindowUpdate(report));
+                receive(front, home, from, content, now, &mut output);
+                if let Some(report) = output.windows.processed(from, bytes) {
+                    output.send(from, Payload::WindowUpdate(report));
                 }
             }
-            Event::Tick => home.tick(now, &mut outbox),
+            Event::Timeout => home.check_deadlines(now, &mut output),
         }
-        while let Some(content) = outbox.own.pop_front() {
-            receive(front, home, self.core, content, now, &mut outbox);
+        while let Some(content) = output.own.pop_front() {
+            receive(front, home, self.core, content, now, &mut output);
         }
-        self.own = outbox.own;
+        self.own = output.own;
     }
 
     /// What it has done and what it holds.
@@ -109,14 +109,14 @@ fn receive(
     front: &mut Front,
     home: &mut Home,
     from: u16,
-    content: Content,
+    content: Payload,
     now: Now,
-    outbox: &mut Outbox<'_>,
+    output: &mut ShardOutput<'_>,
 ) {
     match content {
-        Content::ToHome(message) => home.receive(from, message, now, outbox),
-        Content::ToFront(message) => front.receive(message, outbox),
-        Content::Interest(message) => front.interest(from, message, outbox),
-        Content::WindowUpdate(bytes) => front.window_updated(from, bytes, outbox),
+        Payload::ToHome(message) => home.receive(from, message, now, output),
+        Payload::ToFront(message) => front.receive(message, output),
+        Payload::Interest(message) => front.interest(from, message, output),
+        Payload::WindowUpdate(bytes) => front.window_updated(from, bytes, output),
     }
 }

@@ -21,7 +21,7 @@ pub struct Subscriber {
 /// What one shard sends to another. Those between two shards stay in order; how long they take
 /// does not matter.
 #[derive(Debug)]
-pub struct ShardMessage(pub(crate) Content);
+pub struct ShardMessage(pub(crate) Payload);
 
 impl ShardMessage {
     /// Memory it holds, in bytes.
@@ -36,11 +36,11 @@ impl ShardMessage {
 
 /// A shard message by its direction.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub(crate) enum Payload {
     ToHome(ToHome),
     ToFront(ToFront),
     Interest(Interest),
-    /// The sender has processed this many bytes of [`Content::published_bytes`].
+    /// The sender has processed this many bytes of [`Payload::published_bytes`].
     WindowUpdate(usize),
 }
 
@@ -64,9 +64,9 @@ pub(crate) enum ToHome {
         subscriber: Subscriber,
         tags: RangeInclusive<Tag>,
         outcome: Outcome,
-        answer: Option<Token>,
+        reply: Option<Token>,
     },
-    /// As [`contract::Outbox::credit`], after so many deliveries were handed over.
+    /// As [`contract::Outbox::credit`], counted after this number of deliveries.
     Credit { subscriber: Subscriber, credit: Credit, delivered: u64 },
     /// [`ToFront::Replied`] replies.
     Drain { subscriber: Subscriber, token: Token },
@@ -141,7 +141,7 @@ pub(crate) struct Consume {
     pub(crate) unsettled_max: usize,
 }
 
-impl Content {
+impl Payload {
     /// Bytes that a publisher put into it; bounded per pair of shards.
     pub(crate) fn published_bytes(&self) -> usize {
         if let Self::Interest(Interest::Publication(message))

@@ -4,7 +4,7 @@ use contract::Destination;
 /// shard, so that the sum over all shards is that of the broker.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
-    /// Connections that have asked something and are not gone.
+    /// Connections that have sent a command and are not gone.
     pub connections: usize,
     /// Subscriptions of this core's connections.
     pub subscriptions: usize,

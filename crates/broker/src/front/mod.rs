@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     event::Effect,
-    outbox::Outbox,
+    output::ShardOutput,
     placement::Placement,
     queued::QueuedMessage,
     shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
@@ -117,54 +117,54 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         command: Command,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
-        match self.defer(connection, token, command, outbox) {
+        match self.defer(connection, token, command, output) {
             Some(Command::Subscribe(subscribe)) => {
-                if let Err(refusal) = self.subscribe(connection, token, *subscribe, outbox) {
-                    self.reply(connection, token, Err(refusal), outbox);
+                if let Err(refusal) = self.subscribe(connection, token, *subscribe, output) {
+                    self.reply(connection, token, Err(refusal), output);
                 }
             }
             Some(Command::Unsubscribe(subscription)) => {
-                self.unsubscribe(Subscriber { connection, subscription }, token, outbox);
+                self.unsubscribe(Subscriber { connection, subscription }, token, output);
             }
             Some(Command::Publish(_, message)) => {
-                self.publish(connection, token, message, outbox);
+                self.publish(connection, token, message, output);
             }
             Some(Command::Declare(Declare { destination })) => {
-                self.declare(connection, token, destination, outbox);
+                self.declare(connection, token, destination, output);
             }
             Some(Command::Transact(lane, operations)) => {
-                self.transact(connection, token, lane, operations, outbox);
+                self.transact(connection, token, lane, operations, output);
             }
             Some(Command::Drain(subscription)) => {
-                self.drain(Subscriber { connection, subscription }, token, outbox);
+                self.drain(Subscriber { connection, subscription }, token, output);
             }
             None => {}
         }
     }
 
     /// A message from the home of a queue or temporary destination.
-    pub(crate) fn receive(&mut self, message: ToFront, outbox: &mut Outbox<'_>) {
+    pub(crate) fn receive(&mut self, message: ToFront, output: &mut ShardOutput<'_>) {
         match message {
             ToFront::Replied { connection, token, result } => {
-                self.reply(connection, token, result, outbox);
+                self.reply(connection, token, result, output);
             }
             ToFront::Subscribed { subscriber, token, result } => {
-                self.subscribed(subscriber, token, result, outbox);
+                self.subscribed(subscriber, token, result, output);
             }
             ToFront::Unsubscribed { subscriber, token } => {
                 self.forget(subscriber);
-                self.reply(subscriber.connection, token, Ok(Reply::Done), outbox);
+                self.reply(subscriber.connection, token, Ok(Reply::Done), output);
             }
             ToFront::Declared { owner, token, destination, result } => {
-                self.declared(owner, token, &destination, result, outbox);
+                self.declared(owner, token, &destination, result, output);
             }
             ToFront::Deliver { subscriber, source, delivery } => {
-                self.deliver(subscriber, source, delivery, outbox);
+                self.deliver(subscriber, source, delivery, output);
             }
-            ToFront::Voted { transaction, result } => self.voted(transaction, result, outbox),
+            ToFront::Voted { transaction, result } => self.voted(transaction, result, output),
         }
     }
 
@@ -173,7 +173,7 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         subscribe: Subscribe,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
         let Subscribe { id, pattern, mode, settlement, credit } = subscribe;
         let subscriber = Subscriber { connection, subscription: id };
@@ -216,22 +216,22 @@ impl Front {
                     credit,
                     unsettled_max,
                 };
-                outbox.send_home(core, ToHome::Subscribe(Box::new(consume)));
+                output.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
             Some(_) | None => {
-                let (topic, index, confirmed) = self.join(subscriber, &pattern, outbox);
+                let (topic, index, confirmed) = self.join(subscriber, &pattern, output);
                 let pending = (!confirmed).then_some(token);
                 let subscription = Subscription::Topic { topic, index, pending };
                 self.subscriptions.insert(subscriber, subscription);
                 if confirmed {
-                    self.reply(connection, token, Ok(Reply::Done), outbox);
+                    self.reply(connection, token, Ok(Reply::Done), output);
                 }
             }
         }
         Ok(())
     }
 
-    fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, outbox: &mut Outbox<'_>) {
+    fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         let connection = subscriber.connection;
         match self.subscriptions.get_mut(&subscriber) {
             Some(Subscription::Home { core, destination, seen, ending, .. }) if !*ending => {
@@ -239,44 +239,44 @@ impl Front {
                 let (destination, seen, token) = (destination.clone(), *seen, Some(token));
                 let end = ToHome::Unsubscribe { subscriber, destination, token, seen };
                 let core = *core;
-                self.send_end(subscriber, core, end, outbox);
+                self.send_end(subscriber, core, end, output);
             }
             Some(Subscription::Home { .. }) | None => {
-                self.reply(connection, token, Ok(Reply::Done), outbox);
+                self.reply(connection, token, Ok(Reply::Done), output);
             }
             Some(Subscription::Topic { topic, index, pending }) => {
                 let (topic, index, pending) = (*topic, *index, *pending);
                 if let Some(pending) = pending {
-                    self.reply(connection, pending, Ok(Reply::Done), outbox);
+                    self.reply(connection, pending, Ok(Reply::Done), output);
                 }
                 self.forget(subscriber);
-                self.leave(topic, index, outbox);
-                self.reply(connection, token, Ok(Reply::Done), outbox);
+                self.leave(topic, index, output);
+                self.reply(connection, token, Ok(Reply::Done), output);
             }
         }
     }
 
     /// A connection has gone: its subscriptions and temporary destinations with it.
-    pub(crate) fn gone(&mut self, connection: ConnectionId, outbox: &mut Outbox<'_>) {
+    pub(crate) fn gone(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
         let Some(mut client) = self.clients.remove(&connection) else { return };
         for subscription in std::mem::take(&mut client.subscriptions) {
             let subscriber = Subscriber { connection, subscription };
             match self.subscriptions.remove(&subscriber) {
-                Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, outbox),
+                Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, output),
                 Some(Subscription::Home { core, destination, seen, ending: false, .. }) => {
                     let message =
                         ToHome::Unsubscribe { subscriber, destination, token: None, seen };
-                    outbox.send_home(core, message);
+                    output.send_home(core, message);
                 }
                 Some(Subscription::Home { ending: true, .. }) | None => {}
             }
         }
         for deferred in client.lanes.values_mut() {
-            deferred.send_ends(outbox);
+            deferred.send_ends(output);
         }
         for destination in std::mem::take(&mut client.temporaries) {
             let home = self.home_of(&destination);
-            outbox.send_home(home, ToHome::Undeclare { owner: connection, destination });
+            output.send_home(home, ToHome::Undeclare { owner: connection, destination });
         }
         if !client.lanes.is_empty() {
             client.gone = true;
@@ -289,20 +289,20 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         message: Arc<Message>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::Topic {
-            if !self.topic_has_room(&message, message.cost(), outbox) {
-                return self.reply(connection, token, Err(Refusal::Busy), outbox);
+            if !self.topic_has_room(&message, message.cost(), output) {
+                return self.reply(connection, token, Err(Refusal::Busy), output);
             }
-            let full = self.fan_out(&message, outbox);
-            return self.reply_when_not_full(full, connection, token, outbox);
+            let full = self.fan_out(&message, output);
+            return self.reply_when_not_full(full, connection, token, output);
         }
         let home = self.home_of(&message.to);
-        if outbox.windows.has_room(home, message.cost()) {
-            outbox.send_home(home, ToHome::Publish { connection, token, message });
+        if output.windows.has_room(home, message.cost()) {
+            output.send_home(home, ToHome::Publish { connection, token, message });
         } else {
-            self.reply(connection, token, Err(Refusal::Busy), outbox);
+            self.reply(connection, token, Err(Refusal::Busy), output);
         }
     }
 
@@ -311,32 +311,32 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         destination: Destination,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let Some(client) = self.clients.get_mut(&connection) else { return };
         if client.temporaries.len() >= client.limits.temporary_max {
-            return self.reply(connection, token, Err(Refusal::Limit), outbox);
+            return self.reply(connection, token, Err(Refusal::Limit), output);
         }
         if !client.temporaries.contains(&destination) {
             client.temporaries.push(destination.clone());
         }
         let home = self.home_of(&destination);
-        outbox.send_home(home, ToHome::Declare { owner: connection, token, destination });
+        output.send_home(home, ToHome::Declare { owner: connection, token, destination });
     }
 
     pub(crate) fn settle(
         &self,
         connection: ConnectionId,
         settle: Settle,
-        answer: Option<Token>,
-        outbox: &mut Outbox<'_>,
+        reply: Option<Token>,
+        output: &mut ShardOutput<'_>,
     ) {
         let Settle { subscription, tags, outcome } = settle;
         let subscriber = Subscriber { connection, subscription };
         if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
-            outbox.send_home(core, ToHome::Settle { subscriber, tags, outcome, answer });
-        } else if let Some(token) = answer {
-            self.reply(connection, token, Ok(Reply::Done), outbox);
+            output.send_home(core, ToHome::Settle { subscriber, tags, outcome, reply });
+        } else if let Some(token) = reply {
+            self.reply(connection, token, Ok(Reply::Done), output);
         }
     }
 
@@ -345,24 +345,24 @@ impl Front {
         connection: ConnectionId,
         subscription: SubscriptionId,
         credit: Credit,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let subscriber = Subscriber { connection, subscription };
         if let Some(&Subscription::Home { core, delivered, .. }) =
             self.subscriptions.get(&subscriber)
         {
-            outbox.send_home(core, ToHome::Credit { subscriber, credit, delivered });
+            output.send_home(core, ToHome::Credit { subscriber, credit, delivered });
         }
     }
 
     /// Where nothing needs credit, or nothing is subscribed, none is left.
-    fn drain(&self, subscriber: Subscriber, token: Token, outbox: &mut Outbox<'_>) {
+    fn drain(&self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         match self.subscriptions.get(&subscriber) {
             Some(&Subscription::Home { core, ending: false, .. }) => {
-                outbox.send_home(core, ToHome::Drain { subscriber, token });
+                output.send_home(core, ToHome::Drain { subscriber, token });
             }
             Some(_) | None => {
-                self.reply(subscriber.connection, token, Ok(Reply::Drained), outbox);
+                self.reply(subscriber.connection, token, Ok(Reply::Drained), output);
             }
         }
     }
@@ -373,7 +373,7 @@ impl Front {
         subscriber: Subscriber,
         token: Token,
         result: Result<(), Refusal>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if result.is_err()
             && let Some(Subscription::Home { ending: false, .. }) =
@@ -381,7 +381,7 @@ impl Front {
         {
             self.forget(subscriber);
         }
-        self.reply(subscriber.connection, token, result.map(|()| Reply::Done), outbox);
+        self.reply(subscriber.connection, token, result.map(|()| Reply::Done), output);
     }
 
     fn declared(
@@ -390,14 +390,14 @@ impl Front {
         token: Token,
         destination: &Destination,
         result: Result<(), Refusal>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if result.is_err()
             && let Some(client) = self.clients.get_mut(&owner)
         {
             client.temporaries.retain(|other| other != destination);
         }
-        self.reply(owner, token, result.map(|()| Reply::Done), outbox);
+        self.reply(owner, token, result.map(|()| Reply::Done), output);
     }
 
     /// Hands a delivery over, unless its subscription has ended: then a settled one returns to
@@ -407,7 +407,7 @@ impl Front {
         subscriber: Subscriber,
         source: Source,
         delivery: Delivery,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         match self.subscriptions.get_mut(&subscriber) {
             Some(Subscription::Home { seen, delivered, ending: false, .. }) => {
@@ -416,23 +416,23 @@ impl Front {
                     *seen = tag;
                 }
                 self.queue_delivered += u64::from(matches!(source, Source::Queue(..)));
-                outbox.effects.push(Effect::Deliver(subscriber, delivery));
+                output.effects.push(Effect::Deliver(subscriber, delivery));
             }
             Some(_) | None => {
                 let Delivery { message, tag, redeliveries } = delivery;
                 if let (Source::Queue(queue, position), None) = (source, tag) {
                     let home = self.home_of(queue.name());
                     let queued = QueuedMessage { position, message, attempts: redeliveries };
-                    outbox.send_home(home, ToHome::Return(queue, queued));
+                    output.send_home(home, ToHome::Return(queue, queued));
                 }
             }
         }
     }
 
     /// Another shard has processed so much of what was published here.
-    pub(crate) fn window_updated(&self, from: u16, bytes: usize, outbox: &mut Outbox<'_>) {
-        for (connection, token) in outbox.windows.updated(from, bytes) {
-            self.reply(connection, token, Ok(Reply::Done), outbox);
+    pub(crate) fn window_updated(&self, from: u16, bytes: usize, output: &mut ShardOutput<'_>) {
+        for (connection, token) in output.windows.updated(from, bytes) {
+            self.reply(connection, token, Ok(Reply::Done), output);
         }
     }
 
@@ -442,10 +442,10 @@ impl Front {
         full: Option<u16>,
         connection: ConnectionId,
         token: Token,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
-        if !full.is_some_and(|core| outbox.windows.hold(core, connection, token)) {
-            self.reply(connection, token, Ok(Reply::Done), outbox);
+        if !full.is_some_and(|core| output.windows.delay(core, connection, token)) {
+            self.reply(connection, token, Ok(Reply::Done), output);
         }
     }
 
@@ -455,10 +455,10 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         result: Result<Reply, Refusal>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if self.clients.get(&connection).is_some_and(|client| !client.gone) {
-            outbox.effects.push(Effect::Reply(connection, token, result));
+            output.effects.push(Effect::Reply(connection, token, result));
         }
     }
 

@@ -7,7 +7,7 @@ use contract::{Destination, Message, Pattern, Reply};
 use super::{Front, Subscription, topics::Topic};
 use crate::{
     event::Effect,
-    outbox::Outbox,
+    output::ShardOutput,
     shard_message::{Interest, Subscriber},
 };
 
@@ -20,15 +20,15 @@ pub(super) struct Scratch {
 
 impl Front {
     /// A message from the front of another core.
-    pub(crate) fn interest(&mut self, from: u16, message: Interest, outbox: &mut Outbox<'_>) {
+    pub(crate) fn interest(&mut self, from: u16, message: Interest, output: &mut ShardOutput<'_>) {
         match message {
             Interest::Add { pattern, topic, request } => {
                 self.topics.enter(&pattern).1.add_remote(from);
-                outbox.send_interest(from, Interest::Added { topic, request });
+                output.send_interest(from, Interest::Added { topic, request });
             }
-            Interest::Added { topic, request } => self.interest_added(topic, request, outbox),
+            Interest::Added { topic, request } => self.interest_added(topic, request, output),
             Interest::Remove(pattern) => self.remove_interest(from, &pattern),
-            Interest::Publication(message) => self.fan_in(&message, outbox),
+            Interest::Publication(message) => self.fan_in(&message, output),
         }
     }
 
@@ -38,7 +38,7 @@ impl Front {
         &mut self,
         subscriber: Subscriber,
         pattern: &Pattern,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) -> (usize, usize, bool) {
         let request = self.next_request();
         let others = self.others().count();
@@ -50,30 +50,36 @@ impl Front {
         }
         let confirmed = !topic.is_requesting();
         if is_first {
-            self.add_interest(id, pattern, request, outbox);
+            self.add_interest(id, pattern, request, output);
         }
         (id, index, confirmed)
     }
 
     /// Keeps this core's interest in a topic for good. See [`crate::Event::KeepInterest`].
-    pub(crate) fn keep_interest(&mut self, pattern: &Pattern, outbox: &mut Outbox<'_>) {
+    pub(crate) fn keep_interest(&mut self, pattern: &Pattern, output: &mut ShardOutput<'_>) {
         let request = self.next_request();
         let others = self.others().count();
         let (id, topic) = self.topics.enter(pattern);
         topic.keep();
         topic.request_interest(request, others);
-        self.add_interest(id, pattern, request, outbox);
+        self.add_interest(id, pattern, request, output);
     }
 
-    fn add_interest(&self, topic: usize, pattern: &Pattern, request: u64, outbox: &mut Outbox<'_>) {
+    fn add_interest(
+        &self,
+        topic: usize,
+        pattern: &Pattern,
+        request: u64,
+        output: &mut ShardOutput<'_>,
+    ) {
         for other in self.others() {
             let pattern = pattern.clone();
-            outbox.send_interest(other, Interest::Add { pattern, topic, request });
+            output.send_interest(other, Interest::Add { pattern, topic, request });
         }
     }
 
     /// Removes a subscription to a topic; with the last one, the interest is removed.
-    pub(super) fn leave(&mut self, id: usize, index: usize, outbox: &mut Outbox<'_>) {
+    pub(super) fn leave(&mut self, id: usize, index: usize, output: &mut ShardOutput<'_>) {
         let Some(topic) = self.topics.get_mut(id) else { return };
         if let Some(moved) = topic.leave(index)
             && let Some(Subscription::Topic { index: moved, .. }) =
@@ -86,7 +92,7 @@ impl Front {
             let pattern = topic.pattern().clone();
             self.topics.tidy(id);
             for other in self.others() {
-                outbox.send_interest(other, Interest::Remove(pattern.clone()));
+                output.send_interest(other, Interest::Remove(pattern.clone()));
             }
         }
     }
@@ -101,7 +107,7 @@ impl Front {
     }
 
     /// Another shard has added the interest; once all have, the subscriptions are confirmed.
-    fn interest_added(&mut self, id: usize, request: u64, outbox: &mut Outbox<'_>) {
+    fn interest_added(&mut self, id: usize, request: u64, output: &mut ShardOutput<'_>) {
         let Some(topic) = self.topics.get_mut(id) else { return };
         if !topic.interest_added(request) {
             return;
@@ -111,7 +117,7 @@ impl Front {
                 self.subscriptions.get_mut(subscriber)
                 && let Some(token) = pending.take()
             {
-                self.reply(subscriber.connection, token, Ok(Reply::Done), outbox);
+                self.reply(subscriber.connection, token, Ok(Reply::Done), output);
             }
         }
     }
@@ -121,15 +127,15 @@ impl Front {
     pub(super) fn fan_out(
         &mut self,
         message: &Arc<Message>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) -> Option<u16> {
         let found = self.find(&message.to);
         self.topic_published += 1;
-        self.fan_out_here(&found, message, outbox);
+        self.fan_out_here(&found, message, output);
         let mut full = None;
         for &core in &found.cores {
-            outbox.send_interest(core, Interest::Publication(Arc::clone(message)));
-            if outbox.windows.is_full(core) {
+            output.send_interest(core, Interest::Publication(Arc::clone(message)));
+            if output.windows.is_full(core) {
                 full = Some(core);
             }
         }
@@ -138,30 +144,35 @@ impl Front {
     }
 
     /// A publication from another shard.
-    fn fan_in(&mut self, message: &Arc<Message>, outbox: &mut Outbox<'_>) {
+    fn fan_in(&mut self, message: &Arc<Message>, output: &mut ShardOutput<'_>) {
         let found = self.find(&message.to);
-        self.fan_out_here(&found, message, outbox);
+        self.fan_out_here(&found, message, output);
         self.scratch = found;
     }
 
-    /// Whether there is room for so many bytes in flight to the shards with an interest.
+    /// Whether there is room for this number of bytes in flight to the shards with an interest.
     pub(super) fn topic_has_room(
         &mut self,
         message: &Message,
         bytes: usize,
-        outbox: &Outbox<'_>,
+        output: &ShardOutput<'_>,
     ) -> bool {
         let found = self.find(&message.to);
-        let has_room = found.cores.iter().all(|&core| outbox.windows.has_room(core, bytes));
+        let has_room = found.cores.iter().all(|&core| output.windows.has_room(core, bytes));
         self.scratch = found;
         has_room
     }
 
-    fn fan_out_here(&mut self, found: &Scratch, message: &Arc<Message>, outbox: &mut Outbox<'_>) {
+    fn fan_out_here(
+        &mut self,
+        found: &Scratch,
+        message: &Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) {
         let lists = found.topics.iter().filter_map(|&id| self.topics.get(id)).map(Topic::locals);
         for list in lists.filter(|list| !list.is_empty()) {
             self.topic_delivered += list.len() as u64;
-            outbox.effects.push(Effect::Fanout(Arc::clone(list), Arc::clone(message)));
+            output.effects.push(Effect::Fanout(Arc::clone(list), Arc::clone(message)));
         }
     }
 

@@ -24,7 +24,7 @@ use contract::{
 
 use super::{Front, Subscription};
 use crate::{
-    outbox::Outbox,
+    output::ShardOutput,
     shard_message::{Subscriber, ToHome, published_bytes},
 };
 
@@ -67,10 +67,10 @@ impl Deferred {
     }
 
     /// The connection has gone: the ends of its subscriptions wait no longer.
-    pub(super) fn send_ends(&mut self, outbox: &mut Outbox<'_>) {
+    pub(super) fn send_ends(&mut self, output: &mut ShardOutput<'_>) {
         for item in mem::take(&mut self.items) {
             match item {
-                Item::End(_, home, end) => outbox.send_home(home, end),
+                Item::End(_, home, end) => output.send_home(home, end),
                 Item::Command(..) => self.items.push_back(item),
             }
         }
@@ -113,7 +113,7 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         command: Command,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) -> Option<Command> {
         let (Command::Publish(lane, _) | Command::Transact(lane, _)) = &command else {
             return Some(command);
@@ -126,7 +126,7 @@ impl Front {
         let Some(deferred) = client.lanes.get_mut(lane) else { return Some(command) };
         let others_bytes = bytes - deferred.bytes;
         if !deferred.push(token, command, client.limits.commands_max, others_bytes) {
-            self.reply(connection, token, Err(Refusal::Busy), outbox);
+            self.reply(connection, token, Err(Refusal::Busy), output);
         }
         None
     }
@@ -138,13 +138,13 @@ impl Front {
         subscriber: Subscriber,
         home: u16,
         end: ToHome,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let lanes = self.clients.get_mut(&subscriber.connection).map(|client| &mut client.lanes);
         let mut lanes = lanes.into_iter().flat_map(BTreeMap::values_mut);
         match lanes.find(|deferred| deferred.settles(subscriber.subscription)) {
             Some(deferred) => deferred.items.push_back(Item::End(subscriber, home, end)),
-            None => outbox.send_home(home, end),
+            None => output.send_home(home, end),
         }
     }
 
@@ -154,12 +154,12 @@ impl Front {
         token: Token,
         lane: Lane,
         operations: Vec<Operation>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let client = self.clients.get(&connection);
         let operations_max = client.map_or(0, |client| client.limits.transaction_operations_max);
         if operations.len() > operations_max {
-            return self.reply(connection, token, Err(Refusal::Limit), outbox);
+            return self.reply(connection, token, Err(Refusal::Limit), output);
         }
         let mut topics = Vec::new();
         let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
@@ -175,7 +175,7 @@ impl Front {
                     match self.subscriptions.get(&subscriber) {
                         Some(&Subscription::Home { core, .. }) => core,
                         Some(Subscription::Topic { .. }) | None => {
-                            return self.reply(connection, token, Err(Refusal::Stale), outbox);
+                            return self.reply(connection, token, Err(Refusal::Stale), output);
                         }
                     }
                 }
@@ -184,12 +184,12 @@ impl Front {
         }
         let bytes = topics.iter().map(|message| message.cost()).sum();
         let fits = |(&home, operations): (&u16, &Vec<Operation>)| {
-            outbox.windows.has_room(home, operations.iter().map(published_bytes).sum())
+            output.windows.has_room(home, operations.iter().map(published_bytes).sum())
         };
         if !branches.iter().all(fits)
-            || !topics.iter().all(|message| self.topic_has_room(message, bytes, outbox))
+            || !topics.iter().all(|message| self.topic_has_room(message, bytes, output))
         {
-            return self.reply(connection, token, Err(Refusal::Busy), outbox);
+            return self.reply(connection, token, Err(Refusal::Busy), output);
         }
         let transaction = Transaction {
             connection,
@@ -201,7 +201,7 @@ impl Front {
             refusal: None,
         };
         if branches.is_empty() {
-            return self.conclude(transaction, outbox);
+            return self.finish(transaction, output);
         }
         if let Some(client) = self.clients.get_mut(&connection) {
             client.lanes.insert(lane, Deferred::default());
@@ -211,12 +211,17 @@ impl Front {
         let alone = branches.len() == 1;
         for (home, operations) in branches {
             let prepare = ToHome::Prepare { connection, transaction: id, operations, alone };
-            outbox.send_home(home, prepare);
+            output.send_home(home, prepare);
         }
     }
 
     /// A home has voted; with the last vote the transaction is decided.
-    pub(super) fn voted(&mut self, id: u64, result: Result<(), Refusal>, outbox: &mut Outbox<'_>) {
+    pub(super) fn voted(
+        &mut self,
+        id: u64,
+        result: Result<(), Refusal>,
+        output: &mut ShardOutput<'_>,
+    ) {
         let Some(transaction) = self.transactions.get_mut(&id) else { return };
         transaction.refusal = result.err().or(transaction.refusal);
         transaction.missing -= 1;
@@ -227,33 +232,33 @@ impl Front {
         let commit = transaction.refusal.is_none();
         if let [_, _, ..] = *transaction.participants {
             for &home in &transaction.participants {
-                outbox.send_home(home, ToHome::Decide { transaction: id, commit });
+                output.send_home(home, ToHome::Decide { transaction: id, commit });
             }
         }
         let (connection, lane) = (transaction.connection, transaction.lane);
-        self.conclude(transaction, outbox);
-        self.resume(connection, lane, outbox);
+        self.finish(transaction, output);
+        self.resume(connection, lane, output);
     }
 
-    fn conclude(&mut self, transaction: Transaction, outbox: &mut Outbox<'_>) {
+    fn finish(&mut self, transaction: Transaction, output: &mut ShardOutput<'_>) {
         let Transaction { connection, token, topics, refusal, .. } = transaction;
         if let Some(refusal) = refusal {
-            return self.reply(connection, token, Err(refusal), outbox);
+            return self.reply(connection, token, Err(refusal), output);
         }
         let mut full = None;
         for message in &topics {
-            full = self.fan_out(message, outbox).or(full);
+            full = self.fan_out(message, output).or(full);
         }
-        self.reply_when_not_full(full, connection, token, outbox);
+        self.reply_when_not_full(full, connection, token, output);
     }
 
     /// Carries out what was deferred; it may begin another transaction, which defers the rest.
-    fn resume(&mut self, connection: ConnectionId, lane: Lane, outbox: &mut Outbox<'_>) {
+    fn resume(&mut self, connection: ConnectionId, lane: Lane, output: &mut ShardOutput<'_>) {
         let Some(client) = self.clients.get_mut(&connection) else { return };
         for item in client.lanes.remove(&lane).unwrap_or_default().items {
             match item {
-                Item::Command(token, command) => self.command(connection, token, command, outbox),
-                Item::End(subscriber, home, end) => self.send_end(subscriber, home, end, outbox),
+                Item::Command(token, command) => self.command(connection, token, command, output),
+                Item::End(subscriber, home, end) => self.send_end(subscriber, home, end, output),
             }
         }
         if self.clients.get(&connection).is_some_and(|c| c.gone && c.lanes.is_empty()) {

@@ -9,7 +9,7 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// The session changes it, when so many deliveries had been handed to it.
+    /// The session changes it, when this number of deliveries had been handed to it.
     pub(super) fn change(&mut self, credit: Credit, delivered: u64) {
         self.credit = match credit {
             Credit::Add(count) => self.credit.saturating_add(count),

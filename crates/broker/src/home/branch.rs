@@ -8,7 +8,7 @@ use contract::{
 
 use super::Home;
 use crate::{
-    outbox::Outbox,
+    output::ShardOutput,
     queued::{QueueId, QueuedMessage},
     shard_message::{Subscriber, ToFront},
 };
@@ -20,12 +20,12 @@ pub(super) struct Branch {
     pub(super) publications: Vec<(QueueId, Arc<Message>)>,
     temp_topic_publications: Vec<Arc<Message>>,
     /// Taken from their consumers.
-    pub(super) settlements: Vec<Settlement>,
+    pub(super) settlements: Vec<SettledDelivery>,
 }
 
 /// A delivery that a transaction settles.
 #[derive(Debug)]
-pub(super) struct Settlement {
+pub(super) struct SettledDelivery {
     pub(super) queue: QueueId,
     subscriber: Subscriber,
     tag: Tag,
@@ -41,15 +41,15 @@ impl Home {
         operations: Vec<Operation>,
         alone: bool,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let mut branch = Branch::default();
         let mut take = |operation| self.take(connection, operation, &mut branch);
         let result = operations.into_iter().try_for_each(&mut take);
-        outbox.send_front(connection.core, ToFront::Voted { transaction, result });
+        output.send_front(connection.core, ToFront::Voted { transaction, result });
         match result {
-            Err(_) => self.roll_back(branch, now, outbox),
-            Ok(()) if alone => self.commit(branch, now, outbox),
+            Err(_) => self.roll_back(branch, now, output),
+            Ok(()) if alone => self.commit(branch, now, output),
             Ok(()) => drop(self.prepared.insert((connection.core, transaction), branch)),
         }
     }
@@ -60,11 +60,11 @@ impl Home {
         transaction: u64,
         commit: bool,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         match self.prepared.remove(&(core, transaction)) {
-            Some(branch) if commit => self.commit(branch, now, outbox),
-            Some(branch) => self.roll_back(branch, now, outbox),
+            Some(branch) if commit => self.commit(branch, now, output),
+            Some(branch) => self.roll_back(branch, now, output),
             None => {} // It voted against.
         }
     }
@@ -98,7 +98,13 @@ impl Home {
                 }
                 while let Some((tag, queued)) = consumer.take_first(&tags) {
                     let queue = queue.clone();
-                    branch.settlements.push(Settlement { queue, subscriber, tag, outcome, queued });
+                    branch.settlements.push(SettledDelivery {
+                        queue,
+                        subscriber,
+                        tag,
+                        outcome,
+                        queued,
+                    });
                 }
             }
         }
@@ -106,7 +112,7 @@ impl Home {
     }
 
     fn reserve(&mut self, message: &mut Arc<Message>) -> Result<QueueId, Refusal> {
-        let index = self.enter_queue(&message.to)?;
+        let index = self.find_or_make_queue(&message.to)?;
         let queue = self.queues.get_mut(index).ok_or(Refusal::NotFound)?;
         message.share_name(queue.id.name());
         if !queue.takes(message, &self.limits) {
@@ -117,56 +123,58 @@ impl Home {
         Ok(queue.id.clone())
     }
 
-    fn commit(&mut self, branch: Branch, now: Now, outbox: &mut Outbox<'_>) {
+    fn commit(&mut self, branch: Branch, now: Now, output: &mut ShardOutput<'_>) {
         for message in branch.temp_topic_publications {
             // If it has gone since, so has everyone who would get it.
-            let _gone = self.publish_temp_topic(&message, outbox);
+            let _gone = self.publish_temp_topic(&message, output);
         }
         for (queue, message) in branch.publications {
             if let Some(index) = self.index_of(&queue) {
                 self.release(index, &message);
                 self.put_new(index, message, now);
-                self.pump(index, now, outbox);
+                self.dispatch_ready(index, now, output);
             } else {
                 self.stats.queue_published += 1;
                 self.stats.dropped += 1;
             }
         }
-        for Settlement { queue, subscriber, outcome, queued, .. } in branch.settlements {
-            self.conclude_in(&queue, queued, outcome, now, outbox);
-            self.consider(subscriber, now, outbox);
+        for SettledDelivery { queue, subscriber, outcome, queued, .. } in branch.settlements {
+            self.apply_outcome_in(&queue, queued, outcome, now, output);
+            self.dispatch_to(subscriber, now, output);
         }
     }
 
-    fn roll_back(&mut self, branch: Branch, now: Now, outbox: &mut Outbox<'_>) {
+    fn roll_back(&mut self, branch: Branch, now: Now, output: &mut ShardOutput<'_>) {
         for (queue, message) in branch.publications {
             if let Some(index) = self.index_of(&queue) {
                 self.release(index, &message);
-                self.pump(index, now, outbox);
+                self.dispatch_ready(index, now, output);
             }
         }
-        for Settlement { queue, subscriber, tag, queued, .. } in branch.settlements {
+        for SettledDelivery { queue, subscriber, tag, queued, .. } in branch.settlements {
             match self.consumers.get_mut(&subscriber) {
                 Some(consumer) if tag > consumer.since => {
                     consumer.unsettled.insert(tag, queued);
                 }
-                Some(_) | None => self.conclude_in(&queue, queued, Outcome::Failed, now, outbox),
+                Some(_) | None => {
+                    self.apply_outcome_in(&queue, queued, Outcome::Failed, now, output);
+                }
             }
         }
     }
 
-    /// As [`Home::conclude`]; the queue may have been temporary and gone with its owner.
-    fn conclude_in(
+    /// As [`Home::apply_outcome`]; the queue may have been temporary and gone with its owner.
+    fn apply_outcome_in(
         &mut self,
         queue: &QueueId,
         queued: QueuedMessage,
         outcome: Outcome,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if let Some(index) = self.index_of(queue) {
-            self.conclude(index, queued, outcome, outbox);
-            self.pump(index, now, outbox);
+            self.apply_outcome(index, queued, outcome, output);
+            self.dispatch_ready(index, now, output);
         } else if outcome == Outcome::Accepted {
             self.stats.queue_settled += 1;
         } else {

@@ -6,7 +6,7 @@ use contract::{Delivery, Destination, Now, Refusal};
 
 use super::{Home, allowance::Allowance};
 use crate::{
-    outbox::Outbox,
+    output::ShardOutput,
     queued::{QueueId, QueuePosition},
     shard_message::{Source, Subscriber, ToFront},
 };
@@ -40,7 +40,12 @@ impl Home {
     }
 
     /// Shows a browser what it has credit for.
-    pub(super) fn browse(&mut self, subscriber: Subscriber, now: Now, outbox: &mut Outbox<'_>) {
+    pub(super) fn browse(
+        &mut self,
+        subscriber: Subscriber,
+        now: Now,
+        output: &mut ShardOutput<'_>,
+    ) {
         let Some(browser) = self.browsers.get_mut(&subscriber) else { return };
         let index = self.indexes.get(&browser.queue);
         let Some(queue) = index.and_then(|&index| self.queues.get(index)) else { return };
@@ -61,7 +66,7 @@ impl Home {
                 redeliveries: queued.attempts,
             };
             let message = ToFront::Deliver { subscriber, source: Source::Copy, delivery };
-            outbox.send_front(subscriber.connection.core, message);
+            output.send_front(subscriber.connection.core, message);
         }
     }
 }

@@ -23,7 +23,7 @@ use self::{
     temporary::TempTopic,
 };
 use crate::{
-    outbox::Outbox,
+    output::ShardOutput,
     placement::Placement,
     queued::{QueueId, QueuePosition, QueuedMessage, queued_cost},
     shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
@@ -71,46 +71,46 @@ impl Home {
         from: u16,
         message: ToHome,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         match message {
             ToHome::Publish { connection, token, message } => {
-                self.publish(connection, token, message, now, outbox);
+                self.publish(connection, token, message, now, output);
             }
-            ToHome::Subscribe(consume) => self.subscribe(&consume, now, outbox),
+            ToHome::Subscribe(consume) => self.subscribe(&consume, now, output),
             ToHome::Unsubscribe { subscriber, destination, token, seen } => {
-                self.unsubscribe(subscriber, &destination, seen, now, outbox);
+                self.unsubscribe(subscriber, &destination, seen, now, output);
                 if let Some(token) = token {
-                    outbox.send_front(from, ToFront::Unsubscribed { subscriber, token });
+                    output.send_front(from, ToFront::Unsubscribed { subscriber, token });
                 }
             }
-            ToHome::Settle { subscriber, tags, outcome, answer } => {
-                self.settle(subscriber, &tags, outcome, now, outbox);
-                if let Some(token) = answer {
-                    replied(subscriber.connection, token, Ok(Reply::Done), outbox);
+            ToHome::Settle { subscriber, tags, outcome, reply } => {
+                self.settle(subscriber, &tags, outcome, now, output);
+                if let Some(token) = reply {
+                    replied(subscriber.connection, token, Ok(Reply::Done), output);
                 }
             }
             ToHome::Credit { subscriber, credit, delivered } => {
-                self.credit(subscriber, credit, delivered, now, outbox);
+                self.credit(subscriber, credit, delivered, now, output);
             }
             ToHome::Drain { subscriber, token } => {
                 self.drain(subscriber);
-                replied(subscriber.connection, token, Ok(Reply::Drained), outbox);
+                replied(subscriber.connection, token, Ok(Reply::Drained), output);
             }
             ToHome::Declare { owner, token, destination } => {
-                self.declare(owner, token, destination, outbox);
+                self.declare(owner, token, destination, output);
             }
             ToHome::Undeclare { owner, destination } => {
-                self.undeclare(owner, &destination, outbox);
+                self.undeclare(owner, &destination, output);
             }
-            ToHome::Return(queue, queued) => self.take_back(queue, queued, now, outbox),
+            ToHome::Return(queue, queued) => self.take_back(queue, queued, now, output),
             ToHome::Prepare { connection, transaction, operations, alone } => {
-                self.prepare(connection, transaction, operations, alone, now, outbox);
+                self.prepare(connection, transaction, operations, alone, now, output);
             }
             ToHome::Decide { transaction, commit } => {
-                self.decide(from, transaction, commit, now, outbox);
+                self.decide(from, transaction, commit, now, output);
             }
-            ToHome::DeadLetter(message) => self.add_dead_letter(message, now, outbox),
+            ToHome::DeadLetter(message) => self.add_dead_letter(message, now, output),
         }
     }
 
@@ -120,32 +120,32 @@ impl Home {
         token: Token,
         mut message: Arc<Message>,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::TempTopic {
-            let result = self.publish_temp_topic(&message, outbox);
-            return replied(connection, token, result.map(|()| Reply::Done), outbox);
+            let result = self.publish_temp_topic(&message, output);
+            return replied(connection, token, result.map(|()| Reply::Done), output);
         }
-        let index = match self.enter_queue(&message.to) {
+        let index = match self.find_or_make_queue(&message.to) {
             Ok(index) => index,
-            Err(refusal) => return replied(connection, token, Err(refusal), outbox),
+            Err(refusal) => return replied(connection, token, Err(refusal), output),
         };
         let Some(queue) = self.queues.get_mut(index) else { return };
         message.share_name(queue.id.name());
         if queue.takes(&message, &self.limits) {
             self.put_new(index, message, now);
-            replied(connection, token, Ok(Reply::Done), outbox);
+            replied(connection, token, Ok(Reply::Done), output);
         } else {
             let deadline_ns = now.after(self.limits.publish_timeout);
             if !queue.block(BlockedPublisher { connection, token, message, deadline_ns }) {
                 self.stats.refused_full += 1;
-                replied(connection, token, Err(Refusal::Full), outbox);
+                replied(connection, token, Err(Refusal::Full), output);
             }
         }
-        self.pump(index, now, outbox);
+        self.dispatch_ready(index, now, output);
     }
 
-    fn subscribe(&mut self, consume: &Consume, now: Now, outbox: &mut Outbox<'_>) {
+    fn subscribe(&mut self, consume: &Consume, now: Now, output: &mut ShardOutput<'_>) {
         let Consume { subscriber, token, mode, credit, .. } = *consume;
         let destination = &consume.destination;
         let result = match mode {
@@ -155,12 +155,12 @@ impl Home {
             }
             Mode::Consume => self.join_queue(consume),
         };
-        outbox.send_front(
+        output.send_front(
             subscriber.connection.core,
             ToFront::Subscribed { subscriber, token, result },
         );
         if result.is_ok() {
-            self.credit(subscriber, Credit::Add(credit), 0, now, outbox);
+            self.credit(subscriber, Credit::Add(credit), 0, now, output);
         }
     }
 
@@ -169,7 +169,7 @@ impl Home {
         if destination.kind().is_temporary() {
             self.check_owner(subscriber.connection, destination)?;
         }
-        let index = self.enter_queue(destination)?;
+        let index = self.find_or_make_queue(destination)?;
         self.consumers.insert(subscriber, Consumer::new(index, consume, Tag(self.tag)));
         if let Some(queue) = self.queues.get_mut(index) {
             queue.add_consumer();
@@ -185,7 +185,7 @@ impl Home {
         destination: &Destination,
         seen: Tag,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         self.leave_temp_topic(subscriber, destination);
         self.browsers.remove(&subscriber);
@@ -196,9 +196,9 @@ impl Home {
         }
         for (tag, queued) in consumer.unsettled {
             let outcome = if tag <= seen { Outcome::Failed } else { Outcome::Released };
-            self.conclude(index, queued, outcome, outbox);
+            self.apply_outcome(index, queued, outcome, output);
         }
-        self.pump(index, now, outbox);
+        self.dispatch_ready(index, now, output);
     }
 
     fn settle(
@@ -207,7 +207,7 @@ impl Home {
         tags: &RangeInclusive<Tag>,
         outcome: Outcome,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let Some(index) = self.consumers.get(&subscriber).map(|consumer| consumer.queue) else {
             return;
@@ -215,9 +215,9 @@ impl Home {
         while let Some((_, queued)) =
             self.consumers.get_mut(&subscriber).and_then(|consumer| consumer.take_first(tags))
         {
-            self.conclude(index, queued, outcome, outbox);
+            self.apply_outcome(index, queued, outcome, output);
         }
-        self.consider(subscriber, now, outbox);
+        self.dispatch_to(subscriber, now, output);
     }
 
     fn credit(
@@ -226,17 +226,17 @@ impl Home {
         credit: Credit,
         delivered: u64,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if let Some(consumer) = self.consumers.get_mut(&subscriber) {
             consumer.allowance.change(credit, delivered);
             if let Some(queue) = self.queues.get_mut(consumer.queue) {
                 queue.dequeue_exhausted(consumer);
             }
-            self.consider(subscriber, now, outbox);
+            self.dispatch_to(subscriber, now, output);
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
             browser.allowance.change(credit, delivered);
-            self.browse(subscriber, now, outbox);
+            self.browse(subscriber, now, output);
         }
     }
 
@@ -253,13 +253,13 @@ impl Home {
     }
 
     /// Gives a consumer that may have become ready what it can take.
-    fn consider(&mut self, subscriber: Subscriber, now: Now, outbox: &mut Outbox<'_>) {
+    fn dispatch_to(&mut self, subscriber: Subscriber, now: Now, output: &mut ShardOutput<'_>) {
         let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
         let index = consumer.queue;
         if let Some(queue) = self.queues.get_mut(index) {
             queue.enqueue_consumer(subscriber, consumer);
         }
-        self.pump(index, now, outbox);
+        self.dispatch_ready(index, now, output);
     }
 
     /// A settled delivery did not reach its consumer.
@@ -268,7 +268,7 @@ impl Home {
         queue: QueueId,
         queued: QueuedMessage,
         now: Now,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         self.stats.queue_settled -= 1;
         let index = match self.index_of(&queue) {
@@ -283,12 +283,17 @@ impl Home {
         if let Some(queue) = self.queues.get_mut(index) {
             queue.put(queued);
         }
-        self.pump(index, now, outbox);
+        self.dispatch_ready(index, now, output);
     }
 
     /// A dead letter never waits: a full dead-letter queue loses its first messages for it.
-    fn add_dead_letter(&mut self, mut message: Arc<Message>, now: Now, outbox: &mut Outbox<'_>) {
-        let Ok(index) = self.enter_queue(&message.to) else {
+    fn add_dead_letter(
+        &mut self,
+        mut message: Arc<Message>,
+        now: Now,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Ok(index) = self.find_or_make_queue(&message.to) else {
             self.stats.dropped += 1;
             return;
         };
@@ -305,11 +310,11 @@ impl Home {
         if let Some(queue) = self.queues.get_mut(index) {
             queue.put(queued);
         }
-        self.pump(index, now, outbox);
+        self.dispatch_ready(index, now, output);
     }
 
     /// Drops what has expired and refuses what has waited for too long.
-    pub(crate) fn tick(&mut self, now: Now, outbox: &mut Outbox<'_>) {
+    pub(crate) fn check_deadlines(&mut self, now: Now, output: &mut ShardOutput<'_>) {
         let due = |queue: &Queue| queue.is_due(now.unix_ms, now.mono_ns);
         let due: Vec<usize> =
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
@@ -317,24 +322,24 @@ impl Home {
             if let Some(queue) = self.queues.get_mut(index) {
                 self.stats.expired += queue.expire(now.unix_ms);
             }
-            self.pump(index, now, outbox);
+            self.dispatch_ready(index, now, output);
             while let Some(publisher) =
                 self.queues.get_mut(index).and_then(|queue| queue.overdue(now.mono_ns))
             {
                 self.stats.refused_full += 1;
-                replied(publisher.connection, publisher.token, Err(Refusal::Full), outbox);
+                replied(publisher.connection, publisher.token, Err(Refusal::Full), output);
             }
-            self.pump(index, now, outbox);
+            self.dispatch_ready(index, now, output);
         }
     }
 
-    /// What became of a delivery, which the queue still counts. [`Home::pump`] is to follow.
-    fn conclude(
+    /// What became of a delivery, which the queue still counts. [`Home::dispatch_ready`] is to follow.
+    fn apply_outcome(
         &mut self,
         index: usize,
         mut queued: QueuedMessage,
         outcome: Outcome,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let Some(queue) = self.queues.get_mut(index) else { return };
         let reason = match outcome {
@@ -355,7 +360,7 @@ impl Home {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);
-                outbox.send_home(home, ToHome::DeadLetter(message));
+                output.send_home(home, ToHome::DeadLetter(message));
             }
             None => self.stats.dropped += 1,
         }
@@ -363,10 +368,10 @@ impl Home {
 
     /// Gives what is ready to the consumers that can take it, and the room made so to blocked
     /// publishers; forgets the queue if nothing is left of it.
-    fn pump(&mut self, index: usize, now: Now, outbox: &mut Outbox<'_>) {
+    fn dispatch_ready(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) {
         loop {
-            while self.dispatch(index, now, outbox) {}
-            if !self.unblock(index, now, outbox) {
+            while self.dispatch(index, now, output) {}
+            if !self.unblock(index, now, output) {
                 break;
             }
         }
@@ -376,7 +381,7 @@ impl Home {
     }
 
     /// Delivers one message. `false` if there is none, or no consumer that can take it.
-    fn dispatch(&mut self, index: usize, now: Now, outbox: &mut Outbox<'_>) -> bool {
+    fn dispatch(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) -> bool {
         let Some(queue) = self.queues.get_mut(index) else { return false };
         self.stats.expired += queue.expire(now.unix_ms);
         let Some(subscriber) = queue.next_consumer() else { return false };
@@ -403,18 +408,18 @@ impl Home {
         }
         queue.enqueue_consumer(subscriber, consumer);
         let message = ToFront::Deliver { subscriber, source, delivery };
-        outbox.send_front(subscriber.connection.core, message);
+        output.send_front(subscriber.connection.core, message);
         true
     }
 
     /// Takes the messages of blocked publishers for which there is room. `false` if it took none.
-    fn unblock(&mut self, index: usize, now: Now, outbox: &mut Outbox<'_>) -> bool {
+    fn unblock(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) -> bool {
         let mut unblocked = false;
         while let Some(publisher) =
             self.queues.get_mut(index).and_then(|queue| queue.unblock(&self.limits))
         {
             self.put_new(index, publisher.message, now);
-            replied(publisher.connection, publisher.token, Ok(Reply::Done), outbox);
+            replied(publisher.connection, publisher.token, Ok(Reply::Done), output);
             unblocked = true;
         }
         unblocked
@@ -439,7 +444,7 @@ impl Home {
     }
 
     /// The queue that is this destination; a plain one is made when missing.
-    fn enter_queue(&mut self, destination: &Destination) -> Result<usize, Refusal> {
+    fn find_or_make_queue(&mut self, destination: &Destination) -> Result<usize, Refusal> {
         let id = QueueId::of(destination).ok_or(Refusal::NotFound)?;
         match self.index_of(&id) {
             Some(index) => Ok(index),
@@ -528,7 +533,7 @@ fn replied(
     connection: ConnectionId,
     token: Token,
     result: Result<Reply, Refusal>,
-    outbox: &mut Outbox<'_>,
+    output: &mut ShardOutput<'_>,
 ) {
-    outbox.send_front(connection.core, ToFront::Replied { connection, token, result });
+    output.send_front(connection.core, ToFront::Replied { connection, token, result });
 }

@@ -31,7 +31,7 @@ pub(super) struct Queue {
     blocked_bytes: usize,
     /// Consumers that can take a message, the one that has waited longest first.
     ready_consumers: BTreeMap<u64, Subscriber>,
-    turn_next: u64,
+    ready_key_next: u64,
     consumers: usize,
     /// Messages that count for the bounds: ready, unsettled and reserved.
     messages: usize,
@@ -86,7 +86,7 @@ pub(super) struct Consumer {
     /// Its tags are greater; tells it from an earlier subscription with the same name.
     pub(super) since: Tag,
     /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
-    turn: Option<u64>,
+    ready_key: Option<u64>,
 }
 
 impl Consumer {
@@ -98,13 +98,13 @@ impl Consumer {
             unsettled: BTreeMap::new(),
             unsettled_max: consume.unsettled_max,
             since,
-            turn: None,
+            ready_key: None,
         }
     }
 
     /// It is not in [`Queue::ready_consumers`] any more.
     pub(super) const fn dequeued(&mut self) {
-        self.turn = None;
+        self.ready_key = None;
     }
 
     /// Takes out the first unsettled delivery with one of these tags.
@@ -134,7 +134,7 @@ impl Queue {
             blocked: VecDeque::new(),
             blocked_bytes: 0,
             ready_consumers: BTreeMap::new(),
-            turn_next: 0,
+            ready_key_next: 0,
             consumers: 0,
             messages: 0,
             bytes: 0,
@@ -254,26 +254,26 @@ impl Queue {
 
     pub(super) fn remove_consumer(&mut self, consumer: &Consumer) {
         self.consumers -= 1;
-        if let Some(turn) = consumer.turn {
-            self.ready_consumers.remove(&turn);
+        if let Some(ready_key) = consumer.ready_key {
+            self.ready_consumers.remove(&ready_key);
         }
     }
 
     /// Puts a consumer that can take a message behind the other ready ones, unless it is there.
     pub(super) fn enqueue_consumer(&mut self, subscriber: Subscriber, consumer: &mut Consumer) {
-        if consumer.turn.is_none() && consumer.can_take() {
-            consumer.turn = Some(self.turn_next);
-            self.ready_consumers.insert(self.turn_next, subscriber);
-            self.turn_next += 1;
+        if consumer.ready_key.is_none() && consumer.can_take() {
+            consumer.ready_key = Some(self.ready_key_next);
+            self.ready_consumers.insert(self.ready_key_next, subscriber);
+            self.ready_key_next += 1;
         }
     }
 
     /// A consumer that may have no credit any more is not ready.
     pub(super) fn dequeue_exhausted(&mut self, consumer: &mut Consumer) {
         if consumer.allowance.is_used_up()
-            && let Some(turn) = consumer.turn.take()
+            && let Some(ready_key) = consumer.ready_key.take()
         {
-            self.ready_consumers.remove(&turn);
+            self.ready_consumers.remove(&ready_key);
         }
     }
 
@@ -286,7 +286,7 @@ impl Queue {
         self.ready.range((start, Bound::Unbounded)).map(|(_, queued)| queued)
     }
 
-    /// The consumer whose turn it is, if a message is ready. It is taken out, of which
+    /// The consumer that comes next, if a message is ready. It is taken out, of which
     /// [`Consumer::dequeued`] is to be told.
     pub(super) fn next_consumer(&mut self) -> Option<Subscriber> {
         if self.ready.is_empty() {

@@ -8,7 +8,7 @@ use contract::{
 
 use super::{Home, queue::Queue, replied};
 use crate::{
-    outbox::Outbox,
+    output::ShardOutput,
     queued::QueueId,
     shard_message::{Source, Subscriber, ToFront},
 };
@@ -26,10 +26,10 @@ impl Home {
         owner: ConnectionId,
         token: Token,
         destination: Destination,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         let result = self.make_temporary(owner, &destination);
-        outbox.send_front(owner.core, ToFront::Declared { owner, token, destination, result });
+        output.send_front(owner.core, ToFront::Declared { owner, token, destination, result });
     }
 
     fn make_temporary(
@@ -79,7 +79,7 @@ impl Home {
         &mut self,
         owner: ConnectionId,
         destination: &Destination,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) {
         if self.owner(destination) != Some(owner) {
             return;
@@ -91,7 +91,7 @@ impl Home {
             self.stats.dropped += 1;
         }
         while let Some(publisher) = queue.pop_blocked() {
-            replied(publisher.connection, publisher.token, Err(Refusal::NotFound), outbox);
+            replied(publisher.connection, publisher.token, Err(Refusal::NotFound), output);
         }
     }
 
@@ -118,7 +118,7 @@ impl Home {
     pub(super) fn publish_temp_topic(
         &self,
         message: &Arc<Message>,
-        outbox: &mut Outbox<'_>,
+        output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
         let topic = self.temp_topics.get(&message.to).ok_or(Refusal::NotFound)?;
         let connection = topic.owner;
@@ -127,7 +127,7 @@ impl Home {
             let delivery = Delivery { message: Arc::clone(message), tag: None, redeliveries: 0 };
             let source = Source::Copy;
             let message = ToFront::Deliver { subscriber, source, delivery };
-            outbox.send_front(connection.core, message);
+            output.send_front(connection.core, message);
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! What connections say to the broker, and what comes back, on one core and on more.
 //!
 //! `> b1 pub /queue/q hello` is said by connection `b` on core 1 (modulo the number of cores). The
-//! answers follow as `<` lines, by connection; its replies first, each with the number of the
+//! replies follow as `<` lines, by connection; its replies first, each with the number of the
 //! question, then its deliveries: subscription, body, the number of the delivery if it wants to be
 //! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, message
-//! between the cores stay where they are (but those that `> carry 0 1` asks for) and answers are not shown (but by `> show`).
+//! between the cores stay where they are (but those that `> carry 0 1` asks for) and replies are not shown (but by `> show`).
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
@@ -102,7 +102,7 @@ fn a_subscription_is_confirmed_once_all_know_of_it() {
 }
 
 #[test]
-fn an_answer_to_an_earlier_announcement_confirms_nothing() {
+fn a_reply_to_an_earlier_request_for_interest_confirms_nothing() {
     converse(
         2,
         "
@@ -268,7 +268,7 @@ fn what_never_reached_a_consumer_was_not_delivered() {
 }
 
 #[test]
-fn messages_that_nobody_can_work_on_are_dead() {
+fn messages_that_no_consumer_can_process_are_dead_lettered() {
     check(
         "
         > d3 sub 1 /queue/DLQ.q ack 9
@@ -356,7 +356,7 @@ fn expired_messages_vanish() {
         < a1 2 done
         > p0 pub /queue/q old expires=100
         < p0 4 done
-        > tick 100
+        > time_out 100
         > p0 gone
         > a1 gone
         ",
@@ -378,14 +378,14 @@ fn a_full_queue_lets_publishers_wait_and_then_refuses() {
         > r2 pub /queue/q 6
         > p0 transact pub /queue/q 7
         < p0 6 refused Full
-        > tick 3000
+        > time_out 3000
         > a1 sub 1 /queue/q ack 2
         < a1 1 done
         < a1 s1 1 #1
         < a1 s1 2 #2
         > a1 ack 1 1
         < p0 4 done
-        > tick 2000
+        > time_out 2000
         < p0 5 refused Full
         < r2 1 refused Full
         > a1 ack 1 2
@@ -501,7 +501,7 @@ fn a_transaction_happens_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_range_is_settled_at_once_and_answered_when_it_is() {
+fn a_range_is_settled_at_once_and_replied_to_after() {
     check(
         "
         > p0 pub /queue/q 1
@@ -515,7 +515,7 @@ fn a_range_is_settled_at_once_and_answered_when_it_is() {
         < a1 s1 1 #1
         < a1 s1 2 #2
         < a1 s1 3 #3
-        > a1 nack 1 1-2 answered
+        > a1 nack 1 1-2 reply
         < a1 2 done
         < a1 s1 1 #4 +1
         < a1 s1 2 #5 +1
@@ -524,9 +524,9 @@ fn a_range_is_settled_at_once_and_answered_when_it_is() {
         < a1 3 refused Stale
         > a1 transact ack 1 5-5
         < a1 4 done
-        > a1 ack 1 1-5 answered
+        > a1 ack 1 1-5 reply
         < a1 5 done
-        > a1 ack 7 1 answered
+        > a1 ack 7 1 reply
         < a1 6 done
         > a1 gone
         > p0 gone
@@ -577,7 +577,7 @@ fn credit_is_used_up_set_and_taken_back() {
 }
 
 #[test]
-fn a_drain_is_answered_after_the_deliveries() {
+fn a_drain_is_replied_to_after_the_deliveries() {
     converse(
         2,
         "
@@ -661,7 +661,7 @@ fn browsing_takes_nothing_out_of_a_queue() {
 }
 
 #[test]
-fn a_settlement_is_answered_after_it_was_carried_out() {
+fn a_settlement_is_replied_to_after_it_was_carried_out() {
     converse(
         2,
         "
@@ -673,7 +673,7 @@ fn a_settlement_is_answered_after_it_was_carried_out() {
         > b1 sub 1 /queue/a ack 1
         < b1 1 done
         > hold
-        > a0 release 1 1 answered
+        > a0 release 1 1 reply
         > show
         > carry
         < a0 2 done
@@ -844,9 +844,9 @@ fn converse(cores: u16, script: &str) {
         if let Some(said) = line.strip_prefix("> ") {
             writeln!(actual, "{line}").unwrap();
             stage.say(said);
-            if !stage.held || said == "show" {
-                for answer in stage.answers() {
-                    writeln!(actual, "< {answer}").unwrap();
+            if !stage.is_paused || said == "show" {
+                for reply in stage.replies() {
+                    writeln!(actual, "< {reply}").unwrap();
                 }
             }
         }
@@ -861,7 +861,7 @@ fn converse(cores: u16, script: &str) {
 
 struct Stage {
     world: World,
-    held: bool,
+    is_paused: bool,
     tokens: BTreeMap<String, u64>,
     /// The tags each subscription got.
     tags: BTreeMap<Subscriber, Vec<Tag>>,
@@ -872,7 +872,7 @@ impl Default for Stage {
     fn default() -> Self {
         let world = World::new(1, Limits::default());
         let (tokens, tags) = (BTreeMap::new(), BTreeMap::new());
-        Self { world, held: false, tokens, tags, message_id: 0 }
+        Self { world, is_paused: false, tokens, tags, message_id: 0 }
     }
 }
 
@@ -880,16 +880,16 @@ impl Stage {
     fn say(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["hold"] => self.held = true,
-            ["carry"] => self.held = false,
+            ["hold"] => self.is_paused = true,
+            ["carry"] => self.is_paused = false,
             ["show"] => {}
             ["carry", from, to] => {
                 while self.world.carry(from.parse().unwrap(), to.parse().unwrap()) {}
             }
             ["pass", ms] => self.world.advance(ms.parse().unwrap()),
-            ["tick", ms] => {
+            ["time_out", ms] => {
                 self.world.advance(ms.parse().unwrap());
-                self.world.tick();
+                self.world.time_out();
             }
             [who, ref what @ ..] => {
                 let connection = self.connection(who);
@@ -898,7 +898,7 @@ impl Stage {
             }
             [] => {}
         }
-        if !self.held {
+        if !self.is_paused {
             self.world.carry_all();
         }
     }
@@ -924,10 +924,10 @@ impl Stage {
                 return Event::Credit(connection, subscription(id), credit);
             }
             ["drain", id] => Command::Drain(subscription(id)),
-            [outcome @ ("ack" | "nack" | "release" | "reject"), id, numbers, ref answer @ ..] => {
+            [outcome @ ("ack" | "nack" | "release" | "reject"), id, numbers, ref reply @ ..] => {
                 let settle = self.settle(connection, outcome, id, numbers);
-                let answer = (*answer == ["answered"]).then(|| self.token(who));
-                return Event::Settle(connection, settle, answer);
+                let reply = (*reply == ["reply"]).then(|| self.token(who));
+                return Event::Settle(connection, settle, reply);
             }
             ["sub", id, pattern, ref rest @ ..] => {
                 let (mode, settlement, credit) = match *rest {
@@ -1005,13 +1005,13 @@ impl Stage {
     }
 
     /// What came back since the last time, by connection, its replies first.
-    fn answers(&mut self) -> Vec<String> {
-        let mut answers: Vec<(String, bool, String)> = Vec::new();
+    fn replies(&mut self) -> Vec<String> {
+        let mut replies: Vec<(String, bool, String)> = Vec::new();
         for outcome in self.world.outcomes.drain(..) {
             let name = |connection: ConnectionId| {
                 format!("{}{}", char::from_u32(connection.slot).unwrap(), connection.generation)
             };
-            answers.push(match outcome {
+            replies.push(match outcome {
                 Outcome::Replied(connection, token, result) => {
                     let result = match result {
                         Ok(Reply::Drained) => "drained".to_owned(),
@@ -1040,14 +1040,14 @@ impl Stage {
             });
         }
         // Only the order within a subscription is promised.
-        answers.sort_by(|a, b| {
+        replies.sort_by(|a, b| {
             let key = |(name, delivery, text): &(String, bool, String)| {
                 let subscription = text.split_whitespace().next().filter(|_| *delivery);
                 (name.clone(), *delivery, subscription.map(str::to_owned))
             };
             key(a).cmp(&key(b))
         });
-        answers.into_iter().map(|(name, _, text)| format!("{name} {text}")).collect()
+        replies.into_iter().map(|(name, _, text)| format!("{name} {text}")).collect()
     }
 }
 

@@ -39,7 +39,7 @@ const SHAPES: [Shape; 9] = [
     ("to a long name", 1_000, || message(&format!("/queue/{}", "x".repeat(1000)), parts(10))),
     ("with a body of 1 kB", 10_000, || message("/queue/q", parts(1_000))),
     ("with a body of 1 MB", 50, || message("/queue/q", parts(1_000_000))),
-    ("that nobody else has", 1_000, || message("/queue/a.b.c.d", parts(0))),
+    ("that is not shared", 1_000, || message("/queue/a.b.c.d", parts(0))),
 ];
 
 #[test]

@@ -74,7 +74,7 @@ fn a_queue_at_work_holds_no_more_with_time() {
 fn life(world: &mut World, connection: ConnectionId) {
     let n = connection.slot;
     let mut token = 0;
-    let mut ask = |world: &mut World, command| {
+    let mut command = |world: &mut World, command| {
         token += 1;
         world.apply(connection.core, Event::Command(connection, Token(token), command));
         world.carry_all();
@@ -82,15 +82,15 @@ fn life(world: &mut World, connection: ConnectionId) {
     let queue = format!("/queue/q{n}");
     let temporary = Destination::temporary(DestinationKind::TempQueue, n.into());
     for (id, pattern) in [(1, "/topic/a.b.c"), (2, "/topic/*.x.>"), (3, "/topic/a.#")] {
-        ask(world, subscribe(id, pattern));
+        command(world, subscribe(id, pattern));
     }
-    ask(world, Command::Declare(Declare { destination: temporary.clone() }));
-    ask(world, publish(&temporary.to_string(), 10));
-    ask(world, subscribe(4, &temporary.to_string()));
-    ask(world, publish("/topic/a.b.c", 10));
-    ask(world, publish(&queue, 10));
-    ask(world, subscribe(5, &queue));
-    ask(world, Command::Unsubscribe(SubscriptionId(2)));
+    command(world, Command::Declare(Declare { destination: temporary.clone() }));
+    command(world, publish(&temporary.to_string(), 10));
+    command(world, subscribe(4, &temporary.to_string()));
+    command(world, publish("/topic/a.b.c", 10));
+    command(world, publish(&queue, 10));
+    command(world, subscribe(5, &queue));
+    command(world, Command::Unsubscribe(SubscriptionId(2)));
     accept_all(world, connection);
     world.apply(connection.core, Event::Gone(connection));
     world.carry_all();

@@ -72,7 +72,7 @@ impl World {
                         .map(|&subscriber| Outcome::Delivered(subscriber, delivery.clone()));
                     self.outcomes.extend(deliveries);
                 }
-                Effect::Peer(to, message) => {
+                Effect::ToShard(to, message) => {
                     assert_ne!(to, core, "a shard sends nothing to itself");
                     let in_flight = InFlight { sent_at: self.now, message };
                     self.channels.entry((core, to)).or_default().push_back(in_flight);
@@ -87,7 +87,7 @@ impl World {
         let Some(InFlight { sent_at, message }) = channel.and_then(VecDeque::pop_front) else {
             return false;
         };
-        self.cause(to, Event::Peer(from, message), sent_at);
+        self.cause(to, Event::FromShard(from, message), sent_at);
         true
     }
 
@@ -116,9 +116,9 @@ impl World {
         self.now.unix_ms += ms;
     }
 
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn time_out(&mut self) {
         for core in 0..u16::try_from(self.shards.len()).unwrap() {
-            self.apply(core, Event::Tick);
+            self.apply(core, Event::Timeout);
         }
     }
 }

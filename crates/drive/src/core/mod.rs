@@ -285,7 +285,7 @@ impl Core {
         self.drain();
         if self.now.mono_ns >= self.shard_next_mono_ns {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
-            self.apply(Event::Tick);
+            self.apply(Event::Timeout);
         }
         self.work();
         self.flush();

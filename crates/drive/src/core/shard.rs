@@ -148,7 +148,7 @@ impl Core {
     pub(crate) fn apply_shard_messages(&mut self, from: u16, messages: Vec<ShardMessage>) {
         self.now = clock::now();
         for message in messages {
-            self.apply(Event::Peer(from, message));
+            self.apply(Event::FromShard(from, message));
         }
         self.carry_out();
     }
@@ -176,7 +176,7 @@ impl Core {
                         match effect {
                             Effect::Fanout(_, message) => run.push(delivery(message)),
                             Effect::Reply(id, token, outcome) => replies.push((id, token, outcome)),
-                            Effect::Deliver(..) | Effect::Peer(..) => {}
+                            Effect::Deliver(..) | Effect::ToShard(..) => {}
                         }
                     }
                     self.fan_out(&subscribers, &run);
@@ -187,7 +187,7 @@ impl Core {
                     }
                     self.late_replies = replies;
                 }
-                Effect::Peer(to, message) => {
+                Effect::ToShard(to, message) => {
                     if let Some(messages) = self.shard_messages.get_mut(usize::from(to)) {
                         messages.push(message);
                     }
@@ -232,7 +232,7 @@ fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
     match effect {
         Effect::Fanout(others, _) => Arc::ptr_eq(others, subscribers),
         Effect::Reply(..) => true,
-        Effect::Deliver(..) | Effect::Peer(..) => false,
+        Effect::Deliver(..) | Effect::ToShard(..) => false,
     }
 }
 

@@ -164,16 +164,16 @@ impl Simulation {
         let deliveries: Vec<(SubscriptionId, Tag)> = if is_stale {
             subscriptions.iter().filter_map(|(&id, s)| Some((id, s.settled_last?))).collect()
         } else {
-            let held = subscriptions.iter().map(|(&id, s)| (id, s.held.keys()));
-            held.flat_map(|(id, tags)| tags.map(move |&tag| (id, tag))).collect()
+            let unsettled = subscriptions.iter().map(|(&id, s)| (id, s.unsettled.keys()));
+            unsettled.flat_map(|(id, tags)| tags.map(move |&tag| (id, tag))).collect()
         };
         if deliveries.is_empty() {
             return None;
         }
         let (subscription, tag) = self.random.pick(&deliveries);
         // What lies in a range must be known, so none of it is in a transaction.
-        let Subscription { held, settling, .. } = &subscriptions[&subscription];
-        let first = held.keys().next().copied().unwrap_or(tag).min(tag);
+        let Subscription { unsettled, settling, .. } = &subscriptions[&subscription];
+        let first = unsettled.keys().next().copied().unwrap_or(tag).min(tag);
         let is_range = is_range && settling.range(first..=tag).next().is_none();
         let first = if is_range { first } else { tag };
         Some(Settle { subscription, tags: first..=tag, outcome })
@@ -202,7 +202,7 @@ impl Simulation {
     fn message(&mut self, producer: Producer) -> (Arc<Message>, Sent) {
         let to = match self.random.below(8) {
             0 | 1 => self.random.pick(TOPICS).to_owned(),
-            2 => self.any_temporary().unwrap_or_else(|| NOBODYS.to_owned()),
+            2 => self.any_temporary().unwrap_or_else(|| UNDECLARED.to_owned()),
             _ => self.random.pick(QUEUES).to_owned(),
         };
         let size =
@@ -242,5 +242,5 @@ const PATTERNS: &[&str] = &[
 ];
 const QUEUES: &[&str] = &["/queue/q", "/queue/r", "/queue/s", "/queue/DLQ.q"];
 /// A temporary queue that was never declared.
-const NOBODYS: &str = "/temp-queue/00000000000000000000000000000077";
+const UNDECLARED: &str = "/temp-queue/00000000000000000000000000000077";
 static ZEROS: [u8; 6 << 20] = [0; 6 << 20];

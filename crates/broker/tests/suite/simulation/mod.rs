@@ -109,7 +109,7 @@ impl Simulation {
                 self.world.now.unix_ms -= ms;
                 self.trace.add(format!("the clock is set back to {}", self.world.now.unix_ms));
             }
-            Step::Tick(core) => self.apply(core, Event::Tick),
+            Step::Timeout(core) => self.apply(core, Event::Timeout),
             Step::Connect(core) => drop(self.connect(core)),
             Step::Vanish if !connections.is_empty() => {
                 let connection = self.random.pick(&connections);
@@ -210,7 +210,7 @@ impl Simulation {
         self.model.drained();
         self.world.advance(60_000);
         for core in 0..self.schedule.cores {
-            self.apply(core, Event::Tick);
+            self.apply(core, Event::Timeout);
         }
         self.rest();
         self.world.shards.iter().for_each(Shard::assert_empty);
@@ -244,7 +244,7 @@ impl Simulation {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "for whoever runs the tests")]
+#[expect(clippy::disallowed_methods, reason = "the one who runs the tests sets it")]
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect(variable))
 }

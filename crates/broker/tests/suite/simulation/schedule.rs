@@ -18,7 +18,7 @@ pub(super) struct Schedule {
     clients_max: usize,
     /// The core that hears late from others.
     slow: u16,
-    /// A rest comes once in so many steps.
+    /// One step in this number is a rest.
     rest_in: usize,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Step {
     /// The clock of the day is set back, by milliseconds.
     SetBack(u64),
     /// A shard is told that time has passed.
-    Tick(u16),
+    Timeout(u16),
     Connect(u16),
     Vanish,
     Act,
@@ -89,7 +89,7 @@ impl Schedule {
         match random.below(20) {
             0..9 if !busy.is_empty() => self.carry(random, busy),
             9 => Step::Pass(random.below(1000) as u64),
-            10 => Step::Tick(self.any_core(random)),
+            10 => Step::Timeout(self.any_core(random)),
             11 if clients < self.clients_max => Step::Connect(self.any_core(random)),
             11 if !self.is_calm && random.once_in(4) => Step::Vanish,
             12 if random.once_in(20) => Step::SetBack(random.below(500) as u64),

@@ -18,7 +18,7 @@ pub(super) fn event(event: &Event) -> String {
         }
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
-        Event::Opened(..) | Event::Peer(..) | Event::Tick => format!("{event:?}"),
+        Event::Opened(..) | Event::FromShard(..) | Event::Timeout => format!("{event:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happened in a run: its hash, and its last lines for whoever has to find a fault.
+//! What happened in a run: its hash, and its last lines to find a fault with.
 
 use std::{
     collections::VecDeque,

@@ -59,7 +59,7 @@ impl Model {
         let is_browse = subscribe.mode == Mode::Browse;
         let owner = self.owner(pattern);
         let is_bounded = !self.rules.is_roomy && is_queue(pattern) && !is_browse;
-        let is_foreign =
+        let is_of_another =
             is_temporary(pattern) && owner.is_none_or(|(owner, _)| owner != connection);
         let is_declared = owner.is_some_and(|(_, is_confirmed)| is_confirmed);
         let (ready, epoch) = (self.queues.ready_since_rest(pattern), self.queues.epoch());
@@ -69,7 +69,7 @@ impl Model {
         let limits = &self.limits;
         // Open transactions may hold deliveries beyond what is prefetched.
         let in_transactions = limits.transactions_max * limits.transaction_operations_max;
-        let held_max = limits.prefetch_max as usize + in_transactions;
+        let unsettled_max = limits.prefetch_max as usize + in_transactions;
         let subscriptions_max = self.limits.subscriptions_max;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_taken = client.subscriptions.contains_key(&id);
@@ -79,12 +79,12 @@ impl Model {
             .must_be(Refusal::DuplicateId, is_taken)
             .must_be(Refusal::Limit, is_full && !is_taken)
             .must_be(Refusal::NotFound, is_browse && !is_queue(pattern))
-            .must_be(Refusal::Forbidden, is_foreign)
-            .may_be(Refusal::NotFound, is_temporary(pattern) && (is_foreign || !is_declared))
+            .must_be(Refusal::Forbidden, is_of_another)
+            .may_be(Refusal::NotFound, is_temporary(pattern) && (is_of_another || !is_declared))
             .may_be(Refusal::Limit, is_bounded);
         client.pending.insert(token, pending);
         if !is_taken {
-            let mut subscription = Subscription::new(serial, subscribe, held_max);
+            let mut subscription = Subscription::new(serial, subscribe, unsettled_max);
             subscription.browse = browse;
             client.subscriptions.insert(id, subscription);
         }
@@ -97,9 +97,9 @@ impl Model {
             && !subscription.is_ending()
         {
             subscription.phase = Phase::Ending(token);
-            let held = std::mem::take(&mut subscription.held);
+            let unsettled = std::mem::take(&mut subscription.unsettled);
             let pattern = subscription.pattern.clone();
-            self.end(&pattern, &held);
+            self.end(&pattern, &unsettled);
         }
     }
 
@@ -150,9 +150,9 @@ impl Model {
                 pending = pending.must_be(Refusal::Stale, true);
                 continue;
             };
-            let is_held = |tag| subscription.held.contains_key(tag);
-            pending =
-                pending.must_be(Refusal::Stale, !is_held(tags.start()) || !is_held(tags.end()));
+            let is_unsettled = |tag| subscription.unsettled.contains_key(tag);
+            pending = pending
+                .must_be(Refusal::Stale, !is_unsettled(tags.start()) || !is_unsettled(tags.end()));
             let holder = Holder { subscriber, serial: subscription.serial };
             let queue = subscription.pattern.clone();
             let taken = subscription.take(&tags);

@@ -132,7 +132,7 @@ impl Model {
     pub(super) fn gone(&mut self, connection: ConnectionId) {
         let Some(client) = self.clients.remove(&connection) else { return };
         for subscription in client.subscriptions.into_values().filter(|s| !s.is_ending()) {
-            self.end(&subscription.pattern, &subscription.held);
+            self.end(&subscription.pattern, &subscription.unsettled);
         }
         for temporary in client.temporaries.into_keys().filter(|name| is_queue(name)) {
             self.queues.delete(&temporary);
@@ -216,12 +216,12 @@ impl Model {
         }
         assert_eq!(arrival.tag.is_some(), subscription.is_explicit, "whether it is settled");
         if let Some(tag) = arrival.tag {
-            let before = subscription.held.insert(tag, id);
+            let before = subscription.unsettled.insert(tag, id);
             assert_eq!(before, None, "{tag:?} names two deliveries");
-            let held = subscription.held.len();
+            let unsettled = subscription.unsettled.len();
             assert!(
-                held <= subscription.held_max + subscription.restored,
-                "{held} are not settled"
+                unsettled <= subscription.unsettled_max + subscription.restored,
+                "{unsettled} are not settled"
             );
         } else {
             self.queues.conclude(queue, id, Outcome::Accepted);
@@ -232,10 +232,10 @@ impl Model {
     }
 
     /// A subscription ends.
-    fn end(&mut self, pattern: &str, held: &BTreeMap<Tag, u128>) {
+    fn end(&mut self, pattern: &str, unsettled: &BTreeMap<Tag, u128>) {
         if is_queue(pattern) {
             self.queues.disturb(pattern);
-            for &id in held.values() {
+            for &id in unsettled.values() {
                 self.queues.conclude(pattern, id, Outcome::Failed);
             }
         }

@@ -24,7 +24,7 @@ pub(super) struct Queue {
     pub(super) messages: BTreeMap<u128, Queued>,
     /// Messages that are done with, one way or another.
     left: BTreeSet<u128>,
-    /// The epoch in which messages that nobody has seen may have returned last, out of order.
+    /// The epoch in which messages that no client has seen may have returned last, out of order.
     disturbed: Option<u64>,
     /// It was temporary, and its owner has gone.
     is_deleted: bool,

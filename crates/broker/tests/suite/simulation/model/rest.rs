@@ -27,7 +27,7 @@ impl Model {
         }
     }
 
-    /// Nothing is in flight: nobody waits for what could be done.
+    /// Nothing is in flight: no command waits for what could be done.
     pub(crate) fn rest(&mut self, depths: &BTreeMap<String, Depth>) {
         self.check_replies();
         self.check_topics();
@@ -143,15 +143,16 @@ impl Model {
         let mut committed = Vec::new();
         for (queue, id, queued) in self.queues.all().filter(|(queue, ..)| !is_temporary(queue)) {
             let Custody::Settling(settling) = queued.custody else { continue };
-            let shows_death = self.rules.is_roomy && dead_letter_queue(queue).is_some();
-            let may_be_dead = !shows_death && queued.attempts + 1 >= self.limits.deliveries_max;
+            let shows_dead_letter = self.rules.is_roomy && dead_letter_queue(queue).is_some();
+            let may_be_dead =
+                !shows_dead_letter && queued.attempts + 1 >= self.limits.deliveries_max;
             let has_expired = queued.sent.has_expired(self.latest_unix_ms);
             if may_be_dead || has_expired || !self.queues.keeps(queue) {
                 continue;
             }
             let leaves = match settling.outcome {
                 Outcome::Accepted => true,
-                Outcome::Rejected => !shows_death,
+                Outcome::Rejected => !shows_dead_letter,
                 Outcome::Failed | Outcome::Released => false,
             };
             assert!(leaves, "message {id} is lost in {queue}: {queued:?}");

@@ -20,13 +20,13 @@ pub(crate) struct Subscription {
     pub(super) browse: Option<Browse>,
     pub(crate) phase: Phase,
     /// Deliveries that it has not settled.
-    pub(crate) held: BTreeMap<Tag, u128>,
+    pub(crate) unsettled: BTreeMap<Tag, u128>,
     /// Deliveries that it has settled in transactions whose end is not known.
     pub(crate) settling: BTreeSet<Tag>,
     /// The last delivery that it settled by itself.
     pub(crate) settled_last: Option<Tag>,
     /// How many it may hold.
-    pub(super) held_max: usize,
+    pub(super) unsettled_max: usize,
     pub(super) allowance: Allowance,
     /// Deliveries that came back to it with transactions that were refused.
     pub(super) restored: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Subscription {
 /// How far a subscription has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
-    Asked,
+    Requested,
     Confirmed,
     /// By the command with this token.
     Ending(Token),
@@ -52,7 +52,7 @@ pub(crate) enum Phase {
 /// What a subscription that browses must and may be shown.
 #[derive(Debug)]
 pub(super) struct Browse {
-    /// Messages that were ready when it was commanded, in this epoch, and must come if they stay.
+    /// Messages that were ready when it began, in this epoch, and must come if they stay.
     pub(super) ready: Vec<u128>,
     pub(super) epoch: u64,
     /// The last message that was sent before it was confirmed.
@@ -60,7 +60,7 @@ pub(super) struct Browse {
 }
 
 impl Subscription {
-    pub(super) fn new(serial: u64, subscribe: &Subscribe, held_max: usize) -> Self {
+    pub(super) fn new(serial: u64, subscribe: &Subscribe, unsettled_max: usize) -> Self {
         let mut allowance = Allowance::default();
         allowance.change(Credit::Add(subscribe.credit));
         Self {
@@ -68,11 +68,11 @@ impl Subscription {
             pattern: subscribe.pattern.to_string(),
             is_explicit: subscribe.settlement == Settlement::Explicit,
             browse: None,
-            phase: Phase::Asked,
-            held: BTreeMap::new(),
+            phase: Phase::Requested,
+            unsettled: BTreeMap::new(),
             settling: BTreeSet::new(),
             settled_last: None,
-            held_max,
+            unsettled_max,
             allowance,
             restored: 0,
             awaited: BTreeMap::new(),
@@ -89,7 +89,7 @@ impl Subscription {
     /// Takes out what it has not settled of these.
     pub(super) fn take(&mut self, tags: &RangeInclusive<Tag>) -> Vec<(Tag, u128)> {
         let mut taken = Vec::new();
-        self.held.retain(|&tag, &mut id| {
+        self.unsettled.retain(|&tag, &mut id| {
             let is_taken = tags.contains(&tag);
             if is_taken {
                 taken.push((tag, id));
@@ -104,7 +104,7 @@ impl Subscription {
         self.phase == Phase::Confirmed
             && self.browse.is_none()
             && self.allowance.is_left()
-            && self.held.len() < self.held_max
+            && self.unsettled.len() < self.unsettled_max
     }
 
     /// A message has come from a topic, or from a queue that is browsed: once.

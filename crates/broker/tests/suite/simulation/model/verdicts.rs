@@ -61,7 +61,7 @@ impl Model {
         } else if self.lasts(settling.holder)
             && let Some(subscription) = self.subscription(settling.holder.subscriber)
         {
-            subscription.held.insert(settling.tag, message);
+            subscription.unsettled.insert(settling.tag, message);
             subscription.restored += 1;
             self.queues.set_custody(queue, message, Custody::Consumer);
         } else {
@@ -93,11 +93,11 @@ impl Model {
             self.show(command, true);
         }
         if let Some((origin, reason)) = &arrival.dead {
-            self.find_out_by_death(origin, id, *reason);
+            self.find_out_by_dead_letter(origin, id, *reason);
         }
     }
 
-    fn find_out_by_death(&mut self, queue: &str, id: u128, reason: DeadLetterReason) {
+    fn find_out_by_dead_letter(&mut self, queue: &str, id: u128, reason: DeadLetterReason) {
         let Some(settling) = self.settling(queue, id) else { return };
         let is_worn_out = matches!(reason, DeadLetterReason::Failed(_));
         let as_committed = match settling.outcome {
