@@ -25,8 +25,8 @@ use crate::{Recorder, Setup, parse_bytes, show};
 /// < send CONNECTED|version:1.2||^@               `share` for a shared encoding; a kind that is
 ///                                                not the usual one as in: send (Binary) …
 /// < login 0 anonymous                            or: login 0 ann "password"
-/// < ask 1 subscribe 0 /topic/a automatic credit=100
-/// < settle 0 7 Accepted                        or: 5-7; with an answer: ask 3 settle 0 7 Accepted
+/// < command 1 subscribe 0 /topic/a automatic credit=100
+/// < settle 0 7 Accepted                          or: 5-7; with a reply: command 3 settle 0 7 Accepted
 /// < credit 0 1                                   or, where it is set: =1
 /// < close Normal
 /// ```
@@ -193,7 +193,7 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
             }
             name => {
                 let name = name.strip_prefix("x:").expect("a property as x:name=value");
-                let text = |shown| String::from_utf8(parse_bytes(shown)).expect("a text");
+                let text = |shown| String::from_utf8(parse_bytes(shown)).expect("UTF-8");
                 parts.properties.push(&text(name), text(value).as_str());
             }
         }

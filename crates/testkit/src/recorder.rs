@@ -133,11 +133,11 @@ impl Outbox for Recorder {
         self.push(Output::Command(token, command));
     }
 
-    fn settle(&mut self, settle: Settle, answer: Option<Token>) {
-        if let Some(token) = answer {
+    fn settle(&mut self, settle: Settle, reply: Option<Token>) {
+        if let Some(token) = reply {
             self.use_token(token);
         }
-        self.push(Output::Settle(settle, answer));
+        self.push(Output::Settle(settle, reply));
     }
 
     fn credit(&mut self, subscription: SubscriptionId, credit: Credit) {

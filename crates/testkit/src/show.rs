@@ -68,9 +68,9 @@ pub(crate) fn output(output: &Output, kind: Kind) -> String {
     match output {
         Output::Send(sent, bytes) => bytes_line("send", *sent, kind, bytes),
         Output::Share(sent, bytes) => bytes_line("share", *sent, kind, bytes),
-        Output::Command(token, what) => format!("ask {} {}", token.0, command(what)),
+        Output::Command(token, what) => format!("command {} {}", token.0, command(what)),
         Output::Settle(settled, None) => settle(settled),
-        Output::Settle(settled, Some(token)) => format!("ask {} {}", token.0, settle(settled)),
+        Output::Settle(settled, Some(token)) => format!("command {} {}", token.0, settle(settled)),
         Output::Credit(SubscriptionId(id), Credit::Add(count)) => format!("credit {id} {count}"),
         Output::Credit(SubscriptionId(id), Credit::Set(count)) => format!("credit {id} ={count}"),
         Output::Login(token, Login::Anonymous) => format!("login {} anonymous", token.0),

@@ -364,9 +364,9 @@ impl Model {
             Output::Login(token, _) => {
                 assert!(self.login.replace(*token).is_none(), "two logins at once");
             }
-            Output::Settle(settle, answer) => {
+            Output::Settle(settle, reply) => {
                 self.settle(settle);
-                self.pending.extend(answer.map(|token| (token, SentCommand::Other)));
+                self.pending.extend(reply.map(|token| (token, SentCommand::Other)));
             }
             Output::Credit(id, credit) => {
                 // It may be cancelled already, which the session does not know yet.

@@ -92,7 +92,7 @@ fn a_conversation_as_it_should_be() {
         > recv hello|
         < send hello|
         > opened
-        < ask 0 subscribe 0 /queue/a explicit credit=1
+        < command 0 subscribe 0 /queue/a explicit credit=1
         > reply 0 done
         # A comment.
         > deliver 0 /queue/a tag=3 : hi

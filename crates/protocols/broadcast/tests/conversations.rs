@@ -9,7 +9,7 @@ fn publishes_what_it_receives_and_sends_what_is_published() {
     check(
         "
         > recv hello
-        < ask 1 publish /topic/t : hello
+        < command 1 publish /topic/t : hello
         > reply 1 done
         > deliver 0 /topic/t : hello
         < share hello
@@ -26,7 +26,7 @@ fn ends_when_a_message_is_refused() {
     check(
         "
         > recv hello
-        < ask 1 publish /topic/t : hello
+        < command 1 publish /topic/t : hello
         > reply 1 refused Busy
         < close Busy too busy, try again later
         ",

@@ -52,7 +52,7 @@ fn a_peer_that_the_transport_knows_needs_no_login() {
         > recv CONNECT|accept-version:1.1||^@
         < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann||^@
         > recv SUBSCRIBE|id:s:1|destination:/topic/a||^@
-        < ask 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic credit=100
         ",
     );
     check_as(
@@ -116,7 +116,7 @@ fn frames_may_follow_connect_at_once() {
         > recv lo^@DISCONNECT||^@
         > reply 0 login anonymous
         < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
-        < ask 1 publish /queue/a x:a:b=c|d : hello
+        < command 1 publish /queue/a x:a:b=c|d : hello
         > reply 1 done
         < send RECEIPT|receipt-id:r1||^@
         < close Normal
@@ -130,11 +130,11 @@ fn sends_with_all_headers() {
         "1.2",
         r"
         > recv SEND|destination:/queue/a|content-type:text/plain|content-length:5|priority:9|expires:5000|persistent:true|correlation-id:c1|reply-to:/queue/b|colour:red|colour:blue|receipt:r1||hello^@
-        < ask 1 publish /queue/a durable priority=9 expires=5000 reply-to=/queue/b content-type=text/plain correlation-id=c1 x:colour=red : hello
+        < command 1 publish /queue/a durable priority=9 expires=5000 reply-to=/queue/b content-type=text/plain correlation-id=c1 x:colour=red : hello
         > reply 1 done
         < send RECEIPT|receipt-id:r1||^@
         > recv SEND|destination:/topic/a|expires:0||\xff^@
-        < ask 2 publish /topic/a binary : \xff
+        < command 2 publish /topic/a binary : \xff
         > reply 2 done
         ",
     );
@@ -146,8 +146,8 @@ fn receipts_come_in_the_order_of_frames() {
         "1.2",
         "
         > recv SEND|destination:/queue/a|receipt:r1||1^@BEGIN|transaction:t|receipt:r2||^@SEND|destination:/queue/a|receipt:r3||2^@ABORT|transaction:t|receipt:r4||^@
-        < ask 1 publish /queue/a : 1
-        < ask 3 publish /queue/a : 2
+        < command 1 publish /queue/a : 1
+        < command 3 publish /queue/a : 2
         > reply 2 done
         > reply 1 done
         < send RECEIPT|receipt-id:r1||^@
@@ -162,7 +162,7 @@ fn a_refused_send_is_an_error() {
         "1.2",
         "
         > recv SEND|destination:/queue/a|receipt:r1||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > reply 1 refused Full
         < send ERROR|message:destination full|receipt-id:r1|content-type:text/plain|content-length:100||SEND to /queue/a: the destination is full; its consumers are too slow; reconnect and try again later^@
         < close Busy destination full
@@ -173,7 +173,7 @@ fn a_refused_send_is_an_error() {
         "1.2",
         "
         > recv SEND|destination:/queue/a|receipt:r1||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > reply 1 refused Busy
         < send ERROR|message:too busy|receipt-id:r1|content-type:text/plain|content-length:82||SEND to /queue/a: too busy, try again later; an ERROR ends a connection: reconnect^@
         < close Busy too busy
@@ -183,7 +183,7 @@ fn a_refused_send_is_an_error() {
         "1.2",
         "
         > recv SEND|destination:/queue/a||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > reply 1 refused Forbidden
         < send ERROR|message:not allowed|content-type:text/plain|content-length:86||SEND to /queue/a: not allowed for this user; ask the operator for the right to do this^@
         < close Forbidden not allowed
@@ -193,7 +193,7 @@ fn a_refused_send_is_an_error() {
         "1.2",
         "
         > recv SEND|destination:/queue/a||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > reply 1 refused Limit
         < send ERROR|message:limit reached|content-type:text/plain|content-length:97||SEND to /queue/a: a limit of this gateway is reached; end what is not needed, or ask the operator^@
         < close Busy limit reached
@@ -207,11 +207,11 @@ fn a_reply_to_a_closed_session_is_dropped() {
         "1.2",
         "
         > recv SEND|destination:/temp-queue/0123456789abcdef0123456789abcdef|receipt:r1||1^@
-        < ask 1 publish /temp-queue/0123456789abcdef0123456789abcdef : 1
+        < command 1 publish /temp-queue/0123456789abcdef0123456789abcdef : 1
         > reply 1 refused NotFound
         < send RECEIPT|receipt-id:r1||^@
         > recv SUBSCRIBE|id:1|destination:/temp-queue/0123456789abcdef0123456789abcdef||^@
-        < ask 2 subscribe 0 /temp-queue/0123456789abcdef0123456789abcdef automatic credit=100
+        < command 2 subscribe 0 /temp-queue/0123456789abcdef0123456789abcdef automatic credit=100
         > reply 2 refused NotFound
         < send ERROR|message:no such destination|content-type:text/plain|content-length:144||SUBSCRIBE to /temp-queue/0123456789abcdef0123456789abcdef: no such destination; a temporary destination is gone with the connection that made it^@
         < close Malformed no such destination
@@ -225,7 +225,7 @@ fn subscribes_and_receives() {
         "1.2",
         r"
         > recv SUBSCRIBE|id:s1|destination:/topic/news.*|receipt:r1||^@
-        < ask 1 subscribe 0 /topic/news.* automatic credit=100
+        < command 1 subscribe 0 /topic/news.* automatic credit=100
         > deliver 0 /topic/news.a : early
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|destination:/topic/news.a|content-length:5|timestamp:1000000||early^@
         > reply 1 done
@@ -235,7 +235,7 @@ fn subscribes_and_receives() {
         > deliver 0 /topic/news.b binary : \xff
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|destination:/topic/news.b|content-length:1|timestamp:1000000||\xff^@
         > recv UNSUBSCRIBE|id:s1|receipt:r2||^@
-        < ask 2 unsubscribe 0
+        < command 2 unsubscribe 0
         > deliver 0 /topic/news.b : late
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000004|destination:/topic/news.b|content-length:4|timestamp:1000000||late^@
         > reply 2 done
@@ -255,7 +255,7 @@ fn a_binary_body_is_a_binary_message_on_a_websocket() {
         > reply 0 login anonymous
         < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
         > recv SUBSCRIBE|id:0|destination:/topic/a||^@
-        < ask 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic credit=100
         > reply 1 done
         > deliver 0 /topic/a : text
         < share MESSAGE|subscription:0|message-id:00000000000000000000000000000001|destination:/topic/a|content-length:4|timestamp:1000000||text^@
@@ -271,7 +271,7 @@ fn automatic_credit_comes_back_in_batches_and_waits_for_a_slow_reader() {
         "1.2",
         "
         > recv SUBSCRIBE|id:s1|destination:/queue/a|prefetch:4||^@
-        < ask 1 subscribe 0 /queue/a automatic credit=4
+        < command 1 subscribe 0 /queue/a automatic credit=4
         > reply 1 done
         > deliver 0 /queue/a : 1
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|destination:/queue/a|content-length:1|timestamp:1000000||1^@
@@ -296,8 +296,8 @@ fn a_browser_is_shown_a_queue_and_its_end() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:b|destination:/queue/a|browser:true|prefetch:2|receipt:r1||^@
-        < ask 1 browse 0 /queue/a credit=2
-        < ask 2 drain 0
+        < command 1 browse 0 /queue/a credit=2
+        < command 2 drain 0
         > reply 1 done
         < send RECEIPT|receipt-id:r1||^@
         > deliver 0 /queue/a : 1
@@ -309,7 +309,7 @@ fn a_browser_is_shown_a_queue_and_its_end() {
         > backlog 0
         > notice flushed
         < credit 0 2
-        < ask 3 drain 0
+        < command 3 drain 0
         > notice flushed
         > deliver 0 /queue/a : 3
         < share MESSAGE|subscription:b|message-id:00000000000000000000000000000003|destination:/queue/a|content-length:1|timestamp:1000000||3^@
@@ -317,13 +317,13 @@ fn a_browser_is_shown_a_queue_and_its_end() {
         < send MESSAGE|subscription:b|message-id:0|destination:/queue/a|browser:end|content-length:0||^@
         > notice flushed
         > recv UNSUBSCRIBE|id:b|receipt:r2||^@
-        < ask 4 unsubscribe 0
+        < command 4 unsubscribe 0
         > reply 4 done
         < send RECEIPT|receipt-id:r2||^@
         > recv SUBSCRIBE|id:b|destination:/queue/a|browser:true||^@UNSUBSCRIBE|id:b||^@
-        < ask 5 browse 1 /queue/a credit=100
-        < ask 6 drain 1
-        < ask 7 unsubscribe 1
+        < command 5 browse 1 /queue/a credit=100
+        < command 6 drain 1
+        < command 7 unsubscribe 1
         > reply 6 drained
         > recv SUBSCRIBE|id:c|destination:/topic/a|browser:true||^@
         < send ERROR|message:bad browser|content-type:text/plain|content-length:26||only queues can be browsed^@
@@ -338,7 +338,7 @@ fn client_acknowledgement_is_cumulative() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client|prefetch:10||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=10
+        < command 1 subscribe 0 /queue/a explicit credit=10
         > reply 1 done
         > deliver 0 /queue/a tag=1 : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
@@ -347,7 +347,7 @@ fn client_acknowledgement_is_cumulative() {
         > deliver 0 /queue/a tag=3 : 3
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|ack:0-3|destination:/queue/a|content-length:1|timestamp:1000000||3^@
         > recv ACK|id:0-2|receipt:r1||^@
-        < ask 2 settle 0 1-2 Accepted
+        < command 2 settle 0 1-2 Accepted
         < credit 0 2
         > reply 2 done
         < send RECEIPT|receipt-id:r1||^@
@@ -367,7 +367,7 @@ fn individual_acknowledgement() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client-individual||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=100
+        < command 1 subscribe 0 /queue/a explicit credit=100
         > deliver 0 /queue/a tag=1 : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
         > deliver 0 /queue/a tag=2 redeliveries=1 : 2
@@ -391,7 +391,7 @@ fn older_versions_acknowledge_by_message() {
         "1.1",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client-individual||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=100
+        < command 1 subscribe 0 /queue/a explicit credit=100
         > deliver 0 /queue/a tag=1 id=10 : 1
         < send MESSAGE|subscription:s1|message-id:0000000000000000000000000000000a|destination:/queue/a|content-length:1|timestamp:1000000||1^@
         > deliver 0 /queue/a tag=2 id=11 : 2
@@ -411,9 +411,9 @@ fn older_versions_acknowledge_by_message() {
         "1.0",
         "
         > recv SUBSCRIBE|destination: /topic/a|ack:client||^@
-        < ask 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic credit=100
         > recv SUBSCRIBE|destination:/queue/a|ack:client||^@
-        < ask 2 subscribe 1 /queue/a explicit credit=100
+        < command 2 subscribe 1 /queue/a explicit credit=100
         > deliver 0 /topic/a id=9 : 0
         < send MESSAGE|subscription:/topic/a|message-id:00000000000000000000000000000009|destination:/topic/a|content-length:1|timestamp:1000000||0^@
         > deliver 1 /queue/a tag=1 id=10 : 1
@@ -423,7 +423,7 @@ fn older_versions_acknowledge_by_message() {
         < credit 1 1
         > recv ACK|message-id:00000000000000000000000000000009|receipt:r1||^@
         > recv UNSUBSCRIBE|destination:/queue/a||^@
-        < ask 4 unsubscribe 1
+        < command 4 unsubscribe 1
         > recv NACK|message-id:00000000000000000000000000000009||^@
         < send ERROR|message:unknown command|content-type:text/plain|content-length:66||STOMP 1.0 has no NACK: ask for a newer version with accept-version^@
         < close Malformed unknown command
@@ -437,7 +437,7 @@ fn topics_count_acknowledgements_only() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client||^@
-        < ask 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic credit=100
         > deliver 0 /topic/a : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/topic/a|content-length:1|timestamp:1000000||1^@
         > recv ACK|id:0-1|receipt:r1||^@
@@ -454,11 +454,11 @@ fn an_acknowledgement_may_cross_an_unsubscribe() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=100
+        < command 1 subscribe 0 /queue/a explicit credit=100
         > deliver 0 /queue/a tag=1 : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
         > recv UNSUBSCRIBE|id:s1||^@
-        < ask 2 unsubscribe 0
+        < command 2 unsubscribe 0
         > deliver 0 /queue/a tag=2 : 2
         > reply 1 done
         > reply 2 done
@@ -477,11 +477,11 @@ fn a_subscription_id_may_be_used_again() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/topic/a||^@
-        < ask 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic credit=100
         > recv UNSUBSCRIBE|id:s1||^@
-        < ask 2 unsubscribe 0
+        < command 2 unsubscribe 0
         > recv SUBSCRIBE|id:s1|destination:/topic/b||^@
-        < ask 3 subscribe 1 /topic/b automatic credit=100
+        < command 3 subscribe 1 /topic/b automatic credit=100
         > recv SUBSCRIBE|id:s1|destination:/topic/c||^@
         < send ERROR|message:subscription exists|content-type:text/plain|content-length:59||this connection has a subscription with the id "s1" already^@
         < close Malformed subscription exists
@@ -495,7 +495,7 @@ fn transactions_commit() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=100
+        < command 1 subscribe 0 /queue/a explicit credit=100
         > reply 1 done
         > deliver 0 /queue/a tag=1 : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
@@ -508,7 +508,7 @@ fn transactions_commit() {
         < credit 0 2
         < send RECEIPT|receipt-id:r2||^@
         > recv COMMIT|transaction:t1|receipt:r3||^@
-        < ask 5 transact [publish /queue/b : x; settle 0 1-2 Accepted]
+        < command 5 transact [publish /queue/b : x; settle 0 1-2 Accepted]
         > reply 5 done
         < send RECEIPT|receipt-id:r3||^@
         > recv BEGIN|transaction:t1||^@COMMIT|transaction:t1|receipt:r4||^@
@@ -526,7 +526,7 @@ fn a_transaction_may_hold_more_than_prefetch() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client|prefetch:2||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=2
+        < command 1 subscribe 0 /queue/a explicit credit=2
         > deliver 0 /queue/a tag=1 : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
         > deliver 0 /queue/a tag=2 : 2
@@ -547,7 +547,7 @@ fn a_transaction_may_hold_more_than_prefetch() {
         < settle 0 6 Accepted
         < credit 0 1
         > recv COMMIT|transaction:t2||^@
-        < ask 7 transact [settle 0 2-5 Accepted]
+        < command 7 transact [settle 0 2-5 Accepted]
         "#,
     );
 }
@@ -560,7 +560,7 @@ fn a_transaction_may_fail() {
         > recv BEGIN|transaction:t1||^@
         > recv SEND|destination:/queue/b|transaction:t1||x^@
         > recv COMMIT|transaction:t1|receipt:r3||^@
-        < ask 3 transact [publish /queue/b : x]
+        < command 3 transact [publish /queue/b : x]
         > reply 3 refused Stale
         < send ERROR|message:transaction failed|receipt-id:r3|content-type:text/plain|content-length:165||COMMIT of transaction "t1": the transaction cannot be carried out: a delivery in it is settled already; nothing of it was carried out; begin again after reconnecting^@
         < close Malformed transaction failed
@@ -574,7 +574,7 @@ fn an_aborted_acknowledgement_was_never_sent() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client-individual||^@
-        < ask 1 subscribe 0 /queue/a explicit credit=100
+        < command 1 subscribe 0 /queue/a explicit credit=100
         > reply 1 done
         > deliver 0 /queue/a tag=1 : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/queue/a|content-length:1|timestamp:1000000||1^@
@@ -601,15 +601,15 @@ fn temporary_destinations_get_real_names() {
         "1.2",
         "
         > recv SEND|destination:/queue/orders|reply-to:/temp-queue/fills|receipt:r1||buy^@
-        < ask 1 declare /temp-queue/00000000000000000000000000000002
-        < ask 2 publish /queue/orders reply-to=/temp-queue/00000000000000000000000000000002 : buy
+        < command 1 declare /temp-queue/00000000000000000000000000000002
+        < command 2 publish /queue/orders reply-to=/temp-queue/00000000000000000000000000000002 : buy
         > recv SUBSCRIBE|id:f|destination:/temp-queue/fills||^@
-        < ask 3 subscribe 0 /temp-queue/00000000000000000000000000000002 automatic credit=100
+        < command 3 subscribe 0 /temp-queue/00000000000000000000000000000002 automatic credit=100
         > recv SEND|destination:/temp-queue/fills||own^@
-        < ask 4 publish /temp-queue/00000000000000000000000000000002 : own
+        < command 4 publish /temp-queue/00000000000000000000000000000002 : own
         > recv SUBSCRIBE|id:t|destination:/temp-topic/news||^@
-        < ask 5 declare /temp-topic/00000000000000000000000000000005
-        < ask 6 subscribe 1 /temp-topic/00000000000000000000000000000005 automatic credit=100
+        < command 5 declare /temp-topic/00000000000000000000000000000005
+        < command 6 subscribe 1 /temp-topic/00000000000000000000000000000005 automatic credit=100
         > reply 1 done
         > reply 2 done
         < send RECEIPT|receipt-id:r1||^@
@@ -617,9 +617,9 @@ fn temporary_destinations_get_real_names() {
         > deliver 0 /temp-queue/00000000000000000000000000000002 : sold
         < share MESSAGE|subscription:f|message-id:00000000000000000000000000000001|destination:/temp-queue/00000000000000000000000000000002|content-length:4|timestamp:1000000||sold^@
         > recv SEND|destination:/temp-queue/0123456789abcdef0123456789abcdef||somebody's^@
-        < ask 7 publish /temp-queue/0123456789abcdef0123456789abcdef : somebody's
+        < command 7 publish /temp-queue/0123456789abcdef0123456789abcdef : somebody's
         > recv SUBSCRIBE|id:o|destination:/temp-queue/0123456789abcdef0123456789abcdef||^@
-        < ask 8 subscribe 2 /temp-queue/0123456789abcdef0123456789abcdef automatic credit=100
+        < command 8 subscribe 2 /temp-queue/0123456789abcdef0123456789abcdef automatic credit=100
         > recv SEND|destination:/temp-queue/other||^@
         < send ERROR|message:no such destination|content-type:text/plain|content-length:145||this connection has no /temp-queue/other: subscribe to it or name it in reply-to first; the one of another connection is named as in its reply-to^@
         < close Malformed no such destination
@@ -633,7 +633,7 @@ fn disconnect_waits_for_what_came_before() {
         "1.2",
         "
         > recv SEND|destination:/queue/a||1^@DISCONNECT|receipt:bye||^@SEND|destination:/queue/a||2^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > recv SEND|destination:/queue/a||3^@
         > reply 1 done
         < send RECEIPT|receipt-id:bye||^@
@@ -677,7 +677,7 @@ fn no_heartbeat_is_expected_while_a_destination_is_full() {
         > reply 0 login anonymous
         < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,1000||^@
         > recv SEND|destination:/queue/a|receipt:r||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > wait 3000 ms
         > reply 1 done
         < send RECEIPT|receipt-id:r||^@
@@ -737,7 +737,7 @@ fn a_cancelled_subscription_is_an_error() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/topic/a||^@
-        < ask 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic credit=100
         > notice cancelled 0 Forbidden
         < send ERROR|message:not allowed|content-type:text/plain|content-length:101||the subscription "s1" was ended: not allowed for this user; ask the operator for the right to do this^@
         < close Forbidden not allowed
@@ -751,7 +751,7 @@ fn nothing_is_said_to_a_peer_that_has_gone() {
         "1.2",
         "
         > recv SEND|destination:/queue/a||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > closed
         > reply 1 done
         > wait 100000 ms
@@ -779,7 +779,7 @@ fn every_bound_is_kept() {
     check_bound(
         "
         > recv SUBSCRIBE|id:1|destination:/queue/a|prefetch:6||^@
-        < ask 1 subscribe 0 /queue/a automatic credit=5
+        < command 1 subscribe 0 /queue/a automatic credit=5
         > recv SUBSCRIBE|id:2|destination:/queue/a||^@
         < send ERROR|message:limit reached|content-type:text/plain|content-length:106||a connection may have at most 1 subscriptions (limits.subscriptions-max): use a wildcard, or end one first^@
         < close Busy limit reached
@@ -788,8 +788,8 @@ fn every_bound_is_kept() {
     check_bound(
         "
         > recv SEND|destination:/queue/a|reply-to:/temp-queue/a||^@
-        < ask 1 declare /temp-queue/00000000000000000000000000000002
-        < ask 2 publish /queue/a reply-to=/temp-queue/00000000000000000000000000000002 :
+        < command 1 declare /temp-queue/00000000000000000000000000000002
+        < command 2 publish /queue/a reply-to=/temp-queue/00000000000000000000000000000002 :
         > recv SEND|destination:/queue/a|reply-to:/temp-queue/b||^@
         < send ERROR|message:limit reached|content-type:text/plain|content-length:103||a connection may have at most 1 temporary destinations (limits.temporary-max): use one for many answers^@
         < close Busy limit reached
@@ -854,7 +854,7 @@ fn frames_that_wait_for_their_answers_are_bounded() {
     let setup = Setup::stream().limited(|limits| limits.unsent_bytes_max = 200);
     let script = "
         > recv SEND|destination:/queue/a||1^@
-        < ask 1 publish /queue/a : 1
+        < command 1 publish /queue/a : 1
         > recv BEGIN|transaction:1|receipt:r1||^@BEGIN|transaction:2|receipt:r2||^@
         > recv BEGIN|transaction:3|receipt:r3||^@BEGIN|transaction:4|receipt:r4||^@
         < send ERROR|message:limit reached|receipt-id:r3|content-type:text/plain|content-length:97||too many frames wait for their answers (limits.unsent-bytes-max): wait for a RECEIPT now and then^@
