@@ -53,7 +53,7 @@ impl Core {
         }
         self.reactor.resume(slot);
         self.close_other_end(role, reason);
-        self.arm(slot);
+        self.schedule_check(slot);
     }
 
     /// Takes a connection out at once. Its session is told, if it still has one.

@@ -83,8 +83,8 @@ pub(crate) struct Context {
     pub(crate) ping_ns: u64,
     /// When something was last received.
     pub(crate) heard_mono_ns: u64,
-    /// The earliest time set in the timers, or `u64::MAX`.
-    pub(crate) armed_mono_ns: u64,
+    /// When its deadlines are checked next: the earliest entry in the timers, or `u64::MAX`.
+    pub(crate) check_mono_ns: u64,
     /// The deadlines of the WebSocket message, and of the session's frame, received in part.
     pub(crate) assemblies: [Assembly; 2],
     /// Bytes in its backlog when it was last flushed.

@@ -9,8 +9,9 @@ use super::{
 };
 
 impl Core {
-    /// Sets the time at which to look at a connection again, if it is earlier than the one set.
-    pub(super) fn arm(&mut self, slot: Slot) {
+    /// Schedules the next check of a connection's deadlines for the earliest of them, if that is
+    /// earlier than the check already scheduled.
+    pub(super) fn schedule_check(&mut self, slot: Slot) {
         let now = self.now.mono_ns;
         let write_timeout = self.limits(slot).write_timeout;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
@@ -38,31 +39,31 @@ impl Core {
             Role::Session(_) | Role::Closing(_) | Role::Relay(_) | Role::Upstream(_) => u64::MAX,
         };
         let next = own.min(ping).min(write).min(late).max(now);
-        if next < context.armed_mono_ns {
-            context.armed_mono_ns = next;
+        if next < context.check_mono_ns {
+            context.check_mono_ns = next;
             self.timers.set(slot, next);
         }
     }
 
-    /// Does what is due.
-    pub(super) fn expire(&mut self) {
+    /// Checks the deadlines of the connections for which that is due.
+    pub(super) fn check_deadlines(&mut self) {
         while let Some(slots) = self.timers.due(self.now.mono_ns) {
             for slot in slots {
-                self.due(slot);
+                self.check_deadlines_of(slot);
             }
         }
     }
 
-    fn due(&mut self, slot: Slot) {
+    fn check_deadlines_of(&mut self, slot: Slot) {
         let now = self.now.mono_ns;
         let write_timeout = self.limits(slot).write_timeout;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let context = &mut entry.state.context;
-        if context.armed_mono_ns > now {
-            // An entry of a deadline that moved; another one stands for what holds now.
+        if context.check_mono_ns > now {
+            // The deadline has moved since; another check is scheduled for it.
             return;
         }
-        context.armed_mono_ns = u64::MAX;
+        context.check_mono_ns = u64::MAX;
         let stalled = entry
             .socket
             .unsent_since()
@@ -75,7 +76,7 @@ impl Core {
             // What has come by now counts, however late the gateway itself is.
             self.read(slot);
             if self.is_late(slot) {
-                return self.late(slot);
+                return self.notify_late(slot);
             }
         }
         let Some(entry) = self.reactor.get_mut(slot) else { return };
@@ -89,7 +90,7 @@ impl Core {
             Role::Closing(_) | Role::Session(_) | Role::Relay(_) | Role::Upstream(_) => {}
         }
         self.ping(slot);
-        self.arm(slot);
+        self.schedule_check(slot);
     }
 
     /// Whether the rest of what the peer began to send is late, though it is read.
@@ -102,7 +103,7 @@ impl Core {
             && context.late_at().is_some_and(|at| at <= self.now.mono_ns)
     }
 
-    fn late(&mut self, slot: Slot) {
+    fn notify_late(&mut self, slot: Slot) {
         let why = Assembly::text(self.limits(slot));
         tracing::info!(connection = %name(self.tools.id(slot)), detail = why, "late");
         self.step(slot, Input::Late(&why));
@@ -128,8 +129,8 @@ impl Core {
         }
     }
 
-    /// Sets the deadline for the rest of what the peer has sent in part.
-    pub(super) fn observe(&mut self, slot: Slot) {
+    /// Updates the deadlines for the rest of what the peer has sent in part.
+    pub(super) fn update_assemblies(&mut self, slot: Slot) {
         let now = self.now;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Role::Session(session) = &entry.state.role else { return };
@@ -152,8 +153,8 @@ impl Core {
         for (assembly, partial) in context.assemblies.iter_mut().zip([message, frame]) {
             assembly.observe(partial, limits, now);
         }
-        if context.late_at().is_some_and(|at| at < context.armed_mono_ns) {
-            self.arm(slot);
+        if context.late_at().is_some_and(|at| at < context.check_mono_ns) {
+            self.schedule_check(slot);
         }
     }
 }

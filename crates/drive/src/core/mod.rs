@@ -281,13 +281,13 @@ impl Core {
         while let Some(slot) = self.reactor.next_writable() {
             self.tools.dirty.push(slot);
         }
-        self.expire();
+        self.check_deadlines();
         self.drain();
         if self.now.mono_ns >= self.shard_next_mono_ns {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Timeout);
         }
-        self.work();
+        self.process_requests();
         self.flush();
         self.send_shard_messages();
         busy |= self.reactor.readable_len() > 0;
@@ -345,7 +345,7 @@ impl Core {
             is_upstream: matches!(role, Role::Upstream(_)),
             half_closed: false,
             heard_mono_ns: self.now.mono_ns,
-            armed_mono_ns: u64::MAX,
+            check_mono_ns: u64::MAX,
             assemblies: Default::default(),
             backlog: 0,
             own_backlog: 0,
@@ -360,12 +360,12 @@ impl Core {
             self.draining.push_back(slot);
             self.drain_next_mono_ns = 0;
         }
-        self.arm(slot);
+        self.schedule_check(slot);
         if is_session {
             self.step(slot, Input::Opened);
             // The peer may know already that it is connected: it must receive what others publish
             // from now on.
-            self.work();
+            self.process_requests();
         }
         Ok(slot)
     }
@@ -405,8 +405,8 @@ impl Core {
         match closed {
             Some((reason, message)) => self.send_close(slot, reason, &message),
             // The other deadlines move earlier elsewhere.
-            None if session.deadline().is_some_and(|at| at < context.armed_mono_ns) => {
-                self.arm(slot);
+            None if session.deadline().is_some_and(|at| at < context.check_mono_ns) => {
+                self.schedule_check(slot);
             }
             None => {}
         }

@@ -12,7 +12,7 @@ impl Core {
             for slot in flushed {
                 self.after_flush(slot);
             }
-            self.work();
+            self.process_requests();
             if self.tools.dirty.is_empty() && self.flushed.is_empty() {
                 return;
             }
@@ -117,7 +117,7 @@ impl Core {
             Role::Session(_) => {}
             Role::Relay(_) | Role::Upstream(_) => self.relay_flushed(slot),
         }
-        self.arm(slot);
+        self.schedule_check(slot);
     }
 
     /// The backlogs of this core are over their budget: the largest go first.

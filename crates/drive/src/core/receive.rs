@@ -15,7 +15,7 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if let Some(mut unread) = entry.state.context.unread.take() {
             let done = self.process(slot, &mut unread);
-            self.observe(slot);
+            self.update_assemblies(slot);
             if !done {
                 return;
             }
@@ -40,7 +40,7 @@ impl Core {
                 if self.process(slot, buffer.get_mut(..count).unwrap_or_default()) {
                     self.reactor.requeue(slot);
                 }
-                self.observe(slot);
+                self.update_assemblies(slot);
             }
             Ok(Read::Nothing) => {}
             Ok(Read::End) => self.half_closed(slot),
@@ -80,7 +80,7 @@ impl Core {
             bytes = rest;
             let data = Data { kind: Kind::Stream, bytes: piece, last: true };
             self.step(slot, Input::Received(data));
-            self.work();
+            self.process_requests();
         }
     }
 
@@ -88,7 +88,7 @@ impl Core {
     /// `Context::unread`.
     fn must_wait(&mut self, slot: Slot, limits: &Limits, allowed: usize, rest: &[u8]) -> bool {
         if self.is_busy(slot, limits) {
-            self.work();
+            self.process_requests();
         }
         let busy = self.is_busy(slot, limits);
         if !busy && self.spent <= allowed {
@@ -138,7 +138,7 @@ impl Core {
                     self.process_event(slot, event);
                     // Requests that arrive together are carried out together.
                     if self.tools.pending_requests.len() >= REQUESTS_TOGETHER {
-                        self.work();
+                        self.process_requests();
                     }
                     self.flush_if_much();
                 }
@@ -156,7 +156,7 @@ impl Core {
             let row = self.tools.counters().row(usize::from(context.service), context.protocol);
             row.messages_in.add(messages);
         }
-        self.work();
+        self.process_requests();
         done
     }
 

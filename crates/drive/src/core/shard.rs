@@ -22,16 +22,17 @@ use crate::{
 };
 
 impl Core {
-    /// Carries out the requests of sessions, until none is left.
-    pub(super) fn work(&mut self) {
+    /// Applies the requests of sessions to the shard and carries out its effects, until neither is
+    /// left.
+    pub(super) fn process_requests(&mut self) {
         while !self.tools.pending_requests.is_empty() || !self.effects.is_empty() {
-            self.handle_requests();
-            self.carry_out();
+            self.apply_requests();
+            self.carry_out_effects();
         }
     }
 
-    /// Passes the requests of sessions on.
-    fn handle_requests(&mut self) {
+    /// Applies the pending requests of sessions: to logins, or to the shard, which adds effects.
+    fn apply_requests(&mut self) {
         while let Some(request) = self.tools.pending_requests.pop_front() {
             match request {
                 Request::Opened(id, index) => {
@@ -111,7 +112,7 @@ impl Core {
         let outcome = outcome.map(|principal| Reply::Login(Step::Accepted(principal)));
         self.reply(id, token, outcome);
         // What was received behind the login has been decoded.
-        self.observe(slot_of(id));
+        self.update_assemblies(slot_of(id));
     }
 
     fn reply(&mut self, id: ConnectionId, token: Token, outcome: Result<Reply, Refusal>) {
@@ -150,11 +151,11 @@ impl Core {
         for message in messages {
             self.apply(Event::FromShard(from, message));
         }
-        self.carry_out();
+        self.carry_out_effects();
     }
 
     /// Carries out the effects of the shard.
-    fn carry_out(&mut self) {
+    fn carry_out_effects(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         let mut rest = effects.drain(..).peekable();
         while let Some(effect) = rest.next() {
