@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use transports::Reactor;
 
 use crate::{
-    core::{Connection, CoreRef, NewCore},
     counters::Counters,
+    event_loop::{Connection, CoreRef, NewCore},
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
 };

@@ -6,10 +6,10 @@
 //! new socket ([`NewCore::run`]) and the constructor of each session ([`CoreRef::register`]).
 
 pub mod clock;
-mod core;
 mod cores;
 mod counters;
 mod entropy;
+mod event_loop;
 mod excerpt;
 mod handshakes;
 pub mod internal_errors;
@@ -18,9 +18,9 @@ mod logins;
 mod permit;
 pub mod tasks;
 
-pub use self::core::{Core, CoreRef, Framing, NewCore, Publisher, Registration};
 pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
+pub use event_loop::{Core, CoreRef, Framing, NewCore, Publisher, Registration};
 pub use excerpt::{DETAIL_CHARS_MAX, excerpt};
 pub use handshakes::{Crowded, Handshake, Handshakes, SigningPermit};
 pub use log_limiter::LogLimiter;
