@@ -4,9 +4,8 @@
 
 use std::sync::Arc;
 
-use contract::Limits;
 use libfuzzer_sys::fuzz_target;
-use stomp::{Decoder, Frame, FrameError, Version};
+use stomp::{Decoder, Frame, FrameError, FrameLimits, Version};
 
 fuzz_target!(|bytes: &[u8]| {
     for version in Version::ALL {
@@ -31,12 +30,12 @@ fn is_plain(frame: &Frame) -> bool {
 }
 
 fn decode(version: Version, pieces: &[&[u8]]) -> (Vec<Frame>, Option<FrameError>) {
-    let mut decoder = Decoder::new(Arc::new(Limits::default()));
+    let mut decoder = Decoder::new();
     decoder.set_version(version);
     let mut frames = Vec::new();
     for mut piece in pieces.iter().copied() {
         loop {
-            match decoder.next(&mut piece) {
+            match decoder.next(&mut piece, FrameLimits::default()) {
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => break,
                 Err(fault) => return (frames, Some(fault)),

@@ -2,7 +2,7 @@
 //! same.
 #![no_main]
 
-use contract::{Kind, Limits};
+use contract::{Kind, ConnectionLimits};
 use http::{HeaderMap, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use websocket::{Decoder, Deflate, Event, InflaterPool, Service, Subprotocols, Unread, Version};
@@ -30,7 +30,8 @@ enum Seen {
 }
 
 fn decode(version: Version, deflate: Option<Deflate>, pieces: &[&[u8]]) -> Vec<Seen> {
-    let limits = Limits { message_bytes_max: 1 << 16, fragments_max: 64, ..Limits::default() };
+    let limits =
+        ConnectionLimits { message_bytes_max: 1 << 16, fragments_max: 64, ..Default::default() };
     let mut decoder = Decoder::new(version, deflate);
     let mut pool = InflaterPool::new();
     let mut seen = Vec::new();

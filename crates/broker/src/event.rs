@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, Credit, Delivery, Limits, Message, Pattern, Refusal, Reply, Settle,
-    SubscriptionId, Token,
+    Command, ConnectionId, ConnectionLimits, Credit, Delivery, Message, Pattern, Refusal, Reply,
+    Settle, SubscriptionId, Token,
 };
 
 use crate::shard_message::{ShardMessage, Subscriber};
@@ -12,7 +12,7 @@ use crate::shard_message::{ShardMessage, Subscriber};
 pub enum Event {
     /// A connection of this core has these limits; comes before its first command. Without it, those
     /// of the shard apply.
-    Opened(ConnectionId, Arc<Limits>),
+    Opened(ConnectionId, Arc<ConnectionLimits>),
     /// A command of a connection of this core; an [`Effect::Reply`] with the token follows, exactly
     /// once unless the connection ends first.
     Command(ConnectionId, Token, Command),

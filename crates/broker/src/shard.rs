@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use contract::{Limits, Now};
+use contract::{BrokerLimits, ConnectionLimits, Now};
 
 use crate::{
     event::{Effect, Event},
@@ -27,13 +27,19 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The shard of `core`, one of `cores`.
+    /// The shard of `core`, one of `cores`. `connections` bounds those that come with no limits of
+    /// their own.
     #[must_use]
-    pub fn new(core: u16, cores: u16, limits: Arc<Limits>) -> Self {
+    pub fn new(
+        core: u16,
+        cores: u16,
+        limits: Arc<BrokerLimits>,
+        connections: Arc<ConnectionLimits>,
+    ) -> Self {
         let placement = Placement::new(cores);
         Self {
             core,
-            front: Front::new(core, cores, placement.clone(), Arc::clone(&limits)),
+            front: Front::new(core, cores, placement.clone(), connections),
             home: Home::new(placement, limits),
             windows: Windows::new(core, cores),
             own: VecDeque::new(),

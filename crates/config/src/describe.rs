@@ -4,11 +4,10 @@ use core::net::{IpAddr, Ipv6Addr};
 use std::{fmt::Write as _, time::Duration};
 
 use auth::{Grant, Rule};
-use contract::Limits;
 
 use crate::{
-    Broadcast, Config, Directory, Listen, Proxy, Service, ServiceKind, WebSocketService, limits,
-    value,
+    Broadcast, Config, Directory, Limits, Listen, Proxy, Service, ServiceKind, WebSocketService,
+    limits, value,
 };
 
 /// Says what the gateway will do with this configuration.

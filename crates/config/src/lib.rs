@@ -32,14 +32,14 @@ mod tests;
 mod value;
 
 use core::net::{Ipv4Addr, SocketAddr};
-use std::{num::NonZeroUsize, sync::Arc};
+use std::num::NonZeroUsize;
 
 use auth::{Access, Users};
-use contract::Limits;
 
 pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
 pub use error::{ConfigError, ConfigErrors};
+pub use limits::Limits;
 pub use named_path::NamedPath;
 pub use networks::Networks;
 pub use origin::{AllowedOrigin, Origin};
@@ -63,7 +63,7 @@ pub struct Config {
     /// What they find, in the order of the file, then metrics, health and readiness.
     pub services: Vec<Service>,
     /// The bounds of the broker, which all services share.
-    pub limits: Arc<Limits>,
+    pub limits: Limits,
     /// Who may log in.
     pub users: Users,
     /// Who may subscribe and send where.
@@ -209,7 +209,7 @@ impl Default for Config {
                 tls: Vec::new(),
             }],
             services: services.map(|(path, kind)| Service::new(path, kind)).into(),
-            limits: Arc::new(limits),
+            limits,
             users: Users::default(),
             access: Access::default(),
             log: Log::default(),

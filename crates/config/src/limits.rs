@@ -1,8 +1,8 @@
 //! Limits in the configuration.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use contract::Limits;
+use contract::{BrokerLimits, ConnectionLimits, ProtocolLimits};
 
 use crate::{
     form::{Bytes, Count, Count32, Positive, Show as _},
@@ -12,24 +12,34 @@ use crate::{
     value,
 };
 
+/// All the bounds of a service, by what enforces them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Limits {
+    /// Those of its connections.
+    pub connection: Arc<ConnectionLimits>,
+    /// Those of the protocols that are spoken on them.
+    pub protocol: Arc<ProtocolLimits>,
+    /// Those of the broker, the same for all services.
+    pub broker: Arc<BrokerLimits>,
+}
+
 /// `[limits]`: those of a connection, and those of the broker.
 #[derive(Debug, Default)]
 pub(crate) struct LimitsTable {
-    connection: ConnectionLimits,
-    broker: BrokerLimits,
+    connection: ConnectionKeys,
+    broker: BrokerKeys,
 }
 
 /// `[service.limits]`: those of a connection.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceLimits(pub(crate) ConnectionLimits);
+pub(crate) struct ServiceLimits(pub(crate) ConnectionKeys);
 
 impl Keys for LimitsTable {
     const SECTION: &'static Section =
-        &Section { more: &[BrokerLimits::SECTION], ..*ConnectionLimits::SECTION };
+        &Section { more: &[BrokerKeys::SECTION], ..*ConnectionKeys::SECTION };
 
     fn of_table(table: &Table<'_>) -> Option<Self> {
-        let (connection, broker) =
-            (ConnectionLimits::of_table(table), BrokerLimits::of_table(table));
+        let (connection, broker) = (ConnectionKeys::of_table(table), BrokerKeys::of_table(table));
         Some(Self { connection: connection?, broker: broker? })
     }
 }
@@ -48,7 +58,7 @@ impl Keys for ServiceLimits {
                 )
             },
         );
-        ConnectionLimits::of_table(table).map(Self)
+        ConnectionKeys::of_table(table).map(Self)
     }
 }
 
@@ -77,13 +87,13 @@ impl fmt::Display for Figure {
     }
 }
 
-/// Declares limits, each by the field of [`Limits`] that has it and its default, with the text
+/// Declares limits, each by the field in [`Limits`] that has it and its default, with the text
 /// of the reference and what is written.
 macro_rules! limits {
     ($(
         $(#[doc = $about:literal])*
         $table:ident $(of [$($of:literal),*])? {
-            $($(#[doc = $doc:literal])* $field:ident: $form:ty),* $(,)?
+            $($(#[doc = $doc:literal])* $part:ident.$field:ident: $form:ty),* $(,)?
         }
     )*) => {
         $(
@@ -95,7 +105,7 @@ macro_rules! limits {
                     $(
                         $(#[doc = $doc])*
                         $field: Option<$form> = None
-                            => <$form>::from(Limits::default().$field).show()
+                            => <$form>::from(Limits::default().$part.$field).show()
                     ),*
                 }
             }
@@ -104,7 +114,7 @@ macro_rules! limits {
                 /// The limits with those of the table over them.
                 pub(crate) fn over(&self, mut limits: Limits) -> Limits {
                     $(if let Some(limit) = self.$field {
-                        limits.$field = limit.into();
+                        Arc::make_mut(&mut limits.$part).$field = limit.into();
                     })*
                     limits
                 }
@@ -113,9 +123,7 @@ macro_rules! limits {
 
         /// All limits, by the names of their keys.
         pub(crate) fn figures(limits: &Limits) -> impl Iterator<Item = (&'static str, Figure)> {
-            // Names every field: the compiler asks for the key of a new one.
-            let Limits { $($($field),*),* } = limits;
-            [$($((keys!(@name $field), <$form>::from(*$field).into())),*),*].into_iter()
+            [$($((keys!(@name $field), <$form>::from(limits.$part.$field).into())),*),*].into_iter()
         }
     };
 }
@@ -123,66 +131,66 @@ macro_rules! limits {
 limits! {
     /// Bounds. Those of a service go over the global ones; an `echo` takes messages of 16 MiB in
     /// 65,536 fragments and keeps 32 MiB unsent unless `[limits]` says how large either is.
-    ConnectionLimits {
+    ConnectionKeys {
         /// One message: a WebSocket message, a STOMP body.
-        message_bytes_max: Bytes,
+        connection.message_bytes_max: Bytes,
         /// WebSocket frames of one message: what many small frames may cost.
-        fragments_max: Count32,
+        connection.fragments_max: Count32,
         /// The header of a frame: its command line and header lines.
-        header_bytes_max: Bytes,
+        protocol.header_bytes_max: Bytes,
         /// Headers of one frame.
-        headers_max: Count,
+        protocol.headers_max: Count,
         /// From the connection to a successful login.
-        login_timeout: Positive,
+        connection.login_timeout: Positive,
         /// For the header of a frame that a peer began, and the longest pause in its body, also of
         /// a POST. A `proxy` has none. 0: any.
-        assembly_timeout: Duration,
+        connection.assembly_timeout: Duration,
         /// How fast a body must come, averaged over `assembly-timeout`; while the gateway itself
         /// does not read, no time counts.
-        assembly_bytes_per_second_min: Bytes,
+        connection.assembly_bytes_per_second_min: Bytes,
         /// After which a silent WebSocket is pinged, where its subprotocol allows it; as long again
         /// without a pong ends it. 0: never.
-        ping_interval: Duration,
+        connection.ping_interval: Duration,
         /// What waits for a slow peer before it is closed. Besides, a connection takes up to
         /// `message-bytes-max` for a message received in part, and `transaction-bytes-max` for its open
         /// transactions.
-        unsent_bytes_max: Bytes,
+        connection.unsent_bytes_max: Bytes,
         /// How long a peer may take nothing of what waits for it before it is closed.
-        write_timeout: Positive,
+        connection.write_timeout: Positive,
         /// Subscriptions of one connection.
-        subscriptions_max: Count,
+        connection.subscriptions_max: Count,
         /// Temporary destinations of one connection.
-        temporary_max: Count,
+        connection.temporary_max: Count,
         /// Unsettled deliveries of one subscription, whatever it asks for; those that an open
         /// transaction acknowledges do not count.
-        prefetch_max: Count32,
+        connection.prefetch_max: Count32,
         /// The same, when the subscription does not say.
-        prefetch_default: Count32,
+        protocol.prefetch_default: Count32,
         /// Open transactions of one connection.
-        transactions_max: Count,
+        connection.transactions_max: Count,
         /// Messages sent and acknowledged in one transaction.
-        transaction_operations_max: Count,
+        connection.transaction_operations_max: Count,
         /// Memory of the messages and acknowledgements of all open transactions of one connection.
-        transaction_bytes_max: Bytes,
+        protocol.transaction_bytes_max: Bytes,
         /// Commands of one connection that wait for their replies; no more is read meanwhile.
-        commands_max: Count,
+        connection.commands_max: Count,
         /// The shortest heart-beat interval agreed to, in either direction.
-        heartbeat_min: Positive,
+        protocol.heartbeat_min: Positive,
         /// The heart-beat interval offered.
-        heartbeat_offer: Duration,
+        protocol.heartbeat_offer: Duration,
     }
     /// What all services share.
-    BrokerLimits of ["[limits]"] {
+    BrokerKeys of ["[limits]"] {
         /// How long a publisher waits at a full destination before it is refused.
-        publish_timeout: Duration,
+        broker.publish_timeout: Duration,
         /// Messages of one queue.
-        queue_messages_max: Count,
+        broker.queue_messages_max: Count,
         /// Memory of the messages of one queue, with what the gateway keeps for each.
-        queue_bytes_max: Bytes,
+        broker.queue_bytes_max: Bytes,
         /// Queues of one core.
-        queues_max: Count,
+        broker.queues_max: Count,
         /// Deliveries of one message before it goes to the dead-letter queue.
-        deliveries_max: Count32,
+        broker.deliveries_max: Count32,
     }
 }
 

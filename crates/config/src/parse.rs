@@ -1,16 +1,15 @@
 //! From the keys of a file to a [`Config`]: what a single key cannot say of itself is checked here.
 
 use core::net::SocketAddr;
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use auth::{Access, Grant, Rule, User, Users};
-use contract::Limits;
 use toml::de::DeTable;
 
 use crate::{
     Config, ConfigError, ConfigErrors, Listen, Service, ServiceKind,
     keys::{Keys as _, suggest},
-    limits,
+    limits::{self, Limits},
     located::{Located, Place, Tables},
     service::default_limits,
     source::{Source, Table},
@@ -95,7 +94,7 @@ impl Reader<'_> {
             access: self.access(&users),
             operations: root.operations.value.clone(),
             users,
-            limits: Arc::new(limits),
+            limits,
             log: root.log,
             http: root.http,
             shutdown: root.shutdown,
@@ -189,7 +188,7 @@ impl Reader<'_> {
         let origins = table.common.allow_origins.as_ref();
         service.allow_origins = origins.unwrap_or(&self.root.value.allow_origins).clone();
         let own = &table.common.limits;
-        service.limits = Arc::new(own.value.0.over(self.limits_for(&service)));
+        service.limits = own.value.0.over(self.limits_for(&service));
         if own.is_whole && self.root.value.limits.is_whole {
             if !own.is_empty() {
                 limits::check(self.source, &service.limits, own, service.kind.uses_broker());
@@ -201,7 +200,7 @@ impl Reader<'_> {
 
     /// A service of which the file says nothing.
     fn with_defaults(&self, mut service: Service) -> Service {
-        service.limits = Arc::new(self.limits_for(&service));
+        service.limits = self.limits_for(&service);
         service.allow_origins = self.root.value.allow_origins.clone();
         if self.root.value.limits.is_whole {
             self.check_budget(&service, None);
@@ -224,7 +223,7 @@ impl Reader<'_> {
     /// Reports that one connection may have more than all of its core.
     fn check_budget(&self, service: &Service, own: Option<&Place>) {
         let Root { memory, limits, .. } = &self.root.value;
-        let one = service.limits.unsent_bytes_max;
+        let one = service.limits.connection.unsent_bytes_max;
         let all = memory.value.unsent_bytes_max_per_core;
         if one <= all || !memory.is_whole || !service.kind.takes_websockets() {
             return;

@@ -1,9 +1,9 @@
 use core::net::SocketAddr;
 use std::{fmt, sync::Arc};
 
-use contract::Limits;
+use contract::ConnectionLimits;
 
-use crate::{AllowedOrigin, Broadcast, Directory, Proxy, WebSocketService};
+use crate::{AllowedOrigin, Broadcast, Directory, Limits, Proxy, WebSocketService};
 
 /// What a path leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Service {
     /// What holds for the WebSockets that connect to it.
     pub websocket: WebSocketService,
     /// The bounds of its connections.
-    pub limits: Arc<Limits>,
+    pub limits: Limits,
 }
 
 /// What is at a path.
@@ -110,7 +110,7 @@ impl ServiceKind {
 impl Service {
     /// A service that says no more than its path and kind.
     pub(crate) fn new(path: &str, kind: ServiceKind) -> Self {
-        let limits = Arc::new(default_limits(kind.as_str()));
+        let limits = default_limits(kind.as_str());
         Self {
             path: path.into(),
             kind,
@@ -124,16 +124,16 @@ impl Service {
 /// The limits of a service whose configuration names none. An echo takes large messages: it is
 /// there to try things out.
 pub(crate) fn default_limits(kind: &str) -> Limits {
-    let limits = Limits::default();
-    match kind {
-        "echo" => Limits {
+    let connection = match kind {
+        "echo" => ConnectionLimits {
             message_bytes_max: 16 << 20,
             fragments_max: 65_536,
             unsent_bytes_max: 32 << 20,
-            ..limits
+            ..ConnectionLimits::default()
         },
-        _ => limits,
-    }
+        _ => ConnectionLimits::default(),
+    };
+    Limits { connection: Arc::new(connection), ..Limits::default() }
 }
 
 /// Where a broadcast gets messages besides its peers.

@@ -1,6 +1,7 @@
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use auth::Mechanism;
+use contract::ConnectionLimits;
 
 use super::{keys::keys, *};
 
@@ -219,14 +220,28 @@ fn limits_of_a_service_go_over_the_global_ones() {
     );
     let of = |place: usize| {
         let limits = &config.services[place].limits;
-        let Limits { message_bytes_max, fragments_max, unsent_bytes_max, .. } = **limits;
-        (message_bytes_max, fragments_max, unsent_bytes_max, limits.headers_max)
+        let ConnectionLimits { message_bytes_max, fragments_max, unsent_bytes_max, .. } =
+            *limits.connection;
+        (message_bytes_max, fragments_max, unsent_bytes_max, limits.protocol.headers_max)
     };
     assert_eq!(of(0), (16 << 20, 65_536, 32 << 20, 7));
     assert_eq!(of(1), (1000, 1, 32 << 20, 8));
     assert_eq!(of(2), (1 << 20, 16_384, 4 << 20, 7));
-    assert_eq!(config.limits.queue_bytes_max, 1 << 30);
-    assert_eq!(config.services[2].limits.login_timeout, Duration::from_millis(500));
+    assert_eq!(config.limits.broker.queue_bytes_max, 1 << 30);
+    assert_eq!(config.services[2].limits.connection.login_timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn every_limit_has_a_key() {
+    let keys: Vec<_> = limits::figures(&Limits::default()).map(|(key, _)| key).collect();
+    let shown = format!("{:#?}", Limits::default());
+    let fields = shown.lines().filter_map(|line| line.strip_prefix("        ")?.split_once(": "));
+    let mut count = 0;
+    for (field, _) in fields {
+        assert!(keys.contains(&&*field.replace('_', "-")), "{field} has no key");
+        count += 1;
+    }
+    assert_eq!(count, keys.len());
 }
 
 #[test]
@@ -264,7 +279,7 @@ fn a_path_that_is_nearly_right_is_known() {
 fn global_sizes_hold_for_an_echo_too() {
     let config = read("[limits]\nmessage-bytes-max = \"2MiB\"");
     let (echo, _) = config.service("/echo").unwrap();
-    assert_eq!(config.services[echo].limits.message_bytes_max, 2 << 20);
+    assert_eq!(config.services[echo].limits.connection.message_bytes_max, 2 << 20);
 }
 
 #[test]

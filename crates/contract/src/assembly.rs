@@ -1,4 +1,4 @@
-use crate::{Limits, Now};
+use crate::{ConnectionLimits, Now};
 
 /// A frame or message that was received in part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,9 +11,10 @@ pub struct Partial {
 
 /// The time that a peer has for what it began to send.
 ///
-/// A header must be complete within [`Limits::assembly_timeout`]. A body has the same time, and each
-/// byte extends it by its time at [`Limits::assembly_bytes_per_second_min`], up to that timeout from
-/// now on: so a pause may last as long as the timeout, and no burst makes it longer.
+/// A header must be complete within [`ConnectionLimits::assembly_timeout`]. A body has the same
+/// time, and each byte extends it by its time at
+/// [`ConnectionLimits::assembly_bytes_per_second_min`], up to that timeout from now on: so a pause
+/// may last as long as the timeout, and no burst makes it longer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Assembly {
     /// On the clock of [`Now::mono_ns`]; zero: no message is incomplete.
@@ -24,7 +25,7 @@ pub struct Assembly {
 
 impl Assembly {
     /// Notes what is incomplete after a read.
-    pub fn observe(&mut self, partial: Option<Partial>, limits: &Limits, now: Now) {
+    pub fn observe(&mut self, partial: Option<Partial>, limits: &ConnectionLimits, now: Now) {
         let Some(Partial { number, body_bytes }) = partial else {
             self.until_mono_ns = 0;
             return;
@@ -56,7 +57,7 @@ impl Assembly {
 
     /// The error of a peer that is too late; it fits a close frame of WebSocket.
     #[must_use]
-    pub fn text(limits: &Limits) -> String {
+    pub fn text(limits: &ConnectionLimits) -> String {
         format!(
             "too slow: {} s (limits.assembly-timeout), {} bytes/s \
              (limits.assembly-bytes-per-second-min)",
@@ -73,7 +74,7 @@ mod tests {
     /// When it is too late, in milliseconds, for a peer that does this: at these milliseconds so
     /// many bytes of the body of this frame have come (less than none: not all of its head).
     fn late_at(steps: &[(u64, u32, i64)]) -> Option<u64> {
-        let limits = Limits::default();
+        let limits = ConnectionLimits::default();
         let mut assembly = Assembly::default();
         for &(ms, number, bytes) in steps {
             if assembly.deadline().is_some_and(|at| at <= ms * 1_000_000) {
@@ -114,17 +115,20 @@ mod tests {
     fn nothing_is_expected_of_one_that_began_nothing_or_where_it_is_off() {
         let mut assembly = Assembly::default();
         let partial = Partial { number: 0, body_bytes: None };
-        assembly.observe(Some(partial), &Limits::default(), Now::default());
-        assembly.observe(None, &Limits::default(), Now::default());
+        assembly.observe(Some(partial), &ConnectionLimits::default(), Now::default());
+        assembly.observe(None, &ConnectionLimits::default(), Now::default());
         assert_eq!(assembly.deadline(), None);
-        let off = Limits { assembly_timeout: std::time::Duration::ZERO, ..Limits::default() };
+        let off = ConnectionLimits {
+            assembly_timeout: std::time::Duration::ZERO,
+            ..ConnectionLimits::default()
+        };
         assembly.observe(Some(partial), &off, Now::default());
         assert_eq!(assembly.deadline(), None);
     }
 
     #[test]
     fn the_text_fits_a_close_frame() {
-        let text = Assembly::text(&Limits::default());
+        let text = Assembly::text(&ConnectionLimits::default());
         assert!(text.len() <= 123, "{} bytes", text.len());
     }
 }

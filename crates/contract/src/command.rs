@@ -40,7 +40,7 @@ pub enum Command {
     /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply.
     Unsubscribe(SubscriptionId),
     /// Publish a message. [`Reply::Done`] says that the destination has taken it. A full
-    /// destination answers late, at most [`crate::Limits::publish_timeout`], then
+    /// destination answers late, at most [`crate::BrokerLimits::publish_timeout`], then
     /// [`Refusal::Full`].
     Publish(Lane, Arc<Message>),
     /// Make a temporary destination, owned by this connection and deleted with it.
@@ -139,7 +139,7 @@ pub enum Outcome {
     /// Processed: the queue forgets it.
     Accepted,
     /// Could not be processed this time: delivered again, with a higher count, up to
-    /// [`crate::Limits::deliveries_max`] times.
+    /// [`crate::BrokerLimits::deliveries_max`] times.
     Failed,
     /// Was never looked at: delivered again, with the same count.
     Released,

@@ -1,20 +1,19 @@
+//! The bounds of a service. What a bound is for stands at the bound; each is enforced where its
+//! subject is made.
+
 use std::time::Duration;
 
-/// The bounds of a service. What a bound is for stands at the bound; each is enforced where its
-/// subject is made.
+/// The bounds of a connection, whatever it speaks. Its transport and driver enforce some of them;
+/// its session and its shard those of what it uses of the broker.
 ///
 /// A connection takes up to `unsent_bytes_max` for its backlog, `message_bytes_max` for a message
-/// received in part, and `transaction_bytes_max` for its open transactions.
+/// received in part, and [`ProtocolLimits::transaction_bytes_max`] for its open transactions.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
     pub message_bytes_max: usize,
     /// WebSocket frames of one message; an empty last one does not count. Default: 16,384.
     pub fragments_max: u32,
-    /// Bytes of the header of a frame: its command line and header lines. Default: 16 KiB.
-    pub header_bytes_max: usize,
-    /// Headers of one frame. Default: 100.
-    pub headers_max: usize,
     /// Time from accept to a successful login. Default: 10 s.
     pub login_timeout: Duration,
     /// Time for the header of a frame, and that a body may take without a byte; zero: any.
@@ -23,7 +22,7 @@ pub struct Limits {
     /// Bytes that must come of a body each second, averaged over that time. Default: 1 KiB.
     pub assembly_bytes_per_second_min: usize,
     /// Time after which a silent WebSocket is pinged, where its subprotocol allows it; as long
-    /// again without an answer ends it. Zero: never. Default: 30 s.
+    /// again without a pong ends it. Zero: never. Default: 30 s.
     pub ping_interval: Duration,
     /// Bytes waiting for a slow peer before it is closed with [`crate::Reason::Slow`].
     /// Default: 4 MiB.
@@ -31,30 +30,43 @@ pub struct Limits {
     /// Time a peer may take nothing of what waits for it before it is closed with
     /// [`crate::Reason::Slow`]. Default: 30 s.
     pub write_timeout: Duration,
+    /// Commands of one session that wait for their replies; no more is read meanwhile.
+    /// Default: 1,000.
+    pub commands_max: usize,
     /// Subscriptions of one connection. Default: 1,000.
     pub subscriptions_max: usize,
     /// Temporary destinations of one connection. Default: 100.
     pub temporary_max: usize,
-    /// Unsettled deliveries of one subscription, whatever it asks for; those that an open transaction
-    /// settles do not count. Default: 1,000.
+    /// Unsettled deliveries of one subscription, whatever it asks for; those that an open
+    /// transaction settles do not count. Default: 1,000.
     pub prefetch_max: u32,
-    /// The same, when the subscription does not say. Default: 100.
-    pub prefetch_default: u32,
     /// Open transactions of one connection. Default: 16.
     pub transactions_max: usize,
     /// Messages sent and deliveries settled in one transaction. Default: 10,000.
     pub transaction_operations_max: usize,
-    /// Bytes of the messages and settlements of all open transactions of one connection. Default: 4 MiB.
-    pub transaction_bytes_max: usize,
-    /// Commands of one session that wait for their answers; no more is read meanwhile.
-    /// Default: 1,000.
-    pub commands_max: usize,
-    /// Time a publisher waits at a full destination before it is refused. Default: 5 s.
-    pub publish_timeout: Duration,
+}
+
+/// The bounds of a protocol: only the session of a connection knows of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProtocolLimits {
+    /// Bytes of the header of a frame: its command line and header lines. Default: 16 KiB.
+    pub header_bytes_max: usize,
+    /// Headers of one frame. Default: 100.
+    pub headers_max: usize,
     /// Shortest heart-beat interval agreed to, in either direction. Default: 1 s.
     pub heartbeat_min: Duration,
     /// Heart-beat interval offered. Default: 30 s.
     pub heartbeat_offer: Duration,
+    /// As [`ConnectionLimits::prefetch_max`], where a subscription does not say. Default: 100.
+    pub prefetch_default: u32,
+    /// Bytes of the messages and settlements of all open transactions of one connection.
+    /// Default: 4 MiB.
+    pub transaction_bytes_max: usize,
+}
+
+/// The bounds of the broker, which all connections share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BrokerLimits {
     /// Messages of one queue. Default: 100,000.
     pub queue_messages_max: usize,
     /// Memory of the messages of one queue, in bytes ([`crate::Message::cost`] and their entries).
@@ -64,36 +76,52 @@ pub struct Limits {
     pub queues_max: usize,
     /// Deliveries of one message before it goes to the dead-letter queue. Default: 6.
     pub deliveries_max: u32,
+    /// Time a publisher waits at a full destination before it is refused. Default: 5 s.
+    pub publish_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             message_bytes_max: 1 << 20,
             fragments_max: 16_384,
-            header_bytes_max: 16 << 10,
-            headers_max: 100,
             login_timeout: Duration::from_secs(10),
             assembly_timeout: Duration::from_secs(30),
             assembly_bytes_per_second_min: 1 << 10,
             ping_interval: Duration::from_secs(30),
             unsent_bytes_max: 4 << 20,
             write_timeout: Duration::from_secs(30),
+            commands_max: 1000,
             subscriptions_max: 1000,
             temporary_max: 100,
             prefetch_max: 1000,
-            prefetch_default: 100,
             transactions_max: 16,
             transaction_operations_max: 10_000,
-            transaction_bytes_max: 4 << 20,
-            commands_max: 1000,
-            publish_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for ProtocolLimits {
+    fn default() -> Self {
+        Self {
+            header_bytes_max: 16 << 10,
+            headers_max: 100,
             heartbeat_min: Duration::from_secs(1),
             heartbeat_offer: Duration::from_secs(30),
+            prefetch_default: 100,
+            transaction_bytes_max: 4 << 20,
+        }
+    }
+}
+
+impl Default for BrokerLimits {
+    fn default() -> Self {
+        Self {
             queue_messages_max: 100_000,
             queue_bytes_max: 64 << 20,
             queues_max: 10_000,
             deliveries_max: 6,
+            publish_timeout: Duration::from_secs(5),
         }
     }
 }

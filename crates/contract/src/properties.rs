@@ -47,8 +47,8 @@ impl Properties {
         1 + LENGTH_BYTES + name.len() + value
     }
 
-    /// Adds a property. Each name and value must stay under 4 GiB, which every [`crate::Limits`]
-    /// assures.
+    /// Adds a property. Each name and value must stay under 4 GiB, which
+    /// [`crate::ConnectionLimits::message_bytes_max`] assures.
     pub fn push<'v>(&mut self, name: &str, value: impl Into<Value<'v>>) {
         self.push_counted(name.as_bytes());
         match value.into() {

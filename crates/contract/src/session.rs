@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Command, Credit, Delivery, Limits, Login, Message, Partial, Principal, Reason, Refusal, Reply,
-    Settle, SubscriptionId, Token,
+    Command, ConnectionLimits, Credit, Delivery, Login, Message, Partial, Principal,
+    ProtocolLimits, Reason, Refusal, Reply, Settle, SubscriptionId, Token,
 };
 
 /// The protocol logic of one connection, as a pure state machine.
@@ -116,8 +116,10 @@ pub struct Opening<'a> {
     pub host: &'a str,
     /// What the session should send on this transport, where its protocol leaves the choice.
     pub kind: Kind,
-    /// The bounds of the service.
-    pub limits: &'a Arc<Limits>,
+    /// The bounds of its connection.
+    pub limits: &'a Arc<ConnectionLimits>,
+    /// The bounds of its protocol.
+    pub protocol_limits: &'a Arc<ProtocolLimits>,
 }
 
 /// Where a session says what it wants done. Nothing follows [`Outbox::close`].

@@ -1,7 +1,6 @@
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use contract::Limits;
-use stomp::{Decoder, Frame, FrameError, Verb, Version};
+use stomp::{Decoder, Frame, FrameError, FrameLimits, Verb, Version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -113,7 +112,7 @@ impl Client {
                 connect = connect.with("login", login).with("passcode", passcode);
             }
             stream.write_all(&encoded(&connect)).await?;
-            let mut decoder = Decoder::new(Arc::new(Limits::default()));
+            let mut decoder = Decoder::new();
             let answer = first_frame(&mut stream, &mut decoder).await?;
             if answer.verb != Verb::Connected {
                 return Err(Failure::Refused(complaint(&answer)));
@@ -156,7 +155,7 @@ fn encoded(frame: &Frame) -> Vec<u8> {
 async fn first_frame(stream: &mut TcpStream, decoder: &mut Decoder) -> Result<Frame, Failure> {
     loop {
         let byte = [stream.read_u8().await?];
-        if let Some(frame) = decoder.next(&mut &byte[..])? {
+        if let Some(frame) = decoder.next(&mut &byte[..], FrameLimits::default())? {
             return Ok(frame);
         }
     }
@@ -200,7 +199,7 @@ fn hear(
     decoder: &mut Decoder,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Failure> {
-    while let Some(frame) = decoder.next(&mut bytes)? {
+    while let Some(frame) = decoder.next(&mut bytes, FrameLimits::default())? {
         if frame.verb == Verb::Message {
             events.try_send(Event::Message(frame)).map_err(|_| Failure::Flooded)?;
         } else if frame.verb == Verb::Error {
@@ -239,7 +238,7 @@ mod tests {
         /// Accepts a connection and answers its CONNECT.
         async fn accept(listener: &TcpListener) -> (Self, Frame) {
             let (stream, _) = listener.accept().await.unwrap();
-            let mut decoder = Decoder::new(Arc::new(Limits::default()));
+            let mut decoder = Decoder::new();
             decoder.set_version(Version::V1_2);
             let mut gateway = Self { stream, decoder };
             let connect = gateway.hear().await;

@@ -11,7 +11,9 @@ use std::{
 
 use auth::{Access, Logins, Users};
 use broker::ShardMessage;
-use contract::{ConnectionId, Limits, Principal, Refusal, Token};
+use contract::{
+    BrokerLimits, ConnectionId, ConnectionLimits, Principal, ProtocolLimits, Refusal, Token,
+};
 use tokio::sync::oneshot;
 use transports::Reactor;
 
@@ -42,7 +44,9 @@ pub struct Settings {
     /// What metrics and logs call what is spoken on a connection.
     pub labels: Vec<&'static str>,
     /// The bounds of the broker.
-    pub limits: Arc<Limits>,
+    pub broker_limits: Arc<BrokerLimits>,
+    /// The bounds of what belongs to no service.
+    pub limits: Arc<ConnectionLimits>,
     /// Who may log in.
     pub users: Users,
     /// Who may subscribe and send where.
@@ -62,7 +66,9 @@ pub struct Service {
     /// What logs call the server that its connections are relayed to, if they are.
     pub upstream: Option<Box<str>>,
     /// The bounds of its connections.
-    pub limits: Arc<Limits>,
+    pub limits: Arc<ConnectionLimits>,
+    /// The bounds of the protocols that are spoken on them.
+    pub protocol_limits: Arc<ProtocolLimits>,
 }
 
 /// The way to a core from outside its thread.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use auth::{Access, Users};
-use contract::{Destination, Limits, Now, Opening, Principal, Session};
+use contract::{ConnectionLimits, Destination, Now, Opening, Principal, Session};
 use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
 
 #[test]
@@ -73,11 +73,17 @@ impl Gateway {
         count: usize,
         open: impl Fn(&Opening<'_>, Now) -> Box<dyn Session> + Clone + Send + 'static,
     ) -> Self {
-        let limits = Arc::new(Limits::default());
-        let service = Service { path: "/".into(), upstream: None, limits: Arc::clone(&limits) };
+        let limits = Arc::new(ConnectionLimits::default());
+        let service = Service {
+            path: "/".into(),
+            upstream: None,
+            limits: Arc::clone(&limits),
+            protocol_limits: Arc::default(),
+        };
         let settings = Settings {
             services: vec![service],
             labels: vec!["test"],
+            broker_limits: Arc::default(),
             limits,
             users: Users::default(),
             access: Access::default(),

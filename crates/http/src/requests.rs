@@ -353,7 +353,7 @@ impl Connection {
             match self.identify(gateway, &head.headers).await {
                 Err(response) => (None, *response),
                 Ok(principal) => {
-                    let limits = &service.limits;
+                    let limits = &service.limits.connection;
                     let response = publish::post(
                         &self.worker.core,
                         gateway,
@@ -611,7 +611,7 @@ pub(crate) fn upgrade(
             version: upgrade.accept.version,
             deflate: upgrade.accept.deflate,
         },
-        ping_interval: ping_interval.unwrap_or(service.limits.ping_interval),
+        ping_interval: ping_interval.unwrap_or(service.limits.connection.ping_interval),
         subprotocol,
         host: &upgrade.host,
         anonymous: config.listens.get(listen).is_some_and(|listen| listen.anonymous),

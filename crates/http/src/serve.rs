@@ -24,7 +24,7 @@ pub async fn serve(
     permit: ConnectionPermit,
 ) {
     let gateway = &worker.gateway;
-    let head = gateway.config.limits.login_timeout;
+    let head = gateway.config.limits.connection.login_timeout;
     let keep_alive = gateway.config.http.keep_alive;
     let times = Times { first_head: head, head, keep_alive };
     let requests = Rc::new(Connection::new(worker.clone(), listen, peer));

@@ -65,7 +65,7 @@ pub(crate) async fn accept(
                     tracing::info!("descriptors are free again: accepting");
                 }
                 let core = gateway.cores.least_loaded();
-                let write_timeout = gateway.config.limits.write_timeout;
+                let write_timeout = gateway.config.limits.connection.write_timeout;
                 if let (Some(core), Ok(stream)) = (core, prepare(stream, write_timeout)) {
                     // What a core does not take in waits in the kernel's queue.
                     while core.arriving() >= ARRIVING_MAX {
@@ -115,7 +115,7 @@ pub(crate) async fn serve(worker: Worker, endpoints: Endpoints, arrival: Arrival
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let gateway = &worker.gateway;
     let tls = endpoints.get(listen).and_then(Option::as_ref).map(|endpoint| &endpoint.config);
-    let timeout = gateway.config.limits.login_timeout;
+    let timeout = gateway.config.limits.connection.login_timeout;
     let mut phase = gateway.phase.clone();
     let greeted = tokio::select! {
         greeted = time::timeout(timeout, async {

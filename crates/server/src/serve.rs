@@ -176,12 +176,14 @@ fn settings(config: &Config) -> Settings {
             | ServiceKind::Health
             | ServiceKind::Readiness => None,
         },
-        limits: Arc::clone(&service.limits),
+        limits: Arc::clone(&service.limits.connection),
+        protocol_limits: Arc::clone(&service.limits.protocol),
     });
     Settings {
         services: services.collect(),
         labels: PROTOCOLS.labels(),
-        limits: Arc::clone(&config.limits),
+        broker_limits: Arc::clone(&config.limits.broker),
+        limits: Arc::clone(&config.limits.connection),
         users: config.users.clone(),
         access: config.access.clone(),
         io_uring: config.io_uring,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{Kind, Limits, Now, Opening, Principal};
+use contract::{ConnectionLimits, Kind, Now, Opening, Principal, ProtocolLimits};
 
 /// What the sessions of a test are opened with.
 #[derive(Clone, Debug)]
@@ -12,7 +12,9 @@ pub struct Setup {
     /// As [`Opening::principal`].
     pub principal: Option<Principal>,
     /// As [`Opening::limits`].
-    pub limits: Arc<Limits>,
+    pub limits: Arc<ConnectionLimits>,
+    /// As [`Opening::protocol_limits`].
+    pub protocol_limits: Arc<ProtocolLimits>,
 }
 
 impl Setup {
@@ -26,7 +28,8 @@ impl Setup {
             subprotocol: "",
             kind: Kind::Stream,
             principal: None,
-            limits: Arc::new(Limits::default()),
+            limits: Arc::default(),
+            protocol_limits: Arc::default(),
         }
     }
 
@@ -38,8 +41,11 @@ impl Setup {
 
     /// Changes the limits.
     #[must_use]
-    pub fn limited(mut self, change: impl FnOnce(&mut Limits)) -> Self {
-        change(Arc::make_mut(&mut self.limits));
+    pub fn limited(
+        mut self,
+        change: impl FnOnce(&mut ConnectionLimits, &mut ProtocolLimits),
+    ) -> Self {
+        change(Arc::make_mut(&mut self.limits), Arc::make_mut(&mut self.protocol_limits));
         self
     }
 
@@ -52,6 +58,7 @@ impl Setup {
             host: "localhost",
             kind: self.kind,
             limits: &self.limits,
+            protocol_limits: &self.protocol_limits,
         }
     }
 }

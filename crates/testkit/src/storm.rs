@@ -6,9 +6,9 @@ use std::{
 };
 
 use contract::{
-    Body, Command, Credit, Data, Delivery, Destination, DestinationKind, Input, Limits, Message,
-    Notice, Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session, Settle,
-    Settlement, Step, Subscribe, SubscriptionId, Tag, Token,
+    Body, Command, ConnectionLimits, Credit, Data, Delivery, Destination, DestinationKind, Input,
+    Message, Notice, Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session,
+    Settle, Settlement, Step, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::{Output, Random, Recorder, Setup, live_bytes};
@@ -18,7 +18,7 @@ use crate::{Output, Random, Recorder, Setup, live_bytes};
 /// - no panic, nothing after a close, no deadline after it;
 /// - a token is used once, a subscription's number not while it lasts;
 /// - only what was delivered and is not settled is settled, and credit stays within
-///   [`contract::Limits::prefetch_max`] and what open transactions may settle;
+///   [`contract::ConnectionLimits::prefetch_max`] and what open transactions may settle;
 /// - the session holds no more memory than it may.
 ///
 /// When a session has closed, the storm goes on with a new one.
@@ -358,7 +358,7 @@ impl Tally {
 }
 
 impl Model {
-    fn apply(&mut self, output: &Output, limits: &Limits) {
+    fn apply(&mut self, output: &Output, limits: &ConnectionLimits) {
         match output {
             Output::Send(..) | Output::Share(..) | Output::Close(..) => {}
             Output::Login(token, _) => {

@@ -8,8 +8,9 @@ mod trie;
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    Command, ConnectionId, Credit, Declare, Delivery, Destination, DestinationKind, Lane, Limits,
-    Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token, internal,
+    Command, ConnectionId, ConnectionLimits, Credit, Declare, Delivery, Destination,
+    DestinationKind, Lane, Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag,
+    Token, internal,
 };
 use wire::Map;
 
@@ -33,7 +34,7 @@ pub(crate) struct Front {
     core: u16,
     cores: u16,
     placement: Placement,
-    limits: Arc<Limits>,
+    limits: Arc<ConnectionLimits>,
     clients: Map<ConnectionId, Client>,
     subscriptions: Map<Subscriber, Subscription>,
     topics: Topics,
@@ -50,7 +51,7 @@ pub(crate) struct Front {
 /// A connection of this core that has sent a command.
 #[derive(Debug)]
 struct Client {
-    limits: Arc<Limits>,
+    limits: Arc<ConnectionLimits>,
     subscriptions: Vec<SubscriptionId>,
     temporaries: Vec<Destination>,
     /// For each lane with a transaction in flight: what must come after it.
@@ -60,7 +61,7 @@ struct Client {
 }
 
 impl Client {
-    const fn new(limits: Arc<Limits>) -> Self {
+    const fn new(limits: Arc<ConnectionLimits>) -> Self {
         Self {
             limits,
             subscriptions: Vec::new(),
@@ -90,7 +91,12 @@ enum Subscription {
 }
 
 impl Front {
-    pub(crate) fn new(core: u16, cores: u16, placement: Placement, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(
+        core: u16,
+        cores: u16,
+        placement: Placement,
+        limits: Arc<ConnectionLimits>,
+    ) -> Self {
         Self {
             core,
             cores,
@@ -108,7 +114,7 @@ impl Front {
         }
     }
 
-    pub(crate) fn opened(&mut self, connection: ConnectionId, limits: Arc<Limits>) {
+    pub(crate) fn opened(&mut self, connection: ConnectionId, limits: Arc<ConnectionLimits>) {
         self.clients.insert(connection, Client::new(limits));
     }
 
@@ -515,7 +521,7 @@ impl Front {
 }
 
 /// What a subscription may have unsettled: what it prefetches, and what open transactions settle.
-const fn unsettled_max(limits: &Limits) -> usize {
+const fn unsettled_max(limits: &ConnectionLimits) -> usize {
     let in_transactions = limits.transactions_max.saturating_mul(limits.transaction_operations_max);
     in_transactions.saturating_add(limits.prefetch_max as usize)
 }

@@ -10,7 +10,7 @@ mod temporary;
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use contract::{
-    ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind, Limits,
+    BrokerLimits, ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind,
     Message, Mode, Now, Outcome, Refusal, Reply, Settlement, Tag, Token,
 };
 use slab::Slab;
@@ -34,7 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Home {
     placement: Placement,
-    limits: Arc<Limits>,
+    limits: Arc<BrokerLimits>,
     /// Where in `queues` each one is.
     indexes: Map<QueueId, usize>,
     queues: Slab<Queue>,
@@ -49,7 +49,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(placement: Placement, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(placement: Placement, limits: Arc<BrokerLimits>) -> Self {
         Self {
             placement,
             limits,

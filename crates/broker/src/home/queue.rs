@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::{ConnectionId, Limits, Message, Settlement, Tag, Token};
+use contract::{BrokerLimits, ConnectionId, Message, Settlement, Tag, Token};
 
 use super::allowance::Allowance;
 use crate::{
@@ -143,7 +143,7 @@ impl Queue {
     }
 
     /// Whether one more message may enter. An empty queue takes one of any size.
-    pub(super) fn has_room(&self, cost: usize, limits: &Limits) -> bool {
+    pub(super) fn has_room(&self, cost: usize, limits: &BrokerLimits) -> bool {
         self.messages == 0
             || (self.messages < limits.queue_messages_max
                 && self.bytes() + cost <= limits.queue_bytes_max)
@@ -155,7 +155,7 @@ impl Queue {
     }
 
     /// Whether a publication may enter now, with none before it.
-    pub(super) fn takes(&self, message: &Message, limits: &Limits) -> bool {
+    pub(super) fn takes(&self, message: &Message, limits: &BrokerLimits) -> bool {
         self.blocked.is_empty() && self.has_room(queued_cost(message), limits)
     }
 
@@ -232,7 +232,7 @@ impl Queue {
     }
 
     /// The next blocked publisher for whose message there is room.
-    pub(super) fn unblock(&mut self, limits: &Limits) -> Option<BlockedPublisher> {
+    pub(super) fn unblock(&mut self, limits: &BrokerLimits) -> Option<BlockedPublisher> {
         let cost = queued_cost(&self.blocked.front()?.message);
         self.has_room(cost, limits).then(|| self.pop_blocked()).flatten()
     }

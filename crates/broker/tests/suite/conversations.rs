@@ -11,12 +11,12 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use broker::{Event, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, DeadLetter, Declare, Destination, DestinationKind, Lane,
-    Limits, Message, Mode, Operation, Outcome as Settled, Pattern, Reply, Settle, Settlement,
-    Subscribe, SubscriptionId, Tag, Token,
+    Body, BrokerLimits, Command, ConnectionId, ConnectionLimits, Credit, DeadLetter, Declare,
+    Destination, DestinationKind, Lane, Message, Mode, Operation, Outcome as Settled, Pattern,
+    Reply, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 
-use crate::world::{Outcome, World};
+use crate::world::{Limits, Outcome, World};
 
 #[test]
 fn topics_reach_all_who_are_interested() {
@@ -832,12 +832,13 @@ fn check(script: &str) {
 }
 
 fn converse(cores: u16, script: &str) {
-    let limits = Limits {
-        queue_messages_max: 3,
+    let broker = BrokerLimits { queue_messages_max: 3, ..BrokerLimits::default() };
+    let connection = ConnectionLimits {
         subscriptions_max: 3,
         transaction_operations_max: 5,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     };
+    let limits = Limits { broker, connection };
     let mut stage = Stage { world: World::new(cores, limits), ..Stage::default() };
     let mut actual = String::new();
     for line in script.lines().map(str::trim) {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use broker::{Event, Placement};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Destination, DestinationKind, Lane, Limits, Message, Mode,
-    Operation, Outcome as Settled, Parts, Pattern, Refusal, Settle, Settlement, Subscribe,
-    SubscriptionId, Tag, Token,
+    Body, BrokerLimits, Command, ConnectionId, ConnectionLimits, Credit, Destination,
+    DestinationKind, Lane, Message, Mode, Operation, Outcome as Settled, Parts, Pattern, Refusal,
+    Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 use testkit::live_bytes;
 
-use crate::world::{Outcome, World};
+use crate::world::{Limits, Outcome, World};
 
 /// Messages of one kind, and how many of them.
 type Shape = (&'static str, u64, fn() -> Message);
@@ -65,7 +65,8 @@ fn a_queue_counts_what_its_messages_take() {
 #[test]
 fn publishers_that_wait_for_room_take_no_more_than_their_bound() {
     for (shape, _, make) in SHAPES {
-        let limits = Limits { queue_messages_max: 1, ..Limits::default() };
+        let broker = BrokerLimits { queue_messages_max: 1, ..BrokerLimits::default() };
+        let limits = Limits { broker, ..Limits::default() };
         let mut world = unchecked(1, limits);
         publish(&mut world, 1, make);
         let before = live_bytes();
@@ -134,13 +135,13 @@ fn bytes(world: &World) -> isize {
 }
 
 fn world(cores: u16) -> World {
-    let limits = Limits {
+    let broker = BrokerLimits {
         queue_messages_max: 1_000_000,
         queue_bytes_max: 1 << 30,
-        prefetch_max: 1_000_000,
-        ..Limits::default()
+        ..BrokerLimits::default()
     };
-    unchecked(cores, limits)
+    let connection = ConnectionLimits { prefetch_max: 1_000_000, ..ConnectionLimits::default() };
+    unchecked(cores, Limits { broker, connection })
 }
 
 /// Whose counts are checked here, and not after each event.

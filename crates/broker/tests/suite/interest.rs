@@ -5,11 +5,11 @@ use std::sync::Arc;
 use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Lane, Limits, Message, Mode, Settlement, Subscribe,
+    Body, Command, ConnectionId, Destination, Lane, Message, Mode, Settlement, Subscribe,
     SubscriptionId, Token,
 };
 
-use crate::world::{Outcome, World};
+use crate::world::{Limits, Outcome, World};
 
 #[test]
 fn a_kept_interest_makes_a_subscription_complete_at_once() {

@@ -4,27 +4,27 @@ use std::sync::Arc;
 
 use broker::Event;
 use contract::{
-    Body, Command, ConnectionId, Declare, Destination, DestinationKind, Lane, Limits, Message,
-    Mode, Operation, Pattern, Refusal, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, ConnectionId, ConnectionLimits, Declare, Destination, DestinationKind, Lane,
+    Message, Mode, Operation, Pattern, Refusal, Settlement, Subscribe, SubscriptionId, Token,
 };
 
-use crate::world::{Outcome, World};
+use crate::world::{Limits, Outcome, World};
 
 #[test]
 fn a_connection_has_its_own_limits() {
-    let shared = Limits {
+    let shared = ConnectionLimits {
         subscriptions_max: 2,
         temporary_max: 2,
         transaction_operations_max: 2,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     };
-    let own = Limits {
+    let own = ConnectionLimits {
         subscriptions_max: 30,
         temporary_max: 20,
         transaction_operations_max: 10,
         ..shared
     };
-    let mut world = World::new(2, shared.clone());
+    let mut world = World::new(2, Limits { connection: shared.clone(), ..Limits::default() });
     for (generation, limits) in [(1, &own), (2, &shared)] {
         let connection = ConnectionId { core: 1, slot: 1, generation };
         if generation == 1 {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use broker::{Effect, Event, Placement, Shard};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Limits,
+    Body, BrokerLimits, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane,
     Message, Mode, Now, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe,
     SubscriptionId, Token,
 };
 use testkit::live_bytes;
 
-use crate::world::{Outcome, World};
+use crate::world::{Limits, Outcome, World};
 
 #[test]
 fn a_publication_to_many_allocates_nothing_for_each() {
-    let mut shard = Shard::new(0, 1, Arc::new(Limits::default()));
+    let mut shard = Shard::new(0, 1, Arc::default(), Arc::default());
     let mut effects = Vec::new();
     for slot in 0..10_000 {
         let connection = ConnectionId { core: 0, slot, generation: 0 };
@@ -110,7 +110,9 @@ fn accept_all(world: &mut World, connection: ConnectionId) {
 
 #[test]
 fn a_full_queue_holds_no_more_than_its_bounds() {
-    let limits = Limits { queue_messages_max: 1000, queue_bytes_max: 1 << 20, ..Limits::default() };
+    let broker =
+        BrokerLimits { queue_messages_max: 1000, queue_bytes_max: 1 << 20, ..Default::default() };
+    let limits = Limits { broker, ..Limits::default() };
     for (size, kept_max) in [(0, 1000), (10_000, 104), (4 << 20, 1)] {
         let mut world = World::new(1, limits.clone());
         // That would look at each message for each message.
@@ -133,7 +135,8 @@ fn a_full_queue_holds_no_more_than_its_bounds() {
 #[test]
 fn a_shard_that_does_not_listen_stops_publishers() {
     for destination in ["/topic/a", far_queue()] {
-        let limits = Limits { queue_bytes_max: 1 << 30, ..Limits::default() };
+        let broker = BrokerLimits { queue_bytes_max: 1 << 30, ..BrokerLimits::default() };
+        let limits = Limits { broker, ..Limits::default() };
         let mut world = World::new(2, limits);
         let [publisher, subscriber] =
             [0, 1].map(|core| ConnectionId { core, slot: 1, generation: 0 });

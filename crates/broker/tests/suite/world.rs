@@ -6,13 +6,22 @@ use std::{
 };
 
 use broker::{Effect, Event, Shard, ShardMessage, Subscriber};
-use contract::{ConnectionId, Delivery, Limits, Now, Refusal, Reply, Token};
+use contract::{
+    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Now, Refusal, Reply, Token,
+};
 
 /// What reaches a connection.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Replied(ConnectionId, Token, Result<Reply, Refusal>),
     Delivered(Subscriber, Delivery),
+}
+
+/// The limits of the broker, and those of connections that come with none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) broker: BrokerLimits,
+    pub(crate) connection: ConnectionLimits,
 }
 
 pub(crate) struct World {
@@ -34,9 +43,10 @@ struct InFlight {
 
 impl World {
     pub(crate) fn new(cores: u16, limits: Limits) -> Self {
-        let limits = Arc::new(limits);
+        let (broker, connection) = (Arc::new(limits.broker), Arc::new(limits.connection));
+        let shard = |core| Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection));
         Self {
-            shards: (0..cores).map(|core| Shard::new(core, cores, Arc::clone(&limits))).collect(),
+            shards: (0..cores).map(shard).collect(),
             channels: BTreeMap::new(),
             now: Now { mono_ns: 0, unix_ms: 1_000_000 },
             effects: Vec::new(),

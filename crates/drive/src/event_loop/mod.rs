@@ -22,8 +22,8 @@ use std::{
 
 use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats};
 use contract::{
-    Command, ConnectionId, Delivery, Input, Lane, Limits, Now, Opening, Pattern, Principal,
-    Refusal, Reply, Session, Token,
+    Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
+    Principal, Refusal, Reply, Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
@@ -61,7 +61,7 @@ pub struct Core {
     late_replies: Vec<(ConnectionId, Token, Result<Reply, Refusal>)>,
     tools: Tools,
     /// The bounds of each service: this core's own copies, whose counts no other core touches.
-    limits: Vec<Rc<Limits>>,
+    limits: Vec<Rc<ConnectionLimits>>,
     buffer: Box<[u8]>,
     inflaters: InflaterPool,
     inbox: mpsc::Receiver<ToCore>,
@@ -234,9 +234,15 @@ impl Core {
             cores: Arc::clone(&cores),
         };
         let services = settings.services.iter();
-        let limits = services.map(|service| Rc::new(Limits::clone(&service.limits))).collect();
+        let limits =
+            services.map(|service| Rc::new(ConnectionLimits::clone(&service.limits))).collect();
         #[expect(clippy::cast_possible_truncation, reason = "the configuration bounds the threads")]
-        let shard = Shard::new(index, count as u16, Arc::clone(&settings.limits));
+        let shard = Shard::new(
+            index,
+            count as u16,
+            Arc::clone(&settings.broker_limits),
+            Arc::clone(&settings.limits),
+        );
         Self {
             cores,
             index,
@@ -315,12 +321,14 @@ impl Core {
                 Some(websocket::Decoder::new(version, deflate))
             }
         };
+        let service = service(&self.cores, registration.service);
         let opening = Opening {
             principal: registration.principal.as_ref(),
             subprotocol: registration.subprotocol,
             host: registration.host,
             kind: if decoder.is_some() { contract::Kind::Text } else { contract::Kind::Stream },
-            limits: &service(&self.cores, registration.service).limits,
+            limits: &service.limits,
+            protocol_limits: &service.protocol_limits,
         };
         let role = role(&opening, self.now);
         let is_session = matches!(role, Role::Session(_));

@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use contract::{Data, Input, Kind, Limits, Reason, internal};
+use contract::{ConnectionLimits, Data, Input, Kind, Reason, internal};
 use transports::{Read, Slot};
 use websocket::{Event, Unread};
 
@@ -86,7 +86,13 @@ impl Core {
 
     /// Whether a connection is to be read no further for now; the rest of its bytes then is
     /// `Context::unread`.
-    fn must_wait(&mut self, slot: Slot, limits: &Limits, allowed: usize, rest: &[u8]) -> bool {
+    fn must_wait(
+        &mut self,
+        slot: Slot,
+        limits: &ConnectionLimits,
+        allowed: usize,
+        rest: &[u8],
+    ) -> bool {
         if self.is_busy(slot, limits) {
             self.process_requests();
         }
@@ -199,7 +205,7 @@ impl Core {
 
     /// Whether the session has as many commands in flight as it may, or the upstream's backlog is
     /// full.
-    fn is_busy(&self, slot: Slot, limits: &Limits) -> bool {
+    fn is_busy(&self, slot: Slot, limits: &ConnectionLimits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
         match &entry.state.role {
             Role::Session(_) => entry.state.context.in_flight as usize >= limits.commands_max,
@@ -208,16 +214,16 @@ impl Core {
         }
     }
 
-    pub(super) fn limits(&self, slot: Slot) -> &Limits {
+    pub(super) fn limits(&self, slot: Slot) -> &ConnectionLimits {
         self.limits_of(slot)
     }
 
-    fn shared_limits(&self, slot: Slot) -> Rc<Limits> {
+    fn shared_limits(&self, slot: Slot) -> Rc<ConnectionLimits> {
         Rc::clone(self.limits_of(slot))
     }
 
     #[expect(clippy::indexing_slicing, reason = "there are limits for every service")]
-    fn limits_of(&self, slot: Slot) -> &Rc<Limits> {
+    fn limits_of(&self, slot: Slot) -> &Rc<ConnectionLimits> {
         let service = self.reactor.get(slot).map_or(0, |entry| entry.state.context.service);
         &self.limits[usize::from(service)]
     }

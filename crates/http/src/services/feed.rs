@@ -35,7 +35,7 @@ pub fn start_feeds(worker: &Worker) {
         };
         let topic = topic(index_u16(index));
         let (core, feed, max) =
-            (worker.core.clone(), feed.clone(), service.limits.message_bytes_max);
+            (worker.core.clone(), feed.clone(), service.limits.connection.message_bytes_max);
         tasks::local(async move {
             match feed {
                 Feed::Connect(server) => connect(&core, &server, &topic, max).await,

@@ -3,8 +3,8 @@ use std::{cell::Cell, pin::pin, time::Duration};
 use auth::Action;
 use bytes::Bytes;
 use contract::{
-    Assembly, Body as Content, Destination, DestinationKind, Limits, Message, Partial, Parts,
-    Principal,
+    Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message, Partial,
+    Parts, Principal,
 };
 use drive::{CoreRef, Publisher, clock};
 use http::{HeaderMap, Response, StatusCode, header, request};
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) async fn post(
     core: &CoreRef,
     gateway: &Gateway,
-    limits: &Limits,
+    limits: &ConnectionLimits,
     principal: &Principal,
     kind: DestinationKind,
     rest: &str,
@@ -90,7 +90,7 @@ struct Late;
 async fn in_time(
     body: RequestBody,
     max: usize,
-    limits: &Limits,
+    limits: &ConnectionLimits,
 ) -> Result<Result<Bytes, BodyError>, Late> {
     let assembly = Cell::new(Assembly::default());
     let total = Cell::new(0_u32);

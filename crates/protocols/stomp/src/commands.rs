@@ -7,8 +7,8 @@ use std::{
 use bytes::Bytes;
 
 use contract::{
-    Command, Credit, Declare, Destination, Limits, Mode, Operation, Outcome, Pattern, Settle,
-    Settlement, Subscribe, SubscriptionId,
+    Command, Credit, Declare, Destination, Mode, Operation, Outcome, Pattern, Settle, Settlement,
+    Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -112,7 +112,7 @@ impl Open {
         let message = headers.message(body, destination, reply_to, id, cx.now)?;
         match transaction {
             Some(transaction) => {
-                self.transactions.publish(transaction, message, cx.limits)?;
+                self.transactions.publish(transaction, message, cx)?;
                 self.pending.done(What::Frame, receipt);
             }
             None => {
@@ -159,7 +159,7 @@ impl Open {
         let pattern = parse(destination, Pattern::parse)?;
         let acknowledgement = self.acknowledgement(frame)?;
         let mode = mode(frame, &pattern, acknowledgement)?;
-        let prefetch = prefetch(frame, cx.limits)?;
+        let prefetch = prefetch(frame, cx)?;
         if let Some((header, why)) = UNSUPPORTED.iter().find(|(h, _)| frame.header(h).is_some()) {
             return Err(Fault::malformed(
                 "not supported",
@@ -262,7 +262,7 @@ impl Open {
         };
         let settles = taken.ranges.into_iter().map(|tags| Settle { subscription, tags, outcome });
         if let Some(transaction) = transaction {
-            self.transactions.settle(transaction, settles, taken.count, cx.limits)?;
+            self.transactions.settle(transaction, settles, taken.count, cx)?;
             give_credit(subscription, taken.credit, cx);
             self.pending.done(What::Frame, receipt);
             return Ok(());
@@ -429,10 +429,11 @@ fn mode(frame: &Frame, pattern: &Pattern, acknowledgement: Acknowledgement) -> R
     Err(Fault::malformed("bad browser", detail))
 }
 
-fn prefetch(frame: &Frame, limits: &Limits) -> Result<u32, Fault> {
+fn prefetch(frame: &Frame, cx: &Context<'_>) -> Result<u32, Fault> {
+    let max = cx.limits.prefetch_max;
     let given = PREFETCH.iter().find_map(|name| Some((*name, frame.header(name)?)));
     let Some((name, text)) = given else {
-        return Ok(limits.prefetch_default.min(limits.prefetch_max).max(1));
+        return Ok(cx.protocol_limits.prefetch_default.min(max).max(1));
     };
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits {
@@ -441,7 +442,7 @@ fn prefetch(frame: &Frame, limits: &Limits) -> Result<u32, Fault> {
             format!("{name} must be a number of messages"),
         ));
     }
-    Ok(text.parse().unwrap_or(u32::MAX).min(limits.prefetch_max).max(1))
+    Ok(text.parse().unwrap_or(u32::MAX).min(max).max(1))
 }
 
 fn settles(operations: &[Operation]) -> impl Iterator<Item = Settle> {

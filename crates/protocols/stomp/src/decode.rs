@@ -1,16 +1,16 @@
-use std::{borrow::Cow, mem, sync::Arc};
+use std::{borrow::Cow, mem};
 
 use bytes::Bytes;
-use contract::Limits;
+use contract::{ConnectionLimits, ProtocolLimits};
 
 use crate::{Frame, FrameError, Headers, Verb, Version};
 
 /// Reads frames from a stream of bytes, however it is split.
 ///
-/// No byte of a frame is read twice: decoding is linear in the bytes received, even one at a time. Between frames it holds no memory.
+/// No byte of a frame is read twice: decoding is linear in the bytes received, even one at a time.
+/// Between frames it holds no memory.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Arc<Limits>,
     version: Version,
     /// The frame that has been received in part.
     partial: Option<Box<Partial>>,
@@ -18,11 +18,19 @@ pub struct Decoder {
     count: u32,
 }
 
+/// The bounds of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameLimits {
+    header_bytes_max: usize,
+    headers_max: usize,
+    body_bytes_max: usize,
+}
+
 impl Decoder {
-    /// Reads frames that keep within these limits, with the escapes of STOMP 1.0 at first.
+    /// Reads frames with the escapes of STOMP 1.0 at first.
     #[must_use]
-    pub const fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, version: Version::V1_0, partial: None, count: 0 }
+    pub const fn new() -> Self {
+        Self { version: Version::V1_0, partial: None, count: 0 }
     }
 
     /// Sets whose escapes the headers of the next frames have.
@@ -34,9 +42,13 @@ impl Decoder {
     ///
     /// # Errors
     /// When the input is no frame, or too large a one; the stream cannot be read on.
-    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+    pub fn next(
+        &mut self,
+        input: &mut &[u8],
+        limits: FrameLimits,
+    ) -> Result<Option<Frame>, FrameError> {
         let mut partial = self.partial.take().map_or_else(Partial::default, |partial| *partial);
-        let frame = partial.read(input, self.version, &self.limits)?;
+        let frame = partial.read(input, self.version, limits)?;
         if frame.is_some() {
             self.count = self.count.wrapping_add(1);
         } else if !partial.is_empty() {
@@ -55,6 +67,30 @@ impl Decoder {
             Stage::Counted(..) | Stage::Open(_) => Some(partial.body.len() as u32),
         };
         Some(contract::Partial { number: self.count, body_bytes })
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameLimits {
+    /// What a connection with these limits may send.
+    #[must_use]
+    pub const fn new(connection: &ConnectionLimits, protocol: &ProtocolLimits) -> Self {
+        Self {
+            header_bytes_max: protocol.header_bytes_max,
+            headers_max: protocol.headers_max,
+            body_bytes_max: connection.message_bytes_max,
+        }
+    }
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self::new(&ConnectionLimits::default(), &ProtocolLimits::default())
     }
 }
 
@@ -90,7 +126,7 @@ impl Partial {
         &mut self,
         input: &mut &[u8],
         version: Version,
-        limits: &Limits,
+        limits: FrameLimits,
     ) -> Result<Option<Frame>, FrameError> {
         loop {
             match self.stage {
@@ -131,7 +167,7 @@ impl Partial {
     fn line<'i>(
         &mut self,
         input: &mut &'i [u8],
-        limits: &Limits,
+        limits: FrameLimits,
     ) -> Result<Option<Cow<'i, [u8]>>, FrameError> {
         let end = memchr::memchr2(b'\n', 0, input);
         let (piece, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
@@ -183,7 +219,7 @@ impl Partial {
         Ok(())
     }
 
-    fn body_stage(&self, verb: Verb, limits: &Limits) -> Result<Stage, FrameError> {
+    fn body_stage(&self, verb: Verb, limits: FrameLimits) -> Result<Stage, FrameError> {
         let Some(length) = self.headers.get("content-length") else { return Ok(Stage::Open(verb)) };
         if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(FrameError::Length);
@@ -192,8 +228,8 @@ impl Partial {
         if length > 0 && !verb.has_body() {
             return Err(FrameError::Body);
         }
-        if length > limits.message_bytes_max {
-            return Err(FrameError::BodyTooLarge(limits.message_bytes_max));
+        if length > limits.body_bytes_max {
+            return Err(FrameError::BodyTooLarge(limits.body_bytes_max));
         }
         Ok(Stage::Counted(verb, length))
     }
@@ -214,7 +250,7 @@ impl Partial {
         &mut self,
         verb: Verb,
         input: &mut &[u8],
-        limits: &Limits,
+        limits: FrameLimits,
     ) -> Result<Option<Bytes>, FrameError> {
         let end = memchr::memchr(0, input);
         let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
@@ -222,8 +258,8 @@ impl Partial {
         if !piece.is_empty() && !verb.has_body() {
             return Err(FrameError::Body);
         }
-        if self.body.len() + piece.len() > limits.message_bytes_max {
-            return Err(FrameError::BodyTooLarge(limits.message_bytes_max));
+        if self.body.len() + piece.len() > limits.body_bytes_max {
+            return Err(FrameError::BodyTooLarge(limits.body_bytes_max));
         }
         if end.is_none() {
             self.body.extend_from_slice(piece);
@@ -309,9 +345,10 @@ mod tests {
             };
             let mut bytes = Vec::new();
             frame.encode(version, &mut bytes);
-            let mut decoder = Decoder::new(Arc::default());
+            let mut decoder = Decoder::new();
             decoder.set_version(version);
-            let read = decoder.next(&mut bytes.as_slice()).unwrap().unwrap();
+            let read =
+                decoder.next(&mut bytes.as_slice(), FrameLimits::default()).unwrap().unwrap();
             assert_eq!(read, frame.with("content-length", "3"));
         }
     }
@@ -319,23 +356,25 @@ mod tests {
     /// Quadratic decoding would take minutes here.
     #[test]
     fn decoding_is_linear_even_one_byte_at_a_time() {
-        let limits = Limits { message_bytes_max: 4 << 20, ..Limits::default() };
+        let limits = FrameLimits { body_bytes_max: 4 << 20, ..FrameLimits::default() };
         let body = vec![b'x'; 2 << 20];
         for headers in ["SEND\n\n", "SEND\ncontent-length:2097152\n\n"] {
             let bytes = [headers.as_bytes(), &body, b"\0"].concat();
-            let mut decoder = Decoder::new(Arc::new(limits.clone()));
-            let frames: Vec<_> =
-                bytes.chunks(1).filter_map(|mut byte| decoder.next(&mut byte).unwrap()).collect();
+            let mut decoder = Decoder::new();
+            let frames: Vec<_> = bytes
+                .chunks(1)
+                .filter_map(|mut byte| decoder.next(&mut byte, limits).unwrap())
+                .collect();
             assert_eq!(frames[0].body, body);
         }
     }
 
     #[test]
     fn between_frames_no_memory_is_used() {
-        let mut decoder = Decoder::new(Arc::default());
+        let mut decoder = Decoder::new();
         for piece in [&b"SEND\na:b\n"[..], b"\nbo", b"dy\0\n"] {
             let mut piece = piece;
-            while decoder.next(&mut piece).unwrap().is_some() {}
+            while decoder.next(&mut piece, FrameLimits::default()).unwrap().is_some() {}
         }
         assert!(decoder.partial.is_none());
     }
@@ -355,9 +394,9 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             for size in [1, bytes.len().max(1)] {
-                let mut decoder = Decoder::new(Arc::default());
+                let mut decoder = Decoder::new();
                 for mut piece in bytes.chunks(size) {
-                    while decoder.next(&mut piece).unwrap().is_some() {}
+                    while decoder.next(&mut piece, FrameLimits::default()).unwrap().is_some() {}
                 }
                 let partial = decoder.partial().map(|partial| (partial.number, partial.body_bytes));
                 assert_eq!(partial, *expected, "{:?}, {size} at a time", bytes.escape_ascii());
@@ -366,11 +405,11 @@ mod tests {
     }
 
     fn read_all(pieces: &[&[u8]]) -> Result<Vec<Frame>, FrameError> {
-        let mut decoder = Decoder::new(Arc::default());
+        let mut decoder = Decoder::new();
         decoder.set_version(Version::V1_2);
         let mut frames = Vec::new();
         for mut piece in pieces.iter().copied() {
-            while let Some(frame) = decoder.next(&mut piece)? {
+            while let Some(frame) = decoder.next(&mut piece, FrameLimits::default())? {
                 frames.push(frame);
             }
         }

@@ -35,7 +35,7 @@ impl Fault {
         Self::new(Reason::Malformed, message, detail)
     }
 
-    /// One of [`contract::Limits`] is reached.
+    /// A limit of the configuration is reached.
     pub(crate) fn limit(detail: impl Into<String>) -> Self {
         Self::new(Reason::Busy, "limit reached", detail)
     }

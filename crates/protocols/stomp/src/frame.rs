@@ -169,15 +169,15 @@ pub enum FrameError {
     /// A body where none is allowed.
     #[error("only SEND, MESSAGE and ERROR frames have a body")]
     Body,
-    /// More bytes in the header than [`contract::Limits::header_bytes_max`].
+    /// More bytes in the header than [`contract::ProtocolLimits::header_bytes_max`].
     #[error(
         "the command and headers of a frame may have at most {0} bytes (limits.header-bytes-max)"
     )]
     HeaderTooLarge(usize),
-    /// More headers than [`contract::Limits::headers_max`].
+    /// More headers than [`contract::ProtocolLimits::headers_max`].
     #[error("a frame may have at most {0} headers (limits.headers-max)")]
     TooManyHeaders(usize),
-    /// A larger body than [`contract::Limits::message_bytes_max`].
+    /// A larger body than [`contract::ConnectionLimits::message_bytes_max`].
     #[error("the body of a frame may have at most {0} bytes (limits.message-bytes-max)")]
     BodyTooLarge(usize),
 }

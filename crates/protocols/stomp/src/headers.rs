@@ -14,7 +14,8 @@ impl Headers {
         Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
     }
 
-    /// Adds a header. The whole text must stay under 4 GiB, which [`contract::Limits`] assure.
+    /// Adds a header. The text of all must stay under 4 GiB, which
+    /// [`contract::ProtocolLimits::header_bytes_max`] assures.
     pub fn push(&mut self, name: &str, value: &str) {
         let end = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.text.push_str(name);

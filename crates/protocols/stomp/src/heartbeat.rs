@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use contract::{Limits, Now};
+use contract::{Now, ProtocolLimits};
 
 use crate::fault::Fault;
 
@@ -40,7 +40,7 @@ impl Intervals {
     }
 
     /// The gateway's intervals: what the peer wants, within the limits.
-    pub(crate) fn reply(self, limits: &Limits) -> Self {
+    pub(crate) fn reply(self, limits: &ProtocolLimits) -> Self {
         let ours = |theirs: u64| {
             let offer = millis(limits.heartbeat_offer);
             let least = millis(limits.heartbeat_min).min(offer);

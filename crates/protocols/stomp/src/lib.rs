@@ -23,7 +23,7 @@ mod temporaries;
 mod transactions;
 mod version;
 
-pub use decode::Decoder;
+pub use decode::{Decoder, FrameLimits};
 pub use detect::detect;
 pub use frame::{Frame, FrameError, Verb};
 pub use headers::Headers;

@@ -1,12 +1,12 @@
 use std::mem;
 
 use contract::{
-    Command, Credit, Delivery, Destination, Kind, Limits, Message, Notice, Now, Outbox, Reason,
-    Refusal, SubscriptionId, Token,
+    Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Notice, Now, Outbox,
+    ProtocolLimits, Reason, Refusal, SubscriptionId, Token,
 };
 
 use crate::{
-    Frame, Verb, Version,
+    Frame, FrameLimits, Verb, Version,
     encode::Writer,
     fault::{End, Fault},
     heartbeat::Heartbeat,
@@ -19,7 +19,8 @@ use crate::{
 
 /// What a handler works with.
 pub(crate) struct Context<'a> {
-    pub(crate) limits: &'a Limits,
+    pub(crate) limits: &'a ConnectionLimits,
+    pub(crate) protocol_limits: &'a ProtocolLimits,
     /// What the transport prefers to carry.
     pub(crate) kind: Kind,
     pub(crate) now: Now,
@@ -29,6 +30,10 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    pub(crate) const fn frame_limits(&self) -> FrameLimits {
+        FrameLimits::new(self.limits, self.protocol_limits)
+    }
+
     pub(crate) fn send(&mut self, encode: impl Fn(&mut Vec<u8>)) {
         self.sent = true;
         self.out.send(self.kind, &mut |to| encode(to));

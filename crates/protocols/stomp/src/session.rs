@@ -1,8 +1,8 @@
 use std::{fmt, mem, sync::Arc};
 
 use contract::{
-    Credentials, Input, Kind, Limits, Login, Now, Opening, Outbox, Partial, Principal, Reason,
-    Refusal, Reply, Secret, Step, Token,
+    ConnectionLimits, Credentials, Input, Kind, Login, Now, Opening, Outbox, Partial, Principal,
+    ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token,
 };
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 
 /// The server's side of one STOMP connection.
 pub struct Session {
-    limits: Arc<Limits>,
+    limits: Arc<ConnectionLimits>,
+    protocol_limits: Arc<ProtocolLimits>,
     kind: Kind,
     decoder: Decoder,
     state: State,
@@ -61,8 +62,9 @@ impl Session {
     pub fn open(opening: &Opening<'_>, now: Now) -> Self {
         Self {
             limits: Arc::clone(opening.limits),
+            protocol_limits: Arc::clone(opening.protocol_limits),
             kind: opening.kind,
-            decoder: Decoder::new(Arc::clone(opening.limits)),
+            decoder: Decoder::new(),
             state: State::Greeting(Box::new(Greeting {
                 principal: opening.principal.cloned(),
                 newest: Version::of_subprotocol(opening.subprotocol).unwrap_or(Version::V1_2),
@@ -74,7 +76,14 @@ impl Session {
 
 impl contract::Session for Session {
     fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
-        let mut cx = Context { limits: &self.limits, kind: self.kind, now, out, sent: false };
+        let mut cx = Context {
+            limits: &self.limits,
+            protocol_limits: &self.protocol_limits,
+            kind: self.kind,
+            now,
+            out,
+            sent: false,
+        };
         let result = self.state.advance(input, &mut self.decoder, &mut cx);
         let sent = cx.sent;
         match (result, &mut self.state) {
@@ -172,7 +181,9 @@ impl State {
         loop {
             match self {
                 Self::Greeting(greeting) => {
-                    let Some(frame) = decoder.next(&mut bytes)? else { return Ok(()) };
+                    let Some(frame) = decoder.next(&mut bytes, cx.frame_limits())? else {
+                        return Ok(());
+                    };
                     *self = connect(&frame, greeting, cx)?;
                     decoder.set_version(self.version());
                 }
@@ -188,7 +199,9 @@ impl State {
                     if open.is_leaving {
                         return Ok(());
                     }
-                    let Some(frame) = decoder.next(&mut bytes)? else { return Ok(()) };
+                    let Some(frame) = decoder.next(&mut bytes, cx.frame_limits())? else {
+                        return Ok(());
+                    };
                     open.frame(frame, cx)?;
                 }
                 Self::Closed => return Ok(()),
@@ -282,7 +295,7 @@ fn accept(
     principal: &Principal,
     cx: &mut Context<'_>,
 ) -> Open {
-    let ours = theirs.reply(cx.limits);
+    let ours = theirs.reply(cx.protocol_limits);
     let session = cx.out.random();
     cx.send(|to| {
         let mut writer = Writer::begin(to, version, Verb::Connected);

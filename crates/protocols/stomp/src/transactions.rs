@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use contract::{Lane, Limits, Message, Operation, Settle};
+use contract::{ConnectionLimits, Lane, Message, Operation, Settle};
 
-use crate::fault::Fault;
+use crate::{fault::Fault, open::Context};
 
 /// The open transactions of a session. They are kept here until COMMIT.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct Transaction {
 }
 
 impl Transactions {
-    pub(crate) fn begin(&mut self, name: &str, limits: &Limits) -> Result<(), Fault> {
+    pub(crate) fn begin(&mut self, name: &str, limits: &ConnectionLimits) -> Result<(), Fault> {
         if self.position(name).is_ok() {
             return Err(Fault::malformed(
                 "transaction exists",
@@ -63,11 +63,11 @@ impl Transactions {
         &mut self,
         name: &str,
         message: Message,
-        limits: &Limits,
+        cx: &Context<'_>,
     ) -> Result<(), Fault> {
         let bytes = OPERATION_BYTES + message.cost();
         let operation = Operation::Publish(Arc::new(message));
-        self.push(name, [operation], 1, bytes, limits)
+        self.push(name, [operation], 1, bytes, cx)
     }
 
     /// Adds settlements of so many deliveries.
@@ -76,10 +76,10 @@ impl Transactions {
         name: &str,
         settles: impl IntoIterator<Item = Settle>,
         count: usize,
-        limits: &Limits,
+        cx: &Context<'_>,
     ) -> Result<(), Fault> {
         let operations = settles.into_iter().map(Operation::Settle);
-        self.push(name, operations, count, count * OPERATION_BYTES, limits)
+        self.push(name, operations, count, count * OPERATION_BYTES, cx)
     }
 
     fn push(
@@ -88,21 +88,21 @@ impl Transactions {
         operations: impl IntoIterator<Item = Operation>,
         count: usize,
         bytes: usize,
-        limits: &Limits,
+        cx: &Context<'_>,
     ) -> Result<(), Fault> {
         let position = self.position(name)?;
         let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
-        if transaction.count + count > limits.transaction_operations_max {
+        if transaction.count + count > cx.limits.transaction_operations_max {
             return Err(Fault::limit(format!(
                 "a transaction may have at most {} operations (limits.transaction-operations-max)",
-                limits.transaction_operations_max
+                cx.limits.transaction_operations_max
             )));
         }
-        if self.bytes + bytes > limits.transaction_bytes_max {
+        if self.bytes + bytes > cx.protocol_limits.transaction_bytes_max {
             return Err(Fault::limit(format!(
                 "the open transactions of a connection may hold at most {} bytes \
                  (limits.transaction-bytes-max)",
-                limits.transaction_bytes_max
+                cx.protocol_limits.transaction_bytes_max
             )));
         }
         transaction.operations.extend(operations);

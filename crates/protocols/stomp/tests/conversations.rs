@@ -762,16 +762,16 @@ fn nothing_is_said_to_a_peer_that_has_gone() {
 #[test]
 fn every_bound_is_kept() {
     let check_bound = |script: &str| {
-        let setup = Setup::stream().limited(|limits| {
+        let setup = Setup::stream().limited(|limits, protocol| {
             limits.subscriptions_max = 1;
             limits.temporary_max = 1;
             limits.transactions_max = 1;
             limits.transaction_operations_max = 1;
-            limits.transaction_bytes_max = 450;
+            protocol.transaction_bytes_max = 450;
             limits.prefetch_max = 5;
             limits.message_bytes_max = 300;
-            limits.header_bytes_max = 200;
-            limits.headers_max = 3;
+            protocol.header_bytes_max = 200;
+            protocol.headers_max = 3;
         });
         let long = "x".repeat(150);
         check_as(&setup, &format!("{}{script}", login("1.2")).replace("LONG", &long));
@@ -851,7 +851,7 @@ fn every_bound_is_kept() {
 
 #[test]
 fn frames_that_wait_for_their_answers_are_bounded() {
-    let setup = Setup::stream().limited(|limits| limits.unsent_bytes_max = 200);
+    let setup = Setup::stream().limited(|limits, _| limits.unsent_bytes_max = 200);
     let script = "
         > recv SEND|destination:/queue/a||1^@
         < command 1 publish /queue/a : 1

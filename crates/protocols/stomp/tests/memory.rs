@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Data, Delivery, Destination, Input, Kind, Limits, Message, Principal, Reply,
+    Body, Command, Data, Delivery, Destination, Input, Kind, Message, Principal, Reply,
     Session as _, SubscriptionId, Token,
 };
 use stomp::Session;
@@ -120,8 +120,7 @@ fn open_transactions_take_no_more_than_their_bound() {
     for (shape, header) in
         [("tiny", "a:b".into()), ("large", format!("correlation-id:{}", "x".repeat(15_000)))]
     {
-        let limits = Limits { transaction_operations_max: 1_000_000, ..Limits::default() };
-        let setup = Setup { limits: Arc::new(limits), ..setup() };
+        let setup = setup().limited(|limits, _| limits.transaction_operations_max = 1_000_000);
         let mut out = Recorder::new();
         let mut session = subscribed(&setup, &mut out, "0");
         let mut send = |frame: String| {

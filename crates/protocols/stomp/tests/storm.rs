@@ -8,16 +8,16 @@ static ALLOCATOR: testkit::Counting = testkit::Counting;
 
 #[test]
 fn a_session_withstands_a_storm() {
-    let setup = Setup::stream().limited(|limits| {
+    let setup = Setup::stream().limited(|limits, protocol| {
         limits.message_bytes_max = 2_000;
-        limits.header_bytes_max = 1_000;
+        protocol.header_bytes_max = 1_000;
         limits.subscriptions_max = 10;
         limits.temporary_max = 3;
         limits.transactions_max = 2;
         limits.transaction_operations_max = 10;
-        limits.transaction_bytes_max = 4_000;
+        protocol.transaction_bytes_max = 4_000;
         limits.prefetch_max = 20;
-        limits.prefetch_default = 5;
+        protocol.prefetch_default = 5;
     });
     let tally = Storm::new(setup, 64 << 10).run(Session::open, words);
     // It must have reached every part of the session.

@@ -1,4 +1,4 @@
-use contract::{Data, Kind, Limits, Partial};
+use contract::{ConnectionLimits, Data, Kind, Partial};
 use wire::Utf8;
 
 use crate::{
@@ -97,7 +97,7 @@ impl Decoder {
     pub fn next<'a, 'b: 'a>(
         &'a mut self,
         unread: &mut Unread<'b>,
-        limits: &Limits,
+        limits: &ConnectionLimits,
         pool: &'a mut InflaterPool,
     ) -> Result<Option<Event<'a>>, FrameError> {
         if let Some(data) = self.whole(unread, limits)? {
@@ -135,7 +135,7 @@ impl Decoder {
     fn whole<'b>(
         &mut self,
         unread: &mut Unread<'b>,
-        limits: &Limits,
+        limits: &ConnectionLimits,
     ) -> Result<Option<Data<'b>>, FrameError> {
         let is_fresh = matches!(self.stage, Stage::Header)
             && self.message.is_none()
@@ -201,7 +201,7 @@ impl Decoder {
     fn advance<'b>(
         &mut self,
         unread: &mut Unread<'b>,
-        limits: &Limits,
+        limits: &ConnectionLimits,
         pool: &mut InflaterPool,
     ) -> Result<Option<Step<'b>>, FrameError> {
         loop {
@@ -258,7 +258,7 @@ impl Decoder {
     fn begin(
         &mut self,
         header: Header,
-        limits: &Limits,
+        limits: &ConnectionLimits,
         pool: &mut InflaterPool,
     ) -> Result<(), FrameError> {
         if header.deflated && !self.deflate {
@@ -304,7 +304,7 @@ impl Decoder {
         &mut self,
         mut header: Header,
         unread: &mut Unread<'b>,
-        limits: &Limits,
+        limits: &ConnectionLimits,
         pool: &mut InflaterPool,
     ) -> Result<Option<Step<'b>>, FrameError> {
         let Some(message) = &mut self.message else { return Ok(None) };

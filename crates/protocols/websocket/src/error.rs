@@ -46,13 +46,14 @@ pub enum FrameError {
     /// The compressed data of a message is wrong or incomplete (RFC 7692 section 7.2.2).
     #[error("the compressed data is wrong")]
     NotDeflate,
-    /// Over [`contract::Limits::message_bytes_max`].
+    /// Over [`contract::ConnectionLimits::message_bytes_max`].
     #[error("the message has more than {0} bytes (limits.message-bytes-max)")]
     MessageTooLarge(usize),
-    /// More compressed bytes than a message within [`contract::Limits::message_bytes_max`] needs.
+    /// More compressed bytes than a message within
+    /// [`contract::ConnectionLimits::message_bytes_max`] needs.
     #[error("the compressed message has more than {0} bytes (from limits.message-bytes-max)")]
     DeflatedTooLarge(u64),
-    /// Over [`contract::Limits::fragments_max`].
+    /// Over [`contract::ConnectionLimits::fragments_max`].
     #[error("the message has more than {0} fragments (limits.fragments-max)")]
     TooManyFragments(u32),
 }

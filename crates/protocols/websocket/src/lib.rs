@@ -5,14 +5,15 @@
 //! memory but its decoder; buffers and compression belong to the core, and are lent.
 //!
 //! ```
-//! use contract::Limits;
+//! use contract::ConnectionLimits;
 //! use websocket::{
 //!     Decoder, Deflater, Event, InflaterPool, NO_CODE, Unread, Version, begin, encode_close,
 //!     encode_pong,
 //! };
 //!
 //! // The core's:
-//! let (limits, mut pool, mut deflater) = (Limits::default(), InflaterPool::new(), Deflater::new());
+//! let limits = ConnectionLimits::default();
+//! let (mut pool, mut deflater) = (InflaterPool::new(), Deflater::new());
 //! // The connection's, from what the handshake agreed on:
 //! let (version, deflate) = (Version::Rfc6455, None);
 //! let mut decoder = Decoder::new(version, deflate);

@@ -4,7 +4,7 @@
 mod client;
 
 use client::{Transcript, agreed, frame};
-use contract::Limits;
+use contract::ConnectionLimits;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use websocket::{Decoder, Deflate, InflaterPool, Unread, Version};
 
@@ -12,8 +12,8 @@ fn deflate() -> Option<Deflate> {
     Some(agreed("permessage-deflate"))
 }
 
-fn limits(message_bytes_max: usize) -> Limits {
-    Limits { message_bytes_max, fragments_max: 100, ..Limits::default() }
+fn limits(message_bytes_max: usize) -> ConnectionLimits {
+    ConnectionLimits { message_bytes_max, fragments_max: 100, ..ConnectionLimits::default() }
 }
 
 /// Compressed as a client does: flushed, without the last four bytes.

@@ -6,7 +6,7 @@ mod client;
 use std::{fs, path::Path};
 
 use client::{Transcript, agreed};
-use contract::Limits;
+use contract::ConnectionLimits;
 use websocket::Version;
 
 #[test]
@@ -21,7 +21,7 @@ fn each_input_decodes_alike_whole_and_in_parts() {
         let bytes = fs::read(&path).unwrap();
         let read = |size: usize, pulls: usize| {
             let deflate = (!old).then(|| agreed("permessage-deflate"));
-            let mut transcript = Transcript::new(version, deflate, Limits::default());
+            let mut transcript = Transcript::new(version, deflate, ConnectionLimits::default());
             transcript.pulls = pulls;
             bytes.chunks(size).for_each(|piece| transcript.read(piece));
             transcript.lines

@@ -3,11 +3,11 @@
 mod client;
 
 use client::{Transcript, frame, frame06, keyed_frame, masked06};
-use contract::Limits;
+use contract::ConnectionLimits;
 use websocket::Version::{self, Hybi06, Hybi08, Rfc6455};
 
-fn limits() -> Limits {
-    Limits { message_bytes_max: 1000, fragments_max: 4, ..Limits::default() }
+fn limits() -> ConnectionLimits {
+    ConnectionLimits { message_bytes_max: 1000, fragments_max: 4, ..ConnectionLimits::default() }
 }
 
 /// Each case whole, split in two at every byte, byte by byte, and one event at a time.
@@ -174,7 +174,7 @@ fn frames_of_rfc6455() {
         rfc("the shortest form only", f(0x81, b"\xC0\xAF"), NOT_TEXT),
         rfc("a text that ends inside a character", f(0x81, b"a\xE2\x82"), NOT_TEXT),
         rfc("the last fragment too", [f(0x01, b"\xE2"), f(0x80, b"")].concat(), NOT_TEXT),
-        // Limits: 1,000 bytes and 4 fragments.
+        // ConnectionLimits: 1,000 bytes and 4 fragments.
         rfc(
             "a message as large as may be",
             f(0x82, &[b'm'; 1000]),
@@ -213,14 +213,14 @@ fn frames_of_rfc6455() {
 /// A client in Go writes 400 kB in 749 frames.
 #[test]
 fn by_default_a_message_of_a_mebibyte_may_come_in_small_frames() {
-    let bytes_max = Limits::default().message_bytes_max;
-    let fragments_max = Limits::default().fragments_max as usize;
+    let bytes_max = ConnectionLimits::default().message_bytes_max;
+    let fragments_max = ConnectionLimits::default().fragments_max as usize;
     for (piece, expected) in [
         (534, "binary"),
         (bytes_max / fragments_max, "binary"),
         (bytes_max / fragments_max - 1, "error TooManyFragments(16384)"),
     ] {
-        let mut transcript = Transcript::new(Rfc6455, None, Limits::default());
+        let mut transcript = Transcript::new(Rfc6455, None, ConnectionLimits::default());
         let mut first = 0x02;
         for piece in vec![b'x'; bytes_max].chunks(piece) {
             transcript.read(&frame(first, piece));
@@ -291,7 +291,7 @@ fn a_whole_message_is_one_piece() {
 #[test]
 fn time_is_linear_in_the_bytes_even_one_at_a_time() {
     // Quadratic, this would be 10^11 steps.
-    let large = Limits { message_bytes_max: 1 << 20, ..Limits::default() };
+    let large = ConnectionLimits { message_bytes_max: 1 << 20, ..ConnectionLimits::default() };
     let mut transcript = Transcript::new(Rfc6455, None, large);
     for byte in frame(0x81, "€".repeat(1 << 18).as_bytes()) {
         transcript.read(&[byte]);
@@ -305,7 +305,7 @@ fn time_is_linear_in_the_bytes_even_one_at_a_time() {
 #[test]
 fn what_has_come_in_part_is_told() {
     let f = frame;
-    let limits = Limits::default();
+    let limits = ConnectionLimits::default();
     // What is incomplete: the messages before it, and the bytes of its body.
     let cases: &[(&str, Vec<u8>, Option<(u32, Option<u32>)>)] = &[
         ("nothing", vec![], None),

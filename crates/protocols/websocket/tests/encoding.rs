@@ -9,7 +9,7 @@ use std::{
 };
 
 use client::{Transcript, agreed, frame};
-use contract::{Kind, Limits, Reason};
+use contract::{ConnectionLimits, Kind, Reason};
 use flate2::{Decompress, FlushDecompress};
 use proptest::prelude::*;
 use tungstenite::{
@@ -313,7 +313,7 @@ fn a_third_party_client_and_the_server_understand_each_other() {
     }
     let reason = "done".into();
     client.close(Some(CloseFrame { code: 1000.into(), reason })).unwrap();
-    let mut transcript = Transcript::new(Version::Rfc6455, None, Limits::default());
+    let mut transcript = Transcript::new(Version::Rfc6455, None, ConnectionLimits::default());
     for piece in std::mem::take(&mut client.get_mut().to_server).chunks(1000) {
         transcript.read(piece);
     }
@@ -370,7 +370,7 @@ proptest! {
             }
         }
         let read = |bytes: &[u8]| {
-            let mut transcript = Transcript::new(Version::Rfc6455, Some(agreed), Limits::default());
+            let mut transcript = Transcript::new(Version::Rfc6455, Some(agreed), ConnectionLimits::default());
             bytes.chunks(piece_len).for_each(|piece| transcript.read(piece));
             transcript.lines
         };

@@ -4,7 +4,7 @@
 mod client;
 
 use client::{agreed, frame, frame06};
-use contract::Limits;
+use contract::ConnectionLimits;
 use flate2::{Compress, Compression, FlushCompress};
 use websocket::{Decoder, Deflate, Event, InflaterPool, Unread, Version};
 
@@ -103,7 +103,8 @@ fn decode(
     shown: &str,
 ) -> Vec<String> {
     let (message_bytes_max, fragments_max) = LIMITS;
-    let limits = Limits { message_bytes_max, fragments_max, ..Limits::default() };
+    let limits =
+        ConnectionLimits { message_bytes_max, fragments_max, ..ConnectionLimits::default() };
     let mut decoder = Decoder::new(version, (version != Version::Hybi06).then_some(deflate));
     let mut events = Vec::new();
     let (mut buffered, mut rest) = (Vec::new(), bytes);

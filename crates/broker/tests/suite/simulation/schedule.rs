@@ -1,9 +1,10 @@
 //! What a run is like, and what happens in it when: all drawn from its seed.
 
-use contract::Limits;
+use contract::{BrokerLimits, ConnectionLimits};
 use testkit::Random;
 
 use super::model::Rules;
+use crate::world::Limits;
 
 /// What a run is like.
 #[derive(Clone, Debug)]
@@ -49,24 +50,30 @@ impl Schedule {
         let cores = u16::try_from(seed % 8 + 1).unwrap();
         let is_calm = random.once_in(3);
         let rules = Rules { is_roomy: random.once_in(2), is_heavy: random.once_in(6) };
-        let common = Limits {
+        let broker = BrokerLimits { deliveries_max: 3, ..BrokerLimits::default() };
+        let connection = ConnectionLimits {
             prefetch_max: 6,
             transactions_max: 1,
             transaction_operations_max: 5,
-            deliveries_max: 3,
-            ..Limits::default()
+            ..ConnectionLimits::default()
         };
         let limits = if rules.is_roomy {
-            Limits { queue_bytes_max: 1 << 40, ..common }
+            let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
+            Limits { broker, connection }
         } else {
             Limits {
-                subscriptions_max: 6,
-                temporary_max: 2,
-                commands_max: 3,
-                queue_messages_max: 8,
-                queue_bytes_max: 16 << 20,
-                queues_max: 8,
-                ..common
+                broker: BrokerLimits {
+                    queue_messages_max: 8,
+                    queue_bytes_max: 16 << 20,
+                    queues_max: 8,
+                    ..broker
+                },
+                connection: ConnectionLimits {
+                    subscriptions_max: 6,
+                    temporary_max: 2,
+                    commands_max: 3,
+                    ..connection
+                },
             }
         };
         Self {

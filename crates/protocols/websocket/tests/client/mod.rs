@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use contract::{Data, Kind, Limits};
+use contract::{ConnectionLimits, Data, Kind};
 use websocket::{Decoder, Deflate, Event, InflaterPool, Service, Subprotocols, Unread, Version};
 
 /// A masked frame of RFC 6455 with this first byte.
@@ -71,7 +71,7 @@ pub(crate) fn agreed(offer: &str) -> Deflate {
 pub(crate) struct Transcript {
     decoder: Decoder,
     pool: InflaterPool,
-    limits: Limits,
+    limits: ConnectionLimits,
     /// Pull this many events, then feed the rest again.
     pub(crate) pulls: usize,
     buffered: Vec<u8>,
@@ -82,7 +82,11 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
-    pub(crate) fn new(version: Version, deflate: Option<Deflate>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        version: Version,
+        deflate: Option<Deflate>,
+        limits: ConnectionLimits,
+    ) -> Self {
         Self {
             decoder: Decoder::new(version, deflate),
             pool: InflaterPool::new(),

@@ -66,11 +66,11 @@ impl Model {
         let browse = is_browse.then_some(Browse { ready, epoch, message_last: u128::MAX });
         self.serial_last += 1;
         let serial = self.serial_last;
-        let limits = &self.limits;
+        let limits = &self.limits.connection;
         // Open transactions may hold deliveries beyond what is prefetched.
         let in_transactions = limits.transactions_max * limits.transaction_operations_max;
         let unsettled_max = limits.prefetch_max as usize + in_transactions;
-        let subscriptions_max = self.limits.subscriptions_max;
+        let subscriptions_max = limits.subscriptions_max;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_taken = client.subscriptions.contains_key(&id);
         let is_full = client.subscriptions.len() >= subscriptions_max;
@@ -117,7 +117,7 @@ impl Model {
 
     pub(crate) fn declare(&mut self, (connection, token): CommandId, name: &str) {
         let is_bounded = !self.rules.is_roomy;
-        let temporary_max = self.limits.temporary_max;
+        let temporary_max = self.limits.connection.temporary_max;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_full = client.temporaries.len() >= temporary_max;
         let pending = Pending::new(Kind::Declare(name.to_owned()), 0)
@@ -140,7 +140,8 @@ impl Model {
 
     /// `settles` are what it holds, and perhaps something that it does not.
     pub(crate) fn transact(&mut self, command: CommandId, sent: Vec<Sent>, settles: &[Settle]) {
-        let is_long = sent.len() + settles.len() > self.limits.transaction_operations_max;
+        let is_long =
+            sent.len() + settles.len() > self.limits.connection.transaction_operations_max;
         let mut pending = Pending::new(Kind::Transact, 0).must_be(Refusal::Limit, is_long);
         let mut settled = Vec::new();
         for settle in settles {
@@ -281,6 +282,6 @@ impl Model {
     }
 
     fn publish_timeout_ns(&self) -> u64 {
-        u64::try_from(self.limits.publish_timeout.as_nanos()).unwrap()
+        u64::try_from(self.limits.broker.publish_timeout.as_nanos()).unwrap()
     }
 }

@@ -18,8 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Subscriber;
 use contract::{
-    ConnectionId, Credit, DeadLetterReason, Lane, Limits, Outcome, Settle, SubscriptionId, Tag,
-    Token,
+    ConnectionId, Credit, DeadLetterReason, Lane, Outcome, Settle, SubscriptionId, Tag, Token,
 };
 
 use self::{
@@ -28,6 +27,7 @@ use self::{
     verdicts::Effects,
 };
 pub(super) use self::{rest::Depth, subscription::Subscription, tally::Tally, verdicts::CommandId};
+use crate::world::Limits;
 
 #[derive(Debug)]
 pub(super) struct Model {
@@ -109,7 +109,7 @@ pub(super) struct Arrival {
 impl Model {
     pub(super) fn new(limits: Limits, rules: Rules) -> Self {
         Self {
-            queues: Queues::new(limits.deliveries_max, rules.is_roomy),
+            queues: Queues::new(limits.broker.deliveries_max, rules.is_roomy),
             limits,
             rules,
             clients: BTreeMap::new(),

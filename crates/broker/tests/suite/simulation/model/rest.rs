@@ -57,8 +57,8 @@ impl Model {
             let messages = census.ready_max + census.unsettled_max - waiting.len();
             let costs = waiting.iter().map(|sent| sent.cost);
             let bytes = census.bytes_max - costs.clone().sum::<usize>();
-            let is_full = messages >= self.limits.queue_messages_max
-                || bytes + costs.max().unwrap_or_default() > self.limits.queue_bytes_max;
+            let is_full = messages >= self.limits.broker.queue_messages_max
+                || bytes + costs.max().unwrap_or_default() > self.limits.broker.queue_bytes_max;
             assert!(is_full, "publishers wait at {queue}: {waiting:?}, but {census:?}");
             self.tally.waiting += waiting.len() as u64;
         }
@@ -145,7 +145,7 @@ impl Model {
             let Custody::Settling(settling) = queued.custody else { continue };
             let shows_dead_letter = self.rules.is_roomy && dead_letter_queue(queue).is_some();
             let may_be_dead =
-                !shows_dead_letter && queued.attempts + 1 >= self.limits.deliveries_max;
+                !shows_dead_letter && queued.attempts + 1 >= self.limits.broker.deliveries_max;
             let has_expired = queued.sent.has_expired(self.latest_unix_ms);
             if may_be_dead || has_expired || !self.queues.keeps(queue) {
                 continue;
