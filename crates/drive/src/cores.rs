@@ -93,7 +93,7 @@ pub(crate) enum ToCore {
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
     /// Close all connections, in their protocols' ways.
-    Drain,
+    Shutdown,
 }
 
 /// A socket that was accepted, for the core that is to have it.
@@ -163,9 +163,9 @@ impl Cores {
     }
 
     /// Closes all connections, in their protocols' ways. The cores end when they have gone.
-    pub fn drain(&self) {
+    pub fn shut_down(&self) {
         for core in &self.handles {
-            core.send(ToCore::Drain);
+            core.send(ToCore::Shutdown);
         }
     }
 

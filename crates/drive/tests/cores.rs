@@ -50,12 +50,12 @@ fn what_is_published_on_one_core_is_received_on_the_other() {
 }
 
 #[test]
-fn a_core_that_is_drained_closes_its_connections_and_ends() {
+fn a_core_that_is_shut_down_closes_its_connections_and_ends() {
     let gateway = Gateway::start(1, |_, _| Box::<echo::Echo>::default());
     let mut peer = gateway.connect();
     peer.write_all(b"hello").unwrap();
     assert_eq!(read(&mut peer, 5), b"hello");
-    gateway.cores.drain();
+    gateway.cores.shut_down();
     assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
     drop(peer);
     gateway.stop();
@@ -115,7 +115,7 @@ impl Gateway {
     }
 
     fn stop(self) {
-        self.cores.drain();
+        self.cores.shut_down();
         for thread in self.threads {
             thread.join().unwrap().unwrap();
         }

@@ -40,7 +40,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts connections and hands each to the core with the fewest, until the gateway drains.
+/// Accepts connections and hands each to the core with the fewest, until the gateway shuts down.
 /// Afterwards what had come already is still accepted.
 ///
 /// # Errors

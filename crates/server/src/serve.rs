@@ -211,7 +211,7 @@ async fn stop_in_good_order(
         accepting.abort_all();
     }
     tracing::info!("listeners closed: closing connections");
-    gateway.cores.drain();
+    gateway.cores.shut_down();
     let end = clock::now().after(gateway.config.shutdown.drain);
     while threads.iter().any(|thread| !thread.is_finished()) {
         if clock::now().mono_ns >= end {

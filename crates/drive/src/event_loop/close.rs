@@ -139,20 +139,20 @@ impl Core {
     }
 
     /// Begins to close all connections with 1001 or their protocol's equivalent.
-    pub(crate) fn start_draining(&mut self) {
-        self.draining = self.reactor.iter().map(|(slot, _)| slot).collect();
-        self.drain_next_mono_ns = 0;
-        self.is_draining = true;
+    pub(crate) fn start_shutdown(&mut self) {
+        self.to_shut_down = self.reactor.iter().map(|(slot, _)| slot).collect();
+        self.shutdown_next_mono_ns = 0;
+        self.is_shutting_down = true;
     }
 
     /// Closes some more of them.
-    pub(super) fn drain(&mut self) {
-        if self.drain_next_mono_ns > self.now.mono_ns {
+    pub(super) fn shut_down_some(&mut self) {
+        if self.shutdown_next_mono_ns > self.now.mono_ns {
             return;
         }
         for _ in 0..CLOSES_PER_STEP {
-            let Some(slot) = self.draining.pop_front() else {
-                self.drain_next_mono_ns = u64::MAX;
+            let Some(slot) = self.to_shut_down.pop_front() else {
+                self.shutdown_next_mono_ns = u64::MAX;
                 return;
             };
             match self.reactor.get(slot).map(|entry| &entry.state.role) {
@@ -163,13 +163,13 @@ impl Core {
                 Some(Role::Upstream(_) | Role::Closing(_)) | None => {}
             }
         }
-        self.drain_next_mono_ns = self.now.mono_ns + CLOSE_STEP_NS;
+        self.shutdown_next_mono_ns = self.now.mono_ns + CLOSE_STEP_NS;
     }
 
     /// Whether all connections were closed and have gone.
     pub(super) fn is_finished(&self) -> bool {
-        self.is_draining
-            && self.draining.is_empty()
+        self.is_shutting_down
+            && self.to_shut_down.is_empty()
             && self.reactor.is_empty()
             && self.tools.handle().connections() == 0
     }

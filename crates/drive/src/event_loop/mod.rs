@@ -78,10 +78,10 @@ pub struct Core {
     backlog_memory_max: usize,
     /// What was done in this turn, in deliveries or what costs as much.
     spent: usize,
-    /// Sockets that are still to be closed, once the core drains.
-    draining: VecDeque<Slot>,
-    is_draining: bool,
-    drain_next_mono_ns: u64,
+    /// Sockets that are still to be closed, once the core is shut down.
+    to_shut_down: VecDeque<Slot>,
+    is_shutting_down: bool,
+    shutdown_next_mono_ns: u64,
     shard_next_mono_ns: u64,
 }
 
@@ -265,9 +265,9 @@ impl Core {
             unsent: 0,
             backlog_memory_max: 0,
             spent: 0,
-            draining: VecDeque::new(),
-            is_draining: false,
-            drain_next_mono_ns: u64::MAX,
+            to_shut_down: VecDeque::new(),
+            is_shutting_down: false,
+            shutdown_next_mono_ns: u64::MAX,
             shard_next_mono_ns: 0,
         }
     }
@@ -288,7 +288,7 @@ impl Core {
             self.tools.dirty.push(slot);
         }
         self.check_deadlines();
-        self.drain();
+        self.shut_down_some();
         if self.now.mono_ns >= self.shard_next_mono_ns {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Timeout);
@@ -298,7 +298,7 @@ impl Core {
         self.send_shard_messages();
         busy |= self.reactor.readable_len() > 0;
         let timer = self.timers.next().unwrap_or(u64::MAX);
-        let next_mono_ns = timer.min(self.drain_next_mono_ns).min(self.shard_next_mono_ns);
+        let next_mono_ns = timer.min(self.shutdown_next_mono_ns).min(self.shard_next_mono_ns);
         Ok(Turn { busy, next_mono_ns })
     }
 
@@ -364,9 +364,9 @@ impl Core {
         };
         let slot = self.reactor.insert(stream, Connection { role, context })?;
         self.opened(slot);
-        if self.is_draining {
-            self.draining.push_back(slot);
-            self.drain_next_mono_ns = 0;
+        if self.is_shutting_down {
+            self.to_shut_down.push_back(slot);
+            self.shutdown_next_mono_ns = 0;
         }
         self.schedule_check(slot);
         if is_session {

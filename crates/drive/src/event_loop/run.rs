@@ -48,7 +48,7 @@ impl NewCore {
         self.index
     }
 
-    /// Runs the core on this thread until it is drained and its connections have gone.
+    /// Runs the core on this thread until it is shut down and its connections have gone.
     ///
     /// `start` is called first, and returns what is done with each new socket.
     ///
@@ -136,7 +136,7 @@ fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
                 core.core.borrow_mut().logged_in(id, token, answer);
             }
             ToCore::Call(call) => call(core),
-            ToCore::Drain => core.core.borrow_mut().start_draining(),
+            ToCore::Shutdown => core.core.borrow_mut().start_shutdown(),
         }
     }
     true
