@@ -134,13 +134,13 @@ pub enum HandshakeOutcome {
     Failed,
     /// The peer had gone before anything was signed.
     Gone,
-    /// There were too many, of the core or of the peer's address.
-    Crowded,
+    /// It was refused, or ended for another: there were too many, of the core or of the address.
+    Refused,
 }
 
 impl HandshakeOutcome {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Gone, Self::Crowded];
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Gone, Self::Refused];
 
     /// The word for labels.
     #[must_use]
@@ -149,7 +149,7 @@ impl HandshakeOutcome {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Gone => "gone",
-            Self::Crowded => "crowded",
+            Self::Refused => "refused",
         }
     }
 }

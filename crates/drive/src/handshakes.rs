@@ -1,6 +1,6 @@
 //! The TLS handshakes of a core: how many there may be, and which is next.
 //!
-//! A handshake costs a signature, of 0.1 to 5 ms, and anybody can ask for one. So the core's own
+//! A handshake costs a signature, of 0.1 to 5 ms, and any peer can cause one. So the core's own
 //! loop grants one permit to sign at a time, and has looked at everything else before the next;
 //! addresses take turns: a flood from one delays the handshakes of another by one signature at a time.
 
@@ -19,6 +19,8 @@ use auth::AddressKey;
 use contract::internal;
 use tokio::sync::{Notify, oneshot};
 
+use crate::permit::LimitReached;
+
 /// The handshakes of a core.
 #[derive(Clone, Debug)]
 pub struct Handshakes {
@@ -26,10 +28,6 @@ pub struct Handshakes {
     /// Wakes the core's loop.
     work: Rc<Notify>,
 }
-
-/// There are as many as there may be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Crowded;
 
 /// A handshake in flight, from the first byte on.
 #[derive(Debug)]
@@ -69,12 +67,12 @@ impl Handshakes {
     ///
     /// # Errors
     /// When there is no room.
-    pub fn begin(&self, address: IpAddr) -> Result<Handshake, Crowded> {
+    pub fn begin(&self, address: IpAddr) -> Result<Handshake, LimitReached> {
         let key = AddressKey::from(address);
         let mut state = self.state.borrow_mut();
         let own = state.in_flight.get(&key).map_or(0, VecDeque::len);
         if own >= PER_ADDRESS_MAX || (state.count >= PER_CORE_MAX && !state.make_room(own)) {
-            return Err(Crowded);
+            return Err(LimitReached);
         }
         let id = state.next_id;
         state.next_id += 1;
@@ -86,7 +84,7 @@ impl Handshakes {
     }
 
     /// Grants the permit, if it is free, to the next handshake that waits.
-    pub(crate) fn pass_on(&self) {
+    pub(crate) fn grant_next(&self) {
         let mut state = self.state.borrow_mut();
         if state.is_taken {
             return;
@@ -131,11 +129,11 @@ impl Drop for Handshake {
 }
 
 impl SigningPermit {
-    /// Passes on at once a permit with which nothing was done.
+    /// Returns a permit with which nothing was done: the next handshake gets it at once.
     pub fn release(self) {
         let handshakes = self.0.clone();
         drop(self);
-        handshakes.pass_on();
+        handshakes.grant_next();
     }
 }
 
@@ -242,7 +240,7 @@ mod tests {
         let handshakes = handshakes();
         let flood: Vec<_> =
             (0..PER_ADDRESS_MAX).map(|_| handshakes.begin(address(1)).unwrap()).collect();
-        assert_eq!(handshakes.begin(address(1)).err(), Some(Crowded));
+        assert_eq!(handshakes.begin(address(1)).err(), Some(LimitReached));
         drop(handshakes.begin(address(2)).unwrap());
         drop(flood);
         drop(handshakes.begin(address(1)).unwrap());
@@ -256,7 +254,7 @@ mod tests {
         for n in 0..u32::try_from(PER_CORE_MAX).unwrap() {
             flood.push(handshakes.begin(address(n % 4)).unwrap());
         }
-        assert_eq!(handshakes.begin(address(0)).err(), Some(Crowded), "it is one of the four");
+        assert_eq!(handshakes.begin(address(0)).err(), Some(LimitReached), "it is one of the four");
         let newcomer = handshakes.begin(address(9)).unwrap();
         assert_eq!(handshakes.state.borrow().count, PER_CORE_MAX);
         let ended: Vec<_> =
@@ -292,8 +290,8 @@ mod tests {
         drop(waiting.remove(0));
         let mut order = Vec::new();
         while !waiting.is_empty() {
-            handshakes.pass_on();
-            handshakes.pass_on();
+            handshakes.grant_next();
+            handshakes.grant_next();
             // Each permit is dropped at once, but the next is not granted before the loop does it.
             let had: Vec<_> = waiting
                 .extract_if(.., |(_, permit)| ready(permit.as_mut()).is_some())
@@ -314,12 +312,12 @@ mod tests {
         for permit in [&mut first, &mut second, &mut third] {
             assert!(ready(permit.as_mut()).is_none());
         }
-        handshakes.pass_on();
+        handshakes.grant_next();
         ready(first.as_mut()).unwrap().release();
         // It has been given to the second, which goes without a look at it.
         drop(second);
         assert!(ready(third.as_mut()).is_none());
-        handshakes.pass_on();
+        handshakes.grant_next();
         assert!(ready(third.as_mut()).is_some());
     }
 }

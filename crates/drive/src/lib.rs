@@ -22,7 +22,7 @@ pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
 pub use event_loop::{Core, CoreRef, Framing, NewCore, Publisher, Registration};
 pub use excerpt::{DETAIL_CHARS_MAX, excerpt};
-pub use handshakes::{Crowded, Handshake, Handshakes, SigningPermit};
+pub use handshakes::{Handshake, Handshakes, SigningPermit};
 pub use log_limiter::LogLimiter;
 pub use logins::{Decision, Requester, Waiter};
 pub use permit::{AddressLimit, AddressPermit, ConnectionPermit, LimitReached};

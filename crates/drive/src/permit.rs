@@ -43,8 +43,8 @@ impl Drop for ConnectionPermit {
 #[derive(Clone, Debug, Default)]
 pub struct AddressLimit(Arc<Mutex<BTreeMap<(usize, AddressKey), usize>>>);
 
-/// The address has all connections that it may have.
-#[derive(Clone, Copy, Debug)]
+/// There are as many as there may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LimitReached;
 
 impl AddressLimit {

@@ -90,7 +90,7 @@ pub struct LogLimiters {
     /// Connections of addresses that have all they may have.
     pub(crate) address_limit: LogLimiter,
     /// Connections beyond the number of TLS handshakes.
-    pub crowded: LogLimiter,
+    pub handshakes: LogLimiter,
     /// Connections without TLS to a listener with TLS.
     pub without_tls: LogLimiter,
     pub(crate) host: LogLimiter<REFUSALS>,

@@ -117,14 +117,14 @@ pub(crate) async fn serve(worker: Worker, endpoints: Endpoints, arrival: Arrival
     let tls = endpoints.get(listen).and_then(Option::as_ref).map(|endpoint| &endpoint.config);
     let timeout = gateway.config.limits.connection.login_timeout;
     let mut phase = gateway.phase.clone();
-    let greeted = tokio::select! {
-        greeted = time::timeout(timeout, async {
-            let stream = introduce(&worker, stream, listen, &mut peer, &mut permit).await?;
-            greet(&worker, stream, tls, &peer).await
-        }) => greeted,
+    let detected = tokio::select! {
+        detected = time::timeout(timeout, async {
+            let stream = identify_peer(&worker, stream, listen, &mut peer, &mut permit).await?;
+            detect_protocol(&worker, stream, tls, &peer).await
+        }) => detected,
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
-    match greeted {
+    match detected {
         Ok(Ok(Some((connection, Some(protocol))))) => {
             serve_stream(&worker, connection, protocol, listen, peer, permit);
         }
@@ -139,7 +139,7 @@ pub(crate) async fn serve(worker: Worker, endpoints: Endpoints, arrival: Arrival
 
 /// Finds out whose connection it is, where a proxy is to say it, and whether that one may have
 /// another.
-async fn introduce(
+async fn identify_peer(
     worker: &Worker,
     mut stream: TcpStream,
     listen: usize,
@@ -183,7 +183,7 @@ fn refuse_proxy(worker: &Worker, peer: SocketAddr, error: &io::Error) {
 
 /// Does the TLS handshake, where there is TLS, and detects the protocol. `None`: that was all, and
 /// is logged where it matters.
-async fn greet(
+async fn detect_protocol(
     worker: &Worker,
     stream: TcpStream,
     tls: Option<&Arc<ServerConfig>>,
@@ -195,7 +195,7 @@ async fn greet(
             refuse_without_tls(worker, Accepted::plain(stream), peer).await?;
             return Ok(None);
         }
-        Some(config) => match secure(worker, stream, Arc::clone(config), peer).await? {
+        Some(config) => match accept_tls(worker, stream, Arc::clone(config), peer).await? {
             Some(connection) => connection,
             None => return Ok(None),
         },
@@ -205,14 +205,14 @@ async fn greet(
 }
 
 /// Does the TLS handshake, each signature with a permit. `None`: there are too many, or the peer has gone.
-async fn secure(
+async fn accept_tls(
     worker: &Worker,
     stream: TcpStream,
     config: Arc<ServerConfig>,
     peer: &SocketAddr,
 ) -> io::Result<Option<Accepted>> {
     let Ok(handshake) = worker.core.handshakes().begin(peer.ip()) else {
-        refuse_crowded(worker, peer);
+        refuse_handshake(worker, peer);
         return Ok(None);
     };
     let has_begun = Cell::new(false);
@@ -228,7 +228,7 @@ async fn secure(
             Some(permit)
         }) => done,
         () = handshake.ended() => {
-            refuse_crowded(worker, peer);
+            refuse_handshake(worker, peer);
             return Ok(None);
         }
     };
@@ -246,12 +246,12 @@ async fn secure(
     done
 }
 
-fn refuse_crowded(worker: &Worker, peer: &SocketAddr) {
+fn refuse_handshake(worker: &Worker, peer: &SocketAddr) {
     worker.core.with(|core| {
         core.counters().refuse(Refused::Tls);
-        core.counters().handshakes(HandshakeOutcome::Crowded).add(1);
+        core.counters().handshakes(HandshakeOutcome::Refused).add(1);
     });
-    if let Some(missed) = worker.may_log(|limiters| &mut limiters.crowded) {
+    if let Some(missed) = worker.may_log(|limiters| &mut limiters.handshakes) {
         tracing::warn!(%peer, missed, "too many TLS handshakes at a time: connection closed");
     }
 }

@@ -99,7 +99,7 @@ async fn react(
             () = &mut alarm => {}
         }
         let next_mono_ns = 'busy: loop {
-            core.handshakes.pass_on();
+            core.handshakes.grant_next();
             for _ in 0..TURNS_PER_YIELD {
                 let received = take_inbox(core, &mut accept);
                 let turn = core.core.borrow_mut().turn()?;
