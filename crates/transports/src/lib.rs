@@ -5,18 +5,21 @@
 //! what they send in a turn, [`Timers`] when to look at one again.
 
 mod accepted;
+mod backlog;
 /// HTTP/1.1, by hyper.
 pub mod http1;
 mod outgoing;
 pub mod proxy_header;
 mod reactor;
 mod ring;
+mod socket;
 mod stream;
 mod timers;
 mod tls;
 
 pub use accepted::{Accepted, Closed, First};
-pub use outgoing::{Flushed, Outgoing};
-pub use reactor::{Entry, Reactor, Read, Slot, Socket};
+pub use outgoing::Outgoing;
+pub use reactor::{Entry, Reactor, Slot};
+pub use socket::{Flushed, Read, Socket};
 pub use stream::Stream;
 pub use timers::Timers;

@@ -1,7 +1,6 @@
 use std::{
-    collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    io::{self, Write as _},
+    io,
     ops::Range,
     os::fd::AsRawFd as _,
     sync::{
@@ -15,9 +14,9 @@ use contract::{Message, internal};
 use wire::Map;
 
 use crate::{
-    reactor::Socket,
+    backlog::Unsent,
     ring::Ring,
-    tls::{VECTOR_LEN_MAX, rest_of},
+    socket::{Flushed, NO_SEGMENT, Pending, Socket},
 };
 
 /// What one core sends in one turn.
@@ -41,25 +40,6 @@ pub struct Outgoing {
     ring: Option<Box<Ring>>,
     /// What the ring has sent, by the first segment of a list: bytes, or an error.
     sent: Vec<Option<i32>>,
-}
-
-/// What a socket has to send from this turn: a list in [`Outgoing::segments`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pending {
-    first: u32,
-    last: u32,
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        Self { first: NONE, last: NONE }
-    }
-}
-
-impl Pending {
-    pub(crate) const fn is_empty(self) -> bool {
-        self.first == NONE
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,15 +79,6 @@ impl Drop for Large {
     fn drop(&mut self) {
         self.total_bytes.fetch_sub(self.frame.len(), Ordering::Relaxed);
     }
-}
-
-/// The result of a flush of a socket.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Flushed {
-    /// Bytes that the kernel accepted.
-    pub written: usize,
-    /// Bytes that wait.
-    pub unsent: usize,
 }
 
 impl Outgoing {
@@ -275,7 +246,7 @@ impl Outgoing {
         }
         if let Some(unsent) = &mut socket.unsent {
             self.keep(pending, 0, unsent);
-            return flush_unsent(socket, mono_ns);
+            return socket.flush_unsent(mono_ns);
         }
         if pending.is_empty() {
             return Ok(Flushed { written: 0, unsent: 0 });
@@ -294,8 +265,7 @@ impl Outgoing {
             written
         };
         let encrypted = socket.encrypted_bytes();
-        let mut unsent =
-            Box::new(Unsent { since_mono_ns: mono_ns, encrypted, ..Unsent::default() });
+        let mut unsent = Box::new(Unsent::new(mono_ns, encrypted));
         self.keep(pending, written, &mut unsent);
         let flushed = Flushed { written, unsent: unsent.bytes() };
         if unsent.bytes() > 0 {
@@ -338,7 +308,7 @@ impl Outgoing {
             pending.first = index;
         }
         pending.last = index;
-        self.segments.push(Segment { source, next: NONE });
+        self.segments.push(Segment { source, next: NO_SEGMENT });
     }
 
     fn bytes_of(&self, source: Source) -> &[u8] {
@@ -373,7 +343,7 @@ impl Outgoing {
     fn write(&mut self, socket: &mut Socket, pending: Pending, wanted: usize) -> io::Result<usize> {
         if pending.first == pending.last {
             let source = self.sources(pending).next().map_or(&[][..], |s| self.bytes_of(s));
-            return write(socket, &[source]);
+            return socket.write(&[source]);
         }
         if wanted <= GATHERED_BYTES_MAX {
             let mut gathered = std::mem::take(&mut self.gathered);
@@ -381,13 +351,13 @@ impl Outgoing {
             for source in self.sources(pending) {
                 gathered.extend_from_slice(self.bytes_of(source));
             }
-            let written = write(socket, &[&gathered]);
+            let written = socket.write(&[&gathered]);
             self.gathered = gathered;
             return written;
         }
         let pieces: Vec<&[u8]> =
             self.sources(pending).map(|source| self.bytes_of(source)).collect();
-        write(socket, &pieces)
+        socket.write(&pieces)
     }
 
     /// Adds all but the first `written` bytes of a list to a backlog.
@@ -418,144 +388,6 @@ fn record(sent: &mut [Option<i32>], name: u64, result: i32) {
     let entry = usize::try_from(name).ok().and_then(|name| sent.get_mut(name));
     if let Some(entry) = entry {
         *entry = Some(result);
-    }
-}
-
-/// Writes what the socket could not take before.
-fn flush_unsent(socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
-    let mut written = 0;
-    while socket.writable
-        && let Some(mut unsent) = socket.unsent.take()
-    {
-        let pieces: Vec<&[u8]> = unsent.pieces().take(VECTOR_LEN_MAX).collect();
-        let result = write(socket, &pieces);
-        if let Ok(count) = result {
-            unsent.consume(count);
-            written += count;
-            let encrypted = socket.encrypted_bytes();
-            if count > 0 || encrypted < unsent.encrypted {
-                unsent.since_mono_ns = mono_ns;
-            }
-            unsent.encrypted = encrypted;
-        }
-        if unsent.bytes() > 0 {
-            socket.unsent = Some(unsent);
-        }
-        result?;
-    }
-    Ok(Flushed { written, unsent: socket.unsent_bytes() })
-}
-
-/// Writes pieces until all are gone or the kernel's buffer is full.
-fn write(socket: &mut Socket, pieces: &[&[u8]]) -> io::Result<usize> {
-    if let Some(tls) = &mut socket.tls {
-        let (written, all_gone) = tls.write(&mut socket.stream, pieces)?;
-        socket.writable = all_gone;
-        return Ok(written);
-    }
-    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-    let mut written = 0;
-    while written < total {
-        let result = if let [piece] = pieces {
-            socket.stream.write(piece.get(written..).unwrap_or_default())
-        } else {
-            socket.stream.write_vectored(&rest_of(pieces, written))
-        };
-        match result {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => written += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                socket.writable = false;
-                break;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(written)
-}
-
-/// What a socket could not take: copies of small frames, shares of large ones.
-#[derive(Debug, Default)]
-pub(crate) struct Unsent {
-    pieces: VecDeque<Piece>,
-    /// Bytes of the pieces.
-    bytes: usize,
-    /// Those that no other socket shares.
-    own_bytes: usize,
-    /// Bytes of ciphertext that wait before the pieces.
-    encrypted: usize,
-    /// When the kernel last accepted something, on the clock of [`contract::Now::mono_ns`].
-    since_mono_ns: u64,
-}
-
-#[derive(Debug)]
-enum Piece {
-    Own { bytes: Vec<u8>, from: usize },
-    Shared(Bytes),
-}
-
-impl Piece {
-    fn rest(&self) -> &[u8] {
-        match self {
-            Self::Own { bytes, from } => bytes.get(*from..).unwrap_or_default(),
-            Self::Shared(bytes) => bytes,
-        }
-    }
-}
-
-impl Unsent {
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes + self.encrypted
-    }
-
-    pub(crate) const fn since_mono_ns(&self) -> u64 {
-        self.since_mono_ns
-    }
-
-    pub(crate) const fn own_bytes(&self) -> usize {
-        self.own_bytes + self.encrypted
-    }
-
-    fn copy(&mut self, frame: &[u8]) {
-        self.bytes += frame.len();
-        self.own_bytes += frame.len();
-        if let Some(Piece::Own { bytes, .. }) = self.pieces.back_mut()
-            && bytes.len() + frame.len() <= OWN_PIECE_BYTES
-        {
-            bytes.extend_from_slice(frame);
-        } else {
-            self.pieces.push_back(Piece::Own { bytes: frame.to_vec(), from: 0 });
-        }
-    }
-
-    fn share(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.pieces.push_back(Piece::Shared(frame));
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(Piece::rest)
-    }
-
-    fn consume(&mut self, mut count: usize) {
-        self.bytes -= count;
-        while let Some(piece) = self.pieces.front_mut() {
-            let len = piece.rest().len();
-            let taken = len.min(count);
-            count -= taken;
-            match piece {
-                Piece::Own { from, .. } => {
-                    *from += taken;
-                    self.own_bytes -= taken;
-                }
-                Piece::Shared(bytes) => drop(bytes.split_to(taken)),
-            }
-            if taken < len {
-                return;
-            }
-            self.pieces.pop_front();
-        }
     }
 }
 
@@ -626,18 +458,15 @@ impl Shared {
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or_else(|_| {
         internal!("a turn that sends 4 GiB");
-        NONE
+        NO_SEGMENT
     })
 }
 
-const NONE: u32 = u32::MAX;
 /// Among the results of the ring: the send has none yet.
 const NOT_SENT: i32 = i32::MIN;
 /// A message whose body is larger is never copied for a subscriber.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Up to this much is copied together for one plain write, which is faster than a vector.
 const GATHERED_BYTES_MAX: usize = 64 << 10;
-/// Small frames are collected in pieces of this size.
-const OWN_PIECE_BYTES: usize = 16 << 10;
 /// Capacity that stays allocated between turns.
 const FRAMES_KEPT: usize = 4 << 20;

@@ -1,21 +1,16 @@
 use std::{
     collections::VecDeque,
-    io::{self, Read as _},
-    net::Shutdown,
+    io,
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
     time::Duration,
 };
 
 use contract::internal;
-use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use crate::{
-    outgoing::{Pending, Unsent},
-    stream::Stream,
-    tls::Tls,
-};
+use crate::{socket::Socket, stream::Stream};
 
 /// The sockets of one core, each with its owner's part.
 ///
@@ -83,25 +78,13 @@ impl<T> Reactor<T> {
     /// # Errors
     /// When the kernel cannot watch it; the socket is closed then.
     pub fn insert(&mut self, stream: impl Into<Stream>, state: T) -> io::Result<Slot> {
-        let Stream { tcp: mut stream, tls } = stream.into();
+        let mut stream = stream.into();
         let vacant = self.entries.vacant_entry();
         let index = u32::try_from(vacant.key()).map_err(io::Error::other)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(vacant.key()), interest)?;
+        self.poll.registry().register(&mut stream.tcp, Token(vacant.key()), interest)?;
         self.generation = self.generation.wrapping_add(1);
-        let socket = Socket {
-            stream,
-            tls,
-            generation: self.generation,
-            readable: true,
-            half_closed: false,
-            writable: true,
-            broken: false,
-            paused: false,
-            queued: true,
-            pending: Pending::default(),
-            unsent: None,
-        };
+        let socket = Socket::new(stream, self.generation);
         vacant.insert(Entry { socket, state });
         self.readable.push_back(index);
         Ok(Slot { index, generation: self.generation })
@@ -250,161 +233,6 @@ impl<T> Reactor<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-}
-
-/// A connected TCP socket of a [`Reactor`], with TLS or without.
-#[derive(Debug)]
-pub struct Socket {
-    pub(crate) stream: TcpStream,
-    pub(crate) tls: Option<Box<Tls>>,
-    generation: u32,
-    /// There may be something to read.
-    readable: bool,
-    /// The peer has closed its side, or the connection is broken. With it a short read does not
-    /// mean that no event is to come, since the one event has come already.
-    half_closed: bool,
-    /// The kernel's buffer was not full after the last write.
-    pub(crate) writable: bool,
-    /// A write has failed: nothing is written any more. What the peer sent before is still read.
-    pub(crate) broken: bool,
-    /// Nothing is to be read for now.
-    paused: bool,
-    queued: bool,
-    pub(crate) pending: Pending,
-    pub(crate) unsent: Option<Box<Unsent>>,
-}
-
-/// The result of a [`Socket::read`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Read {
-    /// This many bytes.
-    Bytes(usize),
-    /// Nothing now.
-    Nothing,
-    /// The peer has closed its side.
-    End,
-}
-
-impl Socket {
-    /// Reads once. A short read means that nothing is left: the next event tells of more.
-    ///
-    /// With TLS the buffer must be larger than a record, 16 KiB; its back is used for what is not
-    /// decrypted yet.
-    ///
-    /// # Errors
-    /// When the connection is broken.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
-        match self.tls.take() {
-            None => self.read_tcp(buffer),
-            Some(mut tls) => {
-                let result = self.read_tls(&mut tls, buffer);
-                self.tls = Some(tls);
-                result
-            }
-        }
-    }
-
-    fn read_tcp(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
-        match self.stream.read(buffer) {
-            Ok(0) => Ok(Read::End),
-            Ok(count) => {
-                self.readable = count == buffer.len() || self.half_closed;
-                Ok(Read::Bytes(count))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                Ok(Read::Nothing)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Read::Bytes(0)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Reads until something is decrypted: the bytes of one read may be a part of a record only,
-    /// or no data at all.
-    fn read_tls(&mut self, tls: &mut Tls, buffer: &mut [u8]) -> io::Result<Read> {
-        let (plaintext, ciphertext) = Tls::split(buffer);
-        loop {
-            if tls.is_half_closed() {
-                return Ok(Read::End);
-            }
-            let arrived = match self.read_tcp(ciphertext)? {
-                Read::Bytes(count) => ciphertext.get(..count).unwrap_or_default(),
-                nothing @ (Read::Nothing | Read::End) => return Ok(nothing),
-            };
-            let count = tls.decrypt(&mut self.stream, arrived, plaintext)?;
-            if self.writable && !self.broken {
-                match tls.send(&mut self.stream) {
-                    Ok(all_gone) => self.writable = all_gone,
-                    Err(_) => self.broken = true,
-                }
-            }
-            // The next read tells.
-            self.readable |= tls.is_half_closed();
-            if count > 0 {
-                return Ok(Read::Bytes(count));
-            }
-            if !self.readable {
-                return Ok(Read::Nothing);
-            }
-        }
-    }
-
-    /// Whether bytes could be sent as they are.
-    pub(crate) const fn takes_plain(&self) -> bool {
-        self.writable && !self.broken && self.tls.is_none() && self.unsent.is_none()
-    }
-
-    /// Whether a write has failed. The next reads return what the peer sent before, then its end.
-    #[must_use]
-    pub const fn is_broken(&self) -> bool {
-        self.broken
-    }
-
-    /// Tells the peer that nothing more will be sent.
-    pub fn finish(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.finish(&mut self.stream);
-        }
-        // Fails only when the connection is broken already, which the next read tells.
-        drop(self.stream.shutdown(Shutdown::Write));
-    }
-
-    /// Bytes of ciphertext that the kernel did not accept.
-    pub(crate) fn encrypted_bytes(&mut self) -> usize {
-        self.tls.as_mut().map_or(0, |tls| tls.encrypted_bytes())
-    }
-
-    /// Bytes that wait for the peer to read, those of this turn not counted.
-    #[must_use]
-    pub fn unsent_bytes(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes())
-    }
-
-    /// Those of [`Socket::unsent_bytes`] that are no share of a large frame.
-    #[must_use]
-    pub fn own_unsent_bytes(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.own_bytes())
-    }
-
-    /// When the kernel last accepted something of what waits, on the clock of
-    /// [`contract::Now::mono_ns`]; `None` when nothing waits.
-    #[must_use]
-    pub fn unsent_since(&self) -> Option<u64> {
-        self.unsent.as_ref().map(|unsent| unsent.since_mono_ns())
-    }
-
-    /// Whether something of this turn waits for the flush.
-    #[must_use]
-    pub const fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// Whether reading was paused.
-    #[must_use]
-    pub const fn is_paused(&self) -> bool {
-        self.paused
     }
 }
 
