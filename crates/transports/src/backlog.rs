@@ -2,9 +2,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// What a socket could not take: copies of small frames, shares of large ones.
+/// What was sent to a socket and the kernel has not accepted yet: copies of small frames, shares of large ones.
 #[derive(Debug, Default)]
-pub(crate) struct Unsent {
+pub(crate) struct Backlog {
     pieces: VecDeque<Piece>,
     /// Bytes of the pieces.
     bytes: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Unsent {
     pub(crate) since_mono_ns: u64,
 }
 
-impl Unsent {
+impl Backlog {
     /// Without pieces yet.
     pub(crate) fn new(since_mono_ns: u64, encrypted: usize) -> Self {
         Self { since_mono_ns, encrypted, ..Self::default() }

@@ -14,7 +14,7 @@ use contract::{Message, internal};
 use wire::Map;
 
 use crate::{
-    backlog::Unsent,
+    backlog::Backlog,
     ring::Ring,
     socket::{Flushed, NO_SEGMENT, Pending, Socket},
 };
@@ -224,7 +224,7 @@ impl Outgoing {
         self.segments.is_empty()
     }
 
-    /// Writes what the socket has to send, after what it could not take before, in as few system
+    /// Writes what the socket has to send, after its backlog, in as few system
     /// calls as there can be.
     ///
     /// # Errors
@@ -234,7 +234,7 @@ impl Outgoing {
         let flushed = self.try_flush(socket, mono_ns);
         if flushed.is_err() {
             socket.broken = true;
-            socket.unsent = None;
+            socket.backlog = None;
         }
         flushed
     }
@@ -242,14 +242,14 @@ impl Outgoing {
     fn try_flush(&mut self, socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
         let pending = std::mem::take(&mut socket.pending);
         if socket.broken {
-            return Ok(Flushed { written: 0, unsent: 0 });
+            return Ok(Flushed { written: 0, backlog_bytes: 0 });
         }
-        if let Some(unsent) = &mut socket.unsent {
-            self.keep(pending, 0, unsent);
-            return socket.flush_unsent(mono_ns);
+        if let Some(backlog) = &mut socket.backlog {
+            self.keep(pending, 0, backlog);
+            return socket.flush_backlog(mono_ns);
         }
         if pending.is_empty() {
-            return Ok(Flushed { written: 0, unsent: 0 });
+            return Ok(Flushed { written: 0, backlog_bytes: 0 });
         }
         let written = if !socket.writable {
             0
@@ -260,16 +260,16 @@ impl Outgoing {
                 None => self.write(socket, pending, wanted)?,
             };
             if written == wanted && socket.writable {
-                return Ok(Flushed { written, unsent: 0 });
+                return Ok(Flushed { written, backlog_bytes: 0 });
             }
             written
         };
         let encrypted = socket.encrypted_bytes();
-        let mut unsent = Box::new(Unsent::new(mono_ns, encrypted));
-        self.keep(pending, written, &mut unsent);
-        let flushed = Flushed { written, unsent: unsent.bytes() };
-        if unsent.bytes() > 0 {
-            socket.unsent = Some(unsent);
+        let mut backlog = Box::new(Backlog::new(mono_ns, encrypted));
+        self.keep(pending, written, &mut backlog);
+        let flushed = Flushed { written, backlog_bytes: backlog.bytes() };
+        if backlog.bytes() > 0 {
+            socket.backlog = Some(backlog);
         }
         Ok(flushed)
     }
@@ -361,7 +361,7 @@ impl Outgoing {
     }
 
     /// Adds all but the first `written` bytes of a list to a backlog.
-    fn keep(&self, pending: Pending, mut written: usize, unsent: &mut Unsent) {
+    fn keep(&self, pending: Pending, mut written: usize, backlog: &mut Backlog) {
         for source in self.sources(pending) {
             let len = self.len_of(source);
             let from = written.min(len);
@@ -371,11 +371,11 @@ impl Outgoing {
             }
             match source {
                 Source::Frames { .. } => {
-                    unsent.copy(self.bytes_of(source).get(from..).unwrap_or_default());
+                    backlog.copy(self.bytes_of(source).get(from..).unwrap_or_default());
                 }
                 Source::Large(index) => {
                     if let Some(frame) = self.large.get(index as usize) {
-                        unsent.share(frame.slice(from..));
+                        backlog.share(frame.slice(from..));
                     }
                 }
             }

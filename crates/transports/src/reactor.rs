@@ -25,7 +25,7 @@ pub struct Reactor<T> {
     generation: u32,
     /// Slots that may have something to read, each at most once ([`Socket::queued`]).
     readable: VecDeque<u32>,
-    /// Slots that can take what is unsent.
+    /// Slots with a backlog that the kernel may accept more of.
     writable: Vec<u32>,
 }
 
@@ -146,7 +146,7 @@ impl<T> Reactor<T> {
             }
             if event.is_writable() {
                 socket.writable = true;
-                if socket.unsent.is_some() {
+                if socket.backlog.is_some() {
                     self.writable.push(index);
                 }
             }
@@ -189,7 +189,7 @@ impl<T> Reactor<T> {
         }
     }
 
-    /// Takes the next socket that can take what is unsent.
+    /// Takes the next socket with a backlog that the kernel may accept more of.
     pub fn next_writable(&mut self) -> Option<Slot> {
         while let Some(index) = self.writable.pop() {
             if let Some(entry) = self.entries.get(index as usize) {

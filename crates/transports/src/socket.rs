@@ -6,7 +6,7 @@ use std::{
 use mio::net::TcpStream;
 
 use crate::{
-    backlog::Unsent,
+    backlog::Backlog,
     stream::Stream,
     tls::{Tls, VECTOR_LEN_MAX, rest_of},
 };
@@ -33,7 +33,7 @@ pub struct Socket {
     /// What this turn has for it.
     pub(crate) pending: Pending,
     /// What the kernel did not accept before.
-    pub(crate) unsent: Option<Box<Unsent>>,
+    pub(crate) backlog: Option<Box<Backlog>>,
 }
 
 impl Socket {
@@ -51,7 +51,7 @@ impl Socket {
             paused: false,
             queued: true,
             pending: Pending::default(),
-            unsent: None,
+            backlog: None,
         }
     }
 
@@ -121,7 +121,7 @@ impl Socket {
 
     /// Whether bytes could be sent as they are.
     pub(crate) const fn takes_plain(&self) -> bool {
-        self.writable && !self.broken && self.tls.is_none() && self.unsent.is_none()
+        self.writable && !self.broken && self.tls.is_none() && self.backlog.is_none()
     }
 
     /// Whether a write has failed. The next reads return what the peer sent before, then its end.
@@ -159,29 +159,29 @@ impl Socket {
         Ok(written)
     }
 
-    /// Writes what the socket could not take before.
-    pub(crate) fn flush_unsent(&mut self, mono_ns: u64) -> io::Result<Flushed> {
+    /// Writes the backlog, as far as the kernel accepts it.
+    pub(crate) fn flush_backlog(&mut self, mono_ns: u64) -> io::Result<Flushed> {
         let mut written = 0;
         while self.writable
-            && let Some(mut unsent) = self.unsent.take()
+            && let Some(mut backlog) = self.backlog.take()
         {
-            let pieces: Vec<&[u8]> = unsent.pieces().take(VECTOR_LEN_MAX).collect();
+            let pieces: Vec<&[u8]> = backlog.pieces().take(VECTOR_LEN_MAX).collect();
             let result = self.write(&pieces);
             if let Ok(count) = result {
-                unsent.consume(count);
+                backlog.consume(count);
                 written += count;
                 let encrypted = self.encrypted_bytes();
-                if count > 0 || encrypted < unsent.encrypted {
-                    unsent.since_mono_ns = mono_ns;
+                if count > 0 || encrypted < backlog.encrypted {
+                    backlog.since_mono_ns = mono_ns;
                 }
-                unsent.encrypted = encrypted;
+                backlog.encrypted = encrypted;
             }
-            if unsent.bytes() > 0 {
-                self.unsent = Some(unsent);
+            if backlog.bytes() > 0 {
+                self.backlog = Some(backlog);
             }
             result?;
         }
-        Ok(Flushed { written, unsent: self.unsent_bytes() })
+        Ok(Flushed { written, backlog_bytes: self.backlog_bytes() })
     }
 
     /// Tells the peer that nothing more will be sent.
@@ -198,23 +198,23 @@ impl Socket {
         self.tls.as_mut().map_or(0, |tls| tls.encrypted_bytes())
     }
 
-    /// Bytes that wait for the peer to read, those of this turn not counted.
+    /// Bytes that were sent and the kernel has not accepted yet, those of this turn not counted.
     #[must_use]
-    pub fn unsent_bytes(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes())
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.bytes())
     }
 
-    /// Those of [`Socket::unsent_bytes`] that are no share of a large frame.
+    /// Those of [`Socket::backlog_bytes`] that are no share of a large frame.
     #[must_use]
-    pub fn own_unsent_bytes(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.own_bytes())
+    pub fn own_backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.own_bytes())
     }
 
     /// When the kernel last accepted something of what waits, on the clock of
     /// [`contract::Now::mono_ns`]; `None` when nothing waits.
     #[must_use]
-    pub fn unsent_since(&self) -> Option<u64> {
-        self.unsent.as_ref().map(|unsent| unsent.since_mono_ns)
+    pub fn backlog_since(&self) -> Option<u64> {
+        self.backlog.as_ref().map(|backlog| backlog.since_mono_ns)
     }
 
     /// Whether something of this turn waits for the flush.
@@ -246,8 +246,8 @@ pub enum Read {
 pub struct Flushed {
     /// Bytes that the kernel accepted.
     pub written: usize,
-    /// Bytes that wait.
-    pub unsent: usize,
+    /// Bytes that are its backlog now.
+    pub backlog_bytes: usize,
 }
 
 /// What a socket has to send from this turn: a list of segments of [`crate::Outgoing`].

@@ -58,7 +58,7 @@ fn storm(version: Option<&'static SupportedProtocolVersion>, seed: u64) {
     }
     gateway.turn();
     let socket = &mut gateway.reactor.get_mut(gateway.slot).unwrap().socket;
-    assert_eq!((socket.unsent_bytes(), socket.unsent_since()), (0, None), "{shown}");
+    assert_eq!((socket.backlog_bytes(), socket.backlog_since()), (0, None), "{shown}");
     socket.finish();
     while !peer.half_closed {
         steps.next().unwrap_or_else(|| panic!("{shown}: the peer hears no end"));
@@ -99,7 +99,7 @@ impl Gateway {
     /// Sends frames of its own, and large ones as if others had them too.
     fn send(&mut self, random: &mut Random) {
         let socket = &mut self.reactor.get_mut(self.slot).unwrap().socket;
-        if socket.unsent_bytes() > 300_000 {
+        if socket.backlog_bytes() > 300_000 {
             return;
         }
         for _ in 0..=random.below(5) {
@@ -126,9 +126,9 @@ impl Gateway {
         self.outgoing.send_ahead([&*socket, &*socket].into_iter()).unwrap();
         let flushed = self.outgoing.flush(socket, self.now).unwrap();
         self.outgoing.clear();
-        assert_eq!(flushed.unsent, socket.unsent_bytes());
-        assert!(socket.own_unsent_bytes() <= socket.unsent_bytes());
-        assert_eq!(socket.unsent_since().is_some(), socket.unsent_bytes() > 0);
+        assert_eq!(flushed.backlog_bytes, socket.backlog_bytes());
+        assert!(socket.own_backlog_bytes() <= socket.backlog_bytes());
+        assert_eq!(socket.backlog_since().is_some(), socket.backlog_bytes() > 0);
     }
 
     fn turn(&mut self) {

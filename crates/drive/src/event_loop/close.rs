@@ -60,7 +60,7 @@ impl Core {
     pub(super) fn remove(&mut self, slot: Slot, reason: Reason) {
         self.notify_closed(slot, reason);
         let Some(entry) = self.reactor.get(slot) else { return };
-        self.unsent -= entry.state.context.own_backlog;
+        self.own_backlog_bytes -= entry.state.context.own_backlog_bytes;
         let Some(Connection { role, context }) = self.reactor.remove(slot) else { return };
         if let Some(login) = context.login {
             self.cores.cancel_login(login);
@@ -110,12 +110,12 @@ impl Core {
             return self.upstream_failed(slot, &io::ErrorKind::BrokenPipe.into());
         }
         let (socket, context) = (&entry.socket, &mut entry.state.context);
-        let is_unsent = socket.has_pending() || socket.unsent_bytes() > 0;
+        let has_unsent = socket.has_pending() || socket.backlog_bytes() > 0;
         // A WebSocket does not close one side: the peer of its login has gone.
         let is_gone = context
             .login
             .is_some_and(|login| context.decoder.is_some() || !self.cores.half_closed(login));
-        if socket.is_broken() || is_gone || !is_unsent && context.in_flight == 0 {
+        if socket.is_broken() || is_gone || !has_unsent && context.in_flight == 0 {
             return self.remove(slot, Reason::Lost);
         }
         context.half_closed = true;

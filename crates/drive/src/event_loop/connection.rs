@@ -88,9 +88,9 @@ pub(crate) struct Context {
     /// The deadlines of the WebSocket message, and of the session's frame, received in part.
     pub(crate) assemblies: [Assembly; 2],
     /// Bytes in its backlog when it was last flushed.
-    pub(crate) backlog: usize,
+    pub(crate) backlog_bytes: usize,
     /// Those of them that no other connection shares.
-    pub(crate) own_backlog: usize,
+    pub(crate) own_backlog_bytes: usize,
     /// Read, and not decoded yet: the session is busy, or has had its share of this turn, or they
     /// came with the handshake. May be empty, when only the decoder holds something.
     pub(crate) unread: Option<Box<[u8]>>,

@@ -32,7 +32,7 @@ impl Core {
         };
         let write = entry
             .socket
-            .unsent_since()
+            .backlog_since()
             .map_or(u64::MAX, |since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout));
         let late = match role {
             Role::Session(_) if !entry.socket.is_paused() => context.late_at().unwrap_or(u64::MAX),
@@ -66,7 +66,7 @@ impl Core {
         context.check_mono_ns = u64::MAX;
         let stalled = entry
             .socket
-            .unsent_since()
+            .backlog_since()
             .is_some_and(|since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout) <= now);
         if stalled {
             // It cannot be told: whatever is sent would wait behind what it does not read.

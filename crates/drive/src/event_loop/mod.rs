@@ -73,7 +73,7 @@ pub struct Core {
     /// Sockets whose backlog has gone since their sessions were last told.
     flushed: Vec<Slot>,
     /// The backlogs of all sockets, in bytes; shares of large frames not counted.
-    unsent: usize,
+    own_backlog_bytes: usize,
     /// The most memory that backlogs took since some was last given back.
     backlog_memory_max: usize,
     /// What was done in this turn, in deliveries or what costs as much.
@@ -262,7 +262,7 @@ impl Core {
             tasks: Map::default(),
             task_tokens: 0,
             flushed: Vec::new(),
-            unsent: 0,
+            own_backlog_bytes: 0,
             backlog_memory_max: 0,
             spent: 0,
             to_shut_down: VecDeque::new(),
@@ -355,8 +355,8 @@ impl Core {
             heard_mono_ns: self.now.mono_ns,
             check_mono_ns: u64::MAX,
             assemblies: Default::default(),
-            backlog: 0,
-            own_backlog: 0,
+            backlog_bytes: 0,
+            own_backlog_bytes: 0,
             unread: (!early.is_empty()).then(|| early.into()),
             counts: Counts { bytes_in: early.len() as u64, ..Counts::default() },
             sent: 0,

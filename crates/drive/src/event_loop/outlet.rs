@@ -267,7 +267,7 @@ impl Outbox for Outlet<'_> {
     }
 
     fn backlog(&self) -> usize {
-        self.socket.unsent_bytes()
+        self.socket.backlog_bytes()
     }
 }
 

@@ -35,7 +35,7 @@ impl Core {
             let socket = &mut entry.socket;
             let now = self.now.mono_ns;
             match self.tools.outgoing.flush(socket, now) {
-                Ok(Flushed { written, unsent }) => {
+                Ok(Flushed { written, backlog_bytes }) => {
                     let context = &mut entry.state.context;
                     if written > 0 {
                         let counters = self.tools.counters();
@@ -48,15 +48,17 @@ impl Core {
                         context.counts.bytes_out += written as u64;
                         context.counts.messages_out += u64::from(std::mem::take(&mut context.sent));
                     }
-                    if unsent != context.backlog || !matches!(entry.state.role, Role::Session(_)) {
-                        let own = socket.own_unsent_bytes();
-                        self.unsent =
-                            self.unsent + own - std::mem::replace(&mut context.own_backlog, own);
-                        context.backlog = unsent;
+                    if backlog_bytes != context.backlog_bytes
+                        || !matches!(entry.state.role, Role::Session(_))
+                    {
+                        let own = socket.own_backlog_bytes();
+                        self.own_backlog_bytes = self.own_backlog_bytes + own
+                            - std::mem::replace(&mut context.own_backlog_bytes, own);
+                        context.backlog_bytes = backlog_bytes;
                         self.flushed.push(slot);
                         let service = usize::from(context.service);
                         let limit = self.limits.get(service).map_or(0, |l| l.unsent_bytes_max);
-                        if unsent > limit {
+                        if backlog_bytes > limit {
                             slow.push(slot);
                         }
                     }
@@ -64,8 +66,8 @@ impl Core {
                 Err(_) => {
                     // What it sent before is still to be read, and then its end.
                     let context = &mut entry.state.context;
-                    context.backlog = 0;
-                    self.unsent -= std::mem::take(&mut context.own_backlog);
+                    context.backlog_bytes = 0;
+                    self.own_backlog_bytes -= std::mem::take(&mut context.own_backlog_bytes);
                     self.reactor.resume(slot);
                 }
             }
@@ -88,7 +90,7 @@ impl Core {
 
     /// The memory that the backlogs of this core take; what several share counts once.
     fn backlog_memory(&self) -> usize {
-        self.unsent + self.tools.outgoing.large_frame_bytes()
+        self.own_backlog_bytes + self.tools.outgoing.large_frame_bytes()
     }
 
     /// Whether that is more than it may be.
@@ -99,7 +101,7 @@ impl Core {
     /// A socket's backlog has changed.
     fn after_flush(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let backlog = entry.state.context.backlog;
+        let backlog = entry.state.context.backlog_bytes;
         match &mut entry.state.role {
             Role::Closing(closing) => {
                 if backlog == 0 && closing.until_mono_ns.is_none() {
@@ -125,7 +127,7 @@ impl Core {
         let mut backlogs: Vec<(usize, Slot)> = self
             .reactor
             .iter()
-            .map(|(slot, entry)| (entry.state.context.backlog, slot))
+            .map(|(slot, entry)| (entry.state.context.backlog_bytes, slot))
             .filter(|(backlog, _)| *backlog > 0)
             .collect();
         backlogs.sort_unstable_by(|a, b| b.cmp(a));

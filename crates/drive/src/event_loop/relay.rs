@@ -98,8 +98,8 @@ impl Core {
         let Some(entry) = relay.upstream.and_then(|slot| self.reactor.get(slot)) else {
             return false;
         };
-        self.tools.outgoing.pending_bytes(&entry.socket) + entry.socket.unsent_bytes()
-            < RELAY_UNSENT_BYTES
+        self.tools.outgoing.pending_bytes(&entry.socket) + entry.socket.backlog_bytes()
+            < RELAY_BACKLOG_BYTES
     }
 
     /// One end has been written to: the other is read again, or paused.
@@ -111,7 +111,7 @@ impl Core {
             Role::Session(_) | Role::Closing(_) => None,
         };
         let Some(other) = other else { return };
-        let has_room = entry.socket.unsent_bytes() < RELAY_UNSENT_BYTES;
+        let has_room = entry.socket.backlog_bytes() < RELAY_BACKLOG_BYTES;
         let Some(paused) = self.reactor.get(other).map(|entry| entry.socket.is_paused()) else {
             return;
         };
@@ -170,4 +170,4 @@ fn whole_characters(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Unsent at one end of a relay, from which on the other is not read.
-const RELAY_UNSENT_BYTES: usize = 64 << 10;
+const RELAY_BACKLOG_BYTES: usize = 64 << 10;
