@@ -15,7 +15,7 @@ use passerelle_http::{Gateway, Phase, Protocol, Worker, index_u16, linger};
 use rustls::ServerConfig;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
-use transports::{Accepted, Closed, First, proxy_header};
+use transports::{Accepted, Closed, proxy_header};
 
 use crate::tls::Endpoint;
 
@@ -191,7 +191,7 @@ async fn detect_protocol(
 ) -> io::Result<Option<(Accepted, Option<&'static Protocol>)>> {
     let mut connection = match tls {
         None => Accepted::plain(stream),
-        Some(_) if Accepted::begins_tls(&stream).await? == First::Text => {
+        Some(_) if !Accepted::begins_tls(&stream).await? => {
             refuse_without_tls(worker, Accepted::plain(stream), peer).await?;
             return Ok(None);
         }

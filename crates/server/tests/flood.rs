@@ -101,7 +101,8 @@ fn without_tls_one_is_told_so() {
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
         ("CONNECT\naccept-version:1.2\n\n\0", "ERROR\nmessage:this port speaks TLS\n"),
-        ("\x05\x01\0", "\x15\x03"),
+        ("\x05\x01\0", "HTTP/1.1 400 Bad Request\r\n"),
+        ("get / http/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
     ] {
         let mut stream = connect(Ipv4Addr::LOCALHOST, gateway.tls);
         stream.write_all(sent.as_bytes()).unwrap();

@@ -76,20 +76,17 @@ impl Accepted {
         }
     }
 
-    /// Waits for the first byte, and says whether a TLS handshake may begin with it (RFC 8446 5.1);
-    /// it stays to be read. Nothing bounds the time that takes.
+    /// Waits for the first byte, and says whether a TLS handshake begins with it, as a record of
+    /// that kind (RFC 8446 5.1); it stays to be read. Nothing bounds the time that takes.
     ///
     /// # Errors
     /// When the connection ends first, or is broken.
-    pub async fn begins_tls(stream: &TcpStream) -> io::Result<First> {
+    pub async fn begins_tls(stream: &TcpStream) -> io::Result<bool> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(match first {
-            [b'A'..=b'Z'] => First::Text,
-            [_] => First::Tls,
-        })
+        Ok(first == [TLS_HANDSHAKE_RECORD])
     }
 
     /// Reads until one of some functions has detected its protocol, and returns its index; `None`:
@@ -158,15 +155,6 @@ impl Accepted {
         };
         Ok((stream, early))
     }
-}
-
-/// What a connection to a listener with TLS begins with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum First {
-    /// A handshake, or something that TLS answers with an alert.
-    Tls,
-    /// A capital letter, as HTTP and STOMP without TLS begin.
-    Text,
 }
 
 /// Remembers that it was woken.
@@ -272,3 +260,6 @@ impl AsyncWrite for Accepted {
         }
     }
 }
+
+/// The content type of a TLS record that carries a handshake message (RFC 8446 5.1).
+const TLS_HANDSHAKE_RECORD: u8 = 22;

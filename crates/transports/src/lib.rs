@@ -17,7 +17,7 @@ mod stream;
 mod timers;
 mod tls;
 
-pub use accepted::{Accepted, Closed, First};
+pub use accepted::{Accepted, Closed};
 pub use outgoing::Outgoing;
 pub use reactor::{Entry, Reactor, Slot};
 pub use socket::{Flushed, Read, Socket};

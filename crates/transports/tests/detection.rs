@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use contract::Detection;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     time,
 };
@@ -42,6 +42,44 @@ fn a_connection_that_ends_before_it_is_clear_speaks_nothing() {
     for pieces in [&[][..], &["A"]] {
         assert_eq!(detect(pieces).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
+}
+
+#[test]
+fn tls_begins_with_a_handshake_record_alone() {
+    let cases: &[(&str, &[u8], bool)] = &[
+        ("a handshake record", &[22, 3, 1], true),
+        ("its first byte alone", &[22], true),
+        ("application data before a handshake", &[23, 3, 3], false),
+        ("an alert", &[21, 3, 3], false),
+        ("an SSL 2.0 hello", &[0x80, 0x2e, 1], false),
+        ("a capital letter", b"GET /", false),
+        ("a small letter", b"get /", false),
+        ("an end of line", b"\r\n", false),
+        ("a binary protocol", &[0x10, 0x0c, 0, 4], false),
+        ("zero", &[0], false),
+    ];
+    for (rule, bytes, expected) in cases {
+        assert_eq!(begins_tls(bytes).unwrap(), *expected, "{rule}");
+    }
+    assert_eq!(begins_tls(b"").unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "nothing");
+}
+
+/// The peer ends after its bytes.
+fn begins_tls(bytes: &[u8]) -> io::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut peer = TcpStream::connect(listener.local_addr()?).await?;
+        let mut accepted = listener.accept().await?.0;
+        peer.write_all(bytes).await?;
+        peer.shutdown().await?;
+        let begins_tls = Accepted::begins_tls(&accepted).await?;
+        // What was looked at stays to be read.
+        let mut unread = Vec::new();
+        accepted.read_to_end(&mut unread).await?;
+        assert_eq!(unread, bytes);
+        Ok(begins_tls)
+    })
 }
 
 /// The index of the protocol, and what was read until it was clear. The peer ends after its pieces.
