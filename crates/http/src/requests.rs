@@ -22,7 +22,7 @@ use hyper::body::Body as _;
 use tokio::sync::oneshot;
 use transports::{
     Closed, Stream,
-    http1::{BadRequest, RequestBody, Sender as Watched},
+    http1::{BadRequest, PeerWatch, RequestBody},
 };
 use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
@@ -43,7 +43,7 @@ pub(crate) struct Connection {
     /// Who sends the request that is being answered: HTTP/1.1 has one at a time.
     sender: Cell<Sender>,
     /// Its connection.
-    watched: RefCell<Option<Watched>>,
+    watched: RefCell<Option<PeerWatch>>,
     upgrade: RefCell<Option<Upgrade>>,
 }
 
@@ -77,7 +77,7 @@ impl Connection {
         let gateway = Arc::clone(&self.worker.gateway);
         let (head, body) = request.into_parts();
         self.find_sender(&gateway, &head.headers);
-        self.watched.replace(Some(body.sender()));
+        self.watched.replace(Some(body.peer()));
         let host = match self.host(&gateway, &head) {
             Ok(host) => host,
             Err(response) => return *response,
@@ -538,7 +538,7 @@ impl Connection {
         let watched = self.watched.borrow().clone();
         loop {
             tokio::time::sleep(WATCH_EACH).await;
-            let is_there = match watched.as_ref().map_or(Closed::All, Watched::closed) {
+            let is_there = match watched.as_ref().map_or(Closed::All, PeerWatch::closed) {
                 Closed::Nothing => true,
                 Closed::Side => gateway.cores.half_closed(id),
                 Closed::All => false,

@@ -13,7 +13,7 @@ use std::{
     io,
     pin::{Pin, pin},
     rc::{Rc, Weak},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -52,12 +52,13 @@ pub struct Times {
 pub struct RequestBody {
     incoming: Incoming,
     inspection: Rc<Inspection>,
-    sender: Sender,
+    peer: PeerWatch,
 }
 
-/// Watches the sender of a request, without reading, while it is answered.
+/// Tells whether the peer of a connection has closed it, without reading, while its request is
+/// replied to.
 #[derive(Clone)]
-pub struct Sender(Weak<dyn Close>);
+pub struct PeerWatch(Weak<dyn Close>);
 
 trait Close {
     fn closed(&self) -> Closed;
@@ -69,25 +70,25 @@ impl Close for RefCell<Accepted> {
     }
 }
 
-impl Sender {
-    /// How much of the connection it has closed.
+impl PeerWatch {
+    /// How much of the connection the peer has closed.
     #[must_use]
     pub fn closed(&self) -> Closed {
         self.0.upgrade().map_or(Closed::All, |connection| connection.closed())
     }
 }
 
-impl fmt::Debug for Sender {
+impl fmt::Debug for PeerWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Sender").field(&self.closed()).finish()
+        f.debug_tuple("PeerWatch").field(&self.closed()).finish()
     }
 }
 
 impl RequestBody {
-    /// The peer that sends it.
+    /// Watches the peer that sends it.
     #[must_use]
-    pub fn sender(&self) -> Sender {
-        self.sender.clone()
+    pub fn peer(&self) -> PeerWatch {
+        self.peer.clone()
     }
 
     /// Its length, as far as the head has it.
@@ -167,15 +168,15 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let inspection = Rc::new(Inspection::default());
-    let sender: Rc<dyn Close> = Rc::clone(&connection) as _;
-    let sender = Sender(Rc::downgrade(&sender));
+    let peer: Rc<dyn Close> = Rc::clone(&connection) as _;
+    let peer = PeerWatch(Rc::downgrade(&peer));
     let service = service_fn(|request: Request<Incoming>| {
         let response = answer(match inspection.bad.take() {
             Some(bad) => Err(bad),
             None => Ok(request.map(|incoming| RequestBody {
                 incoming,
                 inspection: Rc::clone(&inspection),
-                sender: sender.clone(),
+                peer: peer.clone(),
             })),
         });
         Box::pin(async { Ok::<_, Infallible>(response.await) })
@@ -185,14 +186,13 @@ where
         .header_read_timeout(None)
         .keep_alive(!times.keep_alive.is_zero())
         .max_buf_size(HEAD_BYTES_MAX)
-        // Some send a request and close their side at once; they still want the answer.
+        // Some send a request and close their side at once; they still want the reply.
         .half_close(true)
         .serve_connection(TokioIo::new(Guard::new(connection, Rc::clone(&inspection))), service);
     let mut stop = pin!(stop);
     let mut stopping = false;
-    let mut head_wait = inspection.head_wait();
-    let mut alarm = pin!(time::sleep(times.first_head));
-    let mut is_armed = true;
+    let alarm = pin!(time::sleep(times.first_head));
+    let mut head_timeout = HeadTimeout { times, wait: inspection.head_wait(), alarm, is_set: true };
     let served = poll_fn(|context| {
         if !stopping && stop.as_mut().poll(context).is_ready() {
             stopping = true;
@@ -201,25 +201,7 @@ where
         if let Poll::Ready(served) = connection.poll_without_shutdown(context) {
             return Poll::Ready(served.map_err(io::Error::other));
         }
-        let now = inspection.head_wait();
-        if now != head_wait {
-            head_wait = now;
-            is_armed = now.0 != HeadWait::None;
-            match now {
-                (HeadWait::None, _) => {}
-                (HeadWait::FirstByte, _) => alarm.set(time::sleep(times.keep_alive)),
-                // The first head had its time from the beginning.
-                (HeadWait::Rest, 0) => {}
-                (HeadWait::Rest, _) => alarm.set(time::sleep(times.head)),
-            }
-        }
-        if !is_armed || alarm.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(match head_wait {
-            (HeadWait::FirstByte, _) => Ok(()),
-            (HeadWait::None | HeadWait::Rest, _) => Err(io::ErrorKind::TimedOut.into()),
-        })
+        head_timeout.poll(inspection.head_wait(), context)
     })
     .await;
     let Parts { io, read_buf, .. } = connection.into_parts();
@@ -228,13 +210,42 @@ where
     (unread, served)
 }
 
+/// Ends a connection whose next head does not come in time.
+struct HeadTimeout<'a> {
+    times: Times,
+    wait: (HeadWait, u64),
+    alarm: Pin<&'a mut time::Sleep>,
+    is_set: bool,
+}
+
+impl HeadTimeout<'_> {
+    /// Sets the time anew if `wait`, what is waited for, has changed. Completes when the time has
+    /// come: with an error if the peer has begun a head, or owes the first.
+    fn poll(&mut self, wait: (HeadWait, u64), context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if wait != self.wait {
+            self.wait = wait;
+            self.is_set = wait.0 != HeadWait::None;
+            match wait {
+                (HeadWait::None, _) => {}
+                (HeadWait::FirstByte, _) => self.alarm.set(time::sleep(self.times.keep_alive)),
+                // The first head had its time from the beginning.
+                (HeadWait::Rest, 0) => {}
+                (HeadWait::Rest, _) => self.alarm.set(time::sleep(self.times.head)),
+            }
+        }
+        if !self.is_set || self.alarm.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(match wait.0 {
+            HeadWait::FirstByte => Ok(()),
+            HeadWait::None | HeadWait::Rest => Err(io::ErrorKind::TimedOut.into()),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        cell::RefCell,
-        io,
-        task::{Context, Poll},
-    };
+    use std::{cell::RefCell, io};
 
     use http::{HeaderValue, StatusCode, header};
     use http_body_util::Full;

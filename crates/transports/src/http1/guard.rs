@@ -21,7 +21,7 @@ use super::{
 /// that the response is sent after those before it, and the connection ends with it.
 #[derive(Debug)]
 pub(super) struct Guard<S> {
-    /// Also looked at by [`super::Sender`] while a request is answered.
+    /// Also looked at by [`super::PeerWatch`] while a request is replied to.
     connection: Rc<RefCell<S>>,
     /// Read from the connection and not by hyper.
     unread: BytesMut,
