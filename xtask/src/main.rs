@@ -6,6 +6,7 @@ mod bench;
 mod browser;
 mod chaos;
 mod demo;
+mod disorder;
 mod failure;
 mod fuzz;
 mod gateway;
@@ -64,6 +65,8 @@ enum Command {
     Measure,
     /// Attack the gateway and see what honest clients notice
     Chaos(chaos::Options),
+    /// Let clients send, settle and fail at random, and account for each message
+    Disorder(disorder::Options),
     /// Compare the gateway with other servers
     Bench(bench::Options),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Fuzz => fuzz::check(),
         Command::Measure => bench::measure(),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Disorder(options) => disorder::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {

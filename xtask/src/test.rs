@@ -1,7 +1,7 @@
 use clap::Args;
 
 use crate::{
-    browser, chaos,
+    browser, chaos, disorder,
     failure::Outcome,
     fuzz,
     gateway::Binaries,
@@ -39,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
     }
     steps.run("chaos", || chaos::run(&chaos::Options::quick()));
+    steps.run("disorder", || disorder::run(&disorder::Options::quick()));
     steps.run("browser", browser::run);
     steps.finish()
 }
