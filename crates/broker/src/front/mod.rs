@@ -298,11 +298,7 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::Topic {
-            if !self.topic_has_room(&message, message.cost(), output) {
-                return self.reply(connection, token, Err(Refusal::Busy), output);
-            }
-            let full = self.fan_out(&message, output);
-            return self.reply_when_not_full(full, connection, token, output);
+            return self.publish_to_topic(connection, token, &message, output);
         }
         let home = self.home_of(&message.to);
         if output.windows.has_room(home, message.cost()) {

@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use contract::{Destination, Message, Pattern, Reply};
+use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token};
 
 use super::{Front, Subscription, topics::Topic};
 use crate::{
@@ -122,6 +122,25 @@ impl Front {
         }
     }
 
+    /// Publishes to a topic, unless too much is in flight to a shard with an interest.
+    pub(super) fn publish_to_topic(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        message: &Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let found = self.find(&message.to);
+        let has_room = |&core: &u16| output.windows.has_room(core, message.cost());
+        if found.cores.iter().all(has_room) {
+            let full = self.fan_out_to(&found, message, output);
+            self.reply_when_not_full(full, connection, token, output);
+        } else {
+            self.reply(connection, token, Err(Refusal::Busy), output);
+        }
+        self.scratch = found;
+    }
+
     /// Publishes to the subscriptions of this core and to the shards with an interest. Returns a
     /// core to which too much is in flight, if there is one.
     pub(super) fn fan_out(
@@ -130,15 +149,7 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) -> Option<u16> {
         let found = self.find(&message.to);
-        self.topic_published += 1;
-        self.fan_out_here(&found, message, output);
-        let mut full = None;
-        for &core in &found.cores {
-            output.send_interest(core, Interest::Publication(Arc::clone(message)));
-            if output.windows.is_full(core) {
-                full = Some(core);
-            }
-        }
+        let full = self.fan_out_to(&found, message, output);
         self.scratch = found;
         full
     }
@@ -150,17 +161,22 @@ impl Front {
         self.scratch = found;
     }
 
-    /// Whether there is room for this number of bytes in flight to the shards with an interest.
-    pub(super) fn topic_has_room(
+    fn fan_out_to(
         &mut self,
-        message: &Message,
-        bytes: usize,
-        output: &ShardOutput<'_>,
-    ) -> bool {
-        let found = self.find(&message.to);
-        let has_room = found.cores.iter().all(|&core| output.windows.has_room(core, bytes));
-        self.scratch = found;
-        has_room
+        found: &Scratch,
+        message: &Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) -> Option<u16> {
+        self.topic_published += 1;
+        self.fan_out_here(found, message, output);
+        let mut full = None;
+        for &core in &found.cores {
+            output.send_interest(core, Interest::Publication(Arc::clone(message)));
+            if output.windows.is_full(core) {
+                full = Some(core);
+            }
+        }
+        full
     }
 
     fn fan_out_here(

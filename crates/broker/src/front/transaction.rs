@@ -187,7 +187,8 @@ impl Front {
             output.windows.has_room(home, operations.iter().map(published_bytes).sum())
         };
         if !branches.iter().all(fits)
-            || !topics.iter().all(|message| self.topic_has_room(message, bytes, output))
+            || !(topics.is_empty()
+                || self.others().all(|core| output.windows.has_room(core, bytes)))
         {
             return self.reply(connection, token, Err(Refusal::Busy), output);
         }
