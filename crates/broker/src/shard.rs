@@ -79,6 +79,12 @@ impl Shard {
         self.own = output.own;
     }
 
+    /// How many tables of patterns publications were looked up in since the last call: what they
+    /// cost beside their effects. For one publication there are 2,100 at most.
+    pub const fn take_lookups(&mut self) -> usize {
+        self.front.take_lookups()
+    }
+
     /// What it has done and what it holds.
     #[must_use]
     pub fn stats(&self) -> Stats {

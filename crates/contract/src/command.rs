@@ -179,8 +179,11 @@ pub enum Refusal {
     /// A subscription of the connection has this id.
     #[error("the id of the subscription is in use")]
     DuplicateId,
-    /// A pattern has wildcards and more levels than can be looked up.
-    #[error("a pattern with wildcards has at most 64 levels")]
+    /// A pattern has a wildcard in a level where it could not be looked up in bounded time.
+    #[error(
+        "a wildcard stands only in the first 10 levels of a pattern; a > or # without * before it, \
+         in the first 64"
+    )]
     TooDeep,
     /// There is no such destination: a temporary one that has gone.
     #[error("no such destination")]

@@ -3,7 +3,7 @@
 mod publish;
 mod topics;
 mod transaction;
-mod trie;
+mod wildcards;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,6 +43,8 @@ pub(crate) struct Front {
     /// Numbers requests to other shards: interests, transactions.
     request_last: u64,
     scratch: Scratch,
+    /// See [`crate::Shard::take_lookups`].
+    lookups: usize,
     topic_published: u64,
     topic_delivered: u64,
     queue_delivered: u64,
@@ -108,6 +110,7 @@ impl Front {
             transactions: BTreeMap::new(),
             request_last: 0,
             scratch: Scratch::default(),
+            lookups: 0,
             topic_published: 0,
             topic_delivered: 0,
             queue_delivered: 0,
@@ -485,6 +488,11 @@ impl Front {
         if let Some(client) = self.clients.get_mut(&connection) {
             client.subscriptions.retain(|&other: &SubscriptionId| other != subscription);
         }
+    }
+
+    /// See [`crate::Shard::take_lookups`].
+    pub(crate) const fn take_lookups(&mut self) -> usize {
+        std::mem::replace(&mut self.lookups, 0)
     }
 
     pub(crate) fn add_stats(&self, stats: &mut Stats) {

@@ -198,7 +198,7 @@ impl Front {
         let mut found = mem::take(&mut self.scratch);
         found.topics.clear();
         found.cores.clear();
-        self.topics.matching(destination, &mut found.topics);
+        self.lookups += self.topics.matching(destination, &mut found.topics);
         for topic in found.topics.iter().filter_map(|&id| self.topics.get(id)) {
             found.cores.extend_from_slice(topic.remotes());
         }

@@ -4,16 +4,16 @@ use contract::{Destination, Pattern};
 use slab::Slab;
 use wire::Map;
 
-use super::trie::{LEVELS_MAX, Trie};
+use super::wildcards::Wildcards;
 use crate::shard_message::Subscriber;
 
 /// The patterns of topics in which there is an interest, and whose.
 ///
-/// A pattern without wildcards is found by one look-up of its name, the others in a [`Trie`].
+/// A pattern without wildcards is found by one look-up of its name, the others among the [`Wildcards`].
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     exact: Map<Destination, usize>,
-    wild: Trie,
+    wild: Wildcards,
     topics: Slab<Topic>,
 }
 
@@ -37,9 +37,9 @@ pub(super) struct Topic {
 }
 
 impl Topics {
-    /// Whether a pattern is not too deep.
+    /// Whether the wildcards of a pattern stand where they may.
     pub(super) fn allows(pattern: &Pattern) -> bool {
-        pattern.destination().is_some() || pattern.levels().count() <= LEVELS_MAX
+        pattern.destination().is_some() || Wildcards::allows(pattern)
     }
 
     pub(super) fn get_mut(&mut self, id: usize) -> Option<&mut Topic> {
@@ -69,7 +69,7 @@ impl Topics {
                 let id = self.topics.insert(Topic::new(pattern.clone()));
                 match pattern.destination() {
                     Some(destination) => drop(self.exact.insert(destination.clone(), id)),
-                    None => *self.wild.entry(pattern) = Some(id),
+                    None => self.wild.insert(pattern.clone(), id),
                 }
                 id
             }
@@ -111,13 +111,12 @@ impl Topics {
         assert_eq!(self.exact.len() + wild.count(), self.topics.len(), "names of topics");
     }
 
-    /// Adds all topics whose pattern matches.
-    pub(super) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) {
+    /// Adds all topics whose pattern matches. Returns how many tables of patterns with wildcards
+    /// were looked into.
+    pub(super) fn matching(&self, destination: &Destination, found: &mut Vec<usize>) -> usize {
         found.extend(self.exact.get(destination));
         // Wildcards do not match what peers cannot name.
-        if !destination.is_hidden() {
-            self.wild.matching(destination, found);
-        }
+        if destination.is_hidden() { 0 } else { self.wild.matching(destination, found) }
     }
 }
 

@@ -7,6 +7,7 @@ mod interest;
 mod limits;
 mod memory;
 mod simulation;
+mod wildcards;
 mod world;
 
 #[global_allocator]

@@ -64,7 +64,7 @@ impl Fault {
                 "choose another id, or UNSUBSCRIBE first",
             ),
             Refusal::TooDeep => {
-                (Reason::Malformed, "bad destination", "subscribe with fewer levels")
+                (Reason::Malformed, "bad destination", "subscribe with a > further to the left")
             }
             Refusal::NotFound => (
                 Reason::Malformed,
