@@ -143,6 +143,7 @@ impl Core {
 
     pub(super) fn apply(&mut self, event: Event) {
         self.shard.apply(event, self.now, &mut self.effects);
+        self.spent += self.shard.take_lookups() / LOOKUPS_PER_SPENT;
     }
 
     /// Takes the messages of another core's shard.
@@ -239,3 +240,5 @@ fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
 
 /// Messages that are delivered together to the same subscriptions.
 const RUN_MAX: usize = 64;
+/// Look-ups of a publication in tables of patterns that cost as much as a delivery.
+const LOOKUPS_PER_SPENT: usize = 64;
