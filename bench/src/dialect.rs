@@ -117,7 +117,7 @@ pub(crate) fn upgrade(path: &str, subprotocol: Option<&str>) -> Step {
     step(Frame::Bare, send, "\r\n\r\n")
 }
 
-/// Says something and waits for an answer.
+/// Sends something and waits for the reply.
 pub(crate) fn step(frame: Frame, send: impl Into<Vec<u8>>, until: impl Into<Vec<u8>>) -> Step {
     Step { send: send.into(), frame, modulus: 1, until: until.into() }
 }

@@ -98,7 +98,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // It is ours and has nothing to lose.
+        // It was started here and has nothing to lose.
         drop(self.process.kill());
         drop(self.process.wait());
     }

@@ -5,14 +5,14 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::plan::{Answer, Order, Plan, Round};
+use crate::plan::{Order, Plan, Reply, Round};
 
 /// The load generator in its process, its connections open.
 #[derive(Debug)]
 pub(crate) struct Generator {
     process: Child,
     orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    replies: BufReader<ChildStdout>,
 }
 
 impl Generator {
@@ -24,29 +24,29 @@ impl Generator {
             .stdout(Stdio::piped())
             .spawn()?;
         let orders = process.stdin.take().ok_or("no standard input")?;
-        let answers = BufReader::new(process.stdout.take().ok_or("no standard output")?);
-        let mut generator = Self { process, orders, answers };
+        let replies = BufReader::new(process.stdout.take().ok_or("no standard output")?);
+        let mut generator = Self { process, orders, replies };
         match generator.request(plan)? {
-            Answer::Ready => Ok(generator),
-            Answer::Failed(why) => Err(why.into()),
-            Answer::Round(_) => Err("a round that was not requested".into()),
+            Reply::Ready => Ok(generator),
+            Reply::Failed(why) => Err(why.into()),
+            Reply::Round(_) => Err("a round that was not requested".into()),
         }
     }
 
     pub(crate) fn obey(&mut self, order: &Order) -> Result<Round, Box<dyn Error>> {
         match self.request(order)? {
-            Answer::Round(round) => Ok(round),
-            Answer::Failed(why) => Err(why.into()),
-            Answer::Ready => Err("ready, which was not requested".into()),
+            Reply::Round(round) => Ok(round),
+            Reply::Failed(why) => Err(why.into()),
+            Reply::Ready => Err("ready, which was not requested".into()),
         }
     }
 
-    fn request(&mut self, what: &impl serde::Serialize) -> Result<Answer, Box<dyn Error>> {
+    fn request(&mut self, what: &impl serde::Serialize) -> Result<Reply, Box<dyn Error>> {
         serde_json::to_writer(&mut self.orders, what)?;
         writeln!(self.orders)?;
         self.orders.flush()?;
         let mut line = String::new();
-        self.answers.read_line(&mut line)?;
+        self.replies.read_line(&mut line)?;
         if line.is_empty() {
             return Err("the load generator has gone".into());
         }

@@ -54,7 +54,7 @@ struct Options {
     /// Three short rounds instead of eleven
     #[arg(long)]
     quick: bool,
-    /// So many rounds instead
+    /// How many rounds instead
     #[arg(long)]
     rounds: Option<usize>,
     /// Only scenarios whose name contains this

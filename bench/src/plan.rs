@@ -1,4 +1,4 @@
-//! What the load generator is told, and what it answers: lines of JSON.
+//! What the load generator is told, and what it replies: lines of JSON.
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ pub(crate) struct Step {
     pub(crate) send: Vec<u8>,
     pub(crate) frame: Frame,
     pub(crate) modulus: usize,
-    /// What the answer has in it once it is complete.
+    /// What the response has in it once it is complete.
     pub(crate) until: Vec<u8>,
 }
 
@@ -94,9 +94,9 @@ pub(crate) enum Order {
     Return { batch: usize },
 }
 
-/// The answer to the plan and to each order.
+/// The reply to the plan and to each order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Ready,
     Round(Round),
     Failed(String),

@@ -17,7 +17,7 @@ use crate::system;
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
-    /// From its start until it answered.
+    /// From its start until it responded.
     pub(crate) start: Duration,
 }
 
@@ -78,7 +78,7 @@ impl Server {
                 return Err(format!("it ended with {status}").into());
             }
             if began.elapsed() > Duration::from_secs(90) {
-                return Err("it does not answer".into());
+                return Err("it does not respond".into());
             }
             thread::sleep(Duration::from_millis(20));
         }

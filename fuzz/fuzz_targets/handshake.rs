@@ -1,4 +1,4 @@
-//! Lines of `name: value`, as HTTP has read them. An answer is one that HTTP can write.
+//! Lines of `name: value`, as HTTP has read them. A response is one that HTTP can write.
 #![no_main]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

@@ -6,14 +6,14 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 /// Why a piece of work did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It ran, and the answer is no.
+    /// It ran, and failed.
     Failed(String),
     /// It could not run: a tool is not there. Says what to install.
     Missing(String),
 }
 
 impl Failure {
-    /// It ran, and the answer is no.
+    /// It ran, and failed.
     pub(crate) fn failed(why: impl Into<String>) -> Self {
         Self::Failed(why.into())
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     succeeded(command, status)
 }
 
-/// Runs it to its end; what it prints on its standard output is the answer.
+/// Runs it to its end; returns what it prints on its standard output.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let output =
         command.stderr(Stdio::inherit()).output().map_err(|error| unstarted(command, &error))?;

@@ -11,7 +11,7 @@ use crate::{
     stamp::Stamp,
 };
 
-/// A virtual environment of Python 3 with these packages; answers its folder of programs.
+/// A virtual environment of Python 3 with these packages; returns its folder of programs.
 pub(crate) fn python(name: &str, packages: &[&str]) -> Outcome<PathBuf> {
     let folder = paths::folder("tools")?.join(name);
     let bin = folder.join("bin");

@@ -30,7 +30,7 @@ func main() {
 	if err := node.Run(); err != nil {
 		log.Fatal(err)
 	}
-	// Clients of the bench answer no pings.
+	// Clients of the bench reply to no pings.
 	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		PingPongConfig: centrifuge.PingPongConfig{PingInterval: -1},
 		CheckOrigin:    func(*http.Request) bool { return true },

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { Server } from "socket.io";
 
 const server = createServer();
-// Clients of the bench answer no pings.
+// Clients of the bench reply to no pings.
 const io = new Server(server, { transports: ["websocket"], pingInterval: 3_600_000 });
 io.on("connection", (socket) => {
   socket.on("e", (data) => socket.emit("e", data));

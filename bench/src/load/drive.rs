@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::{connection::Connection, opening::open, stomp, window::Window};
 use crate::{
-    plan::{Answer, Order, Plan, Round, Shape, Step},
+    plan::{Order, Plan, Reply, Round, Shape, Step},
     system,
 };
 
@@ -22,22 +22,22 @@ pub(crate) fn run() -> Result {
     system::stay_on(&[plan.core])?;
     let mut load = match Load::open(plan) {
         Ok(load) => load,
-        Err(error) => return answer(&Answer::Failed(error.to_string())),
+        Err(error) => return reply(&Reply::Failed(error.to_string())),
     };
-    answer(&Answer::Ready)?;
+    reply(&Reply::Ready)?;
     for line in lines {
         let order: Order = serde_json::from_str(&line?)?;
         match load.obey(&order) {
-            Ok(round) => answer(&Answer::Round(round))?,
-            Err(error) => return answer(&Answer::Failed(error.to_string())),
+            Ok(round) => reply(&Reply::Round(round))?,
+            Err(error) => return reply(&Reply::Failed(error.to_string())),
         }
     }
     Ok(())
 }
 
-fn answer(answer: &Answer) -> Result {
+fn reply(reply: &Reply) -> Result {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, answer)?;
+    serde_json::to_writer(&mut out, reply)?;
     writeln!(out)?;
     Ok(out.flush()?)
 }
@@ -183,7 +183,7 @@ impl Load {
         Ok(window.finish())
     }
 
-    /// Takes what has come, answers it with more if `again`; says how many messages came.
+    /// Takes what has come, sends more if `again`; says how many messages came.
     fn turn(&mut self, timeout: Duration, again: bool, window: &mut Window) -> Result<usize> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let outcome = match self.poll.poll(&mut events, Some(timeout)) {
@@ -292,7 +292,7 @@ impl Load {
         }
     }
 
-    /// So many messages more for the queue, from one producer after the other.
+    /// More messages for the queue, from one producer after the other.
     fn produce(&mut self, count: usize) -> Result {
         let Shape::Work { producers, message, .. } = &self.plan.shape else { return Ok(()) };
         for _ in 0..count {

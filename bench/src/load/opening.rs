@@ -132,10 +132,10 @@ fn filled(step: &Step, number: usize, address: SocketAddr) -> Vec<u8> {
 }
 
 fn await_answer(wire: &mut Wire, counter: &mut Counter, step: &Step) -> Result {
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut buffer = [0; 4096];
-    while memchr::memmem::find(&answer, &step.until).is_none() {
-        let so_far = || String::from_utf8_lossy(&answer).into_owned();
+    while memchr::memmem::find(&response, &step.until).is_none() {
+        let so_far = || String::from_utf8_lossy(&response).into_owned();
         let len = wire.read(&mut buffer).map_err(|error| {
             let until = String::from_utf8_lossy(&step.until);
             format!("{error} while waiting for {until:?} after {:?}", so_far())
@@ -143,10 +143,10 @@ fn await_answer(wire: &mut Wire, counter: &mut Counter, step: &Step) -> Result {
         let bytes = buffer.get(..len).filter(|bytes| !bytes.is_empty());
         let bytes = bytes.ok_or_else(|| format!("the server closed after {:?}", so_far()))?;
         counter.feed(bytes);
-        answer.extend(bytes);
+        response.extend(bytes);
     }
-    if step.send.starts_with(b"GET ") && !answer.starts_with(b"HTTP/1.1 101") {
-        return Err(format!("no WebSocket: {:?}", String::from_utf8_lossy(&answer)).into());
+    if step.send.starts_with(b"GET ") && !response.starts_with(b"HTTP/1.1 101") {
+        return Err(format!("no WebSocket: {:?}", String::from_utf8_lossy(&response)).into());
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 use memchr::{memchr, memmem};
 
-/// Takes whole MESSAGE frames from what came over TCP and answers each with its ACK.
+/// Takes whole MESSAGE frames from what came over TCP and returns an ACK for each.
 pub(super) fn acknowledge(inbox: &mut Vec<u8>) -> Vec<u8> {
     const ACK: &[u8] = b"\nack:";
-    let mut answer = Vec::new();
+    let mut acks = Vec::new();
     let mut taken = 0;
     while let Some(rest) = inbox.get(taken..)
         && let Some(end) = memchr(0, rest)
@@ -12,13 +12,13 @@ pub(super) fn acknowledge(inbox: &mut Vec<u8>) -> Vec<u8> {
         taken += end + 1;
         let id = memmem::find(frame, ACK).and_then(|at| frame.get(at + ACK.len()..));
         if let Some(id) = id.and_then(|rest| rest.get(..memchr(b'\n', rest)?)) {
-            answer.extend(b"ACK\nid:");
-            answer.extend(id);
-            answer.extend(b"\n\n\0");
+            acks.extend(b"ACK\nid:");
+            acks.extend(id);
+            acks.extend(b"\n\n\0");
         }
     }
     inbox.drain(..taken);
-    answer
+    acks
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn chart(title: &str, subtitle: &str, groups: &[Group]) -> Result<String, fmt::E
         let longest = bars.iter().map(|(_, value, _)| *value).fold(f64::MIN_POSITIVE, f64::max);
         for (who, value, label) in bars {
             let class = match who.as_str() {
-                "passerelle" | "one stalled" | "two cores" | "through gateway" => "ours",
+                "passerelle" | "one stalled" | "two cores" | "through gateway" => "passerelle",
                 name if name.starts_with("bare") => "bare",
                 _ => "other",
             };
@@ -87,6 +87,6 @@ fn chart(title: &str, subtitle: &str, groups: &[Group]) -> Result<String, fmt::E
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1d2733;white-space:pre}.page{fill:#fff}\
     .title{font-size:18px;font-weight:600}.group{font-weight:600}.soft{fill:#5d6b7a}\
     .who{text-anchor:end}.value{fill:#5d6b7a;font-variant-numeric:tabular-nums}\
-    .ours{fill:#0f7b6c}.bare{fill:#aab4bf}.other{fill:#7d9cc0}\
+    .passerelle{fill:#0f7b6c}.bare{fill:#aab4bf}.other{fill:#7d9cc0}\
     @media(prefers-color-scheme:dark){text{fill:#e4e9ee}.page{fill:#161b22}.soft,.value{fill:#9aa7b4}\
-    .ours{fill:#2fb9a3}.bare{fill:#59636e}.other{fill:#4d6f99}}";
+    .passerelle{fill:#2fb9a3}.bare{fill:#59636e}.other{fill:#4d6f99}}";

@@ -100,7 +100,7 @@ fn measure(
     })
 }
 
-/// From the start to the first answer, and the memory at rest.
+/// From the start to the first response, and the memory at rest.
 pub(crate) fn start(context: &mut Context) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
     let mut memory = 0;
@@ -114,7 +114,7 @@ pub(crate) fn start(context: &mut Context) -> Result<(), Box<dyn Error>> {
     }
     times.sort_by(f64::total_cmp);
     let median = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
-    context.figure("start", "passerelle", "to the first answer", median, "ms", Some(100.0));
+    context.figure("start", "passerelle", "to the first response", median, "ms", Some(100.0));
     context.figure(
         "start",
         "passerelle",
@@ -129,7 +129,7 @@ pub(crate) fn start(context: &mut Context) -> Result<(), Box<dyn Error>> {
 fn first_answer(server: &Server) -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(server.address)?;
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer.into()) }
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    if response.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(response.into()) }
 }

@@ -6,7 +6,7 @@ use contract::{Destination, DestinationError, Pattern, Principal, Refusal};
 ///
 /// Without rules everything is allowed. With rules the first whose scope contains a destination
 /// decides about it, and a destination in no rule is denied. Temporary destinations are
-/// outside the rules: only their owner subscribes, and whoever knows the name may send.
+/// outside the rules: only their owner subscribes, and all who know the name may send.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Access(Arc<[Rule]>);
 
@@ -78,7 +78,7 @@ pub enum RuleError {
     Wildcard,
     /// A temporary destination.
     #[error(
-        "rules are not about temporary destinations: only their owner subscribes, and whoever knows \
+        "rules are not about temporary destinations: only their owner subscribes, and all who know \
          the name may send"
     )]
     Temporary,
@@ -488,7 +488,7 @@ mod tests {
             (
                 "/temp-queue/a",
                 Err("rules are not about temporary destinations: only their owner \
-                                   subscribes, and whoever knows the name may send"),
+                                   subscribes, and all who know the name may send"),
             ),
         ];
         for (text, expected) in scopes {

@@ -636,8 +636,8 @@ mod tests {
             (300, &right, ("ann", 1)),
             (301, &right, ("ann", 0)),
         ] {
-            let (answer, hashes) = decide(&mut logins, login, false, at(second));
-            assert_eq!((&*answer, hashes), expected, "at {second} s");
+            let (decided, hashes) = decide(&mut logins, login, false, at(second));
+            assert_eq!((&*decided, hashes), expected, "at {second} s");
         }
     }
 
@@ -780,14 +780,14 @@ mod tests {
         for id in [0, 1, 2] {
             logins.cancel(ids[id]);
         }
-        let mut answered = Vec::new();
+        let mut finished = Vec::new();
         while let Ok(job) = logins.next(at(60)) {
             logins.cancel(ids[3]);
-            answered.extend(logins.finish(job.run(), at(0)).waiters);
+            finished.extend(logins.finish(job.run(), at(0)).waiters);
         }
-        answered.sort_unstable();
-        assert!(answered.ends_with(&[4, 5, 6, 7]), "{answered:?}");
-        assert!(!answered.contains(&0) && !answered.contains(&2), "{answered:?}");
+        finished.sort_unstable();
+        assert!(finished.ends_with(&[4, 5, 6, 7]), "{finished:?}");
+        assert!(!finished.contains(&0) && !finished.contains(&2), "{finished:?}");
         assert!(logins.jobs.is_empty() && logins.waiting.is_empty());
         assert!(logins.waiting_at.is_empty());
     }
@@ -809,12 +809,12 @@ mod tests {
         // Where one of them has gone there is room for another.
         logins.cancel(stay[0]);
         assert!(logins.half_closed(ids[ids.len() - 1]));
-        let mut answered = Vec::new();
+        let mut finished = Vec::new();
         while let Ok(job) = logins.next(at(0)) {
-            answered.extend(logins.finish(job.run(), at(0)).waiters);
+            finished.extend(logins.finish(job.run(), at(0)).waiters);
         }
-        answered.sort_unstable();
-        assert_eq!(answered, (1..max).chain(2 * max..3 * max).collect::<Vec<_>>());
+        finished.sort_unstable();
+        assert_eq!(finished, (1..max).chain(2 * max..3 * max).collect::<Vec<_>>());
         assert!(logins.half_closed.is_empty());
     }
 

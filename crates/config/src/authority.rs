@@ -29,7 +29,7 @@ pub enum Scheme {
     Https,
 }
 
-/// Why a text is no [`Authority`].
+/// Why a string is no [`Authority`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthorityError {
     /// There is nothing, or only a port.

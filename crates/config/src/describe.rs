@@ -130,7 +130,7 @@ fn operators(config: &Config) -> String {
     let everybody = format!("everybody who reaches {}", addresses.join(" or "));
     let users = format!("users who are {}", config.operations.roles.join(" or "));
     match (addresses.is_empty(), config.operations.roles.is_empty()) {
-        (true, true) => "nobody".into(),
+        (true, true) => "no request".into(),
         (false, true) => everybody,
         (true, false) => users,
         (false, false) => format!("{everybody}, and {users}"),
@@ -186,7 +186,7 @@ fn access(config: &Config) -> Vec<String> {
             grants(&rule.send)
         )
     };
-    let rest = "any other: nobody".to_owned();
+    let rest = "any other: none".to_owned();
     config.access.rules().iter().map(rule).chain([rest]).collect()
 }
 
@@ -198,7 +198,7 @@ fn grants(grants: &[Grant]) -> String {
         Grant::Role(role) => format!("every {role}"),
     });
     match &*words.collect::<Vec<String>>() {
-        [] => "nobody".into(),
+        [] => "none".into(),
         words => words.join(" and "),
     }
 }
@@ -263,7 +263,7 @@ fn notes(config: &Config) -> Vec<String> {
         && !config.listens.iter().any(|listen| listen.operations)
     {
         notes.push(
-            "nobody can see /metrics: say operations = true in a [[listen]] that only operators \
+            "no request sees /metrics: say operations = true in a [[listen]] that only operators \
              reach, or name [operations] roles"
                 .into(),
         );

@@ -215,7 +215,7 @@ impl Section {
         format!("unknown key `{name}` {place}: {}", suggest(name, &self.names()))
     }
 
-    /// The key that somebody who wrote `wrong` may have meant.
+    /// The key that may have been meant by `wrong`.
     pub(crate) fn meant(&self, wrong: &str) -> Option<&'static str> {
         meant(wrong, &self.names())
     }
@@ -233,7 +233,7 @@ const FORMER: &[(&str, &str, &str)] = &[(
      address that only operators reach), and to users with a role of [operations] roles = [...]",
 )];
 
-/// What somebody who wrote `wrong` may have meant.
+/// What may have been meant by `wrong`.
 pub(crate) fn suggest(wrong: &str, right: &[&str]) -> String {
     match meant(wrong, right) {
         Some(meant) => format!("did you mean `{meant}`?"),

@@ -1,9 +1,9 @@
 //! The configuration: what the gateway listens on, which services it offers and to whom.
 //!
-//! [`Config::parse`] is the only way from a text to a [`Config`]: what it returns is complete and
+//! [`Config::parse`] is the only way from a string to a [`Config`]: what it returns is complete and
 //! free of contradictions; else it returns all that is wrong. It opens no file and no socket:
-//! certificates and folders are named by their paths ([`NamedPath`]), and whoever opens them
-//! reports what is wrong with them.
+//! certificates and folders are named by their paths ([`NamedPath`]), and the caller that opens
+//! them reports what is wrong with them.
 //!
 //! `tables` and `limits` declare every key, with the macro in `keys`. `form` says how the values
 //! of each type are written, `value` how single strings are; `located` has where keys stand.
@@ -122,7 +122,7 @@ impl Config {
         parse::read(text, file_name)
     }
 
-    /// The service that answers a request's path, by its index in [`Config::services`], and what
+    /// The service of a request's path, by its index in [`Config::services`], and what
     /// follows the service's own path, without the slash between. Of several the longest path
     /// wins; a path ends where a `/` does.
     #[must_use]
@@ -153,7 +153,7 @@ impl Config {
             .map(|(_, index, rest)| (index, rest))
     }
 
-    /// What somebody who asked for `path` may have meant: the path of a service of such a kind, if
+    /// What may have been meant by `path`: the path of a service of such a kind, if
     /// it is nearly the beginning of `path`, and the rest of that.
     #[must_use]
     pub fn near(&self, path: &str, is_meant: impl Fn(&ServiceKind) -> bool) -> Option<String> {

@@ -161,7 +161,7 @@ limits! {
         connection.subscriptions_max: Count,
         /// Temporary destinations of one connection.
         connection.temporary_max: Count,
-        /// Unsettled deliveries of one subscription, whatever it asks for; those that an open
+        /// Unsettled deliveries of one subscription, whatever it requests; those that an open
         /// transaction acknowledges do not count.
         connection.prefetch_max: Count32,
         /// The same, when the subscription does not say.

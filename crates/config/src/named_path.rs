@@ -7,7 +7,7 @@ use std::{
 use crate::ConfigError;
 
 /// A path that the configuration names. Nothing is looked up while the configuration is read:
-/// whoever opens the path reports what is wrong with it as an error of the file.
+/// a caller that opens the path reports what is wrong with it as an error of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamedPath {
     path: PathBuf,

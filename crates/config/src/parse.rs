@@ -122,18 +122,18 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a listener that requires a login where nobody can log in.
+    /// Reports a listener that requires a login where no user can log in.
     fn check_login(&self, table: &Located<Listen>) {
         let users = &self.root.value.user;
         if table.value.anonymous || users.count > 0 || !users.is_whole {
             return;
         }
         if table.place("anonymous").is_some() {
-            table.refuse(self.source, "anonymous", "nobody could log in: add a [[user]]");
+            table.refuse(self.source, "anonymous", "no user could log in: add a [[user]]");
             return;
         }
         let message = format_args!(
-            "{} is open to other machines and nobody could log in: add a [[user]], or let everybody \
+            "{} is open to other machines and no user could log in: add a [[user]], or let everybody \
              connect with anonymous = true",
             table.value.address
         );

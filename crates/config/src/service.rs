@@ -88,7 +88,7 @@ impl ServiceKind {
         matches!(self, Self::Broker | Self::Topics | Self::Queues)
     }
 
-    /// Whether load balancers and the like ask it how the process is.
+    /// Whether load balancers and the like poll it for how the process is.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
         matches!(self, Self::Health | Self::Readiness)

@@ -363,7 +363,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Errors that are kept; in a text that is nowhere right there may be very many.
+/// Errors that are kept; in a file that is nowhere right there may be very many.
 const REPORTS_MAX: usize = 1000;
 /// Tables of one kind: enough for all, and their places fit 16 bits.
 const TABLES_MAX: usize = 10_000;

@@ -107,7 +107,7 @@ keys! {
         pub connections_max_per_address:
             Option<NonZeroUsize> as Count32 = None => "no limit",
         /// Makes it `https`, `wss` and STOMP over TLS: `tls = { certificate = "gw.pem", key =
-        /// "gw.key" }`. Of several the one for the name that a peer asks for is used, and the
+        /// "gw.key" }`. Of several the one for the name that a peer requests is used, and the
         /// first where there is none.
         pub tls: Vec<CertificateFiles> as OneOrMore<CertificateFiles> = Vec::new() => "none",
     }
@@ -255,7 +255,7 @@ keys! {
 }
 
 keys! {
-    /// Somebody who may log in. Without users credentials are ignored.
+    /// A user who may log in. Without users credentials are ignored.
     #[derive(Debug)]
     "[[user]]";
     pub(crate) struct User {
@@ -307,7 +307,7 @@ impl Form for StoredPassword {
 
 keys! {
     /// Who may subscribe and send where. Without rules everybody may everything. With rules the
-    /// first whose destination matches decides, and a destination in no rule is for nobody. A
+    /// first whose destination matches decides, and a destination in no rule is refused to all. A
     /// subscription with wildcards must lie within one rule that allows it and overlap none before
     /// it that does not. Temporary destinations are outside the rules.
     ///
@@ -321,9 +321,9 @@ keys! {
         /// with other characters are written.
         pub(crate) destination: Scope => "/topic/quotes.>",
         /// Who may subscribe.
-        pub(crate) subscribe: Vec<Grant> = Vec::new() => "nobody",
+        pub(crate) subscribe: Vec<Grant> = Vec::new() => "none",
         /// Who may send.
-        pub(crate) send: Vec<Grant> = Vec::new() => "nobody",
+        pub(crate) send: Vec<Grant> = Vec::new() => "none",
     }
 }
 
@@ -345,9 +345,9 @@ keys! {
     #[derive(Clone, Debug, Eq, PartialEq)]
     "[operations]";
     pub struct Operations: Default {
-        /// The roles of users who may, on every listener, by HTTP Basic. They are not asked to log
+        /// The roles of users who may, on every listener, by HTTP Basic. They are not told to log
         /// in: send name and password with the request (`curl -u`, Prometheus' `basic_auth`).
-        /// Whoever sends none, wrong ones or those of another user finds nothing there.
+        /// A request with none, wrong ones or those of another user finds nothing there.
         pub roles: Vec<Box<str>> as Roles = Vec::new() => "none",
     }
 }

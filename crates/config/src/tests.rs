@@ -435,7 +435,7 @@ Otherwise
     );
 }
 
-/// For whom the metrics are said to be; whether a note says that nobody, or everybody, sees them.
+/// For whom the metrics are said to be; whether a note says that none, or every request, sees them.
 #[test]
 fn where_operators_are_served_is_described() {
     const PROXY: &str = "[[listen]]\naddress = '127.0.0.1:80'\n";
@@ -445,7 +445,7 @@ fn where_operators_are_served_is_described() {
                          [[user]]\nname = 'olga'\nroles = ['ops', 'sre']\npassword = 'HASH'\n";
     let cases: &[(&[&str], &str, &str)] = &[
         (&[], "everybody who reaches 127.0.0.1:8080", ""),
-        (&[PROXY], "nobody", "nobody can see /metrics: say operations = true"),
+        (&[PROXY], "no request", "no request sees /metrics: say operations = true"),
         (&[PROXY, "[metrics]\nenabled = false"], "", ""),
         (&[PROXY, HERE], "everybody who reaches 127.0.0.1:91", ""),
         (&[PROXY, ROLES], "users who are ops or sre", ""),

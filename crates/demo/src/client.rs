@@ -53,7 +53,7 @@ const READ_BYTES: usize = 64 << 10;
 enum Failure {
     #[error("{0}")]
     Network(#[from] io::Error),
-    #[error("no answer in time")]
+    #[error("no reply in time")]
     Timeout(#[from] time::error::Elapsed),
     #[error("what came is no STOMP: {0}")]
     Malformed(#[from] FrameError),
@@ -113,9 +113,9 @@ impl Client {
             }
             stream.write_all(&encoded(&connect)).await?;
             let mut decoder = Decoder::new();
-            let answer = first_frame(&mut stream, &mut decoder).await?;
-            if answer.verb != Verb::Connected {
-                return Err(Failure::Refused(complaint(&answer)));
+            let reply = first_frame(&mut stream, &mut decoder).await?;
+            if reply.verb != Verb::Connected {
+                return Err(Failure::Refused(complaint(&reply)));
             }
             decoder.set_version(Version::V1_2);
             if let Some(queue) = self.queue {
@@ -151,7 +151,7 @@ fn encoded(frame: &Frame) -> Vec<u8> {
     bytes
 }
 
-/// The answer to CONNECT, before which nothing else comes and after which nothing is due.
+/// The reply to CONNECT, before which nothing else comes and after which nothing is due.
 async fn first_frame(stream: &mut TcpStream, decoder: &mut Decoder) -> Result<Frame, Failure> {
     loop {
         let byte = [stream.read_u8().await?];
@@ -235,7 +235,7 @@ mod tests {
     }
 
     impl Gateway {
-        /// Accepts a connection and answers its CONNECT.
+        /// Accepts a connection and replies to its CONNECT.
         async fn accept(listener: &TcpListener) -> (Self, Frame) {
             let (stream, _) = listener.accept().await.unwrap();
             let mut decoder = Decoder::new();

@@ -70,7 +70,7 @@ impl Desk {
             {
                 self.request(body, address, market, now_ms, out);
             }
-            // Nobody would hear the answer.
+            // No page would hear the reply.
             Event::Request { .. } => {}
             Event::Quote(quote) => self.quote(quote, now_ms, out),
             Event::Lost => self.traders.values_mut().for_each(Trader::lose_addresses),
@@ -334,7 +334,7 @@ mod tests {
             }
         }
 
-        /// Each answer with the queue it went to.
+        /// Each reply with the queue it went to.
         fn say(&mut self, address: &str, body: &[u8]) -> Vec<(String, Value)> {
             let mut out = Vec::new();
             let event = Event::Request { body, reply_to: Some(address) };
@@ -343,8 +343,8 @@ mod tests {
         }
 
         fn ask(&mut self, request: &Value) -> Vec<Value> {
-            let answers = self.say("/temp-queue/a", request.to_string().as_bytes());
-            answers.into_iter().map(|(_, answer)| answer).collect()
+            let replies = self.say("/temp-queue/a", request.to_string().as_bytes());
+            replies.into_iter().map(|(_, reply)| reply).collect()
         }
 
         fn order(&mut self, id: &str, side: &str, quantity: f64, price: Option<f64>) -> Vec<Value> {
@@ -381,13 +381,13 @@ mod tests {
     fn a_market_order_is_filled_at_once_at_the_price_of_the_other_side() {
         let mut room = Room::new();
         let (bid, ask) = room.quote();
-        let answers = room.order("o1", "buy", 100.0, None);
-        assert_eq!(answers[0]["fill"]["price"], ask);
-        assert_eq!(answers[0]["position"]["quantity"], 100);
-        assert_eq!(answers[1]["order"]["status"], "filled");
-        let answers = room.order("o2", "sell", 40.0, None);
-        assert_eq!(answers[0]["fill"]["price"], bid);
-        assert_eq!(answers[0]["position"]["quantity"], 60);
+        let replies = room.order("o1", "buy", 100.0, None);
+        assert_eq!(replies[0]["fill"]["price"], ask);
+        assert_eq!(replies[0]["position"]["quantity"], 100);
+        assert_eq!(replies[1]["order"]["status"], "filled");
+        let replies = room.order("o2", "sell", 40.0, None);
+        assert_eq!(replies[0]["fill"]["price"], bid);
+        assert_eq!(replies[0]["position"]["quantity"], 60);
     }
 
     #[test]
@@ -401,15 +401,15 @@ mod tests {
         };
         let price = |money: Money| Some(money.0 as f64 / Money::UNIT as f64);
         let below = price(moved(-10).ask);
-        let answers = room.order("o1", "buy", 10.0, below);
-        assert_eq!(answers[0]["order"]["status"], "working");
+        let replies = room.order("o1", "buy", 10.0, below);
+        assert_eq!(replies[0]["order"]["status"], "working");
         let above = price(moved(20).bid);
         room.order("o2", "sell", 10.0, above);
         assert_eq!(room.see(&moved(-9)), [] as [Value; 0]);
         assert_eq!(room.see(&moved(19)), [] as [Value; 0]);
-        let answers = room.see(&moved(-12));
-        assert_eq!(answers[0]["fill"]["price"].as_f64(), below, "the limit, as it was first");
-        assert_eq!(answers[1]["order"]["status"], "filled");
+        let replies = room.see(&moved(-12));
+        assert_eq!(replies[0]["fill"]["price"].as_f64(), below, "the limit, as it was first");
+        assert_eq!(replies[1]["order"]["status"], "filled");
         assert_eq!(room.see(&moved(20))[0]["fill"]["price"].as_f64(), above);
         let state = room.ask(&json!({"type": "hello", "trader": ANN}));
         assert_eq!(state[0]["orders"], json!([]));
@@ -421,8 +421,8 @@ mod tests {
     fn a_limit_order_that_fits_is_filled_at_the_better_price() {
         let mut room = Room::new();
         let (_, ask) = room.quote();
-        let answers = room.order("o1", "buy", 10.0, Some(((ask + 1.0) * 100.0).round() / 100.0));
-        assert_eq!(answers[0]["fill"]["price"], ask);
+        let replies = room.order("o1", "buy", 10.0, Some(((ask + 1.0) * 100.0).round() / 100.0));
+        assert_eq!(replies[0]["fill"]["price"], ask);
     }
 
     #[test]
@@ -450,8 +450,8 @@ mod tests {
             "type": "order", "trader": ANN, "id": "1", "symbol": "ARCL", "side": "buy",
             "quantity": 1, "kind": "market",
         });
-        let answers = room.say("/temp-queue/a", order.to_string().as_bytes());
-        let queues: Vec<_> = answers.iter().map(|(to, _)| &**to).collect();
+        let replies = room.say("/temp-queue/a", order.to_string().as_bytes());
+        let queues: Vec<_> = replies.iter().map(|(to, _)| &**to).collect();
         assert_eq!(queues, ["/temp-queue/b", "/temp-queue/a", "/temp-queue/b", "/temp-queue/a"]);
     }
 
@@ -532,8 +532,8 @@ mod tests {
             ),
         ];
         for (reason, request) in cases {
-            let (_, answer) = Room::new().say("/temp-queue/a", request.as_bytes()).remove(0);
-            let said = answer.get("reason").unwrap_or_else(|| &answer["order"]["reason"]);
+            let (_, reply) = Room::new().say("/temp-queue/a", request.as_bytes()).remove(0);
+            let said = reply.get("reason").unwrap_or_else(|| &reply["order"]["reason"]);
             assert_eq!(said, reason, "{request}");
         }
     }
@@ -581,7 +581,7 @@ mod tests {
         let mut room = Room::new();
         let mut told = BTreeMap::<_, i64>::new();
         for _ in 0..1_000 {
-            let answers = match random.below(10) {
+            let replies = match random.below(10) {
                 0 => room.step(),
                 1 => {
                     let mut out = Vec::new();
@@ -594,8 +594,8 @@ mod tests {
                     room.ask(&request)
                 }
             };
-            for answer in answers.iter().filter(|answer| answer["type"] == "fill") {
-                let fill = &answer["fill"];
+            for reply in replies.iter().filter(|reply| reply["type"] == "fill") {
+                let fill = &reply["fill"];
                 let sign = if fill["side"] == "buy" { 1 } else { -1 };
                 let symbol = fill["symbol"].as_str().unwrap().to_owned();
                 *told.entry(symbol).or_default() += fill["quantity"].as_i64().unwrap() * sign;

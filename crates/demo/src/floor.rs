@@ -19,16 +19,16 @@ pub(crate) struct Floor {
     market: Market,
     desk: Desk,
     quotes: mpsc::Sender<Vec<u8>>,
-    answers: mpsc::Sender<Vec<u8>>,
+    replies: mpsc::Sender<Vec<u8>>,
 }
 
 impl Floor {
     pub(crate) fn new(
         market: Market,
         quotes: mpsc::Sender<Vec<u8>>,
-        answers: mpsc::Sender<Vec<u8>>,
+        replies: mpsc::Sender<Vec<u8>>,
     ) -> Self {
-        Self { market, desk: Desk::default(), quotes, answers }
+        Self { market, desk: Desk::default(), quotes, replies }
     }
 
     /// Runs until the clients end.
@@ -40,7 +40,7 @@ impl Floor {
         let mut step = time::interval(Duration::from_millis(STEP_MS));
         step.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            let answers = tokio::select! {
+            let replies = tokio::select! {
                 _ = step.tick() => self.step(),
                 event = events.recv() => match event {
                     Some(event) => self.event(&event),
@@ -51,7 +51,7 @@ impl Floor {
                     None => return,
                 },
             };
-            if !answers.is_empty() && self.answers.send(answers).await.is_err() {
+            if !replies.is_empty() && self.replies.send(replies).await.is_err() {
                 return;
             }
         }

@@ -46,8 +46,8 @@ struct Arguments {
 
 /// Batches of quotes that wait to be written; beyond, they are skipped.
 const QUOTES_MAX: usize = 8;
-/// Batches of answers that wait to be written; beyond, the desk waits.
-const ANSWERS_MAX: usize = 8;
+/// Batches of replies that wait to be written; beyond, the desk waits.
+const REPLIES_MAX: usize = 8;
 
 fn main() -> ExitCode {
     logging::log_panics();
@@ -97,14 +97,14 @@ async fn trade(arguments: Arguments) -> io::Result<()> {
     let now_ms = clock::unix_ms();
     let market = Market::new(arguments.seed.unwrap_or(now_ms), now_ms, HOUR_MS);
     let (quotes, quotes_out) = mpsc::channel(QUOTES_MAX);
-    let (answers, answers_out) = mpsc::channel(ANSWERS_MAX);
+    let (replies, replies_out) = mpsc::channel(REPLIES_MAX);
     let (events_in, events) = mpsc::channel(client::EVENTS_MAX);
     // The feed consumes nothing: what its client tells goes nowhere, but must not fill up.
     let (feed_in, feed_events) = mpsc::channel(client::EVENTS_MAX);
     tokio::join!(
-        Floor::new(market, quotes, answers).run(events, feed_events),
+        Floor::new(market, quotes, replies).run(events, feed_events),
         client("feed", None).run(quotes_out, feed_in),
-        client("desk", Some("/queue/orders")).run(answers_out, events_in),
+        client("desk", Some("/queue/orders")).run(replies_out, events_in),
     );
     Ok(())
 }

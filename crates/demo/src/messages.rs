@@ -14,9 +14,9 @@ use crate::market::{Candle, Money, Quote};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Request {
-    /// Who am I, what is there? Answered with [`Reply::State`].
+    /// Who am I, what is there? The reply is [`Reply::State`].
     Hello { trader: String },
-    /// I am still here, and know your news up to `version`. Answered with [`Reply::Alive`], or with
+    /// I am still here, and know your news up to `version`. The reply is [`Reply::Alive`], or
     /// [`Reply::State`] when there is news.
     Alive {
         trader: String,
@@ -28,7 +28,7 @@ pub(crate) enum Request {
     Order(OrderRequest),
     /// Take a working order back.
     Cancel { trader: String, id: String },
-    /// The candles of an instrument. Answered with [`Reply::History`], to this page only.
+    /// The candles of an instrument. The reply is [`Reply::History`], to this page only.
     History { trader: String, symbol: String },
 }
 

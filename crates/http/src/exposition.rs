@@ -64,7 +64,7 @@ struct Depth {
 }
 
 impl Snapshot {
-    /// Asks all cores what they count.
+    /// Requests from all cores what they count.
     pub(crate) async fn take(gateway: &Gateway) -> Self {
         let cores = gateway.cores.call_all(|core| core.with(|core| Core::of(core))).await;
         let services = gateway.config.services.iter();

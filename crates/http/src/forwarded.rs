@@ -70,7 +70,7 @@ impl Sender {
     }
 }
 
-/// What one proxy says of whoever sent it the request.
+/// What one proxy says of the sender of the request.
 struct Hop {
     /// Its address; `None`: unknown, hidden or malformed.
     node: Option<SocketAddr>,
@@ -180,7 +180,7 @@ fn unquoted(value: &str) -> Option<Cow<'_, str>> {
 }
 
 fn is_https(text: &str) -> Option<bool> {
-    // WebSocket schemes are said by some for requests that ask to upgrade.
+    // WebSocket schemes are said by some for requests to upgrade.
     match text {
         _ if ["https", "wss"].iter().any(|word| text.eq_ignore_ascii_case(word)) => Some(true),
         _ if ["http", "ws"].iter().any(|word| text.eq_ignore_ascii_case(word)) => Some(false),

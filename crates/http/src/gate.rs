@@ -18,7 +18,7 @@ use http::{
 /// Which port is named does not matter: proxies and port mappings change it or leave it out.
 ///
 /// # Errors
-/// When it is malformed, or for somebody else.
+/// When it is malformed, or for another host.
 pub(crate) fn host<'h>(
     listen: &Listen,
     reached_by: Scheme,
@@ -80,7 +80,7 @@ pub(crate) enum HostRefusal {
     /// A target of another scheme.
     #[error("there are no targets of the scheme `{0}` here")]
     Scheme(Box<str>),
-    /// Somebody else.
+    /// Another host.
     #[error(
         "`{0}` is no name of this gateway: on a loopback address Host must name localhost, a \
          loopback address, or one of the `names` of the [[listen]]; add it there if it is its own"
@@ -89,7 +89,7 @@ pub(crate) enum HostRefusal {
 }
 
 impl HostRefusal {
-    /// The status to answer with.
+    /// The status of the response.
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::Missing | Self::Several | Self::Malformed(..) | Self::MalformedTarget(..) => {
@@ -100,7 +100,7 @@ impl HostRefusal {
     }
 }
 
-/// What a request asks for.
+/// What a request wants.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Aim {
     /// To be told something.
@@ -220,7 +220,7 @@ fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&HeaderVa
     }
 }
 
-/// A peer's words for logs and answers: cut, and without what could break a line.
+/// A peer's words for logs and responses: shortened, and without what could break a line.
 fn shown(bytes: &[u8]) -> Box<str> {
     let text = String::from_utf8_lossy(bytes);
     text.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect::<String>().into()
@@ -369,7 +369,7 @@ mod tests {
             ("*", Act, &[("origin", "http://localhost/")], Some("malformed")),
             ("*", Act, &[("origin", "http://a, http://b")], Some("malformed")),
             ("*", Act, &[("origin", "http://localh\u{f6}st")], Some("malformed")),
-            // No name, but the browser says that it is somebody else.
+            // No name, but the browser says that it is from elsewhere.
             ("", Act, &[CROSS], Some("cross-site")),
             ("*", Act, &[CROSS], Some("cross-site")),
             ("", WebSocket, &[CROSS], Some("cross-site")),

@@ -100,8 +100,8 @@ pub struct LogLimiters {
     pub(crate) denial: LogLimiter<REFUSALS>,
 }
 
-/// Requests of a kind whose refusal is logged, a second and core: those of a page that somebody
-/// mends, not those of a flood.
+/// Requests of a kind whose refusal is logged, a second and core: those of a page that is being
+/// mended, not those of a flood.
 const REFUSALS: u32 = 100;
 
 impl Worker {

@@ -1,6 +1,6 @@
 //! HTTP: requests, the services that they reach, and the pages.
 //!
-//! [`serve()`] answers the requests of a connection until it ends or becomes a WebSocket, which
+//! [`serve()`] serves the requests of a connection until it ends or becomes a WebSocket, which
 //! leaves for the reactor. Nothing here knows a protocol: the sessions of services are handed in
 //! ([`Protocols`]).
 

@@ -24,7 +24,7 @@ pub struct Protocol {
     pub subprotocols: &'static [&'static str],
     /// Whether a TCP connection without HTTP speaks it; always no, if it does not run on that.
     pub detect: fn(&[u8]) -> Detection,
-    /// The answer to a peer that speaks it without TLS to a listener with TLS.
+    /// The response to a peer that speaks it without TLS to a listener with TLS.
     pub without_tls: &'static [u8],
     /// Opens a session.
     pub open: fn(&Opening<'_>, Now) -> Box<dyn Session>,

@@ -40,14 +40,14 @@ pub(crate) struct Connection {
     worker: Worker,
     listen: usize,
     peer: SocketAddr,
-    /// Who sends the request that is being answered: HTTP/1.1 has one at a time.
+    /// Who sends the request that is being served: HTTP/1.1 has one at a time.
     sender: Cell<Sender>,
     /// Its connection.
     watched: RefCell<Option<PeerWatch>>,
     upgrade: RefCell<Option<Upgrade>>,
 }
 
-/// A WebSocket handshake that was answered with 101.
+/// A WebSocket handshake that was accepted with 101.
 pub(crate) struct Upgrade {
     service: usize,
     accept: Accept,
@@ -72,8 +72,8 @@ impl Connection {
         self.upgrade.borrow_mut().take()
     }
 
-    /// Answers one request, and counts both: the bytes are those of the bodies.
-    pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
+    /// Serves one request, and counts it and its response: the bytes are those of the bodies.
+    pub(crate) async fn respond(&self, request: Request<RequestBody>) -> Response<Body> {
         let gateway = Arc::clone(&self.worker.gateway);
         let (head, body) = request.into_parts();
         self.find_sender(&gateway, &head.headers);
@@ -83,7 +83,7 @@ impl Connection {
             Err(response) => return *response,
         };
         if head.uri.path() == "*" {
-            return of_the_whole();
+            return options_of_all();
         }
         let routed = self.route(&gateway, &head).await;
         let service = routed.and_then(|(index, _)| gateway.config.services.get(index));
@@ -92,8 +92,8 @@ impl Connection {
         }
         let Some((index, rest)) = routed else { return not_found(NO_SERVICE, None) };
         let received = body.length().unwrap_or(0);
-        let answered = self.serve(&gateway, index, rest, &head, host, body).await;
-        let response = answered.unwrap_or_else(|response| *response);
+        let served = self.serve(&gateway, index, rest, &head, host, body).await;
+        let response = served.unwrap_or_else(|response| *response);
         self.worker.core.with(|core| {
             let row = core.counters().row(index, core.counters().label(HTTP));
             row.messages_in.add(1);
@@ -104,7 +104,7 @@ impl Connection {
         response
     }
 
-    /// The address of whoever sends the request, as far as it is known and believed.
+    /// The address of the sender of the request, as far as it is known and believed.
     const fn peer(&self) -> SocketAddr {
         self.sender.get().address
     }
@@ -148,7 +148,7 @@ impl Connection {
         })
     }
 
-    /// Answers what no service is to see.
+    /// The response to what no service is to see.
     pub(crate) fn refuse(&self, bad: BadRequest) -> Response<Body> {
         self.worker.refuse(Refused::Protocol);
         tracing::debug!(peer = %self.peer(), reason = %bad, "HTTP request refused");
@@ -174,8 +174,8 @@ impl Connection {
         })
     }
 
-    /// The service that answers, and what follows its path. One for operators is, to everybody
-    /// else, as if it did not exist: its path is like any other without a service.
+    /// The service that a request reaches, and what follows its path. One for operators is, for all
+    /// others, as if it did not exist: its path is like any other without a service.
     async fn route<'h>(&self, gateway: &Gateway, head: &'h Parts) -> Option<(usize, &'h str)> {
         let path = head.uri.path();
         let (index, rest) = gateway.config.service(path)?;
@@ -300,7 +300,7 @@ impl Connection {
                     return Ok(directory::with_slash(path));
                 }
                 let services = &gateway.config.services;
-                Ok(pages::answer(services, &service.path, rest, &head.method, &head.headers))
+                Ok(pages::respond(services, &service.path, rest, &head.method, &head.headers))
             }
             ServiceKind::Directory(Directory { root, welcome }) => {
                 self.identify(gateway, &head.headers).await?;
@@ -308,7 +308,7 @@ impl Connection {
                 if rest.is_empty() && !path.ends_with('/') {
                     return Ok(directory::with_slash(path));
                 }
-                Ok(directory::answer(root, welcome, rest, &head.method, &head.headers).await)
+                Ok(directory::respond(root, welcome, rest, &head.method, &head.headers).await)
             }
             kind @ (ServiceKind::Topics | ServiceKind::Queues) => {
                 let kind = if *kind == ServiceKind::Topics {
@@ -513,17 +513,17 @@ impl Connection {
             address: self.peer().ip(),
             protocol: HTTP,
         };
-        let answer = match gateway.cores.login(&login, anonymous, waiter) {
+        let reply = match gateway.cores.login(&login, anonymous, waiter) {
             Decision::Done(outcome) => outcome,
             Decision::Later(id) => {
                 let _gone = CancelOnDrop(&gateway.cores, id);
                 tokio::select! {
-                    answer = receiver => answer.unwrap_or(Err(Refusal::Busy)),
+                    reply = receiver => reply.unwrap_or(Err(Refusal::Busy)),
                     () = self.hung_up(gateway, id) => Err(Refusal::Busy),
                 }
             }
         };
-        answer.map_err(|refusal| {
+        reply.map_err(|refusal| {
             self.worker.refuse(Refused::Login);
             Box::new(match (refusal, shown) {
                 (Refusal::Unauthenticated, Err(none)) => services::unauthenticated(&none),
@@ -579,7 +579,7 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials, String> {
     }
 }
 
-/// Moves a connection whose handshake was answered into the reactor.
+/// Moves a connection whose handshake was accepted into the reactor.
 pub(crate) fn upgrade(
     worker: &Worker,
     stream: Stream,
@@ -630,8 +630,8 @@ fn not_found(why: &str, near: Option<String>) -> Response<Body> {
     }
 }
 
-/// The answer to `OPTIONS *`: what some service or other does (RFC 9110 section 9.3.7).
-fn of_the_whole() -> Response<Body> {
+/// The response to `OPTIONS *`: what some service or other does (RFC 9110 section 9.3.7).
+fn options_of_all() -> Response<Body> {
     let mut response = Response::new(full(""));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let allow = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");

@@ -15,7 +15,7 @@ use crate::{
     requests::{self, Connection},
 };
 
-/// Answers the requests of a connection until it ends, or leaves for the reactor as a WebSocket.
+/// Serves the requests of a connection until it ends, or leaves for the reactor as a WebSocket.
 pub async fn serve(
     worker: Worker,
     connection: Accepted,
@@ -28,22 +28,22 @@ pub async fn serve(
     let keep_alive = gateway.config.http.keep_alive;
     let times = Times { first_head: head, head, keep_alive };
     let requests = Rc::new(Connection::new(worker.clone(), listen, peer));
-    let answering = Rc::clone(&requests);
+    let responding = Rc::clone(&requests);
     let mut phase = gateway.phase.clone();
     let stop = async move {
         // An error says that the gateway is gone, which is to stop too.
         drop(phase.wait_for(|phase| *phase >= Phase::Draining).await);
     };
-    let answer = move |request| {
-        let requests = Rc::clone(&answering);
+    let respond = move |request| {
+        let requests = Rc::clone(&responding);
         async move {
             match request {
-                Ok(request) => requests.answer(request).await,
+                Ok(request) => requests.respond(request).await,
                 Err(bad) => requests.refuse(bad),
             }
         }
     };
-    let (connection, served) = http1::serve(connection, answer, times, stop).await;
+    let (connection, served) = http1::serve(connection, respond, times, stop).await;
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "HTTP connection ended");
         return linger(connection).await;
@@ -57,7 +57,7 @@ pub async fn serve(
     }
 }
 
-/// Ends a connection so that the last answer arrives: closing one with unread bytes would take it
+/// Ends a connection so that the last response arrives: closing one with unread bytes would take it
 /// back.
 pub async fn linger(mut connection: Accepted) {
     let mut unread = [0; 4 << 10];
@@ -70,10 +70,10 @@ pub async fn linger(mut connection: Accepted) {
         }
         io::Result::Ok(())
     };
-    // Whoever does not end by now is cut off.
+    // A peer that has not ended by now is closed all the same.
     drop(time::timeout(LINGER, drain).await);
 }
 
-/// Time and pieces that a peer has to end after its last answer.
+/// Time and pieces that a peer has to end after its last response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS_MAX: usize = 2_000;

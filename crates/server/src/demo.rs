@@ -89,7 +89,7 @@ impl Program {
     }
 }
 
-/// Asks a child to stop, and waits for it; it is killed when it takes too long.
+/// Tells a child to stop, and waits for it; it is killed when it takes too long.
 async fn stop(child: &mut Child) {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
         && let Some(pid) = rustix::process::Pid::from_raw(pid)

@@ -1,4 +1,4 @@
-//! Reading files that may be anything: pipes, devices, on a file system that does not answer.
+//! Reading files that may be anything: pipes, devices, on a file system that hangs.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use std::{
 
 use drive::tasks;
 
-/// Reads a file, in bounded time. A thread of its own waits for the system; one that waits for
+/// Reads a file, in bounded time. A thread of its own waits for the kernel; one that waits for
 /// ever is left behind, and there are never more than [`READERS_MAX`].
 ///
 /// # Errors
@@ -27,7 +27,7 @@ pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     let (sender, result) = mpsc::sync_channel(1);
     let name = file.to_owned();
     let started = tasks::thread("read", move || {
-        // Who asked may have given up.
+        // The caller may have given up.
         drop(sender.send(read_bounded(&name)));
         READERS.fetch_sub(1, Ordering::Relaxed);
     });
@@ -37,7 +37,7 @@ pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     }
     result.recv_timeout(READ_TIMEOUT).unwrap_or_else(|_| {
         let what = format!(
-            "it took longer than {} s: a pipe, or on a file system that does not answer?",
+            "it took longer than {} s: a pipe, or on a file system that hangs?",
             READ_TIMEOUT.as_secs()
         );
         Err(io::Error::new(io::ErrorKind::TimedOut, what))

@@ -40,7 +40,7 @@ pub enum StartError {
         /// Why.
         error: CertificateError,
     },
-    /// The system has no descriptors or threads.
+    /// The kernel has no descriptors or threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -79,7 +79,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         "started"
     );
     runtime.block_on(async {
-        // Before the address is told: whoever reads it may send a signal at once.
+        // Before the address is told: its reader may send a signal at once.
         let stop = stop_signal()?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut accepting = JoinSet::new();
@@ -233,7 +233,7 @@ fn print_addresses(addresses: String) {
     }
 }
 
-/// Does what SIGHUP asks for, on a thread of its own: files may be waited for.
+/// Does what SIGHUP requests, on a thread of its own: files may be waited for.
 async fn reload(gateway: &Arc<Gateway>, endpoints: &Endpoints) {
     let (done, finished) = oneshot::channel::<()>();
     let (gateway, endpoints) = (Arc::clone(gateway), Arc::clone(endpoints));
@@ -282,7 +282,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 /// Makes a write beyond the largest file that the process may have (`ulimit -f`) fail like any
 /// other: it would end the process. To be called in a runtime.
 pub(crate) fn survive_file_size_limit() -> io::Result<()> {
-    // Once somebody has listened to a signal, it does not do what it does by default any more.
+    // Once a signal has been listened to, it does not do what it does by default any more.
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! TLS of the listeners: certificates from files, chosen by the name that a peer asks for, and
+//! TLS of the listeners: certificates from files, chosen by the name that a peer requests, and
 //! changed while connections last.
 
 use std::{
@@ -83,7 +83,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the certificates. The first is for peers who ask for no name, or an unknown one.
+    /// Reads the certificates. The first is for peers who request no name, or an unknown one.
     ///
     /// # Errors
     /// When one cannot be used.

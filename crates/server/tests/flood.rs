@@ -27,7 +27,7 @@ use socket2::{Domain, Socket, Type};
 
 /// Handshakes of the flood.
 const FLOOD: usize = 4000;
-/// Of them at most so many are open at a time.
+/// The most of them that are open at a time.
 const OPEN_MAX: usize = 400;
 /// Enough for any machine; a client behind all of the flood would wait far longer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ fn a_flood_of_handshakes_delays_no_other_address() {
             for n in 0..FLOOD {
                 let mut stream = connect(Ipv4Addr::LOCALHOST, address);
                 sent += u64::from(stream.write_all(&hello).is_ok());
-                // Some wait for the answer, some have gone before it.
+                // Some wait for the response, some have gone before it.
                 if n % 2 == 0 {
                     open.push_back(stream);
                 }
@@ -106,12 +106,12 @@ fn without_tls_one_is_told_so() {
     ] {
         let mut stream = connect(Ipv4Addr::LOCALHOST, gateway.tls);
         stream.write_all(sent.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        drop(stream.read_to_end(&mut answer));
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(answer.starts_with(expected), "{sent:?}: {answer:?}");
+        let mut response = Vec::new();
+        drop(stream.read_to_end(&mut response));
+        let response = String::from_utf8_lossy(&response).into_owned();
+        assert!(response.starts_with(expected), "{sent:?}: {response:?}");
         if expected.starts_with("HTTP") {
-            assert!(answer.ends_with("use https:// or wss:// instead of http:// or ws://\n"));
+            assert!(response.ends_with("use https:// or wss:// instead of http:// or ws://\n"));
         }
     }
 }
@@ -128,9 +128,9 @@ fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
 fn get(mut connection: impl Read + Write, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    connection.read_to_string(&mut response).unwrap();
+    response
 }
 
 struct Gateway {

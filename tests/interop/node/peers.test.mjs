@@ -1,4 +1,4 @@
-// Peers that are slow, silent, gone or deaf: each is ended in its time, and delays nobody else.
+// Peers that are slow, silent, gone or deaf: each is ended in its time, and delays no other.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';

@@ -119,11 +119,11 @@ function frame(direction: "in" | "out" | "note", data: string): void {
   frames.add(direction, text, "", { "data-testid": "frame", "data-command": command });
 }
 
-function received(message: IMessage, wantsAnswer: boolean): void {
+function received(message: IMessage, wantsAck: boolean): void {
   messageCount += 1;
   setText(byId("messages-count", HTMLElement), messageCount.toLocaleString("en-US"));
   const { destination, "content-type": type } = message.headers;
-  const meta = wantsAnswer ? answers(message) : (type ?? "");
+  const meta = wantsAck ? ackButtons(message) : (type ?? "");
   messages.add("in", `${destination}\n${message.body}`, meta, {
     "data-testid": "message-row",
     "data-destination": destination ?? "",
@@ -131,16 +131,16 @@ function received(message: IMessage, wantsAnswer: boolean): void {
 }
 
 /** The buttons that settle a message. */
-function answers(message: IMessage): HTMLElement {
-  const buttons = (["ack", "nack"] as const).map((answer) => {
-    const name = answer.toUpperCase();
+function ackButtons(message: IMessage): HTMLElement {
+  const buttons = (["ack", "nack"] as const).map((command) => {
+    const name = command.toUpperCase();
     const button = el(
       "button",
-      { type: "button", class: "button small", "data-testid": answer },
+      { type: "button", class: "button small", "data-testid": command },
       name,
     );
     button.addEventListener("click", () => {
-      message[answer]();
+      message[command]();
       buttons[0]?.parentElement?.replaceChildren(name);
     });
     return button;

@@ -1,7 +1,7 @@
 /** The kinds of services that the pages use. */
 export type Kind = "broadcast" | "broker" | "echo" | "queues" | "topics";
 
-/** What the gateway said when the pages asked for its services. */
+/** What the gateway said when the pages requested its services. */
 export type Found = Services | Failure;
 
 /** Why the gateway's services are not known. */
@@ -36,7 +36,7 @@ export class Services {
   }
 }
 
-/** Asks the gateway where its services are, again and again as long as it cannot be reached. */
+/** Requests from the gateway where its services are, again and again as long as it cannot be reached. */
 export async function findServices(): Promise<Found> {
   const file = new URL(FILE, document.baseURI).href;
   for (;;) {

@@ -76,7 +76,7 @@ export class Account {
 
   #advance(reply: Extract<Reply, { type: "order" | "fill" }>): readonly News[] {
     if (reply.version <= this.version) {
-      // The answer to an order that was sent twice.
+      // The reply to an order that was sent twice.
       if (reply.type === "order" && reply.order.status !== "working") {
         this.orders.delete(reply.order.id);
       }

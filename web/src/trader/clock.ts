@@ -2,7 +2,7 @@
  * The market's clock, as far as the browser's own tells it.
  *
  * The age of a quote compares two clocks. A round trip bounds how far they are apart: the desk's
- * answer was made between sending and receiving. As long as zero is within the bounds, the clocks
+ * reply was made between sending and receiving. As long as zero is within the bounds, the clocks
  * are taken to agree; else the middle of the tightest bounds is the offset.
  */
 export class Clock {
@@ -15,8 +15,8 @@ export class Clock {
     return this.#set;
   }
 
-  /** A round trip: sent and received by our clock, answered by the market's. */
-  sample(sent: number, answered: number, received: number): void {
+  /** A round trip: sent and received by our clock, replied by the market's. */
+  sample(sent: number, replied: number, received: number): void {
     const roundTrip = received - sent;
     if (roundTrip < 0) return;
     this.#set = true;
@@ -24,7 +24,7 @@ export class Clock {
     this.#roundTrip *= 1.1;
     if (roundTrip > this.#roundTrip) return;
     this.#roundTrip = roundTrip;
-    const offset = answered - (sent + received) / 2;
+    const offset = replied - (sent + received) / 2;
     // One more millisecond, as the desk's time is a whole number of them.
     this.#offset = Math.abs(offset) <= roundTrip / 2 + 1 ? 0 : offset;
   }

@@ -5,7 +5,7 @@ import type { Quote, Reply, Request } from "./messages.ts";
 export interface DeskEvents {
   readonly connected: () => void;
   readonly lost: () => void;
-  /** The gateway answered ERROR, and closes the connection. */
+  /** The gateway sent ERROR, and closes the connection. */
   readonly refused: (why: string) => void;
   readonly quote: (quote: Quote) => void;
   readonly reply: (reply: Reply) => void;
@@ -30,7 +30,7 @@ export class Desk {
       heartbeatOutgoing: 10_000,
       discardWebsocketOnCommFailure: true,
       onConnect: () => {
-        // Before the first question: its answer must find the queue.
+        // Before the first request: its reply must find the queue.
         this.#client.subscribe(REPLIES, (message) => events.reply(JSON.parse(message.body)));
         this.#client.subscribe(QUOTES, (message) => events.quote(JSON.parse(message.body)));
         events.connected();

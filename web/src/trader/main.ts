@@ -105,8 +105,8 @@ function reply(message: Reply): void {
 }
 
 /** The desk is there; our greeting may have got lost. */
-function alive(sent: number, answered: number, version: number): void {
-  clock.sample(sent, answered, Date.now());
+function alive(sent: number, replied: number, version: number): void {
+  clock.sample(sent, replied, Date.now());
   if (listings.size === 0) ask({ type: "hello", trader: me });
   else if (version === account.version) status.entered();
 }

@@ -24,7 +24,7 @@ pub(crate) enum ContentCoding {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Unsupported;
 
-/// The answer to what is [`Unsupported`], which says what would do (RFC 9110 section 15.5.16).
+/// The response to what is [`Unsupported`], which says what would do (RFC 9110 section 15.5.16).
 pub(crate) fn unsupported() -> Response<Body> {
     let why = "the Content-Encoding must be gzip, br or deflate, or two of them";
     let mut response = text(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);

@@ -22,10 +22,10 @@ use tokio::{
 use super::representation::{Coding, Representation, content_type, read_only};
 use crate::body::{Body, text};
 
-/// Answers a request for a file under `root`. `rest` is what follows the service's own path, as it
-/// stands in the request, without the slash between them; `welcome` is the file that stands for
-/// its folder.
-pub(crate) async fn answer(
+/// The response to a request for a file under `root`. `rest` is what follows the service's own path,
+/// as it stands in the request, without the slash between them; `welcome` is the file that stands
+/// for its folder.
+pub(crate) async fn respond(
     root: &Path,
     welcome: &str,
     rest: &str,
@@ -37,7 +37,7 @@ pub(crate) async fn answer(
     }
     match find(root, welcome, rest, headers).await {
         Ok(Found::File(representation, file)) => {
-            representation.answer(method, headers, |part| Pieces::body(file, part))
+            representation.respond(method, headers, |part| Pieces::body(file, part))
         }
         Ok(Found::Folder) => with_slash(rest),
         Err(error) => failed(&error, rest),
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
 /// What a path leads to.
 enum Found {
     File(Box<Representation>, fs::File),
-    /// A folder, asked for as if it were a file: links in its welcome file would lead astray.
+    /// A folder, requested as if it were a file: links in its welcome file would lead astray.
     Folder,
 }
 
@@ -84,7 +84,7 @@ fn inner_path(rest: &str) -> Option<PathBuf> {
     for segment in rest.strip_suffix('/').unwrap_or(rest).split('/') {
         let name = decoded(segment)?;
         let mut components = Path::new(&name).components();
-        // One plain name, whatever the system takes for separators, drives and parents.
+        // One plain name, whatever the platform takes for separators, drives and parents.
         let (Some(Component::Normal(only)), None) = (components.next(), components.next()) else {
             return None;
         };
@@ -456,7 +456,7 @@ mod tests {
         let place = Place::new();
         place.file("a.txt", "text");
         let get = async |method: Method| {
-            answer(&place.root(), "index.html", "a.txt", &method, &HeaderMap::new()).await
+            respond(&place.root(), "index.html", "a.txt", &method, &HeaderMap::new()).await
         };
         let head = get(Method::HEAD).await;
         assert_eq!(head.headers()[header::CONTENT_LENGTH], "4");
@@ -493,7 +493,7 @@ mod tests {
             for (name, value) in request {
                 headers.append(*name, HeaderValue::from_str(value).unwrap());
             }
-            answer(&self.root(), "index.html", rest, &Method::GET, &headers).await
+            respond(&self.root(), "index.html", rest, &Method::GET, &headers).await
         }
     }
 

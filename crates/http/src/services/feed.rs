@@ -61,7 +61,7 @@ async fn connect(core: &CoreRef, server: &HostPort, topic: &Destination, line_ma
                 let error = read_lines(core, stream, topic, line_max).await;
                 tracing::warn!(feed = %server, %error, "feed lost");
             }
-            Err(error) => tracing::warn!(feed = %server, %error, "feed does not answer"),
+            Err(error) => tracing::warn!(feed = %server, %error, "feed does not respond"),
         }
         time::sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_LAST);

@@ -54,7 +54,7 @@ pub(crate) fn register(
     }
 }
 
-/// The answer to a request that may not be, or not now.
+/// The response to a request that is refused.
 pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
     let status = match refusal {
         Refusal::Unauthenticated => return unauthenticated(&refusal.to_string()),
@@ -71,7 +71,7 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
     response
 }
 
-/// The answer to a request that must log in, or log in rightly (RFC 9110 15.5.2).
+/// The response to a request without the right credentials (RFC 9110 15.5.2).
 pub(crate) fn unauthenticated(line: &str) -> Response<Body> {
     let mut response = text(StatusCode::UNAUTHORIZED, line);
     let basic = HeaderValue::from_static("Basic realm=\"passerelle\", charset=\"UTF-8\"");

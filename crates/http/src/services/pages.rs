@@ -14,9 +14,9 @@ use rust_embed::RustEmbed;
 use super::representation::{Coding, Representation, content_type, read_only};
 use crate::body::{Body, full, text};
 
-/// Answers a request for a page of the service at the path `base`. `rest` is what follows that
+/// The response to a request for a page of the service at the path `base`. `rest` is what follows that
 /// path; the pages find the other services by [`SERVICES`].
-pub(crate) fn answer(
+pub(crate) fn respond(
     services: &[Service],
     base: &str,
     rest: &str,
@@ -27,7 +27,7 @@ pub(crate) fn answer(
         SERVICES => Some(File::listing(services, base)),
         _ => Built::file(name),
     };
-    answer_from(file, rest, method, headers)
+    respond_from(file, rest, method, headers)
 }
 
 /// What the build of `web` left, if there was one.
@@ -102,7 +102,7 @@ fn relative(folder: &str, path: &str) -> String {
     reference + name
 }
 
-fn answer_from(
+fn respond_from(
     file: impl Fn(&str) -> Option<File>,
     rest: &str,
     method: &Method,
@@ -129,7 +129,7 @@ fn answer_from(
         cache: HeaderValue::from_static(if name.starts_with(HASHED) { KEEP } else { REVALIDATE }),
     };
     let mut response =
-        representation.answer(method, headers, |part| full(slice(&file.bytes, part)));
+        representation.respond(method, headers, |part| full(slice(&file.bytes, part)));
     protect(response.headers_mut(), POLICY);
     response
 }
@@ -207,7 +207,7 @@ mod tests {
         for (rule, rest, codings, status, body, kind, cache) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
-            let response = answer_from(example, rest, &Method::GET, &headers);
+            let response = respond_from(example, rest, &Method::GET, &headers);
             assert_eq!(response.status(), status, "{rule}");
             let fields = response.headers().clone();
             assert_eq!(fields[header::CONTENT_TYPE], kind, "{rule}");
@@ -219,11 +219,11 @@ mod tests {
 
     #[test]
     fn protects_pages() {
-        let response = answer_from(example, "", &Method::GET, &HeaderMap::new());
+        let response = respond_from(example, "", &Method::GET, &HeaderMap::new());
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"));
         assert_eq!(response.headers()[header::REFERRER_POLICY], "same-origin");
-        let refusal = answer_from(example, "", &Method::POST, &HeaderMap::new());
+        let refusal = respond_from(example, "", &Method::POST, &HeaderMap::new());
         assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
@@ -243,7 +243,7 @@ mod tests {
             ("/", "echo"),
         ]);
         let expected = r#"{"broker":"../messaging","echo":"../","queues":"./queues"}"#;
-        let get = |headers: &HeaderMap| answer(&services, "/ui", SERVICES, &Method::GET, headers);
+        let get = |headers: &HeaderMap| respond(&services, "/ui", SERVICES, &Method::GET, headers);
         let response = get(&HeaderMap::new());
         let fields = response.headers().clone();
         assert_eq!(response.status(), StatusCode::OK);
@@ -254,7 +254,7 @@ mod tests {
         let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, fields[header::ETAG].clone())]);
         assert_eq!(get(&known).status(), StatusCode::NOT_MODIFIED);
         let others = of(vec![("/ui", "pages"), ("/messaging", "broker")]);
-        let moved = answer(&others, "/ui", SERVICES, &Method::GET, &known);
+        let moved = respond(&others, "/ui", SERVICES, &Method::GET, &known);
         assert_eq!(moved.status(), StatusCode::OK);
     }
 
@@ -282,13 +282,13 @@ mod tests {
     #[tokio::test]
     async fn says_that_nothing_was_built() {
         for rest in ["", "index.html"] {
-            let response = answer_from(|_| None, rest, &Method::GET, &HeaderMap::new());
+            let response = respond_from(|_| None, rest, &Method::GET, &HeaderMap::new());
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             let page = response.into_body().collect().await.unwrap().to_bytes();
             let page = std::str::from_utf8(&page).unwrap();
             assert!(page.contains("cargo xtask web") && page.contains("cargo xtask demo"));
         }
-        let other = answer_from(|_| None, "echo.html", &Method::GET, &HeaderMap::new());
+        let other = respond_from(|_| None, "echo.html", &Method::GET, &HeaderMap::new());
         assert_eq!(other.status(), StatusCode::NOT_FOUND);
     }
 

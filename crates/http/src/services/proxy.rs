@@ -28,8 +28,8 @@ async fn reach(core: CoreRef, relay: Slot, server: HostPort, text: bool, timeout
     match reached {
         Ok(stream) => core.with(|core| core.relay_connected(relay, stream, text)),
         Err(error) => {
-            tracing::warn!(upstream = %server, %error, "the upstream does not answer");
-            core.with(|core| core.relay_failed(relay, "the upstream does not answer"));
+            tracing::warn!(upstream = %server, %error, "the upstream does not respond");
+            core.with(|core| core.relay_failed(relay, "the upstream does not respond"));
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn post(
         Ok(destination) => destination,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
-    // Before the body is read; it is asked again when the message is published.
+    // Before the body is read; it is checked again when the message is published.
     if let Err(denial) =
         gateway.config.access.authorise(Some(principal), Action::Send(&destination))
     {

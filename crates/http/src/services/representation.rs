@@ -37,7 +37,7 @@ pub(crate) enum Coding {
     Identity,
 }
 
-/// What a `Range` asks for.
+/// What a `Range` requests.
 #[derive(Debug, Eq, PartialEq)]
 enum Wanted {
     Whole,
@@ -46,8 +46,8 @@ enum Wanted {
 }
 
 impl Representation {
-    /// Answers a GET or HEAD. `body` makes the body of the bytes of a range.
-    pub(crate) fn answer(
+    /// The response to a GET or HEAD. `body` makes the body of the bytes of a range.
+    pub(crate) fn respond(
         &self,
         method: &Method,
         headers: &HeaderMap,
@@ -57,7 +57,7 @@ impl Representation {
             return text(StatusCode::PRECONDITION_FAILED, "the file has changed");
         }
         if self.is_known(headers) {
-            return self.respond(StatusCode::NOT_MODIFIED, full(Bytes::new()));
+            return self.response(StatusCode::NOT_MODIFIED, full(Bytes::new()));
         }
         let (status, part) = match self.wanted(method, headers) {
             Wanted::Whole => (StatusCode::OK, 0..self.length),
@@ -68,7 +68,7 @@ impl Representation {
             format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), self.length);
         let length = part.end - part.start;
         let body = if method == Method::HEAD { full(Bytes::new()) } else { body(part) };
-        let mut response = self.respond(status, body);
+        let mut response = self.response(status, body);
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, self.content_type.clone());
         fields.insert(header::CONTENT_LENGTH, length.into());
@@ -83,7 +83,7 @@ impl Representation {
     }
 
     /// A response with what it says about the representation, whether it holds it or not.
-    fn respond(&self, status: StatusCode, body: Body) -> Response<Body> {
+    fn response(&self, status: StatusCode, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let fields = response.headers_mut();
@@ -203,7 +203,7 @@ impl Coding {
     }
 }
 
-/// The answer to methods other than GET and HEAD.
+/// The response to methods other than GET and HEAD.
 pub(crate) fn read_only(method: &Method) -> Option<Response<Body>> {
     if method == Method::GET || method == Method::HEAD {
         return None;
@@ -243,7 +243,7 @@ fn number(digits: &str) -> Option<u64> {
     decimal.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// Sets a header to a text that can be one.
+/// Sets a header to a string that can be one.
 fn set(fields: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         fields.insert(name, value);
@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn answers_conditions_and_ranges() {
         let cases: &[Case] = &[
-            ("nothing asked: the whole", &[], 200, "0123456789"),
+            ("no range: the whole", &[], 200, "0123456789"),
             ("its tag is known", &[("if-none-match", "\"t\"")], 304, ""),
             ("weak comparison", &[("if-none-match", "W/\"t\"")], 304, ""),
             ("one of a list", &[("if-none-match", "\"a\", \"t\"")], 304, ""),
@@ -431,7 +431,7 @@ mod tests {
             length: 10,
             cache: HeaderValue::from_static("no-cache"),
         };
-        digits.answer(method, &headers, |part| {
+        digits.respond(method, &headers, |part| {
             let part = usize::try_from(part.start).unwrap()..usize::try_from(part.end).unwrap();
             full(Bytes::from_static(&DIGITS[part]))
         })

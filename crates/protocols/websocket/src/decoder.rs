@@ -15,9 +15,9 @@ pub enum Event<'a> {
     Data(Data<'a>),
     /// Wants a pong with the same payload.
     Ping(&'a [u8]),
-    /// Answers a ping, or nothing.
+    /// Replies to a ping, or to nothing.
     Pong(&'a [u8]),
-    /// A close, or the reply to ours. No event follows.
+    /// A close, or the reply to one that was sent. No event follows.
     Close(Option<Close<'a>>),
 }
 

@@ -127,7 +127,7 @@ impl Reject {
     }
 }
 
-/// Answers a request to become a WebSocket (RFC 6455 section 4.2).
+/// The response to a request to become a WebSocket (RFC 6455 section 4.2).
 ///
 /// What holds for every request (`Host`) and who may send it (the origin, a log-in) is not checked
 /// here.
@@ -195,7 +195,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Whether a request asks to become a WebSocket, well or badly: `Upgrade` names `websocket`, among
+/// Whether a request wants to become a WebSocket, well or badly: `Upgrade` names `websocket`, among
 /// other protocols with or without a version (RFC 9110 section 7.8). `websocket` itself has none.
 #[must_use]
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -207,7 +207,7 @@ fn names(headers: &HeaderMap, header: &HeaderName, name: &str) -> bool {
     tokens(headers, header).flatten().any(|token| token.eq_ignore_ascii_case(name))
 }
 
-/// Whatever is not understood is answered with the versions that are (RFC 6455 section 4.2.2).
+/// Whatever is not understood is refused with the versions that are (RFC 6455 section 4.2.2).
 fn version(headers: &HeaderMap) -> Result<Version, Reject> {
     match only(headers, &header::SEC_WEBSOCKET_VERSION, Reject::OtherVersion)? {
         None => Err(Reject::NoVersion),

@@ -22,7 +22,7 @@ pub enum Opcode {
     Close,
     /// Wants a pong.
     Ping,
-    /// Answers a ping.
+    /// Replies to a ping.
     Pong,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Header {
 /// How far the reading of a header came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Progress {
-    /// So many bytes, from the beginning, are needed to get further.
+    /// The bytes that are required, from the beginning, to get further.
     Needs(usize),
     /// The header, and the bytes it has.
     Complete(Header, usize),

@@ -78,7 +78,7 @@ pub(crate) const fn code(code: u16) -> u16 {
     match code {
         1007 => 1002,
         1009 => 1004,
-        // 1004 is no code of today: it comes from a peer, whose close is answered with its own.
+        // 1004 is no code of today: it comes from a peer, whose close is returned to it.
         1000..=1004 | 3000..=4999 => code,
         _ => 1001,
     }

@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455, RFC 7692, hybi-06) as a pure codec: the server's end.
 //!
-//! [`handshake()`] answers the request, a [`Decoder`] for each connection reads what the client
+//! [`handshake()`] says what to respond, a [`Decoder`] for each connection reads what the client
 //! sends, [`begin`] and the other encoders write what is sent back. Between messages a connection needs no
 //! memory but its decoder; buffers and compression belong to the core, and are lent.
 //!
@@ -35,7 +35,7 @@
 //!         }
 //!         Ok(Some(Event::Ping(payload))) => encode_pong(&mut unsent, version, payload),
 //!         Ok(Some(Event::Pong(_))) => {}
-//!         // The reply to the peer's close, unless this is the reply to ours. No event follows.
+//!         // The reply to the peer's close, unless this is the reply to one sent. No event follows.
 //!         Ok(Some(Event::Close(close))) => {
 //!             let (code, reason) = close.map_or((NO_CODE, ""), |close| (close.code, close.reason));
 //!             encode_close(&mut unsent, version, code, reason);

@@ -11,7 +11,7 @@ use crate::lists::Element;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deflate {
     server_window_bits: u8,
-    /// The client asked for that size of window, and is told.
+    /// The client requested that size of window, and is told.
     is_server_window_offered: bool,
 }
 
@@ -38,7 +38,7 @@ impl Deflate {
     /// `None` declines the offer: for a parameter that is unknown, repeated or has a bad value,
     /// and for a window of 8 bits, which zlib does not have.
     ///
-    /// The client's window may have any size: we need no promise about it, and ask for none.
+    /// The client's window may have any size: no promise about it is required.
     fn agree(offer: &Element<'_>) -> Option<Self> {
         let mut agreed = Self { server_window_bits: 15, is_server_window_offered: false };
         for (index, (name, value)) in offer.parameters.iter().enumerate() {

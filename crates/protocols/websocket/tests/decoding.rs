@@ -163,7 +163,7 @@ fn frames_of_rfc6455() {
             "text \"a\"\nerror MessageNotBegun",
         ),
         rfc(
-            "a text within a text",
+            "a text message within another",
             [f(0x01, b"a"), f(0x81, b"b")].concat(),
             "error MessageNotEnded",
         ),
@@ -172,7 +172,7 @@ fn frames_of_rfc6455() {
         rfc("a surrogate", f(0x81, b"\xED\xA0\x80"), NOT_TEXT),
         rfc("beyond Unicode", f(0x81, b"\xF4\x90\x80\x80"), NOT_TEXT),
         rfc("the shortest form only", f(0x81, b"\xC0\xAF"), NOT_TEXT),
-        rfc("a text that ends inside a character", f(0x81, b"a\xE2\x82"), NOT_TEXT),
+        rfc("a text message that ends inside a character", f(0x81, b"a\xE2\x82"), NOT_TEXT),
         rfc("the last fragment too", [f(0x01, b"\xE2"), f(0x80, b"")].concat(), NOT_TEXT),
         // ConnectionLimits: 1,000 bytes and 4 fragments.
         rfc(

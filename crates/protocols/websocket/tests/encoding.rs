@@ -97,7 +97,7 @@ fn control_frames_hold_125_bytes() {
             b"\x81\x02\x03\xEA",
         ),
         (
-            "a peer's 1004 is answered with it",
+            "a peer's 1004 is returned to it",
             written(&|out| encode_close(out, Hybi06, 1004, "large")),
             b"\x81\x07\x03\xEClarge",
         ),

@@ -1,4 +1,4 @@
-//! The gateway when nobody reads what it says: closed, full, broken and unread outputs.
+//! The gateway when what it says is not read: closed, full, broken and unread outputs.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 

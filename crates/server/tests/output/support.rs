@@ -180,12 +180,12 @@ impl Gateway {
         stream
             .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
         let value = |line: &str| {
             line.strip_prefix("passerelle_log_lines_dropped_total ")?.trim().parse().ok()
         };
-        answer.lines().find_map(value).unwrap_or_else(|| panic!("{answer}"))
+        response.lines().find_map(value).unwrap_or_else(|| panic!("{response}"))
     }
 
     /// Its resident memory that is no file's, in bytes.
@@ -246,9 +246,9 @@ impl Client {
         };
         self.0.write_all(&frame(0x80)).unwrap();
         let expected = frame(0);
-        let mut answer = vec![0; expected.len()];
-        self.0.read_exact(&mut answer).unwrap();
-        assert!(answer == expected, "{}", answer.escape_ascii());
+        let mut response = vec![0; expected.len()];
+        self.0.read_exact(&mut response).unwrap();
+        assert!(response == expected, "{}", response.escape_ascii());
     }
 }
 

@@ -37,8 +37,8 @@ fn http_websocket_and_stomp_are_spoken_on_one_port() {
         let mut http = gateway.connect(&config, "localhost");
         assert_eq!(http.version(), Some(version.version));
         http.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let answer = String::from_utf8(http.read_to_end()).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let response = String::from_utf8(http.read_to_end()).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
 
         let mut websocket = gateway.connect(&config, "localhost");
         websocket.upgrade("/echo");
@@ -106,7 +106,7 @@ fn what_a_slow_peer_does_not_take_waits() {
         let config = gateway.trust(&["localhost"], &[version]);
         let mut client = gateway.connect(&config, "localhost");
         client.upgrade("/echo");
-        // More than the system takes, less than makes the gateway close.
+        // More than the kernel takes, less than makes the gateway close.
         let sizes = (0..400).map(|index| if index % 3 == 0 { 100 } else { 60_000 + index });
         let payloads: Vec<_> = sizes.map(|len| pattern(len, len)).collect();
         for payload in &payloads {
@@ -145,7 +145,7 @@ fn a_peer_that_sends_close_notify_alone_is_closed() {
     client.stream.conn.send_close_notify();
     client.stream.flush().unwrap();
     let mut rest = Vec::new();
-    // The gateway answers, or only ends the connection, but does not wait.
+    // The gateway responds, or only ends the connection, but does not wait.
     drop(client.stream.sock.stream.read_to_end(&mut rest));
 }
 
@@ -258,7 +258,7 @@ fn files_that_cannot_be_read_to_the_end_stop_nothing() {
     gateway.hang_up("localhost.key cannot be read: Is a directory");
     fs::remove_dir(&key).unwrap();
 
-    // A pipe that nobody writes to, and one whose writer writes nothing.
+    // A pipe without a writer, and one whose writer writes nothing.
     mknodat(CWD, &key, FileType::Fifo, Mode::RWXU, 0).unwrap();
     for silent in [false, true] {
         let writer = silent.then(|| fs::File::options().read(true).write(true).open(&key).unwrap());
@@ -392,8 +392,8 @@ fn bad_handshakes_end_and_cost_little() {
     let bound = streams.len() * HANDSHAKE_BYTES_MAX;
     assert!(grown <= bound, "{grown} bytes for {} connections", streams.len());
     for (rule, stream) in &mut streams {
-        let mut answer = Vec::new();
-        match stream.read_to_end(&mut answer) {
+        let mut response = Vec::new();
+        match stream.read_to_end(&mut response) {
             Ok(_) => {}
             Err(error) => {
                 assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{rule}");

@@ -159,7 +159,7 @@ impl Gateway {
         stream
     }
 
-    /// A connection that asks for this name.
+    /// A connection that requests this name.
     pub(crate) fn connect(&self, config: &Arc<ClientConfig>, name: &str) -> Client {
         self.try_connect(config, name).unwrap()
     }
@@ -299,7 +299,7 @@ pub(crate) fn pattern(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|index| u8::try_from((index * 7 + index / 251 + seed) % 256).unwrap()).collect()
 }
 
-/// Writes at most so many bytes at a time.
+/// Writes at most `n` bytes at a time.
 #[derive(Debug)]
 pub(crate) struct Limited {
     pub(crate) stream: TcpStream,

@@ -33,13 +33,13 @@ async fn serve() -> io::Result<()> {
         number += 1;
         let subscribers = Rc::clone(&subscribers);
         tokio::task::spawn_local(async move {
-            let service = service_fn(|request| answer(request, number, Rc::clone(&subscribers)));
+            let service = service_fn(|request| respond(request, number, Rc::clone(&subscribers)));
             http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await.ok();
         });
     }
 }
 
-async fn answer(
+async fn respond(
     mut request: Request<Incoming>,
     number: usize,
     subscribers: Subscribers,
