@@ -1,4 +1,4 @@
-//! How the values of keys are written: a [`Form`] for each type.
+//! How the values of keys are written: a [`Form`] of each type.
 
 use core::net::SocketAddr;
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
@@ -8,24 +8,11 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
-    keys::suggest, limits::Figure, networks, source::Value, value,
+    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks, networks,
+    section::suggest,
+    source::{Form, Value},
+    value,
 };
-
-/// A type whose values can be written in a file.
-pub(crate) trait Form: Sized {
-    /// What the reference calls it.
-    const NAME: &'static str;
-
-    /// How to come by a value, where no example would do.
-    const HINT: Option<&'static str> = None;
-
-    /// The JSON schema of its values.
-    fn schema() -> Json;
-
-    /// Reads a value. What is wrong with it has been reported when there is none.
-    fn read(value: &Value<'_>) -> Option<Self>;
-}
 
 /// A default that the reference shows as it would be written.
 pub(crate) trait Show {
@@ -376,6 +363,24 @@ impl<const MAX: u64> From<Count<MAX>> for u32 {
 impl<const MAX: u64> From<Count<MAX>> for Option<NonZeroUsize> {
     fn from(count: Count<MAX>) -> Self {
         NonZeroUsize::new(count.into())
+    }
+}
+
+/// What a limit is set to. Only limits of one kind are compared.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) enum Figure {
+    Bytes(usize),
+    Count(u64),
+    Time(Duration),
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&value::show_bytes(*bytes)),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Time(time) => f.write_str(&value::show_duration(*time)),
+        }
     }
 }
 

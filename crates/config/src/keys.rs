@@ -1,39 +1,7 @@
 //! How the keys of a table are declared: [`keys!`] makes of a struct with doc comments what reads
-//! it, its part of the reference and of the JSON schema.
+//! it, and its [`Section`] of the reference and the JSON schema.
 
-use serde_json::Value as Json;
-
-use crate::source::Table;
-
-/// A table of the file: what the reference and the schema say of it.
-#[derive(Debug)]
-pub(crate) struct Section {
-    /// How it begins, or what it is.
-    pub(crate) header: &'static str,
-    /// What it is for: the lines of a doc comment.
-    pub(crate) docs: &'static [&'static str],
-    /// What may stand in it.
-    pub(crate) keys: &'static [Key],
-    /// Whose keys may stand in it too.
-    pub(crate) more: &'static [&'static Self],
-}
-
-/// A key of a table.
-#[derive(Debug)]
-pub(crate) struct Key {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// What it means: the lines of a doc comment.
-    pub(crate) docs: &'static [&'static str],
-    /// What the reference calls its values.
-    pub(crate) form: &'static str,
-    /// The JSON schema of its values.
-    pub(crate) schema: fn() -> Json,
-    /// What holds when it is left out, as the reference says it; `None`: it is required.
-    pub(crate) default: Option<fn() -> String>,
-    /// What has it: types of service, or `[limits]` for what no service may set; empty: all.
-    pub(crate) of: &'static [&'static str],
-}
+use crate::{section::Section, source::Table};
 
 /// A struct whose fields are the keys of a table, declared with [`keys!`].
 pub(crate) trait Keys: Sized {
@@ -58,7 +26,7 @@ pub(crate) trait Keys: Sized {
 /// the_key: Type as Form ..,                     // written as a `Form`, kept as a `Type`
 /// ```
 ///
-/// What may be written, its bounds among them, is up to the type: see [`Form`](crate::form::Form).
+/// What may be written, its bounds among them, is up to the type: see [`Form`](crate::source::Form).
 /// `of ["echo"]` after the header: only services of these types have the keys. `: Default` after
 /// the name: the struct has the defaults of its keys, all of which have one; `+ Settings`: it can
 /// list what they are set to.
@@ -82,16 +50,16 @@ macro_rules! keys {
         }
 
         impl $crate::keys::Keys for $name {
-            const SECTION: &'static $crate::keys::Section = {
+            const SECTION: &'static $crate::section::Section = {
                 const OF: &[&str] = keys!(@of $([$($of),*])?);
-                &$crate::keys::Section {
+                &$crate::section::Section {
                     header: $header,
                     docs: &[$($about),*],
-                    keys: &[$($crate::keys::Key {
+                    keys: &[$($crate::section::Key {
                         name: keys!(@name $field $(as $key)?),
                         docs: &[$($doc),*],
-                        form: <keys!(@form $type $(as $form)?) as $crate::form::Form>::NAME,
-                        schema: <keys!(@form $type $(as $form)?) as $crate::form::Form>::schema,
+                        form: <keys!(@form $type $(as $form)?) as $crate::source::Form>::NAME,
+                        schema: <keys!(@form $type $(as $form)?) as $crate::source::Form>::schema,
                         default: keys!(
                             @shown (keys!(@form $type $(as $form)?)) $(= $default)? $(=> $shown)?
                         ),
@@ -111,11 +79,11 @@ macro_rules! keys {
             }
         }
 
-        impl $crate::form::Form for $name {
+        impl $crate::source::Form for $name {
             const NAME: &'static str = "a table";
 
             fn schema() -> serde_json::Value {
-                $crate::reference::object(<Self as $crate::keys::Keys>::SECTION)
+                <Self as $crate::keys::Keys>::SECTION.schema()
             }
 
             fn read(value: &$crate::source::Value<'_>) -> Option<Self> {
@@ -189,67 +157,4 @@ pub(crate) const fn dashed<const LEN: usize>(field: &str) -> [u8; LEN] {
         (from, to) = (rest, free);
     }
     key
-}
-
-impl Section {
-    /// The key of this name.
-    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
-        self.all().find(|key| key.name == name)
-    }
-
-    /// Its keys, in the order of the reference.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Key> + use<> {
-        self.keys.iter().chain(self.more.iter().flat_map(|section| section.keys))
-    }
-
-    /// What to say about a key that it does not have.
-    pub(crate) fn unknown(&self, name: &str) -> String {
-        let former = FORMER.iter().find(|(header, key, _)| (self.header, name) == (*header, *key));
-        if let Some((_, _, instead)) = former {
-            return format!("`{name}` no longer exists: {instead}");
-        }
-        let place = match self.header.starts_with(char::is_uppercase) {
-            true => "at the top of the file".into(),
-            false => format!("in {}", self.header),
-        };
-        format!("unknown key `{name}` {place}: {}", suggest(name, &self.names()))
-    }
-
-    /// The key that may have been meant by `wrong`.
-    pub(crate) fn meant(&self, wrong: &str) -> Option<&'static str> {
-        meant(wrong, &self.names())
-    }
-
-    fn names(&self) -> Vec<&'static str> {
-        self.all().map(|key| key.name).collect()
-    }
-}
-
-/// Keys that once were: their section, their name, and what to write instead.
-const FORMER: &[(&str, &str, &str)] = &[(
-    "[metrics]",
-    "public",
-    "metrics are served where a [[listen]] says operations = true (best one of its own, on an \
-     address that only operators reach), and to users with a role of [operations] roles = [...]",
-)];
-
-/// What may have been meant by `wrong`.
-pub(crate) fn suggest(wrong: &str, right: &[&str]) -> String {
-    match meant(wrong, right) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("expected one of {}", list(right)),
-    }
-}
-
-/// The word that `wrong` is nearly, or begins with.
-pub(crate) fn meant<'a>(wrong: &str, right: &[&'a str]) -> Option<&'a str> {
-    let near = right.iter().map(|right| (strsim::damerau_levenshtein(wrong, right), *right));
-    near.min()
-        .filter(|(distance, near)| *distance <= 1 + near.len() / 5)
-        .map(|(_, near)| near)
-        .or_else(|| right.iter().copied().find(|right| wrong.starts_with(*right)))
-}
-
-pub(crate) fn list(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

@@ -24,6 +24,7 @@ mod networks;
 pub mod origin;
 mod parse;
 mod reference;
+mod section;
 mod service;
 mod source;
 mod tables;

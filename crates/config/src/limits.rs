@@ -1,15 +1,15 @@
 //! Limits in the configuration.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use contract::{BrokerLimits, ConnectionLimits, ProtocolLimits};
 
 use crate::{
-    form::{Bytes, Count, Count32, Positive, Show as _},
-    keys::{Keys, Section, keys},
+    form::{Bytes, Count, Count32, Figure, Positive, Show as _},
+    keys::{Keys, keys},
     located::Located,
+    section::Section,
     source::{Source, Table},
-    value,
 };
 
 /// All the bounds of a service, by what enforces them.
@@ -66,24 +66,6 @@ impl LimitsTable {
     /// The limits with those of the table over them.
     pub(crate) fn over(&self, limits: Limits) -> Limits {
         self.broker.over(self.connection.over(limits))
-    }
-}
-
-/// What a limit is set to. Only limits of one kind are compared.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(crate) enum Figure {
-    Bytes(usize),
-    Count(u64),
-    Time(Duration),
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => f.write_str(&value::show_bytes(*bytes)),
-            Self::Count(count) => write!(f, "{count}"),
-            Self::Time(time) => f.write_str(&value::show_duration(*time)),
-        }
     }
 }
 

@@ -5,10 +5,8 @@ use std::fmt;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    form::Form,
     keys::Keys,
-    reference,
-    source::{Source, Table, Value},
+    source::{Form, Place, Source, Table, Value},
 };
 
 /// A table that was read, and where its keys stand.
@@ -21,16 +19,6 @@ pub(crate) struct Located<T> {
     /// it may be right.
     pub(crate) is_whole: bool,
     places: Vec<Place>,
-}
-
-/// Where a key of a table stands, in bytes.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) key: &'static str,
-    pub(crate) key_start: usize,
-    pub(crate) start: usize,
-    /// Where the items begin, if it is a list.
-    pub(crate) items: Vec<usize>,
 }
 
 impl<T: Keys> Located<T> {
@@ -85,7 +73,7 @@ impl<T: Keys> Form for Located<T> {
     const NAME: &'static str = "a table";
 
     fn schema() -> Json {
-        reference::object(T::SECTION)
+        T::SECTION.schema()
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
@@ -115,7 +103,7 @@ impl<T: Keys> Form for Tables<T> {
     const NAME: &'static str = "tables";
 
     fn schema() -> Json {
-        json!({ "type": "array", "items": reference::object(T::SECTION) })
+        json!({ "type": "array", "items": T::SECTION.schema() })
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
@@ -141,7 +129,7 @@ impl<T: Keys + Form> Form for OneOrMore<T> {
     const NAME: &'static str = "a table, or a list of tables";
 
     fn schema() -> Json {
-        let one = reference::object(T::SECTION);
+        let one = T::SECTION.schema();
         json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
     }
 

@@ -8,11 +8,12 @@ use toml::de::DeTable;
 
 use crate::{
     Config, ConfigError, ConfigErrors, Listen, Service, ServiceKind,
-    keys::{Keys as _, suggest},
+    keys::Keys as _,
     limits::{self, Limits},
-    located::{Located, Place, Tables},
+    located::{Located, Tables},
+    section::suggest,
     service::default_limits,
-    source::{Source, Table},
+    source::{Place, Source, Table},
     tables::{self, Root},
     value,
 };

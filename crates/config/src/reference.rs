@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{
-    keys::{Key, Keys as _, Section, list},
+    keys::Keys as _,
+    section::{Key, list, text, with},
     tables::{Root, SECTIONS},
 };
 
@@ -32,46 +33,16 @@ pub fn reference() -> String {
     page
 }
 
-/// The text of a doc comment: a paragraph in a line.
-fn text(docs: &[&str]) -> String {
-    let paragraphs = docs.split(|line| line.is_empty());
-    let line = |lines: &[&str]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-    paragraphs.map(line).collect::<Vec<_>>().join("\n\n")
-}
-
 /// The JSON schema, for editors.
 #[must_use]
 pub fn schema() -> Value {
     with(
-        object(Root::SECTION),
+        Root::SECTION.schema(),
         [
             ("$schema", "https://json-schema.org/draft/2020-12/schema"),
             ("title", "The configuration of Passerelle"),
         ],
     )
-}
-
-/// The object with these texts too.
-fn with<const N: usize>(mut value: Value, texts: [(&str, &str); N]) -> Value {
-    if let Value::Object(object) = &mut value {
-        object.extend(texts.map(|(key, text)| (key.to_owned(), text.into())));
-    }
-    value
-}
-
-/// The schema of a table.
-pub(crate) fn object(section: &Section) -> Value {
-    let required = section.all().filter(|key| key.default.is_none() && key.of.is_empty());
-    let required: Vec<_> = required.map(|key| key.name).collect();
-    let property = |key: &Key| with((key.schema)(), [("description", &*text(key.docs))]);
-    let properties: Map<_, _> =
-        section.all().map(|key| (key.name.to_owned(), property(key))).collect();
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "required": required,
-        "properties": properties,
-    })
 }
 
 const INTRODUCTION: &str = "\

@@ -13,11 +13,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use serde_json::Value as Json;
+
 use crate::{
     ConfigError, ConfigErrors,
-    form::Form,
-    keys::{Key, Section},
-    located::Place,
+    section::{Key, Section},
     value,
 };
 
@@ -207,6 +207,31 @@ impl<'a> Table<'a> {
             }
         }
     }
+}
+
+/// Where a key of a table stands, in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) key: &'static str,
+    pub(crate) key_start: usize,
+    pub(crate) start: usize,
+    /// Where the items begin, if it is a list.
+    pub(crate) items: Vec<usize>,
+}
+
+/// A type whose values can be written in a file.
+pub(crate) trait Form: Sized {
+    /// What the reference calls it.
+    const NAME: &'static str;
+
+    /// How to come by a value, where no example would do.
+    const HINT: Option<&'static str> = None;
+
+    /// The JSON schema of its values.
+    fn schema() -> Json;
+
+    /// Reads a value. What is wrong with it has been reported when there is none.
+    fn read(value: &Value<'_>) -> Option<Self>;
 }
 
 /// The value of a key.

@@ -10,14 +10,14 @@ use crate::{
     AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
     ServiceKind,
     form::{
-        Bytes, Count, Count32, FileName, Form, Pings, Positive, Roles, ScramSha1, ScramSha256,
+        Bytes, Count, Count32, FileName, Pings, Positive, Roles, ScramSha1, ScramSha256,
         ServicePath, ServiceType,
     },
-    keys::{Keys, Section, keys, list},
+    keys::{Keys, keys},
     limits::{LimitsTable, ServiceLimits},
     located::{Located, OneOrMore, Tables},
-    reference,
-    source::{Table, Value},
+    section::{Section, list},
+    source::{Form, Table, Value},
 };
 
 keys! {
@@ -291,7 +291,7 @@ impl Form for StoredPassword {
     const HINT: Option<&'static str> = <Password as Form>::HINT;
 
     fn schema() -> serde_json::Value {
-        let one_of = [<Password as Form>::schema(), reference::object(PasswordTable::SECTION)];
+        let one_of = [<Password as Form>::schema(), PasswordTable::SECTION.schema()];
         serde_json::json!({ "anyOf": one_of })
     }
 

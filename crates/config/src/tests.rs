@@ -374,7 +374,7 @@ fn a_key_is_a_field_and_its_doc_comment() {
     let default = key.default.map(|default| default());
     assert_eq!((key.name, key.form), ("wait-at-most", "a duration"));
     assert_eq!(default.as_deref(), Some("`\"5s\"`"));
-    let schema = <Sample as form::Form>::schema();
+    let schema = <Sample as source::Form>::schema();
     assert_eq!(schema["properties"]["wait-at-most"]["description"], "How long to wait.");
     assert_eq!(Sample::default().settings(), "[test] wait-at-most = \"5s\"");
 }
