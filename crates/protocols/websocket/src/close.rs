@@ -1,7 +1,7 @@
 use contract::Reason;
 use wire::Reader;
 
-use crate::{FrameError, Version, hybi06};
+use crate::{FrameError, Version};
 
 /// What a close frame says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,14 +46,7 @@ impl<'a> Close<'a> {
         }
         let mut reader = Reader::new(payload);
         let code = reader.u16().ok_or(FrameError::CloseCodeTooShort)?;
-        let known = match version {
-            // 1004 to 1006 and 1015 are never sent; 1012 to 1014 came with the registry.
-            Version::Rfc6455 | Version::Hybi08 => {
-                matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-            }
-            Version::Hybi06 => hybi06::is_code(code),
-        };
-        if !known {
+        if !version.is_code(code) {
             return Err(FrameError::CloseCode);
         }
         let reason = str::from_utf8(reader.rest()).map_err(|_| FrameError::NotText)?;

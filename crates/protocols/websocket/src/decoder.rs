@@ -3,9 +3,9 @@ use wire::Utf8;
 
 use crate::{
     Close, Deflate, FrameError, InflaterPool, Opcode, Unread, Version,
-    header::{self, HEADER_BYTES_MAX, Header, Progress},
+    header::{HEADER_BYTES_MAX, Header, Progress},
     inflate::{Inflater, deflated_bytes_max},
-    mask,
+    mask, rfc6455,
 };
 
 /// What the peer sent.
@@ -144,7 +144,7 @@ impl Decoder {
         if !is_fresh {
             return Ok(None);
         }
-        let Some((kind, len, header_len)) = header::whole(unread.rest()) else { return Ok(None) };
+        let Some((kind, len, header_len)) = rfc6455::whole(unread.rest()) else { return Ok(None) };
         let key = unread.rest().get(header_len - 4..header_len);
         let Some(&[a, b, c, d]) = key else { return Ok(None) };
         if unread.len() < header_len + len || len > limits.message_bytes_max {
@@ -232,7 +232,7 @@ impl Decoder {
     /// The header of the next frame, once all of it is there.
     fn header(&mut self, unread: &mut Unread<'_>) -> Result<Option<Header>, FrameError> {
         if self.buffered.is_none() {
-            match header::read(self.version, unread.rest())? {
+            match self.version.read(unread.rest())? {
                 Progress::Complete(header, count) => {
                     let _read = unread.take(count as u64);
                     return Ok(Some(header));
@@ -243,7 +243,7 @@ impl Decoder {
         }
         let buffered = self.buffered.get_or_insert_default();
         loop {
-            match header::read(self.version, buffered.bytes())? {
+            match self.version.read(buffered.bytes())? {
                 Progress::Complete(header, _) => {
                     self.buffered = None;
                     return Ok(Some(header));

@@ -2,7 +2,7 @@
 
 use contract::Kind;
 
-use crate::{Deflate, Deflater, NO_CODE, Opcode, Version, hybi06};
+use crate::{Deflate, Deflater, NO_CODE, Opcode, Version};
 
 /// Where a message starts whose payload is being appended.
 #[derive(Debug)]
@@ -74,15 +74,11 @@ pub fn encode_close(out: &mut Vec<u8>, version: Version, code: u16, reason: &str
     if code == NO_CODE {
         return encode(out, version, Opcode::Close, true, &[]);
     }
-    let code = match version {
-        Version::Rfc6455 | Version::Hybi08 => code,
-        Version::Hybi06 => hybi06::code(code),
-    };
     let (reason, _) = reason.split_at(reason.floor_char_boundary(CONTROL_BYTES_MAX - 2));
     out.extend_from_slice(
         Header::new(version, Opcode::Close, true, false, reason.len() + 2).bytes(),
     );
-    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(&version.code(code).to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
 }
 
@@ -94,7 +90,7 @@ struct Header {
 
 impl Header {
     fn new(version: Version, opcode: Opcode, last: bool, deflated: bool, payload: usize) -> Self {
-        let first = opcode.number(version) | u8::from(last) << 7 | u8::from(deflated) << 6;
+        let first = version.number(opcode) | u8::from(last) << 7 | u8::from(deflated) << 6;
         let [.., high, low] = payload.to_be_bytes();
         if payload < 126 {
             Self { bytes: [first, low, 0, 0, 0, 0, 0, 0, 0, 0], len: 2 }

@@ -1,13 +1,8 @@
-//! The headers of frames (RFC 6455 section 5.2).
-//!
-//! ```text
-//! FIN RSV1 RSV2 RSV3 opcode(4) | MASK length(7) | length(0, 16 or 64) | masking key(32)
-//! ```
+//! What the headers of frames have in all versions.
 
-use contract::Kind;
 use wire::Reader;
 
-use crate::{FrameError, Version, hybi06, mask};
+use crate::{FrameError, mask};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,49 +46,6 @@ pub(crate) enum Progress {
 
 /// Longest header of a client's frame, in bytes, in any version.
 pub(crate) const HEADER_BYTES_MAX: usize = 14;
-
-/// Reads the header that the bytes begin with.
-pub(crate) fn read(version: Version, bytes: &[u8]) -> Result<Progress, FrameError> {
-    match version {
-        Version::Rfc6455 | Version::Hybi08 => read_rfc6455(bytes),
-        Version::Hybi06 => hybi06::read(bytes),
-    }
-}
-
-/// The kind and length of a final, uncompressed and masked text or binary frame of up to 64 KiB,
-/// and the length of its header. `None`: anything else, or not all of the header.
-pub(crate) fn whole(bytes: &[u8]) -> Option<(Kind, usize, usize)> {
-    let (&[first, second], rest) = bytes.split_first_chunk()?;
-    let kind = match first {
-        0x81 => Kind::Text,
-        0x82 => Kind::Binary,
-        _ => return None,
-    };
-    match second {
-        0x80..=0xFD => Some((kind, usize::from(second & 0x7F), 6)),
-        0xFE => {
-            let len = u16::from_be_bytes(*rest.first_chunk()?);
-            (len > 125).then_some((kind, len.into(), 8))
-        }
-        _ => None,
-    }
-}
-
-fn read_rfc6455(bytes: &[u8]) -> Result<Progress, FrameError> {
-    let mut reader = Reader::new(bytes);
-    let Some([first, second]) = reader.array() else { return Ok(Progress::Needs(2)) };
-    let fields = Fields::read(first, second, opcode_of)?;
-    if second & 0x80 == 0 {
-        return Err(FrameError::NotMasked);
-    }
-    let needs = 2 + fields.length_bytes() + 4;
-    if bytes.len() < needs {
-        return Ok(Progress::Needs(needs));
-    }
-    let len = fields.length(&mut reader)?;
-    let key = reader.array().unwrap_or_default();
-    Ok(Progress::Complete(fields.header(len, key), needs))
-}
 
 /// The fixed fields of a header, which all versions have.
 #[derive(Clone, Copy, Debug)]
@@ -170,40 +122,12 @@ impl Fields {
     }
 }
 
-/// Opcodes by their numbers (RFC 6455 section 11.8).
-const fn opcode_of(number: u8) -> Option<Opcode> {
-    match number {
-        0 => Some(Opcode::Continuation),
-        1 => Some(Opcode::Text),
-        2 => Some(Opcode::Binary),
-        8 => Some(Opcode::Close),
-        9 => Some(Opcode::Ping),
-        10 => Some(Opcode::Pong),
-        _ => None,
-    }
-}
-
 impl Opcode {
     /// Whether it stands outside messages (RFC 6455 section 5.5).
     pub(crate) const fn is_control(self) -> bool {
         match self {
             Self::Close | Self::Ping | Self::Pong => true,
             Self::Continuation | Self::Text | Self::Binary => false,
-        }
-    }
-
-    /// The number in a version.
-    pub(crate) const fn number(self, version: Version) -> u8 {
-        match version {
-            Version::Rfc6455 | Version::Hybi08 => match self {
-                Self::Continuation => 0,
-                Self::Text => 1,
-                Self::Binary => 2,
-                Self::Close => 8,
-                Self::Ping => 9,
-                Self::Pong => 10,
-            },
-            Version::Hybi06 => hybi06::number(self),
         }
     }
 }

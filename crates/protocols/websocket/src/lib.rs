@@ -59,7 +59,9 @@ mod inflate;
 mod lists;
 mod mask;
 mod offer;
+mod rfc6455;
 mod unread;
+mod version;
 
 pub use close::{Close, NO_CODE, close_code};
 pub use decoder::{Decoder, Event};
@@ -71,14 +73,4 @@ pub use header::Opcode;
 pub use inflate::InflaterPool;
 pub use offer::Deflate;
 pub use unread::Unread;
-
-/// The versions spoken, by their `Sec-WebSocket-Version`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Version {
-    /// 13: RFC 6455.
-    Rfc6455,
-    /// 8: drafts 8 to 12, whose frames are those of RFC 6455.
-    Hybi08,
-    /// 6: draft 6 of 2011, with frames of its own.
-    Hybi06,
-}
+pub use version::Version;
