@@ -19,5 +19,5 @@ pub use address::AddressKey;
 pub use basic::{BasicError, basic};
 pub use logins::{Authentication, Finished, Job, LoginId, Logins, Verdict};
 pub use password::{Password, PasswordError};
-pub use scram::{Mechanism, Scram};
+pub use scram::{Mechanism, Scram, ScramError};
 pub use user::{User, UserError, Users};

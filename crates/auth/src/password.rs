@@ -28,9 +28,6 @@ pub enum PasswordError {
     /// A hash that would take over [`Password::MEMORY_KIB_MAX`].
     #[error("this Argon2id hash needs more than {} MiB to check", Password::MEMORY_KIB_MAX >> 10)]
     Memory,
-    /// Not the text form of a verifier of this mechanism.
-    #[error("not a verifier of {0} (`{0}$…`): make one with `passerelle password`")]
-    Scram(&'static str),
     /// The kernel returned no random bytes for the salts.
     #[error("the kernel returned no random bytes")]
     Random,

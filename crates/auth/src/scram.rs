@@ -6,8 +6,6 @@ use hmac::{EagerHash, Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::PasswordError;
-
 /// What a server keeps to check a SCRAM login (RFC 5802): it proves the password to the peer and
 /// the peer to it, and does not reveal the password.
 ///
@@ -29,6 +27,11 @@ pub enum Mechanism {
     /// SCRAM-SHA-256 (RFC 7677).
     Sha256,
 }
+
+/// Not the text form of a verifier of this mechanism.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a verifier of {mechanism} (`{mechanism}$…`): make one with `passerelle password`", mechanism = .0.as_str())]
+pub struct ScramError(pub Mechanism);
 
 impl Mechanism {
     /// The name in SASL.
@@ -66,8 +69,8 @@ impl Scram {
     ///
     /// # Errors
     /// When it is not one of this mechanism.
-    pub fn parse(mechanism: Mechanism, text: &str) -> Result<Self, PasswordError> {
-        Self::read(mechanism, text).ok_or(PasswordError::Scram(mechanism.as_str()))
+    pub fn parse(mechanism: Mechanism, text: &str) -> Result<Self, ScramError> {
+        Self::read(mechanism, text).ok_or(ScramError(mechanism))
     }
 
     /// The mechanism.
@@ -213,7 +216,7 @@ mod tests {
             ("a password", "secret".into()),
         ] {
             let error = Scram::parse(Mechanism::Sha256, &text);
-            assert_eq!(error, Err(PasswordError::Scram("SCRAM-SHA-256")), "{rule}: {text}");
+            assert_eq!(error, Err(ScramError(Mechanism::Sha256)), "{rule}: {text}");
         }
     }
 }
