@@ -142,7 +142,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    println!("\n{}", report::write(&options.results, &machine, &context)?);
+    println!("\n{}", report::write(&options.results, &machine, &context.cells, &context.figures)?);
     println!("tables, charts and all rounds: {}", options.results.display());
     if failed { Err("not everything could be measured".into()) } else { Ok(()) }
 }

@@ -7,10 +7,7 @@ use std::{error::Error, fs, path::Path};
 
 use serde::Serialize;
 
-use crate::{
-    compare::{Cell, Figure},
-    scenarios::Context,
-};
+use crate::compare::{Cell, Figure};
 
 /// Everything, as it is kept.
 #[derive(Debug, Serialize)]
@@ -24,10 +21,10 @@ struct Results<'a> {
 pub(crate) fn write(
     folder: &Path,
     machine: &str,
-    context: &Context,
+    cells: &[Cell],
+    figures: &[Figure],
 ) -> Result<String, Box<dyn Error>> {
     fs::create_dir_all(folder)?;
-    let (cells, figures) = (&context.cells, &context.figures);
     let results = Results { machine, cells, figures };
     fs::write(folder.join("results.json"), serde_json::to_string_pretty(&results)?)?;
 

@@ -4,7 +4,7 @@ use crate::{
     book::Book,
     instruments::Instrument,
     market::{CANDLE_SECONDS, Market, Money, Quote},
-    messages::{Kind, Listing, Order, OrderRequest, Reply, Request, Side, Status},
+    messages::{DeskMessage, Kind, Listing, Order, OrderRequest, Reply, Request, Side, Status},
     trader::Trader,
 };
 
@@ -26,13 +26,6 @@ pub(crate) enum Event<'a> {
     Quote(&'a Quote),
     /// The gateway has gone, and all temporary queues with it.
     Lost,
-}
-
-/// A message for one temporary queue.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct DeskMessage {
-    pub(crate) to: String,
-    pub(crate) body: Vec<u8>,
 }
 
 /// Bytes of a request that is looked at.
@@ -226,14 +219,6 @@ impl Desk {
             let price = order.price.unwrap_or(quote.last);
             trader.fill(order, price, now_ms, out);
         }
-    }
-}
-
-impl DeskMessage {
-    pub(crate) fn push(out: &mut Vec<Self>, to: &str, reply: &Reply<'_>) {
-        // Serializing our own types to memory cannot fail.
-        let body = serde_json::to_vec(reply).unwrap_or_default();
-        out.push(Self { to: to.to_owned(), body });
     }
 }
 

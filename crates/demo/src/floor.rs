@@ -11,6 +11,7 @@ use crate::{
     clock,
     desk::{self, Desk},
     market::{Market, STEP_MS},
+    messages::DeskMessage,
 };
 
 /// Where market and desk meet: lets time pass, hands messages in, hands frames out.
@@ -97,7 +98,7 @@ impl Floor {
     }
 }
 
-fn frames(messages: Vec<desk::DeskMessage>) -> Vec<u8> {
+fn frames(messages: Vec<DeskMessage>) -> Vec<u8> {
     let mut frames = Vec::new();
     for message in messages {
         client::send(&message.to, message.body).encode(Version::V1_2, &mut frames);

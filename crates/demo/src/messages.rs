@@ -182,3 +182,18 @@ pub(crate) struct Position {
     /// Profit of what was closed.
     pub(crate) realised: Money,
 }
+
+/// A message for one temporary queue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct DeskMessage {
+    pub(crate) to: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl DeskMessage {
+    pub(crate) fn push(out: &mut Vec<Self>, to: &str, reply: &Reply<'_>) {
+        // Serializing these types to memory cannot fail.
+        let body = serde_json::to_vec(reply).unwrap_or_default();
+        out.push(Self { to: to.to_owned(), body });
+    }
+}

@@ -1,9 +1,8 @@
 use std::collections::VecDeque;
 
 use crate::{
-    desk::DeskMessage,
     market::Money,
-    messages::{Fill, Order, Position, Reply, Side, Status},
+    messages::{DeskMessage, Fill, Order, Position, Reply, Side, Status},
 };
 
 /// What the desk knows of one trader.
