@@ -14,6 +14,13 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = status;
+    response
+}
+
 /// A response that says something in one line of plain text.
 pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
     let mut response = Response::new(full(format!("{line}\n")));

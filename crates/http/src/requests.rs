@@ -27,7 +27,7 @@ use transports::{
 use websocket::{Accept, Reject, Subprotocol, Subprotocols};
 
 use crate::{
-    body::{Body, Line, full, text},
+    body::{Body, Line, empty, text},
     forwarded::Sender,
     gate::{self, Aim},
     gateway::{Gateway, Worker, index_u16},
@@ -293,22 +293,9 @@ impl Connection {
             ServiceKind::Health => Ok(operation::health()),
             ServiceKind::Readiness => Ok(operation::readiness(*gateway.phase.borrow())),
             ServiceKind::Metrics => Ok(operation::metrics(gateway).await),
-            ServiceKind::Pages => {
-                self.identify(gateway, &head.headers).await?;
-                let path = head.uri.path();
-                if rest.is_empty() && !path.ends_with('/') {
-                    return Ok(directory::with_slash(path));
-                }
-                let services = &gateway.config.services;
-                Ok(pages::respond(services, &service.path, rest, &head.method, &head.headers))
-            }
-            ServiceKind::Directory(Directory { root, welcome }) => {
-                self.identify(gateway, &head.headers).await?;
-                let path = head.uri.path();
-                if rest.is_empty() && !path.ends_with('/') {
-                    return Ok(directory::with_slash(path));
-                }
-                Ok(directory::respond(root, welcome, rest, &head.method, &head.headers).await)
+            ServiceKind::Pages => self.file(gateway, service, None, rest, head).await,
+            ServiceKind::Directory(directory) => {
+                self.file(gateway, service, Some(directory), rest, head).await
             }
             kind @ (ServiceKind::Topics | ServiceKind::Queues) => {
                 let kind = if *kind == ServiceKind::Topics {
@@ -332,6 +319,29 @@ impl Connection {
             | ServiceKind::Proxy { .. }
             | ServiceKind::Broker => Ok(text(StatusCode::NOT_FOUND, "this is for WebSockets")),
         }
+    }
+
+    /// A file of a directory, or of the pages that are part of the binary.
+    async fn file(
+        &self,
+        gateway: &Gateway,
+        service: &Service,
+        directory: Option<&Directory>,
+        rest: &str,
+        head: &Parts,
+    ) -> Result<Response<Body>, ErrorResponse> {
+        self.identify(gateway, &head.headers).await?;
+        let path = head.uri.path();
+        if rest.is_empty() && !path.ends_with('/') {
+            return Ok(directory::with_slash(path));
+        }
+        let (method, headers) = (&head.method, &head.headers);
+        Ok(match directory {
+            Some(Directory { root, welcome }) => {
+                directory::respond(root, welcome, rest, method, headers).await
+            }
+            None => pages::respond(&gateway.config.services, &service.path, rest, method, headers),
+        })
     }
 
     async fn publish(
@@ -442,8 +452,7 @@ impl Connection {
         let principal =
             if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
         let address = self.address_permit(gateway)?;
-        let mut response = Response::new(full(""));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
         response.headers_mut().clone_from(&accept.headers);
         self.upgrade.replace(Some(Upgrade {
             service: index,
@@ -632,16 +641,14 @@ fn not_found(why: &str, near: Option<String>) -> Response<Body> {
 
 /// The response to `OPTIONS *`: what some service or other does (RFC 9110 section 9.3.7).
 fn options_of_all() -> Response<Body> {
-    let mut response = Response::new(full(""));
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let mut response = empty(StatusCode::NO_CONTENT);
     let allow = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
     response.headers_mut().insert(header::ALLOW, allow);
     response
 }
 
 fn preflight() -> Response<Body> {
-    let mut response = Response::new(full(""));
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let mut response = empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static("POST");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);

@@ -1,6 +1,13 @@
 //! The life of the process: start the cores, listen, and stop in good order.
 
-use std::{fmt, io, net::SocketAddr, process, sync::Arc, thread, time::Duration};
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    process,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use config::{Config, ServiceKind};
 use drive::{Cores, Settings, clock, tasks};
@@ -51,18 +58,7 @@ pub enum StartError {
 /// When it cannot start.
 pub fn serve(config: Config) -> Result<(), StartError> {
     let descriptors = raise_descriptor_limit();
-    let mut listeners = Vec::new();
-    let mut endpoints = Vec::new();
-    for listen in &config.listens {
-        let address = listen.address;
-        let endpoint = (!listen.tls.is_empty())
-            .then(|| Endpoint::open(&listen.tls))
-            .transpose()
-            .map_err(|error| StartError::Certificate { address, error })?;
-        endpoints.push(endpoint);
-        let bound = listen::bind(address).map_err(|error| StartError::Bind { address, error })?;
-        listeners.push(bound);
-    }
+    let (listeners, endpoints) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     {
         let _context = runtime.enter();
@@ -70,7 +66,6 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     }
     let systemd = Systemd::new()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
-    let endpoints: Endpoints = endpoints.into();
     let (gateway, threads) = start_cores(config, &endpoints, phase)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -82,16 +77,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         // Before the address is told: its reader may send a signal at once.
         let stop = stop_signal()?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut accepting = JoinSet::new();
-        let mut addresses = String::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let address = listener.local_addr()?;
-            accepting.spawn(listen::accept(Arc::clone(&gateway), listener, index));
-            let scheme =
-                if endpoints.get(index).is_some_and(Option::is_some) { "https" } else { "http" };
-            addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
-        }
-        print_addresses(addresses);
+        let accepting = accept(&gateway, listeners, &endpoints)?;
         systemd.ready();
         let reload = async {
             // Those that come during a reload are one more.
@@ -116,6 +102,43 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     })
 }
 
+/// Binds the listeners, and reads the certificates of those that have TLS.
+fn open(config: &Config) -> Result<(Vec<TcpListener>, Endpoints), StartError> {
+    let mut listeners = Vec::new();
+    let mut endpoints = Vec::new();
+    for listen in &config.listens {
+        let address = listen.address;
+        let endpoint = (!listen.tls.is_empty())
+            .then(|| Endpoint::open(&listen.tls))
+            .transpose()
+            .map_err(|error| StartError::Certificate { address, error })?;
+        endpoints.push(endpoint);
+        let bound = listen::bind(address).map_err(|error| StartError::Bind { address, error })?;
+        listeners.push(bound);
+    }
+    Ok((listeners, endpoints.into()))
+}
+
+/// Accepts connections, and says where on the standard output.
+fn accept(
+    gateway: &Arc<Gateway>,
+    listeners: Vec<TcpListener>,
+    endpoints: &Endpoints,
+) -> io::Result<Accepting> {
+    let mut accepting = JoinSet::new();
+    let mut addresses = String::new();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let address = listener.local_addr()?;
+        accepting.spawn(listen::accept(Arc::clone(gateway), listener, index));
+        let scheme =
+            if endpoints.get(index).is_some_and(Option::is_some) { "https" } else { "http" };
+        addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
+    }
+    print_addresses(addresses);
+    Ok(accepting)
+}
+
+type Accepting = JoinSet<io::Result<()>>;
 type Threads = Vec<thread::JoinHandle<io::Result<()>>>;
 
 fn start_cores(
@@ -196,7 +219,7 @@ async fn stop_in_good_order(
     gateway: &Gateway,
     systemd: &Systemd,
     phase: &watch::Sender<Phase>,
-    mut accepting: JoinSet<io::Result<()>>,
+    mut accepting: Accepting,
     threads: Threads,
 ) {
     tracing::info!("stopping: not ready any more");

@@ -19,7 +19,10 @@ use tokio::{
     io::{AsyncRead as _, AsyncSeek as _, ReadBuf},
 };
 
-use super::representation::{Coding, Representation, content_type, read_only};
+use super::{
+    percent_decoded,
+    representation::{Coding, Representation, content_type, read_only},
+};
 use crate::body::{Body, text};
 
 /// The response to a request for a file under `root`. `rest` is what follows the service's own path,
@@ -82,7 +85,7 @@ fn inner_path(rest: &str) -> Option<PathBuf> {
         return Some(path);
     }
     for segment in rest.strip_suffix('/').unwrap_or(rest).split('/') {
-        let name = decoded(segment)?;
+        let name = percent_decoded(segment)?;
         let mut components = Path::new(&name).components();
         // One plain name, whatever the platform takes for separators, drives and parents.
         let (Some(Component::Normal(only)), None) = (components.next(), components.next()) else {
@@ -94,20 +97,6 @@ fn inner_path(rest: &str) -> Option<PathBuf> {
         path.push(name);
     }
     Some(path)
-}
-
-/// Undoes percent-encoding.
-fn decoded(segment: &str) -> Option<String> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut bytes = segment.bytes();
-    let mut plain = Vec::with_capacity(segment.len());
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'%' => digit(bytes.next()?)? << 4 | digit(bytes.next()?)?,
-            other => other,
-        });
-    }
-    String::from_utf8(plain).ok()
 }
 
 /// Where a path really leads, if that is in the root, which is canonical.

@@ -78,3 +78,17 @@ pub(crate) fn unauthenticated(line: &str) -> Response<Body> {
     response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
     response
 }
+
+/// A part of a path without its percent-encoding; `None`: it is malformed, or not UTF-8.
+fn percent_decoded(segment: &str) -> Option<String> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = segment.bytes();
+    let mut plain = Vec::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => digit(bytes.next()?)? << 4 | digit(bytes.next()?)?,
+            other => other,
+        });
+    }
+    String::from_utf8(plain).ok()
+}

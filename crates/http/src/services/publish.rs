@@ -12,11 +12,11 @@ use tokio::time;
 use transports::http1::{BodyError, RequestBody};
 
 use super::{
-    content_coding::{coded_bytes_max, codings, decode, unsupported},
-    refused,
+    content_coding::{Unsupported, coded_bytes_max, codings, decode, unsupported},
+    percent_decoded, refused,
 };
 use crate::{
-    body::{Body, full, text},
+    body::{Body, empty, text},
     gateway::Gateway,
 };
 
@@ -43,7 +43,31 @@ pub(crate) async fn post(
         response.extensions_mut().insert(denial);
         return response;
     }
-    let Ok(codings) = codings(&head.headers) else { return unsupported() };
+    let bytes = match receive(body, &head.headers, gateway, limits).await {
+        Ok(bytes) => bytes,
+        Err(refusal) => return *refusal,
+    };
+    let content_type = content_type(&head.headers);
+    let published = core
+        .publish(Publisher::Peer(principal), |id, now| {
+            let parts = Parts { content_type, ..Parts::new(content(bytes)) };
+            Message::new(destination, id, now.unix_ms, parts)
+        })
+        .await;
+    match published {
+        Ok(()) => empty(StatusCode::NO_CONTENT),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// Receives a body and undoes its codings, within the limits; else says what is wrong with it.
+async fn receive(
+    body: RequestBody,
+    headers: &HeaderMap,
+    gateway: &Gateway,
+    limits: &ConnectionLimits,
+) -> Result<Bytes, Box<Response<Body>>> {
+    let codings = codings(headers).map_err(|Unsupported| Box::new(unsupported()))?;
     let max = limits.message_bytes_max;
     let received_max = if codings.is_empty() { max } else { coded_bytes_max(max) };
     let received = match in_time(body, received_max, limits).await {
@@ -54,33 +78,20 @@ pub(crate) async fn post(
             decode(bytes, &codings, max).await
         }
         Ok(Err(error)) => Err(error),
-        Err(Late) => return text(StatusCode::REQUEST_TIMEOUT, &Assembly::text(limits)),
-    };
-    let bytes = match received {
-        Ok(bytes) => bytes,
-        Err(BodyError::TooLarge) => {
-            let why = format!("the message is larger than {max} bytes (limits.message-bytes-max)");
-            return text(StatusCode::PAYLOAD_TOO_LARGE, &why);
-        }
-        Err(error @ BodyError::Broken) => {
-            return text(StatusCode::BAD_REQUEST, &error.to_string());
+        Err(Late) => {
+            return Err(text(StatusCode::REQUEST_TIMEOUT, &Assembly::text(limits)).into());
         }
     };
-    let content_type = content_type(&head.headers);
-    let published = core
-        .publish(Publisher::Peer(principal), |id, now| {
-            let parts = Parts { content_type, ..Parts::new(content(bytes)) };
-            Message::new(destination, id, now.unix_ms, parts)
+    received.map_err(|error| {
+        Box::new(match error {
+            BodyError::TooLarge => {
+                let why =
+                    format!("the message is larger than {max} bytes (limits.message-bytes-max)");
+                text(StatusCode::PAYLOAD_TOO_LARGE, &why)
+            }
+            BodyError::Broken => text(StatusCode::BAD_REQUEST, &error.to_string()),
         })
-        .await;
-    match published {
-        Ok(()) => {
-            let mut response = Response::new(full(""));
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
-        Err(refusal) => refused(refusal),
-    }
+    })
 }
 
 /// A request's body was not received in time.
@@ -117,22 +128,8 @@ async fn in_time(
 }
 
 fn destination(kind: DestinationKind, rest: &str) -> Result<Destination, String> {
-    let name = percent_decode(rest).ok_or("the path has a bad %-escape or is not UTF-8")?;
+    let name = percent_decoded(rest).ok_or("the path has a bad %-escape or is not UTF-8")?;
     Destination::parse(&format!("{}{name}", kind.prefix())).map_err(|error| error.to_string())
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' {
-            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-            u8::try_from(digit(rest.next())? << 4 | digit(rest.next())?).ok()?
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn content(bytes: Bytes) -> Content {
