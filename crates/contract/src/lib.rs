@@ -40,5 +40,5 @@ pub use name::Levels;
 pub use pattern::{Level, Pattern};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
 pub use properties::{Properties, Value};
-pub use reason::Reason;
+pub use reason::{Reason, STOPPING};
 pub use session::{Data, Input, Kind, Notice, Now, Opening, Outbox, Session};

@@ -29,6 +29,9 @@ pub enum Reason {
     Internal,
 }
 
+/// What a peer is told with [`Reason::Shutdown`], where its protocol has a text for it.
+pub const STOPPING: &str = "the gateway is stopping";
+
 impl Reason {
     /// The word for logs and metrics.
     #[must_use]

@@ -1,6 +1,6 @@
 use std::io;
 
-use contract::{Input, Reason};
+use contract::{Input, Reason, STOPPING};
 use transports::Slot;
 
 use super::{
@@ -158,7 +158,7 @@ impl Core {
             match self.reactor.get(slot).map(|entry| &entry.state.role) {
                 Some(Role::Session(_)) => self.step(slot, Input::Shutdown),
                 Some(Role::Relay(_)) => {
-                    self.send_close(slot, Reason::Shutdown, "the gateway is stopping");
+                    self.send_close(slot, Reason::Shutdown, STOPPING);
                 }
                 Some(Role::Upstream(_) | Role::Closing(_)) | None => {}
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Destination, Input, Kind, Lane, Message, Mode, Now, Outbox, Reason, Session,
-    Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, Destination, Input, Kind, Lane, Message, Mode, Now, Outbox, Reason, STOPPING,
+    Session, Settlement, Subscribe, SubscriptionId, Token,
 };
 use wire::Fragments;
 
@@ -68,7 +68,7 @@ impl Session for Broadcast {
             }
             Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),
             Input::Late(why) => out.close(Reason::Idle, why),
-            Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
+            Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
             Input::Replied(_, Ok(_)) | Input::Notice(_) | Input::Timeout | Input::Closed(_) => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Echo: sends back each message that it receives.
 #![forbid(unsafe_code)]
 
-use contract::{Input, Now, Outbox, Reason, Session};
+use contract::{Input, Now, Outbox, Reason, STOPPING, Session};
 use wire::Fragments;
 
 /// Sends back what it receives.
@@ -17,7 +17,7 @@ impl Session for Echo {
                 out.send(data.kind, &mut |buffer| buffer.extend_from_slice(message));
             }),
             Input::Late(why) => out.close(Reason::Idle, why),
-            Input::Shutdown => out.close(Reason::Shutdown, "the gateway is stopping"),
+            Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
             Input::Opened
             | Input::Replied(..)
             | Input::Delivered(..)
