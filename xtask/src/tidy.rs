@@ -5,9 +5,8 @@ use crate::{
     names, paths, shell, walls,
 };
 
-/// Crates that do no I/O, read no clock, spawn nothing and lock nothing.
-const PURE: &[&str] =
-    &["broadcast", "broker", "config", "contract", "echo", "stomp", "websocket", "wire"];
+/// Crates that do no I/O, read no clock, spawn nothing and lock nothing, besides `protocols/*`.
+const PURE: &[&str] = &["broker", "config", "contract", "wire"];
 
 /// What no pure crate may depend on, however far away.
 const RUNTIMES: &[&str] = &["async-std", "hyper", "mio", "rustls", "smol", "socket2", "tokio"];
@@ -41,9 +40,11 @@ const EXCEPTIONS: &[(&str, &str)] = &[("crates/wire/src/map.rs", "HashMap")];
 pub(crate) fn run() -> Outcome {
     let mut faults = Vec::new();
     walls::check(&mut faults)?;
-    for name in PURE {
-        dependencies(name, &mut faults)?;
-        let folder = folder_of(name);
+    let mut pure = walls::protocols()?;
+    pure.extend(PURE.iter().map(|name| paths::root().join("crates").join(name)));
+    for folder in &pure {
+        let name = walls::name(folder);
+        dependencies(&name, &mut faults)?;
         let root = fs::read_to_string(folder.join("src/lib.rs")).doing(folder.display())?;
         if !root.contains("#![forbid(unsafe_code)]") {
             faults.push(format!("{name}: src/lib.rs does not say #![forbid(unsafe_code)]"));
@@ -52,7 +53,8 @@ pub(crate) fn run() -> Outcome {
     }
     names::check_all(&mut faults)?;
     if faults.is_empty() {
-        println!("{} are pure, and names are those of the field", PURE.join(", "));
+        let pure: Vec<_> = pure.iter().map(|folder| walls::name(folder)).collect();
+        println!("{} are pure, and names are those of the field", pure.join(", "));
         return Ok(());
     }
     Err(Failure::Failed(faults.join("\n")))
@@ -118,12 +120,6 @@ pub(crate) fn has_word(code: &str, word: &str) -> bool {
         !before.is_some_and(part) && !after.is_some_and(part)
             || word.starts_with('.') && code.contains(word)
     })
-}
-
-fn folder_of(name: &str) -> std::path::PathBuf {
-    let crates = paths::root().join("crates");
-    let protocol = crates.join("protocols").join(name);
-    if protocol.is_dir() { protocol } else { crates.join(name) }
 }
 
 #[cfg(test)]
