@@ -45,9 +45,7 @@ impl Core {
         if let Some(login) = entry.state.context.login.take() {
             self.cores.cancel_login(login);
         }
-        if !entry.socket.has_pending() {
-            self.tools.dirty.push(slot);
-        }
+        self.tools.mark_dirty(slot, &entry.socket);
         if entry.state.context.registered {
             self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
         }
@@ -67,7 +65,7 @@ impl Core {
         }
         let reason = if let Role::Closing(closing) = &role { closing.reason } else { reason };
         if !context.is_upstream {
-            let row = self.tools.counters().row(usize::from(context.service), context.protocol);
+            let row = self.tools.row(&context);
             row.open.subtract(1);
             if reason == Reason::Slow {
                 row.slow.add(1);

@@ -389,7 +389,7 @@ impl Core {
         if context.is_upstream {
             return;
         }
-        let row = self.tools.counters().row(usize::from(context.service), context.protocol);
+        let row = self.tools.row(context);
         row.open.add(1);
         row.opened.add(1);
         row.bytes_in.add(context.counts.bytes_in);

@@ -11,7 +11,7 @@ use websocket::Deflater;
 use super::connection::{Context, Framing};
 use crate::{
     cores::{CoreHandle, Cores},
-    counters::Counters,
+    counters::{Counters, Row},
     entropy::Entropy,
     excerpt::{DETAIL_CHARS_MAX, excerpt},
 };
@@ -78,16 +78,26 @@ impl Tools {
         }
     }
 
-    /// Sends something and remembers that the socket must be flushed.
+    /// What is counted of a connection's service and protocol.
+    pub(crate) fn row(&self, context: &Context) -> &Row {
+        self.counters().row(context.service.into(), context.protocol)
+    }
+
+    /// Remembers that a socket must be flushed. To be called before something is appended for it.
+    pub(crate) fn mark_dirty(&mut self, slot: Slot, socket: &Socket) {
+        if !socket.has_pending() {
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Sends something.
     pub(crate) fn append(
         &mut self,
         slot: Slot,
         socket: &mut Socket,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
-        if !socket.has_pending() {
-            self.dirty.push(slot);
-        }
+        self.mark_dirty(slot, socket);
         self.outgoing.append(socket, encode);
     }
 
@@ -100,9 +110,7 @@ impl Tools {
         kind: Kind,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
-        if !socket.has_pending() {
-            self.dirty.push(slot);
-        }
+        self.mark_dirty(slot, socket);
         let (framing, deflater) = (context.framing, &mut self.deflater);
         self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
         context.sent += 1;
@@ -176,9 +184,7 @@ impl Outbox for Outlet<'_> {
         encode: &mut dyn FnMut(&mut Vec<u8>),
     ) {
         let tools = &mut *self.tools;
-        if !self.socket.has_pending() {
-            tools.dirty.push(self.slot);
-        }
+        tools.mark_dirty(self.slot, self.socket);
         let (framing, deflater) = (self.context.framing, &mut tools.deflater);
         let variant = variant(framing, kind);
         let encoded = tools.outgoing.append_shared(self.socket, message, variant, head, |out| {
@@ -195,8 +201,7 @@ impl Outbox for Outlet<'_> {
         // come.
         if matches!(command, Command::Publish(..)) && self.context.framing == Framing::Stream {
             self.context.counts.messages_in += 1;
-            let row = self.tools.counters().row(self.context.service.into(), self.context.protocol);
-            row.messages_in.add(1);
+            self.tools.row(self.context).messages_in.add(1);
         }
         let request = match self.tools.check(self.context.principal.as_deref(), &command) {
             Ok(()) => {

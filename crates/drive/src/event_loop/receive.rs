@@ -33,9 +33,7 @@ impl Core {
                 context.pinged = false;
                 context.counts.bytes_in += count as u64;
                 if !context.is_upstream {
-                    let row =
-                        self.tools.counters().row(usize::from(context.service), context.protocol);
-                    row.bytes_in.add(count as u64);
+                    self.tools.row(context).bytes_in.add(count as u64);
                 }
                 if self.process(slot, buffer.get_mut(..count).unwrap_or_default()) {
                     self.reactor.requeue(slot);
@@ -159,8 +157,7 @@ impl Core {
             let context = &mut entry.state.context;
             context.decoder = Some(decoder);
             context.counts.messages_in += messages;
-            let row = self.tools.counters().row(usize::from(context.service), context.protocol);
-            row.messages_in.add(messages);
+            self.tools.row(context).messages_in.add(messages);
         }
         self.process_requests();
         done
