@@ -1,10 +1,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use auth::LoginId;
-use contract::{Assembly, Principal, Reason, Session};
+use contract::{Assembly, Kind, Now, Principal, Reason, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
 
+use super::Registration;
 use crate::{counters::Label, permit::ConnectionPermit};
 
 /// What belongs to each socket of a core.
@@ -102,6 +103,49 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// That of a connection which begins now.
+    pub(crate) fn new(
+        registration: Registration<'_>,
+        protocol: Label,
+        is_upstream: bool,
+        now: Now,
+    ) -> Self {
+        let Registration { framing, ping_interval, early, .. } = registration;
+        let (decoder, ping_ns) = match framing {
+            Framing::Stream => (None, 0),
+            Framing::WebSocket { version, deflate } => {
+                let ping_ns = u64::try_from(ping_interval.as_nanos()).unwrap_or(u64::MAX);
+                (Some(Decoder::new(version, deflate)), ping_ns)
+            }
+        };
+        Self {
+            service: registration.service,
+            protocol,
+            framing,
+            decoder,
+            peer: registration.peer,
+            principal: registration.principal.map(Arc::new),
+            detail: None,
+            anonymous: registration.anonymous,
+            login: None,
+            in_flight: 0,
+            is_upstream,
+            half_closed: false,
+            registered: false,
+            pinged: false,
+            ping_ns,
+            heard_mono_ns: now.mono_ns,
+            check_mono_ns: u64::MAX,
+            assemblies: Default::default(),
+            backlog_bytes: 0,
+            own_backlog_bytes: 0,
+            unread: (!early.is_empty()).then(|| early.into()),
+            counts: Counts { bytes_in: early.len() as u64, ..Counts::default() },
+            sent: 0,
+            _permit: registration.permit,
+        }
+    }
+
     /// When what the peer began to send is too late.
     pub(crate) fn late_at(&self) -> Option<u64> {
         self.assemblies.iter().filter_map(Assembly::deadline).min()
@@ -129,4 +173,14 @@ pub enum Framing {
         /// How messages are compressed, if they are.
         deflate: Option<Deflate>,
     },
+}
+
+impl Framing {
+    /// What a session that sends by it begins with.
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Stream => Kind::Stream,
+            Self::WebSocket { .. } => Kind::Text,
+        }
+    }
 }

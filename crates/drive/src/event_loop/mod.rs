@@ -34,7 +34,7 @@ pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
 pub use self::run::NewCore;
 use self::{
-    connection::{Context, Counts, Relay, Role},
+    connection::{Context, Relay, Role},
     outlet::{Outlet, Request, Tools},
 };
 use crate::{
@@ -315,53 +315,20 @@ impl Core {
         role: impl FnOnce(&Opening<'_>, Now) -> Role,
     ) -> io::Result<Slot> {
         self.now = clock::now();
-        let decoder = match registration.framing {
-            Framing::Stream => None,
-            Framing::WebSocket { version, deflate } => {
-                Some(websocket::Decoder::new(version, deflate))
-            }
-        };
         let service = service(&self.cores, registration.service);
         let opening = Opening {
             principal: registration.principal.as_ref(),
             subprotocol: registration.subprotocol,
             host: registration.host,
-            kind: if decoder.is_some() { contract::Kind::Text } else { contract::Kind::Stream },
+            kind: registration.framing.kind(),
             limits: &service.limits,
             protocol_limits: &service.protocol_limits,
         };
         let role = role(&opening, self.now);
         let is_session = matches!(role, Role::Session(_));
-        let early = registration.early;
-        let context = Context {
-            service: registration.service,
-            protocol: self.tools.counters().label(registration.protocol),
-            framing: registration.framing,
-            ping_ns: match decoder {
-                Some(_) => u64::try_from(registration.ping_interval.as_nanos()).unwrap_or(u64::MAX),
-                None => 0,
-            },
-            decoder,
-            peer: registration.peer,
-            principal: registration.principal.map(Arc::new),
-            detail: None,
-            anonymous: registration.anonymous,
-            login: None,
-            in_flight: 0,
-            registered: false,
-            pinged: false,
-            is_upstream: matches!(role, Role::Upstream(_)),
-            half_closed: false,
-            heard_mono_ns: self.now.mono_ns,
-            check_mono_ns: u64::MAX,
-            assemblies: Default::default(),
-            backlog_bytes: 0,
-            own_backlog_bytes: 0,
-            unread: (!early.is_empty()).then(|| early.into()),
-            counts: Counts { bytes_in: early.len() as u64, ..Counts::default() },
-            sent: 0,
-            _permit: registration.permit,
-        };
+        let is_upstream = matches!(role, Role::Upstream(_));
+        let protocol = self.tools.counters().label(registration.protocol);
+        let context = Context::new(registration, protocol, is_upstream, self.now);
         let slot = self.reactor.insert(stream, Connection { role, context })?;
         self.opened(slot);
         if self.is_shutting_down {

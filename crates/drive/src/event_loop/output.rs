@@ -1,7 +1,12 @@
 use contract::{Input, Notice, Reason};
 use transports::{Flushed, Slot};
 
-use super::{Core, connection::Role, deadlines::CLOSE_TIMEOUT_NS};
+use super::{
+    Core,
+    connection::{Context, Role},
+    deadlines::CLOSE_TIMEOUT_NS,
+    outlet::Tools,
+};
 
 impl Core {
     /// Writes what all sockets have to send, and does what follows from it.
@@ -22,56 +27,9 @@ impl Core {
     /// Writes what all sockets have to send.
     pub(super) fn flush_sockets(&mut self) {
         let mut dirty = std::mem::take(&mut self.tools.dirty);
+        self.send_ahead(&dirty);
         let mut slow = Vec::new();
-        if self.tools.outgoing.has_ring() && dirty.len() >= AHEAD_MIN {
-            let entries = dirty.iter().filter_map(|slot| self.reactor.get(*slot));
-            let sockets = entries.map(|entry| &entry.socket);
-            if let Err(error) = self.tools.outgoing.send_ahead(sockets) {
-                tracing::error!(%error, "io_uring has failed; each socket is written by itself now");
-            }
-        }
-        for slot in dirty.drain(..) {
-            let Some(entry) = self.reactor.get_mut(slot) else { continue };
-            let socket = &mut entry.socket;
-            let now = self.now.mono_ns;
-            match self.tools.outgoing.flush(socket, now) {
-                Ok(Flushed { written, backlog_bytes }) => {
-                    let context = &mut entry.state.context;
-                    if written > 0 {
-                        let counters = self.tools.counters();
-                        counters.writes.add(1);
-                        if !context.is_upstream {
-                            let row = counters.row(usize::from(context.service), context.protocol);
-                            row.bytes_out.add(written as u64);
-                            row.messages_out.add(u64::from(context.sent));
-                        }
-                        context.counts.bytes_out += written as u64;
-                        context.counts.messages_out += u64::from(std::mem::take(&mut context.sent));
-                    }
-                    if backlog_bytes != context.backlog_bytes
-                        || !matches!(entry.state.role, Role::Session(_))
-                    {
-                        let own = socket.own_backlog_bytes();
-                        self.own_backlog_bytes = self.own_backlog_bytes + own
-                            - std::mem::replace(&mut context.own_backlog_bytes, own);
-                        context.backlog_bytes = backlog_bytes;
-                        self.flushed.push(slot);
-                        let service = usize::from(context.service);
-                        let limit = self.limits.get(service).map_or(0, |l| l.unsent_bytes_max);
-                        if backlog_bytes > limit {
-                            slow.push(slot);
-                        }
-                    }
-                }
-                Err(_) => {
-                    // What it sent before is still to be read, and then its end.
-                    let context = &mut entry.state.context;
-                    context.backlog_bytes = 0;
-                    self.own_backlog_bytes -= std::mem::take(&mut context.own_backlog_bytes);
-                    self.reactor.resume(slot);
-                }
-            }
-        }
+        slow.extend(dirty.drain(..).filter(|slot| self.flush_socket(*slot)));
         self.tools.dirty = dirty;
         self.tools.outgoing.clear();
         for slot in slow {
@@ -80,6 +38,50 @@ impl Core {
         if self.is_over_budget() {
             self.close_largest();
         }
+        self.note_freed_memory();
+    }
+
+    /// Sends what lies in one piece in one system call, where there is io_uring.
+    fn send_ahead(&mut self, dirty: &[Slot]) {
+        if !self.tools.outgoing.has_ring() || dirty.len() < AHEAD_MIN {
+            return;
+        }
+        let entries = dirty.iter().filter_map(|slot| self.reactor.get(*slot));
+        let sockets = entries.map(|entry| &entry.socket);
+        if let Err(error) = self.tools.outgoing.send_ahead(sockets) {
+            tracing::error!(%error, "io_uring has failed; each socket is written by itself now");
+        }
+    }
+
+    /// Writes what a socket has to send; `true`: its backlog is larger than it may be.
+    fn flush_socket(&mut self, slot: Slot) -> bool {
+        let Some(entry) = self.reactor.get_mut(slot) else { return false };
+        let (socket, context) = (&mut entry.socket, &mut entry.state.context);
+        let Ok(flushed) = self.tools.outgoing.flush(socket, self.now.mono_ns) else {
+            // What it sent before is still to be read, and then its end.
+            context.backlog_bytes = 0;
+            self.own_backlog_bytes -= std::mem::take(&mut context.own_backlog_bytes);
+            self.reactor.resume(slot);
+            return false;
+        };
+        let Flushed { written, backlog_bytes } = flushed;
+        if written > 0 {
+            count_written(&self.tools, context, written as u64);
+        }
+        if backlog_bytes == context.backlog_bytes && matches!(entry.state.role, Role::Session(_)) {
+            return false;
+        }
+        let own = socket.own_backlog_bytes();
+        self.own_backlog_bytes =
+            self.own_backlog_bytes + own - std::mem::replace(&mut context.own_backlog_bytes, own);
+        context.backlog_bytes = backlog_bytes;
+        self.flushed.push(slot);
+        let limits = self.limits.get(usize::from(context.service));
+        backlog_bytes > limits.map_or(0, |limits| limits.unsent_bytes_max)
+    }
+
+    /// Reports that backlogs have gone, once enough have that giving memory back is worth it.
+    fn note_freed_memory(&mut self) {
         let memory = self.backlog_memory();
         self.backlog_memory_max = self.backlog_memory_max.max(memory);
         if self.backlog_memory_max - memory >= FREED_BYTES {
@@ -154,6 +156,19 @@ impl Core {
             self.flush_sockets();
         }
     }
+}
+
+/// Counts bytes that the kernel accepted, and the messages sent with them.
+fn count_written(tools: &Tools, context: &mut Context, written: u64) {
+    let messages = u64::from(std::mem::take(&mut context.sent));
+    tools.counters().writes.add(1);
+    if !context.is_upstream {
+        let row = tools.row(context);
+        row.bytes_out.add(written);
+        row.messages_out.add(messages);
+    }
+    context.counts.bytes_out += written;
+    context.counts.messages_out += messages;
 }
 
 /// Encoded bytes that are not left to grow further within a turn.
