@@ -108,7 +108,7 @@ pub struct Arrival {
 }
 
 impl Cores {
-    /// So many cores, which are still to run, each on a thread of its own.
+    /// This many cores, which are still to run, each on a thread of its own.
     ///
     /// # Errors
     /// When the kernel has no descriptors for them.

@@ -73,13 +73,13 @@ impl Cores {
         }
     }
 
-    /// Whoever waited for this login has gone.
+    /// The waiter for this login has gone.
     pub fn cancel_login(&self, id: LoginId) {
         self.logins().cancel(id);
     }
 
-    /// The peer of whoever waits for this login has closed its side; `false`: there are too many
-    /// of those, and this one is not answered.
+    /// The peer of the waiter for this login has closed its side; `false`: there are too many of
+    /// those, and this one gets no reply.
     pub fn half_closed(&self, id: LoginId) -> bool {
         self.logins().half_closed(id)
     }
@@ -146,7 +146,7 @@ impl Cores {
                     core.send(ToCore::Login(id, token, outcome));
                 }
             }
-            // A task that has gone in the meantime needs no answer.
+            // A task that has gone in the meantime needs no reply.
             Requester::Task(task) => drop(task.send(outcome)),
         }
     }

@@ -20,7 +20,7 @@ fn a_session_is_handed_in_by_its_constructor() {
     let mut peer = gateway.connect();
     peer.write_all(b"hello").unwrap();
     assert_eq!(read(&mut peer, 5), b"hello");
-    // What was sent before the end is answered.
+    // What was sent before the end gets its reply.
     peer.write_all(b"bye").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     let mut rest = Vec::new();

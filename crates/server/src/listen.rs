@@ -25,7 +25,7 @@ pub(crate) type Endpoints = Arc<[Option<Endpoint>]>;
 /// Opens a listening socket.
 ///
 /// # Errors
-/// When the address is in use or not ours.
+/// When the address is in use or not this machine's.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket =
         Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
@@ -151,7 +151,7 @@ async fn identify_peer(
     let mut is_proxy = at.forwarded_from.contains(peer.ip());
     if at.proxy_protocol_from.contains(peer.ip()) {
         let source = proxy_header::read(&mut stream).await.inspect_err(|error| {
-            // Whoever ends the connection at once only wants to know whether somebody listens.
+            // A peer that ends the connection at once only wants to know whether the port is open.
             if error.kind() == io::ErrorKind::InvalidData {
                 refuse_proxy(worker, *peer, error);
             }
@@ -267,8 +267,8 @@ async fn refuse_without_tls(
     if let Some(missed) = worker.may_log(|limiters| &mut limiters.without_tls) {
         tracing::info!(%peer, missed, "connection without TLS refused: this listener speaks TLS");
     }
-    let answer = protocol.map_or(HTTP_WITHOUT_TLS, |protocol| protocol.without_tls);
-    connection.write_all(answer).await?;
+    let reply = protocol.map_or(HTTP_WITHOUT_TLS, |protocol| protocol.without_tls);
+    connection.write_all(reply).await?;
     linger(connection).await;
     Ok(())
 }
@@ -310,7 +310,7 @@ const ARRIVING_PAUSE: Duration = Duration::from_millis(1);
 const BACKLOG: i32 = 4096;
 /// Silence after which the kernel asks whether a peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// The answer to HTTP without TLS where there is TLS.
+/// The reply to HTTP without TLS where there is TLS.
 const HTTP_WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
     content-length: 73\r\nconnection: close\r\n\r\n\
     this port speaks TLS: use https:// or wss:// instead of http:// or ws://\n";

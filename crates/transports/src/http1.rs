@@ -42,8 +42,8 @@ pub struct Times {
     pub first_head: Duration,
     /// For any other, from its first byte on.
     pub head: Duration,
-    /// Between the end of an answer and the first byte of the next request; zero: the answer ends
-    /// the connection.
+    /// Between the end of a response and the first byte of the next request; zero: the response
+    /// ends the connection.
     pub keep_alive: Duration,
 }
 
@@ -130,12 +130,12 @@ impl RequestBody {
 /// what was read but belongs to the next protocol, and the error if the connection broke or timed
 /// out.
 ///
-/// A request that is [bad](BadRequest) is passed to `answer` as such, and its response is the last.
+/// A request that is [bad](BadRequest) is passed to `respond` as such, and its response is the last.
 ///
 /// Nothing bounds the time of a request here. When `stop` is ready, the current request is the last.
 pub async fn serve<A, F, B>(
     connection: Accepted,
-    answer: A,
+    respond: A,
     times: Times,
     stop: impl Future<Output = ()>,
 ) -> (Accepted, io::Result<()>)
@@ -146,7 +146,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let connection = Rc::new(RefCell::new(connection));
-    let (unread, served) = serve_on(Rc::clone(&connection), answer, times, stop).await;
+    let (unread, served) = serve_on(Rc::clone(&connection), respond, times, stop).await;
     let connection = Rc::into_inner(connection).expect("requests only look at it");
     let mut connection = connection.into_inner();
     connection.unread(unread);
@@ -155,7 +155,7 @@ where
 
 async fn serve_on<S, A, F, B>(
     connection: Rc<RefCell<S>>,
-    answer: A,
+    respond: A,
     times: Times,
     stop: impl Future<Output = ()>,
 ) -> (Bytes, io::Result<()>)
@@ -171,7 +171,7 @@ where
     let peer: Rc<dyn Close> = Rc::clone(&connection) as _;
     let peer = PeerWatch(Rc::downgrade(&peer));
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(match inspection.bad.take() {
+        let response = respond(match inspection.bad.take() {
             Some(bad) => Err(bad),
             None => Ok(request.map(|incoming| RequestBody {
                 incoming,
@@ -305,7 +305,7 @@ mod tests {
         let peer = Peer { sends, piece, receives: Rc::clone(&receives) };
         let peer = Rc::new(RefCell::new(peer));
         let requests = RefCell::new(Vec::new());
-        let answer = async |request: Result<Request<RequestBody>, BadRequest>| {
+        let respond = async |request: Result<Request<RequestBody>, BadRequest>| {
             let (status, line) = match request {
                 Err(bad) => (bad.status(), bad.to_string()),
                 Ok(request) => {
@@ -325,7 +325,7 @@ mod tests {
         // An error of hyper, as of a body that ends too early, is expected.
         let limit = Duration::from_secs(10);
         let times = Times { first_head: limit, head: limit, keep_alive: limit };
-        drop(serve_on(peer, answer, times, std::future::pending()).await.1);
+        drop(serve_on(peer, respond, times, std::future::pending()).await.1);
         let receives = String::from_utf8(receives.take()).unwrap();
         (requests.into_inner(), receives)
     }
@@ -344,12 +344,13 @@ mod tests {
                     bytes.push(u8::try_from(random.below(256)).unwrap());
                 }
             }
-            let (requests, answers) = converse(&bytes, 4096).await;
-            let shown = format!("round {round}: {} gave {answers}", bytes.escape_ascii());
-            let count = answers.matches("HTTP/1.").count() - answers.matches("100 Cont").count();
-            assert_eq!(count, answers.matches("server: here").count(), "{shown}");
+            let (requests, responses) = converse(&bytes, 4096).await;
+            let shown = format!("round {round}: {} gave {responses}", bytes.escape_ascii());
+            let count =
+                responses.matches("HTTP/1.").count() - responses.matches("100 Cont").count();
+            assert_eq!(count, responses.matches("server: here").count(), "{shown}");
             assert_eq!(count, requests.len(), "{shown}");
-            good += answers.matches(" 200 OK").count();
+            good += responses.matches(" 200 OK").count();
             let piece = 1 + random.below(20);
             assert_eq!(converse(&bytes, piece).await.0, requests, "{shown} in pieces of {piece}");
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::excerpt::{DETAIL_CHARS_MAX, excerpt};
 
 impl Core {
-    /// Closes a connection in its transport's way, after what is unsent. Its session is told.
+    /// Closes a connection in its transport's way, after its backlog. Its session is told.
     pub(super) fn close(&mut self, slot: Slot, reason: Reason, message: &str) {
         self.notify_closed(slot, reason);
         self.send_close(slot, reason, message);
@@ -36,7 +36,7 @@ impl Core {
         self.closing(slot, reason);
     }
 
-    /// Sends nothing more but what is unsent, and awaits the peer's end.
+    /// Sends nothing more but the backlog, and awaits the peer's end.
     pub(super) fn closing(&mut self, slot: Slot, reason: Reason) {
         let closing = Closing { reason, until_mono_ns: None };
         let Some(entry) = self.reactor.get_mut(slot) else { return };
@@ -101,7 +101,7 @@ impl Core {
         super::advance(session.as_mut(), input, self.now, slot, socket, context, &mut self.tools);
     }
 
-    /// The peer has closed its side. What it sent before is still answered.
+    /// The peer has closed its side. What it sent before still gets its replies.
     pub(super) fn half_closed(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if matches!(entry.state.role, Role::Upstream(_)) && entry.socket.is_broken() {

@@ -22,7 +22,7 @@ pub(crate) enum Role {
     Relay(Relay),
     /// The upstream's side of a relay.
     Upstream(Upstream),
-    /// Nothing more is sent but what is unsent; then the peer's end is awaited.
+    /// Nothing is added to its backlog; once that is sent, the peer's end is awaited.
     Closing(Closing),
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Upstream {
 pub(crate) struct Closing {
     pub(crate) reason: Reason,
     /// When it is ended anyway, on the clock of [`contract::Now::mono_ns`]; `None` while there is
-    /// something unsent, for which the write timeout holds.
+    /// a backlog, for which the write timeout holds.
     pub(crate) until_mono_ns: Option<u64>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Context {
     pub(crate) is_upstream: bool,
     /// The peer has closed its side, and only waits for the replies to what it sent.
     pub(crate) half_closed: bool,
-    /// The shard knows of it, and must be told of its end.
+    /// It is registered with the shard, which must be told of its end.
     pub(crate) registered: bool,
     /// A ping was sent and nothing received since.
     pub(crate) pinged: bool,
@@ -176,7 +176,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// What a session that sends by it begins with.
+    /// What a session should send in it, where its protocol leaves the choice.
     pub(crate) const fn kind(self) -> Kind {
         match self {
             Self::Stream => Kind::Stream,

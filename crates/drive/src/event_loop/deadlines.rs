@@ -109,7 +109,7 @@ impl Core {
         self.step(slot, Input::Late(&why));
     }
 
-    /// Pings a WebSocket that is silent, and ends one that did not answer.
+    /// Pings a WebSocket that is silent, and ends one that has sent nothing since.
     fn ping(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Connection { role, context } = &mut entry.state;
@@ -120,7 +120,7 @@ impl Core {
         }
         let silence = self.now.mono_ns.saturating_sub(context.heard_mono_ns);
         if context.pinged && silence >= 2 * context.ping_ns {
-            self.close(slot, Reason::Idle, "no answer to a ping");
+            self.close(slot, Reason::Idle, "no reply to a ping");
         } else if !context.pinged && silence >= context.ping_ns {
             context.pinged = true;
             self.tools.append(slot, &mut entry.socket, |out| {

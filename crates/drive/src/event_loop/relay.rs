@@ -41,7 +41,7 @@ impl Core {
         }
     }
 
-    /// The upstream of a proxied connection does not answer.
+    /// The upstream of a proxied connection cannot be reached.
     pub fn relay_failed(&mut self, relay: Slot, why: &str) {
         self.close(relay, Reason::Upstream, why);
     }
@@ -140,7 +140,7 @@ impl Core {
         self.remove(slot, Reason::Upstream);
     }
 
-    /// One end of a relay has gone: the other is closed, after what is unsent.
+    /// One end of a relay has gone: the other is closed, after its backlog.
     pub(super) fn close_other_end(&mut self, role: Role, reason: Reason) {
         match role {
             Role::Relay(Relay { upstream: Some(upstream) }) => self.closing(upstream, reason),
@@ -169,5 +169,5 @@ fn whole_characters(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Unsent at one end of a relay, from which on the other is not read.
+/// The backlog of one end of a relay from which on the other is not read.
 const RELAY_BACKLOG_BYTES: usize = 64 << 10;

@@ -132,8 +132,8 @@ fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
             ToCore::ShardMessages(from, messages) => {
                 core.core.borrow_mut().apply_shard_messages(from, messages);
             }
-            ToCore::Login(id, token, answer) => {
-                core.core.borrow_mut().logged_in(id, token, answer);
+            ToCore::Login(id, token, outcome) => {
+                core.core.borrow_mut().logged_in(id, token, outcome);
             }
             ToCore::Call(call) => call(core),
             ToCore::Shutdown => core.core.borrow_mut().start_shutdown(),
