@@ -18,9 +18,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const folder = process.argv[2];
-const { deliveriesMax, isRight, careless } = JSON.parse(readFileSync(join(folder, 'round.json')));
+const { deliveriesMax, isRight, careless, automatic } = JSON.parse(readFileSync(join(folder, 'round.json')));
 const DEAD = '/queue/DLQ.';
 const DEFAULT_PRIORITY = 4;
+/** Queues of which consumers may lose messages, and how these have left then. */
+const mayLose = (queue) => {
+  if (careless.includes(queue)) return ['lost', 'finished'];
+  return automatic.includes(queue) && !isRight['returns-what-comes-late'] ? ['orderly'] : [];
+};
 const SHOWN = 3;
 /** How long the gateway may take to notice that a consumer has left, in ms; it may send to it until then. */
 const NOTICED = 20_000;
@@ -223,8 +228,8 @@ for (const message of messages.values()) {
             : 'acknowledged',
     );
   } else if (fate === 'certain') {
-    if (isCareless && left(message, Infinity, 'lost', 'finished') > 0)
-      count('sent to a careless consumer that had gone');
+    if (left(message, Infinity, ...mayLose(queue)) > 0)
+      count('lost by a consumer with automatic acknowledgement that left');
     else fault('lost', `${id} of ${queue}, ${message.size} bytes`, id);
   }
 }
@@ -232,10 +237,10 @@ for (const message of messages.values()) {
 // Transactions whose COMMIT may have come or not: all of it, or nothing.
 for (const { outcome, sent, settled } of transactions.values()) {
   if (outcome !== 'uncertain') continue;
-  const sure = sent.filter(({ queue }) => !careless.includes(queue));
+  const sure = sent.filter(({ queue }) => mayLose(queue).length === 0);
   const isSeen = ({ deliveries, dead }) => deliveries.length + dead.length > 0;
   const parts = sure.map((message) => [message.id, isSeen(message)]);
-  for (const delivery of settled) {
+  for (const delivery of settled.filter(({ queue }) => mayLose(queue).length === 0)) {
     const { deliveries, dead } = messages.get(delivery.id);
     parts.push([delivery.id, deliveries.at(-1) === delivery && dead.length === 0]);
   }

@@ -242,7 +242,12 @@ for (const [name, [faults, ...events]] of Object.entries(CASES)) {
   test(name, async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'ledger-'));
     t.after(() => rm(folder, { recursive: true }));
-    const round = { deliveriesMax: 2, isRight: { 'orderly-release': true }, careless: [] };
+    const round = {
+      deliveriesMax: 2,
+      isRight: { 'orderly-release': true, 'returns-what-comes-late': true },
+      careless: [],
+      automatic: [],
+    };
     await writeFile(join(folder, 'round.json'), JSON.stringify(round));
     const lines = [...begun, ...events].map((event, n) => JSON.stringify({ n: n + 1, ms: n, ...event }));
     await writeFile(join(folder, 'all.jsonl'), lines.join('\n'));

@@ -28,7 +28,7 @@ export class Client {
   #ledger;
   #sent = 0;
   #receipts = 0;
-  /** Receipts to come. */
+  /** Receipts to come, and what they are for where that matters. */
   #pending = new Map();
   #progress = () => {};
   /** What open transactions have sent. */
@@ -94,7 +94,7 @@ export class Client {
   /** A fresh value of the header `receipt`. */
   receipt() {
     const receipt = `${this.name}.${(this.#receipts += 1)}`;
-    this.#pending.set(receipt, true);
+    this.#pending.set(receipt, '');
     return receipt;
   }
 
@@ -158,7 +158,13 @@ export class Client {
     return tx;
   }
 
+  /** Whether a COMMIT with a receipt is not answered yet. */
+  get isCommitting() {
+    return [...this.#pending.values()].includes('COMMIT');
+  }
+
   commit(tx, receipt) {
+    if (receipt) this.#pending.set(receipt, 'COMMIT');
     this.write('commit', { tx, receipt });
     this.#inTx.delete(tx);
     this.connection.write('COMMIT', { transaction: tx, ...(receipt && { receipt }) });

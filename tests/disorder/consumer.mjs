@@ -9,6 +9,7 @@ import { body } from './bodies.mjs';
  * What a consumer subscribes to and how it may leave:
  * - `acknowledging` settles each message itself, and leaves in any way;
  * - `steady` does so too, or acknowledges automatically, and stays to the end;
+ * - `orderly` acknowledges some, refuses none, and leaves soon, with UNSUBSCRIBE or DISCONNECT;
  * - `automatic` never leaves before it has read all that was sent to it;
  * - `careless` has automatic acknowledgement and leaves in any way, so it loses messages.
  */
@@ -47,7 +48,7 @@ class Life {
     this.#left = client.between(1, 300);
     for (let id = client.between(1, 3); id > 0; id -= 1)
       this.#subscribe(`${id}`, client.pick(this.queues), this.#mode());
-    const ends = !this.#stays && setTimeout(this.#over, client.between(100, 6000));
+    const ends = !this.#stays && setTimeout(this.#over, client.between(100, this.kind === 'orderly' ? 1000 : 6000));
     const slow = client.chance(0.25) && setInterval(() => this.#nap(), 400);
     const watch = setInterval(() => this.run.isOver() && this.#over(), 100);
     await this.done;
@@ -64,8 +65,9 @@ class Life {
   #mode() {
     const individual = this.client.version === '1.0' ? 'client' : 'client-individual';
     const modes = ['client', individual, individual];
-    if (this.kind === 'acknowledging') return this.client.pick(modes);
-    return this.#stays ? this.client.pick([...modes, 'auto']) : 'auto';
+    if (this.kind === 'acknowledging' || this.kind === 'orderly') return this.client.pick(modes);
+    if (this.#stays) return this.client.pick(this.run.isRight['returns-what-comes-late'] ? [...modes, 'auto'] : modes);
+    return 'auto';
   }
 
   #subscribe(id, queue, mode) {
@@ -111,7 +113,9 @@ class Life {
   #decide(delivery) {
     const { client } = this;
     const kind = client.draw();
-    if (isPoison(delivery.id) && client.version !== '1.0') this.#settle('nack', delivery);
+    if (this.kind === 'orderly') {
+      if (kind < 0.3) this.#settle('ack', delivery);
+    } else if (isPoison(delivery.id) && client.version !== '1.0') this.#settle('nack', delivery);
     else if (kind < 0.55) this.#settle('ack', delivery);
     else if (kind < 0.75) setTimeout(() => this.#settle('ack', delivery), client.between(1, 300));
     else if (kind < 0.82 && client.version !== '1.0') this.#settle('nack', delivery);

@@ -27,12 +27,16 @@ async function life(run, client) {
       continue;
     }
     const receipt = () => (receipts ? client.receipt() : undefined);
+    const isCareful = client.isCommitting && !run.isRight['takes-what-follows-a-commit'];
     const kind = draw();
     if (kind < 0.75) {
-      client.send(queue, body(client), { receipt: receipt(), priority: priority(run, client, queue) });
+      client.send(queue, body(client, isCareful ? 16 * 1024 : undefined), {
+        receipt: receipt(),
+        priority: priority(run, client, queue),
+      });
     } else if (kind < 0.8) {
       for (let i = client.between(2, 20); i > 0; i -= 1) client.send(queue, body(client, 1024), { receipt: receipt() });
-    } else if (kind < 0.803) {
+    } else if (kind < 0.803 && !isCareful) {
       // More than a reader takes at once.
       for (let i = client.between(4, 10); i > 0; i -= 1) client.send(queue, large(client), { receipt: receipt() });
     } else if (kind < 0.86 && open.length < 3) {
@@ -41,12 +45,15 @@ async function life(run, client) {
       // Of several queues, so mostly of several cores.
       const tx = client.pick(open);
       for (const target of client.run.all.filter(() => client.chance(0.3))) {
-        client.send(target, body(client, 64 * 1024), { tx, priority: priority(run, client, target) });
+        client.send(target, body(client, 16 * 1024), { tx, priority: priority(run, client, target) });
       }
     } else if (open.length > 0) {
       const [tx] = open.splice(client.between(0, open.length - 1), 1);
-      if (client.chance(0.75)) client.commit(tx, receipt());
-      else client.abort(tx, receipt());
+      if (client.chance(0.25)) client.abort(tx, receipt());
+      else {
+        client.commit(tx, receipt());
+        if (!receipts && !run.isRight['takes-what-follows-a-commit']) break;
+      }
     }
     await client.answered(unanswered);
     if (client.chance(0.3)) await run.pause(client.between(1, 120));
