@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, ConnectionLimits, Credit, Delivery, Message, Pattern, Refusal, Reply,
-    Settle, SubscriptionId, Token,
+    Command, ConnectionId, ConnectionLimits, Credit, Delivery, Message, Notice, Pattern, Refusal,
+    Reply, Settle, SubscriptionId, Token,
 };
 
 use crate::shard_message::{ShardMessage, Subscriber};
@@ -20,6 +20,10 @@ pub enum Event {
     Settle(ConnectionId, Settle, Option<Token>),
     /// As [`contract::Outbox::credit`].
     Credit(ConnectionId, SubscriptionId, Credit),
+    /// Ends a subscription of a connection of this core from outside, as
+    /// [`Command::Unsubscribe`] does, unless it has ended; an [`Effect::Notice`] follows, or the
+    /// reply if the connection unsubscribes meanwhile.
+    Cancel(Subscriber, Refusal),
     /// A connection has ended: the last event that names it. What was delivered to it and is not
     /// settled counts as a failed attempt.
     Gone(ConnectionId),
@@ -38,6 +42,8 @@ pub enum Event {
 pub enum Effect {
     /// The reply to a command.
     Reply(ConnectionId, Token, Result<Reply, Refusal>),
+    /// What a connection is told without having asked.
+    Notice(ConnectionId, Notice),
     /// A message for one subscription.
     Deliver(Subscriber, Delivery),
     /// A publication to a topic, for each of these subscriptions: a delivery without tag or

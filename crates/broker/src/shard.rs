@@ -62,6 +62,7 @@ impl Shard {
             Event::Credit(connection, subscription, credit) => {
                 front.credit(connection, subscription, credit, &mut output);
             }
+            Event::Cancel(subscriber, refusal) => front.cancel(subscriber, refusal, &mut output),
             Event::Gone(connection) => front.gone(connection, &mut output),
             Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut output),
             Event::FromShard(from, ShardMessage(content)) => {

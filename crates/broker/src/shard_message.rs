@@ -51,14 +51,9 @@ pub(crate) enum ToHome {
     Publish { connection: ConnectionId, token: Token, message: Arc<Message> },
     /// [`ToFront::Subscribed`] replies.
     Subscribe(Box<Consume>),
-    /// [`ToFront::Unsubscribed`] replies if there is a token. Deliveries after `seen` never reached
-    /// the consumer.
-    Unsubscribe {
-        subscriber: Subscriber,
-        destination: Destination,
-        token: Option<Token>,
-        seen: Tag,
-    },
+    /// [`ToFront::Unsubscribed`] replies if it is to be confirmed. Deliveries after `seen` never
+    /// reached the consumer.
+    Unsubscribe { subscriber: Subscriber, destination: Destination, confirm: bool, seen: Tag },
     /// As [`contract::Outbox::settle`]; [`ToFront::Replied`] replies if there is a token.
     Settle {
         subscriber: Subscriber,
@@ -92,7 +87,7 @@ pub(crate) enum ToFront {
     /// The reply to a subscription.
     Subscribed { subscriber: Subscriber, token: Token, result: Result<(), Refusal> },
     /// The subscription has ended at its home; nothing from it follows.
-    Unsubscribed { subscriber: Subscriber, token: Token },
+    Unsubscribed { subscriber: Subscriber },
     /// The reply to a declaration.
     Declared {
         owner: ConnectionId,

@@ -56,11 +56,9 @@ pub enum Notice {
     /// Everything that was sent has left for the network; follows a time in which
     /// [`Outbox::backlog`] was not zero.
     Flushed,
-    /// The broker ended this subscription: its destination was deleted, or a rule was changed. No
-    /// code does that yet.
+    /// The broker has ended this subscription, for this reason; its unsettled deliveries go to
+    /// others. No delivery follows. It may come for one that was refused meanwhile.
     Cancelled(SubscriptionId, Refusal),
-    /// The login was renewed, with the same name. No code does that yet.
-    Renewed(Principal),
 }
 
 /// Both clocks, as the driver read them last.

@@ -11,7 +11,11 @@ use std::{
 };
 
 use auth::{Access, Users};
-use contract::{ConnectionLimits, Destination, Now, Opening, Principal, Session};
+use broker::Subscriber;
+use contract::{
+    ConnectionId, ConnectionLimits, Destination, Now, Opening, Principal, Refusal, Session,
+    SubscriptionId,
+};
 use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
 
 #[test]
@@ -46,6 +50,27 @@ fn what_is_published_on_one_core_is_received_on_the_other() {
     assert!(is_received && received == *b"hello");
     assert_eq!(read(&mut sender, 5), b"hello");
     drop((sender, receiver));
+    gateway.stop();
+}
+
+#[test]
+fn a_session_is_told_that_its_subscription_was_cancelled() {
+    let topic = || Destination::hidden("topic");
+    let gateway = Gateway::start(1, move |_, _| Box::new(broadcast::Broadcast::new(topic())));
+    let mut peer = gateway.connect();
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(read(&mut peer, 5), b"hello");
+    // A broadcast has one subscription; here only its core knows the name of its connection.
+    let cancelled = gateway.cores.call_all(|core| {
+        for (slot, generation) in (0..8).flat_map(|slot| (0..8).map(move |other| (slot, other))) {
+            let connection = ConnectionId { core: 0, slot, generation };
+            let subscriber = Subscriber { connection, subscription: SubscriptionId(0) };
+            core.with(|core| core.cancel(subscriber, Refusal::Forbidden));
+        }
+    });
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(cancelled);
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
+    drop(peer);
     gateway.stop();
 }
 

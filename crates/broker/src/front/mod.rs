@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, Declare, Delivery, Destination,
-    DestinationKind, Lane, Message, Mode, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag,
-    Token, internal,
+    DestinationKind, Lane, Message, Mode, Notice, Refusal, Reply, Settle, Subscribe,
+    SubscriptionId, Tag, Token, internal,
 };
 use wire::Map;
 
@@ -88,8 +88,15 @@ enum Subscription {
         /// How many were.
         delivered: u64,
         /// It was ended, its home has not confirmed that.
-        ending: bool,
+        ending: Option<End>,
     },
+}
+
+/// What ends a subscription, and so what its connection is told in the end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Unsubscribed(Token),
+    Cancelled(Refusal),
 }
 
 impl Front {
@@ -163,10 +170,7 @@ impl Front {
             ToFront::Subscribed { subscriber, token, result } => {
                 self.subscribed(subscriber, token, result, output);
             }
-            ToFront::Unsubscribed { subscriber, token } => {
-                self.forget(subscriber);
-                self.reply(subscriber.connection, token, Ok(Reply::Done), output);
-            }
+            ToFront::Unsubscribed { subscriber } => self.unsubscribed(subscriber, output),
             ToFront::Declared { owner, token, destination, result } => {
                 self.declared(owner, token, &destination, result, output);
             }
@@ -213,7 +217,7 @@ impl Front {
                     destination: destination.clone(),
                     seen: Tag(0),
                     delivered: 0,
-                    ending: false,
+                    ending: None,
                 };
                 self.subscriptions.insert(subscriber, subscription);
                 let consume = Consume {
@@ -241,26 +245,70 @@ impl Front {
     }
 
     fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
-        let connection = subscriber.connection;
         match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { core, destination, seen, ending, .. }) if !*ending => {
-                *ending = true;
-                let (destination, seen, token) = (destination.clone(), *seen, Some(token));
-                let end = ToHome::Unsubscribe { subscriber, destination, token, seen };
-                let core = *core;
+            Some(Subscription::Home { ending: Some(end @ End::Cancelled(_)), .. }) => {
+                *end = End::Unsubscribed(token);
+            }
+            Some(Subscription::Home { ending: Some(End::Unsubscribed(_)), .. }) | None => {
+                self.reply(subscriber.connection, token, Ok(Reply::Done), output);
+            }
+            Some(Subscription::Home { ending: None, .. } | Subscription::Topic { .. }) => {
+                self.end(subscriber, End::Unsubscribed(token), output);
+            }
+        }
+    }
+
+    pub(crate) fn cancel(
+        &mut self,
+        subscriber: Subscriber,
+        refusal: Refusal,
+        output: &mut ShardOutput<'_>,
+    ) {
+        self.end(subscriber, End::Cancelled(refusal), output);
+    }
+
+    /// Ends a subscription, unless it has ended; its connection is told when nothing of it follows.
+    fn end(&mut self, subscriber: Subscriber, end: End, output: &mut ShardOutput<'_>) {
+        match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home { core, destination, seen, ending, .. })
+                if ending.is_none() =>
+            {
+                *ending = Some(end);
+                let (core, destination, seen) = (*core, destination.clone(), *seen);
+                let end = ToHome::Unsubscribe { subscriber, destination, confirm: true, seen };
                 self.send_end(subscriber, core, end, output);
             }
-            Some(Subscription::Home { .. }) | None => {
-                self.reply(connection, token, Ok(Reply::Done), output);
-            }
-            Some(Subscription::Topic { topic, index, pending }) => {
-                let (topic, index, pending) = (*topic, *index, *pending);
+            Some(Subscription::Home { .. }) | None => {}
+            Some(&mut Subscription::Topic { topic, index, pending }) => {
                 if let Some(pending) = pending {
-                    self.reply(connection, pending, Ok(Reply::Done), output);
+                    self.reply(subscriber.connection, pending, Ok(Reply::Done), output);
                 }
                 self.forget(subscriber);
                 self.leave(topic, index, output);
-                self.reply(connection, token, Ok(Reply::Done), output);
+                self.ended(subscriber, end, output);
+            }
+        }
+    }
+
+    /// A home has confirmed the end of a subscription.
+    fn unsubscribed(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
+        let Some(&Subscription::Home { ending: Some(end), .. }) =
+            self.subscriptions.get(&subscriber)
+        else {
+            // The connection has gone.
+            return;
+        };
+        self.forget(subscriber);
+        self.ended(subscriber, end, output);
+    }
+
+    fn ended(&self, subscriber: Subscriber, end: End, output: &mut ShardOutput<'_>) {
+        let Subscriber { connection, subscription } = subscriber;
+        match end {
+            End::Unsubscribed(token) => self.reply(connection, token, Ok(Reply::Done), output),
+            End::Cancelled(refusal) => {
+                let notice = Notice::Cancelled(subscription, refusal);
+                output.effects.push(Effect::Notice(connection, notice));
             }
         }
     }
@@ -272,12 +320,12 @@ impl Front {
             let subscriber = Subscriber { connection, subscription };
             match self.subscriptions.remove(&subscriber) {
                 Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, output),
-                Some(Subscription::Home { core, destination, seen, ending: false, .. }) => {
+                Some(Subscription::Home { core, destination, seen, ending: None, .. }) => {
                     let message =
-                        ToHome::Unsubscribe { subscriber, destination, token: None, seen };
+                        ToHome::Unsubscribe { subscriber, destination, confirm: false, seen };
                     output.send_home(core, message);
                 }
-                Some(Subscription::Home { ending: true, .. }) | None => {}
+                Some(Subscription::Home { ending: Some(_), .. }) | None => {}
             }
         }
         for deferred in client.lanes.values_mut() {
@@ -363,7 +411,7 @@ impl Front {
     /// Where nothing needs credit, or nothing is subscribed, none is left.
     fn drain(&self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         match self.subscriptions.get(&subscriber) {
-            Some(&Subscription::Home { core, ending: false, .. }) => {
+            Some(&Subscription::Home { core, ending: None, .. }) => {
                 output.send_home(core, ToHome::Drain { subscriber, token });
             }
             Some(_) | None => {
@@ -381,7 +429,7 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         if result.is_err()
-            && let Some(Subscription::Home { ending: false, .. }) =
+            && let Some(Subscription::Home { ending: None, .. }) =
                 self.subscriptions.get(&subscriber)
         {
             self.forget(subscriber);
@@ -415,7 +463,7 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { seen, delivered, ending: false, .. }) => {
+            Some(Subscription::Home { seen, delivered, ending: None, .. }) => {
                 *delivered += 1;
                 if let Some(tag) = delivery.tag {
                     *seen = tag;

@@ -78,10 +78,10 @@ impl Home {
                 self.publish(connection, token, message, now, output);
             }
             ToHome::Subscribe(consume) => self.subscribe(&consume, now, output),
-            ToHome::Unsubscribe { subscriber, destination, token, seen } => {
+            ToHome::Unsubscribe { subscriber, destination, confirm, seen } => {
                 self.unsubscribe(subscriber, &destination, seen, now, output);
-                if let Some(token) = token {
-                    output.send_front(from, ToFront::Unsubscribed { subscriber, token });
+                if confirm {
+                    output.send_front(from, ToFront::Unsubscribed { subscriber });
                 }
             }
             ToHome::Settle { subscriber, tags, outcome, reply } => {

@@ -155,7 +155,7 @@ fn a_shard_that_does_not_listen_stops_publishers() {
                         assert_eq!(refusal, Refusal::Busy);
                         busy += 1;
                     }
-                    Outcome::Delivered(..) => {}
+                    Outcome::Noticed(..) | Outcome::Delivered(..) => {}
                 }
             }
             (done, busy)

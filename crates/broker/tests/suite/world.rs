@@ -7,13 +7,14 @@ use std::{
 
 use broker::{Effect, Event, Shard, ShardMessage, Subscriber};
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Now, Refusal, Reply, Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, Refusal, Reply, Token,
 };
 
 /// What reaches a connection.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Replied(ConnectionId, Token, Result<Reply, Refusal>),
+    Noticed(ConnectionId, Notice),
     Delivered(Subscriber, Delivery),
 }
 
@@ -71,6 +72,9 @@ impl World {
             match effect {
                 Effect::Reply(connection, token, result) => {
                     self.outcomes.push(Outcome::Replied(connection, token, result));
+                }
+                Effect::Notice(connection, notice) => {
+                    self.outcomes.push(Outcome::Noticed(connection, notice));
                 }
                 Effect::Deliver(subscriber, delivery) => {
                     self.outcomes.push(Outcome::Delivered(subscriber, delivery));

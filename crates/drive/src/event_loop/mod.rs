@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats};
+use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats, Subscriber};
 use contract::{
     Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
     Principal, Refusal, Reply, Session, Token,
@@ -348,6 +348,11 @@ impl Core {
     /// See [`Event::KeepInterest`].
     pub fn keep_interest(&mut self, topic: Pattern) {
         self.apply(Event::KeepInterest(topic));
+    }
+
+    /// See [`Event::Cancel`].
+    pub fn cancel(&mut self, subscriber: Subscriber, refusal: Refusal) {
+        self.apply(Event::Cancel(subscriber, refusal));
     }
 
     fn opened(&self, slot: Slot) {

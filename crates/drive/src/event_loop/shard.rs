@@ -162,6 +162,7 @@ impl Core {
         while let Some(effect) = rest.next() {
             match effect {
                 Effect::Reply(id, token, outcome) => self.reply(id, token, outcome),
+                Effect::Notice(id, notice) => self.step(slot_of(id), Input::Notice(notice)),
                 Effect::Deliver(subscriber, delivery) => {
                     self.spent += 1;
                     let input = Input::Delivered(subscriber.subscription, &delivery);
@@ -178,7 +179,7 @@ impl Core {
                         match effect {
                             Effect::Fanout(_, message) => run.push(delivery(message)),
                             Effect::Reply(id, token, outcome) => replies.push((id, token, outcome)),
-                            Effect::Deliver(..) | Effect::ToShard(..) => {}
+                            Effect::Notice(..) | Effect::Deliver(..) | Effect::ToShard(..) => {}
                         }
                     }
                     self.fan_out(&subscribers, &run);
@@ -234,7 +235,7 @@ fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
     match effect {
         Effect::Fanout(others, _) => Arc::ptr_eq(others, subscribers),
         Effect::Reply(..) => true,
-        Effect::Deliver(..) | Effect::ToShard(..) => false,
+        Effect::Notice(..) | Effect::Deliver(..) | Effect::ToShard(..) => false,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Destination, Input, Kind, Lane, Message, Mode, Now, Outbox, Reason, STOPPING,
-    Session, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, Destination, Input, Kind, Lane, Message, Mode, Notice, Now, Outbox, Reason,
+    STOPPING, Session, Settlement, Subscribe, SubscriptionId, Token,
 };
 use wire::Fragments;
 
@@ -66,10 +66,15 @@ impl Session for Broadcast {
                     buffer.extend_from_slice(message.body().bytes());
                 });
             }
-            Input::Replied(_, Err(refusal)) => out.close(Reason::Busy, &refusal.to_string()),
+            Input::Replied(_, Err(refusal)) | Input::Notice(Notice::Cancelled(_, refusal)) => {
+                out.close(Reason::Busy, &refusal.to_string());
+            }
             Input::Late(why) => out.close(Reason::Idle, why),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
-            Input::Replied(_, Ok(_)) | Input::Notice(_) | Input::Timeout | Input::Closed(_) => {}
+            Input::Replied(_, Ok(_))
+            | Input::Notice(Notice::Flushed)
+            | Input::Timeout
+            | Input::Closed(_) => {}
         }
     }
 

@@ -22,6 +22,17 @@ fn publishes_what_it_receives_and_sends_what_is_published() {
 }
 
 #[test]
+fn ends_with_its_subscription() {
+    check(
+        "
+        > notice flushed
+        > notice cancelled 0 Forbidden
+        < close Busy not allowed for this user
+        ",
+    );
+}
+
+#[test]
 fn ends_when_a_message_is_refused() {
     check(
         "

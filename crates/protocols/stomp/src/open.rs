@@ -232,7 +232,6 @@ impl Open {
                     Err(Fault::refused(&what, refusal).into())
                 }
             },
-            Notice::Renewed(_) => Ok(()),
         }
     }
 

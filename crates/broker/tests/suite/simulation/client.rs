@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use broker::Event;
+use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Message,
-    Mode, Operation, Outcome, Pattern, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Mode, Operation, Outcome, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Tag,
+    Token,
 };
 
 use super::{
@@ -19,6 +20,7 @@ impl Simulation {
     pub(super) fn act(&mut self, connection: ConnectionId) {
         match self.random.below(18) {
             0 | 1 => self.subscribe(connection),
+            2 if !self.schedule.is_calm && self.random.once_in(3) => self.cancel(connection),
             2 if !self.schedule.is_calm => self.unsubscribe(connection),
             3 => self.declare(connection),
             4..7 => self.transact(connection),
@@ -60,6 +62,13 @@ impl Simulation {
         let token = self.next_token();
         self.model.unsubscribe((connection, token), id);
         self.command(connection, token, Command::Unsubscribe(id));
+    }
+
+    /// Ends a subscription from outside.
+    fn cancel(&mut self, connection: ConnectionId) {
+        let subscriber = Subscriber { connection, subscription: self.any_subscription(connection) };
+        self.model.cancel(subscriber, Refusal::Forbidden);
+        self.apply(connection.core, Event::Cancel(subscriber, Refusal::Forbidden));
     }
 
     fn declare(&mut self, connection: ConnectionId) {

@@ -154,6 +154,10 @@ impl Simulation {
                     let now_ns = self.world.now.mono_ns;
                     self.model.replied((connection, token), result.map(drop), now_ns);
                 }
+                Outcome::Noticed(connection, notice) => {
+                    self.trace.add(show::notice(connection, &notice));
+                    self.model.noticed(connection, &notice);
+                }
                 Outcome::Delivered(subscriber, delivery) => {
                     let arrival = self.arrival(&delivery);
                     self.trace.add(show::delivery(subscriber, &delivery));

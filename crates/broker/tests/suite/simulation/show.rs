@@ -2,7 +2,8 @@
 
 use broker::{Event, Subscriber};
 use contract::{
-    Command, ConnectionId, Delivery, Header, Message, Operation, Refusal, Reply, Settle, Token,
+    Command, ConnectionId, Delivery, Header, Message, Notice, Operation, Refusal, Reply, Settle,
+    Token,
 };
 
 pub(super) fn event(event: &Event) -> String {
@@ -16,6 +17,9 @@ pub(super) fn event(event: &Event) -> String {
         Event::Credit(connection, subscription, credit) => {
             format!("{} credit {} {credit:?}", name(*connection), subscription.0)
         }
+        Event::Cancel(Subscriber { connection, subscription }, refusal) => {
+            format!("cancel {} {}: {refusal:?}", name(*connection), subscription.0)
+        }
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
         Event::Opened(..) | Event::FromShard(..) | Event::Timeout => format!("{event:?}"),
@@ -28,6 +32,10 @@ pub(super) fn reply(
     result: Result<&Reply, &Refusal>,
 ) -> String {
     format!("  {} reply {}: {result:?}", name(connection), token.0)
+}
+
+pub(super) fn notice(connection: ConnectionId, notice: &Notice) -> String {
+    format!("  {} notice {notice:?}", name(connection))
 }
 
 pub(super) fn delivery(subscriber: Subscriber, delivery: &Delivery) -> String {

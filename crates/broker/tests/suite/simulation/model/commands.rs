@@ -1,7 +1,7 @@
 //! What clients command, and what the reply may be.
 
 use broker::Subscriber;
-use contract::{ConnectionId, Mode, Refusal, Settle, Subscribe, SubscriptionId};
+use contract::{ConnectionId, Mode, Notice, Refusal, Settle, Subscribe, SubscriptionId};
 
 use super::{
     CommandId, Holder, Model, Sent, Subscription, is_queue, is_temporary, matches,
@@ -93,14 +93,39 @@ impl Model {
     pub(crate) fn unsubscribe(&mut self, (connection, token): CommandId, id: SubscriptionId) {
         let Some(client) = self.clients.get_mut(&connection) else { return };
         client.pending.insert(token, Pending::new(Kind::Unsubscribe(id), 0));
-        if let Some(subscription) = client.subscriptions.get_mut(&id)
-            && !subscription.is_ending()
-        {
-            subscription.phase = Phase::Ending(token);
-            let unsettled = std::mem::take(&mut subscription.unsettled);
-            let pattern = subscription.pattern.clone();
-            self.end(&pattern, &unsettled);
+        let subscriber = Subscriber { connection, subscription: id };
+        match self.subscription(subscriber).map(|subscription| &mut subscription.phase) {
+            Some(phase @ Phase::Cancelled(_)) => *phase = Phase::Ending(token),
+            Some(Phase::Ending(_)) | None => {}
+            Some(Phase::Requested | Phase::Confirmed) => {
+                self.begin_end(subscriber, Phase::Ending(token));
+            }
         }
+    }
+
+    /// A subscription is ended from outside.
+    pub(crate) fn cancel(&mut self, subscriber: Subscriber, refusal: Refusal) {
+        if self.subscription(subscriber).is_some_and(|subscription| !subscription.is_ending()) {
+            self.begin_end(subscriber, Phase::Cancelled(refusal));
+        }
+    }
+
+    fn begin_end(&mut self, subscriber: Subscriber, phase: Phase) {
+        let Some(subscription) = self.subscription(subscriber) else { return };
+        subscription.phase = phase;
+        let unsettled = std::mem::take(&mut subscription.unsettled);
+        let pattern = subscription.pattern.clone();
+        self.end(&pattern, &unsettled);
+    }
+
+    pub(crate) fn noticed(&mut self, connection: ConnectionId, notice: &Notice) {
+        let Some(client) = self.clients.get_mut(&connection) else {
+            panic!("{notice:?} to {connection:?}, which has gone");
+        };
+        let Notice::Cancelled(id, refusal) = *notice else { panic!("{notice:?}") };
+        let phase = client.subscriptions.remove(&id).map(|subscription| subscription.phase);
+        assert_eq!(phase, Some(Phase::Cancelled(refusal)), "{notice:?} to {connection:?}");
+        self.tally.cancelled += 1;
     }
 
     pub(crate) fn drain(&mut self, (connection, token): CommandId, id: SubscriptionId) {

@@ -30,6 +30,7 @@ impl Model {
     /// Nothing is in flight: no command waits for what could be done.
     pub(crate) fn rest(&mut self, depths: &BTreeMap<String, Depth>) {
         self.check_replies();
+        self.check_notices();
         self.check_topics();
         self.check_browsers();
         let names: BTreeSet<String> = self.queues.names().chain(depths.keys().cloned()).collect();
@@ -61,6 +62,14 @@ impl Model {
                 || bytes + costs.max().unwrap_or_default() > self.limits.broker.queue_bytes_max;
             assert!(is_full, "publishers wait at {queue}: {waiting:?}, but {census:?}");
             self.tally.waiting += waiting.len() as u64;
+        }
+    }
+
+    /// Each subscription that was cancelled has ended.
+    fn check_notices(&self) {
+        for client in self.clients.values() {
+            let phases = client.subscriptions.values().map(|subscription| subscription.phase);
+            assert!(!phases.into_iter().any(|phase| matches!(phase, Phase::Cancelled(_))));
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use contract::{Credit, Settlement, Subscribe, Tag, Token};
+use contract::{Credit, Refusal, Settlement, Subscribe, Tag, Token};
 
 use super::{Arrival, CommandId, Producer, credit::Allowance};
 
@@ -47,6 +47,8 @@ pub(crate) enum Phase {
     Confirmed,
     /// By the command with this token.
     Ending(Token),
+    /// From outside: a notice comes, or the reply of an unsubscribe that is sent meanwhile.
+    Cancelled(Refusal),
 }
 
 /// What a subscription that browses must and may be shown.
@@ -83,7 +85,7 @@ impl Subscription {
     }
 
     pub(crate) const fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ending(_))
+        matches!(self.phase, Phase::Ending(_) | Phase::Cancelled(_))
     }
 
     /// Takes out what it has not settled of these.

@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     /// Requests whose end was shown by what they did, before a reply or without.
     pub(super) found_out: u64,
     pub(super) refused: u64,
+    /// Subscriptions that were ended from outside.
+    pub(super) cancelled: u64,
     /// Publications that waited at a full queue when nothing was in flight.
     pub(super) waiting: u64,
     /// Runs in which a bound on what is in flight was reached.
@@ -32,6 +34,7 @@ impl Tally {
         self.rolled_back += other.rolled_back;
         self.found_out += other.found_out;
         self.refused += other.refused;
+        self.cancelled += other.cancelled;
         self.waiting += other.waiting;
         self.busy += other.busy;
         self.rests += other.rests;
@@ -50,6 +53,7 @@ impl Tally {
             (self.rolled_back, 4),
             (self.found_out, 2),
             (self.refused, 10),
+            (self.cancelled, 1),
             (self.waiting, 1),
             (self.rests, 4),
         ];
