@@ -7,13 +7,13 @@ use crate::{Destination, Message, Pattern, Step};
 pub struct ConnectionId {
     /// The core that owns the connection.
     pub core: u16,
-    /// Its place among that core's connections.
+    /// Its index among that core's connections.
     pub slot: u32,
     /// Tells apart the connections that had this slot one after the other.
     pub generation: u32,
 }
 
-/// Joins a question of a session to its answer; chosen by the session, unique within it.
+/// Joins a request of a session to its reply; chosen by the session, unique within it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token(pub u64);
 
@@ -39,8 +39,8 @@ pub enum Command {
     Subscribe(Box<Subscribe>),
     /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply.
     Unsubscribe(SubscriptionId),
-    /// Publish a message. [`Reply::Done`] says that the destination has taken it. A full
-    /// destination answers late, at most [`crate::BrokerLimits::publish_timeout`], then
+    /// Publish a message. [`Reply::Done`] says that the destination has taken it. From
+    /// a full destination it comes late, at most [`crate::BrokerLimits::publish_timeout`], then
     /// [`Refusal::Full`].
     Publish(Lane, Arc<Message>),
     /// Make a temporary destination, owned by this connection and deleted with it.
@@ -61,7 +61,7 @@ pub struct Subscribe {
     pub pattern: Pattern,
     /// What deliveries do to the queue.
     pub mode: Mode,
-    /// Whether deliveries want an answer.
+    /// Whether deliveries must be settled.
     pub settlement: Settlement,
     /// How many deliveries it may get; more are allowed with [`crate::Outbox::credit`]. Settling
     /// does not give credit back by itself. Topics need none and ignore it.
@@ -82,9 +82,9 @@ pub enum Mode {
 /// A change of the deliveries that a subscription may get.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Credit {
-    /// So many more.
+    /// This many more.
     Add(u32),
-    /// So many, counted from the last delivery that the session was handed. Those that are on
+    /// This many, counted from the last delivery that the session was handed. Those that are on
     /// their way use it up; with less credit than they are, they come nevertheless.
     Set(u32),
 }
@@ -147,7 +147,7 @@ pub enum Outcome {
     Rejected,
 }
 
-/// A good answer.
+/// What a command or a login came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reply {
     /// The command was carried out.

@@ -61,7 +61,7 @@ pub enum Section {
 /// body keeps the large buffer that it was read into.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
-    /// UTF-8 text; whoever makes it has checked that.
+    /// UTF-8 text, which was checked where it was made.
     Text(Bytes),
     /// Bytes.
     Binary(Bytes),

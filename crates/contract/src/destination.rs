@@ -56,7 +56,7 @@ impl DestinationKind {
     const ALL: [Self; 4] = [Self::Topic, Self::Queue, Self::TempTopic, Self::TempQueue];
 }
 
-/// Why a text names no destination or pattern.
+/// Why a string names no destination or pattern.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DestinationError {
     /// None of the four prefixes.
@@ -174,7 +174,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The kind that a text's prefix names, and the text after it.
+/// The kind that a string's prefix names, and what follows it.
 pub(crate) fn split(text: &str) -> Result<(DestinationKind, &str), DestinationError> {
     DestinationKind::ALL
         .into_iter()

@@ -1,7 +1,7 @@
 /// Whether a connection speaks a protocol, by the bytes with which it begins.
 ///
 /// A protocol that runs on plain TCP is recognised by a function from those bytes, which are all
-/// that have come so far and at least one. For more of the same bytes it may answer
+/// that have come so far and at least one. For more of the same bytes it may return
 /// [`Detection::Yes`] or [`Detection::No`] after [`Detection::More`], and nothing else after those.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Detection {

@@ -68,7 +68,7 @@ impl Name {
     }
 }
 
-/// Where wildcards may stand in a text.
+/// Where wildcards may stand in a string.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Wildcards {
     Refused,
@@ -191,7 +191,7 @@ pub(crate) const ONE: &str = "\u{2}";
 pub(crate) const REST: &str = "\u{3}";
 pub(crate) const REST_HASH: &str = "\u{4}";
 
-/// How a text says what would mean something else. Each has a `*` in a longer level, which without
+/// How a string says what would mean something else. Each has a `*` in a longer level, which without
 /// escapes no name could have.
 const EMPTY: &str = "*0";
 const ESCAPES: [(&str, &str); 4] = [(".", "*2E"), ("*", "*2A"), (">", "*3E"), ("#", "*23")];

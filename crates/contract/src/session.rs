@@ -34,7 +34,7 @@ pub enum Input<'a> {
     Opened,
     /// The peer sent something.
     Received(Data<'a>),
-    /// The answer to the login or command with this token. At most one comes for each token.
+    /// The reply to the login, command or settlement with this token. At most one comes for each.
     Replied(Token, Result<Reply, Refusal>),
     /// A message for a subscription.
     Delivered(SubscriptionId, &'a Delivery),
@@ -139,28 +139,29 @@ pub trait Outbox {
         encode: &mut dyn FnMut(&mut Vec<u8>),
     );
 
-    /// Asks the broker; an [`Input::Replied`] with the token answers, exactly once unless the
-    /// connection ends first.
+    /// Requests something of the broker; an [`Input::Replied`] with the token follows, exactly once
+    /// unless the connection ends first.
     fn command(&mut self, token: Token, command: Command);
 
     /// Says what became of deliveries. Never waits. With a token, [`crate::Reply::Done`] comes once
     /// it was carried out at the queue; what is settled already is passed over.
-    fn settle(&mut self, settle: Settle, answer: Option<Token>);
+    fn settle(&mut self, settle: Settle, reply: Option<Token>);
 
     /// Says how many deliveries a subscription may get. Never waits.
     fn credit(&mut self, subscription: SubscriptionId, credit: Credit);
 
-    /// Asks who the peer is; an [`Input::Replied`] with the token answers.
+    /// Has the login of the peer checked; an [`Input::Replied`] with the token follows.
     fn login(&mut self, token: Token, login: Login);
 
-    /// Says in more words than [`Outbox::close`], which follows, what is wrong: for the log of the
-    /// gateway, where the peer's own protocol has told it the same.
+    /// Tells the log of the gateway why [`Outbox::close`], which follows, is called: in more words
+    /// than its `message`, which is the peer's and short.
     fn explain(&mut self, detail: &str) {
         _ = detail;
     }
 
-    /// Sends what is unsent and ends the connection. `message` says why, in the peer's language,
-    /// where the transport can carry a text (a WebSocket close reason holds 123 bytes).
+    /// Ends the connection, once what was sent before has left. On a WebSocket `reason` becomes the
+    /// close code and `message`, for the peer, the close reason, which has room for 123 bytes; on
+    /// [`Kind::Stream`] nothing carries them.
     fn close(&mut self, reason: Reason, message: &str);
 
     /// 128 random bits, unpredictable to peers. A temporary destination named by them is homed

@@ -220,13 +220,13 @@ impl Outbox for Outlet<'_> {
         self.tools.pending_requests.push_back(request);
     }
 
-    fn settle(&mut self, settle: Settle, answer: Option<Token>) {
+    fn settle(&mut self, settle: Settle, reply: Option<Token>) {
         let id = self.id();
-        self.context.in_flight += u32::from(answer.is_some());
+        self.context.in_flight += u32::from(reply.is_some());
         let access = &self.tools.cores.settings.access;
-        match (access.authorise(self.context.principal.as_deref(), Action::Other), answer) {
+        match (access.authorise(self.context.principal.as_deref(), Action::Other), reply) {
             (Ok(()), _) => {
-                self.tools.pending_requests.push_back(Request::Settle(id, settle, answer));
+                self.tools.pending_requests.push_back(Request::Settle(id, settle, reply));
             }
             (Err(denial), Some(token)) => {
                 self.tools.pending_requests.push_back(Request::Denied(id, token, Box::new(denial)));

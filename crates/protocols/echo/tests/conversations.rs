@@ -1,4 +1,4 @@
-//! What an echo answers.
+//! What an echo sends.
 
 use echo::Echo;
 use testkit::{Setup, conversation};
