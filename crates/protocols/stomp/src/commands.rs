@@ -16,15 +16,15 @@ use crate::{
     fault::Fault,
     message::SendHeaders,
     open::{Context, Open, give_credit},
-    pending::What,
-    subscriptions::{Acknowledgement, Deliveries, Taken, Which},
+    pending::Request,
+    subscriptions::{AckId, AckMode, Acknowledged, Deliveries},
     transactions::LANE,
 };
 
 /// The frames of a client that is logged in.
 impl Open {
-    /// Works on a frame; its receipt comes when what it asks for is done.
-    pub(crate) fn command(
+    /// Carries out what a frame requests; its receipt comes when that is done.
+    pub(crate) fn carry_out(
         &mut self,
         mut frame: Frame,
         receipt: Option<Box<str>>,
@@ -44,17 +44,17 @@ impl Open {
             }
             Verb::Begin => {
                 self.transactions.begin(needed(frame, "transaction")?, cx.limits)?;
-                self.pending.done(What::Frame, receipt);
+                self.pending.done(Request::Local, receipt);
             }
             Verb::Commit => self.commit(needed(frame, "transaction")?, receipt, cx)?,
             Verb::Abort => {
                 self.abort(needed(frame, "transaction")?, cx)?;
-                self.pending.done(What::Frame, receipt);
+                self.pending.done(Request::Local, receipt);
             }
             Verb::Disconnect => {
                 self.is_leaving = true;
                 self.heartbeat.expect_nothing();
-                self.pending.done(What::Disconnect, receipt);
+                self.pending.done(Request::Disconnect, receipt);
             }
             Verb::Connect | Verb::Stomp => {
                 return Err(Fault::malformed(
@@ -113,11 +113,11 @@ impl Open {
         match transaction {
             Some(transaction) => {
                 self.transactions.publish(transaction, message, cx)?;
-                self.pending.done(What::Frame, receipt);
+                self.pending.done(Request::Local, receipt);
             }
             None => {
-                let what = What::Send(message.to.clone());
-                let token = self.pending.request(what, receipt);
+                let request = Request::Send(message.to.clone());
+                let token = self.pending.wait(request, receipt);
                 cx.out.command(token, Command::Publish(LANE, Arc::new(message)));
             }
         }
@@ -135,12 +135,12 @@ impl Open {
         if self.temporaries.len() >= cx.limits.temporary_max {
             return Err(Fault::limit(format!(
                 "a connection may have at most {} temporary destinations (limits.temporary-max): use \
-                 one for many answers",
+                 one for many replies",
                 cx.limits.temporary_max
             )));
         }
         let real = self.temporaries.add(named.clone(), cx.out.random());
-        let token = self.pending.request(What::Declare(named), None);
+        let token = self.pending.wait(Request::Declare(named), None);
         cx.out.command(token, Command::Declare(Declare { destination: real.clone() }));
         Ok(real)
     }
@@ -157,9 +157,35 @@ impl Open {
             Version::V1_1 | Version::V1_2 => needed(frame, "id")?,
         };
         let pattern = parse(destination, Pattern::parse)?;
-        let acknowledgement = self.acknowledgement(frame)?;
-        let mode = mode(frame, &pattern, acknowledgement)?;
+        let ack_mode = self.ack_mode(frame)?;
+        let mode = mode(frame, &pattern, ack_mode)?;
         let prefetch = prefetch(frame, cx)?;
+        self.check_subscribe(frame, name, cx)?;
+        let pattern = match pattern.destination() {
+            Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
+            _ => pattern,
+        };
+        let browsed = pattern.destination().filter(|_| mode == Mode::Browse).cloned();
+        let (deliveries, settlement) = deliveries(pattern.kind().is_queue(), mode, ack_mode);
+        let id = self.subscriptions.add(name, self.version, ack_mode, prefetch, deliveries);
+        let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
+        let subscribe = Subscribe { id, pattern, mode, settlement, credit: prefetch };
+        cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
+        if let Some(queue) = browsed {
+            let token = self.pending.wait(Request::Browse(id, queue), None);
+            cx.out.command(token, Command::Drain(id));
+        }
+        Ok(())
+    }
+
+    /// Whether a subscription may begin: no header asks for what there is not, its name is free,
+    /// and the connection may have one more.
+    fn check_subscribe(
+        &mut self,
+        frame: &Frame,
+        name: &str,
+        cx: &Context<'_>,
+    ) -> Result<(), Fault> {
         if let Some((header, why)) = UNSUPPORTED.iter().find(|(h, _)| frame.header(h).is_some()) {
             return Err(Fault::malformed(
                 "not supported",
@@ -179,40 +205,14 @@ impl Open {
                 cx.limits.subscriptions_max
             )));
         }
-        let pattern = match pattern.destination() {
-            Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
-            _ => pattern,
-        };
-        let is_queue = pattern.kind().is_queue();
-        let browsed = pattern.destination().filter(|_| mode == Mode::Browse).cloned();
-        let version = self.version;
-        let (deliveries, settlement) = match acknowledgement {
-            _ if !is_queue => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
-            _ if mode == Mode::Browse => {
-                (Deliveries::Browse { count: 0, stalled: None }, Settlement::Automatic)
-            }
-            Acknowledgement::Auto => (Deliveries::Automatic { count: 0 }, Settlement::Automatic),
-            Acknowledgement::Client | Acknowledgement::Individual => {
-                let deliveries = Deliveries::Unacked { list: VecDeque::new(), in_transactions: 0 };
-                (deliveries, Settlement::Explicit)
-            }
-        };
-        let id = self.subscriptions.add(name, version, acknowledgement, prefetch, deliveries);
-        let token = self.pending.request(What::Subscribe(pattern.clone()), receipt);
-        let subscribe = Subscribe { id, pattern, mode, settlement, credit: prefetch };
-        cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
-        if let Some(queue) = browsed {
-            let token = self.pending.request(What::Browse(id, queue), None);
-            cx.out.command(token, Command::Drain(id));
-        }
         Ok(())
     }
 
-    fn acknowledgement(&self, frame: &Frame) -> Result<Acknowledgement, Fault> {
+    fn ack_mode(&self, frame: &Frame) -> Result<AckMode, Fault> {
         match frame.header("ack").unwrap_or("auto") {
-            "auto" => Ok(Acknowledgement::Auto),
-            "client" => Ok(Acknowledgement::Client),
-            "client-individual" if self.version > Version::V1_0 => Ok(Acknowledgement::Individual),
+            "auto" => Ok(AckMode::Auto),
+            "client" => Ok(AckMode::Client),
+            "client-individual" if self.version > Version::V1_0 => Ok(AckMode::Individual),
             _ => Err(Fault::malformed(
                 "bad ack",
                 "ack must be auto, client or, since STOMP 1.1, client-individual",
@@ -237,7 +237,7 @@ impl Open {
             .ok_or_else(|| unknown_subscription("UNSUBSCRIBE", name))?;
         subscription.is_leaving = true;
         let id = subscription.id;
-        let token = self.pending.request(What::Unsubscribe(id), receipt);
+        let token = self.pending.wait(Request::Unsubscribe(id), receipt);
         cx.out.command(token, Command::Unsubscribe(id));
         Ok(())
     }
@@ -253,64 +253,82 @@ impl Open {
         if let Some(transaction) = transaction {
             self.transactions.check(transaction)?;
         }
-        let (subscription, taken) = match self.take(frame, transaction.is_some())? {
-            Some((subscription, taken)) if taken.count > 0 => (subscription, taken),
-            Some(_) | None => {
-                self.pending.done(What::Frame, receipt);
-                return Ok(());
-            }
+        let acknowledged = self.acknowledged(frame, transaction.is_some())?;
+        let Some((subscription, Acknowledged { ranges, count: count @ 1.., credit })) =
+            acknowledged
+        else {
+            self.pending.done(Request::Local, receipt);
+            return Ok(());
         };
-        let settles = taken.ranges.into_iter().map(|tags| Settle { subscription, tags, outcome });
+        let settles = ranges.into_iter().map(|tags| Settle { subscription, tags, outcome });
         if let Some(transaction) = transaction {
-            self.transactions.settle(transaction, settles, taken.count, cx)?;
-            give_credit(subscription, taken.credit, cx);
-            self.pending.done(What::Frame, receipt);
+            self.transactions.settle(transaction, settles, count, cx)?;
+            give_credit(subscription, credit, cx);
+            self.pending.done(Request::Local, receipt);
             return Ok(());
         }
         // They are carried out in order, the last of them last.
         let mut settles = settles.peekable();
         while let Some(settle) = settles.next() {
             let receipt = if settles.peek().is_none() { receipt.take() } else { None };
-            let answer =
-                receipt.map(|receipt| self.pending.request(What::Acknowledge, Some(receipt)));
-            cx.out.settle(settle, answer);
+            let reply =
+                receipt.map(|receipt| self.pending.wait(Request::Acknowledge, Some(receipt)));
+            cx.out.settle(settle, reply);
         }
-        give_credit(subscription, taken.credit, cx);
+        give_credit(subscription, credit, cx);
         Ok(())
     }
 
-    /// Takes the deliveries that an ACK or NACK is about; `None` when their subscription ended
-    /// while it was on its way, and with it the right to acknowledge them.
-    fn take(
+    /// What an ACK or NACK settles; `None` when the subscription ended while it was in flight, and
+    /// with it the right to acknowledge its deliveries.
+    fn acknowledged(
         &mut self,
         frame: &Frame,
         in_transaction: bool,
-    ) -> Result<Option<(SubscriptionId, Taken)>, Fault> {
-        let verb = frame.verb.as_str();
-        if self.version == Version::V1_2 {
-            let ack = needed(frame, "id")?;
-            let unknown = || {
-                Fault::malformed(
-                    "unknown message",
-                    format!(
-                        "{verb} of {ack:?}: no message with this ack header waits for it, or it \
-                         was acknowledged already"
-                    ),
-                )
-            };
-            let (id, number) = ack
-                .split_once('-')
-                .and_then(|(id, number)| {
-                    Some((SubscriptionId(id.parse().ok()?), number.parse().ok()?))
-                })
-                .ok_or_else(unknown)?;
-            let Some(subscription) = self.subscriptions.get_mut(id) else {
-                return if self.subscriptions.existed(id) { Ok(None) } else { Err(unknown()) };
-            };
-            let tags =
-                subscription.take(Which::Number(number), in_transaction).ok_or_else(unknown)?;
-            return Ok(Some((id, tags)));
+    ) -> Result<Option<(SubscriptionId, Acknowledged)>, Fault> {
+        match self.version {
+            Version::V1_2 => self.acknowledged_by_id(frame, in_transaction),
+            Version::V1_0 | Version::V1_1 => {
+                self.acknowledged_by_message(frame, in_transaction).map(Some)
+            }
         }
+    }
+
+    /// STOMP 1.2: the header `id` repeats the `ack` of a MESSAGE.
+    fn acknowledged_by_id(
+        &mut self,
+        frame: &Frame,
+        in_transaction: bool,
+    ) -> Result<Option<(SubscriptionId, Acknowledged)>, Fault> {
+        let ack = needed(frame, "id")?;
+        let unknown = || {
+            let verb = frame.verb.as_str();
+            Fault::malformed(
+                "unknown message",
+                format!(
+                    "{verb} of {ack:?}: no message with this ack header waits for it, or it was \
+                     acknowledged already"
+                ),
+            )
+        };
+        let (id, number) = ack
+            .split_once('-')
+            .and_then(|(id, number)| Some((SubscriptionId(id.parse().ok()?), number.parse().ok()?)))
+            .ok_or_else(unknown)?;
+        let Some(subscription) = self.subscriptions.get_mut(id) else {
+            return if self.subscriptions.existed(id) { Ok(None) } else { Err(unknown()) };
+        };
+        let acknowledged = subscription.acknowledge(AckId::Number(number), in_transaction);
+        Ok(Some((id, acknowledged.ok_or_else(unknown)?)))
+    }
+
+    /// STOMP 1.0 and 1.1: the header `message-id`, and since 1.1 `subscription`.
+    fn acknowledged_by_message(
+        &mut self,
+        frame: &Frame,
+        in_transaction: bool,
+    ) -> Result<(SubscriptionId, Acknowledged), Fault> {
+        let verb = frame.verb.as_str();
         let message = needed(frame, "message-id")?;
         let unknown = || {
             Fault::malformed(
@@ -321,31 +339,28 @@ impl Open {
                 ),
             )
         };
-        let which = Which::Message(u128::from_str_radix(message, 16).map_err(|_| unknown())?);
+        let id = AckId::Message(u128::from_str_radix(message, 16).map_err(|_| unknown())?);
         let name = match (frame.header("subscription"), self.version) {
             (None, Version::V1_1 | Version::V1_2) => Some(needed(frame, "subscription")?),
             (name, _) => name,
         };
-        match name {
-            Some(name) => {
-                let subscription = self
-                    .subscriptions
-                    .named(self.version, name)
-                    .ok_or_else(|| unknown_subscription(verb, name))?;
-                let tags = subscription.take(which, in_transaction).ok_or_else(unknown)?;
-                Ok(Some((subscription.id, tags)))
-            }
-            // A topic's deliveries are not remembered, so that any message may be one of them.
-            None => [true, false]
-                .into_iter()
-                .find_map(|is_queue| {
-                    let mut some =
-                        self.subscriptions.iter_mut().filter(|s| s.is_queue() == is_queue);
-                    some.find_map(|one| Some((one.id, one.take(which, in_transaction)?)))
-                })
-                .map(Some)
-                .ok_or_else(unknown),
+        if let Some(name) = name {
+            let subscription = self
+                .subscriptions
+                .named(self.version, name)
+                .ok_or_else(|| unknown_subscription(verb, name))?;
+            let acknowledged = subscription.acknowledge(id, in_transaction).ok_or_else(unknown)?;
+            return Ok((subscription.id, acknowledged));
         }
+        // A topic's deliveries are not remembered, so that any message may be one of them.
+        for is_queue in [true, false] {
+            for one in self.subscriptions.iter_mut().filter(|one| one.is_queue() == is_queue) {
+                if let Some(acknowledged) = one.acknowledge(id, in_transaction) {
+                    return Ok((one.id, acknowledged));
+                }
+            }
+        }
+        Err(unknown())
     }
 
     fn commit(
@@ -356,11 +371,11 @@ impl Open {
     ) -> Result<(), Fault> {
         let operations = self.transactions.end(name)?;
         if operations.is_empty() {
-            self.pending.done(What::Frame, receipt);
+            self.pending.done(Request::Local, receipt);
             return Ok(());
         }
         let settled: Vec<Settle> = settles(&operations).collect();
-        let token = self.pending.request(What::Commit(name.into()), receipt);
+        let token = self.pending.wait(Request::Commit(name.into()), receipt);
         cx.out.command(token, Command::Transact(LANE, operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
@@ -416,17 +431,32 @@ fn parse<T>(
 }
 
 /// What `browser`, a header of ActiveMQ's, says.
-fn mode(frame: &Frame, pattern: &Pattern, acknowledgement: Acknowledgement) -> Result<Mode, Fault> {
+fn mode(frame: &Frame, pattern: &Pattern, ack_mode: AckMode) -> Result<Mode, Fault> {
     let detail = match frame.header("browser") {
         None | Some("false") => return Ok(Mode::Consume),
         Some("true") if !pattern.kind().is_queue() => "only queues can be browsed",
-        Some("true") if acknowledgement != Acknowledgement::Auto => {
+        Some("true") if ack_mode != AckMode::Auto => {
             "a browser takes nothing that could be acknowledged: ack must be auto"
         }
         Some("true") => return Ok(Mode::Browse),
         Some(_) => "browser must be true or false",
     };
     Err(Fault::malformed("bad browser", detail))
+}
+
+/// What a subscription keeps of its deliveries, and when they are settled.
+const fn deliveries(is_queue: bool, mode: Mode, ack_mode: AckMode) -> (Deliveries, Settlement) {
+    match ack_mode {
+        _ if !is_queue => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
+        _ if matches!(mode, Mode::Browse) => {
+            (Deliveries::Browse { count: 0, stalled: None }, Settlement::Automatic)
+        }
+        AckMode::Auto => (Deliveries::Automatic { count: 0 }, Settlement::Automatic),
+        AckMode::Client | AckMode::Individual => {
+            let deliveries = Deliveries::Unacked { list: VecDeque::new(), in_transactions: 0 };
+            (deliveries, Settlement::Explicit)
+        }
+    }
 }
 
 fn prefetch(frame: &Frame, cx: &Context<'_>) -> Result<u32, Fault> {
@@ -459,7 +489,7 @@ fn unknown_subscription(verb: &str, name: &str) -> Fault {
     )
 }
 
-/// How many messages of a queue may be under way: ours, ActiveMQ's and RabbitMQ's spelling.
+/// How many messages of a queue may be in flight: the gateway's, ActiveMQ's and RabbitMQ's spelling.
 const PREFETCH: [&str; 3] = ["prefetch", "activemq.prefetchSize", "prefetch-count"];
 
 /// Headers of SUBSCRIBE that change what is delivered; to ignore them would be to lie.

@@ -11,8 +11,8 @@ use crate::{
     fault::{End, Fault},
     heartbeat::Heartbeat,
     message,
-    pending::{Pending, What},
-    subscriptions::{Acknowledgement, Deliveries, Subscription, Subscriptions},
+    pending::{Pending, Request},
+    subscriptions::{AckMode, Deliveries, Subscription, Subscriptions},
     temporaries::Temporaries,
     transactions::Transactions,
 };
@@ -74,46 +74,46 @@ impl Open {
     }
 
     /// Works on a frame from the client.
-    pub(crate) fn frame(&mut self, frame: Frame, cx: &mut Context<'_>) -> Result<(), End> {
+    pub(crate) fn handle_frame(&mut self, frame: Frame, cx: &mut Context<'_>) -> Result<(), End> {
         let receipt = frame.header("receipt").map(Box::<str>::from);
-        self.command(frame, receipt.clone(), cx)
+        self.carry_out(frame, receipt.clone(), cx)
             .map_err(|fault| fault.with_receipt(receipt.as_deref()))?;
         self.flush(cx)?;
         if self.pending.bytes() > cx.limits.unsent_bytes_max {
-            let detail = "too many frames wait for their answers (limits.unsent-bytes-max): wait for a \
+            let detail = "too many frames wait for their replies (limits.unsent-bytes-max): wait for a \
                           RECEIPT now and then";
             return Err(Fault::limit(detail).with_receipt(receipt.as_deref()).into());
         }
         Ok(())
     }
 
-    /// Works on the broker's answer.
+    /// Works on the broker's reply.
     pub(crate) fn replied(
         &mut self,
         token: Token,
         refusal: Option<Refusal>,
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
-        let Some(entry) = self.pending.answered(token) else { return Ok(()) };
+        let Some(entry) = self.pending.replied(token) else { return Ok(()) };
         if let Some(refusal) = refusal
-            && !is_late_answer(&entry.what, refusal)
+            && !is_late_reply(&entry.request, refusal)
         {
             let fault = Fault::refused(&entry.describe(), refusal);
             return Err(fault.with_receipt(entry.receipt.as_deref()).into());
         }
-        match &entry.what {
-            What::Unsubscribe(id) => drop(self.subscriptions.remove(*id)),
-            What::Browse(id, queue) => {
+        match &entry.request {
+            Request::Unsubscribe(id) => drop(self.subscriptions.remove(*id)),
+            Request::Browse(id, queue) => {
                 let (id, queue) = (*id, queue.clone());
                 self.browsed(id, queue, cx);
             }
-            What::Frame
-            | What::Send(_)
-            | What::Subscribe(_)
-            | What::Declare(_)
-            | What::Acknowledge
-            | What::Commit(_)
-            | What::Disconnect => {}
+            Request::Local
+            | Request::Send(_)
+            | Request::Subscribe(_)
+            | Request::Declare(_)
+            | Request::Acknowledge
+            | Request::Commit(_)
+            | Request::Disconnect => {}
         }
         self.flush(cx)
     }
@@ -128,7 +128,7 @@ impl Open {
                     writer.body(&[]);
                 });
             }
-            if matches!(entry.what, What::Disconnect) {
+            if matches!(entry.request, Request::Disconnect) {
                 return Err(End::Normal);
             }
         }
@@ -145,7 +145,7 @@ impl Open {
         let Some(subscription) = self.subscriptions.get_mut(id) else { return };
         let version = self.version;
         let kind = kind(&delivery.message, cx.kind);
-        if subscription.acknowledgement == Acknowledgement::Auto {
+        if subscription.ack_mode == AckMode::Auto {
             let start = subscription.start();
             let mut encode = |to: &mut Vec<u8>| message::encode(to, version, start, delivery, None);
             if delivery.redeliveries == 0 {
@@ -199,7 +199,7 @@ impl Open {
         } else {
             *count = 0;
             cx.out.credit(id, Credit::Add(prefetch));
-            let token = self.pending.request(What::Browse(id, queue), None);
+            let token = self.pending.wait(Request::Browse(id, queue), None);
             cx.out.command(token, Command::Drain(id));
         }
     }
@@ -207,9 +207,8 @@ impl Open {
     pub(crate) fn noticed(&mut self, notice: &Notice, cx: &mut Context<'_>) -> Result<(), End> {
         match *notice {
             Notice::Flushed => {
-                let automatic = |one: &&mut Subscription| {
-                    one.is_queue() && one.acknowledgement == Acknowledgement::Auto
-                };
+                let automatic =
+                    |one: &&mut Subscription| one.is_queue() && one.ack_mode == AckMode::Auto;
                 let all = self.subscriptions.iter_mut().filter(automatic);
                 let starved: Vec<_> = all.map(|one| (one.id, one.stalled())).collect();
                 for (id, stalled) in starved {
@@ -258,10 +257,10 @@ impl Open {
     }
 }
 
-/// An answer to somebody who has gone is dropped: an ERROR would end the connection of the service
-/// that gives it.
-fn is_late_answer(what: &What, refusal: Refusal) -> bool {
-    matches!(what, What::Send(to) if to.kind().is_temporary()) && refusal == Refusal::NotFound
+/// What is sent to the temporary destination of a client that has gone is dropped: an ERROR would
+/// end the connection of the service that replies to many.
+fn is_late_reply(request: &Request, refusal: Refusal) -> bool {
+    matches!(request, Request::Send(to) if to.kind().is_temporary()) && refusal == Refusal::NotFound
 }
 
 pub(crate) fn give_credit(subscription: SubscriptionId, count: usize, cx: &mut Context<'_>) {

@@ -2,11 +2,12 @@ use std::collections::VecDeque;
 
 use contract::{Destination, Pattern, SubscriptionId, Token};
 
-/// The frames whose RECEIPT or answer is due, in the order in which they came.
+/// The requests of the peer that wait for a reply or for their RECEIPT, in the order in which they
+/// came.
 #[derive(Debug)]
 pub(crate) struct Pending {
     queue: VecDeque<Entry>,
-    /// The token of the next entry; that of each entry follows from its place.
+    /// The token of the next entry; that of each entry follows from its index.
     next: u64,
     /// What the entries take.
     bytes: usize,
@@ -14,16 +15,16 @@ pub(crate) struct Pending {
 
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) what: What,
+    pub(crate) request: Request,
     pub(crate) receipt: Option<Box<str>>,
     done: bool,
 }
 
-/// What was asked, to say so when it is refused.
+/// What the peer requested with a frame, to say so when it is refused.
 #[derive(Debug)]
-pub(crate) enum What {
-    /// Nothing of the broker.
-    Frame,
+pub(crate) enum Request {
+    /// What needs nothing of the broker.
+    Local,
     Send(Destination),
     Subscribe(Pattern),
     Browse(SubscriptionId, Destination),
@@ -40,20 +41,20 @@ impl Pending {
         Self { queue: VecDeque::new(), next, bytes: 0 }
     }
 
-    /// Waits for the answer to the token.
-    pub(crate) fn request(&mut self, what: What, receipt: Option<Box<str>>) -> Token {
-        self.push(what, receipt, false)
+    /// Waits for the reply to the token.
+    pub(crate) fn wait(&mut self, request: Request, receipt: Option<Box<str>>) -> Token {
+        self.push(request, receipt, false)
     }
 
     /// Waits for nothing but its turn.
-    pub(crate) fn done(&mut self, what: What, receipt: Option<Box<str>>) {
-        self.push(what, receipt, true);
+    pub(crate) fn done(&mut self, request: Request, receipt: Option<Box<str>>) {
+        self.push(request, receipt, true);
     }
 
-    fn push(&mut self, what: What, receipt: Option<Box<str>>, done: bool) -> Token {
+    fn push(&mut self, request: Request, receipt: Option<Box<str>>, done: bool) -> Token {
         let token = Token(self.next);
         self.next += 1;
-        let entry = Entry { what, receipt, done };
+        let entry = Entry { request, receipt, done };
         self.bytes += entry.bytes();
         self.queue.push_back(entry);
         token
@@ -64,11 +65,11 @@ impl Pending {
         self.bytes
     }
 
-    /// Takes note of an answer; gives what was asked.
-    pub(crate) fn answered(&mut self, token: Token) -> Option<&Entry> {
+    /// Takes note of a reply; returns what it is to.
+    pub(crate) fn replied(&mut self, token: Token) -> Option<&Entry> {
         let first = self.next - self.queue.len() as u64;
-        let place = usize::try_from(token.0.checked_sub(first)?).ok()?;
-        let entry = self.queue.get_mut(place).filter(|entry| !entry.done)?;
+        let index = usize::try_from(token.0.checked_sub(first)?).ok()?;
+        let entry = self.queue.get_mut(index).filter(|entry| !entry.done)?;
         entry.done = true;
         Some(entry)
     }
@@ -85,9 +86,9 @@ impl Pending {
 
     /// Whether a SEND or a COMMIT waits, which may be why nothing is read from the peer.
     pub(crate) fn is_publishing(&self) -> bool {
-        self.queue
-            .iter()
-            .any(|entry| !entry.done && matches!(entry.what, What::Send(_) | What::Commit(_)))
+        self.queue.iter().any(|entry| {
+            !entry.done && matches!(entry.request, Request::Send(_) | Request::Commit(_))
+        })
     }
 }
 
@@ -96,18 +97,18 @@ impl Entry {
         size_of::<Self>() + self.receipt.as_ref().map_or(0, |receipt| receipt.len())
     }
 
-    /// Names what was asked, in a sentence.
+    /// Names the request, in a sentence.
     pub(crate) fn describe(&self) -> String {
-        match &self.what {
-            What::Frame => "the frame".to_owned(),
-            What::Send(destination) => format!("SEND to {destination}"),
-            What::Subscribe(pattern) => format!("SUBSCRIBE to {pattern}"),
-            What::Browse(_, queue) => format!("browsing {queue}"),
-            What::Unsubscribe(_) => "UNSUBSCRIBE".to_owned(),
-            What::Declare(destination) => format!("the temporary destination {destination}"),
-            What::Acknowledge => "the acknowledgement".to_owned(),
-            What::Commit(transaction) => format!("COMMIT of transaction {transaction:?}"),
-            What::Disconnect => "DISCONNECT".to_owned(),
+        match &self.request {
+            Request::Local => "the frame".to_owned(),
+            Request::Send(destination) => format!("SEND to {destination}"),
+            Request::Subscribe(pattern) => format!("SUBSCRIBE to {pattern}"),
+            Request::Browse(_, queue) => format!("browsing {queue}"),
+            Request::Unsubscribe(_) => "UNSUBSCRIBE".to_owned(),
+            Request::Declare(destination) => format!("the temporary destination {destination}"),
+            Request::Acknowledge => "the acknowledgement".to_owned(),
+            Request::Commit(transaction) => format!("COMMIT of transaction {transaction:?}"),
+            Request::Disconnect => "DISCONNECT".to_owned(),
         }
     }
 }

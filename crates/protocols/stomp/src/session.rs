@@ -2,7 +2,7 @@ use std::{fmt, mem, sync::Arc};
 
 use contract::{
     ConnectionLimits, Credentials, Input, Kind, Login, Now, Opening, Outbox, Partial, Principal,
-    ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token,
+    ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
 };
 
 use crate::{
@@ -202,7 +202,7 @@ impl State {
                     let Some(frame) = decoder.next(&mut bytes, cx.frame_limits())? else {
                         return Ok(());
                     };
-                    open.frame(frame, cx)?;
+                    open.handle_frame(frame, cx)?;
                 }
                 Self::Closed => return Ok(()),
             }
@@ -282,6 +282,7 @@ fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal
         }
         Ok(Reply::Login(Step::Accepted(principal))) => Ok(principal),
         Ok(Reply::Done | Reply::Drained) => {
+            internal!("a login with the reply to a command");
             Err(Fault::new(Reason::Internal, "internal error", "a bug of the gateway"))
         }
         Err(refusal) => Err(Fault::refused("the login", refusal)),
@@ -311,10 +312,10 @@ fn accept(
     Open::new(version, Heartbeat::new(theirs, ours, cx.now), LOGIN.0 + 1)
 }
 
-/// The login is the first question of a session.
+/// The login is the first request of a session.
 const LOGIN: Token = Token(0);
 
 const SERVER: &str = concat!("passerelle/", env!("CARGO_PKG_VERSION"));
 
-/// Bytes of frames that may follow CONNECT before it is answered.
+/// Bytes of frames that may follow CONNECT before its reply.
 const UNREAD_BYTES_MAX: usize = 64 << 10;

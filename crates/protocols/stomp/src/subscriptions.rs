@@ -20,8 +20,8 @@ pub(crate) struct Subscription {
     /// The version, then how each MESSAGE begins, with the name that the client gave it: all that
     /// tells its encoding from another's.
     header: Box<[u8]>,
-    pub(crate) acknowledgement: Acknowledgement,
-    /// UNSUBSCRIBE is not answered yet.
+    pub(crate) ack_mode: AckMode,
+    /// UNSUBSCRIBE was received, and has no reply yet.
     pub(crate) is_leaving: bool,
     /// Deliveries that may wait for an acknowledgement, or that credit is given for at once.
     pub(crate) prefetch: u32,
@@ -52,7 +52,7 @@ pub(crate) enum Deliveries {
 
 /// The header `ack` of SUBSCRIBE.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Acknowledgement {
+pub(crate) enum AckMode {
     /// A message is the client's when it is sent.
     Auto,
     /// ACK means this message and all before it.
@@ -69,9 +69,9 @@ pub(crate) struct Unacked {
     in_transaction: bool,
 }
 
-/// The deliveries that an ACK or NACK is about: ranges of neighbours.
+/// The deliveries that an ACK or NACK settles: ranges of neighbours.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct Acknowledged {
     pub(crate) ranges: Vec<RangeInclusive<Tag>>,
     /// How many deliveries they are.
     pub(crate) count: usize,
@@ -81,7 +81,7 @@ pub(crate) struct Taken {
 
 /// What an ACK or NACK names.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Which {
+pub(crate) enum AckId {
     /// The number in a MESSAGE's `ack` header (1.2).
     Number(u64),
     /// A `message-id` (1.0 and 1.1).
@@ -98,7 +98,7 @@ impl Subscriptions {
         &mut self,
         name: &str,
         version: Version,
-        acknowledgement: Acknowledgement,
+        ack_mode: AckMode,
         prefetch: u32,
         deliveries: Deliveries,
     ) -> SubscriptionId {
@@ -110,25 +110,18 @@ impl Subscriptions {
             self.list.reserve_exact(1);
         }
         let is_leaving = false;
-        self.list.push(Subscription {
-            id,
-            header,
-            acknowledgement,
-            is_leaving,
-            prefetch,
-            deliveries,
-        });
+        self.list.push(Subscription { id, header, ack_mode, is_leaving, prefetch, deliveries });
         id
     }
 
     pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Subscription> {
-        let place = self.list.binary_search_by_key(&id, |subscription| subscription.id).ok()?;
-        Some(self.list.remove(place))
+        let index = self.list.binary_search_by_key(&id, |subscription| subscription.id).ok()?;
+        Some(self.list.remove(index))
     }
 
     pub(crate) fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
-        let place = self.list.binary_search_by_key(&id, |subscription| subscription.id).ok()?;
-        self.list.get_mut(place)
+        let index = self.list.binary_search_by_key(&id, |subscription| subscription.id).ok()?;
+        self.list.get_mut(index)
     }
 
     pub(crate) fn named(&mut self, version: Version, name: &str) -> Option<&mut Subscription> {
@@ -210,58 +203,33 @@ impl Subscription {
         }
     }
 
-    /// Takes what an ACK or NACK is about; `None` when there is no such delivery.
-    pub(crate) fn take(&mut self, which: Which, in_transaction: bool) -> Option<Taken> {
+    /// Takes note of an ACK or NACK; `None` when there is no such delivery.
+    pub(crate) fn acknowledge(&mut self, id: AckId, in_transaction: bool) -> Option<Acknowledged> {
         let room = self.room();
         let (list, in_transactions) = match &mut self.deliveries {
-            Deliveries::Topic { count } if self.acknowledgement != Acknowledgement::Auto => {
-                let known = match which {
-                    Which::Number(number) => (1..=*count).contains(&number),
-                    Which::Message(_) => *count > 0,
-                };
-                return known.then(Taken::default);
+            Deliveries::Topic { count } if self.ack_mode != AckMode::Auto => {
+                return id.may_be_one_of(*count).then(Acknowledged::default);
             }
             Deliveries::Unacked { list, in_transactions } => (list, in_transactions),
             Deliveries::Topic { .. } | Deliveries::Automatic { .. } | Deliveries::Browse { .. } => {
                 return None;
             }
         };
-        let index = match which {
-            Which::Number(number) => list.binary_search_by_key(&Tag(number), |one| one.tag).ok(),
-            Which::Message(id) => {
-                list.iter().position(|one| one.message == id && !one.in_transaction)
-            }
-        };
-        let is_waiting = |index: &usize| list.get(*index).is_some_and(|one| !one.in_transaction);
-        let index = index.filter(is_waiting)?;
-        let first = if self.acknowledgement == Acknowledgement::Client { 0 } else { index };
-        let mut taken = Taken::default();
-        let mut touches = false;
-        for unacked in list.range_mut(first..=index) {
-            if unacked.in_transaction {
-                touches = false;
-                continue;
-            }
-            unacked.in_transaction = in_transaction;
-            taken.count += 1;
-            match taken.ranges.last_mut() {
-                Some(range) if touches => *range = *range.start()..=unacked.tag,
-                Some(_) | None => taken.ranges.push(unacked.tag..=unacked.tag),
-            }
-            touches = true;
-        }
+        let index = id.index_in(list)?;
+        let first = if self.ack_mode == AckMode::Client { 0 } else { index };
+        let mut acknowledged = mark(list.range_mut(first..=index), in_transaction);
         if in_transaction {
-            *in_transactions += taken.count;
+            *in_transactions += acknowledged.count;
         } else {
-            for range in &taken.ranges {
+            for range in &acknowledged.ranges {
                 self.forget(range);
             }
         }
-        taken.credit = self.room() - room;
-        Some(taken)
+        acknowledged.credit = self.room() - room;
+        Some(acknowledged)
     }
 
-    /// Forgets the deliveries of a range that was taken.
+    /// Forgets the deliveries of a range that was acknowledged.
     pub(crate) fn forget(&mut self, tags: &RangeInclusive<Tag>) {
         let Deliveries::Unacked { list, in_transactions } = &mut self.deliveries else { return };
         let forgotten = list.drain(indexes(list, tags));
@@ -271,7 +239,7 @@ impl Subscription {
         }
     }
 
-    /// Makes the deliveries of a range that was taken acknowledgeable again, after ABORT.
+    /// Makes the deliveries of a range that was acknowledged acknowledgeable again, after ABORT.
     pub(crate) fn give_back(&mut self, tags: &RangeInclusive<Tag>) {
         let Deliveries::Unacked { list, in_transactions } = &mut self.deliveries else { return };
         for unacked in list.range_mut(indexes(list, tags)) {
@@ -279,6 +247,51 @@ impl Subscription {
             *in_transactions -= 1;
         }
     }
+}
+
+impl AckId {
+    /// Where the delivery is, unless an ACK or NACK of it is in a transaction.
+    fn index_in(self, list: &VecDeque<Unacked>) -> Option<usize> {
+        let index = match self {
+            Self::Number(number) => list.binary_search_by_key(&Tag(number), |one| one.tag).ok(),
+            Self::Message(id) => {
+                list.iter().position(|one| one.message == id && !one.in_transaction)
+            }
+        };
+        index.filter(|&index| list.get(index).is_some_and(|one| !one.in_transaction))
+    }
+
+    /// Whether it may name one of the first `count` deliveries from a topic, which are not
+    /// remembered.
+    fn may_be_one_of(self, count: u64) -> bool {
+        match self {
+            Self::Number(number) => (1..=count).contains(&number),
+            Self::Message(_) => count > 0,
+        }
+    }
+}
+
+/// Collects the ranges of the deliveries that are in no transaction.
+fn mark<'d>(
+    deliveries: impl Iterator<Item = &'d mut Unacked>,
+    in_transaction: bool,
+) -> Acknowledged {
+    let mut acknowledged = Acknowledged::default();
+    let mut touches = false;
+    for unacked in deliveries {
+        if unacked.in_transaction {
+            touches = false;
+            continue;
+        }
+        unacked.in_transaction = in_transaction;
+        acknowledged.count += 1;
+        match acknowledged.ranges.last_mut() {
+            Some(range) if touches => *range = *range.start()..=unacked.tag,
+            Some(_) | None => acknowledged.ranges.push(unacked.tag..=unacked.tag),
+        }
+        touches = true;
+    }
+    acknowledged
 }
 
 /// Where the deliveries with these tags are.

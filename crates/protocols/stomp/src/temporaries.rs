@@ -8,7 +8,7 @@ pub(crate) struct Temporaries(Vec<(Destination, Destination)>);
 
 impl Temporaries {
     /// The real destination of a name; `None` when it is a new name. Any name of 32 hex digits is
-    /// somebody's real one.
+    /// another client's real one.
     pub(crate) fn resolve(&self, named: &Destination) -> Option<Destination> {
         self.0
             .iter()

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{ConnectionLimits, Lane, Message, Operation, Settle};
+use contract::{ConnectionLimits, Lane, Message, Operation, Settle, internal};
 
 use crate::{fault::Fault, open::Context};
 
@@ -46,7 +46,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// Ends a transaction; gives what was to be done in it.
+    /// Ends a transaction; returns what was to be done in it.
     pub(crate) fn end(&mut self, name: &str) -> Result<Vec<Operation>, Fault> {
         let position = self.position(name)?;
         let transaction = self.open.swap_remove(position);
@@ -70,7 +70,7 @@ impl Transactions {
         self.push(name, [operation], 1, bytes, cx)
     }
 
-    /// Adds settlements of so many deliveries.
+    /// Adds settlements of `count` deliveries.
     pub(crate) fn settle(
         &mut self,
         name: &str,
@@ -91,7 +91,10 @@ impl Transactions {
         cx: &Context<'_>,
     ) -> Result<(), Fault> {
         let position = self.position(name)?;
-        let Some(transaction) = self.open.get_mut(position) else { return Ok(()) };
+        let Some(transaction) = self.open.get_mut(position) else {
+            internal!("a transaction is not where it was found");
+            return Ok(());
+        };
         if transaction.count + count > cx.limits.transaction_operations_max {
             return Err(Fault::limit(format!(
                 "a transaction may have at most {} operations (limits.transaction-operations-max)",

@@ -1,21 +1,21 @@
-//! Malformed frames and edge cases, each with its exact answer.
+//! Malformed frames and edge cases, each with what exactly comes of it.
 
 use contract::{Data, Input, Kind, Principal, Reason, Session as _};
 use stomp::Session;
 use testkit::{Output, Recorder, Setup, parse_bytes, show_bytes};
 
 #[test]
-fn each_fault_has_its_answer() {
+fn each_fault_has_its_error() {
     for (rule, version, sent, expected) in FAULTS {
         let sent = parse_bytes(sent);
-        // Cutting the input anywhere must not change the answer.
+        // Cutting the input anywhere must not change the outcome.
         for split in 0..=sent.len() {
-            let (frames, reason) = answers(version, &[&sent[..split], &sent[split..]]);
+            let (frames, reason) = sent_back(version, &[&sent[..split], &sent[split..]]);
             assert_eq!(error(&frames), *expected, "{rule}, split at {split}");
             assert!(reason.is_some(), "{rule}: the connection stays open");
         }
         let bytewise: Vec<_> = sent.chunks(1).collect();
-        assert_eq!(error(&answers(version, &bytewise).0), *expected, "{rule}, byte by byte");
+        assert_eq!(error(&sent_back(version, &bytewise).0), *expected, "{rule}, byte by byte");
     }
 }
 
@@ -24,7 +24,7 @@ fn edge_cases_are_in_order() {
     for (rule, version, sent, expected) in EDGES {
         let sent = parse_bytes(sent);
         for split in 0..=sent.len() {
-            let (frames, reason) = answers(version, &[&sent[..split], &sent[split..]]);
+            let (frames, reason) = sent_back(version, &[&sent[..split], &sent[split..]]);
             assert_eq!(frames, *expected, "{rule}, split at {split}");
             assert_eq!(reason, None, "{rule}");
         }
@@ -581,7 +581,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// The rule, the version, the bytes; the answers.
+/// The rule, the version, the bytes; the frames sent back.
 const EDGES: &[(&str, &str, &str, &[&str])] = &[
     ("nothing", "1.2", "", &[]),
     (
@@ -705,9 +705,9 @@ const EDGES: &[(&str, &str, &str, &[&str])] = &[
     ),
 ];
 
-/// What a session answers, and why it closed. An empty version stands for a peer before CONNECT.
+/// What a session sends back, and why it closed. An empty version stands for a peer before CONNECT.
 /// Each command is carried out at once.
-fn answers(version: &str, pieces: &[&[u8]]) -> (Vec<String>, Option<Reason>) {
+fn sent_back(version: &str, pieces: &[&[u8]]) -> (Vec<String>, Option<Reason>) {
     let setup = Setup { principal: Some(Principal::anonymous()), ..Setup::stream() };
     let mut session = Session::open(&setup.opening(), Setup::START);
     let mut out = Recorder::new();

@@ -1,4 +1,4 @@
-//! What a session answers, told as conversations.
+//! What a session does, told as conversations.
 
 use contract::Principal;
 use stomp::Session;
@@ -791,7 +791,7 @@ fn every_bound_is_kept() {
         < command 1 declare /temp-queue/00000000000000000000000000000002
         < command 2 publish /queue/a reply-to=/temp-queue/00000000000000000000000000000002 :
         > recv SEND|destination:/queue/a|reply-to:/temp-queue/b||^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:103||a connection may have at most 1 temporary destinations (limits.temporary-max): use one for many answers^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:103||a connection may have at most 1 temporary destinations (limits.temporary-max): use one for many replies^@
         < close Busy limit reached
         ",
     );
@@ -850,21 +850,21 @@ fn every_bound_is_kept() {
 }
 
 #[test]
-fn frames_that_wait_for_their_answers_are_bounded() {
+fn frames_that_wait_for_their_replies_are_bounded() {
     let setup = Setup::stream().limited(|limits, _| limits.unsent_bytes_max = 200);
     let script = "
         > recv SEND|destination:/queue/a||1^@
         < command 1 publish /queue/a : 1
         > recv BEGIN|transaction:1|receipt:r1||^@BEGIN|transaction:2|receipt:r2||^@
         > recv BEGIN|transaction:3|receipt:r3||^@BEGIN|transaction:4|receipt:r4||^@
-        < send ERROR|message:limit reached|receipt-id:r3|content-type:text/plain|content-length:97||too many frames wait for their answers (limits.unsent-bytes-max): wait for a RECEIPT now and then^@
+        < send ERROR|message:limit reached|receipt-id:r3|content-type:text/plain|content-length:97||too many frames wait for their replies (limits.unsent-bytes-max): wait for a RECEIPT now and then^@
         < close Busy limit reached
     ";
     check_as(&setup, &format!("{}{script}", login("1.2")));
 }
 
 #[test]
-fn little_may_follow_connect_before_it_is_answered() {
+fn little_may_follow_connect_before_its_reply() {
     let long = "x".repeat(70_000);
     check(&format!(
         "

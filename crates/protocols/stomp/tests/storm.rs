@@ -1,4 +1,4 @@
-//! Random frames, answers and deliveries, in any order.
+//! Random frames, replies and deliveries, in any order.
 
 use stomp::Session;
 use testkit::{Peer, Random, Setup, Storm};
