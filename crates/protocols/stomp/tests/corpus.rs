@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use contract::{Data, Input, Principal, Reply, Session as _};
+use contract::{Data, Input, Principal, Reply, Session as _, Step, Token};
 use stomp::Session;
 use testkit::{Output, Recorder, Setup};
 
@@ -31,24 +31,27 @@ fn play(pieces: &[&[u8]]) -> Vec<String> {
     let mut session = Session::open(&setup.opening(), Setup::START);
     let mut out = Recorder::new();
     let mut played = Vec::new();
-    let mut commands = Vec::new();
+    let mut replies = Vec::new();
     for bytes in pieces {
         let data = Data { kind: setup.kind, bytes, last: true };
         session.handle(Input::Received(data), Setup::START, &mut out);
-        played.extend(take(&mut out, &mut commands));
+        played.extend(take(&mut out, &mut replies));
     }
-    // Answers that come between pieces would change the order of receipts.
-    for token in commands {
-        session.handle(Input::Replied(token, Ok(Reply::Done)), Setup::START, &mut out);
+    // Replies that come between pieces would change the order of receipts.
+    for (token, reply) in replies {
+        session.handle(Input::Replied(token, Ok(reply)), Setup::START, &mut out);
         played.extend(take(&mut out, &mut Vec::new()));
     }
     played
 }
 
-fn take(out: &mut Recorder, commands: &mut Vec<contract::Token>) -> Vec<String> {
+fn take(out: &mut Recorder, replies: &mut Vec<(Token, Reply)>) -> Vec<String> {
     let outputs = out.take();
-    commands.extend(outputs.iter().filter_map(|output| match output {
-        Output::Command(token, _) | Output::Login(token, _) => Some(*token),
+    replies.extend(outputs.iter().filter_map(|output| match output {
+        Output::Command(token, _) => Some((*token, Reply::Done)),
+        Output::Login(token, _) => {
+            Some((*token, Reply::Login(Step::Accepted(Principal::anonymous()))))
+        }
         Output::Send(..)
         | Output::Share(..)
         | Output::Settle(..)
