@@ -2,7 +2,6 @@
 //! be written and read again.
 #![no_main]
 
-
 use libfuzzer_sys::fuzz_target;
 use stomp::{Decoder, Frame, FrameError, FrameLimits, Version};
 
