@@ -35,9 +35,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("gust", "stimulus"),
     ("heart", "heartbeat"),
     ("held", "queued, unread, referenced"),
+    ("in_vain", "failed attempt"),
     ("keep_place", "reserve"),
     ("kin", "others"),
     ("last_words", "notify closed"),
+    ("let_in", "accept"),
+    ("lets_go", "shrinks"),
     ("letter", "shard message, batch"),
     ("letters", "shard messages, batch"),
     ("line_up", "enqueue"),
@@ -48,6 +51,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("patience", "timeout"),
     ("rage", "run"),
     ("say_close", "send close"),
+    ("so_many", "count"),
     ("somebody", "a caller, a peer"),
     ("stand_in", "dummy, replacement"),
     ("tick", "turn"),
@@ -58,23 +62,43 @@ const REFUSED: &[(&str, &str)] = &[
     ("weather", "harness"),
     ("whoever", "a caller, a peer"),
     ("withdraw", "remove interest"),
+    ("worked_off", "processed"),
     ("worthless", "expired"),
 ];
 
-/// As [`REFUSED`], in one crate: elsewhere the word has a meaning.
-const REFUSED_IN: &[(&str, &str, &str)] = &[
-    ("auth", "mark", "credential digest"),
-    ("auth", "turns", "fair queue"),
-    ("broker", "link", "name what it connects"),
-    ("broker", "post", "shard message by direction"),
-    ("broker", "rank", "queue position"),
-    ("broker", "target", "subscriber"),
-    ("stomp", "head", "header"),
-    ("stomp", "heads", "headers"),
-    ("transports", "awaited", "name what is waited for"),
-    ("websocket", "head", "header"),
-    ("websocket", "heads", "headers"),
-    ("websocket", "mark", "message start"),
+/// As [`REFUSED`], in some crates: elsewhere the word has a meaning.
+const REFUSED_IN: &[(&[&str], &str, &str)] = &[
+    (REPLYING, "answer", "reply, response"),
+    (REPLYING, "answered", "replied"),
+    (REPLYING, "answers", "replies, responses"),
+    (REPLYING, "unanswered", "pending"),
+    (&["auth"], "mark", "credential digest"),
+    (&["auth"], "turns", "fair queue"),
+    (&["broker"], "link", "name what it connects"),
+    (&["broker"], "post", "shard message by direction"),
+    (&["broker"], "rank", "queue position"),
+    (&["broker"], "target", "subscriber"),
+    (&["stomp", "websocket"], "head", "header"),
+    (&["stomp", "websocket"], "heads", "headers"),
+    (&["transports"], "awaited", "name what is waited for"),
+    (&["websocket"], "mark", "message start"),
+];
+
+/// What replies to commands, and what responds to requests.
+const REPLYING: &[&str] = &[
+    "auth",
+    "bench",
+    "broadcast",
+    "broker",
+    "config",
+    "demo",
+    "drive",
+    "echo",
+    "http",
+    "server",
+    "testkit",
+    "websocket",
+    "xtask",
 ];
 
 /// Names of the field that contain a refused word, in one crate or (`""`) in all.
@@ -145,7 +169,7 @@ fn instead(package: &str, name: &str) -> Option<&'static str> {
             words = words.replace(&format!("_{accepted}_"), "_");
         }
     }
-    let here = REFUSED_IN.iter().filter(|(only, ..)| *only == package);
+    let here = REFUSED_IN.iter().filter(|(only, ..)| only.contains(&package));
     let mut refused =
         REFUSED.iter().copied().chain(here.map(|&(_, word, instead)| (word, instead)));
     refused.find(|(word, _)| words.contains(&format!("_{word}_"))).map(|(_, instead)| instead)

@@ -40,7 +40,7 @@ pub(crate) fn open(
             wire.write_all(&encode(step.frame, &filled(step, *number, plan.address)))?;
         }
         for (_, wire, counter) in &mut opening {
-            await_answer(wire, counter, step)?;
+            await_response(wire, counter, step)?;
         }
     }
     opening
@@ -131,7 +131,7 @@ fn filled(step: &Step, number: usize, address: SocketAddr) -> Vec<u8> {
     }
 }
 
-fn await_answer(wire: &mut Wire, counter: &mut Counter, step: &Step) -> Result {
+fn await_response(wire: &mut Wire, counter: &mut Counter, step: &Step) -> Result {
     let mut response = Vec::new();
     let mut buffer = [0; 4096];
     while memchr::memmem::find(&response, &step.until).is_none() {

@@ -107,7 +107,7 @@ pub(crate) fn start(context: &mut Context) -> Result<(), Box<dyn Error>> {
     for _ in 0..context.effort.rounds {
         let began = Instant::now();
         let server = start_gateway(&context.places, SERVER_CORES, "")?;
-        first_answer(&server)?;
+        first_response(&server)?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
         thread::sleep(Duration::from_millis(500));
         memory = system::memory(&server.family(), "VmRSS");
@@ -126,7 +126,7 @@ pub(crate) fn start(context: &mut Context) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn first_answer(server: &Server) -> Result<(), Box<dyn Error>> {
+fn first_response(server: &Server) -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(server.address)?;
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut response = String::new();

@@ -118,7 +118,7 @@ fn a_conversation_that_goes_differently() {
 
 #[test]
 #[should_panic(expected = "actual:   < send hello")]
-fn a_conversation_with_an_answer_too_many() {
+fn a_conversation_with_a_reply_too_many() {
     talk("> recv hello");
 }
 

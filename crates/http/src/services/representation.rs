@@ -266,7 +266,7 @@ mod tests {
     type Case = (&'static str, &'static [(&'static str, &'static str)], u16, &'static str);
 
     #[tokio::test]
-    async fn answers_conditions_and_ranges() {
+    async fn responds_to_conditions_and_ranges() {
         let cases: &[Case] = &[
             ("no range: the whole", &[], 200, "0123456789"),
             ("its tag is known", &[("if-none-match", "\"t\"")], 304, ""),

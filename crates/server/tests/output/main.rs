@@ -100,7 +100,7 @@ fn a_reader_that_comes_back_sees_that_lines_are_missing() {
 }
 
 #[test]
-fn a_hangup_is_answered_without_certificates_too() {
+fn a_hangup_is_logged_without_certificates_too() {
     let (reader, writer) = pipe().unwrap();
     let gateway = Gateway::start("info", "", Stdio::null(), writer.into());
     gateway.hang_up();
