@@ -123,7 +123,7 @@ const LENGTH_MAX: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Networks, ServiceKind};
+    use crate::{Config, ServiceKind};
 
     #[test]
     fn pages_are_allowed_by_their_origin() {
@@ -181,16 +181,8 @@ mod tests {
             (&[], Http, &["*"], "null", true),
         ];
         for (names, scheme, allowed, origin, expected) in cases {
-            let listen = Listen {
-                address: ([127, 0, 0, 1], 8080).into(),
-                names: names.iter().map(|name| Authority::parse(name).unwrap()).collect(),
-                anonymous: true,
-                operations: false,
-                proxy_protocol_from: Networks::default(),
-                forwarded_from: Networks::default(),
-                connections_max_per_address: None,
-                tls: vec![],
-            };
+            let mut listen = Config::default().listens.remove(0);
+            listen.names = names.iter().map(|name| Authority::parse(name).unwrap()).collect();
             let mut service = Service::new("/echo", ServiceKind::Echo);
             service.allow_origins =
                 allowed.iter().map(|text| AllowedOrigin::parse(text).unwrap()).collect();
