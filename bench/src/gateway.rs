@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::system;
+
 /// A gateway of its own process, on a free port.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -50,6 +52,11 @@ impl Gateway {
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no RssAnon")?;
         Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// CPU time that it has had, in nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        system::cpu_ns(&[self.process.id()])
     }
 
     /// The sum of a metric over all its labels.
