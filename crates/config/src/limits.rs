@@ -141,6 +141,8 @@ limits! {
         connection.write_timeout: Positive,
         /// Subscriptions of one connection.
         connection.subscriptions_max: Count,
+        /// The names in all subscriptions of one connection.
+        connection.pattern_bytes_max: Bytes,
         /// Temporary destinations of one connection.
         connection.temporary_max: Count,
         /// Unsettled deliveries of one subscription, whatever it requests; those that an open

@@ -185,6 +185,10 @@ pub enum Refusal {
          in the first 64"
     )]
     TooDeep,
+    /// The names of a connection's subscriptions have more bytes than
+    /// [`crate::ConnectionLimits::pattern_bytes_max`].
+    #[error("the names of this connection's subscriptions are too long (limits.pattern-bytes-max)")]
+    PatternBytes,
     /// There is no such destination: a temporary one that has gone.
     #[error("no such destination")]
     NotFound,

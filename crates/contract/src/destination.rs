@@ -144,6 +144,12 @@ impl Destination {
         self.kind
     }
 
+    /// Bytes of the levels of the name and of what separates them.
+    #[must_use]
+    pub fn name_bytes(&self) -> usize {
+        self.name.len()
+    }
+
     /// The levels of the name.
     #[must_use]
     pub fn levels(&self) -> Levels<'_> {

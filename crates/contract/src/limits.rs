@@ -35,6 +35,8 @@ pub struct ConnectionLimits {
     pub commands_max: usize,
     /// Subscriptions of one connection. Default: 1,000.
     pub subscriptions_max: usize,
+    /// Bytes of the names of all subscriptions of one connection. Default: 256 KiB.
+    pub pattern_bytes_max: usize,
     /// Temporary destinations of one connection. Default: 100.
     pub temporary_max: usize,
     /// Unsettled deliveries of one subscription, whatever it asks for; those that an open
@@ -93,6 +95,7 @@ impl Default for ConnectionLimits {
             write_timeout: Duration::from_secs(30),
             commands_max: 1000,
             subscriptions_max: 1000,
+            pattern_bytes_max: 256 << 10,
             temporary_max: 100,
             prefetch_max: 1000,
             transactions_max: 16,

@@ -36,6 +36,11 @@ impl Name {
         (!self.0.contains(SEPARATOR)).then_some(&*self.0)
     }
 
+    /// Bytes of its levels and of what separates them.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Memory that it takes beside its own size, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         shared_bytes(self.0.len())

@@ -62,6 +62,12 @@ impl Pattern {
         self.destination.kind()
     }
 
+    /// Bytes of the levels of the name and of what separates them.
+    #[must_use]
+    pub fn name_bytes(&self) -> usize {
+        self.destination.name_bytes()
+    }
+
     /// The levels of the name.
     pub fn levels(&self) -> impl Iterator<Item = Level<'_>> {
         self.destination.levels().map(|level| match level {

@@ -219,6 +219,7 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::Limit,
         Refusal::DuplicateId,
         Refusal::TooDeep,
+        Refusal::PatternBytes,
         Refusal::NotFound,
         Refusal::Stale,
     ];

@@ -55,6 +55,8 @@ pub(crate) struct Front {
 struct Client {
     limits: Arc<ConnectionLimits>,
     subscriptions: Vec<SubscriptionId>,
+    /// Of the names of these.
+    pattern_bytes: usize,
     temporaries: Vec<Destination>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
@@ -67,6 +69,7 @@ impl Client {
         Self {
             limits,
             subscriptions: Vec::new(),
+            pattern_bytes: 0,
             temporaries: Vec::new(),
             lanes: BTreeMap::new(),
             gone: false,
@@ -203,10 +206,15 @@ impl Front {
         if client.subscriptions.len() >= client.limits.subscriptions_max {
             return Err(Refusal::Limit);
         }
+        let pattern_bytes = client.pattern_bytes + pattern.name_bytes();
+        if pattern_bytes > client.limits.pattern_bytes_max {
+            return Err(Refusal::PatternBytes);
+        }
         if mode == Mode::Browse && !pattern.kind().is_queue() {
             return Err(Refusal::NotFound);
         }
         client.subscriptions.push(id);
+        client.pattern_bytes = pattern_bytes;
         let unsettled_max = unsettled_max(&client.limits);
         match pattern.destination() {
             Some(destination) if pattern.kind() != DestinationKind::Topic => {
@@ -532,8 +540,15 @@ impl Front {
 
     fn forget(&mut self, subscriber: Subscriber) {
         let Subscriber { connection, subscription } = subscriber;
-        self.subscriptions.remove(&subscriber);
+        let bytes = match self.subscriptions.remove(&subscriber) {
+            Some(Subscription::Topic { topic, .. }) => {
+                self.topics.get(topic).map_or(0, |topic| topic.pattern().name_bytes())
+            }
+            Some(Subscription::Home { destination, .. }) => destination.name_bytes(),
+            None => 0,
+        };
         if let Some(client) = self.clients.get_mut(&connection) {
+            client.pattern_bytes -= bytes;
             client.subscriptions.retain(|&other: &SubscriptionId| other != subscription);
         }
     }

@@ -72,3 +72,40 @@ fn a_connection_has_its_own_limits() {
         world.carry_all();
     }
 }
+
+#[test]
+fn the_names_of_a_connection_have_a_budget() {
+    let connection = ConnectionLimits { pattern_bytes_max: 100, ..ConnectionLimits::default() };
+    let mut world = World::new(2, Limits { connection, ..Limits::default() });
+    let connection = ConnectionId { core: 1, slot: 1, generation: 1 };
+    let mut token = 0;
+    let mut result = |command| {
+        token += 1;
+        world.apply(1, Event::Command(connection, Token(token), command));
+        world.carry_all();
+        match world.outcomes.drain(..).next_back() {
+            Some(Outcome::Replied(_, _, result)) => result.map(drop),
+            other => panic!("{other:?}"),
+        }
+    };
+    let subscribe = |id, pattern: &str| {
+        Command::Subscribe(Box::new(Subscribe {
+            id: SubscriptionId(id),
+            pattern: Pattern::parse(pattern).unwrap(),
+            mode: Mode::Consume,
+            settlement: Settlement::Explicit,
+            credit: 0,
+        }))
+    };
+    let long = format!("/queue/{}", "x".repeat(90));
+    // What is ended is given back, round after round.
+    for _ in 0..10 {
+        assert_eq!(result(subscribe(1, &long)), Ok(()));
+        assert_eq!(result(subscribe(2, "/topic/ab.*.>")), Ok(()));
+        assert_eq!(result(subscribe(3, "/topic/abc.d")), Err(Refusal::PatternBytes));
+        assert_eq!(result(subscribe(3, "/topic/a.b")), Ok(()));
+        for id in 1..=3 {
+            assert_eq!(result(Command::Unsubscribe(SubscriptionId(id))), Ok(()));
+        }
+    }
+}

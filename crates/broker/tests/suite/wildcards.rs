@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use broker::{Effect, Event, Shard};
 use contract::{
-    Body, Command, ConnectionId, Destination, Lane, Message, Mode, Now, Pattern, Refusal,
-    Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, ConnectionId, ConnectionLimits, Destination, Lane, Message, Mode, Now, Pattern,
+    Refusal, Settlement, Subscribe, SubscriptionId, Token,
 };
 use testkit::{Random, live_bytes};
 
@@ -91,7 +91,7 @@ fn ones(bits: usize, levels: usize, end: &str, ends: usize) -> String {
 #[test]
 fn a_subscription_takes_no_more_than_1_kib_and_its_pattern() {
     for Input { about, connections, pattern, is_allowed, .. } in inputs() {
-        let mut shard = Shard::new(0, 1, Arc::default(), Arc::default());
+        let mut shard = shard();
         let mut after_all_left = None;
         for round in 0..3 {
             let mut random = Random::new(round);
@@ -122,7 +122,7 @@ fn a_subscription_takes_no_more_than_1_kib_and_its_pattern() {
 #[test]
 fn a_publication_is_looked_up_in_few_tables() {
     for Input { about, connections, pattern, name, lookups_max, .. } in inputs() {
-        let mut shard = Shard::new(0, 1, Arc::default(), Arc::default());
+        let mut shard = shard();
         let mut random = Random::new(1);
         let mut patterns = Vec::new();
         for n in 0..connections * PATTERNS {
@@ -148,6 +148,11 @@ fn a_publication_is_looked_up_in_few_tables() {
             assert!(lookups <= lookups_max, "{about}: {name} is looked up {lookups} times");
         }
     }
+}
+
+fn shard() -> Shard {
+    let limits = ConnectionLimits { pattern_bytes_max: 1 << 30, ..ConnectionLimits::default() };
+    Shard::new(0, 1, Arc::default(), Arc::new(limits))
 }
 
 /// The next subscription of one of the connections; whether it is allowed.

@@ -66,6 +66,9 @@ impl Fault {
             Refusal::TooDeep => {
                 (Reason::Malformed, "bad destination", "subscribe with a > further to the left")
             }
+            Refusal::PatternBytes => {
+                (Reason::Busy, "limit reached", "use a wildcard, or end one first")
+            }
             Refusal::NotFound => (
                 Reason::Malformed,
                 "no such destination",
