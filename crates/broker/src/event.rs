@@ -5,7 +5,10 @@ use contract::{
     Reply, Settle, SubscriptionId, Token,
 };
 
-use crate::shard_message::{ShardMessage, Subscriber};
+use crate::{
+    shard_message::{ShardMessage, Subscriber},
+    store::{Record, WriteId},
+};
 
 /// What happens to a shard.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub enum Event {
     KeepInterest(Pattern),
     /// The next message from the shard of this core.
     FromShard(u16, ShardMessage),
+    /// The store has this batch, and all before it, for good.
+    Stored(WriteId),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
 }
@@ -52,6 +57,9 @@ pub enum Effect {
     /// A caller that keeps the list beyond the next [`crate::Shard::apply`] causes it to be copied
     /// when it changes.
     Fanout(Arc<Vec<Subscriber>>, Arc<Message>),
+    /// A batch for the store, in order; [`Event::Stored`] follows. The shard does not wait for it
+    /// with anything else.
+    Store(WriteId, Vec<Record>),
     /// The next message for the shard of this core.
     ToShard(u16, ShardMessage),
 }

@@ -8,6 +8,9 @@
 //! and, once, to each shard that has added its interest. Its *home* (`home/`) keeps the queues and
 //! temporary destinations whose names fall to it ([`Placement`]). What they say to each other is in
 //! `shard_message.rs`, by direction, and goes the same way whether they are on one core or on two.
+//!
+//! What must outlive the process goes to the store ([`Effect::Store`]), and what confirms it to a
+//! client leaves when it is there ([`Event::Stored`]); `store.rs` counts what is in flight.
 #![forbid(unsafe_code)]
 
 mod event;
@@ -19,10 +22,13 @@ mod queued;
 mod shard;
 mod shard_message;
 mod stats;
+mod store;
 mod window;
 
 pub use event::{Effect, Event};
 pub use placement::Placement;
+pub use queued::{QueueId, QueuePosition};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Stats};
+pub use store::{Record, TransactionId, WriteId};

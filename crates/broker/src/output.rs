@@ -3,10 +3,11 @@ use std::collections::VecDeque;
 use crate::{
     event::Effect,
     shard_message::{Interest, Payload, ShardMessage, ToFront, ToHome},
+    store::{WriteId, Writes},
     window::Windows,
 };
 
-/// Where a shard's parts put what they have to say to other shards and to the driver.
+/// Where a shard's parts put what they have to say to other shards, the store and the driver.
 ///
 /// What a shard sends to itself waits in `own` and is processed before [`crate::Shard::apply`]
 /// returns, so that there is one way for everything, with one core and with many.
@@ -15,6 +16,7 @@ pub(crate) struct ShardOutput<'a> {
     pub(crate) own: VecDeque<Payload>,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) windows: &'a mut Windows,
+    pub(crate) writes: &'a mut Writes,
 }
 
 impl ShardOutput<'_> {
@@ -30,13 +32,23 @@ impl ShardOutput<'_> {
         self.send(core, Payload::Interest(message));
     }
 
-    /// The one place where what is in flight is counted.
-    pub(crate) fn send(&mut self, to: u16, content: Payload) {
+    /// Sends when a batch is stored; at once if there is none, or it is.
+    pub(crate) fn send_when_stored(&mut self, write: Option<WriteId>, to: u16, payload: Payload) {
+        match write {
+            Some(write) if self.writes.is_in_flight(write) => {
+                self.writes.delay(write, to, payload);
+            }
+            Some(_) | None => self.send(to, payload),
+        }
+    }
+
+    /// The one place where what is in flight between shards is counted.
+    pub(crate) fn send(&mut self, to: u16, payload: Payload) {
         if to == self.core {
-            self.own.push_back(content);
+            self.own.push_back(payload);
         } else {
-            self.windows.sent(to, content.published_bytes());
-            self.effects.push(Effect::ToShard(to, ShardMessage(content)));
+            self.windows.sent(to, payload.published_bytes());
+            self.effects.push(Effect::ToShard(to, ShardMessage(payload)));
         }
     }
 }

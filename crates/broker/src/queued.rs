@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use contract::{Destination, DestinationKind, Message};
 
+use crate::store::Record;
+
 /// Names a queue: what its messages are kept, delivered, returned and dead-lettered under.
 ///
 /// It is not where they were sent: [`Message::to`] says that, and a queue may hold
 /// messages that were sent to something else.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct QueueId(Destination);
+pub struct QueueId(Destination);
 
 impl QueueId {
     /// The queue that is a destination of its own; `None`: the destination is a topic.
@@ -16,8 +18,15 @@ impl QueueId {
     }
 
     /// How peers and operators call it.
-    pub(crate) const fn name(&self) -> &Destination {
+    #[must_use]
+    pub const fn name(&self) -> &Destination {
         &self.0
+    }
+
+    /// Whether the store keeps a message in it: a durable one, in a queue that does not end with
+    /// its owner.
+    pub(crate) fn stores(&self, message: &Message) -> bool {
+        message.header.durable && !self.is_temporary()
     }
 
     /// Whether it ends with its owner.
@@ -35,18 +44,31 @@ pub(crate) struct QueuedMessage {
     pub(crate) attempts: u32,
 }
 
+impl QueuedMessage {
+    /// A message that is new in its queue.
+    pub(crate) fn new(message: Arc<Message>, sequence: u64) -> Self {
+        let position = QueuePosition::new(message.header.priority, sequence);
+        Self { position, message, attempts: 0 }
+    }
+
+    /// Tells the store that it is in a queue.
+    pub(crate) fn put_record(&self, queue: &QueueId) -> Record {
+        Record::Put(queue.clone(), self.position, Arc::clone(&self.message))
+    }
+}
+
 /// The position of a message in its queue: higher priorities first, then in order of arrival.
 ///
 /// The sequence is unique within a home, so that a message that returns to a queue which was
 /// deleted and made again takes no other's position.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct QueuePosition {
+pub struct QueuePosition {
     urgency: u8,
     sequence: u64,
 }
 
 impl QueuePosition {
-    pub(crate) fn new(priority: u8, sequence: u64) -> Self {
+    fn new(priority: u8, sequence: u64) -> Self {
         Self { urgency: PRIORITY_MAX.saturating_sub(priority), sequence }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     placement::Placement,
     shard_message::{Payload, ShardMessage},
     stats::{QueueDepth, Stats},
+    store::Writes,
     window::Windows,
 };
 
@@ -22,6 +23,7 @@ pub struct Shard {
     front: Front,
     home: Home,
     windows: Windows,
+    writes: Writes,
     /// What it sends to itself; empty between calls, kept for its memory.
     own: VecDeque<Payload>,
 }
@@ -42,6 +44,7 @@ impl Shard {
             front: Front::new(core, cores, placement.clone(), connections),
             home: Home::new(placement, limits),
             windows: Windows::new(core, cores),
+            writes: Writes::default(),
             own: VecDeque::new(),
         }
     }
@@ -50,7 +53,8 @@ impl Shard {
     pub fn apply(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let (front, home) = (&mut self.front, &mut self.home);
         let own = mem::take(&mut self.own);
-        let mut output = ShardOutput { core: self.core, own, effects, windows: &mut self.windows };
+        let (windows, writes) = (&mut self.windows, &mut self.writes);
+        let mut output = ShardOutput { core: self.core, own, effects, windows, writes };
         match event {
             Event::Opened(connection, limits) => front.opened(connection, limits),
             Event::Command(connection, token, command) => {
@@ -72,10 +76,20 @@ impl Shard {
                     output.send(from, Payload::WindowUpdate(report));
                 }
             }
+            Event::Stored(upto) => {
+                output.writes.stored(upto);
+                while let Some((to, payload)) = output.writes.next_to_send() {
+                    output.send(to, payload);
+                }
+                home.stored(upto, now, &mut output);
+            }
             Event::Timeout => home.check_deadlines(now, &mut output),
         }
         while let Some(content) = output.own.pop_front() {
             receive(front, home, self.core, content, now, &mut output);
+        }
+        if let Some((write, records)) = output.writes.take_batch() {
+            output.effects.push(Effect::Store(write, records));
         }
         self.own = output.own;
     }
@@ -114,6 +128,7 @@ impl Shard {
         self.front.assert_empty();
         self.home.assert_empty();
         self.windows.assert_empty();
+        self.writes.assert_empty();
     }
 }
 

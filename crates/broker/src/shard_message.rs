@@ -75,8 +75,11 @@ pub(crate) enum ToHome {
     Prepare { connection: ConnectionId, transaction: u64, operations: Vec<Operation>, alone: bool },
     /// The end of a transaction.
     Decide { transaction: u64, commit: bool },
-    /// A message for a dead-letter queue, addressed to it.
-    DeadLetter(Arc<Message>),
+    /// A message for a dead-letter queue, addressed to it; where it is in the store until it is in
+    /// the dead-letter queue: then [`ToHome::DeadLettered`] replies.
+    DeadLetter { message: Arc<Message>, stored: Option<(QueueId, QueuePosition)> },
+    /// A message is stored in its dead-letter queue, and so need not be where it was.
+    DeadLettered(QueueId, QueuePosition),
 }
 
 /// From the home of a queue or temporary destination to the front of a connection.
@@ -97,8 +100,11 @@ pub(crate) enum ToFront {
     },
     /// A message for a subscription.
     Deliver { subscriber: Subscriber, source: Source, delivery: Delivery },
-    /// Whether this home can do its branch of a transaction.
-    Voted { transaction: u64, result: Result<(), Refusal> },
+    /// Whether this home can do its branch of a transaction, and has stored that: then the decision
+    /// is to be stored too.
+    Voted { transaction: u64, result: Result<(), Refusal>, is_stored: bool },
+    /// From a front to itself: the decision to commit a transaction is stored.
+    Decided { transaction: u64 },
 }
 
 /// Where a delivery comes from, and so where it returns to.
@@ -156,7 +162,7 @@ impl Payload {
         | Self::ToHome(
             ToHome::Publish { message, .. }
             | ToHome::Return(_, QueuedMessage { message, .. })
-            | ToHome::DeadLetter(message),
+            | ToHome::DeadLetter { message, .. },
         )
         | Self::ToFront(ToFront::Deliver { delivery: Delivery { message, .. }, .. }) = self
         {

@@ -180,7 +180,10 @@ impl Front {
             ToFront::Deliver { subscriber, source, delivery } => {
                 self.deliver(subscriber, source, delivery, output);
             }
-            ToFront::Voted { transaction, result } => self.voted(transaction, result, output),
+            ToFront::Voted { transaction, result, is_stored } => {
+                self.voted(transaction, result, is_stored, output);
+            }
+            ToFront::Decided { transaction } => self.decided(transaction, output),
         }
     }
 

@@ -7,7 +7,8 @@
 //!   Decide  ------------------------->  commits the branch, or rolls it back
 //! ```
 //!
-//! A single home decides by itself. Topics get their messages when all is decided. No vote waits
+//! A single home decides by itself. What is durable is stored before it is said: a home votes when its
+//! branch is stored, the front decides when the decision is. Topics get their messages when all is decided. No vote waits
 //! for anything, so transactions cannot block each other; and once begun, one ends whether or not
 //! its connection is still there.
 
@@ -19,13 +20,14 @@ use std::{
 
 use contract::{
     Command, ConnectionId, DestinationKind, Lane, Message, Operation, Refusal, Settle,
-    SubscriptionId, Token,
+    SubscriptionId, Token, internal,
 };
 
 use super::{Front, Subscription};
 use crate::{
     output::ShardOutput,
-    shard_message::{Subscriber, ToHome, published_bytes},
+    shard_message::{Payload, Subscriber, ToFront, ToHome, published_bytes},
+    store::{Record, TransactionId},
 };
 
 /// A transaction in flight, at the front of its connection.
@@ -39,6 +41,8 @@ pub(super) struct Transaction {
     /// Votes that have not come.
     missing: usize,
     refusal: Option<Refusal>,
+    /// A home has stored its branch.
+    is_stored: bool,
 }
 
 /// What a connection sent in a lane while a transaction was in flight there, and must come after it.
@@ -200,6 +204,7 @@ impl Front {
             participants: branches.keys().copied().collect(),
             missing: branches.len(),
             refusal: None,
+            is_stored: false,
         };
         if branches.is_empty() {
             return self.finish(transaction, output);
@@ -221,15 +226,31 @@ impl Front {
         &mut self,
         id: u64,
         result: Result<(), Refusal>,
+        is_stored: bool,
         output: &mut ShardOutput<'_>,
     ) {
         let Some(transaction) = self.transactions.get_mut(&id) else { return };
         transaction.refusal = result.err().or(transaction.refusal);
+        transaction.is_stored |= is_stored;
         transaction.missing -= 1;
         if transaction.missing > 0 {
             return;
         }
-        let Some(transaction) = self.transactions.remove(&id) else { return };
+        let is_alone = transaction.participants.len() == 1;
+        if is_alone || !transaction.is_stored || transaction.refusal.is_some() {
+            return self.decided(id, output);
+        }
+        let record = Record::Commit(TransactionId { core: self.core, number: id });
+        let write = output.writes.add(record);
+        let decided = Payload::ToFront(ToFront::Decided { transaction: id });
+        output.send_when_stored(Some(write), self.core, decided);
+    }
+
+    /// All homes have voted, and the store knows what that means.
+    pub(super) fn decided(&mut self, id: u64, output: &mut ShardOutput<'_>) {
+        let Some(transaction) = self.transactions.remove(&id) else {
+            return internal!("a transaction is decided that is not in flight");
+        };
         let commit = transaction.refusal.is_none();
         if let [_, _, ..] = *transaction.participants {
             for &home in &transaction.participants {

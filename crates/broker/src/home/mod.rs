@@ -7,11 +7,15 @@ mod dead_letter;
 mod queue;
 mod temporary;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use contract::{
     BrokerLimits, ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind,
-    Message, Mode, Now, Outcome, Refusal, Reply, Settlement, Tag, Token,
+    Message, Mode, Now, Outcome, Refusal, Reply, Settlement, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -25,9 +29,10 @@ use self::{
 use crate::{
     output::ShardOutput,
     placement::Placement,
-    queued::{QueueId, QueuePosition, QueuedMessage, queued_cost},
-    shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
+    queued::{QueueId, QueuedMessage, queued_cost},
+    shard_message::{Consume, Payload, Source, Subscriber, ToFront, ToHome},
     stats::{QueueDepth, Stats},
+    store::{Record, TransactionId, WriteId},
 };
 
 /// The queues and temporary destinations that live on one core, and their consumers on all cores.
@@ -41,8 +46,9 @@ pub(crate) struct Home {
     consumers: Map<Subscriber, Consumer>,
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
-    /// By the core that coordinates the transaction, and its number there.
-    prepared: BTreeMap<(u16, u64), Branch>,
+    prepared: BTreeMap<TransactionId, Branch>,
+    /// Batches with new messages, and the queues of these, in order.
+    arrivals: VecDeque<(WriteId, usize)>,
     sequence: u64,
     tag: u64,
     stats: Stats,
@@ -59,6 +65,7 @@ impl Home {
             browsers: Map::default(),
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
+            arrivals: VecDeque::new(),
             sequence: 0,
             tag: 0,
             stats: Stats::default(),
@@ -79,15 +86,18 @@ impl Home {
             }
             ToHome::Subscribe(consume) => self.subscribe(&consume, now, output),
             ToHome::Unsubscribe { subscriber, destination, confirm, seen } => {
-                self.unsubscribe(subscriber, &destination, seen, now, output);
+                let write = self.unsubscribe(subscriber, &destination, seen, now, output);
                 if confirm {
-                    output.send_front(from, ToFront::Unsubscribed { subscriber });
+                    let ended = ToFront::Unsubscribed { subscriber };
+                    output.send_when_stored(write, from, Payload::ToFront(ended));
                 }
             }
             ToHome::Settle { subscriber, tags, outcome, reply } => {
-                self.settle(subscriber, &tags, outcome, now, output);
+                let write = self.settle(subscriber, &tags, outcome, now, output);
                 if let Some(token) = reply {
-                    replied(subscriber.connection, token, Ok(Reply::Done), output);
+                    let connection = subscriber.connection;
+                    let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
+                    output.send_when_stored(write, connection.core, Payload::ToFront(done));
                 }
             }
             ToHome::Credit { subscriber, credit, delivered } => {
@@ -104,13 +114,24 @@ impl Home {
                 self.undeclare(owner, &destination, output);
             }
             ToHome::Return(queue, queued) => self.take_back(queue, queued, now, output),
-            ToHome::Prepare { connection, transaction, operations, alone } => {
+            ToHome::Prepare { connection, transaction: number, operations, alone } => {
+                let transaction = TransactionId { core: from, number };
                 self.prepare(connection, transaction, operations, alone, now, output);
             }
-            ToHome::Decide { transaction, commit } => {
-                self.decide(from, transaction, commit, now, output);
+            ToHome::Decide { transaction: number, commit } => {
+                self.decide(TransactionId { core: from, number }, commit, now, output);
             }
-            ToHome::DeadLetter(message) => self.add_dead_letter(message, now, output),
+            ToHome::DeadLetter { message, stored } => {
+                let write = self.add_dead_letter(message, now, output);
+                if let Some((queue, position)) = stored {
+                    let home = self.placement.home(queue.name());
+                    let dead_lettered = ToHome::DeadLettered(queue, position);
+                    output.send_when_stored(write, home, Payload::ToHome(dead_lettered));
+                }
+            }
+            ToHome::DeadLettered(queue, position) => {
+                output.writes.add(Record::Remove(queue, position));
+            }
         }
     }
 
@@ -132,14 +153,14 @@ impl Home {
         };
         let Some(queue) = self.queues.get_mut(index) else { return };
         message.share_name(queue.id.name());
-        if queue.takes(&message, &self.limits) {
-            self.put_new(index, message, now);
-            replied(connection, token, Ok(Reply::Done), output);
+        if queue.takes(&message, &self.limits, output.writes) {
+            self.accept(connection, token, index, message, now, output);
         } else {
             let deadline_ns = now.after(self.limits.publish_timeout);
-            if !queue.block(BlockedPublisher { connection, token, message, deadline_ns }) {
-                self.stats.refused_full += 1;
-                replied(connection, token, Err(Refusal::Full), output);
+            let publisher = BlockedPublisher { connection, token, message, deadline_ns };
+            if let Err(BlockedPublisher { message, .. }) = queue.block(publisher) {
+                let refusal = self.refusal(index, &message);
+                replied(connection, token, Err(refusal), output);
             }
         }
         self.dispatch_ready(index, now, output);
@@ -186,10 +207,10 @@ impl Home {
         seen: Tag,
         now: Now,
         output: &mut ShardOutput<'_>,
-    ) {
+    ) -> Option<WriteId> {
         self.leave_temp_topic(subscriber, destination);
         self.browsers.remove(&subscriber);
-        let Some(consumer) = self.consumers.remove(&subscriber) else { return };
+        let consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
         if let Some(queue) = self.queues.get_mut(index) {
             queue.remove_consumer(&consumer);
@@ -199,8 +220,10 @@ impl Home {
             self.apply_outcome(index, queued, outcome, output);
         }
         self.dispatch_ready(index, now, output);
+        Some(consumer.settled_write)
     }
 
+    /// Returns the last batch that tells the store what this consumer settled.
     fn settle(
         &mut self,
         subscriber: Subscriber,
@@ -208,16 +231,19 @@ impl Home {
         outcome: Outcome,
         now: Now,
         output: &mut ShardOutput<'_>,
-    ) {
-        let Some(index) = self.consumers.get(&subscriber).map(|consumer| consumer.queue) else {
-            return;
-        };
+    ) -> Option<WriteId> {
+        let index = self.consumers.get(&subscriber)?.queue;
+        let mut written = None;
         while let Some((_, queued)) =
             self.consumers.get_mut(&subscriber).and_then(|consumer| consumer.take_first(tags))
         {
-            self.apply_outcome(index, queued, outcome, output);
+            written = self.apply_outcome(index, queued, outcome, output).max(written);
         }
+        let consumer = self.consumers.get_mut(&subscriber)?;
+        consumer.settled_write = written.unwrap_or(consumer.settled_write);
+        let settled_write = consumer.settled_write;
         self.dispatch_to(subscriber, now, output);
+        Some(settled_write)
     }
 
     fn credit(
@@ -281,6 +307,9 @@ impl Home {
             None => self.insert_queue(Queue::new(queue, None)),
         };
         if let Some(queue) = self.queues.get_mut(index) {
+            if queue.id.stores(&queued.message) {
+                output.writes.add(queued.put_record(&queue.id));
+            }
             queue.put(queued);
         }
         self.dispatch_ready(index, now, output);
@@ -292,25 +321,40 @@ impl Home {
         mut message: Arc<Message>,
         now: Now,
         output: &mut ShardOutput<'_>,
-    ) {
+    ) -> Option<WriteId> {
         let Ok(index) = self.find_or_make_queue(&message.to) else {
             self.stats.dropped += 1;
-            return;
+            return None;
         };
-        let Some(queue) = self.queues.get_mut(index) else { return };
+        let queue = self.queues.get_mut(index)?;
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
             self.stats.dropped += 1;
-            match queue.pop() {
-                Some(oldest) => queue.forget(&oldest.message),
-                None => return,
+            let oldest = queue.pop()?;
+            queue.remove(&oldest, output);
+        }
+        let queued = QueuedMessage::new(message, self.next_sequence());
+        let write = self.enter(index, queued, output);
+        self.dispatch_ready(index, now, output);
+        write
+    }
+
+    /// What is stored becomes ready, and what waited for room in the store enters.
+    pub(crate) fn stored(&mut self, upto: WriteId, now: Now, output: &mut ShardOutput<'_>) {
+        while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
+            let Some(queue) = self.queues.get_mut(index) else {
+                internal!("a queue ended before its messages had arrived");
+                continue;
+            };
+            queue.stored(upto);
+            self.dispatch_ready(index, now, output);
+        }
+        if output.writes.take_was_full() {
+            let blocked = self.queues.iter().filter(|(_, queue)| queue.has_blocked());
+            for index in blocked.map(|(index, _)| index).collect::<Vec<_>>() {
+                self.dispatch_ready(index, now, output);
             }
         }
-        let queued = QueuedMessage { position: self.next_position(&message), message, attempts: 0 };
-        if let Some(queue) = self.queues.get_mut(index) {
-            queue.put(queued);
-        }
-        self.dispatch_ready(index, now, output);
     }
 
     /// Drops what has expired and refuses what has waited for too long.
@@ -320,49 +364,62 @@ impl Home {
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
         for index in due {
             if let Some(queue) = self.queues.get_mut(index) {
-                self.stats.expired += queue.expire(now.unix_ms);
+                self.stats.expired += queue.expire(now.unix_ms, output);
             }
             self.dispatch_ready(index, now, output);
             while let Some(publisher) =
                 self.queues.get_mut(index).and_then(|queue| queue.overdue(now.mono_ns))
             {
-                self.stats.refused_full += 1;
-                replied(publisher.connection, publisher.token, Err(Refusal::Full), output);
+                let refusal = self.refusal(index, &publisher.message);
+                replied(publisher.connection, publisher.token, Err(refusal), output);
             }
             self.dispatch_ready(index, now, output);
         }
     }
 
-    /// What became of a delivery, which the queue still counts. [`Home::dispatch_ready`] is to follow.
+    /// What became of a delivery, which the queue still counts. [`Home::dispatch_ready`] is to
+    /// follow. Returns the batch that tells the store.
     fn apply_outcome(
         &mut self,
         index: usize,
         mut queued: QueuedMessage,
         outcome: Outcome,
         output: &mut ShardOutput<'_>,
-    ) {
-        let Some(queue) = self.queues.get_mut(index) else { return };
+    ) -> Option<WriteId> {
+        let queue = self.queues.get_mut(index)?;
         let reason = match outcome {
             Outcome::Accepted => {
                 self.stats.queue_settled += 1;
-                return queue.forget(&queued.message);
+                return queue.remove(&queued, output);
             }
-            Outcome::Released => return queue.put_back(queued),
+            Outcome::Released => {
+                queue.put_back(queued);
+                return None;
+            }
             Outcome::Failed if queued.attempts + 1 < self.limits.deliveries_max => {
                 queued.attempts += 1;
-                return queue.put_back(queued);
+                queue.put_back(queued);
+                return None;
             }
             Outcome::Failed => DeadLetterReason::Failed(queued.attempts + 1),
             Outcome::Rejected => DeadLetterReason::Rejected,
         };
+        let is_stored = queue.id.stores(&queued.message);
+        let stored = is_stored.then(|| (queue.id.clone(), queued.position));
         queue.forget(&queued.message);
         match dead_letter::dead_letter(&queue.id, queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);
-                output.send_home(home, ToHome::DeadLetter(message));
+                // It stays in the store where it is until it is in the other queue as well: were
+                // the process to end now, it would be delivered once more, not lost.
+                output.send_home(home, ToHome::DeadLetter { message, stored });
+                None
             }
-            None => self.stats.dropped += 1,
+            None => {
+                self.stats.dropped += 1;
+                stored.map(|(queue, position)| output.writes.add(Record::Remove(queue, position)))
+            }
         }
     }
 
@@ -383,7 +440,7 @@ impl Home {
     /// Delivers one message. `false` if there is none, or no consumer that can take it.
     fn dispatch(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) -> bool {
         let Some(queue) = self.queues.get_mut(index) else { return false };
-        self.stats.expired += queue.expire(now.unix_ms);
+        self.stats.expired += queue.expire(now.unix_ms, output);
         let Some(subscriber) = queue.next_consumer() else { return false };
         let Some(consumer) = self.consumers.get_mut(&subscriber) else { return true };
         consumer.dequeued();
@@ -398,7 +455,7 @@ impl Home {
         match consumer.settlement {
             Settlement::Automatic => {
                 self.stats.queue_settled += 1;
-                queue.forget(&queued.message);
+                queue.remove(&queued, output);
             }
             Settlement::Explicit => {
                 self.tag += 1;
@@ -416,31 +473,76 @@ impl Home {
     fn unblock(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) -> bool {
         let mut unblocked = false;
         while let Some(publisher) =
-            self.queues.get_mut(index).and_then(|queue| queue.unblock(&self.limits))
+            self.queues.get_mut(index).and_then(|q| q.unblock(&self.limits, output.writes))
         {
-            self.put_new(index, publisher.message, now);
-            replied(publisher.connection, publisher.token, Ok(Reply::Done), output);
+            let BlockedPublisher { connection, token, message, .. } = publisher;
+            self.accept(connection, token, index, message, now, output);
             unblocked = true;
         }
         unblocked
     }
 
-    /// A new message enters a queue that has room.
-    fn put_new(&mut self, index: usize, message: Arc<Message>, now: Now) {
+    /// A publication enters a queue that has room.
+    fn accept(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        index: usize,
+        message: Arc<Message>,
+        now: Now,
+        output: &mut ShardOutput<'_>,
+    ) {
         self.stats.queue_published += 1;
-        if message.is_expired(now.unix_ms) {
+        let write = if message.is_expired(now.unix_ms) {
             self.stats.expired += 1;
-            return;
-        }
-        let queued = QueuedMessage { position: self.next_position(&message), message, attempts: 0 };
-        if let Some(queue) = self.queues.get_mut(index) {
-            queue.put(queued);
-        }
+            None
+        } else {
+            let queued = QueuedMessage::new(message, self.next_sequence());
+            self.enter(index, queued, output)
+        };
+        let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
+        output.send_when_stored(write, connection.core, Payload::ToFront(done));
     }
 
-    fn next_position(&mut self, message: &Message) -> QueuePosition {
+    /// A new message enters a queue. Returns the batch with which it is ready, if it is not at once.
+    fn enter(
+        &mut self,
+        index: usize,
+        queued: QueuedMessage,
+        output: &mut ShardOutput<'_>,
+    ) -> Option<WriteId> {
+        let id = &self.queues.get(index)?.id;
+        let is_stored = id.stores(&queued.message);
+        let write = is_stored.then(|| output.writes.add(queued.put_record(id)));
+        self.arrive(index, queued, write)
+    }
+
+    /// A new message enters a queue, which is in the store with this batch if at all. Returns the
+    /// batch with which it is ready, if it is not at once.
+    fn arrive(
+        &mut self,
+        index: usize,
+        queued: QueuedMessage,
+        write: Option<WriteId>,
+    ) -> Option<WriteId> {
+        let write = self.queues.get_mut(index)?.enter(queued, write);
+        self.arrivals.extend(write.map(|write| (write, index)));
+        write
+    }
+
+    const fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
-        QueuePosition::new(message.header.priority, self.sequence)
+        self.sequence
+    }
+
+    /// Why a publication cannot enter a queue, or could not in time.
+    fn refusal(&mut self, index: usize, message: &Message) -> Refusal {
+        let queue = self.queues.get(index);
+        if queue.is_some_and(|queue| queue.has_room(queued_cost(message), &self.limits)) {
+            return Refusal::Busy;
+        }
+        self.stats.refused_full += 1;
+        Refusal::Full
     }
 
     /// The queue that is this destination; a plain one is made when missing.
@@ -512,10 +614,10 @@ impl Home {
         });
         assert!(counted, "a consumer has no queue");
         for branch in self.prepared.values() {
-            for (queue, message) in &branch.publications {
-                let counts = counts.entry(queue).or_default();
+            for publication in &branch.publications {
+                let counts = counts.entry(&publication.queue).or_default();
                 counts.reserved += 1;
-                counts.add(message);
+                counts.add(&publication.message);
             }
             for settlement in &branch.settlements {
                 counts.entry(&settlement.queue).or_default().add(&settlement.queued.message);

@@ -8,22 +8,27 @@ use contract::{BrokerLimits, ConnectionId, Message, Settlement, Tag, Token};
 
 use super::allowance::Allowance;
 use crate::{
+    output::ShardOutput,
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
     shard_message::{Consume, Subscriber},
     stats::QueueDepth,
+    store::{Record, WriteId, Writes},
 };
 
 /// The messages of one queue, the publishers that wait for room, and the consumers that are ready.
+/// Unsettled messages are kept with their consumer.
 ///
 /// ```text
-/// blocked --room--> ready --consumer with credit--> unsettled (kept with the consumer) --> gone
-///                     ^------------ failed, released, consumer lost ---------+
+/// blocked --room--> arriving --stored--> ready --consumer with credit--> unsettled --> gone
+///                                          ^-- failed, released, consumer lost --+
 /// ```
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) id: QueueId,
     /// The connection that a temporary queue belongs to.
     pub(super) owner: Option<ConnectionId>,
+    /// New messages that wait until they, or those before them, are stored: so that none overtakes.
+    arriving: VecDeque<(WriteId, QueuedMessage)>,
     ready: BTreeMap<QueuePosition, QueuedMessage>,
     /// Those of `ready` that expire, by when in milliseconds since 1970.
     expiring: BTreeSet<(u64, QueuePosition)>,
@@ -33,7 +38,7 @@ pub(super) struct Queue {
     ready_consumers: BTreeMap<u64, Subscriber>,
     ready_key_next: u64,
     consumers: usize,
-    /// Messages that count for the bounds: ready, unsettled and reserved.
+    /// Messages that count for the bounds: arriving, ready, unsettled and reserved.
     messages: usize,
     /// Memory that these take, but for their entries in `expiring`.
     bytes: usize,
@@ -85,6 +90,8 @@ pub(super) struct Consumer {
     unsettled_max: usize,
     /// Its tags are greater; tells it from an earlier subscription with the same name.
     pub(super) since: Tag,
+    /// The last batch that tells the store what it settled.
+    pub(super) settled_write: WriteId,
     /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
     ready_key: Option<u64>,
 }
@@ -98,6 +105,7 @@ impl Consumer {
             unsettled: BTreeMap::new(),
             unsettled_max: consume.unsettled_max,
             since,
+            settled_write: WriteId::default(),
             ready_key: None,
         }
     }
@@ -129,6 +137,7 @@ impl Queue {
         Self {
             id,
             owner,
+            arriving: VecDeque::new(),
             ready: BTreeMap::new(),
             expiring: BTreeSet::new(),
             blocked: VecDeque::new(),
@@ -155,11 +164,45 @@ impl Queue {
     }
 
     /// Whether a publication may enter now, with none before it.
-    pub(super) fn takes(&self, message: &Message, limits: &BrokerLimits) -> bool {
-        self.blocked.is_empty() && self.has_room(queued_cost(message), limits)
+    pub(super) fn takes(
+        &self,
+        message: &Message,
+        limits: &BrokerLimits,
+        writes: &mut Writes,
+    ) -> bool {
+        self.blocked.is_empty() && self.takes_next(message, limits, writes)
     }
 
-    /// A new message enters.
+    /// Whether there is room for a publication, in the store too if it is durable.
+    fn takes_next(&self, message: &Message, limits: &BrokerLimits, writes: &mut Writes) -> bool {
+        self.has_room(queued_cost(message), limits)
+            && (!self.id.stores(message) || writes.has_room(message.cost()))
+    }
+
+    /// A new message enters, to be ready when this batch is stored, and not before those that came
+    /// before it. Returns the batch that it waits for.
+    pub(super) fn enter(
+        &mut self,
+        queued: QueuedMessage,
+        write: Option<WriteId>,
+    ) -> Option<WriteId> {
+        self.count(&queued.message);
+        let write = write.or_else(|| self.arriving.back().map(|&(write, _)| write));
+        match write {
+            Some(write) => self.arriving.push_back((write, queued)),
+            None => self.put_back(queued),
+        }
+        write
+    }
+
+    /// What is stored with this batch becomes ready.
+    pub(super) fn stored(&mut self, upto: WriteId) {
+        while let Some((_, queued)) = self.arriving.pop_front_if(|(write, _)| *write <= upto) {
+            self.put_back(queued);
+        }
+    }
+
+    /// A message that is not new enters, at the position that it had.
     pub(super) fn put(&mut self, queued: QueuedMessage) {
         self.count(&queued.message);
         self.put_back(queued);
@@ -182,25 +225,37 @@ impl Queue {
         Some(queued)
     }
 
-    /// A message that was taken out has left for good.
+    /// A message that was taken out has left for good; the store knows it.
     pub(super) fn forget(&mut self, message: &Message) {
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(queued_cost(message));
     }
 
     /// Removes what is ready and has expired; returns how many.
-    pub(super) fn expire(&mut self, unix_ms: u64) -> u64 {
+    pub(super) fn expire(&mut self, unix_ms: u64, output: &mut ShardOutput<'_>) -> u64 {
         let mut expired = 0;
         while let Some(&(expires, position)) = self.expiring.first()
             && expires <= unix_ms
         {
             self.expiring.pop_first();
             if let Some(queued) = self.ready.remove(&position) {
-                self.forget(&queued.message);
+                self.remove(&queued, output);
                 expired += 1;
             }
         }
         expired
+    }
+
+    /// A message that was taken out has left for good, and leaves the store with the batch that this
+    /// returns.
+    pub(super) fn remove(
+        &mut self,
+        queued: &QueuedMessage,
+        output: &mut ShardOutput<'_>,
+    ) -> Option<WriteId> {
+        self.forget(&queued.message);
+        let is_stored = self.id.stores(&queued.message);
+        is_stored.then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
     }
 
     /// Reserves room for a message of a transaction.
@@ -219,22 +274,26 @@ impl Queue {
         self.bytes += queued_cost(message);
     }
 
-    /// Lets a publisher wait for room. `false` if too many wait already.
-    pub(super) fn block(&mut self, publisher: BlockedPublisher) -> bool {
+    /// Lets a publisher wait for room; returns it if too many wait already.
+    pub(super) fn block(&mut self, publisher: BlockedPublisher) -> Result<(), BlockedPublisher> {
         let cost = publisher.cost();
         let fits = self.blocked.len() < BLOCKED_MAX && self.blocked_bytes + cost <= BLOCKED_BYTES;
-        if fits || self.blocked.is_empty() {
-            self.blocked_bytes += cost;
-            self.blocked.push_back(publisher);
-            return true;
+        if !fits && !self.blocked.is_empty() {
+            return Err(publisher);
         }
-        false
+        self.blocked_bytes += cost;
+        self.blocked.push_back(publisher);
+        Ok(())
     }
 
     /// The next blocked publisher for whose message there is room.
-    pub(super) fn unblock(&mut self, limits: &BrokerLimits) -> Option<BlockedPublisher> {
-        let cost = queued_cost(&self.blocked.front()?.message);
-        self.has_room(cost, limits).then(|| self.pop_blocked()).flatten()
+    pub(super) fn unblock(
+        &mut self,
+        limits: &BrokerLimits,
+        writes: &mut Writes,
+    ) -> Option<BlockedPublisher> {
+        let message = &self.blocked.front()?.message;
+        self.takes_next(message, limits, writes).then(|| self.pop_blocked()).flatten()
     }
 
     /// The next blocked publisher that has waited for too long.
@@ -300,6 +359,10 @@ impl Queue {
         self.messages == 0 && self.consumers == 0 && self.blocked.is_empty() && self.owner.is_none()
     }
 
+    pub(super) fn has_blocked(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
     /// Whether time alone may have changed something.
     pub(super) fn is_due(&self, unix_ms: u64, mono_ns: u64) -> bool {
         self.expiring.first().is_some_and(|&(expires, _)| expires <= unix_ms)
@@ -311,7 +374,8 @@ impl Queue {
     pub(super) fn assert_consistent(&self, elsewhere: Counts) {
         let id = &self.id;
         let mut counts = elsewhere;
-        self.ready.values().for_each(|queued| counts.add(&queued.message));
+        let arriving = self.arriving.iter().map(|(_, queued)| queued);
+        arriving.chain(self.ready.values()).for_each(|queued| counts.add(&queued.message));
         let kept = Counts {
             consumers: self.consumers,
             messages: self.messages,
@@ -326,10 +390,11 @@ impl Queue {
     }
 
     pub(super) fn depth(&self) -> QueueDepth<'_> {
+        let ready = self.arriving.len() + self.ready.len();
         QueueDepth {
             name: self.id.name(),
-            ready: self.ready.len(),
-            unsettled: self.messages - self.ready.len() - self.reserved,
+            ready,
+            unsettled: self.messages - ready - self.reserved,
             bytes: self.bytes(),
             consumers: self.consumers,
             waiting: self.blocked.len(),

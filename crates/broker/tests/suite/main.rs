@@ -3,10 +3,12 @@
 
 mod conversations;
 mod cost;
+mod disk;
 mod interest;
 mod limits;
 mod memory;
 mod simulation;
+mod store;
 mod wildcards;
 mod world;
 

@@ -1,14 +1,16 @@
-//! Some shards and the channels between them.
+//! Some shards, the channels between them, and a store.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use broker::{Effect, Event, Shard, ShardMessage, Subscriber};
+use broker::{Effect, Event, Record, Shard, ShardMessage, Subscriber, WriteId};
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, Refusal, Reply, Token,
 };
+
+use crate::disk::Disk;
 
 /// What reaches a connection.
 #[derive(Debug)]
@@ -28,6 +30,9 @@ pub(crate) struct Limits {
 pub(crate) struct World {
     pub(crate) shards: Vec<Shard>,
     channels: BTreeMap<(u16, u16), VecDeque<InFlight>>,
+    /// Batches of each core that are not stored.
+    writes: BTreeMap<u16, VecDeque<(WriteId, Vec<Record>)>>,
+    pub(crate) disk: Disk,
     pub(crate) now: Now,
     effects: Vec<Effect>,
     pub(crate) outcomes: Vec<Outcome>,
@@ -49,6 +54,8 @@ impl World {
         Self {
             shards: (0..cores).map(shard).collect(),
             channels: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            disk: Disk::default(),
             now: Now { mono_ns: 0, unix_ms: 1_000_000 },
             effects: Vec::new(),
             outcomes: Vec::new(),
@@ -86,6 +93,9 @@ impl World {
                         .map(|&subscriber| Outcome::Delivered(subscriber, delivery.clone()));
                     self.outcomes.extend(deliveries);
                 }
+                Effect::Store(id, records) => {
+                    self.writes.entry(core).or_default().push_back((id, records));
+                }
                 Effect::ToShard(to, message) => {
                     assert_ne!(to, core, "a shard sends nothing to itself");
                     let in_flight = InFlight { sent_at: self.now, message };
@@ -105,6 +115,25 @@ impl World {
         true
     }
 
+    /// Stores the next batches of a core, and tells it once.
+    pub(crate) fn store(&mut self, core: u16, count: usize) {
+        let Some(writes) = self.writes.get_mut(&core) else { return };
+        let count = count.min(writes.len());
+        let mut upto = None;
+        for (id, records) in writes.drain(..count) {
+            records.into_iter().for_each(|record| self.disk.apply(record));
+            upto = Some(id);
+        }
+        if let Some(upto) = upto {
+            self.apply(core, Event::Stored(upto));
+        }
+    }
+
+    /// The cores with batches that are not stored.
+    pub(crate) fn writing(&self) -> Vec<u16> {
+        self.writes.iter().filter(|(_, w)| !w.is_empty()).map(|(&core, _)| core).collect()
+    }
+
     /// The channels that hold something.
     pub(crate) fn busy(&self) -> Vec<(u16, u16)> {
         self.channels
@@ -115,8 +144,14 @@ impl World {
     }
 
     pub(crate) fn carry_all(&mut self) {
-        while let Some(&(from, to)) = self.busy().first() {
-            self.carry(from, to);
+        loop {
+            if let Some(&core) = self.writing().first() {
+                self.store(core, usize::MAX);
+            } else if let Some(&(from, to)) = self.busy().first() {
+                self.carry(from, to);
+            } else {
+                break;
+            }
         }
     }
 

@@ -44,6 +44,7 @@ use crate::{
     entropy::Entropy,
     handshakes::Handshakes,
     permit::ConnectionPermit,
+    store::MemoryStore,
 };
 
 /// One core: its sockets, sessions and shard. Only its own thread touches it.
@@ -55,6 +56,7 @@ pub struct Core {
     timers: Timers,
     shard: Shard,
     effects: Vec<Effect>,
+    store: MemoryStore,
     /// Messages on their way to the same list of subscriptions.
     run: Vec<Delivery>,
     /// Replies that wait for the end of a run.
@@ -251,6 +253,7 @@ impl Core {
             timers: Timers::default(),
             shard,
             effects: Vec::new(),
+            store: MemoryStore::default(),
             run: Vec::new(),
             late_replies: Vec::new(),
             tools,

@@ -155,7 +155,7 @@ impl Core {
         self.carry_out_effects();
     }
 
-    /// Carries out the effects of the shard.
+    /// Carries out the effects of the shard. What is stored then has effects of its own.
     fn carry_out_effects(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         let mut rest = effects.drain(..).peekable();
@@ -179,7 +179,10 @@ impl Core {
                         match effect {
                             Effect::Fanout(_, message) => run.push(delivery(message)),
                             Effect::Reply(id, token, outcome) => replies.push((id, token, outcome)),
-                            Effect::Notice(..) | Effect::Deliver(..) | Effect::ToShard(..) => {}
+                            Effect::Notice(..)
+                            | Effect::Deliver(..)
+                            | Effect::Store(..)
+                            | Effect::ToShard(..) => {}
                         }
                     }
                     self.fan_out(&subscribers, &run);
@@ -190,6 +193,7 @@ impl Core {
                     }
                     self.late_replies = replies;
                 }
+                Effect::Store(id, records) => self.store.write(id, records),
                 Effect::ToShard(to, message) => {
                     if let Some(messages) = self.shard_messages.get_mut(usize::from(to)) {
                         messages.push(message);
@@ -200,6 +204,9 @@ impl Core {
         }
         drop(rest);
         self.effects = effects;
+        if let Some(id) = self.store.take_stored() {
+            self.apply(Event::Stored(id));
+        }
     }
 
     /// Delivers messages to the same subscriptions: all of them to each in turn, so that each
@@ -235,7 +242,7 @@ fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
     match effect {
         Effect::Fanout(others, _) => Arc::ptr_eq(others, subscribers),
         Effect::Reply(..) => true,
-        Effect::Notice(..) | Effect::Deliver(..) | Effect::ToShard(..) => false,
+        Effect::Notice(..) | Effect::Deliver(..) | Effect::Store(..) | Effect::ToShard(..) => false,
     }
 }
 

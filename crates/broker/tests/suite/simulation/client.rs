@@ -83,6 +83,7 @@ impl Simulation {
         let lane = self.any_lane();
         let (message, sent) = self.message((connection, lane));
         let token = self.next_token();
+        self.promise_entry((connection, token), &message);
         self.model.publish((connection, token), sent, self.world.now.mono_ns);
         self.command(connection, token, Command::Publish(lane, message));
     }
@@ -103,6 +104,14 @@ impl Simulation {
             }
         }
         let token = self.next_token();
+        for operation in &operations {
+            if let Operation::Publish(message) = operation {
+                self.promise_entry((connection, token), message);
+            }
+        }
+        for (index, settle) in settles.iter().enumerate() {
+            self.promise_removal((connection, token), &settles[..index], settle);
+        }
         self.model.transact((connection, token), all_sent, &settles);
         self.command(connection, token, Command::Transact(lane, operations));
     }
@@ -112,6 +121,7 @@ impl Simulation {
         let mut reply = None;
         if self.random.once_in(4) {
             let token = self.next_token();
+            self.promise_removal((connection, token), &[], &settle);
             self.model.settle_with_reply((connection, token), &settle);
             reply = Some(token);
         } else {
@@ -222,6 +232,7 @@ impl Simulation {
         self.message_last += 1;
         let mut message = Message::new(destination, self.message_last, unix_ms, body);
         message.header.priority = self.random.pick(&[4, 4, 4, 0, 9]);
+        message.header.durable = self.random.once_in(self.schedule.durable_in);
         if self.random.once_in(4) {
             message.header.expires_unix_ms = Some(unix_ms + self.random.below(3000) as u64);
         }

@@ -6,6 +6,7 @@
 //! `SIMULATION_SEEDS=20000` makes more runs.
 
 mod client;
+mod durability;
 mod model;
 mod schedule;
 mod show;
@@ -21,7 +22,8 @@ use contract::{
 use testkit::Random;
 
 use self::{
-    model::{Arrival, Depth, Model, Producer, Tally},
+    durability::Promise,
+    model::{Arrival, CommandId, Depth, Model, Producer, Tally},
     schedule::{Schedule, Step},
     trace::Trace,
 };
@@ -52,6 +54,9 @@ struct Simulation {
     trace: Trace,
     world: World,
     model: Model,
+    /// What commands that are not confirmed do to the store.
+    promises: BTreeMap<CommandId, Vec<Promise>>,
+    latest_unix_ms: u64,
     /// Who sent each message.
     producers: BTreeMap<u128, Producer>,
     slot_last: u32,
@@ -68,6 +73,8 @@ impl Simulation {
             model: Model::new(schedule.limits.clone(), schedule.rules),
             trace: Trace::new(seed, lines_max),
             random,
+            promises: BTreeMap::new(),
+            latest_unix_ms: 0,
             producers: BTreeMap::new(),
             slot_last: 0,
             token_last: 0,
@@ -97,10 +104,12 @@ impl Simulation {
     fn step(&mut self) {
         let busy = self.world.busy();
         let connections: Vec<ConnectionId> = self.model.clients.keys().copied().collect();
-        match self.schedule.next(&mut self.random, &busy, connections.len()) {
+        let writing = self.world.writing();
+        match self.schedule.next(&mut self.random, &busy, &writing, connections.len()) {
             Step::Carry { from, to, count } => {
                 (0..count).for_each(|_| self.carry(from, to));
             }
+            Step::Store(core, count) => self.store(core, count),
             Step::Pass(ms) => {
                 self.world.advance(ms);
                 self.trace.add(format!("it is {}", self.world.now.unix_ms));
@@ -138,6 +147,12 @@ impl Simulation {
         }
     }
 
+    fn store(&mut self, core: u16, count: usize) {
+        self.trace.add(format!("> {core}: stored"));
+        self.world.store(core, count);
+        self.observe();
+    }
+
     fn apply(&mut self, core: u16, event: Event) {
         self.trace.add(format!("> {core}: {}", show::event(&event)));
         self.world.apply(core, event);
@@ -147,10 +162,12 @@ impl Simulation {
     /// Tells the model what came of the last event.
     fn observe(&mut self) {
         self.model.see_time(self.world.now.unix_ms);
+        self.latest_unix_ms = self.latest_unix_ms.max(self.world.now.unix_ms);
         for outcome in std::mem::take(&mut self.world.outcomes) {
             match outcome {
                 Outcome::Replied(connection, token, result) => {
                     self.trace.add(show::reply(connection, token, result.as_ref()));
+                    self.check_promises((connection, token), result.is_ok());
                     let now_ns = self.world.now.mono_ns;
                     self.model.replied((connection, token), result.map(drop), now_ns);
                 }
@@ -161,6 +178,11 @@ impl Simulation {
                 Outcome::Delivered(subscriber, delivery) => {
                     let arrival = self.arrival(&delivery);
                     self.trace.add(show::delivery(subscriber, &delivery));
+                    let subscription = self.model.subscription(subscriber);
+                    let queue = subscription.map(|s| s.pattern.clone()).unwrap_or_default();
+                    if delivery.message.header.durable && durability::is_kept(&queue) {
+                        self.check_is_stored(&queue, &arrival);
+                    }
                     self.model.delivered(subscriber, &arrival);
                 }
             }
@@ -183,21 +205,30 @@ impl Simulation {
         }
     }
 
-    /// All that is in flight arrives, in any order.
+    /// All that is in flight arrives and is stored, in any order.
     fn rest(&mut self) {
         loop {
-            let busy = self.world.busy();
-            if busy.is_empty() {
+            let (busy, writing) = (self.world.busy(), self.world.writing());
+            if !writing.is_empty() && (busy.is_empty() || self.random.once_in(4)) {
+                let core = self.random.pick(&writing);
+                let count = 1 + self.random.below(4);
+                self.store(core, count);
+            } else if !busy.is_empty() {
+                let (from, to) = self.random.pick(&busy);
+                self.carry(from, to);
+            } else {
                 break;
             }
-            let (from, to) = self.random.pick(&busy);
-            self.carry(from, to);
         }
         let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
             let (ready, unsettled, waiting) = (queue.ready, queue.unsettled, queue.waiting);
             (queue.name.to_string(), Depth { ready, unsettled, waiting })
         });
-        self.model.rest(&depths.collect());
+        let depths: BTreeMap<String, Depth> = depths.collect();
+        for (queue, depth) in depths.iter().filter(|(queue, _)| durability::is_kept(queue)) {
+            self.check_disk(queue, depth.ready + depth.unsettled);
+        }
+        self.model.rest(&depths);
     }
 
     /// All go, the queues are emptied, and nothing is left.
@@ -218,6 +249,7 @@ impl Simulation {
         }
         self.rest();
         self.world.shards.iter().for_each(Shard::assert_empty);
+        assert!(self.world.disk.is_empty(), "left in the store: {:?}", self.world.disk);
     }
 
     fn step_in_flight(&mut self) {

@@ -21,6 +21,10 @@ pub(super) struct Schedule {
     slow: u16,
     /// One step in this number is a rest.
     rest_in: usize,
+    /// With batches to store, one step in this number stores some.
+    store_in: usize,
+    /// One message in this number is durable.
+    pub(super) durable_in: usize,
 }
 
 /// What happens next.
@@ -32,6 +36,8 @@ pub(super) enum Step {
         to: u16,
         count: usize,
     },
+    /// The store has so many more batches of a core.
+    Store(u16, usize),
     /// Time passes, in milliseconds.
     Pass(u64),
     /// The clock of the day is set back, by milliseconds.
@@ -85,13 +91,25 @@ impl Schedule {
             clients_max: 4 + random.below(8),
             slow: u16::try_from(random.below(16)).unwrap(),
             rest_in: random.pick(&[40, 100, 400]),
+            store_in: random.pick(&[2, 10, 50]),
+            durable_in: random.pick(&[1, 2, 10]),
         }
     }
 
-    /// `busy` are the pairs of shards between which something is in flight.
-    pub(super) fn next(&self, random: &mut Random, busy: &[(u16, u16)], clients: usize) -> Step {
+    /// `busy` are the pairs of shards between which something is in flight, `writing` the cores with
+    /// batches that are not stored.
+    pub(super) fn next(
+        &self,
+        random: &mut Random,
+        busy: &[(u16, u16)],
+        writing: &[u16],
+        clients: usize,
+    ) -> Step {
         if random.once_in(self.rest_in) {
             return Step::Rest;
+        }
+        if !writing.is_empty() && random.once_in(self.store_in) {
+            return Step::Store(random.pick(writing), 1 + random.below(4));
         }
         match random.below(20) {
             0..9 if !busy.is_empty() => self.carry(random, busy),

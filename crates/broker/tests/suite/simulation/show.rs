@@ -22,7 +22,9 @@ pub(super) fn event(event: &Event) -> String {
         }
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
-        Event::Opened(..) | Event::FromShard(..) | Event::Timeout => format!("{event:?}"),
+        Event::Opened(..) | Event::FromShard(..) | Event::Stored(_) | Event::Timeout => {
+            format!("{event:?}")
+        }
     }
 }
 

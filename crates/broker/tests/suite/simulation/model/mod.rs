@@ -241,7 +241,7 @@ impl Model {
         }
     }
 
-    fn subscription(&mut self, subscriber: Subscriber) -> Option<&mut Subscription> {
+    pub(super) fn subscription(&mut self, subscriber: Subscriber) -> Option<&mut Subscription> {
         let client = self.clients.get_mut(&subscriber.connection)?;
         client.subscriptions.get_mut(&subscriber.subscription)
     }

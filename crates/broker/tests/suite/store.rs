@@ -1,0 +1,188 @@
+//! What is durable is confirmed and delivered when it is stored, and nothing else waits for that.
+
+use std::sync::Arc;
+
+use broker::Event;
+use bytes::Bytes;
+use contract::{
+    Body, Command, ConnectionId, Destination, Lane, Message, Mode, Operation, Outcome as Settled,
+    Pattern, Refusal, Reply, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+};
+
+use crate::world::{Limits, Outcome, World};
+
+#[test]
+fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
+    let mut world = with_consumer(&["/queue/q"]);
+    publish(&mut world, 1, durable("/queue/q", 1));
+    assert_eq!(seen(&mut world), [""; 0]);
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1", "message 1"]);
+}
+
+#[test]
+fn no_message_overtakes_one_that_is_not_stored() {
+    let mut world = with_consumer(&["/queue/q", "/queue/r"]);
+    publish(&mut world, 1, durable("/queue/q", 1));
+    publish(&mut world, 2, message("/queue/q", 2));
+    publish(&mut world, 3, message("/queue/r", 3));
+    publish(&mut world, 4, durable("/queue/q", 4));
+    assert_eq!(seen(&mut world), ["done 3", "message 3"]);
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1", "done 2", "message 1", "message 2"]);
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 4", "message 4"]);
+}
+
+#[test]
+fn a_settlement_is_confirmed_when_the_removal_is_stored() {
+    let mut world = with_consumer(&["/queue/q"]);
+    publish(&mut world, 1, durable("/queue/q", 1));
+    publish(&mut world, 2, message("/queue/q", 2));
+    world.store(0, 1);
+    seen(&mut world);
+    settle(&mut world, 2..=2, Some(Token(3)));
+    assert_eq!(seen(&mut world), ["done 3"], "nothing is to be stored of it");
+    settle(&mut world, 1..=1, None);
+    settle(&mut world, 1..=1, Some(Token(4)));
+    assert_eq!(seen(&mut world), [""; 0], "the settlement before it is not stored");
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 4"]);
+    assert!(world.disk.is_empty());
+}
+
+#[test]
+fn a_transaction_over_two_homes_is_confirmed_when_both_and_the_decision_are_stored() {
+    let (near, far) = two_homes();
+    let mut world = World::new(2, Limits::default());
+    let publications = [durable(near, 1), durable(far, 2)].map(Operation::Publish);
+    command(&mut world, 1, Command::Transact(Lane::default(), publications.into()));
+    carry(&mut world);
+    for core in [0, 1] {
+        assert_eq!(seen(&mut world), [""; 0]);
+        world.store(core, 1);
+        carry(&mut world);
+        assert_eq!(world.disk.count(near) + world.disk.count(far), 0, "it is not decided");
+    }
+    assert_eq!(seen(&mut world), [""; 0]);
+    world.store(0, 1);
+    assert_eq!((world.disk.count(near), world.disk.count(far)), (1, 1));
+    assert_eq!(seen(&mut world), ["done 1"]);
+}
+
+#[test]
+fn a_dead_letter_is_stored_in_one_queue_or_in_both() {
+    let mut world = with_consumer(&["/queue/q"]);
+    publish(&mut world, 1, durable("/queue/q", 1));
+    world.store(0, 1);
+    let settle = Settle::one(SubscriptionId(0), Tag(1), Settled::Rejected);
+    world.apply(0, Event::Settle(CONSUMER, settle, None));
+    let mut places = vec![world.disk.queues_of(1)];
+    while let Some(&core) = world.writing().first() {
+        world.store(core, 1);
+        places.push(world.disk.queues_of(1));
+    }
+    assert_eq!(places, [vec!["/queue/q"], vec!["/queue/DLQ.q", "/queue/q"], vec!["/queue/DLQ.q"]]);
+}
+
+#[test]
+fn publishers_wait_while_much_is_in_flight_to_the_store() {
+    let mut world = World::new(1, Limits::default());
+    let publish_large = |world: &mut World, id| {
+        let body = Body::Binary(Bytes::from(vec![0; 1 << 20]));
+        publish(world, id, make("/queue/q", u128::from(id), true, body));
+    };
+    // Three are in flight, the others wait.
+    (1..=5).for_each(|id| publish_large(&mut world, id));
+    publish(&mut world, 9, message("/queue/r", 9));
+    assert_eq!(seen(&mut world), ["done 9"], "nothing of it is to be stored");
+    world.store(0, usize::MAX);
+    assert_eq!(seen(&mut world), ["done 1", "done 2", "done 3"]);
+    world.store(0, usize::MAX);
+    assert_eq!(seen(&mut world), ["done 4", "done 5"]);
+    // The last one waits for too long; the queue is not full, and it may try again.
+    (11..=14).for_each(|id| publish_large(&mut world, id));
+    world.advance(6_000);
+    world.time_out();
+    assert_eq!(seen(&mut world), ["busy 14"]);
+    world.store(0, usize::MAX);
+    assert_eq!(seen(&mut world), ["done 11", "done 12", "done 13"]);
+}
+
+/// One core, and a consumer of each of these queues.
+fn with_consumer(queues: &[&str]) -> World {
+    let mut world = World::new(1, Limits::default());
+    for (id, queue) in (0..).zip(queues) {
+        let subscribe = Subscribe {
+            id: SubscriptionId(id),
+            pattern: Pattern::parse(queue).unwrap(),
+            mode: Mode::Consume,
+            settlement: Settlement::Explicit,
+            credit: 100,
+        };
+        let event = Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)));
+        world.apply(0, event);
+    }
+    world.outcomes.clear();
+    world
+}
+
+/// A queue at home on core 0, and one on core 1.
+fn two_homes() -> (&'static str, &'static str) {
+    let placement = broker::Placement::new(2);
+    let home = |name: &str| placement.home(&Destination::parse(name).unwrap());
+    let queues = ["/queue/a", "/queue/b", "/queue/c", "/queue/d", "/queue/e"];
+    let of = |core| queues.into_iter().find(|name| home(name) == core).unwrap();
+    (of(0), of(1))
+}
+
+fn publish(world: &mut World, token: u64, message: Arc<Message>) {
+    command(world, token, Command::Publish(Lane::default(), message));
+}
+
+fn command(world: &mut World, token: u64, command: Command) {
+    world.apply(0, Event::Command(PRODUCER, Token(token), command));
+}
+
+fn settle(world: &mut World, tags: std::ops::RangeInclusive<u64>, reply: Option<Token>) {
+    let tags = Tag(*tags.start())..=Tag(*tags.end());
+    let settle = Settle { subscription: SubscriptionId(0), tags, outcome: Settled::Accepted };
+    world.apply(0, Event::Settle(CONSUMER, settle, reply));
+}
+
+/// Carries what is in flight between the cores, and stores nothing.
+fn carry(world: &mut World) {
+    while let Some(&(from, to)) = world.busy().first() {
+        world.carry(from, to);
+    }
+}
+
+/// What clients have seen since the last time.
+fn seen(world: &mut World) -> Vec<String> {
+    let outcomes = std::mem::take(&mut world.outcomes).into_iter();
+    outcomes
+        .map(|outcome| match outcome {
+            Outcome::Replied(_, Token(token), Ok(Reply::Done)) => format!("done {token}"),
+            Outcome::Replied(_, Token(token), Err(Refusal::Busy)) => format!("busy {token}"),
+            Outcome::Replied(..) | Outcome::Noticed(..) => panic!("{outcome:?}"),
+            Outcome::Delivered(_, delivery) => format!("message {}", delivery.message.id),
+        })
+        .collect()
+}
+
+fn message(to: &str, id: u128) -> Arc<Message> {
+    make(to, id, false, Body::Text("x".into()))
+}
+
+fn durable(to: &str, id: u128) -> Arc<Message> {
+    make(to, id, true, Body::Text("x".into()))
+}
+
+fn make(to: &str, id: u128, durable: bool, body: Body) -> Arc<Message> {
+    let mut message = Message::new(Destination::parse(to).unwrap(), id, 0, body);
+    message.header.durable = durable;
+    Arc::new(message)
+}
+
+const CONSUMER: ConnectionId = ConnectionId { core: 0, slot: 1, generation: 0 };
+const PRODUCER: ConnectionId = ConnectionId { core: 0, slot: 2, generation: 0 };
