@@ -66,18 +66,18 @@ function helpers() {
   Object.assign(globalThis, { Peer, unique, within });
 }
 
-// Each runs in the page; what it answers is compared here.
+// Each runs in the page; what it returns is compared here.
 const features = [
   [
     'versions',
     async () => {
-      const answers = [];
+      const results = [];
       for (const version of ['1.0', '1.1', '1.2']) {
         const peer = await Peer.open({ stompVersions: new StompJs.Versions([version]) });
-        answers.push([peer.client.connectedVersion, peer.client.webSocket.protocol]);
+        results.push([peer.client.connectedVersion, peer.client.webSocket.protocol]);
         await peer.close();
       }
-      return answers;
+      return results;
     },
     [['1.0', 'v10.stomp'], ['1.1', 'v11.stomp'], ['1.2', 'v12.stomp']],
   ],
@@ -89,13 +89,13 @@ const features = [
       const [one, two] = [await a.subscribe(topic), await b.subscribe(topic)];
       await a.send(topic, 'Grüße 😀', { odd: 'colon: back\\slash\nline' });
       await a.send(topic, new Uint8Array([0, 255, 0, 1]));
-      const answers = [];
+      const results = [];
       for (const subscription of [one, two]) {
         const text = await subscription.next();
-        answers.push(text.body, text.headers.odd, [...(await subscription.next()).binaryBody]);
+        results.push(text.body, text.headers.odd, [...(await subscription.next()).binaryBody]);
       }
       await Promise.all([a.close(), b.close()]);
-      return answers;
+      return results;
     },
     ['Grüße 😀', 'colon: back\\slash\nline', [0, 255, 0, 1], 'Grüße 😀', 'colon: back\\slash\nline', [0, 255, 0, 1]],
   ],
@@ -107,12 +107,12 @@ const features = [
       const [level, rest] = [await peer.subscribe(`${topic}.*`), await peer.subscribe(`${topic}.>`)];
       await peer.send(`${topic}.a`, '1');
       await peer.send(`${topic}.a.b`, '2');
-      const answers = [(await level.next()).body, (await rest.next()).body, (await rest.next()).body];
+      const results = [(await level.next()).body, (await rest.next()).body, (await rest.next()).body];
       await rest.end();
       await peer.send(`${topic}.a`, '3');
-      answers.push((await level.next()).body, rest.got.length);
+      results.push((await level.next()).body, rest.got.length);
       await peer.close();
-      return answers;
+      return results;
     },
     ['1', '1', '2', '3', 0],
   ],
@@ -129,14 +129,14 @@ const features = [
       await taken.next();
       third.nack(); // 3 comes again
       const again = await taken.next();
-      const answers = [again.body, again.headers.redelivered];
+      const results = [again.body, again.headers.redelivered];
       await first.client.deactivate({ force: true });
       taken = await second.subscribe(queue, { ack: 'client-individual' });
       const rest = [await taken.next(), await taken.next()];
       rest.forEach((message) => message.ack());
-      answers.push(rest.map((message) => message.body).sort());
+      results.push(rest.map((message) => message.body).sort());
       await Promise.all([second.close(), sender.close()]);
-      return answers;
+      return results;
     },
     ['3', 'true', ['3', '4']],
   ],
@@ -167,9 +167,9 @@ const features = [
       peer.client.publish({ destination: queue, body: 'in it', headers: { transaction: kept.id } });
       await peer.send(queue, 'before it');
       kept.commit();
-      const answers = [(await taken.next()).body, (await taken.next()).body];
+      const results = [(await taken.next()).body, (await taken.next()).body];
       await peer.close();
-      return answers;
+      return results;
     },
     ['before it', 'in it'],
   ],
@@ -181,12 +181,12 @@ const features = [
       const [jobs, replies] = [await worker.subscribe(queue), await client.subscribe('/temp-queue/mine')];
       await client.send(queue, 'question', { 'reply-to': '/temp-queue/mine' });
       const job = await jobs.next();
-      await worker.send(job.headers['reply-to'], 'answer');
-      const answers = [/^\/temp-queue\/[0-9a-f]{32}$/.test(job.headers['reply-to']), (await replies.next()).body];
+      await worker.send(job.headers['reply-to'], 'reply');
+      const results = [/^\/temp-queue\/[0-9a-f]{32}$/.test(job.headers['reply-to']), (await replies.next()).body];
       await Promise.all([client.close(), worker.close()]);
-      return answers;
+      return results;
     },
-    [true, 'answer'],
+    [true, 'reply'],
   ],
   [
     'priority, expiry, persistence, prefetch',
@@ -199,11 +199,11 @@ const features = [
       const taken = await peer.subscribe(queue, { ack: 'client-individual', prefetch: '1' });
       const first = await taken.next();
       await peer.send(unique('/topic/'), 'a round trip');
-      const answers = [first.body, taken.got.length];
+      const results = [first.body, taken.got.length];
       first.ack();
-      answers.push((await taken.next()).body);
+      results.push((await taken.next()).body);
       await peer.close();
-      return answers;
+      return results;
     },
     ['high', 0, 'low'],
   ],

@@ -97,7 +97,7 @@ test('prices live, a market buy, limit sells, fills, position and profit; then a
   // The gateway dies: the page says so, and goes on when it is back.
   await demo.killGateway();
   await eventually('a page that notices', () => trader.id('status').getAttribute('data-state'), (state) => state !== 'live');
-  await demo.answers();
+  await demo.responds();
   await eventually('a page that recovers', () => trader.id('status').getAttribute('data-state'), (state) => state === 'live', 20_000);
   await pricesMove(trader);
   await eventually('the position', () => position(trader, symbol), (quantity) => quantity === 60);

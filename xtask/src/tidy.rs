@@ -33,7 +33,7 @@ const WORDS: &[(&str, &str)] = &[
     ("println!", "say it to the outbox"),
 ];
 
-/// Where a word may stand: in the one place that keeps everybody else from it.
+/// Where a word may stand: in the one place that keeps all others from it.
 const EXCEPTIONS: &[(&str, &str)] = &[("crates/wire/src/map.rs", "HashMap")];
 
 /// Checks that the pure crates stay pure, and names the field's.

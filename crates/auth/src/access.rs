@@ -10,7 +10,7 @@ use contract::{Destination, DestinationError, Pattern, Principal, Refusal};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Access(Arc<[Rule]>);
 
-/// What is to be authorized.
+/// What is to be authorised.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
     /// Subscribe to every destination that a pattern matches.
@@ -112,7 +112,7 @@ impl Access {
         rule.and_then(|index| self.0.get(index)).map_or("none", |rule| rule.scope.as_str())
     }
 
-    /// Decides whether a principal may do something; the only function that authorizes.
+    /// Decides whether a principal may do something; the only function that authorises.
     ///
     /// Without a principal, not even the anonymous one, everything is refused, with or without rules.
     ///

@@ -1,4 +1,4 @@
-//! Authentication and authorization: users and their passwords, logins, and access rules.
+//! Authentication and authorisation: users and their passwords, logins, and access rules.
 //!
 //! Checking a password takes some 20 ms of processor time, on purpose. [`Logins`] decides which
 //! logins need that; everything else is decided at once.

@@ -47,7 +47,7 @@ pub enum Event {
 pub enum Effect {
     /// The reply to a command.
     Reply(ConnectionId, Token, Result<Reply, Refusal>),
-    /// What a connection is told without having asked.
+    /// What a connection is told without having requested it.
     Notice(ConnectionId, Notice),
     /// A message for one subscription.
     Deliver(Subscriber, Delivery),

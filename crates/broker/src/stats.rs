@@ -8,11 +8,11 @@ pub struct Stats {
     pub connections: usize,
     /// Subscriptions of this core's connections.
     pub subscriptions: usize,
-    /// Patterns of topics that someone, here or on another core, is interested in.
+    /// Patterns of topics with an interest, here or on another core.
     pub topics: usize,
     /// Queues at home here, temporary ones included.
     pub queues: usize,
-    /// Transactions under way, as coordinator or as participant.
+    /// Transactions in flight, as coordinator or as participant.
     pub transactions: usize,
     /// Publications to topics by this core's connections.
     pub topic_published: u64,
@@ -48,5 +48,5 @@ pub struct QueueDepth<'a> {
     /// Consumers.
     pub consumers: usize,
     /// Publications that wait for room.
-    pub waiting: usize,
+    pub blocked: usize,
 }

@@ -31,7 +31,7 @@ pub struct Tag(pub u64);
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Lane(pub u32);
 
-/// What a session asks of the broker.
+/// What a session commands the broker to do.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Start a subscription. [`Reply::Done`] comes once every shard knows of it: a message
@@ -57,7 +57,7 @@ pub enum Command {
 pub struct Subscribe {
     /// Its name from now on.
     pub id: SubscriptionId,
-    /// What it is interested in. A queue's pattern is its plain name.
+    /// What it subscribes to. A queue's pattern is its plain name.
     pub pattern: Pattern,
     /// What deliveries do to the queue.
     pub mode: Mode,

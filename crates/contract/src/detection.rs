@@ -14,7 +14,7 @@ pub enum Detection {
 }
 
 impl Detection {
-    /// The most bytes by which a protocol is detected: one that still asks for more is not spoken.
+    /// The most bytes by which a protocol is detected: one that still requests more is not spoken.
     pub const BYTES_MAX: usize = 1024;
 
     /// Detects what begins with one of some texts.

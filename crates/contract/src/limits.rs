@@ -7,7 +7,10 @@ use std::time::Duration;
 /// its session and its shard those of what it uses of the broker.
 ///
 /// A connection takes up to `unsent_bytes_max` for its backlog, `message_bytes_max` for a message
-/// received in part, and [`ProtocolLimits::transaction_bytes_max`] for its open transactions.
+/// received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
+/// `pattern_bytes_max` for the names of its subscriptions,
+/// [`ProtocolLimits::transaction_bytes_max`] for its open transactions, and 4 MiB for what waits in
+/// the broker behind a transaction that is being committed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectionLimits {
     /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
@@ -39,7 +42,7 @@ pub struct ConnectionLimits {
     pub pattern_bytes_max: usize,
     /// Temporary destinations of one connection. Default: 100.
     pub temporary_max: usize,
-    /// Unsettled deliveries of one subscription, whatever it asks for; those that an open
+    /// Unsettled deliveries of one subscription, whatever it requests; those that an open
     /// transaction settles do not count. Default: 1,000.
     pub prefetch_max: u32,
     /// Open transactions of one connection. Default: 16.

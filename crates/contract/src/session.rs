@@ -20,7 +20,7 @@ pub trait Session: Send {
     /// in nanoseconds on the clock of [`Now::mono_ns`]. A call may come late, never early.
     fn deadline(&self) -> Option<u64>;
 
-    /// The frame of the peer that has come in part. Whoever reads for the session gives it the
+    /// The frame of the peer that has come in part. What reads for the session allows it the
     /// time of [`crate::Assembly`].
     fn partial(&self) -> Option<Partial> {
         None
@@ -38,26 +38,27 @@ pub enum Input<'a> {
     Replied(Token, Result<Reply, Refusal>),
     /// A message for a subscription.
     Delivered(SubscriptionId, &'a Delivery),
-    /// Something that the session did not ask for.
+    /// Something that the session did not request.
     Notice(Notice),
     /// The [`Session::deadline`] has passed.
     Timeout,
     /// What the peer began to send does not come in time, for this reason: say so and close.
     Late(&'a str),
-    /// The gateway is stopping: say goodbye and close.
+    /// The gateway is stopping: send a normal close.
     Shutdown,
     /// The peer has gone or the transport was closed: nothing can be sent any more.
     Closed(Reason),
 }
 
-/// What a session is told without having asked.
+/// What a session is told without having requested it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Notice {
     /// Everything that was sent has left for the network; follows a time in which
     /// [`Outbox::backlog`] was not zero.
     Flushed,
-    /// The broker has ended this subscription, for this reason; its unsettled deliveries go to
-    /// others. No delivery follows. It may come for one that was refused meanwhile.
+    /// The gateway has ended this subscription from outside its session, for this reason; its
+    /// unsettled deliveries go to others. No delivery follows. It may come for one that was refused
+    /// meanwhile. It comes of the broker's `Event::Cancel`, which nothing in the gateway sends yet.
     Cancelled(SubscriptionId, Refusal),
 }
 
@@ -81,7 +82,7 @@ impl Now {
 /// A piece of what the peer sent.
 ///
 /// A transport with messages gives a message in one piece or in several; all pieces of one
-/// message have its kind, and only the final one is `last`. A cut may fall inside a character.
+/// message have its kind, and only the final one is `last`. It may be split within a character.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Data<'a> {
     /// What the transport says it is.
@@ -110,7 +111,7 @@ pub struct Opening<'a> {
     pub principal: Option<&'a Principal>,
     /// The subprotocol agreed on (`v12.stomp`); empty when the peer named none.
     pub subprotocol: &'a str,
-    /// The host the peer asked for; empty when it named none.
+    /// The host the peer requested; empty when it named none.
     pub host: &'a str,
     /// What the session should send on this transport, where its protocol leaves the choice.
     pub kind: Kind,

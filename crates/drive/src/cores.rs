@@ -24,7 +24,8 @@ use crate::{
     permit::ConnectionPermit,
 };
 
-/// All cores, and what they share. For a message nothing of it is written but counters.
+/// All cores, and what they share. For a message nothing of it is written but counters and, for other
+/// cores, their channels.
 #[derive(Debug)]
 pub struct Cores {
     pub(crate) settings: Settings,
@@ -211,7 +212,7 @@ impl CoreHandle {
         self.arriving.load(Ordering::Relaxed)
     }
 
-    /// Gives it a socket.
+    /// Hands it a socket.
     pub fn accept(&self, stream: std::net::TcpStream, listener: usize) {
         self.arriving.fetch_add(1, Ordering::Relaxed);
         let permit = ConnectionPermit::new(&self.connections);

@@ -31,7 +31,7 @@ pub struct Counters {
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds. One core is the only writer, so that no locked instruction is needed.
+    /// Adds. One core is the only writer, so that no locked instruction is required.
     pub fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }

@@ -60,7 +60,7 @@ struct Depth {
     unsettled: usize,
     bytes: usize,
     consumers: usize,
-    waiting: usize,
+    blocked: usize,
 }
 
 impl Snapshot {
@@ -117,7 +117,7 @@ impl Queues {
                 unsettled: queue.unsettled,
                 bytes: queue.bytes,
                 consumers: queue.consumers,
-                waiting: queue.waiting,
+                blocked: queue.blocked,
             };
             if queue.name.kind().is_temporary() {
                 queues.temporary.get_or_insert_default().add(depth);
@@ -176,7 +176,7 @@ impl Depth {
         self.unsettled += other.unsettled;
         self.bytes += other.bytes;
         self.consumers += other.consumers;
-        self.waiting += other.waiting;
+        self.blocked += other.blocked;
     }
 
     const fn messages(&self) -> usize {
@@ -320,7 +320,7 @@ impl Snapshot {
             }),
             ("queue_bytes", "Bytes of all messages of a queue", |depth| depth.bytes),
             ("queue_consumers", "Consumers of a queue", |depth| depth.consumers),
-            ("queue_waiting", "Publications that wait for room", |depth| depth.waiting),
+            ("queue_waiting", "Publications that wait for room", |depth| depth.blocked),
         ];
         for (name, help, of) in depths {
             let values =
@@ -537,6 +537,6 @@ mod tests {
     }
 
     const fn depth(name: &Destination, ready: usize) -> QueueDepth<'_> {
-        QueueDepth { name, ready, unsettled: 0, bytes: 0, consumers: 0, waiting: 0 }
+        QueueDepth { name, ready, unsettled: 0, bytes: 0, consumers: 0, blocked: 0 }
     }
 }

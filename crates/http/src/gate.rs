@@ -111,7 +111,7 @@ pub(crate) enum Aim {
     WebSocket,
 }
 
-/// Whether the page that sends a request may use the service. Gives its origin, if there is one.
+/// Whether the page that sends a request may use the service. Returns its origin, if there is one.
 ///
 /// Browsers name the origin of a page with every WebSocket, and with every request that acts. Where
 /// one does not, it still says in `Sec-Fetch-Site` whether the page is of another site. What is no

@@ -483,7 +483,7 @@ impl Connection {
         Box::new(response)
     }
 
-    /// Refuses the pages of other origins. Gives the origin, if there is one.
+    /// Refuses the pages of other origins. Returns the origin, if there is one.
     fn origin<'h>(
         &self,
         gateway: &Gateway,

@@ -52,7 +52,7 @@ pub fn run() -> ExitCode {
     logging::log_panics();
     internal_errors::watch();
     if let Err(error) = tasks::thread("log", logging::run) {
-        // Whoever reads the standard error sees nothing; whoever started this sees that.
+        // The standard error stays empty; this is seen on the standard output.
         drop(logging::print(&format!("passerelle: cannot start a thread: {error}\n")));
         return ExitCode::FAILURE;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use drive::{Cores, tasks};
 use tokio::time;
 
-/// Gives free memory back when cores have freed much, and when many connections have gone; looks
+/// Returns free memory to the kernel when cores have freed much, and when many connections have gone; looks
 /// every few seconds, for ever.
 pub(crate) async fn give_back(cores: &Cores) {
     let mut connections_max = 0;

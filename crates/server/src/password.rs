@@ -6,7 +6,7 @@ use auth::Password;
 use contract::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Reads a password and gives back the line to paste. At a terminal it is typed twice, unseen.
+/// Reads a password and returns the line to paste. At a terminal it is typed twice, unseen.
 pub(crate) fn run() -> Result<String, String> {
     let secret = if io::stdin().is_terminal() {
         let hidden = Hidden::new().map_err(|error| error.to_string())?;

@@ -246,8 +246,8 @@ async fn stop_in_good_order(
     tracing::info!("stopped");
 }
 
-/// Says on standard output where the gateway is, for people and for scripts. Whoever should read
-/// it may not, and the gateway does not wait for that.
+/// Says on standard output where the gateway is, for people and for scripts. Their reader
+/// may not read them, and the gateway does not wait for that.
 fn print_addresses(addresses: String) {
     // When it fails there is no reader to miss it.
     let say = move || drop(logging::print(&addresses));

@@ -228,7 +228,7 @@ mod tests {
         write("other.key", &other.signing_key.serialize_pem());
         write("both.pem", &(one.cert.pem() + &one.signing_key.serialize_pem()));
         write("empty", "");
-        write("cut", "-----BEGIN CERTIFICATE-----\nAAAA");
+        write("truncated", "-----BEGIN CERTIFICATE-----\nAAAA");
         write("broken.pem", broken);
         write("broken.key", &broken.replace("CERTIFICATE", "PRIVATE KEY"));
         let cases = [
@@ -239,7 +239,7 @@ mod tests {
             ("empty", "one.key", "empty has no certificate in PEM"),
             ("one.key", "one.key", "one.key has no certificate in PEM"),
             ("one.pem", "one.pem", "one.pem has no private key in PEM"),
-            ("cut", "one.key", "cut: a block of PEM has no end"),
+            ("truncated", "one.key", "truncated: a block of PEM has no end"),
             ("broken.pem", "one.key", "broken.pem: its first certificate is broken"),
             ("one.pem", "broken.key", "broken.key: the key is of a kind that TLS does not use"),
             ("one.pem", "other.key", "other.key is not the key of the first certificate in "),

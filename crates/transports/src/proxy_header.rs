@@ -55,7 +55,7 @@ enum HeaderError {
     #[error("the PROXY protocol header is longer than 16 KiB")]
     TooLong,
     /// Version 2: shorter than the addresses of its family.
-    #[error("the addresses of the PROXY protocol header are cut short")]
+    #[error("the addresses of the PROXY protocol header are truncated")]
     TooShort,
 }
 

@@ -30,12 +30,12 @@ ${services}`);
     demo.process.stdout.pipe(log, { end: false });
     demo.process.stderr.pipe(log, { end: false });
     demo.exited = new Promise((resolve) => demo.process.once('exit', resolve));
-    await demo.answers();
+    await demo.responds();
     return demo;
   }
 
-  /** Waits until the gateway answers. */
-  async answers() {
+  /** Waits until the gateway responds. */
+  async responds() {
     const end = Date.now() + 20_000;
     for (;;) {
       try {

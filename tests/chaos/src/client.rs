@@ -1,4 +1,4 @@
-//! An honest client, as blocking calls that give up after [`ANSWER_MAX`].
+//! An honest client, as blocking calls that give up after [`RESPONSE_MAX`].
 
 use std::{
     io::{self, Read, Write},
@@ -11,9 +11,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// After this an answer that has not come means that the gateway hangs. Far more than a busy
+/// After this a response that has not come means that the gateway hangs. Far more than a busy
 /// machine needs.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(15);
+pub(crate) const RESPONSE_MAX: Duration = Duration::from_secs(15);
 
 /// What a client must read from and write to.
 pub(crate) trait Stream: Read + Write {}
@@ -117,7 +117,7 @@ fn read_frame(stream: &mut impl Stream) -> io::Result<(u8, Vec<u8>)> {
     Ok((first & 0x0f, payload))
 }
 
-/// Publishes by POST with HTTP Basic credentials; gives the status of the answer.
+/// Publishes by POST with HTTP Basic credentials; returns the status of the response.
 pub(crate) fn post(stream: &mut impl Stream, user: &str, password: &str) -> io::Result<u16> {
     let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
     write!(
@@ -148,7 +148,7 @@ pub(crate) fn read_until(stream: &mut impl Read, end: &[u8]) -> io::Result<Vec<u
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(end) {
-        if bytes.len() > ANSWER_BYTES_MAX {
+        if bytes.len() > RESPONSE_BYTES_MAX {
             return Err(unexpected(&bytes));
         }
         stream.read_exact(&mut byte)?;
@@ -159,7 +159,7 @@ pub(crate) fn read_until(stream: &mut impl Read, end: &[u8]) -> io::Result<Vec<u
 
 fn unexpected(bytes: &[u8]) -> io::Error {
     let bytes = bytes.get(..80).unwrap_or(bytes);
-    io::Error::other(format!("unexpected answer {:?}", String::from_utf8_lossy(bytes)))
+    io::Error::other(format!("unexpected response {:?}", String::from_utf8_lossy(bytes)))
 }
 
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+const RESPONSE_BYTES_MAX: usize = 64 << 10;

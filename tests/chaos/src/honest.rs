@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    client::{self, ANSWER_MAX},
+    client::{self, RESPONSE_MAX},
     gateway::Addresses,
 };
 
@@ -43,7 +43,7 @@ impl Visit {
     /// Does it once.
     pub(crate) fn pay(self, addresses: &Addresses) -> io::Result<()> {
         let to = if self == Self::Tls { addresses.tls } else { addresses.plain };
-        let mut stream = client::connect(VISITOR, to, ANSWER_MAX)?;
+        let mut stream = client::connect(VISITOR, to, RESPONSE_MAX)?;
         match self {
             Self::Plain => {
                 client::handshake(&mut stream, "/echo")?;
@@ -56,7 +56,9 @@ impl Visit {
             }
             Self::Basic => match client::post(&mut stream, &addresses.next_user(), "secret")? {
                 200..300 => Ok(()),
-                status => Err(io::Error::other(format!("a right login was answered {status}"))),
+                status => {
+                    Err(io::Error::other(format!("the response to a right login was {status}")))
+                }
             },
             Self::Stomp => {
                 if client::stomp_login(&mut stream, &addresses.next_user(), "secret")? {
@@ -121,7 +123,7 @@ impl Clients {
             threads.push(thread::spawn(move || shared.visit(visit)));
         }
         let clients = Self { shared, threads };
-        let end = Instant::now() + ANSWER_MAX;
+        let end = Instant::now() + RESPONSE_MAX;
         while clients.shared.ready.load(Ordering::Relaxed) < ECHO_CONNECTIONS as usize {
             if Instant::now() > end {
                 return Err("the honest echo could not be opened".into());
@@ -131,7 +133,7 @@ impl Clients {
         Ok(clients)
     }
 
-    /// Stops them, as soon as what is in flight has been answered.
+    /// Stops them, as soon as what is in flight has its reply.
     pub(crate) fn stop(self) -> Notes {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
@@ -148,7 +150,7 @@ impl Shared {
         let message = format!("message of connection {index}: {}", "x".repeat(64));
         let mut due = Instant::now() + ECHO_INTERVAL * index / ECHO_CONNECTIONS;
         let open = || {
-            let mut stream = client::connect(ECHO, self.addresses.plain, ANSWER_MAX)?;
+            let mut stream = client::connect(ECHO, self.addresses.plain, RESPONSE_MAX)?;
             client::handshake(&mut stream, "/echo")?;
             io::Result::Ok(stream)
         };

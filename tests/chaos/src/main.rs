@@ -1,7 +1,7 @@
 //! Attacks on a running gateway, and what honest clients notice of them: `cargo xtask chaos`.
 //!
 //! For each attack a gateway is started anew. Honest clients speak with it before, during and
-//! after. It fails when the gateway panics or ends, when an honest client is not answered or is
+//! after. It fails when the gateway panics or ends, when an honest client gets no reply or is
 //! refused, when SIGTERM does not end it, or when it keeps more memory than it should.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
@@ -26,7 +26,7 @@ use clap::Parser;
 
 use crate::{
     attacks::{Attack, Form, Scene},
-    client::ANSWER_MAX,
+    client::RESPONSE_MAX,
     gateway::{End, Gateway},
     honest::{Clients, Notes},
     report::{Figures, Phase, Row, Times},
@@ -142,7 +142,7 @@ fn carry_out(
     }
     faults.extend(gateway.ended().filter(|_| !attack.ends));
     if !attack.ends {
-        faults.extend(unanswered(&notes, attack, times));
+        faults.extend(complaints(&notes, attack, times));
     }
     let panicked = gateway.log().lines().find(|line| line.contains("panicked")).map(str::to_owned);
     faults.extend(panicked);
@@ -196,7 +196,7 @@ fn settle(gateway: &Gateway, start: u64, form: Form) -> u64 {
 }
 
 /// What honest clients have to complain of.
-fn unanswered(notes: &Notes, attack: &Attack, times: Times) -> Vec<String> {
+fn complaints(notes: &Notes, attack: &Attack, times: Times) -> Vec<String> {
     let mut faults = Vec::new();
     let mut failed =
         notes.echo.iter().filter_map(|sample| Some((sample, sample.result.as_ref().err()?)));
@@ -205,7 +205,7 @@ fn unanswered(notes: &Notes, attack: &Attack, times: Times) -> Vec<String> {
         faults.push(format!("{} echoes failed, first {phase:?}: {error}", failed.count() + 1));
     }
     let late = notes.echo.iter().filter_map(|sample| sample.result.as_ref().ok()).max();
-    if late.is_some_and(|late| *late > ANSWER_MAX) {
+    if late.is_some_and(|late| *late > RESPONSE_MAX) {
         faults.push(format!("an echo took {:?}", late.copied().unwrap_or_default()));
     }
     for &kind in attack.visits {

@@ -9,14 +9,14 @@ import { peers, unique } from './lib/peer.mjs';
 import { pause } from './lib/wait.mjs';
 
 let gateway;
-let backend;
+let upstream;
 before(async () => {
-  backend = net.createServer((socket) => {
+  upstream = net.createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', (data) => socket.write(data));
   });
-  backend.listen(0, '127.0.0.1');
-  await once(backend, 'listening');
+  upstream.listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
   gateway = await start(`
 [limits]
 assembly-timeout = "2s"
@@ -44,12 +44,12 @@ type = "topics"
 [[service]]
 path = "/proxy"
 type = "proxy"
-connect = "tcp://127.0.0.1:${backend.address().port}"
+connect = "tcp://127.0.0.1:${upstream.address().port}"
 `);
 });
 after(async () => {
   await gateway?.stop();
-  backend?.close();
+  upstream?.close();
 });
 
 const upgrade = async (t, path, headers = '') => {

@@ -150,9 +150,9 @@ test('there is no way out of the root', async () => {
     // fetch would tidy the path up
     const raw = await Raw.open(gateway);
     raw.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
-    const answer = (await raw.rest()).toString();
-    assert.match(answer, /^HTTP\/1\.1 (400|403|404) /, path);
-    assert.ok(!answer.endsWith('secret'), path);
+    const response = (await raw.rest()).toString();
+    assert.match(response, /^HTTP\/1\.1 (400|403|404) /, path);
+    assert.ok(!response.endsWith('secret'), path);
   }
 });
 

@@ -11,14 +11,14 @@ import { within } from './lib/wait.mjs';
 import { Socket } from './lib/websocket.mjs';
 
 let gateway;
-let backend;
+let upstream;
 before(async () => {
-  backend = net.createServer((socket) => {
+  upstream = net.createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', (data) => socket.write(data));
   });
-  backend.listen(0, '127.0.0.1');
-  await once(backend, 'listening');
+  upstream.listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
   gateway = await start(`
 [[service]]
 path = "/messaging"
@@ -39,12 +39,12 @@ type = "topics"
 [[service]]
 path = "/proxy"
 type = "proxy"
-connect = "tcp://127.0.0.1:${backend.address().port}"
+connect = "tcp://127.0.0.1:${upstream.address().port}"
 `);
 });
 after(async () => {
   await gateway?.stop();
-  backend?.close();
+  upstream?.close();
 });
 
 test('a request whose sender closes its side at once is answered', async () => {
@@ -178,7 +178,7 @@ unsent-bytes-max-per-core = "32MiB"
     }
     const status = await readFile(`/proc/${own.process.pid}/status`, 'utf8');
     const peak = Number(/VmHWM:\s+(\d+)/.exec(status)[1]) / 1024;
-    // 32 MiB of backlogs, the tick's own frames, and the rest of the process.
+    // 32 MiB of backlogs, the turn's own frames, and the rest of the process.
     assert.ok(peak < 120, `the gateway took ${peak} MiB`);
     const text = await (await fetch(own.http('/metrics'))).text();
     const slow = Number(/^passerelle_slow_consumers_total\{service="\/messaging",protocol="stomp"\} (\d+)/m.exec(text)?.[1]);

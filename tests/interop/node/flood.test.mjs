@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 after(() => gateway?.stop());
 
-/** POSTs from a loopback address. Resolves with the status, or 0 when there was no answer. */
+/** POSTs from a loopback address. Resolves with the status, or 0 when there was no response. */
 function post(name, password, localAddress = '127.0.0.1') {
   return new Promise((resolve) => {
     const request = (secure ? https : http).request(
@@ -141,16 +141,16 @@ test('a peer that closes its side only is told the outcome of its login', async 
     [request(1).replace(btoa('ann:guess 1'), btoa('bob:secret')), /^HTTP\/1.1 204/],
   ]) {
     const socket = await open('127.0.0.1');
-    let answer = '';
-    socket.on('data', (data) => (answer += data));
+    let reply = '';
+    socket.on('data', (data) => (reply += data));
     socket.end(bytes);
     await within(10_000, 'the end', new Promise((resolve) => socket.once('end', resolve)));
     socket.destroy();
-    assert.match(answer, expected);
+    assert.match(reply, expected);
   }
 });
 
-/** STOMP over TCP, or over TLS: sends CONNECT and resolves with the answer. */
+/** STOMP over TCP, or over TLS: sends CONNECT and resolves with the reply. */
 function stomp(login, passcode, localAddress) {
   return new Promise((resolve, reject) => {
     const socket = (secure ? connectSecure : connect)({ host: '127.0.0.1', port: gateway.port, localAddress });
@@ -166,10 +166,10 @@ function stomp(login, passcode, localAddress) {
 test('STOMP: a flood of wrong passwords does not lock out others', async () => {
   const flood = Array.from({ length: 500 }, (_, n) => stomp('ann', `guess ${n}`, '127.0.0.1').catch(() => ''));
   await new Promise((resolve) => setTimeout(resolve, 300));
-  const answer = await within(10_000, 'CONNECTED', stomp('ann', 'secret', '127.9.9.1'));
-  assert.match(answer, /^CONNECTED/);
-  const answers = await Promise.all(flood);
-  assert.ok(answers.every((text) => text === '' || text.startsWith('ERROR')));
+  const reply = await within(10_000, 'CONNECTED', stomp('ann', 'secret', '127.9.9.1'));
+  assert.match(reply, /^CONNECTED/);
+  const replies = await Promise.all(flood);
+  assert.ok(replies.every((text) => text === '' || text.startsWith('ERROR')));
 });
 
 test('each failed login is a line that the filter in the documentation reads', async () => {

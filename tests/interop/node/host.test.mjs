@@ -47,14 +47,14 @@ before(async () => {
 });
 after(() => Promise.all([loopback?.stop(), any?.stop()]));
 
-/** The status and the whole answer to the lines of a head. */
+/** The status and the whole response to the lines of a head. */
 async function request(gateway, lines) {
   const raw = await Raw.open(gateway);
   const close = lines[0].endsWith('1.1') ? ['Connection: close'] : [];
   raw.write(Buffer.from([lines[0], ...close, ...lines.slice(1), '', ''].join('\r\n'), 'latin1'));
-  const answer = (await raw.rest()).toString();
+  const response = (await raw.rest()).toString();
   raw.destroy();
-  return { status: Number(answer.split(' ')[1]), answer };
+  return { status: Number(response.split(' ')[1]), response };
 }
 const upgrade = [
   'Upgrade: websocket',
@@ -66,9 +66,9 @@ const upgrade = [
 test('a page whose name leads here gets nothing, at no path and by no method', async () => {
   for (const path of paths) {
     const method = path === '*' ? 'OPTIONS' : 'GET';
-    const { status, answer } = await request(loopback, [`${method} ${path} HTTP/1.1`, 'Host: evil.example']);
+    const { status, response } = await request(loopback, [`${method} ${path} HTTP/1.1`, 'Host: evil.example']);
     assert.equal(status, 421, path);
-    assert.match(answer, /evil\.example.*`names`/, path);
+    assert.match(response, /evil\.example.*`names`/, path);
   }
   for (const line of ['POST /topics/a HTTP/1.1', 'OPTIONS /queues/a HTTP/1.1', 'DELETE /files/a HTTP/1.1', 'HEAD / HTTP/1.1']) {
     assert.equal((await request(loopback, [line, 'Host: evil.example'])).status, 421, line);
@@ -82,7 +82,7 @@ test('a page whose name leads here gets nothing, at no path and by no method', a
 test('this machine and the names of the listener are accepted, with any port', async () => {
   const hosts = ['localhost', 'LOCALHOST:1', 'localhost.', '127.0.0.1:8080', '127.1.2.3', '[::1]', '[::ffff:127.0.0.1]:80', 'gw.example.com', 'GW.example.com.:80'];
   for (const host of hosts) {
-    assert.match((await request(loopback, ['GET /files/a HTTP/1.1', `Host: ${host}`])).answer, /200 OK[^]*secret$/, host);
+    assert.match((await request(loopback, ['GET /files/a HTTP/1.1', `Host: ${host}`])).response, /200 OK[^]*secret$/, host);
   }
   assert.equal((await request(any, ['GET /files/a HTTP/1.1', 'Host: whatever.example:99'])).status, 200);
 });
@@ -109,9 +109,9 @@ test('what is malformed is told so, on every address and at every path', async (
   ];
   for (const [word, lines] of bad) {
     for (const [gateway, path] of [[loopback, '/files/a'], [loopback, '/nothing'], [any, '/files/a'], [any, '/nothing']]) {
-      const { status, answer } = await request(gateway, [`GET ${path} HTTP/1.1`, ...lines]);
+      const { status, response } = await request(gateway, [`GET ${path} HTTP/1.1`, ...lines]);
       assert.equal(status, 400, `${lines}`);
-      assert.match(answer, word, `${lines}`);
+      assert.match(response, word, `${lines}`);
     }
     assert.equal((await request(any, ['GET /echo HTTP/1.1', ...lines, ...upgrade])).status, 400, `${lines}`);
   }
@@ -144,8 +144,8 @@ test('probes have any Host', async () => {
 });
 
 test('refusals are counted', async () => {
-  const { answer } = await request(loopback, ['GET /metrics HTTP/1.1', 'Host: localhost']);
-  assert.match(answer, /^passerelle_refusals_total\{[^}]*"host"[^}]*\} [1-9]/m);
+  const { response } = await request(loopback, ['GET /metrics HTTP/1.1', 'Host: localhost']);
+  assert.match(response, /^passerelle_refusals_total\{[^}]*"host"[^}]*\} [1-9]/m);
 });
 
 test('a flood of refusals does not fill the log, which says how many are missing', async () => {
@@ -163,8 +163,8 @@ test('a flood of refusals does not fill the log, which says how many are missing
   const raw = await Raw.open(loopback);
   raw.write(Buffer.from('GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n'.repeat(flood - 1)));
   raw.write(Buffer.from('GET /a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'));
-  const answers = (await raw.rest()).toString().match(/HTTP\/1.1 421/g);
-  assert.equal(answers.length, flood);
+  const responses = (await raw.rest()).toString().match(/HTTP\/1.1 421/g);
+  assert.equal(responses.length, flood);
   await second();
   assert.equal((await request(loopback, ['GET /a HTTP/1.1', 'Host: evil.example'])).status, 421);
   const end = Date.now() + 5000;

@@ -93,8 +93,8 @@ test('where anonymous logins are accepted, wrong credentials fail all the same',
 
 test('without users credentials are ignored', async (t) => {
   await (await peers(t, () => bare)({ connectHeaders: { login: 'any', passcode: 'thing' } })).sync();
-  const answer = await request(bare, '/topics/a', { method: 'POST', body: 'x', headers: { authorization: basic(ann) } });
-  assert.ok(answer.status < 300, answer.text);
+  const response = await request(bare, '/topics/a', { method: 'POST', body: 'x', headers: { authorization: basic(ann) } });
+  assert.ok(response.status < 300, response.text);
 });
 
 test('HTTP Basic on the upgrade counts for the session', async (t) => {
@@ -141,11 +141,11 @@ test('HTTP Basic on a POST', async () => {
   assert.match(wrong.headers['www-authenticate'], challenge);
   assert.match(wrong.text, /login or password is wrong/);
   for (const authorization of [undefined, ...strange]) {
-    const answer = await post(authorization === undefined ? {} : { authorization });
-    assert.equal(answer.status, 401, `${authorization}`);
-    assert.match(answer.headers['www-authenticate'], challenge);
-    assert.match(answer.text, /^log in /);
-    assert.doesNotMatch(answer.text, /wrong/);
+    const response = await post(authorization === undefined ? {} : { authorization });
+    assert.equal(response.status, 401, `${authorization}`);
+    assert.match(response.headers['www-authenticate'], challenge);
+    assert.match(response.text, /^log in /);
+    assert.doesNotMatch(response.text, /wrong/);
   }
 });
 
@@ -153,8 +153,8 @@ test('what is no HTTP Basic is ignored where it is not needed', async (t) => {
   for (const authorization of strange) {
     const headers = { authorization };
     for (const gateway of [open, bare]) {
-      const answer = await request(gateway, '/', { headers });
-      assert.ok(![400, 401].includes(answer.status), `${authorization}: ${answer.status} ${answer.text}`);
+      const response = await request(gateway, '/', { headers });
+      assert.ok(![400, 401].includes(response.status), `${authorization}: ${response.status} ${response.text}`);
     }
     assert.equal((await request(closed, '/healthz', { headers })).status, 200);
     assert.equal((await request(closed, '/readyz', { headers })).status, 200);
@@ -172,8 +172,8 @@ test('many reconnects of one user do not wait for many hashes', async (t) => {
   const begin = performance.now();
   for (let round = 0; round < 4; round += 1) {
     const tcps = await Promise.all(Array.from({ length: 50 }, () => Tcp.open(closed)));
-    const answers = await Promise.all(tcps.map((tcp) => tcp.connect('login:ann', `passcode:${ann.passcode}`)));
-    assert.ok(answers.every(({ command }) => command === 'CONNECTED'));
+    const replies = await Promise.all(tcps.map((tcp) => tcp.connect('login:ann', `passcode:${ann.passcode}`)));
+    assert.ok(replies.every(({ command }) => command === 'CONNECTED'));
     for (const tcp of tcps) tcp.destroy();
   }
   t.diagnostic(`200 logins in ${Math.round(performance.now() - begin)} ms`);

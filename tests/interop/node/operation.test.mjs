@@ -81,10 +81,10 @@ test('check says what a configuration will do, or what is wrong with it and wher
     ['an unknown type', '[[service]]\npath = "/"\ntype = "ecco"\n', /:3:8: .*echo/],
   ];
   for (const [rule, text, pattern] of bad) {
-    const answer = check(text);
-    assert.notEqual(answer.status, 0, rule);
-    assert.ok(answer.text.includes(answer.file), `${rule}: ${answer.text}`);
-    assert.match(answer.text, pattern, rule);
+    const result = check(text);
+    assert.notEqual(result.status, 0, rule);
+    assert.ok(result.text.includes(result.file), `${rule}: ${result.text}`);
+    assert.match(result.text, pattern, rule);
   }
   const missing = run('serve', '--config', join(folder, 'nothing.toml'));
   assert.notEqual(missing.status, 0);

@@ -44,9 +44,9 @@ for (const [path, location] of [
 ]) {
   test(`${path} leads to its folder by a relative reference`, async () => {
     for (const method of ['GET', 'HEAD']) {
-      const answer = await request(gateway, path, { method });
-      assert.equal(answer.status, 308);
-      assert.equal(answer.headers.location, location);
+      const response = await request(gateway, path, { method });
+      assert.equal(response.status, 308);
+      assert.equal(response.headers.location, location);
     }
     const page = await fetch(gateway.http(path));
     assert.equal(page.url, gateway.http(`${path}/`));
@@ -59,13 +59,13 @@ test('scripts and pages come compressed, with tags that say which, and a policy'
   const tags = new Set();
   for (const path of [new URL(script).pathname, '/ui/index.html']) {
     for (const coding of ['br', 'gzip', 'identity']) {
-      const answer = await request(gateway, path, { headers: { 'accept-encoding': coding } });
-      assert.equal(answer.status, 200);
-      assert.equal(answer.headers['content-encoding'] ?? 'identity', coding);
-      assert.equal(answer.headers['cache-control'], path.endsWith('.js') ? 'public, max-age=31536000, immutable' : 'no-cache');
-      assert.match(answer.headers['content-security-policy'], /^default-src 'self'/);
-      assert.equal(answer.headers.vary, 'accept-encoding');
-      tags.add(answer.headers.etag);
+      const response = await request(gateway, path, { headers: { 'accept-encoding': coding } });
+      assert.equal(response.status, 200);
+      assert.equal(response.headers['content-encoding'] ?? 'identity', coding);
+      assert.equal(response.headers['cache-control'], path.endsWith('.js') ? 'public, max-age=31536000, immutable' : 'no-cache');
+      assert.match(response.headers['content-security-policy'], /^default-src 'self'/);
+      assert.equal(response.headers.vary, 'accept-encoding');
+      tags.add(response.headers.etag);
     }
   }
   assert.equal(tags.size, 6);

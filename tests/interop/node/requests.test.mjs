@@ -98,7 +98,7 @@ test('a request that can be read in two ways is refused, and nothing of it is pu
   assert.deepEqual(await subscription.bodies(2), ['hello', 'end']);
 });
 
-test('the answers before a bad request still arrive', async () => {
+test('the responses before a bad request still arrive', async () => {
   const good = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n';
   const text = await exchange(`${good.repeat(3)}GET /healthz\r\n\r\n${good}`);
   assert.deepEqual(statuses(text), [200, 200, 200, 400]);
@@ -210,8 +210,8 @@ test('a body is published as it was before it was coded', async (t) => {
     ['br, deflate', deflateSync(brotliCompressSync(text))],
   ];
   for (const [coding, body] of good) {
-    const answer = await post(topic, { 'content-encoding': coding }, body);
-    assert.deepEqual([answer.status, answer.text], [204, ''], coding);
+    const response = await post(topic, { 'content-encoding': coding }, body);
+    assert.deepEqual([response.status, response.text], [204, ''], coding);
     assert.deepEqual(await subscription.bodies(1), [text], coding);
   }
   const bad = [
@@ -231,9 +231,9 @@ test('a body is published as it was before it was coded', async (t) => {
     ['gzip;q=1', text, 415],
   ];
   for (const [coding, body, status] of bad) {
-    const answer = await post(topic, { 'content-encoding': coding }, body);
-    assert.equal(answer.status, status, `${coding}: ${answer.text}`);
-    assert.equal(answer.headers['accept-encoding'], status === 415 ? 'gzip, br, deflate' : undefined, coding);
+    const response = await post(topic, { 'content-encoding': coding }, body);
+    assert.equal(response.status, status, `${coding}: ${response.text}`);
+    assert.equal(response.headers['accept-encoding'], status === 415 ? 'gzip, br, deflate' : undefined, coding);
   }
   assert.equal((await post(topic, {}, 'end')).status, 204);
   assert.deepEqual(await subscription.bodies(1), ['end']);
@@ -255,8 +255,8 @@ test('what is bounded is the body as it was before it was coded', async () => {
 
 test('a page may send a body that it has compressed', async () => {
   const headers = { origin: gateway.http(''), 'access-control-request-method': 'POST' };
-  const answer = await request(gateway, '/topics/x', { method: 'OPTIONS', headers });
-  assert.match(answer.headers['access-control-allow-headers'], /content-encoding/);
+  const response = await request(gateway, '/topics/x', { method: 'OPTIONS', headers });
+  assert.match(response.headers['access-control-allow-headers'], /content-encoding/);
 });
 
 test('OPTIONS * says what some service or other does', async () => {
@@ -271,11 +271,11 @@ test('a POST to what is nearly the path of a service is told the path', async ()
     ['/queue/a', '/queues/a'],
     ['/Topics/a', '/topics/a'],
   ]) {
-    const answer = await request(gateway, path, { method: 'POST', body: 'x' });
-    assert.deepEqual([answer.status, answer.text], [404, `there is no service at this path; did you mean ${near}?\n`]);
+    const response = await request(gateway, path, { method: 'POST', body: 'x' });
+    assert.deepEqual([response.status, response.text], [404, `there is no service at this path; did you mean ${near}?\n`]);
   }
-  const answer = await request(gateway, '/news/a', { method: 'POST', body: 'x' });
-  assert.deepEqual([answer.status, answer.text], [404, 'there is no service at this path\n']);
+  const response = await request(gateway, '/news/a', { method: 'POST', body: 'x' });
+  assert.deepEqual([response.status, response.text], [404, 'there is no service at this path\n']);
 });
 
 const handshake = (path, ...headers) =>

@@ -9,13 +9,13 @@ import { Inbox, within } from './lib/wait.mjs';
 import { refusal, Socket } from './lib/websocket.mjs';
 
 let gateway;
-let backend;
+let upstream;
 let feed;
 let udpPort;
 
 before(async () => {
   // What stands behind the proxies: echoes; `quit` ends the connection; `flood N` sends N bytes.
-  backend = net.createServer((socket) => {
+  upstream = net.createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', (data) => {
       const text = data.toString('latin1');
@@ -34,8 +34,8 @@ before(async () => {
       if (data.includes('.')) socket.write(`${bytes}`);
     });
   };
-  backend.listen(0, '127.0.0.1');
-  await once(backend, 'listening');
+  upstream.listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
 
   // A feed: one message a line, for all that connect.
   const feeders = new Inbox('a connection to the feed');
@@ -86,12 +86,12 @@ feed = "udp://127.0.0.1:${udpPort}"
 [[service]]
 path = "/proxy"
 type = "proxy"
-connect = "tcp://127.0.0.1:${backend.address().port}"
+connect = "tcp://127.0.0.1:${upstream.address().port}"
 
 [[service]]
 path = "/text"
 type = "proxy"
-connect = "tcp://127.0.0.1:${backend.address().port}"
+connect = "tcp://127.0.0.1:${upstream.address().port}"
 text = true
 
 [[service]]
@@ -102,7 +102,7 @@ connect = "tcp://127.0.0.1:1"
 });
 after(async () => {
   await gateway?.stop();
-  backend?.close();
+  upstream?.close();
   feed?.server.close();
 });
 
@@ -323,7 +323,7 @@ test('proxy: an upstream that resets its connection is 1014, after what it said'
     },
   };
   for (const [name, act] of Object.entries(cases)) {
-    const accepted = once(backend, 'connection');
+    const accepted = once(upstream, 'connection');
     const socket = await open(t, '/proxy', [], { perMessageDeflate: false });
     const [connection] = await within(5000, 'a connection to the upstream', accepted);
     await act(socket, connection);
@@ -332,7 +332,7 @@ test('proxy: an upstream that resets its connection is 1014, after what it said'
 });
 
 test('proxy: the peer’s end closes the connection to the upstream', async (t) => {
-  const accepted = once(backend, 'connection');
+  const accepted = once(upstream, 'connection');
   const socket = await open(t, '/proxy');
   const [connection] = await within(5000, 'a connection to the upstream', accepted);
   const ended = once(connection, 'close');
@@ -360,7 +360,7 @@ test('proxy: a peer that does not read stops the upstream, and misses nothing', 
 });
 
 test('proxy: an upstream that is slow to read stops the peer, and misses nothing', async (t) => {
-  const accepted = once(backend, 'connection');
+  const accepted = once(upstream, 'connection');
   const socket = await open(t, '/proxy', [], { perMessageDeflate: false });
   socket.send('count ');
   const [connection] = await within(5000, 'a connection to the upstream', accepted);

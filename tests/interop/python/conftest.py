@@ -69,7 +69,7 @@ class Peer(stomp.ConnectionListener):
         self.ends.put(True)
 
     def receipt(self, work):
-        """Runs `work` with a fresh receipt and waits for its answer."""
+        """Runs `work` with a fresh receipt and waits for its RECEIPT."""
         receipt = unique("receipt-")
         work(receipt)
         assert self.receipts.get(timeout=SECONDS) == receipt
@@ -95,7 +95,7 @@ class Peer(stomp.ConnectionListener):
     def bodies(self, count):
         return [self.next().body for _ in range(count)]
 
-    def answer(self, verb, message, **more):
+    def settle(self, verb, message, **more):
         """ACK or NACK, named as the version of the protocol has it."""
         method = getattr(self.connection, verb)
         if self.version == "1.2":

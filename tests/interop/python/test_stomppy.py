@@ -112,7 +112,7 @@ def test_ack_in_mode_client_is_cumulative(kind, peers):
     consumer = peers(kind)
     consumer.subscribe(name, ack="client")
     messages = [consumer.next() for _ in range(4)]
-    consumer.answer("ack", messages[2])
+    consumer.settle("ack", messages[2])
     consumer.sync()
     consumer.drop()
     peer.subscribe(name)
@@ -129,12 +129,12 @@ def test_ack_and_nack_of_single_messages(kind, peers):
         peer.send(name, body)
     peer.subscribe(name, ack="client-individual")
     a, b, c = [peer.next() for _ in range(3)]
-    peer.answer("ack", c)
-    peer.answer("nack", a)
+    peer.settle("ack", c)
+    peer.settle("nack", a)
     again = peer.next()
     assert (again.body, again.headers["redelivered"], again.headers["delivery-count"]) == ("a", "true", "2")
-    peer.answer("ack", again)
-    peer.answer("ack", b)
+    peer.settle("ack", again)
+    peer.settle("ack", b)
     peer.unsubscribe()
     peer.subscribe(name, id="t")
     peer.send(name, "end")
@@ -149,7 +149,7 @@ def test_dead_letters(kind, peers):
     peer.subscribe(name, ack="client-individual")
     peer.send(name, "poison")
     for _ in range(6):
-        peer.answer("nack", peer.next())
+        peer.settle("nack", peer.next())
     letter = undertaker.next()
     assert letter.body == "poison"
     assert letter.headers["dlq-queue"] == name
@@ -192,10 +192,10 @@ def test_ack_in_a_transaction(kind, peers):
     peer.subscribe(name, ack="client-individual")
     a, b = peer.next(), peer.next()
     transaction = peer.connection.begin()
-    peer.answer("ack", a, transaction=transaction)
+    peer.settle("ack", a, transaction=transaction)
     peer.connection.commit(transaction)
     transaction = peer.connection.begin()
-    peer.answer("ack", b, transaction=transaction)
+    peer.settle("ack", b, transaction=transaction)
     peer.connection.abort(transaction)
     peer.sync()
     peer.drop()

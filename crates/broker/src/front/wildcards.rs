@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 /// Patterns of one [`Shape`] are in one table, by a hash of their words. A name is looked up once in
 /// the table of each shape that it can have, by the hash of those of its words that the shape does
 /// not leave open. So a look-up costs nothing for each pattern that does not match, and
-/// [`Wildcards::allows`] bounds the number of shapes, whoever subscribes to what.
+/// [`Wildcards::allows`] bounds the number of shapes, whatever is subscribed to.
 #[derive(Debug, Default)]
 pub(super) struct Wildcards {
     shapes: BTreeMap<Shape, HashTable<Entry>>,

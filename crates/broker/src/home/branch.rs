@@ -169,7 +169,7 @@ impl Home {
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         for message in branch.temp_topic_publications {
-            // If it has gone since, so has everyone who would get it.
+            // If it has gone since, so have all subscriptions that would get it.
             let _gone = self.publish_temp_topic(&message, output);
         }
         let mut written = None;

@@ -397,7 +397,7 @@ impl Queue {
             unsettled: self.messages - ready - self.reserved,
             bytes: self.bytes(),
             consumers: self.consumers,
-            waiting: self.blocked.len(),
+            blocked: self.blocked.len(),
         }
     }
 }

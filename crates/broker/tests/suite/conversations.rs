@@ -19,7 +19,7 @@ use contract::{
 use crate::world::{Limits, Outcome, World};
 
 #[test]
-fn topics_reach_all_who_are_interested() {
+fn topics_reach_all_subscribers() {
     check(
         "
         > a0 sub 1 /topic/a.b

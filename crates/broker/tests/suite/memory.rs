@@ -126,7 +126,7 @@ fn a_full_queue_holds_no_more_than_its_bounds() {
             });
             let depth = world.shards[0].queues().next().unwrap();
             assert!(depth.ready <= kept_max, "{depth:?}");
-            assert!(depth.waiting <= 10_000 && depth.waiting * size <= 4 << 20, "{depth:?}");
+            assert!(depth.blocked <= 10_000 && depth.blocked * size <= 4 << 20, "{depth:?}");
             assert!(full || n < 12_000, "{depth:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What patterns with wildcards cost, whoever subscribes to what: memory, and look-ups.
+//! What patterns with wildcards cost, whatever is subscribed to: memory, and look-ups.
 
 use std::sync::Arc;
 

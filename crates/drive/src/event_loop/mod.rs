@@ -76,7 +76,7 @@ pub struct Core {
     flushed: Vec<Slot>,
     /// The backlogs of all sockets, in bytes; shares of large frames not counted.
     own_backlog_bytes: usize,
-    /// The most memory that backlogs took since some was last given back.
+    /// The most memory that backlogs took since some was last returned.
     backlog_memory_max: usize,
     /// What was done in this turn, in deliveries or what costs as much.
     spent: usize,

@@ -92,7 +92,7 @@ impl Core {
         );
     }
 
-    /// Gives a session the outcome of its login.
+    /// Hands a session the outcome of its login.
     pub(crate) fn logged_in(
         &mut self,
         id: ConnectionId,

@@ -43,12 +43,12 @@ impl Open {
                 self.acknowledge(frame, Outcome::Failed, receipt, cx)?;
             }
             Verb::Begin => {
-                self.transactions.begin(needed(frame, "transaction")?, cx.limits)?;
+                self.transactions.begin(required(frame, "transaction")?, cx.limits)?;
                 self.pending.done(Request::Local, receipt);
             }
-            Verb::Commit => self.commit(needed(frame, "transaction")?, receipt, cx)?,
+            Verb::Commit => self.commit(required(frame, "transaction")?, receipt, cx)?,
             Verb::Abort => {
-                self.abort(needed(frame, "transaction")?, cx)?;
+                self.abort(required(frame, "transaction")?, cx)?;
                 self.pending.done(Request::Local, receipt);
             }
             Verb::Disconnect => {
@@ -151,10 +151,10 @@ impl Open {
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let destination = needed(frame, "destination")?;
+        let destination = required(frame, "destination")?;
         let name = match self.version {
             Version::V1_0 => frame.header("id").unwrap_or(destination),
-            Version::V1_1 | Version::V1_2 => needed(frame, "id")?,
+            Version::V1_1 | Version::V1_2 => required(frame, "id")?,
         };
         let pattern = parse(destination, Pattern::parse)?;
         let ack_mode = self.ack_mode(frame)?;
@@ -227,8 +227,8 @@ impl Open {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let name = match (frame.header("id"), self.version) {
-            (None, Version::V1_0) => needed(frame, "destination")?,
-            (None, Version::V1_1 | Version::V1_2) => needed(frame, "id")?,
+            (None, Version::V1_0) => required(frame, "destination")?,
+            (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?,
             (Some(id), _) => id,
         };
         let subscription = self
@@ -300,7 +300,7 @@ impl Open {
         frame: &Frame,
         in_transaction: bool,
     ) -> Result<Option<(SubscriptionId, Acknowledged)>, Fault> {
-        let ack = needed(frame, "id")?;
+        let ack = required(frame, "id")?;
         let unknown = || {
             let verb = frame.verb.as_str();
             Fault::malformed(
@@ -329,7 +329,7 @@ impl Open {
         in_transaction: bool,
     ) -> Result<(SubscriptionId, Acknowledged), Fault> {
         let verb = frame.verb.as_str();
-        let message = needed(frame, "message-id")?;
+        let message = required(frame, "message-id")?;
         let unknown = || {
             Fault::malformed(
                 "unknown message",
@@ -341,7 +341,7 @@ impl Open {
         };
         let id = AckId::Message(u128::from_str_radix(message, 16).map_err(|_| unknown())?);
         let name = match (frame.header("subscription"), self.version) {
-            (None, Version::V1_1 | Version::V1_2) => Some(needed(frame, "subscription")?),
+            (None, Version::V1_1 | Version::V1_2) => Some(required(frame, "subscription")?),
             (name, _) => name,
         };
         if let Some(name) = name {
@@ -405,7 +405,7 @@ impl Open {
     }
 }
 
-fn needed<'f>(frame: &'f Frame, header: &str) -> Result<&'f str, Fault> {
+fn required<'f>(frame: &'f Frame, header: &str) -> Result<&'f str, Fault> {
     frame.header(header).ok_or_else(|| missing(frame.verb, header))
 }
 

@@ -56,7 +56,7 @@ impl Fault {
             ),
             Refusal::Busy => (Reason::Busy, "too busy", "an ERROR ends a connection: reconnect"),
             Refusal::Limit => {
-                (Reason::Busy, "limit reached", "end what is not needed, or ask the operator")
+                (Reason::Busy, "limit reached", "end what is not required, or ask the operator")
             }
             Refusal::DuplicateId => (
                 Reason::Malformed,

@@ -195,7 +195,7 @@ fn a_refused_send_is_an_error() {
         > recv SEND|destination:/queue/a||1^@
         < command 1 publish /queue/a : 1
         > reply 1 refused Limit
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:97||SEND to /queue/a: a limit of this gateway is reached; end what is not needed, or ask the operator^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:99||SEND to /queue/a: a limit of this gateway is reached; end what is not required, or ask the operator^@
         < close Busy limit reached
         ",
     );

@@ -7,7 +7,7 @@ use crate::Deflate;
 /// Compresses the messages of all connections of a core.
 ///
 /// No context outlives a message, so that one stream for each size of window is enough; each is
-/// made when first needed and takes about 440 KiB.
+/// made when first required and takes about 440 KiB.
 #[derive(Default)]
 pub struct Deflater {
     streams: [Option<Box<Compress>>; Deflate::WINDOW_BITS_COUNT],

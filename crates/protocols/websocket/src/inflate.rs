@@ -12,7 +12,7 @@ use crate::{FrameError, Unread, header::Header, mask};
 pub struct InflaterPool {
     #[expect(clippy::vec_box, reason = "a decoder holds the box, so that it stays small")]
     free: Vec<Box<Inflater>>,
-    /// Where the piece of a message that was decompressed last stands. Made when first needed.
+    /// Where the piece of a message that was decompressed last stands. Made when first required.
     pub(crate) scratch: Vec<u8>,
 }
 

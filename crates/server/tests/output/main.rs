@@ -90,7 +90,7 @@ fn a_reader_that_comes_back_sees_that_lines_are_missing() {
             text.drain(..text.len().saturating_sub(1000));
             text.extend_from_slice(&piece[..len]);
         }
-        // It is read from here on, so that its last words arrive.
+        // It is read from here on, so that its last lines arrive.
         gateway.terminate();
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();

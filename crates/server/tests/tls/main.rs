@@ -141,7 +141,7 @@ fn a_peer_that_sends_close_notify_alone_is_closed() {
     let mut client = gateway.connect(&config, "localhost");
     client.upgrade("/echo");
     // The message and the end come together.
-    client.stream.conn.writer().write_all(&frame(b"last words", true)).unwrap();
+    client.stream.conn.writer().write_all(&frame(b"a message", true)).unwrap();
     client.stream.conn.send_close_notify();
     client.stream.flush().unwrap();
     let mut rest = Vec::new();

@@ -52,7 +52,7 @@ pub(super) enum HeadWait {
     None,
     /// The first byte of a request.
     FirstByte,
-    /// More of a head; also at first, since a protocol is detected by its first bytes.
+    /// More of a head; also at first, since protocol detection has read its beginning.
     #[default]
     Rest,
 }

@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use super::{Attack, Form, Scene};
 use crate::{
-    client::{self, ANSWER_MAX},
+    client::{self, RESPONSE_MAX},
     honest::Visit,
 };
 
@@ -120,25 +120,25 @@ fn wrong_passwords(
     let to = scene.gateway.addresses.plain;
     let source = scene.attacker();
     let count = scene.pick(200, 1_000);
-    let (answered, admitted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (refused, accepted) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|threads| {
         for index in 0..count {
-            let (answered, admitted) = (&answered, &admitted);
+            let (refused, accepted) = (&refused, &accepted);
             threads.spawn(move || {
                 let Ok(mut stream) = connect(Some(source), to) else { return };
                 let (user, password) = (format!("user-{}", index % 10), format!("wrong-{index}"));
                 match log_in(&mut stream, &user, &password) {
-                    Ok(true) => admitted.fetch_add(1, Ordering::Relaxed),
-                    Ok(false) => answered.fetch_add(1, Ordering::Relaxed),
+                    Ok(true) => accepted.fetch_add(1, Ordering::Relaxed),
+                    Ok(false) => refused.fetch_add(1, Ordering::Relaxed),
                     Err(_) => 0,
                 };
             });
         }
     });
-    println!("    {} of {count} were told no", answered.into_inner());
-    match admitted.into_inner() {
+    println!("    {} of {count} were refused", refused.into_inner());
+    match accepted.into_inner() {
         0 => Ok(()),
-        admitted => Err(format!("{admitted} wrong passwords were taken")),
+        accepted => Err(format!("{accepted} wrong passwords were accepted")),
     }
 }
 
@@ -306,7 +306,7 @@ fn paced<T: Send>(count: usize, time: Duration, work: impl Fn(usize, &mut Vec<T>
 }
 
 fn connect(source: Option<Ipv4Addr>, to: SocketAddr) -> io::Result<TcpStream> {
-    client::connect(source.unwrap_or(Ipv4Addr::LOCALHOST), to, ANSWER_MAX)
+    client::connect(source.unwrap_or(Ipv4Addr::LOCALHOST), to, RESPONSE_MAX)
 }
 
 /// Makes its end an RST.

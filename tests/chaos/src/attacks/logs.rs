@@ -4,7 +4,7 @@ use std::{fs, net::Ipv4Addr, process::Command, thread, time::Instant};
 
 use super::{Attack, Scene};
 use crate::{
-    client::{self, ANSWER_MAX},
+    client::{self, RESPONSE_MAX},
     gateway::{Start, Stderr, Stdout, fill},
 };
 
@@ -124,7 +124,7 @@ fn churn(scene: &Scene<'_>) -> Result<(), String> {
 
 /// One such connection. What becomes of it, the honest clients see.
 fn come_and_go(scene: &Scene<'_>, source: Ipv4Addr) {
-    if let Ok(mut stream) = client::connect(source, scene.gateway.addresses.plain, ANSWER_MAX) {
+    if let Ok(mut stream) = client::connect(source, scene.gateway.addresses.plain, RESPONSE_MAX) {
         drop(client::handshake(&mut stream, "/echo"));
     }
 }

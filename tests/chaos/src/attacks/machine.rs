@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{Attack, Scene};
 use crate::{
-    client::{self, ANSWER_MAX},
+    client::{self, RESPONSE_MAX},
     gateway::Start,
     honest::Visit,
 };
@@ -70,7 +70,7 @@ fn no_descriptors(scene: &Scene<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing runs for a while; then all that came meanwhile is answered.
+/// Nothing runs for a while; then all that came meanwhile is replied to.
 fn stopped(scene: &Scene<'_>) -> Result<(), String> {
     scene.gateway.signal(Signal::STOP)?;
     thread::sleep(scene.secs(1.5, 6.0));
@@ -111,7 +111,7 @@ fn quiet(scene: &Scene<'_>) -> io::Result<Vec<TcpStream>> {
     let mut quiet = Vec::new();
     for _ in 0..20 {
         let to = scene.gateway.addresses.plain;
-        let mut stream = client::connect(scene.attacker(), to, ANSWER_MAX)?;
+        let mut stream = client::connect(scene.attacker(), to, RESPONSE_MAX)?;
         client::handshake(&mut stream, "/echo")?;
         quiet.push(stream);
     }

@@ -13,7 +13,7 @@ use rustls::{ClientConnection, StreamOwned};
 
 use super::{Attack, Form, Scene};
 use crate::{
-    client::{self, ANSWER_MAX},
+    client::{self, RESPONSE_MAX},
     gateway::{Addresses, STOP_MAX, Start},
 };
 
@@ -152,7 +152,7 @@ const STAGES: &[Stage] = &[
         stomp(stream)?;
         drip(stream, b"SUBSCRIBE\nid:1\ndestination:/topic/quiet\n\n\0", &[])
     }),
-    Stage::deaf("unread", "answers", |stream, _| {
+    Stage::deaf("unread", "replies", |stream, _| {
         client::handshake(stream, "/echo")?;
         let message = client::frame(0x82, &vec![0; 64 << 10]);
         stream.set_write_timeout(Some(Duration::from_millis(300)))?;
@@ -297,7 +297,7 @@ fn open(scene: &Scene<'_>, stages: &'static [Stage], count: usize) -> Vec<Peer> 
     let addresses = &scene.gateway.addresses;
     let open = |stage: &'static Stage, source: Ipv4Addr| {
         let to = if stage.tls { addresses.tls } else { addresses.plain };
-        let mut stream = client::connect(source, to, ANSWER_MAX)?;
+        let mut stream = client::connect(source, to, RESPONSE_MAX)?;
         let then = (stage.open)(&mut stream, addresses)?;
         stream.set_nonblocking(true)?;
         io::Result::Ok(Peer { stage, stream, then, dripped: 0, gone: false })
@@ -350,11 +350,11 @@ fn drip(stream: &mut TcpStream, now: &[u8], later: &[u8]) -> io::Result<Then> {
 /// Connects by STOMP over TCP, without a name.
 fn stomp(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(b"CONNECT\naccept-version:1.2\nhost:localhost\n\n\0")?;
-    let answer = client::read_until(stream, b"\0")?;
-    if answer.starts_with(b"CONNECTED\n") {
+    let reply = client::read_until(stream, b"\0")?;
+    if reply.starts_with(b"CONNECTED\n") {
         return Ok(());
     }
-    Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()))
+    Err(io::Error::other(String::from_utf8_lossy(&reply).into_owned()))
 }
 
 const DRIP_INTERVAL: Duration = Duration::from_secs(1);

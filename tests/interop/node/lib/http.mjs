@@ -5,7 +5,7 @@ import { within } from './wait.mjs';
 
 /** A request with any headers, which fetch does not allow. */
 export function request(gateway, path, { method = 'GET', headers = {}, body } = {}) {
-  const answer = new Promise((resolve, reject) => {
+  const response = new Promise((resolve, reject) => {
     const sent = (secure ? https : http).request(
       { host: '127.0.0.1', port: gateway.port, path, method, headers, agent: false },
       (response) => {
@@ -18,5 +18,5 @@ export function request(gateway, path, { method = 'GET', headers = {}, body } = 
     sent.on('error', reject);
     sent.end(body);
   });
-  return within(5000, `${method} ${path}`, answer);
+  return within(5000, `${method} ${path}`, response);
 }

@@ -73,8 +73,8 @@ export class Raw {
   #when(ms, what, find, untilEnd = false) {
     const found = new Promise((resolve, reject) => {
       this.#changed = () => {
-        const answer = find();
-        if (answer !== undefined) resolve(answer);
+        const found = find();
+        if (found !== undefined) resolve(found);
         else if (this.ended && !untilEnd) {
           reject(new Error(`closed before ${what}; received ${JSON.stringify(this.#received.toString('latin1'))}`));
         }

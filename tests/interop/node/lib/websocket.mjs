@@ -48,7 +48,7 @@ export class Socket {
 export async function refusal(url, protocols = [], options = {}) {
   const ws = new WebSocket(url, protocols, options);
   ws.on('error', () => {});
-  const answer = new Promise((resolve, reject) => {
+  const response = new Promise((resolve, reject) => {
     ws.once('open', () => reject(new Error(`${url} was not refused`)));
     ws.once('unexpected-response', (request, response) => {
       let body = '';
@@ -58,7 +58,7 @@ export async function refusal(url, protocols = [], options = {}) {
     ws.once('error', reject);
   });
   try {
-    return await within(5000, 'a refusal', answer);
+    return await within(5000, 'a refusal', response);
   } finally {
     ws.terminate();
   }

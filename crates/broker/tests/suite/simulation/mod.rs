@@ -221,8 +221,8 @@ impl Simulation {
             }
         }
         let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
-            let (ready, unsettled, waiting) = (queue.ready, queue.unsettled, queue.waiting);
-            (queue.name.to_string(), Depth { ready, unsettled, waiting })
+            let (ready, unsettled, blocked) = (queue.ready, queue.unsettled, queue.blocked);
+            (queue.name.to_string(), Depth { ready, unsettled, blocked })
         });
         let depths: BTreeMap<String, Depth> = depths.collect();
         for (queue, depth) in depths.iter().filter(|(queue, _)| durability::is_kept(queue)) {

@@ -174,7 +174,7 @@ impl Model {
 
     fn delivered_from_topic(&mut self, to: Subscriber, arrival: &Arrival) {
         let Some(subscription) = self.subscription(to) else { return };
-        assert!(matches(&subscription.pattern, &arrival.to), "{to:?} is not interested");
+        assert!(matches(&subscription.pattern, &arrival.to), "{to:?} does not match");
         subscription.get(arrival.id);
         let overtaken_by = subscription.overtaken_by(arrival);
         assert_eq!(overtaken_by, None, "a later message has come before");
@@ -264,7 +264,7 @@ fn is_temporary(name: &str) -> bool {
     name.starts_with("/temp-")
 }
 
-/// Whether a subscription is interested: `*` stands for one level, a final `>` or `#` for any.
+/// Whether a subscription matches: `*` stands for one level, a final `>` or `#` for any.
 fn matches(pattern: &str, name: &str) -> bool {
     let (mut patterns, mut levels) = (pattern.split(['/', '.']), name.split(['/', '.']));
     loop {

@@ -17,7 +17,7 @@ use super::{
 pub(crate) struct Depth {
     pub(crate) ready: usize,
     pub(crate) unsettled: usize,
-    pub(crate) waiting: usize,
+    pub(crate) blocked: usize,
 }
 
 impl Model {
@@ -118,7 +118,7 @@ impl Model {
             (census.unsettled_min..=census.unsettled_max).contains(&depth.unsettled),
             "{shown}"
         );
-        assert!(depth.waiting <= census.ready_max, "{shown}");
+        assert!(depth.blocked <= census.ready_max, "{shown}");
         let subscriptions = self.clients.values().flat_map(|client| client.subscriptions.values());
         let has_reader = subscriptions.filter(|s| s.pattern == name).any(Subscription::is_ready);
         assert!(!has_reader || depth.ready == 0 && census.ready_min == 0, "stuck: {shown}");
