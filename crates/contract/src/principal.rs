@@ -7,15 +7,13 @@ pub struct Principal {
     pub name: Arc<str>,
     /// What access rules may name besides the name itself.
     pub roles: Arc<[Box<str>]>,
-    /// When the login ends, in milliseconds since 1970; `None`: with the connection.
-    pub expires_unix_ms: Option<u64>,
 }
 
 impl Principal {
-    /// A user with roles, whose login does not end by itself.
+    /// A user with roles.
     #[must_use]
     pub fn new(name: &str, roles: impl IntoIterator<Item = Box<str>>) -> Self {
-        Self { name: name.into(), roles: roles.into_iter().collect(), expires_unix_ms: None }
+        Self { name: name.into(), roles: roles.into_iter().collect() }
     }
 
     /// A peer that did not log in.
@@ -50,18 +48,18 @@ pub enum Step {
     Accepted(Principal),
 }
 
-/// A text that is never printed and is wiped from memory when dropped.
+/// A string that is never printed and is wiped from memory when dropped.
 #[derive(Clone, Default)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Takes the text; the caller should keep no copy.
+    /// Takes the string; the caller should keep no copy.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// The string itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
