@@ -13,6 +13,7 @@ use crate::{
 /// What no name may contain, as words with `_` between them, and what to call it instead.
 const REFUSED: &[(&str, &str)] = &[
     ("admit", "authenticate, accept"),
+    ("admitted", "accepted"),
     ("announce", "add interest"),
     ("ask", "command, request, call"),
     ("asked", "pending requests"),
@@ -36,6 +37,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("heart", "heartbeat"),
     ("held", "queued, unread, referenced"),
     ("in_vain", "failed attempt"),
+    ("interested", "subscribers, interest"),
     ("keep_place", "reserve"),
     ("kin", "others"),
     ("last_words", "notify closed"),
@@ -90,14 +92,19 @@ const REPLYING: &[&str] = &[
     "bench",
     "broadcast",
     "broker",
+    "chaos",
     "config",
+    "contract",
     "demo",
     "drive",
     "echo",
     "http",
     "server",
+    "stomp",
     "testkit",
+    "transports",
     "websocket",
+    "wire",
     "xtask",
 ];
 
