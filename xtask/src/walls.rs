@@ -92,11 +92,22 @@ fn crates_in(parent: &str) -> Outcome<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The names in the section `[dependencies]` of a manifest.
+/// The names of what a manifest depends on: in every section of dependencies, those of targets
+/// among them, but those of tests.
 fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
-    let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
-    let lines = section.take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| line.split(['.', ' ', '=']).next())
+    let mut is_listed = false;
+    manifest.lines().filter_map(move |line| {
+        let Some(section) = line.strip_prefix('[') else {
+            return line.split(['.', ' ', '=']).next().filter(|_| is_listed);
+        };
+        let section = section.trim_end_matches(']');
+        is_listed = lists_dependencies(section);
+        section.rsplit_once('.').and_then(|(list, name)| lists_dependencies(list).then_some(name))
+    })
+}
+
+fn lists_dependencies(section: &str) -> bool {
+    matches!(section.rsplit('.').next(), Some("dependencies" | "build-dependencies"))
 }
 
 #[cfg(test)]
@@ -106,8 +117,11 @@ mod tests {
     #[test]
     fn finds_the_dependencies_of_a_manifest() {
         let manifest = "[package]\nname = \"a\"\n\n[dependencies]\nb.workspace = true\n\
-                        c = { path = \"../c\" }\n\n[dev-dependencies]\nd.workspace = true\n";
+                        c = { path = \"../c\" }\n\n[dev-dependencies]\nd.workspace = true\n\n\
+                        [build-dependencies]\ne.workspace = true\n\n\
+                        [target.'cfg(unix)'.dependencies]\nf = \"1.0\"\n\n\
+                        [dependencies.g]\npath = \"../g\"\n\n[features]\nh = []\n";
         let found: Vec<_> = dependencies(manifest).filter(|name| !name.is_empty()).collect();
-        assert_eq!(found, ["b", "c"]);
+        assert_eq!(found, ["b", "c", "e", "f", "g"]);
     }
 }
