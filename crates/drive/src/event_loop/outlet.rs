@@ -148,9 +148,9 @@ fn frame(
     match framing {
         Framing::Stream => encode(out),
         Framing::WebSocket { version, deflate } => {
-            let mark = websocket::begin(out);
+            let start = websocket::begin(out);
             encode(out);
-            mark.finish(out, version, kind, deflate.map(|deflate| (deflater, deflate)));
+            start.finish(out, version, kind, deflate.map(|deflate| (deflater, deflate)));
         }
     }
 }
@@ -169,6 +169,12 @@ impl Outlet<'_> {
     fn id(&self) -> ConnectionId {
         self.tools.id(self.slot)
     }
+
+    /// Whether the session may do what no access rule is about.
+    fn authorise_other(&self) -> Result<(), Denial> {
+        let access = &self.tools.cores.settings.access;
+        access.authorise(self.context.principal.as_deref(), Action::Other)
+    }
 }
 
 impl Outbox for Outlet<'_> {
@@ -180,14 +186,14 @@ impl Outbox for Outlet<'_> {
         &mut self,
         kind: Kind,
         message: &Arc<Message>,
-        head: &[u8],
+        header: &[u8],
         encode: &mut dyn FnMut(&mut Vec<u8>),
     ) {
         let tools = &mut *self.tools;
         tools.mark_dirty(self.slot, self.socket);
         let (framing, deflater) = (self.context.framing, &mut tools.deflater);
         let variant = variant(framing, kind);
-        let encoded = tools.outgoing.append_shared(self.socket, message, variant, head, |out| {
+        let encoded = tools.outgoing.append_shared(self.socket, message, variant, header, |out| {
             frame(out, framing, kind, deflater, encode);
         });
         if encoded { &tools.counters().encoded } else { &tools.counters().shared }.add(1);
@@ -223,26 +229,28 @@ impl Outbox for Outlet<'_> {
     fn settle(&mut self, settle: Settle, reply: Option<Token>) {
         let id = self.id();
         self.context.in_flight += u32::from(reply.is_some());
-        let access = &self.tools.cores.settings.access;
-        match (access.authorise(self.context.principal.as_deref(), Action::Other), reply) {
-            (Ok(()), _) => {
-                self.tools.pending_requests.push_back(Request::Settle(id, settle, reply));
+        match self.authorise_other() {
+            Ok(()) => self.tools.pending_requests.push_back(Request::Settle(id, settle, reply)),
+            Err(denial) => {
+                self.tools.counters().deny(&denial);
+                // Without a token there is nothing to say: a peer that is not logged in has no
+                // deliveries.
+                if let Some(token) = reply {
+                    let denied = Request::Denied(id, token, Box::new(denial));
+                    self.tools.pending_requests.push_back(denied);
+                }
             }
-            (Err(denial), Some(token)) => {
-                self.tools.pending_requests.push_back(Request::Denied(id, token, Box::new(denial)));
-            }
-            // A peer that is not logged in has no deliveries.
-            (Err(_), None) => {}
         }
     }
 
     fn credit(&mut self, subscription: SubscriptionId, credit: Credit) {
-        if self.context.principal.is_some() {
-            self.tools.pending_requests.push_back(Request::Credit(
-                self.tools.id(self.slot),
-                subscription,
-                credit,
-            ));
+        let id = self.id();
+        match self.authorise_other() {
+            Ok(()) => {
+                self.tools.pending_requests.push_back(Request::Credit(id, subscription, credit));
+            }
+            // A peer that is not logged in has no subscriptions.
+            Err(denial) => self.tools.counters().deny(&denial),
         }
     }
 
