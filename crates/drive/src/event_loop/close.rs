@@ -5,7 +5,7 @@ use transports::Slot;
 
 use super::{
     Core,
-    connection::{Closing, Connection, Framing, Role},
+    connection::{Closing, Connection, ConnectionKind, Framing},
     name,
     outlet::Request,
     service,
@@ -22,7 +22,7 @@ impl Core {
     /// Closes a connection whose session wants that, or which has none.
     pub(super) fn send_close(&mut self, slot: Slot, reason: Reason, message: &str) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if matches!(entry.state.role, Role::Closing(_)) {
+        if matches!(entry.state.kind, ConnectionKind::Closing(_)) {
             return;
         }
         if !message.is_empty() && entry.state.context.detail.is_none() {
@@ -40,7 +40,7 @@ impl Core {
     pub(super) fn closing(&mut self, slot: Slot, reason: Reason) {
         let closing = Closing { reason, until_mono_ns: None };
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let role = std::mem::replace(&mut entry.state.role, Role::Closing(closing));
+        let kind = std::mem::replace(&mut entry.state.kind, ConnectionKind::Closing(closing));
         entry.state.context.unread = None;
         if let Some(login) = entry.state.context.login.take() {
             self.cores.cancel_login(login);
@@ -50,7 +50,7 @@ impl Core {
             self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
         }
         self.reactor.resume(slot);
-        self.close_other_end(role, reason);
+        self.close_other_end(kind, reason);
         self.schedule_check(slot);
     }
 
@@ -59,11 +59,12 @@ impl Core {
         self.notify_closed(slot, reason);
         let Some(entry) = self.reactor.get(slot) else { return };
         self.own_backlog_bytes -= entry.state.context.own_backlog_bytes;
-        let Some(Connection { role, context }) = self.reactor.remove(slot) else { return };
+        let Some(Connection { kind, context }) = self.reactor.remove(slot) else { return };
         if let Some(login) = context.login {
             self.cores.cancel_login(login);
         }
-        let reason = if let Role::Closing(closing) = &role { closing.reason } else { reason };
+        let reason =
+            if let ConnectionKind::Closing(closing) = &kind { closing.reason } else { reason };
         if !context.is_upstream {
             let row = self.tools.row(&context);
             row.open.subtract(1);
@@ -85,17 +86,17 @@ impl Core {
                 "closed"
             );
         }
-        if context.registered && !matches!(role, Role::Closing(_)) {
+        if context.registered && !matches!(kind, ConnectionKind::Closing(_)) {
             self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
         }
-        self.close_other_end(role, reason);
+        self.close_other_end(kind, reason);
     }
 
     /// Tells a session that its connection is closed. It may still command the broker, but sends nothing.
     pub(super) fn notify_closed(&mut self, slot: Slot, reason: Reason) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let Role::Session(session) = &mut connection.role else { return };
+        let ConnectionKind::Session(session) = &mut connection.kind else { return };
         let input = Input::Closed(reason);
         let context = &mut connection.context;
         super::advance(session.as_mut(), input, self.now, slot, socket, context, &mut self.tools);
@@ -104,7 +105,7 @@ impl Core {
     /// The peer has closed its side. What it sent before still gets its replies.
     pub(super) fn half_closed(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if matches!(entry.state.role, Role::Upstream(_)) && entry.socket.is_broken() {
+        if matches!(entry.state.kind, ConnectionKind::Upstream(_)) && entry.socket.is_broken() {
             return self.upstream_failed(slot, &io::ErrorKind::BrokenPipe.into());
         }
         let (socket, context) = (&entry.socket, &mut entry.state.context);
@@ -125,9 +126,12 @@ impl Core {
 
     /// The connection has broken. That of a peer is logged as any that is lost.
     pub(super) fn connection_failed(&mut self, slot: Slot, error: &io::Error) {
-        match self.reactor.get(slot).map(|entry| &entry.state.role) {
-            Some(Role::Upstream(_)) => self.upstream_failed(slot, error),
-            Some(Role::Session(_) | Role::Relay(_) | Role::Closing(_)) | None => {
+        match self.reactor.get(slot).map(|entry| &entry.state.kind) {
+            Some(ConnectionKind::Upstream(_)) => self.upstream_failed(slot, error),
+            Some(
+                ConnectionKind::Session(_) | ConnectionKind::Relay(_) | ConnectionKind::Closing(_),
+            )
+            | None => {
                 if self.reactor.get(slot).is_some_and(|entry| entry.state.context.login.is_some()) {
                     return self.remove(slot, Reason::Lost);
                 }
@@ -153,12 +157,12 @@ impl Core {
                 self.shutdown_next_mono_ns = u64::MAX;
                 return;
             };
-            match self.reactor.get(slot).map(|entry| &entry.state.role) {
-                Some(Role::Session(_)) => self.step(slot, Input::Shutdown),
-                Some(Role::Relay(_)) => {
+            match self.reactor.get(slot).map(|entry| &entry.state.kind) {
+                Some(ConnectionKind::Session(_)) => self.step(slot, Input::Shutdown),
+                Some(ConnectionKind::Relay(_)) => {
                     self.send_close(slot, Reason::Shutdown, STOPPING);
                 }
-                Some(Role::Upstream(_) | Role::Closing(_)) | None => {}
+                Some(ConnectionKind::Upstream(_) | ConnectionKind::Closing(_)) | None => {}
             }
         }
         self.shutdown_next_mono_ns = self.now.mono_ns + CLOSE_STEP_NS;

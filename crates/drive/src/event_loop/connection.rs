@@ -10,12 +10,12 @@ use crate::{counters::Label, permit::ConnectionPermit};
 
 /// What belongs to each socket of a core.
 pub(crate) struct Connection {
-    pub(crate) role: Role,
+    pub(crate) kind: ConnectionKind,
     pub(crate) context: Context,
 }
 
 /// What a connection is for.
-pub(crate) enum Role {
+pub(crate) enum ConnectionKind {
     /// It speaks a protocol.
     Session(Box<dyn Session>),
     /// Its messages go to another server, to which [`Upstream`] is the connection.
@@ -53,7 +53,7 @@ pub(crate) struct Closing {
     pub(crate) until_mono_ns: Option<u64>,
 }
 
-/// What every connection has, whatever its role.
+/// What every connection has, whatever its kind.
 pub(crate) struct Context {
     /// The index of the service.
     pub(crate) service: u16,

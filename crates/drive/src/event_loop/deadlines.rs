@@ -4,7 +4,7 @@ use websocket::Decoder;
 
 use super::{
     Core,
-    connection::{Connection, Framing, Role},
+    connection::{Connection, ConnectionKind, Framing},
     name,
 };
 
@@ -15,13 +15,13 @@ impl Core {
         let now = self.now.mono_ns;
         let write_timeout = self.limits(slot).write_timeout;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { role, context } = &mut entry.state;
-        let own = match role {
-            Role::Session(session) => session.deadline().unwrap_or(u64::MAX),
-            Role::Closing(closing) => closing.until_mono_ns.unwrap_or(u64::MAX),
-            Role::Relay(_) | Role::Upstream(_) => u64::MAX,
+        let Connection { kind, context } = &mut entry.state;
+        let own = match kind {
+            ConnectionKind::Session(session) => session.deadline().unwrap_or(u64::MAX),
+            ConnectionKind::Closing(closing) => closing.until_mono_ns.unwrap_or(u64::MAX),
+            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => u64::MAX,
         };
-        let ping = if context.ping_ns == 0 || matches!(role, Role::Closing(_)) {
+        let ping = if context.ping_ns == 0 || matches!(kind, ConnectionKind::Closing(_)) {
             u64::MAX
         } else if entry.socket.is_paused() {
             now + context.ping_ns
@@ -34,9 +34,14 @@ impl Core {
             .socket
             .backlog_since()
             .map_or(u64::MAX, |since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout));
-        let late = match role {
-            Role::Session(_) if !entry.socket.is_paused() => context.late_at().unwrap_or(u64::MAX),
-            Role::Session(_) | Role::Closing(_) | Role::Relay(_) | Role::Upstream(_) => u64::MAX,
+        let late = match kind {
+            ConnectionKind::Session(_) if !entry.socket.is_paused() => {
+                context.late_at().unwrap_or(u64::MAX)
+            }
+            ConnectionKind::Session(_)
+            | ConnectionKind::Closing(_)
+            | ConnectionKind::Relay(_)
+            | ConnectionKind::Upstream(_) => u64::MAX,
         };
         let next = own.min(ping).min(write).min(late).max(now);
         if next < context.check_mono_ns {
@@ -80,14 +85,19 @@ impl Core {
             }
         }
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        match &entry.state.role {
-            Role::Closing(closing) if closing.until_mono_ns.is_some_and(|at| at <= now) => {
+        match &entry.state.kind {
+            ConnectionKind::Closing(closing)
+                if closing.until_mono_ns.is_some_and(|at| at <= now) =>
+            {
                 return self.remove(slot, Reason::Lost);
             }
-            Role::Session(session) if session.deadline().is_some_and(|at| at <= now) => {
+            ConnectionKind::Session(session) if session.deadline().is_some_and(|at| at <= now) => {
                 self.step(slot, Input::Timeout);
             }
-            Role::Closing(_) | Role::Session(_) | Role::Relay(_) | Role::Upstream(_) => {}
+            ConnectionKind::Closing(_)
+            | ConnectionKind::Session(_)
+            | ConnectionKind::Relay(_)
+            | ConnectionKind::Upstream(_) => {}
         }
         self.ping(slot);
         self.schedule_check(slot);
@@ -96,8 +106,8 @@ impl Core {
     /// Whether the rest of what the peer began to send is late, though it is read.
     fn is_late(&self, slot: Slot) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
-        let Connection { role, context } = &entry.state;
-        matches!(role, Role::Session(_))
+        let Connection { kind, context } = &entry.state;
+        matches!(kind, ConnectionKind::Session(_))
             && !entry.socket.is_paused()
             && context.unread.is_none()
             && context.late_at().is_some_and(|at| at <= self.now.mono_ns)
@@ -112,10 +122,13 @@ impl Core {
     /// Pings a WebSocket that is silent, and ends one that has sent nothing since.
     fn ping(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { role, context } = &mut entry.state;
+        let Connection { kind, context } = &mut entry.state;
         let Framing::WebSocket { version, .. } = context.framing else { return };
         // Nothing is heard from one that is not read.
-        if context.ping_ns == 0 || matches!(role, Role::Closing(_)) || entry.socket.is_paused() {
+        if context.ping_ns == 0
+            || matches!(kind, ConnectionKind::Closing(_))
+            || entry.socket.is_paused()
+        {
             return;
         }
         let silence = self.now.mono_ns.saturating_sub(context.heard_mono_ns);
@@ -133,7 +146,7 @@ impl Core {
     pub(super) fn update_assemblies(&mut self, slot: Slot) {
         let now = self.now;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Role::Session(session) = &entry.state.role else { return };
+        let ConnectionKind::Session(session) = &entry.state.kind else { return };
         let context = &mut entry.state.context;
         if context.unread.is_some() {
             // It is not the peer that is late: the clock starts again when this was decoded.

@@ -34,7 +34,7 @@ pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
 pub use self::run::NewCore;
 use self::{
-    connection::{Context, Relay, Role},
+    connection::{ConnectionKind, Context, Relay},
     outlet::{Outlet, Request, Tools},
 };
 use crate::{
@@ -129,8 +129,8 @@ impl CoreRef {
         registration: Registration<'_>,
         open: impl FnOnce(&Opening<'_>, Now) -> Box<dyn Session>,
     ) {
-        let role = |opening: &Opening<'_>, now| Role::Session(open(opening, now));
-        drop(self.with(|core| core.register(stream, registration, role)));
+        let kind = |opening: &Opening<'_>, now| ConnectionKind::Session(open(opening, now));
+        drop(self.with(|core| core.register(stream, registration, kind)));
     }
 
     /// Moves a socket into the reactor whose messages go to another server, once
@@ -138,8 +138,8 @@ impl CoreRef {
     /// [`CoreRef::register`] fails.
     #[must_use]
     pub fn register_relay(&self, stream: Stream, registration: Registration<'_>) -> Option<Slot> {
-        let role = |_: &Opening<'_>, _| Role::Relay(Relay::default());
-        self.with(|core| core.register(stream, registration, role)).ok()
+        let kind = |_: &Opening<'_>, _| ConnectionKind::Relay(Relay::default());
+        self.with(|core| core.register(stream, registration, kind)).ok()
     }
 
     /// Publishes for a task.
@@ -310,12 +310,12 @@ impl Core {
         self.inbox.try_recv().ok()
     }
 
-    /// Takes a socket into the reactor. `role` makes what it is for.
+    /// Takes a socket into the reactor. `kind` makes what it is for.
     pub(crate) fn register(
         &mut self,
         stream: impl Into<Stream>,
         registration: Registration<'_>,
-        role: impl FnOnce(&Opening<'_>, Now) -> Role,
+        kind: impl FnOnce(&Opening<'_>, Now) -> ConnectionKind,
     ) -> io::Result<Slot> {
         self.now = clock::now();
         let service = service(&self.cores, registration.service);
@@ -327,12 +327,12 @@ impl Core {
             limits: &service.limits,
             protocol_limits: &service.protocol_limits,
         };
-        let role = role(&opening, self.now);
-        let is_session = matches!(role, Role::Session(_));
-        let is_upstream = matches!(role, Role::Upstream(_));
+        let kind = kind(&opening, self.now);
+        let is_session = matches!(kind, ConnectionKind::Session(_));
+        let is_upstream = matches!(kind, ConnectionKind::Upstream(_));
         let protocol = self.tools.counters().label(registration.protocol);
         let context = Context::new(registration, protocol, is_upstream, self.now);
-        let slot = self.reactor.insert(stream, Connection { role, context })?;
+        let slot = self.reactor.insert(stream, Connection { kind, context })?;
         self.opened(slot);
         if self.is_shutting_down {
             self.to_shut_down.push_back(slot);
@@ -381,7 +381,7 @@ impl Core {
     fn step(&mut self, slot: Slot, input: Input<'_>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let Role::Session(session) = &mut connection.role else { return };
+        let ConnectionKind::Session(session) = &mut connection.kind else { return };
         let context = &mut connection.context;
         let closed =
             advance(session.as_mut(), input, self.now, slot, socket, context, &mut self.tools);

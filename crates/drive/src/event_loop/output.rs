@@ -3,7 +3,7 @@ use transports::{Flushed, Slot};
 
 use super::{
     Core,
-    connection::{Context, Role},
+    connection::{ConnectionKind, Context},
     deadlines::CLOSE_TIMEOUT_NS,
     outlet::Tools,
 };
@@ -68,7 +68,9 @@ impl Core {
         if written > 0 {
             count_written(&self.tools, context, written as u64);
         }
-        if backlog_bytes == context.backlog_bytes && matches!(entry.state.role, Role::Session(_)) {
+        if backlog_bytes == context.backlog_bytes
+            && matches!(entry.state.kind, ConnectionKind::Session(_))
+        {
             return false;
         }
         let own = socket.own_backlog_bytes();
@@ -104,8 +106,8 @@ impl Core {
     fn after_flush(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let backlog = entry.state.context.backlog_bytes;
-        match &mut entry.state.role {
-            Role::Closing(closing) => {
+        match &mut entry.state.kind {
+            ConnectionKind::Closing(closing) => {
                 if backlog == 0 && closing.until_mono_ns.is_none() {
                     closing.until_mono_ns = Some(self.now.mono_ns + CLOSE_TIMEOUT_NS);
                     entry.socket.finish();
@@ -114,12 +116,12 @@ impl Core {
                     }
                 }
             }
-            Role::Session(_) if backlog == 0 => {
+            ConnectionKind::Session(_) if backlog == 0 => {
                 self.step(slot, Input::Notice(Notice::Flushed));
                 return;
             }
-            Role::Session(_) => {}
-            Role::Relay(_) | Role::Upstream(_) => self.relay_flushed(slot),
+            ConnectionKind::Session(_) => {}
+            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => self.relay_flushed(slot),
         }
         self.schedule_check(slot);
     }

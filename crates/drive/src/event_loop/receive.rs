@@ -6,7 +6,7 @@ use websocket::{Event, Unread};
 
 use super::{
     Core,
-    connection::{Framing, Role},
+    connection::{ConnectionKind, Framing},
 };
 
 impl Core {
@@ -51,9 +51,9 @@ impl Core {
     /// Processes what was read from a socket; `false`: the rest stays in `Context::unread`.
     fn process(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        match (&entry.state.role, entry.state.context.framing) {
-            (Role::Closing(_), Framing::Stream) => true,
-            (Role::Upstream(_), _) => {
+        match (&entry.state.kind, entry.state.context.framing) {
+            (ConnectionKind::Closing(_), Framing::Stream) => true,
+            (ConnectionKind::Upstream(_), _) => {
                 self.relay_from_upstream(slot, bytes);
                 true
             }
@@ -170,13 +170,13 @@ impl Core {
             return internal!("a WebSocket event on a stream");
         };
         match event {
-            Event::Data(data) => match connection.role {
-                Role::Session(_) => self.step(slot, Input::Received(data)),
-                Role::Relay(_) => self.relay_to_upstream(slot, data),
-                Role::Upstream(_) | Role::Closing(_) => {}
+            Event::Data(data) => match connection.kind {
+                ConnectionKind::Session(_) => self.step(slot, Input::Received(data)),
+                ConnectionKind::Relay(_) => self.relay_to_upstream(slot, data),
+                ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => {}
             },
             Event::Ping(payload) => {
-                if !matches!(connection.role, Role::Closing(_)) {
+                if !matches!(connection.kind, ConnectionKind::Closing(_)) {
                     self.tools.append(slot, socket, |out| {
                         websocket::encode_pong(out, version, payload);
                     });
@@ -184,7 +184,7 @@ impl Core {
             }
             Event::Pong(_) => {}
             Event::Close(close) => {
-                if matches!(connection.role, Role::Closing(_)) {
+                if matches!(connection.kind, ConnectionKind::Closing(_)) {
                     self.remove(slot, Reason::Normal);
                 } else {
                     let (code, reason) =
@@ -204,10 +204,12 @@ impl Core {
     /// full.
     fn is_busy(&self, slot: Slot, limits: &ConnectionLimits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
-        match &entry.state.role {
-            Role::Session(_) => entry.state.context.in_flight as usize >= limits.commands_max,
-            Role::Relay(relay) => !self.upstream_has_room(relay),
-            Role::Upstream(_) | Role::Closing(_) => false,
+        match &entry.state.kind {
+            ConnectionKind::Session(_) => {
+                entry.state.context.in_flight as usize >= limits.commands_max
+            }
+            ConnectionKind::Relay(relay) => !self.upstream_has_room(relay),
+            ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => false,
         }
     }
 

@@ -5,7 +5,7 @@ use transports::Slot;
 
 use super::{
     Core, Registration,
-    connection::{Framing, Relay, Role, Upstream},
+    connection::{ConnectionKind, Framing, Relay, Upstream},
 };
 
 impl Core {
@@ -27,12 +27,14 @@ impl Core {
             early: &[],
         };
         let upstream = Upstream { relay, text, partial_character: Vec::new() };
-        let Ok(slot) = self.register(stream, registration, |_, _| Role::Upstream(upstream)) else {
+        let Ok(slot) =
+            self.register(stream, registration, |_, _| ConnectionKind::Upstream(upstream))
+        else {
             self.close(relay, Reason::Busy, "out of descriptors");
             return;
         };
         if let Some(entry) = self.reactor.get_mut(relay)
-            && let Role::Relay(end) = &mut entry.state.role
+            && let ConnectionKind::Relay(end) = &mut entry.state.kind
         {
             end.upstream = Some(slot);
             self.reactor.resume(relay);
@@ -48,8 +50,8 @@ impl Core {
 
     /// Sends a fragment of the peer's message to the upstream.
     pub(super) fn relay_to_upstream(&mut self, slot: Slot, data: Data<'_>) {
-        let Some(Role::Relay(Relay { upstream: Some(upstream) })) =
-            self.reactor.get(slot).map(|entry| &entry.state.role)
+        let Some(ConnectionKind::Relay(Relay { upstream: Some(upstream) })) =
+            self.reactor.get(slot).map(|entry| &entry.state.kind)
         else {
             return;
         };
@@ -62,7 +64,7 @@ impl Core {
     /// Sends the upstream's bytes to the peer, as one message.
     pub(super) fn relay_from_upstream(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Role::Upstream(upstream) = &mut entry.state.role else { return };
+        let ConnectionKind::Upstream(upstream) = &mut entry.state.kind else { return };
         let (relay, text) = (upstream.relay, upstream.text);
         let begun = std::mem::take(&mut upstream.partial_character);
         let joined;
@@ -105,10 +107,10 @@ impl Core {
     /// One end has been written to: the other is read again, or paused.
     pub(super) fn relay_flushed(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get(slot) else { return };
-        let other = match &entry.state.role {
-            Role::Relay(relay) => relay.upstream,
-            Role::Upstream(upstream) => Some(upstream.relay),
-            Role::Session(_) | Role::Closing(_) => None,
+        let other = match &entry.state.kind {
+            ConnectionKind::Relay(relay) => relay.upstream,
+            ConnectionKind::Upstream(upstream) => Some(upstream.relay),
+            ConnectionKind::Session(_) | ConnectionKind::Closing(_) => None,
         };
         let Some(other) = other else { return };
         let has_room = entry.socket.backlog_bytes() < RELAY_BACKLOG_BYTES;
@@ -125,7 +127,7 @@ impl Core {
     /// The connection to the upstream has broken, which is not its normal close.
     pub(super) fn upstream_failed(&mut self, slot: Slot, error: &io::Error) {
         let Some(entry) = self.reactor.get(slot) else { return };
-        let Role::Upstream(Upstream { relay, .. }) = &entry.state.role else { return };
+        let ConnectionKind::Upstream(Upstream { relay, .. }) = &entry.state.kind else { return };
         let relay = *relay;
         let upstream = &super::service(&self.cores, entry.state.context.service).upstream;
         let connection = super::name(self.tools.id(relay));
@@ -141,10 +143,12 @@ impl Core {
     }
 
     /// One end of a relay has gone: the other is closed, after its backlog.
-    pub(super) fn close_other_end(&mut self, role: Role, reason: Reason) {
-        match role {
-            Role::Relay(Relay { upstream: Some(upstream) }) => self.closing(upstream, reason),
-            Role::Upstream(upstream) => {
+    pub(super) fn close_other_end(&mut self, kind: ConnectionKind, reason: Reason) {
+        match kind {
+            ConnectionKind::Relay(Relay { upstream: Some(upstream) }) => {
+                self.closing(upstream, reason);
+            }
+            ConnectionKind::Upstream(upstream) => {
                 let relay = upstream.relay;
                 let (reason, why) = if reason == Reason::Slow {
                     (Reason::Upstream, "the upstream reads too slowly")
@@ -155,7 +159,9 @@ impl Core {
                 };
                 self.close(relay, reason, why);
             }
-            Role::Relay(Relay { upstream: None }) | Role::Session(_) | Role::Closing(_) => {}
+            ConnectionKind::Relay(Relay { upstream: None })
+            | ConnectionKind::Session(_)
+            | ConnectionKind::Closing(_) => {}
         }
     }
 }

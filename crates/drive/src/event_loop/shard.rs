@@ -8,7 +8,7 @@ use contract::{
 
 use super::{
     Core,
-    connection::{Context, Role},
+    connection::{ConnectionKind, Context},
     name,
     outlet::Request,
     service, slot_of,
@@ -75,7 +75,7 @@ impl Core {
     /// requested by then is counted only.
     fn log_denial(&self, id: ConnectionId, denial: &Denial) {
         let Some(entry) = self.reactor.get(slot_of(id)) else { return };
-        if !matches!(entry.state.role, Role::Session(_)) {
+        if !matches!(entry.state.kind, ConnectionKind::Session(_)) {
             return;
         }
         let context = &entry.state.context;
