@@ -79,7 +79,7 @@ impl Core {
         }
         if self.is_late(slot) {
             // What has come by now counts, however late the gateway itself is.
-            self.read(slot);
+            self.read_socket(slot);
             if self.is_late(slot) {
                 return self.notify_late(slot);
             }

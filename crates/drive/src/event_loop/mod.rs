@@ -285,7 +285,7 @@ impl Core {
                 break;
             }
             let Some(slot) = self.reactor.next_readable() else { break };
-            self.read(slot);
+            self.read_socket(slot);
         }
         while let Some(slot) = self.reactor.next_writable() {
             self.tools.dirty.push(slot);
