@@ -117,7 +117,7 @@ test('commands-max: a peer with ten sends in flight is read no further, and goes
     const { text } = await request(gateway, '/metrics');
     return Number(new RegExp(`^passerelle_queue_waiting\\{.*${queue}.*\\} (\\d+)`, 'm').exec(text)?.[1]);
   };
-  // It is read again when half of the ten are answered.
+  // It is read again when half of the ten have their reply.
   await eventually('sends that wait', waiting, (count) => count >= 5);
   await pause(200);
   assert.ok((await waiting()) <= 10);
@@ -242,20 +242,20 @@ test('without free descriptors accepting pauses; what waits is served when there
   own.process.stderr.on('data', (data) => (said += data));
   const all = [];
   t.after(() => all.forEach((raw) => raw.destroy()));
-  const answered = new Set();
+  const responded = new Set();
   for (let i = 0; i < 150; i += 1) {
     const raw = await Raw.open(own);
     all.push(raw);
     raw.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    raw.until('\r\n\r\nok', 20_000).then(() => answered.add(raw), () => {});
+    raw.until('\r\n\r\nok', 20_000).then(() => responded.add(raw), () => {});
   }
   await eventually('the warning', () => said, (text) => /cannot accept more connections/.test(text));
-  await eventually('an answer to those that are in', () => answered.size, (count) => count > 30);
-  assert.ok(answered.size < 100, `${answered.size} of 150 are in`);
+  await eventually('a response to those that are in', () => responded.size, (count) => count > 30);
+  assert.ok(responded.size < 100, `${responded.size} of 150 are in`);
   // Those that leave make room.
-  await eventually('an answer to all', () => {
-    for (const raw of answered) raw.destroy();
-    return answered.size;
+  await eventually('a response to all', () => {
+    for (const raw of responded) raw.destroy();
+    return responded.size;
   }, (count) => count === 150, 15_000);
   assert.match(said, /descriptors are free again/);
 });

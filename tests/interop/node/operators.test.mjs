@@ -60,8 +60,8 @@ before(async () => {
 });
 after(() => Promise.all(Object.values(gateways ?? {}).map((gateway) => gateway.stop())));
 
-/** What of an answer can tell one path from another. */
-async function answer(gateway, path, options) {
+/** What of a response can tell one path from another. */
+async function response(gateway, path, options) {
   const { status, headers, text } = await request(gateway, path, options);
   const { date, ...rest } = headers;
   return { status, headers: rest, text };
@@ -86,8 +86,8 @@ for (const which of ['none', 'pages', 'roles', 'rolesAndPages']) {
     for (const options of variants) {
       for (const suffix of ['', '?x=1', '/', '/x']) {
         const [actual, expected] = [
-          await answer(gateways[which], `/metrics${suffix}`, options),
-          await answer(gateways[which], `/nothing${suffix}`, options),
+          await response(gateways[which], `/metrics${suffix}`, options),
+          await response(gateways[which], `/nothing${suffix}`, options),
         ];
         assert.deepEqual(actual, expected, `${JSON.stringify(options)} ${suffix}`);
         assert.ok(!isMetrics(actual));
