@@ -24,8 +24,8 @@ use crate::{
     permit::ConnectionPermit,
 };
 
-/// All cores, and what they share. For a message nothing of it is written but counters and, for other
-/// cores, their channels.
+/// All cores, and what they share. For a message nothing of it is written but counters and, for
+/// other cores, their channels.
 #[derive(Debug)]
 pub struct Cores {
     pub(crate) settings: Settings,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use drive::{Cores, tasks};
 use tokio::time;
 
-/// Returns free memory to the kernel when cores have freed much, and when many connections have gone; looks
-/// every few seconds, for ever.
+/// Returns free memory to the kernel when cores have freed much, and when many connections have
+/// gone; looks every few seconds, for ever.
 pub(crate) async fn give_back(cores: &Cores) {
     let mut connections_max = 0;
     loop {
