@@ -6,8 +6,8 @@ use contract::{
 };
 
 use crate::{
+    record::{Record, WriteId},
     shard_message::{ShardMessage, Subscriber},
-    store::{Record, WriteId},
 };
 
 /// What happens to a shard.

@@ -10,7 +10,7 @@
 //! `shard_message.rs`, by direction, and goes the same way whether they are on one core or on two.
 //!
 //! What must outlive the process goes to the store ([`Effect::Store`]), and what confirms it to a
-//! client leaves when it is there ([`Event::Stored`]); `store.rs` counts what is in flight.
+//! client leaves when it is there ([`Event::Stored`]); `writes.rs` counts what is in flight.
 #![forbid(unsafe_code)]
 
 mod event;
@@ -19,16 +19,17 @@ mod home;
 mod output;
 mod placement;
 mod queued;
+mod record;
 mod shard;
 mod shard_message;
 mod stats;
-mod store;
 mod window;
+mod writes;
 
 pub use event::{Effect, Event};
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};
+pub use record::{Record, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Stats};
-pub use store::{Record, TransactionId, WriteId};

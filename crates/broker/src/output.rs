@@ -2,9 +2,10 @@ use std::collections::VecDeque;
 
 use crate::{
     event::Effect,
+    record::WriteId,
     shard_message::{Interest, Payload, ShardMessage, ToFront, ToHome},
-    store::{WriteId, Writes},
     window::Windows,
+    writes::Writes,
 };
 
 /// Where a shard's parts put what they have to say to other shards, the store and the driver.

@@ -2,8 +2,6 @@ use std::sync::Arc;
 
 use contract::{Destination, DestinationKind, Message};
 
-use crate::store::Record;
-
 /// Names a queue: what its messages are kept, delivered, returned and dead-lettered under.
 ///
 /// It is not where they were sent: [`Message::to`] says that, and a queue may hold
@@ -23,9 +21,9 @@ impl QueueId {
         &self.0
     }
 
-    /// Whether the store keeps a message in it: a durable one, in a queue that does not end with
+    /// Whether a message is durable in it, and the store keeps it: a durable one, in a queue that does not end with
     /// its owner.
-    pub(crate) fn stores(&self, message: &Message) -> bool {
+    pub(crate) fn is_durable(&self, message: &Message) -> bool {
         message.header.durable && !self.is_temporary()
     }
 
@@ -49,11 +47,6 @@ impl QueuedMessage {
     pub(crate) fn new(message: Arc<Message>, sequence: u64) -> Self {
         let position = QueuePosition::new(message.header.priority, sequence);
         Self { position, message, attempts: 0 }
-    }
-
-    /// Tells the store that it is in a queue.
-    pub(crate) fn put_record(&self, queue: &QueueId) -> Record {
-        Record::Put(queue.clone(), self.position, Arc::clone(&self.message))
     }
 }
 

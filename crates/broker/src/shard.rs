@@ -10,8 +10,8 @@ use crate::{
     placement::Placement,
     shard_message::{Payload, ShardMessage},
     stats::{QueueDepth, Stats},
-    store::Writes,
     window::Windows,
+    writes::Writes,
 };
 
 /// The part of the broker that lives on one core, as a pure value.

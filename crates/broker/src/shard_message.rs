@@ -7,7 +7,10 @@ use contract::{
     Refusal, Reply, Settlement, SubscriptionId, Tag, Token,
 };
 
-use crate::queued::{QueueId, QueuePosition, QueuedMessage};
+use crate::{
+    queued::{QueueId, QueuePosition, QueuedMessage},
+    record::TransactionId,
+};
 
 /// One subscription of one connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -73,16 +76,19 @@ pub(crate) enum ToHome {
     Return(QueueId, QueuedMessage),
     /// [`ToFront::Voted`] replies; unless it is `alone`, [`ToHome::Decide`] follows.
     Prepare { connection: ConnectionId, transaction: u64, operations: Vec<Operation>, alone: bool },
+    /// From a home to itself: a transaction of it alone is stored.
+    Committed(TransactionId),
     /// The end of a transaction.
     Decide { transaction: u64, commit: bool },
     /// A message for a dead-letter queue, addressed to it; where it is in the store until it is in
     /// the dead-letter queue: then [`ToHome::DeadLettered`] replies.
-    DeadLetter { message: Arc<Message>, stored: Option<(QueueId, QueuePosition)> },
+    DeadLetter { message: Arc<Message>, stored_at: Option<(QueueId, QueuePosition)> },
     /// A message is stored in its dead-letter queue, and so need not be where it was.
     DeadLettered(QueueId, QueuePosition),
 }
 
-/// From the home of a queue or temporary destination to the front of a connection.
+/// From the home of a queue or temporary destination to the front of a connection, or from a front
+/// to itself.
 #[derive(Debug)]
 pub(crate) enum ToFront {
     /// The reply to a publication, a settlement or a drain.
@@ -100,9 +106,9 @@ pub(crate) enum ToFront {
     },
     /// A message for a subscription.
     Deliver { subscriber: Subscriber, source: Source, delivery: Delivery },
-    /// Whether this home can do its branch of a transaction, and has stored that: then the decision
-    /// is to be stored too.
-    Voted { transaction: u64, result: Result<(), Refusal>, is_stored: bool },
+    /// Whether this home can do its branch of a transaction. With `true`, the store has records of it,
+    /// and the decision is to be stored too.
+    Voted { transaction: u64, result: Result<bool, Refusal> },
     /// From a front to itself: the decision to commit a transaction is stored.
     Decided { transaction: u64 },
 }

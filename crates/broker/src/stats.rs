@@ -1,7 +1,7 @@
 use contract::Destination;
 
-/// Counts of one shard. Those named after what happened only grow; each thing is counted by one
-/// shard, so that the sum over all shards is that of the broker.
+/// Counts of one shard. Those named after what happened only grow; the sum over all shards is that
+/// of the broker, but for `topics` and `transactions`, which each shard with a part in them counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
     /// Connections that have sent a command and are not gone.
@@ -18,17 +18,20 @@ pub struct Stats {
     pub topic_published: u64,
     /// Deliveries of those and of others' to this core's subscriptions.
     pub topic_delivered: u64,
-    /// Messages that entered a queue, dead letters not included.
+    /// Publications accepted for a queue, dead letters not included.
     pub queue_published: u64,
     /// Deliveries from queues handed to consumers of this core.
     pub queue_delivered: u64,
     /// Messages that left a queue because a consumer has them.
     pub queue_settled: u64,
+    /// Of these, those that came back: their consumer had gone before they reached it.
+    pub queue_returned: u64,
     /// Messages that expired in a queue.
     pub expired: u64,
-    /// Messages moved to a dead-letter queue.
+    /// Messages sent to a dead-letter queue.
     pub dead_lettered: u64,
-    /// Messages lost: in a deleted temporary queue, or dead with no place in a dead-letter queue.
+    /// Messages dropped: in a temporary queue that was deleted, dead without a dead-letter queue, or
+    /// in a dead-letter queue that was full.
     pub dropped: u64,
     /// Publications refused because a destination was full.
     pub refused_full: u64,
@@ -39,7 +42,7 @@ pub struct Stats {
 pub struct QueueDepth<'a> {
     /// Its name.
     pub name: &'a Destination,
-    /// Messages that wait for a consumer.
+    /// Messages that wait for a consumer, or for the store.
     pub ready: usize,
     /// Messages that a consumer has not settled, or a transaction not decided.
     pub unsettled: usize,

@@ -72,7 +72,7 @@ impl Windows {
     /// Another shard reports what it has processed; returns the replies that are delayed no more.
     pub(crate) fn updated(&mut self, from: u16, bytes: usize) -> VecDeque<(ConnectionId, Token)> {
         let Some(window) = self.window_mut(from) else { return VecDeque::new() };
-        window.in_flight = window.in_flight.saturating_sub(bytes);
+        window.in_flight -= bytes;
         if window.is_full() { VecDeque::new() } else { std::mem::take(&mut window.delayed) }
     }
 

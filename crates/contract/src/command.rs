@@ -39,9 +39,9 @@ pub enum Command {
     Subscribe(Box<Subscribe>),
     /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply.
     Unsubscribe(SubscriptionId),
-    /// Publish a message. [`Reply::Done`] says that the destination has taken it. From
-    /// a full destination it comes late, at most [`crate::BrokerLimits::publish_timeout`], then
-    /// [`Refusal::Full`].
+    /// Publish a message. [`Reply::Done`] says that the destination has taken it, and the store if it
+    /// is durable. From a full destination or store it comes late, at most
+    /// [`crate::BrokerLimits::publish_timeout`], then [`Refusal::Full`] or [`Refusal::Busy`].
     Publish(Lane, Arc<Message>),
     /// Make a temporary destination, owned by this connection and deleted with it.
     Declare(Declare),

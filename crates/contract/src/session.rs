@@ -145,7 +145,9 @@ pub trait Outbox {
     fn command(&mut self, token: Token, command: Command);
 
     /// Says what became of deliveries. Never waits. With a token, [`crate::Reply::Done`] comes once
-    /// it was carried out at the queue; what is settled already is passed over.
+    /// it was carried out at the queue and, of durable messages that were accepted, is stored; what is
+    /// settled already is passed over. Other outcomes are not stored: if the process ends, those
+    /// messages are delivered once more.
     fn settle(&mut self, settle: Settle, reply: Option<Token>);
 
     /// Says how many deliveries a subscription may get. Never waits.

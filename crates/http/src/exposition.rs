@@ -293,8 +293,13 @@ impl Snapshot {
         counters(encoder, "broker_published", "Messages published", published)?;
         let delivered = kinds(|stats| stats.topic_delivered, |stats| stats.queue_delivered);
         counters(encoder, "broker_delivered", "Messages handed to subscriptions", delivered)?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 5] = [
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 6] = [
             ("broker_settled", "Messages that consumers have taken", |stats| stats.queue_settled),
+            (
+                "broker_returned",
+                "Taken messages whose consumer had gone before they came",
+                |stats| stats.queue_returned,
+            ),
             ("broker_expired", "Messages that expired in a queue", |stats| stats.expired),
             ("broker_dead_lettered", "Messages moved to a dead-letter queue", |stats| {
                 stats.dead_lettered

@@ -1,6 +1,6 @@
 //! The front of a core: its connections, their subscriptions and transactions, and the topics.
 
-mod publish;
+mod fan_out;
 mod topics;
 mod transaction;
 mod wildcards;
@@ -15,7 +15,7 @@ use contract::{
 use wire::Map;
 
 use self::{
-    publish::Scratch,
+    fan_out::Scratch,
     topics::Topics,
     transaction::{Deferred, Transaction},
 };
@@ -180,9 +180,7 @@ impl Front {
             ToFront::Deliver { subscriber, source, delivery } => {
                 self.deliver(subscriber, source, delivery, output);
             }
-            ToFront::Voted { transaction, result, is_stored } => {
-                self.voted(transaction, result, is_stored, output);
-            }
+            ToFront::Voted { transaction, result } => self.voted(transaction, result, output),
             ToFront::Decided { transaction } => self.decided(transaction, output),
         }
     }
@@ -377,7 +375,10 @@ impl Front {
         destination: Destination,
         output: &mut ShardOutput<'_>,
     ) {
-        let Some(client) = self.clients.get_mut(&connection) else { return };
+        let Some(client) = self.clients.get_mut(&connection) else {
+            internal!("a command of a connection that is not open");
+            return self.reply(connection, token, Err(Refusal::Busy), output);
+        };
         if client.temporaries.len() >= client.limits.temporary_max {
             return self.reply(connection, token, Err(Refusal::Limit), output);
         }

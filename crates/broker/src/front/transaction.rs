@@ -26,8 +26,8 @@ use contract::{
 use super::{Front, Subscription};
 use crate::{
     output::ShardOutput,
+    record::{Record, TransactionId},
     shard_message::{Payload, Subscriber, ToFront, ToHome, published_bytes},
-    store::{Record, TransactionId},
 };
 
 /// A transaction in flight, at the front of its connection.
@@ -36,13 +36,13 @@ pub(super) struct Transaction {
     connection: ConnectionId,
     lane: Lane,
     token: Token,
-    topics: Vec<Arc<Message>>,
+    topic_publications: Vec<Arc<Message>>,
     participants: Vec<u16>,
     /// Votes that have not come.
     missing: usize,
     refusal: Option<Refusal>,
-    /// A home has stored its branch.
-    is_stored: bool,
+    /// A home has records of its branch in the store.
+    has_records: bool,
 }
 
 /// What a connection sent in a lane while a transaction was in flight there, and must come after it.
@@ -160,17 +160,19 @@ impl Front {
         operations: Vec<Operation>,
         output: &mut ShardOutput<'_>,
     ) {
-        let client = self.clients.get(&connection);
-        let operations_max = client.map_or(0, |client| client.limits.transaction_operations_max);
-        if operations.len() > operations_max {
+        let Some(client) = self.clients.get(&connection) else {
+            internal!("a transaction of a connection that is not open");
+            return self.reply(connection, token, Err(Refusal::Busy), output);
+        };
+        if operations.len() > client.limits.transaction_operations_max {
             return self.reply(connection, token, Err(Refusal::Limit), output);
         }
-        let mut topics = Vec::new();
+        let mut topic_publications = Vec::new();
         let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
         for operation in operations {
             let home = match &operation {
                 Operation::Publish(message) if message.to.kind() == DestinationKind::Topic => {
-                    topics.push(Arc::clone(message));
+                    topic_publications.push(Arc::clone(message));
                     continue;
                 }
                 Operation::Publish(message) => self.home_of(&message.to),
@@ -186,12 +188,12 @@ impl Front {
             };
             branches.entry(home).or_default().push(operation);
         }
-        let bytes = topics.iter().map(|message| message.cost()).sum();
+        let bytes = topic_publications.iter().map(|message| message.cost()).sum();
         let fits = |(&home, operations): (&u16, &Vec<Operation>)| {
             output.windows.has_room(home, operations.iter().map(published_bytes).sum())
         };
         if !branches.iter().all(fits)
-            || !(topics.is_empty()
+            || !(topic_publications.is_empty()
                 || self.others().all(|core| output.windows.has_room(core, bytes)))
         {
             return self.reply(connection, token, Err(Refusal::Busy), output);
@@ -200,11 +202,11 @@ impl Front {
             connection,
             lane,
             token,
-            topics,
+            topic_publications,
             participants: branches.keys().copied().collect(),
             missing: branches.len(),
             refusal: None,
-            is_stored: false,
+            has_records: false,
         };
         if branches.is_empty() {
             return self.finish(transaction, output);
@@ -225,19 +227,22 @@ impl Front {
     pub(super) fn voted(
         &mut self,
         id: u64,
-        result: Result<(), Refusal>,
-        is_stored: bool,
+        result: Result<bool, Refusal>,
         output: &mut ShardOutput<'_>,
     ) {
-        let Some(transaction) = self.transactions.get_mut(&id) else { return };
-        transaction.refusal = result.err().or(transaction.refusal);
-        transaction.is_stored |= is_stored;
+        let Some(transaction) = self.transactions.get_mut(&id) else {
+            return internal!("a vote on a transaction that is not in flight");
+        };
+        match result {
+            Ok(has_records) => transaction.has_records |= has_records,
+            Err(refusal) => transaction.refusal = Some(refusal),
+        }
         transaction.missing -= 1;
         if transaction.missing > 0 {
             return;
         }
         let is_alone = transaction.participants.len() == 1;
-        if is_alone || !transaction.is_stored || transaction.refusal.is_some() {
+        if is_alone || !transaction.has_records || transaction.refusal.is_some() {
             return self.decided(id, output);
         }
         let record = Record::Commit(TransactionId { core: self.core, number: id });
@@ -263,12 +268,12 @@ impl Front {
     }
 
     fn finish(&mut self, transaction: Transaction, output: &mut ShardOutput<'_>) {
-        let Transaction { connection, token, topics, refusal, .. } = transaction;
+        let Transaction { connection, token, topic_publications, refusal, .. } = transaction;
         if let Some(refusal) = refusal {
             return self.reply(connection, token, Err(refusal), output);
         }
         let mut full = None;
-        for message in &topics {
+        for message in &topic_publications {
             full = self.fan_out(message, output).or(full);
         }
         self.reply_when_not_full(full, connection, token, output);
@@ -276,7 +281,9 @@ impl Front {
 
     /// Carries out what was deferred; it may begin another transaction, which defers the rest.
     fn resume(&mut self, connection: ConnectionId, lane: Lane, output: &mut ShardOutput<'_>) {
-        let Some(client) = self.clients.get_mut(&connection) else { return };
+        let Some(client) = self.clients.get_mut(&connection) else {
+            return internal!("a connection was forgotten before its transactions");
+        };
         for item in client.lanes.remove(&lane).unwrap_or_default().items {
             match item {
                 Item::Command(token, command) => self.command(connection, token, command, output),

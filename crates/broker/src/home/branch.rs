@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use contract::{
-    ConnectionId, DestinationKind, Message, Now, Operation, Outcome, Refusal, Settle, Tag,
+    ConnectionId, DestinationKind, Message, Now, Operation, Outcome, Refusal, Settle, Tag, internal,
 };
 
-use super::Home;
+use super::{Home, queue::Queue};
 use crate::{
     output::ShardOutput,
     queued::{QueueId, QueuedMessage},
-    shard_message::{Payload, Subscriber, ToFront},
-    store::{Record, TransactionId, WriteId, Writes},
+    record::{Record, TransactionId, WriteId},
+    shard_message::{Payload, Subscriber, ToFront, ToHome},
+    writes::Writes,
 };
 
 /// The branch of a transaction that one home is ready to commit.
@@ -21,8 +22,8 @@ pub(super) struct Branch {
     temp_topic_publications: Vec<Arc<Message>>,
     /// Taken from their consumers.
     pub(super) settlements: Vec<SettledDelivery>,
-    /// The store knows what it publishes and accepts, and does it by [`Record::Commit`].
-    is_stored: bool,
+    /// The store has, or will have, what it publishes and accepts from [`Branch::records`].
+    has_records: bool,
 }
 
 /// A message for a queue, in which room and a place in the sequence are reserved for it.
@@ -59,29 +60,43 @@ impl Home {
         now: Now,
         output: &mut ShardOutput<'_>,
     ) {
-        let is_publication = |operation: &&Operation| matches!(operation, Operation::Publish(_));
-        let publications = operations.iter().filter(is_publication).count();
-        let mut branch = Branch::default();
-        branch.publications.reserve_exact(publications);
-        let mut take = |operation| self.take(connection, operation, &mut branch, output.writes);
-        let result = operations.into_iter().try_for_each(&mut take);
-        let write = match result {
-            Err(_) => {
+        let mut branch = match self.take_all(connection, operations, output.writes) {
+            Ok(branch) => branch,
+            Err((branch, refusal)) => {
                 self.roll_back(branch, now, output);
-                None
-            }
-            Ok(()) if alone => self.commit(branch, now, output),
-            Ok(()) => {
-                let records = branch.records();
-                branch.is_stored = !records.is_empty();
-                let is_stored = branch.is_stored;
-                self.prepared.insert(transaction, branch);
-                is_stored.then(|| output.writes.add(Record::Prepare(transaction, records)))
+                return vote(connection, transaction, Err(refusal), None, output);
             }
         };
-        let is_stored = write.is_some();
-        let voted = ToFront::Voted { transaction: transaction.number, result, is_stored };
-        output.send_when_stored(write, connection.core, Payload::ToFront(voted));
+        let records = branch.records();
+        if !records.is_empty() {
+            branch.has_records = true;
+            self.prepared.insert(transaction, branch);
+            let write = store(transaction, records, alone, output);
+            vote(connection, transaction, Ok(true), write, output);
+            if alone {
+                let committed = Payload::ToHome(ToHome::Committed(transaction));
+                output.send_when_stored(write, output.core, committed);
+            }
+        } else if alone {
+            let ready = self.commit(branch, now, output);
+            vote(connection, transaction, Ok(false), ready, output);
+        } else {
+            self.prepared.insert(transaction, branch);
+            vote(connection, transaction, Ok(false), None, output);
+        }
+    }
+
+    /// A transaction of this home alone is stored, and so committed.
+    pub(super) fn committed(
+        &mut self,
+        transaction: TransactionId,
+        now: Now,
+        output: &mut ShardOutput<'_>,
+    ) {
+        match self.prepared.remove(&transaction) {
+            Some(branch) => drop(self.commit(branch, now, output)),
+            None => internal!("a transaction is committed that was not prepared"),
+        }
     }
 
     pub(super) fn decide(
@@ -97,10 +112,40 @@ impl Home {
             self.commit(branch, now, output);
             return;
         }
-        if branch.is_stored {
+        if branch.has_records {
             output.writes.add(Record::Rollback(transaction));
         }
         self.roll_back(branch, now, output);
+    }
+
+    /// Takes the deliveries and reserves the room for all operations. A refusal comes with what was
+    /// taken before.
+    fn take_all(
+        &mut self,
+        connection: ConnectionId,
+        operations: Vec<Operation>,
+        writes: &Writes,
+    ) -> Result<Branch, (Branch, Refusal)> {
+        let mut branch = Branch::default();
+        let publications = operations.iter().filter_map(|operation| match operation {
+            Operation::Publish(message) => Some(message),
+            Operation::Settle(_) => None,
+        });
+        let (mut count, mut is_durable) = (0, false);
+        for message in publications {
+            count += 1;
+            is_durable |= message.header.durable;
+        }
+        if is_durable && !writes.admits_transaction() {
+            return Err((branch, Refusal::Busy));
+        }
+        branch.publications.reserve_exact(count);
+        for operation in operations {
+            if let Err(refusal) = self.take(connection, operation, &mut branch) {
+                return Err((branch, refusal));
+            }
+        }
+        Ok(branch)
     }
 
     fn take(
@@ -108,7 +153,6 @@ impl Home {
         connection: ConnectionId,
         operation: Operation,
         branch: &mut Branch,
-        writes: &mut Writes,
     ) -> Result<(), Refusal> {
         match operation {
             Operation::Publish(message) if message.to.kind() == DestinationKind::TempTopic => {
@@ -118,12 +162,15 @@ impl Home {
                 branch.temp_topic_publications.push(message);
             }
             Operation::Publish(message) => {
-                branch.publications.push(self.reserve(message, writes)?);
+                branch.publications.push(self.reserve(message)?);
             }
             Operation::Settle(Settle { subscription, tags, outcome }) => {
                 let subscriber = Subscriber { connection, subscription };
                 let consumer = self.consumers.get_mut(&subscriber).ok_or(Refusal::Stale)?;
-                let queue = &self.queues.get(consumer.queue).ok_or(Refusal::Stale)?.id;
+                let Some(Queue { id: queue, .. }) = self.queues.get(consumer.queue) else {
+                    internal!("a consumer of a queue that does not exist");
+                    return Err(Refusal::Busy);
+                };
                 if ![tags.start(), tags.end()]
                     .iter()
                     .all(|tag| consumer.unsettled.contains_key(tag))
@@ -145,23 +192,22 @@ impl Home {
         Ok(())
     }
 
-    fn reserve(
-        &mut self,
-        mut message: Arc<Message>,
-        writes: &mut Writes,
-    ) -> Result<Publication, Refusal> {
+    fn reserve(&mut self, mut message: Arc<Message>) -> Result<Publication, Refusal> {
         let index = self.find_or_make_queue(&message.to)?;
         let sequence = self.next_sequence();
-        let queue = self.queues.get_mut(index).ok_or(Refusal::NotFound)?;
+        let Some(queue) = self.queues.get_mut(index) else {
+            internal!("a queue was found and is not there");
+            return Err(Refusal::Busy);
+        };
         message.share_name(queue.id.name());
-        if !queue.takes(&message, &self.limits, writes) {
+        if !queue.takes(&message, &self.limits) {
             return Err(self.refusal(index, &message));
         }
         queue.reserve(&message);
         Ok(Publication { queue: queue.id.clone(), sequence, message })
     }
 
-    /// Returns the last batch with which its messages are stored, where they are not yet.
+    /// Returns the last batch with which its messages are ready, where they are not at once.
     fn commit(
         &mut self,
         branch: Branch,
@@ -183,10 +229,10 @@ impl Home {
             };
             if message.is_expired(now.unix_ms) {
                 self.stats.expired += 1;
-                if branch.is_stored && queue.stores(&message) {
+                if branch.has_records && queue.is_durable(&message) {
                     output.writes.add(Record::Remove(queue, queued.position));
                 }
-            } else if branch.is_stored {
+            } else if branch.has_records {
                 let _ready = self.arrive(index, queued, None);
             } else {
                 written = self.enter(index, queued, output).max(written);
@@ -195,7 +241,7 @@ impl Home {
         }
         for settled in branch.settlements {
             let subscriber = settled.subscriber;
-            if branch.is_stored && settled.outcome == Outcome::Accepted {
+            if branch.has_records && settled.outcome == Outcome::Accepted {
                 self.forget_accepted(&settled, now, output);
             } else {
                 written = self.settle_one(settled, now, output).max(written);
@@ -255,7 +301,7 @@ impl Home {
         self.stats.queue_settled += 1;
         let Some(index) = self.index_of(&settled.queue) else { return };
         if let Some(queue) = self.queues.get_mut(index) {
-            queue.forget(&settled.queued.message);
+            queue.uncount(&settled.queued.message);
         }
         self.dispatch_ready(index, now, output);
     }
@@ -268,15 +314,42 @@ impl Home {
     }
 }
 
+/// Votes, when a batch is stored; says whether the branch has records.
+fn vote(
+    connection: ConnectionId,
+    transaction: TransactionId,
+    result: Result<bool, Refusal>,
+    write: Option<WriteId>,
+    output: &mut ShardOutput<'_>,
+) {
+    let voted = ToFront::Voted { transaction: transaction.number, result };
+    output.send_when_stored(write, connection.core, Payload::ToFront(voted));
+}
+
+/// Stores the records of a branch: for good if no other home has a part in the transaction.
+fn store(
+    transaction: TransactionId,
+    records: Vec<Record>,
+    alone: bool,
+    output: &mut ShardOutput<'_>,
+) -> Option<WriteId> {
+    if alone {
+        records.into_iter().map(|record| output.writes.add(record)).last()
+    } else {
+        Some(output.writes.add(Record::Prepare(transaction, records)))
+    }
+}
+
 impl Branch {
     /// What the store is to do of it when it is committed. Other outcomes than *accepted* make
     /// records of their own then, where the store has a part in them.
     fn records(&self) -> Vec<Record> {
-        let puts = self.publications.iter().filter(|p| p.queue.stores(&p.message));
+        let puts = self.publications.iter().filter(|p| p.queue.is_durable(&p.message));
         let accepted = self.settlements.iter().filter(|settled| {
-            settled.outcome == Outcome::Accepted && settled.queue.stores(&settled.queued.message)
+            settled.outcome == Outcome::Accepted
+                && settled.queue.is_durable(&settled.queued.message)
         });
-        puts.map(|publication| publication.queued().put_record(&publication.queue))
+        puts.map(|publication| Record::put(&publication.queue, &publication.queued()))
             .chain(accepted.map(|s| Record::Remove(s.queue.clone(), s.queued.position)))
             .collect()
     }

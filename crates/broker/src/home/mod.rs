@@ -30,9 +30,9 @@ use crate::{
     output::ShardOutput,
     placement::Placement,
     queued::{QueueId, QueuedMessage, queued_cost},
+    record::{Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Source, Subscriber, ToFront, ToHome},
     stats::{QueueDepth, Stats},
-    store::{Record, TransactionId, WriteId},
 };
 
 /// The queues and temporary destinations that live on one core, and their consumers on all cores.
@@ -47,6 +47,8 @@ pub(crate) struct Home {
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
     prepared: BTreeMap<TransactionId, Branch>,
+    /// Queues with publishers that wait for room in the store, in order.
+    waiting: VecDeque<usize>,
     /// Batches with new messages, and the queues of these, in order.
     arrivals: VecDeque<(WriteId, usize)>,
     sequence: u64,
@@ -65,6 +67,7 @@ impl Home {
             browsers: Map::default(),
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
+            waiting: VecDeque::new(),
             arrivals: VecDeque::new(),
             sequence: 0,
             tag: 0,
@@ -121,12 +124,18 @@ impl Home {
             ToHome::Decide { transaction: number, commit } => {
                 self.decide(TransactionId { core: from, number }, commit, now, output);
             }
-            ToHome::DeadLetter { message, stored } => {
+            ToHome::Committed(transaction) => self.committed(transaction, now, output),
+            ToHome::DeadLetter { message, stored_at } => {
                 let write = self.add_dead_letter(message, now, output);
-                if let Some((queue, position)) = stored {
+                if let Some((queue, position)) = stored_at {
                     let home = self.placement.home(queue.name());
-                    let dead_lettered = ToHome::DeadLettered(queue, position);
-                    output.send_when_stored(write, home, Payload::ToHome(dead_lettered));
+                    if home == output.core {
+                        // In the same batch.
+                        output.writes.add(Record::Remove(queue, position));
+                    } else {
+                        let dead_lettered = ToHome::DeadLettered(queue, position);
+                        output.send_when_stored(write, home, Payload::ToHome(dead_lettered));
+                    }
                 }
             }
             ToHome::DeadLettered(queue, position) => {
@@ -151,9 +160,12 @@ impl Home {
             Ok(index) => index,
             Err(refusal) => return replied(connection, token, Err(refusal), output),
         };
-        let Some(queue) = self.queues.get_mut(index) else { return };
+        let Some(queue) = self.queues.get_mut(index) else {
+            internal!("a queue was found and is not there");
+            return replied(connection, token, Err(Refusal::Busy), output);
+        };
         message.share_name(queue.id.name());
-        if queue.takes(&message, &self.limits, output.writes) {
+        if queue.takes(&message, &self.limits) && queue.store_admits(&message, output.writes) {
             self.accept(connection, token, index, message, now, output);
         } else {
             let deadline_ns = now.after(self.limits.publish_timeout);
@@ -192,8 +204,9 @@ impl Home {
         }
         let index = self.find_or_make_queue(destination)?;
         self.consumers.insert(subscriber, Consumer::new(index, consume, Tag(self.tag)));
-        if let Some(queue) = self.queues.get_mut(index) {
-            queue.add_consumer();
+        match self.queues.get_mut(index) {
+            Some(queue) => queue.add_consumer(),
+            None => internal!("a queue was found and is not there"),
         }
         Ok(())
     }
@@ -212,8 +225,9 @@ impl Home {
         self.browsers.remove(&subscriber);
         let consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
-        if let Some(queue) = self.queues.get_mut(index) {
-            queue.remove_consumer(&consumer);
+        match self.queues.get_mut(index) {
+            Some(queue) => queue.remove_consumer(&consumer),
+            None => internal!("a consumer of a queue that does not exist"),
         }
         for (tag, queued) in consumer.unsettled {
             let outcome = if tag <= seen { Outcome::Failed } else { Outcome::Released };
@@ -256,8 +270,9 @@ impl Home {
     ) {
         if let Some(consumer) = self.consumers.get_mut(&subscriber) {
             consumer.allowance.change(credit, delivered);
-            if let Some(queue) = self.queues.get_mut(consumer.queue) {
-                queue.dequeue_exhausted(consumer);
+            match self.queues.get_mut(consumer.queue) {
+                Some(queue) => queue.dequeue_exhausted(consumer),
+                None => internal!("a consumer of a queue that does not exist"),
             }
             self.dispatch_to(subscriber, now, output);
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
@@ -270,8 +285,9 @@ impl Home {
     fn drain(&mut self, subscriber: Subscriber) {
         if let Some(consumer) = self.consumers.get_mut(&subscriber) {
             consumer.allowance.discard();
-            if let Some(queue) = self.queues.get_mut(consumer.queue) {
-                queue.dequeue_exhausted(consumer);
+            match self.queues.get_mut(consumer.queue) {
+                Some(queue) => queue.dequeue_exhausted(consumer),
+                None => internal!("a consumer of a queue that does not exist"),
             }
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
             browser.allowance.discard();
@@ -282,8 +298,9 @@ impl Home {
     fn dispatch_to(&mut self, subscriber: Subscriber, now: Now, output: &mut ShardOutput<'_>) {
         let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
         let index = consumer.queue;
-        if let Some(queue) = self.queues.get_mut(index) {
-            queue.enqueue_consumer(subscriber, consumer);
+        match self.queues.get_mut(index) {
+            Some(queue) => queue.enqueue_consumer(subscriber, consumer),
+            None => internal!("a consumer of a queue that does not exist"),
         }
         self.dispatch_ready(index, now, output);
     }
@@ -296,7 +313,7 @@ impl Home {
         now: Now,
         output: &mut ShardOutput<'_>,
     ) {
-        self.stats.queue_settled -= 1;
+        self.stats.queue_returned += 1;
         let index = match self.index_of(&queue) {
             Some(index) => index,
             None if queue.is_temporary() => {
@@ -307,31 +324,31 @@ impl Home {
             None => self.insert_queue(Queue::new(queue, None)),
         };
         if let Some(queue) = self.queues.get_mut(index) {
-            if queue.id.stores(&queued.message) {
-                output.writes.add(queued.put_record(&queue.id));
+            if queue.id.is_durable(&queued.message) {
+                output.writes.add(Record::put(&queue.id, &queued));
             }
-            queue.put(queued);
+            queue.restore(queued);
         }
         self.dispatch_ready(index, now, output);
     }
 
-    /// A dead letter never waits: a full dead-letter queue loses its first messages for it.
+    /// A dead letter never waits and is never refused: for it a full dead-letter queue drops what would
+    /// be delivered first.
     fn add_dead_letter(
         &mut self,
         mut message: Arc<Message>,
         now: Now,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
-        let Ok(index) = self.find_or_make_queue(&message.to) else {
-            self.stats.dropped += 1;
-            return None;
-        };
+        // Over `queues_max` if it must be, as for what returns.
+        let id = QueueId::of(&message.to)?;
+        let index = self.index_of(&id).unwrap_or_else(|| self.insert_queue(Queue::new(id, None)));
         let queue = self.queues.get_mut(index)?;
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
+            let Some(evicted) = queue.pop() else { break };
             self.stats.dropped += 1;
-            let oldest = queue.pop()?;
-            queue.remove(&oldest, output);
+            queue.remove(&evicted, output);
         }
         let queued = QueuedMessage::new(message, self.next_sequence());
         let write = self.enter(index, queued, output);
@@ -342,18 +359,20 @@ impl Home {
     /// What is stored becomes ready, and what waited for room in the store enters.
     pub(crate) fn stored(&mut self, upto: WriteId, now: Now, output: &mut ShardOutput<'_>) {
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
-            let Some(queue) = self.queues.get_mut(index) else {
-                internal!("a queue ended before its messages had arrived");
-                continue;
-            };
+            // An earlier one may have made all its messages ready, and ended it.
+            let Some(queue) = self.queues.get_mut(index) else { continue };
             queue.stored(upto);
             self.dispatch_ready(index, now, output);
         }
-        if output.writes.take_was_full() {
-            let blocked = self.queues.iter().filter(|(_, queue)| queue.has_blocked());
-            for index in blocked.map(|(index, _)| index).collect::<Vec<_>>() {
-                self.dispatch_ready(index, now, output);
+        // In turn, so that no queue takes all the room.
+        output.writes.reopen();
+        while output.writes.is_open()
+            && let Some(index) = self.waiting.pop_front()
+        {
+            if let Some(queue) = self.queues.get_mut(index) {
+                queue.waits_for_store = false;
             }
+            self.dispatch_ready(index, now, output);
         }
     }
 
@@ -393,32 +412,33 @@ impl Home {
                 return queue.remove(&queued, output);
             }
             Outcome::Released => {
-                queue.put_back(queued);
+                queue.make_ready(queued);
                 return None;
             }
             Outcome::Failed if queued.attempts + 1 < self.limits.deliveries_max => {
                 queued.attempts += 1;
-                queue.put_back(queued);
+                queue.make_ready(queued);
                 return None;
             }
             Outcome::Failed => DeadLetterReason::Failed(queued.attempts + 1),
             Outcome::Rejected => DeadLetterReason::Rejected,
         };
-        let is_stored = queue.id.stores(&queued.message);
-        let stored = is_stored.then(|| (queue.id.clone(), queued.position));
-        queue.forget(&queued.message);
+        let is_durable = queue.id.is_durable(&queued.message);
+        let stored_at = is_durable.then(|| (queue.id.clone(), queued.position));
+        queue.uncount(&queued.message);
         match dead_letter::dead_letter(&queue.id, queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);
                 // It stays in the store where it is until it is in the other queue as well: were
                 // the process to end now, it would be delivered once more, not lost.
-                output.send_home(home, ToHome::DeadLetter { message, stored });
+                output.send_home(home, ToHome::DeadLetter { message, stored_at });
                 None
             }
             None => {
                 self.stats.dropped += 1;
-                stored.map(|(queue, position)| output.writes.add(Record::Remove(queue, position)))
+                stored_at
+                    .map(|(queue, position)| output.writes.add(Record::Remove(queue, position)))
             }
         }
     }
@@ -432,8 +452,12 @@ impl Home {
                 break;
             }
         }
-        if self.queues.get(index).is_some_and(Queue::is_idle) {
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        if queue.is_idle() {
             self.remove_queue(index);
+        } else if queue.must_wait_for_store(&self.limits) && !queue.waits_for_store {
+            queue.waits_for_store = true;
+            self.waiting.push_back(index);
         }
     }
 
@@ -442,9 +466,15 @@ impl Home {
         let Some(queue) = self.queues.get_mut(index) else { return false };
         self.stats.expired += queue.expire(now.unix_ms, output);
         let Some(subscriber) = queue.next_consumer() else { return false };
-        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return true };
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else {
+            internal!("a ready consumer that does not exist");
+            return true;
+        };
         consumer.dequeued();
-        let Some(queued) = queue.pop() else { return false };
+        let Some(queued) = queue.pop() else {
+            internal!("a message is ready and is not there");
+            return false;
+        };
         consumer.allowance.take_one();
         let mut delivery = Delivery {
             message: Arc::clone(&queued.message),
@@ -455,7 +485,8 @@ impl Home {
         match consumer.settlement {
             Settlement::Automatic => {
                 self.stats.queue_settled += 1;
-                queue.remove(&queued, output);
+                let write = queue.remove(&queued, output);
+                consumer.settled_write = write.unwrap_or(consumer.settled_write);
             }
             Settlement::Explicit => {
                 self.tag += 1;
@@ -512,8 +543,8 @@ impl Home {
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         let id = &self.queues.get(index)?.id;
-        let is_stored = id.stores(&queued.message);
-        let write = is_stored.then(|| output.writes.add(queued.put_record(id)));
+        let is_durable = id.is_durable(&queued.message);
+        let write = is_durable.then(|| output.writes.add(Record::put(id, &queued)));
         self.arrive(index, queued, write)
     }
 
@@ -588,6 +619,7 @@ impl Home {
         stats.transactions += self.prepared.len();
         stats.queue_published = self.stats.queue_published;
         stats.queue_settled = self.stats.queue_settled;
+        stats.queue_returned = self.stats.queue_returned;
         stats.expired = self.stats.expired;
         stats.dead_lettered = self.stats.dead_lettered;
         stats.dropped = self.stats.dropped;
@@ -626,6 +658,8 @@ impl Home {
         for (index, queue) in &self.queues {
             assert_eq!(self.index_of(&queue.id), Some(index), "{:?} is not found", queue.id);
             queue.assert_consistent(counts.get(&queue.id).copied().unwrap_or_default());
+            assert!(!queue.is_idle(), "{:?} is idle", queue.id);
+            assert!(!queue.waits_for_store || self.waiting.contains(&index), "{:?}", queue.id);
         }
     }
 }

@@ -10,9 +10,10 @@ use super::allowance::Allowance;
 use crate::{
     output::ShardOutput,
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
+    record::{Record, WriteId},
     shard_message::{Consume, Subscriber},
     stats::QueueDepth,
-    store::{Record, WriteId, Writes},
+    writes::Writes,
 };
 
 /// The messages of one queue, the publishers that wait for room, and the consumers that are ready.
@@ -44,6 +45,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Room for messages of transactions that are not decided.
     reserved: usize,
+    /// It is among those whose publishers wait for the store.
+    pub(super) waits_for_store: bool,
 }
 
 /// What a queue counts beside what it holds.
@@ -148,6 +151,7 @@ impl Queue {
             messages: 0,
             bytes: 0,
             reserved: 0,
+            waits_for_store: false,
         }
     }
 
@@ -164,19 +168,13 @@ impl Queue {
     }
 
     /// Whether a publication may enter now, with none before it.
-    pub(super) fn takes(
-        &self,
-        message: &Message,
-        limits: &BrokerLimits,
-        writes: &mut Writes,
-    ) -> bool {
-        self.blocked.is_empty() && self.takes_next(message, limits, writes)
+    pub(super) fn takes(&self, message: &Message, limits: &BrokerLimits) -> bool {
+        self.blocked.is_empty() && self.has_room(queued_cost(message), limits)
     }
 
-    /// Whether there is room for a publication, in the store too if it is durable.
-    fn takes_next(&self, message: &Message, limits: &BrokerLimits, writes: &mut Writes) -> bool {
-        self.has_room(queued_cost(message), limits)
-            && (!self.id.stores(message) || writes.has_room(message.cost()))
+    /// Whether the store has room for a message too, if it is durable.
+    pub(super) fn store_admits(&self, message: &Message, writes: &mut Writes) -> bool {
+        !self.id.is_durable(message) || writes.admits()
     }
 
     /// A new message enters, to be ready when this batch is stored, and not before those that came
@@ -190,7 +188,7 @@ impl Queue {
         let write = write.or_else(|| self.arriving.back().map(|&(write, _)| write));
         match write {
             Some(write) => self.arriving.push_back((write, queued)),
-            None => self.put_back(queued),
+            None => self.make_ready(queued),
         }
         write
     }
@@ -198,18 +196,18 @@ impl Queue {
     /// What is stored with this batch becomes ready.
     pub(super) fn stored(&mut self, upto: WriteId) {
         while let Some((_, queued)) = self.arriving.pop_front_if(|(write, _)| *write <= upto) {
-            self.put_back(queued);
+            self.make_ready(queued);
         }
     }
 
     /// A message that is not new enters, at the position that it had.
-    pub(super) fn put(&mut self, queued: QueuedMessage) {
+    pub(super) fn restore(&mut self, queued: QueuedMessage) {
         self.count(&queued.message);
-        self.put_back(queued);
+        self.make_ready(queued);
     }
 
-    /// A message that never left the counts becomes ready again.
-    pub(super) fn put_back(&mut self, queued: QueuedMessage) {
+    /// A message that counts already becomes ready.
+    pub(super) fn make_ready(&mut self, queued: QueuedMessage) {
         if let Some(expires) = queued.message.header.expires_unix_ms {
             self.expiring.insert((expires, queued.position));
         }
@@ -225,10 +223,10 @@ impl Queue {
         Some(queued)
     }
 
-    /// A message that was taken out has left for good; the store knows it.
-    pub(super) fn forget(&mut self, message: &Message) {
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(queued_cost(message));
+    /// A message that was taken out counts no longer.
+    pub(super) fn uncount(&mut self, message: &Message) {
+        self.messages -= 1;
+        self.bytes -= queued_cost(message);
     }
 
     /// Removes what is ready and has expired; returns how many.
@@ -253,9 +251,9 @@ impl Queue {
         queued: &QueuedMessage,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
-        self.forget(&queued.message);
-        let is_stored = self.id.stores(&queued.message);
-        is_stored.then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
+        self.uncount(&queued.message);
+        let is_durable = self.id.is_durable(&queued.message);
+        is_durable.then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
     }
 
     /// Reserves room for a message of a transaction.
@@ -265,8 +263,8 @@ impl Queue {
     }
 
     pub(super) fn release(&mut self, message: &Message) {
-        self.forget(message);
-        self.reserved = self.reserved.saturating_sub(1);
+        self.uncount(message);
+        self.reserved -= 1;
     }
 
     fn count(&mut self, message: &Message) {
@@ -293,7 +291,8 @@ impl Queue {
         writes: &mut Writes,
     ) -> Option<BlockedPublisher> {
         let message = &self.blocked.front()?.message;
-        self.takes_next(message, limits, writes).then(|| self.pop_blocked()).flatten()
+        let takes = self.has_room(queued_cost(message), limits);
+        (takes && self.store_admits(message, writes)).then(|| self.pop_blocked()).flatten()
     }
 
     /// The next blocked publisher that has waited for too long.
@@ -359,8 +358,10 @@ impl Queue {
         self.messages == 0 && self.consumers == 0 && self.blocked.is_empty() && self.owner.is_none()
     }
 
-    pub(super) fn has_blocked(&self) -> bool {
-        !self.blocked.is_empty()
+    /// Whether the next blocked publisher waits for the store alone, once [`Queue::unblock`] did not
+    /// take it.
+    pub(super) fn must_wait_for_store(&self, limits: &BrokerLimits) -> bool {
+        self.blocked.front().is_some_and(|p| self.has_room(queued_cost(&p.message), limits))
     }
 
     /// Whether time alone may have changed something.

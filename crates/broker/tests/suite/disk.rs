@@ -9,6 +9,7 @@ use broker::{QueueId, QueuePosition, Record, TransactionId};
 pub(crate) struct Disk {
     messages: BTreeMap<(QueueId, QueuePosition), u128>,
     prepared: BTreeMap<TransactionId, Vec<Record>>,
+    committed: BTreeSet<TransactionId>,
     /// Messages that were ever in a queue.
     entered: BTreeSet<(String, u128)>,
 }
@@ -27,10 +28,14 @@ impl Disk {
             }
             Record::Prepare(id, records) => self.prepared.entry(id).or_default().extend(records),
             Record::Commit(id) => {
+                self.committed.insert(id);
                 let records = self.prepared.remove(&id);
                 records.expect("a commit of nothing").into_iter().for_each(|r| self.apply(r));
             }
-            Record::Rollback(id) => drop(self.prepared.remove(&id)),
+            Record::Rollback(id) => {
+                assert!(!self.committed.contains(&id), "{id:?} was committed");
+                self.prepared.remove(&id);
+            }
         }
     }
 

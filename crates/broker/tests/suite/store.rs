@@ -13,7 +13,7 @@ use crate::world::{Limits, Outcome, World};
 
 #[test]
 fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
-    let mut world = with_consumer(&["/queue/q"]);
+    let mut world = with_consumers(1, &["/queue/q"]);
     publish(&mut world, 1, durable("/queue/q", 1));
     assert_eq!(seen(&mut world), [""; 0]);
     world.store(0, 1);
@@ -22,7 +22,7 @@ fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
 
 #[test]
 fn no_message_overtakes_one_that_is_not_stored() {
-    let mut world = with_consumer(&["/queue/q", "/queue/r"]);
+    let mut world = with_consumers(1, &["/queue/q", "/queue/r"]);
     publish(&mut world, 1, durable("/queue/q", 1));
     publish(&mut world, 2, message("/queue/q", 2));
     publish(&mut world, 3, message("/queue/r", 3));
@@ -36,7 +36,7 @@ fn no_message_overtakes_one_that_is_not_stored() {
 
 #[test]
 fn a_settlement_is_confirmed_when_the_removal_is_stored() {
-    let mut world = with_consumer(&["/queue/q"]);
+    let mut world = with_consumers(1, &["/queue/q"]);
     publish(&mut world, 1, durable("/queue/q", 1));
     publish(&mut world, 2, message("/queue/q", 2));
     world.store(0, 1);
@@ -71,47 +71,106 @@ fn a_transaction_over_two_homes_is_confirmed_when_both_and_the_decision_are_stor
 }
 
 #[test]
-fn a_dead_letter_is_stored_in_one_queue_or_in_both() {
-    let mut world = with_consumer(&["/queue/q"]);
-    publish(&mut world, 1, durable("/queue/q", 1));
-    world.store(0, 1);
-    let settle = Settle::one(SubscriptionId(0), Tag(1), Settled::Rejected);
-    world.apply(0, Event::Settle(CONSUMER, settle, None));
-    let mut places = vec![world.disk.queues_of(1)];
-    while let Some(&core) = world.writing().first() {
-        world.store(core, 1);
-        places.push(world.disk.queues_of(1));
+fn a_dead_letter_is_always_stored_somewhere() {
+    let placement = broker::Placement::new(2);
+    let home = |name: String| placement.home(&Destination::parse(&name).unwrap());
+    for is_near in [true, false] {
+        let is_wanted = |name: &String| {
+            (home(format!("/queue/{name}")) == home(format!("/queue/DLQ.{name}"))) == is_near
+        };
+        let name = (0..100).map(|n| format!("q{n}")).find(is_wanted).unwrap();
+        let (queue, dead) = (format!("/queue/{name}"), format!("/queue/DLQ.{name}"));
+        let mut world = with_consumers(2, &[&queue]);
+        publish(&mut world, 1, durable(&queue, 1));
+        world.carry_all();
+        let tag = world.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Delivered(_, delivery) => delivery.tag,
+            Outcome::Replied(..) | Outcome::Noticed(..) => None,
+        });
+        let settle = Settle::one(SubscriptionId(0), tag.unwrap(), Settled::Rejected);
+        world.apply(0, Event::Settle(CONSUMER, settle, None));
+        let mut places = vec![world.disk.queues_of(1)];
+        carry(&mut world);
+        while let Some(&core) = world.writing().first() {
+            world.store(core, 1);
+            carry(&mut world);
+            places.push(world.disk.queues_of(1));
+        }
+        let mut expected = vec![vec![queue.clone()], vec![dead.clone()]];
+        if !is_near {
+            expected.insert(1, vec![dead, queue]);
+        }
+        assert_eq!(places, expected);
     }
-    assert_eq!(places, [vec!["/queue/q"], vec!["/queue/DLQ.q", "/queue/q"], vec!["/queue/DLQ.q"]]);
+}
+
+#[test]
+fn a_transaction_at_one_home_shows_nothing_before_it_is_stored() {
+    let mut world = with_consumers(1, &["/queue/q", "/queue/r"]);
+    let publications = [message("/queue/q", 1), durable("/queue/r", 2)].map(Operation::Publish);
+    command(&mut world, 1, Command::Transact(Lane::default(), publications.into()));
+    assert_eq!(seen(&mut world), [""; 0]);
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1", "message 1", "message 2"]);
 }
 
 #[test]
 fn publishers_wait_while_much_is_in_flight_to_the_store() {
     let mut world = World::new(1, Limits::default());
-    let publish_large = |world: &mut World, id| {
+    let publish_large = |world: &mut World, id, queue: &str| {
         let body = Body::Binary(Bytes::from(vec![0; 1 << 20]));
-        publish(world, id, make("/queue/q", u128::from(id), true, body));
+        publish(world, id, make(queue, u128::from(id), true, body));
     };
-    // Three are in flight, the others wait.
-    (1..=5).for_each(|id| publish_large(&mut world, id));
-    publish(&mut world, 9, message("/queue/r", 9));
-    assert_eq!(seen(&mut world), ["done 9"], "nothing of it is to be stored");
+    // Four are in flight, the others wait, whatever their size and queue.
+    (1..=6).for_each(|id| publish_large(&mut world, id, "/queue/q"));
+    publish(&mut world, 7, durable("/queue/r", 7));
+    publish(&mut world, 8, message("/queue/s", 8));
+    assert_eq!(seen(&mut world), ["done 8"], "nothing of it is to be stored");
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1"]);
     world.store(0, usize::MAX);
-    assert_eq!(seen(&mut world), ["done 1", "done 2", "done 3"]);
+    assert_eq!(seen(&mut world), ["done 2", "done 3", "done 4", "done 5"]);
     world.store(0, usize::MAX);
-    assert_eq!(seen(&mut world), ["done 4", "done 5"]);
+    assert_eq!(seen(&mut world), ["done 7", "done 6"]);
     // The last one waits for too long; the queue is not full, and it may try again.
-    (11..=14).for_each(|id| publish_large(&mut world, id));
+    (11..=15).for_each(|id| publish_large(&mut world, id, "/queue/q"));
     world.advance(6_000);
     world.time_out();
-    assert_eq!(seen(&mut world), ["busy 14"]);
+    assert_eq!(seen(&mut world), ["busy 15"]);
     world.store(0, usize::MAX);
-    assert_eq!(seen(&mut world), ["done 11", "done 12", "done 13"]);
+    assert_eq!(seen(&mut world), ["done 11", "done 12", "done 13", "done 14"]);
 }
 
-/// One core, and a consumer of each of these queues.
-fn with_consumer(queues: &[&str]) -> World {
+#[test]
+fn room_in_the_store_is_given_to_queues_in_turn() {
     let mut world = World::new(1, Limits::default());
+    let large = |id: u64, queue: &str| {
+        make(queue, u128::from(id), true, Body::Binary(Bytes::from(vec![0; 4 << 20])))
+    };
+    publish(&mut world, 1, large(1, "/queue/a"));
+    publish(&mut world, 2, large(2, "/queue/a"));
+    publish(&mut world, 3, large(3, "/queue/b"));
+    for token in [1, 2, 3] {
+        assert_eq!(seen(&mut world), [""; 0]);
+        world.store(0, usize::MAX);
+        assert_eq!(seen(&mut world), [format!("done {token}")]);
+        // One that comes later does not pass those that wait.
+        publish(&mut world, 10 + token, durable("/queue/c", 9));
+    }
+}
+
+#[test]
+fn a_message_larger_than_the_room_in_the_store_enters_while_there_is_any() {
+    let mut world = World::new(1, Limits::default());
+    publish(&mut world, 1, durable("/queue/q", 1));
+    publish(&mut world, 2, make("/queue/r", 2, true, Body::Binary(vec![0; 16 << 20].into())));
+    world.store(0, usize::MAX);
+    assert_eq!(seen(&mut world), ["done 1", "done 2"]);
+}
+
+/// Some cores, and a consumer of each of these queues on the first one.
+fn with_consumers(cores: u16, queues: &[&str]) -> World {
+    let mut world = World::new(cores, Limits::default());
     for (id, queue) in (0..).zip(queues) {
         let subscribe = Subscribe {
             id: SubscriptionId(id),
@@ -123,6 +182,7 @@ fn with_consumer(queues: &[&str]) -> World {
         let event = Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)));
         world.apply(0, event);
     }
+    carry(&mut world);
     world.outcomes.clear();
     world
 }

@@ -4,6 +4,7 @@ use auth::Denial;
 use broker::{Effect, Event, ShardMessage, Subscriber};
 use contract::{
     ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
+    internal,
 };
 
 use super::{
@@ -195,8 +196,9 @@ impl Core {
                 }
                 Effect::Store(id, records) => self.store.write(id, records),
                 Effect::ToShard(to, message) => {
-                    if let Some(messages) = self.shard_messages.get_mut(usize::from(to)) {
-                        messages.push(message);
+                    match self.shard_messages.get_mut(usize::from(to)) {
+                        Some(messages) => messages.push(message),
+                        None => internal!("a shard message to a core that does not exist"),
                     }
                 }
             }

@@ -236,7 +236,7 @@ impl Open {
 
     pub(crate) fn timed_out(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if self.heartbeat.receive_due(cx.now) {
-            if !self.pending.is_publishing() {
+            if !self.pending.is_waiting() {
                 return Err(Fault::new(
                     Reason::Idle,
                     "no heart-beat",

@@ -84,11 +84,9 @@ impl Pending {
         Some(entry)
     }
 
-    /// Whether a SEND or a COMMIT waits, which may be why nothing is read from the peer.
-    pub(crate) fn is_publishing(&self) -> bool {
-        self.queue.iter().any(|entry| {
-            !entry.done && matches!(entry.request, Request::Send(_) | Request::Commit(_))
-        })
+    /// Whether a request waits for the broker, which may be why nothing is read from the peer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.queue.iter().any(|entry| !entry.done)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token};
+use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token, internal};
 
 use super::{Front, Subscription, topics::Topic};
 use crate::{
@@ -28,7 +28,7 @@ impl Front {
             }
             Interest::Added { topic, request } => self.interest_added(topic, request, output),
             Interest::Remove(pattern) => self.remove_interest(from, &pattern),
-            Interest::Publication(message) => self.fan_in(&message, output),
+            Interest::Publication(message) => self.fan_out_received(&message, output),
         }
     }
 
@@ -80,7 +80,9 @@ impl Front {
 
     /// Removes a subscription to a topic; with the last one, the interest is removed.
     pub(super) fn leave(&mut self, id: usize, index: usize, output: &mut ShardOutput<'_>) {
-        let Some(topic) = self.topics.get_mut(id) else { return };
+        let Some(topic) = self.topics.get_mut(id) else {
+            return internal!("a subscription to a topic that does not exist");
+        };
         if let Some(moved) = topic.leave(index)
             && let Some(Subscription::Topic { index: moved, .. }) =
                 self.subscriptions.get_mut(&moved)
@@ -155,7 +157,7 @@ impl Front {
     }
 
     /// A publication from another shard.
-    fn fan_in(&mut self, message: &Arc<Message>, output: &mut ShardOutput<'_>) {
+    fn fan_out_received(&mut self, message: &Arc<Message>, output: &mut ShardOutput<'_>) {
         let found = self.find(&message.to);
         self.fan_out_here(&found, message, output);
         self.scratch = found;

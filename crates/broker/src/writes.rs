@@ -1,59 +1,15 @@
-//! What a shard gives to the store, and what waits until it is there.
-
-use std::{collections::VecDeque, mem, sync::Arc};
-
-use contract::Message;
+use std::{collections::VecDeque, mem};
 
 use crate::{
-    queued::{QueueId, QueuePosition},
+    record::{Record, WriteId},
     shard_message::Payload,
 };
 
-/// Names a batch of records of one shard; each is greater than the one before.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct WriteId(pub u64);
-
-/// Names a transaction over the homes of several cores.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct TransactionId {
-    /// The core that coordinates it.
-    pub core: u16,
-    /// Its number there.
-    pub number: u64,
-}
-
-/// A change of what the store keeps: the durable messages of the queues that outlive the process.
-///
-/// The records of a batch take effect together.
-#[derive(Clone, Debug)]
-pub enum Record {
-    /// A message is in a queue.
-    Put(QueueId, QueuePosition, Arc<Message>),
-    /// It is there no more.
-    Remove(QueueId, QueuePosition),
-    /// What a transaction does to the queues of one home, once it is committed.
-    Prepare(TransactionId, Vec<Self>),
-    /// All that was prepared for a transaction takes effect. Comes after all of that is stored. A
-    /// transaction without this record is rolled back when the process ends.
-    Commit(TransactionId),
-    /// What one home prepared for a transaction takes no effect.
-    Rollback(TransactionId),
-}
-
-impl Record {
-    /// Memory that it takes until it is stored, in bytes.
-    fn cost(&self) -> usize {
-        let content = match self {
-            Self::Put(_, _, message) => message.cost(),
-            Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
-            Self::Remove(..) | Self::Commit(_) | Self::Rollback(_) => 0,
-        };
-        size_of::<Self>() + content
-    }
-}
-
 /// The records of a shard that are not known to be stored, and the shard messages that wait for
 /// that: what confirms something to a client leaves when it would survive the end of the process.
+///
+/// While [`Writes::OPEN_BYTES`] are in flight, publishers of durable messages wait, as at a full
+/// queue; beyond [`Writes::REFUSE_BYTES`] transactions with durable messages are refused.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     /// The batch that `records` will be, minus one.
@@ -66,17 +22,38 @@ pub(crate) struct Writes {
     in_flight_bytes: usize,
     /// What is to be sent, and to which core, when a batch is stored.
     delayed: VecDeque<(WriteId, u16, Payload)>,
-    was_full: bool,
+    /// A publisher waits for room: those that come later wait too, until [`Writes::reopen`].
+    is_closed: bool,
 }
 
 impl Writes {
-    /// Whether a durable message of this size may be added. One of any size may, when nothing is in
-    /// flight. After `false`, [`Writes::take_was_full`] says when it is time to try again.
-    pub(crate) const fn has_room(&mut self, bytes: usize) -> bool {
-        let in_flight = self.in_flight_bytes + self.records_bytes;
-        let has_room = in_flight == 0 || in_flight + bytes <= IN_FLIGHT_BYTES_MAX;
-        self.was_full |= !has_room;
-        has_room
+    const OPEN_BYTES: usize = 4 << 20;
+    const REFUSE_BYTES: usize = 64 << 20;
+
+    /// Whether a durable message may be added; if not, its publisher waits, and all that come
+    /// later. One of any size may, while there is any room.
+    pub(crate) const fn admits(&mut self) -> bool {
+        self.is_closed |= self.bytes() >= Self::OPEN_BYTES;
+        !self.is_closed
+    }
+
+    /// Whether the durable messages of a transaction may be added.
+    pub(crate) const fn admits_transaction(&self) -> bool {
+        self.bytes() < Self::REFUSE_BYTES
+    }
+
+    /// Lets those that wait try again, if there is room.
+    pub(crate) const fn reopen(&mut self) {
+        self.is_closed = self.bytes() >= Self::OPEN_BYTES;
+    }
+
+    /// Whether no publisher waits for room.
+    pub(crate) const fn is_open(&self) -> bool {
+        !self.is_closed
+    }
+
+    const fn bytes(&self) -> usize {
+        self.in_flight_bytes + self.records_bytes
     }
 
     /// Adds a record to the batch of this event.
@@ -125,11 +102,6 @@ impl Writes {
         self.delayed.pop_front().map(|(_, to, payload)| (to, payload))
     }
 
-    /// Whether a message was refused for want of room since this was asked last.
-    pub(crate) const fn take_was_full(&mut self) -> bool {
-        mem::replace(&mut self.was_full, false)
-    }
-
     /// See [`crate::Shard::assert_empty`].
     pub(crate) fn assert_empty(&self) {
         assert!(self.records.is_empty() && self.in_flight.is_empty(), "records in flight");
@@ -137,7 +109,3 @@ impl Writes {
         assert!(self.delayed.is_empty(), "shard messages wait for the store");
     }
 }
-
-/// Bytes of records in flight to the store; beyond them publishers of durable messages wait, as at
-/// a full queue. A transaction may exceed it by its own size.
-const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;

@@ -1,0 +1,55 @@
+//! What a shard writes to the store.
+
+use std::sync::Arc;
+
+use contract::Message;
+
+use crate::queued::{QueueId, QueuePosition, QueuedMessage};
+
+/// Names a batch of records of one shard; each is greater than the one before.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct WriteId(pub u64);
+
+/// Names a transaction over the homes of several cores.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TransactionId {
+    /// The core that coordinates it.
+    pub core: u16,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// A change of what the store keeps: the durable messages of the queues that outlive the process.
+///
+/// The records of a batch take effect together.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// A message is in a queue.
+    Put(QueueId, QueuePosition, Arc<Message>),
+    /// It is there no more.
+    Remove(QueueId, QueuePosition),
+    /// What a transaction does to the queues of one home, once it is committed.
+    Prepare(TransactionId, Vec<Self>),
+    /// All that was prepared for a transaction takes effect. Comes after all of that is stored. A
+    /// transaction without this record is rolled back when the process ends.
+    Commit(TransactionId),
+    /// What one home prepared for a transaction takes no effect.
+    Rollback(TransactionId),
+}
+
+impl Record {
+    /// A message is in a queue.
+    pub(crate) fn put(queue: &QueueId, queued: &QueuedMessage) -> Self {
+        Self::Put(queue.clone(), queued.position, Arc::clone(&queued.message))
+    }
+
+    /// Memory that it takes until it is stored, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let content = match self {
+            Self::Put(_, _, message) => message.cost(),
+            Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
+            Self::Remove(..) | Self::Commit(_) | Self::Rollback(_) => 0,
+        };
+        size_of::<Self>() + content
+    }
+}
