@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
 
+use contract::Now;
+
 use crate::{
     event::Effect,
     record::WriteId,
@@ -8,12 +10,15 @@ use crate::{
     writes::Writes,
 };
 
-/// Where a shard's parts put what they have to say to other shards, the store and the driver.
+/// Where a shard's parts put what they have to say to other shards, the store and the driver, with
+/// the time at which they do.
 ///
 /// What a shard sends to itself waits in `own` and is processed before [`crate::Shard::apply`]
 /// returns, so that there is one way for everything, with one core and with many.
 pub(crate) struct ShardOutput<'a> {
     pub(crate) core: u16,
+    /// The time of the event.
+    pub(crate) now: Now,
     pub(crate) own: VecDeque<Payload>,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) windows: &'a mut Windows,

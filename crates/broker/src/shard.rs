@@ -54,7 +54,7 @@ impl Shard {
         let (front, home) = (&mut self.front, &mut self.home);
         let own = mem::take(&mut self.own);
         let (windows, writes) = (&mut self.windows, &mut self.writes);
-        let mut output = ShardOutput { core: self.core, own, effects, windows, writes };
+        let mut output = ShardOutput { core: self.core, now, own, effects, windows, writes };
         match event {
             Event::Opened(connection, limits) => front.opened(connection, limits),
             Event::Command(connection, token, command) => {
@@ -71,7 +71,7 @@ impl Shard {
             Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut output),
             Event::FromShard(from, ShardMessage(content)) => {
                 let bytes = content.published_bytes();
-                receive(front, home, from, content, now, &mut output);
+                receive(front, home, from, content, &mut output);
                 if let Some(report) = output.windows.processed(from, bytes) {
                     output.send(from, Payload::WindowUpdate(report));
                 }
@@ -81,12 +81,12 @@ impl Shard {
                 while let Some((to, payload)) = output.writes.next_to_send() {
                     output.send(to, payload);
                 }
-                home.stored(upto, now, &mut output);
+                home.stored(upto, &mut output);
             }
-            Event::Timeout => home.check_deadlines(now, &mut output),
+            Event::Timeout => home.check_deadlines(&mut output),
         }
         while let Some(content) = output.own.pop_front() {
-            receive(front, home, self.core, content, now, &mut output);
+            receive(front, home, self.core, content, &mut output);
         }
         if let Some((write, records)) = output.writes.take_batch() {
             output.effects.push(Effect::Store(write, records));
@@ -138,11 +138,10 @@ fn receive(
     home: &mut Home,
     from: u16,
     content: Payload,
-    now: Now,
     output: &mut ShardOutput<'_>,
 ) {
     match content {
-        Payload::ToHome(message) => home.receive(from, message, now, output),
+        Payload::ToHome(message) => home.receive(from, message, output),
         Payload::ToFront(message) => front.receive(message, output),
         Payload::Interest(message) => front.interest(from, message, output),
         Payload::WindowUpdate(bytes) => front.window_updated(from, bytes, output),

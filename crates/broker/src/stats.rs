@@ -26,7 +26,7 @@ pub struct Stats {
     pub queue_settled: u64,
     /// Of these, those that came back: their consumer had gone before they reached it.
     pub queue_returned: u64,
-    /// Messages that expired in a queue.
+    /// Messages that expired in a queue, or before they were published to a topic.
     pub expired: u64,
     /// Messages sent to a dead-letter queue.
     pub dead_lettered: u64,

@@ -158,6 +158,10 @@ impl Front {
 
     /// A publication from another shard.
     fn fan_out_received(&mut self, message: &Arc<Message>, output: &mut ShardOutput<'_>) {
+        if message.is_expired(output.now.unix_ms) {
+            // The rest of its way took too long; its own shard counted it as delivered.
+            return;
+        }
         let found = self.find(&message.to);
         self.fan_out_here(&found, message, output);
         self.scratch = found;
@@ -170,6 +174,10 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) -> Option<u16> {
         self.topic_published += 1;
+        if message.is_expired(output.now.unix_ms) {
+            self.topic_expired += 1;
+            return None;
+        }
         self.fan_out_here(found, message, output);
         let mut full = None;
         for &core in &found.cores {

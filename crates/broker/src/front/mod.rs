@@ -47,6 +47,7 @@ pub(crate) struct Front {
     lookups: usize,
     topic_published: u64,
     topic_delivered: u64,
+    topic_expired: u64,
     queue_delivered: u64,
 }
 
@@ -123,6 +124,7 @@ impl Front {
             lookups: 0,
             topic_published: 0,
             topic_delivered: 0,
+            topic_expired: 0,
             queue_delivered: 0,
         }
     }
@@ -569,6 +571,7 @@ impl Front {
         stats.transactions += self.transactions.len();
         stats.topic_published = self.topic_published;
         stats.topic_delivered = self.topic_delivered;
+        stats.expired += self.topic_expired;
         stats.queue_delivered = self.queue_delivered;
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contract::{
-    ConnectionId, DestinationKind, Message, Now, Operation, Outcome, Refusal, Settle, Tag, internal,
+    ConnectionId, DestinationKind, Message, Operation, Outcome, Refusal, Settle, Tag, internal,
 };
 
 use super::{Home, queue::Queue};
@@ -57,13 +57,12 @@ impl Home {
         transaction: TransactionId,
         operations: Vec<Operation>,
         alone: bool,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         let mut branch = match self.take_all(connection, operations, output.writes) {
             Ok(branch) => branch,
             Err((branch, refusal)) => {
-                self.roll_back(branch, now, output);
+                self.roll_back(branch, output);
                 return vote(connection, transaction, Err(refusal), None, output);
             }
         };
@@ -78,7 +77,7 @@ impl Home {
                 output.send_when_stored(write, output.core, committed);
             }
         } else if alone {
-            let ready = self.commit(branch, now, output);
+            let ready = self.commit(branch, output);
             vote(connection, transaction, Ok(false), ready, output);
         } else {
             self.prepared.insert(transaction, branch);
@@ -90,11 +89,10 @@ impl Home {
     pub(super) fn committed(
         &mut self,
         transaction: TransactionId,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         match self.prepared.remove(&transaction) {
-            Some(branch) => drop(self.commit(branch, now, output)),
+            Some(branch) => drop(self.commit(branch, output)),
             None => internal!("a transaction is committed that was not prepared"),
         }
     }
@@ -103,19 +101,18 @@ impl Home {
         &mut self,
         transaction: TransactionId,
         commit: bool,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         // Without a branch, it voted against.
         let Some(branch) = self.prepared.remove(&transaction) else { return };
         if commit {
-            self.commit(branch, now, output);
+            self.commit(branch, output);
             return;
         }
         if branch.has_records {
             output.writes.add(Record::Rollback(transaction));
         }
-        self.roll_back(branch, now, output);
+        self.roll_back(branch, output);
     }
 
     /// Takes the deliveries and reserves the room for all operations. A refusal comes with what was
@@ -211,7 +208,6 @@ impl Home {
     fn commit(
         &mut self,
         branch: Branch,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         for message in branch.temp_topic_publications {
@@ -227,7 +223,7 @@ impl Home {
                 self.stats.dropped += 1;
                 continue;
             };
-            if message.is_expired(now.unix_ms) {
+            if message.is_expired(output.now.unix_ms) {
                 self.stats.expired += 1;
                 if branch.has_records && queue.is_durable(&message) {
                     output.writes.add(Record::Remove(queue, queued.position));
@@ -237,24 +233,24 @@ impl Home {
             } else {
                 written = self.enter(index, queued, output).max(written);
             }
-            self.dispatch_ready(index, now, output);
+            self.dispatch_ready(index, output);
         }
         for settled in branch.settlements {
             let subscriber = settled.subscriber;
             if branch.has_records && settled.outcome == Outcome::Accepted {
-                self.forget_accepted(&settled, now, output);
+                self.forget_accepted(&settled, output);
             } else {
-                written = self.settle_one(settled, now, output).max(written);
+                written = self.settle_one(settled, output).max(written);
             }
-            self.dispatch_to(subscriber, now, output);
+            self.dispatch_to(subscriber, output);
         }
         written
     }
 
-    fn roll_back(&mut self, branch: Branch, now: Now, output: &mut ShardOutput<'_>) {
+    fn roll_back(&mut self, branch: Branch, output: &mut ShardOutput<'_>) {
         for Publication { queue, message, .. } in branch.publications {
             if let Some(index) = self.release(&queue, &message) {
-                self.dispatch_ready(index, now, output);
+                self.dispatch_ready(index, output);
             }
         }
         for settled in branch.settlements {
@@ -264,7 +260,7 @@ impl Home {
                 }
                 Some(_) | None => {
                     let failed = SettledDelivery { outcome: Outcome::Failed, ..settled };
-                    self.settle_one(failed, now, output);
+                    self.settle_one(failed, output);
                 }
             }
         }
@@ -274,13 +270,12 @@ impl Home {
     fn settle_one(
         &mut self,
         settled: SettledDelivery,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         let SettledDelivery { queue, outcome, queued, .. } = settled;
         if let Some(index) = self.index_of(&queue) {
             let write = self.apply_outcome(index, queued, outcome, output);
-            self.dispatch_ready(index, now, output);
+            self.dispatch_ready(index, output);
             return write;
         }
         if outcome == Outcome::Accepted {
@@ -295,7 +290,6 @@ impl Home {
     fn forget_accepted(
         &mut self,
         settled: &SettledDelivery,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         self.stats.queue_settled += 1;
@@ -303,7 +297,7 @@ impl Home {
         if let Some(queue) = self.queues.get_mut(index) {
             queue.uncount(&settled.queued.message);
         }
-        self.dispatch_ready(index, now, output);
+        self.dispatch_ready(index, output);
     }
 
     /// Gives back the room that was reserved for a message; returns where its queue is.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{Delivery, Destination, Now, Refusal};
+use contract::{Delivery, Destination, Refusal};
 
 use super::{Home, allowance::Allowance};
 use crate::{
@@ -43,7 +43,6 @@ impl Home {
     pub(super) fn browse(
         &mut self,
         subscriber: Subscriber,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         let Some(browser) = self.browsers.get_mut(&subscriber) else { return };
@@ -55,7 +54,7 @@ impl Home {
             }
             browser.last = Some(queued.position);
             if !queued.position.is_within(browser.sequence_last)
-                || queued.message.is_expired(now.unix_ms)
+                || queued.message.is_expired(output.now.unix_ms)
             {
                 continue;
             }

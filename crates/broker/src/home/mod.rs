@@ -15,7 +15,7 @@ use std::{
 
 use contract::{
     BrokerLimits, ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind,
-    Message, Mode, Now, Outcome, Refusal, Reply, Settlement, Tag, Token, internal,
+    Message, Mode, Outcome, Refusal, Reply, Settlement, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -80,23 +80,22 @@ impl Home {
         &mut self,
         from: u16,
         message: ToHome,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         match message {
             ToHome::Publish { connection, token, message } => {
-                self.publish(connection, token, message, now, output);
+                self.publish(connection, token, message, output);
             }
-            ToHome::Subscribe(consume) => self.subscribe(&consume, now, output),
+            ToHome::Subscribe(consume) => self.subscribe(&consume, output),
             ToHome::Unsubscribe { subscriber, destination, confirm, seen } => {
-                let write = self.unsubscribe(subscriber, &destination, seen, now, output);
+                let write = self.unsubscribe(subscriber, &destination, seen, output);
                 if confirm {
                     let ended = ToFront::Unsubscribed { subscriber };
                     output.send_when_stored(write, from, Payload::ToFront(ended));
                 }
             }
             ToHome::Settle { subscriber, tags, outcome, reply } => {
-                let write = self.settle(subscriber, &tags, outcome, now, output);
+                let write = self.settle(subscriber, &tags, outcome, output);
                 if let Some(token) = reply {
                     let connection = subscriber.connection;
                     let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
@@ -104,7 +103,7 @@ impl Home {
                 }
             }
             ToHome::Credit { subscriber, credit, delivered } => {
-                self.credit(subscriber, credit, delivered, now, output);
+                self.credit(subscriber, credit, delivered, output);
             }
             ToHome::Drain { subscriber, token } => {
                 self.drain(subscriber);
@@ -116,17 +115,17 @@ impl Home {
             ToHome::Undeclare { owner, destination } => {
                 self.undeclare(owner, &destination, output);
             }
-            ToHome::Return(queue, queued) => self.take_back(queue, queued, now, output),
+            ToHome::Return(queue, queued) => self.take_back(queue, queued, output),
             ToHome::Prepare { connection, transaction: number, operations, alone } => {
                 let transaction = TransactionId { core: from, number };
-                self.prepare(connection, transaction, operations, alone, now, output);
+                self.prepare(connection, transaction, operations, alone, output);
             }
             ToHome::Decide { transaction: number, commit } => {
-                self.decide(TransactionId { core: from, number }, commit, now, output);
+                self.decide(TransactionId { core: from, number }, commit, output);
             }
-            ToHome::Committed(transaction) => self.committed(transaction, now, output),
+            ToHome::Committed(transaction) => self.committed(transaction, output),
             ToHome::DeadLetter { message, stored_at } => {
-                let write = self.add_dead_letter(message, now, output);
+                let write = self.add_dead_letter(message, output);
                 if let Some((queue, position)) = stored_at {
                     let home = self.placement.home(queue.name());
                     if home == output.core {
@@ -149,7 +148,6 @@ impl Home {
         connection: ConnectionId,
         token: Token,
         mut message: Arc<Message>,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::TempTopic {
@@ -166,19 +164,19 @@ impl Home {
         };
         message.share_name(queue.id.name());
         if queue.takes(&message, &self.limits) && queue.store_admits(&message, output.writes) {
-            self.accept(connection, token, index, message, now, output);
+            self.accept(connection, token, index, message, output);
         } else {
-            let deadline_ns = now.after(self.limits.publish_timeout);
+            let deadline_ns = output.now.after(self.limits.publish_timeout);
             let publisher = BlockedPublisher { connection, token, message, deadline_ns };
             if let Err(BlockedPublisher { message, .. }) = queue.block(publisher) {
                 let refusal = self.refusal(index, &message);
                 replied(connection, token, Err(refusal), output);
             }
         }
-        self.dispatch_ready(index, now, output);
+        self.dispatch_ready(index, output);
     }
 
-    fn subscribe(&mut self, consume: &Consume, now: Now, output: &mut ShardOutput<'_>) {
+    fn subscribe(&mut self, consume: &Consume, output: &mut ShardOutput<'_>) {
         let Consume { subscriber, token, mode, credit, .. } = *consume;
         let destination = &consume.destination;
         let result = match mode {
@@ -193,7 +191,7 @@ impl Home {
             ToFront::Subscribed { subscriber, token, result },
         );
         if result.is_ok() {
-            self.credit(subscriber, Credit::Add(credit), 0, now, output);
+            self.credit(subscriber, Credit::Add(credit), 0, output);
         }
     }
 
@@ -218,7 +216,6 @@ impl Home {
         subscriber: Subscriber,
         destination: &Destination,
         seen: Tag,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         self.leave_temp_topic(subscriber, destination);
@@ -233,7 +230,7 @@ impl Home {
             let outcome = if tag <= seen { Outcome::Failed } else { Outcome::Released };
             self.apply_outcome(index, queued, outcome, output);
         }
-        self.dispatch_ready(index, now, output);
+        self.dispatch_ready(index, output);
         Some(consumer.settled_write)
     }
 
@@ -243,7 +240,6 @@ impl Home {
         subscriber: Subscriber,
         tags: &RangeInclusive<Tag>,
         outcome: Outcome,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         let index = self.consumers.get(&subscriber)?.queue;
@@ -256,7 +252,7 @@ impl Home {
         let consumer = self.consumers.get_mut(&subscriber)?;
         consumer.settled_write = written.unwrap_or(consumer.settled_write);
         let settled_write = consumer.settled_write;
-        self.dispatch_to(subscriber, now, output);
+        self.dispatch_to(subscriber, output);
         Some(settled_write)
     }
 
@@ -265,7 +261,6 @@ impl Home {
         subscriber: Subscriber,
         credit: Credit,
         delivered: u64,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         if let Some(consumer) = self.consumers.get_mut(&subscriber) {
@@ -274,10 +269,10 @@ impl Home {
                 Some(queue) => queue.dequeue_exhausted(consumer),
                 None => internal!("a consumer of a queue that does not exist"),
             }
-            self.dispatch_to(subscriber, now, output);
+            self.dispatch_to(subscriber, output);
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
             browser.allowance.change(credit, delivered);
-            self.browse(subscriber, now, output);
+            self.browse(subscriber, output);
         }
     }
 
@@ -295,14 +290,14 @@ impl Home {
     }
 
     /// Gives a consumer that may have become ready what it can take.
-    fn dispatch_to(&mut self, subscriber: Subscriber, now: Now, output: &mut ShardOutput<'_>) {
+    fn dispatch_to(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
         let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
         let index = consumer.queue;
         match self.queues.get_mut(index) {
             Some(queue) => queue.enqueue_consumer(subscriber, consumer),
             None => internal!("a consumer of a queue that does not exist"),
         }
-        self.dispatch_ready(index, now, output);
+        self.dispatch_ready(index, output);
     }
 
     /// A settled delivery did not reach its consumer.
@@ -310,7 +305,6 @@ impl Home {
         &mut self,
         queue: QueueId,
         queued: QueuedMessage,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         self.stats.queue_returned += 1;
@@ -329,7 +323,7 @@ impl Home {
             }
             queue.restore(queued);
         }
-        self.dispatch_ready(index, now, output);
+        self.dispatch_ready(index, output);
     }
 
     /// A dead letter never waits and is never refused: for it a full dead-letter queue drops what would
@@ -337,7 +331,6 @@ impl Home {
     fn add_dead_letter(
         &mut self,
         mut message: Arc<Message>,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         // Over `queues_max` if it must be, as for what returns.
@@ -352,17 +345,17 @@ impl Home {
         }
         let queued = QueuedMessage::new(message, self.next_sequence());
         let write = self.enter(index, queued, output);
-        self.dispatch_ready(index, now, output);
+        self.dispatch_ready(index, output);
         write
     }
 
     /// What is stored becomes ready, and what waited for room in the store enters.
-    pub(crate) fn stored(&mut self, upto: WriteId, now: Now, output: &mut ShardOutput<'_>) {
+    pub(crate) fn stored(&mut self, upto: WriteId, output: &mut ShardOutput<'_>) {
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
             queue.stored(upto);
-            self.dispatch_ready(index, now, output);
+            self.dispatch_ready(index, output);
         }
         // In turn, so that no queue takes all the room.
         output.writes.reopen();
@@ -372,27 +365,27 @@ impl Home {
             if let Some(queue) = self.queues.get_mut(index) {
                 queue.waits_for_store = false;
             }
-            self.dispatch_ready(index, now, output);
+            self.dispatch_ready(index, output);
         }
     }
 
     /// Drops what has expired and refuses what has waited for too long.
-    pub(crate) fn check_deadlines(&mut self, now: Now, output: &mut ShardOutput<'_>) {
-        let due = |queue: &Queue| queue.is_due(now.unix_ms, now.mono_ns);
+    pub(crate) fn check_deadlines(&mut self, output: &mut ShardOutput<'_>) {
+        let due = |queue: &Queue| queue.is_due(output.now.unix_ms, output.now.mono_ns);
         let due: Vec<usize> =
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
         for index in due {
             if let Some(queue) = self.queues.get_mut(index) {
-                self.stats.expired += queue.expire(now.unix_ms, output);
+                self.stats.expired += queue.expire(output);
             }
-            self.dispatch_ready(index, now, output);
+            self.dispatch_ready(index, output);
             while let Some(publisher) =
-                self.queues.get_mut(index).and_then(|queue| queue.overdue(now.mono_ns))
+                self.queues.get_mut(index).and_then(|queue| queue.overdue(output.now.mono_ns))
             {
                 let refusal = self.refusal(index, &publisher.message);
                 replied(publisher.connection, publisher.token, Err(refusal), output);
             }
-            self.dispatch_ready(index, now, output);
+            self.dispatch_ready(index, output);
         }
     }
 
@@ -445,10 +438,10 @@ impl Home {
 
     /// Gives what is ready to the consumers that can take it, and the room made so to blocked
     /// publishers; forgets the queue if nothing is left of it.
-    fn dispatch_ready(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) {
+    fn dispatch_ready(&mut self, index: usize, output: &mut ShardOutput<'_>) {
         loop {
-            while self.dispatch(index, now, output) {}
-            if !self.unblock(index, now, output) {
+            while self.dispatch(index, output) {}
+            if !self.unblock(index, output) {
                 break;
             }
         }
@@ -462,9 +455,9 @@ impl Home {
     }
 
     /// Delivers one message. `false` if there is none, or no consumer that can take it.
-    fn dispatch(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) -> bool {
+    fn dispatch(&mut self, index: usize, output: &mut ShardOutput<'_>) -> bool {
         let Some(queue) = self.queues.get_mut(index) else { return false };
-        self.stats.expired += queue.expire(now.unix_ms, output);
+        self.stats.expired += queue.expire(output);
         let Some(subscriber) = queue.next_consumer() else { return false };
         let Some(consumer) = self.consumers.get_mut(&subscriber) else {
             internal!("a ready consumer that does not exist");
@@ -501,13 +494,13 @@ impl Home {
     }
 
     /// Takes the messages of blocked publishers for which there is room. `false` if it took none.
-    fn unblock(&mut self, index: usize, now: Now, output: &mut ShardOutput<'_>) -> bool {
+    fn unblock(&mut self, index: usize, output: &mut ShardOutput<'_>) -> bool {
         let mut unblocked = false;
         while let Some(publisher) =
             self.queues.get_mut(index).and_then(|q| q.unblock(&self.limits, output.writes))
         {
             let BlockedPublisher { connection, token, message, .. } = publisher;
-            self.accept(connection, token, index, message, now, output);
+            self.accept(connection, token, index, message, output);
             unblocked = true;
         }
         unblocked
@@ -520,11 +513,10 @@ impl Home {
         token: Token,
         index: usize,
         message: Arc<Message>,
-        now: Now,
         output: &mut ShardOutput<'_>,
     ) {
         self.stats.queue_published += 1;
-        let write = if message.is_expired(now.unix_ms) {
+        let write = if message.is_expired(output.now.unix_ms) {
             self.stats.expired += 1;
             None
         } else {
@@ -620,7 +612,7 @@ impl Home {
         stats.queue_published = self.stats.queue_published;
         stats.queue_settled = self.stats.queue_settled;
         stats.queue_returned = self.stats.queue_returned;
-        stats.expired = self.stats.expired;
+        stats.expired += self.stats.expired;
         stats.dead_lettered = self.stats.dead_lettered;
         stats.dropped = self.stats.dropped;
         stats.refused_full = self.stats.refused_full;

@@ -230,10 +230,10 @@ impl Queue {
     }
 
     /// Removes what is ready and has expired; returns how many.
-    pub(super) fn expire(&mut self, unix_ms: u64, output: &mut ShardOutput<'_>) -> u64 {
+    pub(super) fn expire(&mut self, output: &mut ShardOutput<'_>) -> u64 {
         let mut expired = 0;
         while let Some(&(expires, position)) = self.expiring.first()
-            && expires <= unix_ms
+            && expires <= output.now.unix_ms
         {
             self.expiring.pop_first();
             if let Some(queued) = self.ready.remove(&position) {

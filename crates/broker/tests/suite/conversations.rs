@@ -19,6 +19,27 @@ use contract::{
 use crate::world::{Limits, Outcome, World};
 
 #[test]
+fn a_topic_delivers_nothing_that_has_expired() {
+    check(
+        "
+        > a0 sub 1 /topic/a
+        < a0 1 done
+        > b1 sub 1 /topic/a
+        < b1 1 done
+        > p0 pub /topic/a old expires=0
+        < p0 1 done
+        > p0 pub /topic/a new expires=100
+        < a0 s1 new
+        < b1 s1 new
+        < p0 2 done
+        > a0 gone
+        > b1 gone
+        > p0 gone
+        ",
+    );
+}
+
+#[test]
 fn topics_reach_all_subscribers() {
     check(
         "

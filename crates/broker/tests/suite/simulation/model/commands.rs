@@ -223,9 +223,12 @@ impl Model {
         }
     }
 
-    /// All subscriptions that are confirmed must get a message to a topic.
+    /// All subscriptions that are confirmed must get a message to a topic, unless it may expire first.
     fn await_everywhere(&mut self, sent: &Sent, command: CommandId) {
         self.topic_messages.insert(sent.id, command);
+        if sent.expires_unix_ms.is_some() {
+            return;
+        }
         for client in self.clients.values_mut() {
             for subscription in client.subscriptions.values_mut() {
                 if subscription.phase == Phase::Confirmed
