@@ -459,11 +459,13 @@ const fn deliveries(is_queue: bool, mode: Mode, ack_mode: AckMode) -> (Deliverie
     }
 }
 
+/// How many messages of a queue may be in flight. Zero is no bound in AMQP and RabbitMQ: the most that
+/// is allowed.
 fn prefetch(frame: &Frame, cx: &Context<'_>) -> Result<u32, Fault> {
-    let max = cx.limits.prefetch_max;
+    let max = cx.limits.prefetch_max.max(1);
     let given = PREFETCH.iter().find_map(|name| Some((*name, frame.header(name)?)));
     let Some((name, text)) = given else {
-        return Ok(cx.protocol_limits.prefetch_default.min(max).max(1));
+        return Ok(cx.protocol_limits.prefetch_default.clamp(1, max));
     };
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits {
@@ -472,7 +474,10 @@ fn prefetch(frame: &Frame, cx: &Context<'_>) -> Result<u32, Fault> {
             format!("{name} must be a number of messages"),
         ));
     }
-    Ok(text.parse().unwrap_or(u32::MAX).min(max).max(1))
+    match text.parse() {
+        Ok(0) | Err(_) => Ok(max),
+        Ok(count) => Ok(max.min(count)),
+    }
 }
 
 fn settles(operations: &[Operation]) -> impl Iterator<Item = Settle> {

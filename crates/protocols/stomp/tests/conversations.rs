@@ -521,6 +521,17 @@ fn transactions_commit() {
 }
 
 #[test]
+fn a_prefetch_of_zero_is_the_most_that_is_allowed() {
+    for header in ["prefetch:0", "prefetch-count:0", "activemq.prefetchSize:00", "prefetch:99999999999"] {
+        let script = r#"
+            > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client|HEADER||^@
+            < command 1 subscribe 0 /queue/a explicit credit=1000
+        "#;
+        check_in("1.2", &script.replace("HEADER", header));
+    }
+}
+
+#[test]
 fn a_transaction_may_hold_more_than_prefetch() {
     check_in(
         "1.2",
