@@ -32,6 +32,7 @@ pub struct Cores {
     handles: Vec<CoreHandle>,
     /// Whether much memory has been freed since [`Cores::take_freed`] was last called.
     freed: AtomicBool,
+    messages_left: AtomicUsize,
     pub(crate) logins: Mutex<Logins<Waiter>>,
     /// Wakes a hashing thread that waits for jobs.
     pub(crate) hashing: Condvar,
@@ -135,6 +136,7 @@ impl Cores {
             settings,
             handles,
             freed: AtomicBool::new(false),
+            messages_left: AtomicUsize::new(0),
             logins: Mutex::new(logins),
             hashing: Condvar::new(),
         });
@@ -143,6 +145,16 @@ impl Cores {
         });
         let new = new.collect();
         Ok((cores, new))
+    }
+
+    pub(crate) fn add_messages_left(&self, messages: usize) {
+        self.messages_left.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Messages that were in queues when their cores ended.
+    #[must_use]
+    pub fn messages_left(&self) -> usize {
+        self.messages_left.load(Ordering::Relaxed)
     }
 
     /// The way to each core.

@@ -239,9 +239,13 @@ async fn stop_in_good_order(
     while threads.iter().any(|thread| !thread.is_finished()) {
         if clock::now().mono_ns >= end {
             tracing::warn!("some peers did not leave in time: closing their connections");
-            return;
+            break;
         }
         time::sleep(END_CHECK).await;
+    }
+    let messages = gateway.cores.messages_left();
+    if messages > 0 {
+        tracing::warn!(messages, "queues are in memory only: the messages in them are gone");
     }
     tracing::info!("stopped");
 }

@@ -66,6 +66,27 @@ test('SIGTERM: a peer that does not react is dropped', async (t) => {
   assert.ok(performance.now() - begin < 6000);
 });
 
+test('SIGTERM: the log says how many messages end with their queues', async (t) => {
+  for (const [count, expected] of [
+    [0, null],
+    [12, 'messages=12'],
+  ]) {
+    const gateway = await start(times, { threads: 3 });
+    t.after(() => gateway.stop());
+    let log = '';
+    gateway.process.stderr.on('data', (data) => (log += data));
+    const peer = await Peer.open(gateway);
+    for (let i = 0; i < count; i += 1) peer.publish(`/queue/left.${i % 5}`, `${i}`);
+    // One is with a consumer when the end comes.
+    if (count) await (await peer.subscribe('/queue/left.0', { ack: 'client', prefetch: '1' })).next();
+    await peer.sync();
+    gateway.terminate();
+    assert.equal(await within(5000, 'the exit', gateway.exited), 0);
+    const line = log.split('\n').find((line) => line.includes('the messages in them are gone')) ?? null;
+    assert.equal(line?.includes(expected) ?? null, expected && true, log);
+  }
+});
+
 test('SIGTERM: what was sent before is not lost', async (t) => {
   const gateway = await start(times);
   t.after(() => gateway.stop());

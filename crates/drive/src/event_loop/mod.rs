@@ -405,6 +405,12 @@ impl Core {
         self.tools.handle().counters()
     }
 
+    /// Counts what ends with this core: what its queues hold.
+    fn count_messages_left(&self) {
+        let messages = self.queues().map(|queue| queue.ready + queue.unsettled).sum();
+        self.cores.add_messages_left(messages);
+    }
+
     /// What its shard of the broker counts.
     #[must_use]
     pub fn broker_stats(&self) -> Stats {

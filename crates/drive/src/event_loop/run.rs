@@ -64,7 +64,9 @@ impl NewCore {
             let handshakes = Handshakes::new(Rc::clone(&work));
             let core = CoreRef { core, work, handshakes };
             let accept = start(core.clone());
-            react(&core, descriptor, accept).await
+            let outcome = react(&core, descriptor, accept).await;
+            core.core.borrow().count_messages_left();
+            outcome
         })
     }
 }
