@@ -42,6 +42,7 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const logs = process.env.LOGS ?? tmpdir();
+  await mkdir(logs, { recursive: true });
   const name = basename(process.argv[1] ?? 'suite', '.test.mjs');
   const log = createWriteStream(join(logs, `${name}-${threads}.log`), { flags: 'a' });
   process_.stdout.pipe(log, { end: false });
