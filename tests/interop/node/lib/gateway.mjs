@@ -35,14 +35,14 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
   const text = `threads = ${threads}\n${ring}\n${listen}${config}`;
   await writeFile(join(folder, 'passerelle.toml'), secure ? text.replaceAll('[[listen]]\n', `[[listen]]\n${tls}\n`) : text);
 
+  const logs = process.env.LOGS ?? tmpdir();
+  await mkdir(logs, { recursive: true });
   const serve = [process.env.PASSERELLE, 'serve', '--config', 'passerelle.toml'];
   const limited = descriptors ? ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...serve] : serve;
   const process_ = spawn(limited[0], limited.slice(1), {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const logs = process.env.LOGS ?? tmpdir();
-  await mkdir(logs, { recursive: true });
   const name = basename(process.argv[1] ?? 'suite', '.test.mjs');
   const log = createWriteStream(join(logs, `${name}-${threads}.log`), { flags: 'a' });
   process_.stdout.pipe(log, { end: false });
