@@ -300,7 +300,11 @@ impl Snapshot {
                 "Taken messages whose consumer had gone before they came",
                 |stats| stats.queue_returned,
             ),
-            ("broker_expired", "Messages that expired in a queue, or before a topic had them", |stats| stats.expired),
+            (
+                "broker_expired",
+                "Messages that expired in a queue, or before a topic had them",
+                |stats| stats.expired,
+            ),
             ("broker_dead_lettered", "Messages moved to a dead-letter queue", |stats| {
                 stats.dead_lettered
             }),

@@ -57,7 +57,7 @@ struct Client {
     limits: Arc<ConnectionLimits>,
     subscriptions: Vec<SubscriptionId>,
     /// Of the names of these.
-    pattern_bytes: usize,
+    pattern_bytes: u32,
     temporaries: Vec<Destination>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
@@ -209,10 +209,13 @@ impl Front {
         if client.subscriptions.len() >= client.limits.subscriptions_max {
             return Err(Refusal::Limit);
         }
-        let pattern_bytes = client.pattern_bytes + pattern.name_bytes();
-        if pattern_bytes > client.limits.pattern_bytes_max {
+        let pattern_bytes = client.pattern_bytes as usize + pattern.name_bytes();
+        let within = u32::try_from(pattern_bytes).ok();
+        let Some(pattern_bytes) =
+            within.filter(|_| pattern_bytes <= client.limits.pattern_bytes_max)
+        else {
             return Err(Refusal::PatternBytes);
-        }
+        };
         if mode == Mode::Browse && !pattern.kind().is_queue() {
             return Err(Refusal::NotFound);
         }
@@ -554,7 +557,7 @@ impl Front {
             None => 0,
         };
         if let Some(client) = self.clients.get_mut(&connection) {
-            client.pattern_bytes -= bytes;
+            client.pattern_bytes -= u32::try_from(bytes).unwrap_or(client.pattern_bytes);
             client.subscriptions.retain(|&other: &SubscriptionId| other != subscription);
         }
     }

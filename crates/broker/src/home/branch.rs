@@ -86,11 +86,7 @@ impl Home {
     }
 
     /// A transaction of this home alone is stored, and so committed.
-    pub(super) fn committed(
-        &mut self,
-        transaction: TransactionId,
-        output: &mut ShardOutput<'_>,
-    ) {
+    pub(super) fn committed(&mut self, transaction: TransactionId, output: &mut ShardOutput<'_>) {
         match self.prepared.remove(&transaction) {
             Some(branch) => drop(self.commit(branch, output)),
             None => internal!("a transaction is committed that was not prepared"),
@@ -205,11 +201,7 @@ impl Home {
     }
 
     /// Returns the last batch with which its messages are ready, where they are not at once.
-    fn commit(
-        &mut self,
-        branch: Branch,
-        output: &mut ShardOutput<'_>,
-    ) -> Option<WriteId> {
+    fn commit(&mut self, branch: Branch, output: &mut ShardOutput<'_>) -> Option<WriteId> {
         for message in branch.temp_topic_publications {
             // If it has gone since, so have all subscriptions that would get it.
             let _gone = self.publish_temp_topic(&message, output);
@@ -287,11 +279,7 @@ impl Home {
     }
 
     /// A delivery is accepted, and the store has it from [`Record::Prepare`].
-    fn forget_accepted(
-        &mut self,
-        settled: &SettledDelivery,
-        output: &mut ShardOutput<'_>,
-    ) {
+    fn forget_accepted(&mut self, settled: &SettledDelivery, output: &mut ShardOutput<'_>) {
         self.stats.queue_settled += 1;
         let Some(index) = self.index_of(&settled.queue) else { return };
         if let Some(queue) = self.queues.get_mut(index) {

@@ -40,11 +40,7 @@ impl Home {
     }
 
     /// Shows a browser what it has credit for.
-    pub(super) fn browse(
-        &mut self,
-        subscriber: Subscriber,
-        output: &mut ShardOutput<'_>,
-    ) {
+    pub(super) fn browse(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
         let Some(browser) = self.browsers.get_mut(&subscriber) else { return };
         let index = self.indexes.get(&browser.queue);
         let Some(queue) = index.and_then(|&index| self.queues.get(index)) else { return };

@@ -76,12 +76,7 @@ impl Home {
     }
 
     /// A message from a front, or another home, on core `from`.
-    pub(crate) fn receive(
-        &mut self,
-        from: u16,
-        message: ToHome,
-        output: &mut ShardOutput<'_>,
-    ) {
+    pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         match message {
             ToHome::Publish { connection, token, message } => {
                 self.publish(connection, token, message, output);
@@ -301,12 +296,7 @@ impl Home {
     }
 
     /// A settled delivery did not reach its consumer.
-    fn take_back(
-        &mut self,
-        queue: QueueId,
-        queued: QueuedMessage,
-        output: &mut ShardOutput<'_>,
-    ) {
+    fn take_back(&mut self, queue: QueueId, queued: QueuedMessage, output: &mut ShardOutput<'_>) {
         self.stats.queue_returned += 1;
         let index = match self.index_of(&queue) {
             Some(index) => index,

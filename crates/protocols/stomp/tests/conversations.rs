@@ -522,7 +522,9 @@ fn transactions_commit() {
 
 #[test]
 fn a_prefetch_of_zero_is_the_most_that_is_allowed() {
-    for header in ["prefetch:0", "prefetch-count:0", "activemq.prefetchSize:00", "prefetch:99999999999"] {
+    for header in
+        ["prefetch:0", "prefetch-count:0", "activemq.prefetchSize:00", "prefetch:99999999999"]
+    {
         let script = r#"
             > recv SUBSCRIBE|id:s1|destination:/queue/a|ack:client|HEADER||^@
             < command 1 subscribe 0 /queue/a explicit credit=1000
