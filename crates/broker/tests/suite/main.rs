@@ -8,6 +8,7 @@ mod interest;
 mod limits;
 mod memory;
 mod simulation;
+mod stage;
 mod store;
 mod wildcards;
 mod world;
