@@ -159,7 +159,7 @@ impl Front {
     /// A publication from another shard.
     fn fan_out_received(&mut self, message: &Arc<Message>, output: &mut ShardOutput<'_>) {
         if message.is_expired(output.now.unix_ms) {
-            // The rest of its way took too long; its own shard counted it as delivered.
+            // Its publisher's shard, where it had not, counted it as published.
             return;
         }
         let found = self.find(&message.to);

@@ -76,6 +76,19 @@ impl Client {
             gone: false,
         }
     }
+
+    /// The bytes of all names with one more, if the limit allows that.
+    fn with_name(&self, bytes: usize) -> Option<u32> {
+        let all_bytes = self.pattern_bytes as usize + bytes;
+        u32::try_from(all_bytes).ok().filter(|_| all_bytes <= self.limits.pattern_bytes_max)
+    }
+
+    fn remove_name(&mut self, bytes: usize) {
+        match u32::try_from(bytes).ok().and_then(|bytes| self.pattern_bytes.checked_sub(bytes)) {
+            Some(rest) => self.pattern_bytes = rest,
+            None => internal!("a name was not counted"),
+        }
+    }
 }
 
 /// A subscription of a connection of this core.
@@ -209,13 +222,7 @@ impl Front {
         if client.subscriptions.len() >= client.limits.subscriptions_max {
             return Err(Refusal::Limit);
         }
-        let pattern_bytes = client.pattern_bytes as usize + pattern.name_bytes();
-        let within = u32::try_from(pattern_bytes).ok();
-        let Some(pattern_bytes) =
-            within.filter(|_| pattern_bytes <= client.limits.pattern_bytes_max)
-        else {
-            return Err(Refusal::PatternBytes);
-        };
+        let pattern_bytes = client.with_name(pattern.name_bytes()).ok_or(Refusal::PatternBytes)?;
         if mode == Mode::Browse && !pattern.kind().is_queue() {
             return Err(Refusal::NotFound);
         }
@@ -557,7 +564,7 @@ impl Front {
             None => 0,
         };
         if let Some(client) = self.clients.get_mut(&connection) {
-            client.pattern_bytes -= u32::try_from(bytes).unwrap_or(client.pattern_bytes);
+            client.remove_name(bytes);
             client.subscriptions.retain(|&other: &SubscriptionId| other != subscription);
         }
     }

@@ -221,7 +221,7 @@ impl Home {
                     output.writes.add(Record::Remove(queue, queued.position));
                 }
             } else if branch.has_records {
-                let _ready = self.arrive(index, queued, None);
+                self.enter_stored(index, queued);
             } else {
                 written = self.enter(index, queued, output).max(written);
             }

@@ -524,23 +524,21 @@ impl Home {
         queued: QueuedMessage,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
-        let id = &self.queues.get(index)?.id;
-        let is_durable = id.is_durable(&queued.message);
-        let write = is_durable.then(|| output.writes.add(Record::put(id, &queued)));
-        self.arrive(index, queued, write)
+        let queue = self.queues.get_mut(index)?;
+        let is_durable = queue.id.is_durable(&queued.message);
+        let write = is_durable.then(|| output.writes.add(Record::put(&queue.id, &queued)));
+        let ready = queue.enter(queued, write);
+        self.arrivals.extend(ready.map(|write| (write, index)));
+        ready
     }
 
-    /// A new message enters a queue, which is in the store with this batch if at all. Returns the
-    /// batch with which it is ready, if it is not at once.
-    fn arrive(
-        &mut self,
-        index: usize,
-        queued: QueuedMessage,
-        write: Option<WriteId>,
-    ) -> Option<WriteId> {
-        let write = self.queues.get_mut(index)?.enter(queued, write);
-        self.arrivals.extend(write.map(|write| (write, index)));
-        write
+    /// As [`Home::enter`], of a message that is in the store already or is not for it.
+    fn enter_stored(&mut self, index: usize, queued: QueuedMessage) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return internal!("a queue was found and is not there");
+        };
+        let ready = queue.enter(queued, None);
+        self.arrivals.extend(ready.map(|write| (write, index)));
     }
 
     const fn next_sequence(&mut self) -> u64 {

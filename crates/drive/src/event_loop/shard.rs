@@ -153,7 +153,9 @@ impl Core {
         for message in messages {
             self.apply(Event::FromShard(from, message));
         }
-        self.carry_out_effects();
+        while !self.effects.is_empty() {
+            self.carry_out_effects();
+        }
     }
 
     /// Carries out the effects of the shard. What is stored then has effects of its own.
