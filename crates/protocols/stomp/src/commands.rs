@@ -459,8 +459,8 @@ const fn deliveries(is_queue: bool, mode: Mode, ack_mode: AckMode) -> (Deliverie
     }
 }
 
-/// How many messages of a queue may be in flight. Zero is no bound in AMQP and RabbitMQ: the most that
-/// is allowed.
+/// How many messages of a queue may be in flight. Zero is no bound in AMQP 0-9-1: the most that is
+/// allowed.
 fn prefetch(frame: &Frame, cx: &Context<'_>) -> Result<u32, Fault> {
     let max = cx.limits.prefetch_max.max(1);
     let given = PREFETCH.iter().find_map(|name| Some((*name, frame.header(name)?)));

@@ -244,7 +244,8 @@ impl Open {
                 )
                 .into());
             }
-            // A destination is full, so that nothing is read: the silence is not the client's.
+            // A destination or the store is full, so that nothing is read: the silence is not the
+            // client's.
             self.heartbeat.received(cx.now);
         }
         if self.heartbeat.send_due(cx.now) {
