@@ -169,6 +169,7 @@ kept_as! {
     Box<str>: FileName,
     Duration: Positive,
     usize: Bytes,
+    Option<usize>: MemoryBytes,
 }
 
 /// Words of which one is written.
@@ -305,6 +306,28 @@ impl Form for Bytes {
 impl Show for Bytes {
     fn show(&self) -> String {
         format!("`\"{}\"`", value::show_bytes(self.0))
+    }
+}
+
+/// A number of bytes, by default a part of the memory that there is: only the server knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryBytes(Option<usize>);
+
+impl Form for MemoryBytes {
+    const NAME: &'static str = Bytes::NAME;
+
+    fn schema() -> Json {
+        Bytes::schema()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.bytes().map(|bytes| Self(Some(bytes)))
+    }
+}
+
+impl Show for MemoryBytes {
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "by the memory".into(), |bytes| Bytes(bytes).show())
     }
 }
 

@@ -195,6 +195,7 @@ impl Reader<'_> {
                 limits::check(self.source, &service.limits, own, service.kind.uses_broker());
             }
             self.check_budget(&service, own.place(UNSENT));
+            self.check_inbound(&service, own.place(MESSAGE));
         }
         service
     }
@@ -205,6 +206,7 @@ impl Reader<'_> {
         service.allow_origins = self.root.value.allow_origins.clone();
         if self.root.value.limits.is_whole {
             self.check_budget(&service, None);
+            self.check_inbound(&service, None);
         }
         service
     }
@@ -212,8 +214,7 @@ impl Reader<'_> {
     /// The limits of a service that sets none.
     fn limits_for(&self, service: &Service) -> Limits {
         let global = &self.root.value.limits;
-        let says_how_large =
-            ["message-bytes-max", UNSENT].iter().any(|size| global.place(size).is_some());
+        let says_how_large = [MESSAGE, UNSENT].iter().any(|size| global.place(size).is_some());
         global.value.over(if says_how_large {
             Limits::default()
         } else {
@@ -234,6 +235,23 @@ impl Reader<'_> {
         let message = format_args!(
             "`{UNSENT}` of one connection at {path} ({one}) is more than all connections of a core \
              may have ({all}): lower it, or raise `{BUDGET}` in [memory]"
+        );
+        self.source.report_once(place.map_or(0, |place| place.start), message);
+    }
+
+    /// Reports that the largest message may be refused even if there is no other.
+    fn check_inbound(&self, service: &Service, own: Option<&Place>) {
+        let Root { memory, limits, .. } = &self.root.value;
+        let one = service.limits.connection.message_bytes_max;
+        let Some(all) = memory.value.inbound_bytes_max else { return };
+        if service.inbound_bytes() <= all || !memory.is_whole {
+            return;
+        }
+        let place = own.or_else(|| limits.place(MESSAGE)).or_else(|| memory.place(INBOUND));
+        let (path, one, all) = (&service.path, value::show_bytes(one), value::show_bytes(all));
+        let message = format_args!(
+            "`{MESSAGE}` at {path} ({one}) is more than half of what all peers together may have \
+             sent in part ({all}): lower it, or raise `{INBOUND}` in [memory]"
         );
         self.source.report_once(place.map_or(0, |place| place.start), message);
     }
@@ -346,5 +364,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> Option<(SocketAddr, SocketAddr
     }
 }
 
+const MESSAGE: &str = "message-bytes-max";
+const INBOUND: &str = "inbound-bytes-max";
 const UNSENT: &str = "unsent-bytes-max";
 const BUDGET: &str = "unsent-bytes-max-per-core";

@@ -48,6 +48,18 @@ pub enum ServiceKind {
     Readiness,
 }
 
+impl Service {
+    /// Bytes that its largest message may take while it is received: as much again for the growth
+    /// of its memory, or for decoding it.
+    #[must_use]
+    pub fn inbound_bytes(&self) -> usize {
+        if !self.kind.assembles_messages() {
+            return 0;
+        }
+        self.limits.connection.message_bytes_max.saturating_mul(2)
+    }
+}
+
 impl ServiceKind {
     /// The word in the configuration, in logs and in metrics.
     #[must_use]
@@ -76,6 +88,22 @@ impl ServiceKind {
             | Self::Directory { .. }
             | Self::Topics
             | Self::Queues
+            | Self::Metrics
+            | Self::Health
+            | Self::Readiness => false,
+        }
+    }
+
+    /// Whether messages are put together for it; others pass on what comes, or take none.
+    #[must_use]
+    pub const fn assembles_messages(&self) -> bool {
+        match self {
+            Self::Echo | Self::Broadcast { .. } | Self::Broker | Self::Topics | Self::Queues => {
+                true
+            }
+            Self::Pages
+            | Self::Directory { .. }
+            | Self::Proxy { .. }
             | Self::Metrics
             | Self::Health
             | Self::Readiness => false,

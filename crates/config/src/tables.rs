@@ -10,8 +10,8 @@ use crate::{
     AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
     ServiceKind,
     form::{
-        Bytes, Count, Count32, FileName, Pings, Positive, Roles, ScramSha1, ScramSha256,
-        ServicePath, ServiceType,
+        Bytes, Count, Count32, FileName, MemoryBytes, Pings, Positive, Roles, ScramSha1,
+        ScramSha256, ServicePath, ServiceType,
     },
     keys::{Keys, keys},
     limits::{LimitsTable, ServiceLimits},
@@ -397,10 +397,17 @@ keys! {
 }
 
 keys! {
-    /// Bounds over many connections.
+    /// Bounds over many connections. *The memory* is the least of the machine's, of what the
+    /// process's control groups may have, and of its address space (`ulimit -v`).
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[memory]";
     pub struct Memory: Default + Settings {
+        /// What peers have sent in part: WebSocket messages, STOMP frames and the bodies of HTTP
+        /// requests that are incomplete, over all connections. Beyond, the largest of them is
+        /// refused: with 1009, ERROR or 503. Large enough for the largest message, and for
+        /// decoding it.
+        pub inbound_bytes_max: Option<usize> as MemoryBytes = None
+            => "an eighth of the memory, and at least twice the largest `message-bytes-max`",
         /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
         /// is closed first.
         pub unsent_bytes_max_per_core: usize as Bytes = 256 << 20,

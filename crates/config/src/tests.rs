@@ -310,14 +310,17 @@ fn users_and_rules_are_read() {
 fn the_rest_is_read() {
     let config = read(
         "threads = 3\nio-uring = true\n[log]\nformat = 'json'\nlevel = 'trace'\n\
-         [shutdown]\ngrace = 0\ndrain = '2m'\n[memory]\nunsent-bytes-max-per-core = '1GiB'",
+         [shutdown]\ngrace = 0\ndrain = '2m'\n[memory]\nunsent-bytes-max-per-core = '1GiB'\n\
+         inbound-bytes-max = '32MiB'",
     );
     assert_eq!(config.threads.map(NonZeroUsize::get), Some(3));
     assert!(config.io_uring);
     assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
     let drain = Duration::from_secs(120);
     assert_eq!(config.shutdown, Shutdown { grace: Duration::ZERO, drain });
-    assert_eq!(config.memory.unsent_bytes_max_per_core, 1 << 30);
+    let inbound_bytes_max = Some(32 << 20);
+    assert_eq!(config.memory, Memory { inbound_bytes_max, unsent_bytes_max_per_core: 1 << 30 });
+    assert_eq!(read("").memory.inbound_bytes_max, None);
 }
 
 #[test]
@@ -430,7 +433,7 @@ Otherwise
   [log] format = \"text\", level = \"info\"
   [http] keep-alive = \"75s\"
   [shutdown] grace = \"1s\", drain = \"10s\"
-  [memory] unsent-bytes-max-per-core = \"256MiB\"
+  [memory] inbound-bytes-max = by the memory, unsent-bytes-max-per-core = \"256MiB\"
 "
     );
 }

@@ -12,7 +12,7 @@ use config::{Config, ConfigErrors, Log, LogFormat, describe};
 use drive::{internal_errors, tasks};
 use logging::Format;
 
-use crate::{configuration, demo, password, serve};
+use crate::{available::Available, configuration, demo, password, serve};
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
 #[derive(Debug, Parser)]
@@ -74,7 +74,10 @@ fn carry_out(command: Command) -> ExitCode {
             start_log(loaded.log);
             demo::run(&loaded, config.as_deref()).map_err(|error| error.to_string())
         }),
-        Command::Check { config } => load(config).and_then(|config| print(describe(&config))),
+        Command::Check { config } => load(config).and_then(|mut config| {
+            Available::of_process().complete(&mut config);
+            print(describe(&config))
+        }),
         Command::Password => password::run().and_then(print),
     };
     match result {

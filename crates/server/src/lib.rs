@@ -3,6 +3,7 @@
 //! This crate is the shell around the pure parts. [`configuration`] loads what is wanted, [`serve`] lives
 //! the life of the process.
 
+pub mod available;
 pub mod cli;
 pub mod configuration;
 mod demo;

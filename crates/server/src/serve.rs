@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    available::Available,
     listen::{self, Endpoints},
     memory,
     registry::PROTOCOLS,
@@ -56,7 +57,9 @@ pub enum StartError {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn serve(config: Config) -> Result<(), StartError> {
+pub fn serve(mut config: Config) -> Result<(), StartError> {
+    let available = Available::of_process();
+    available.complete(&mut config);
     let descriptors = raise_descriptor_limit();
     let (listeners, endpoints) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -66,6 +69,11 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     }
     let systemd = Systemd::new()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
+    tracing::info!(
+        %available,
+        inbound_bytes_max = config.memory.inbound_bytes_max,
+        "memory"
+    );
     let (gateway, threads) = start_cores(config, &endpoints, phase)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -10,7 +10,7 @@ use std::{
 
 use config::{Config, describe};
 use contract::Secret;
-use passerelle::configuration;
+use passerelle::{available::Available, configuration};
 
 fn passerelle(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_passerelle"))
@@ -37,7 +37,10 @@ fn file(name: &str, content: &str) -> PathBuf {
 #[test]
 fn check_says_what_it_will_do() {
     let output = passerelle(&["check"], "");
-    assert_eq!(text(&output.stdout).trim_end(), describe(&Config::default()).trim_end());
+    let mut config = Config::default();
+    Available::of_process().complete(&mut config);
+    assert_eq!(text(&output.stdout).trim_end(), describe(&config).trim_end());
+    assert!(text(&output.stdout).contains("[memory] inbound-bytes-max = \""));
     assert!(output.status.success());
 }
 
