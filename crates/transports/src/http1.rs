@@ -17,9 +17,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1::{Builder, Parts},
@@ -97,32 +97,38 @@ impl RequestBody {
         self.incoming.size_hint().exact()
     }
 
-    /// All of it, in memory that it fills; `came` is called with each piece's length. Nothing bounds the time that takes.
+    /// All of it, in memory that it fills. Each piece is copied as it comes: hyper's are parts of
+    /// its read buffer. `came` is called with the piece's length and the memory that all take by
+    /// then. Nothing bounds the time.
     ///
     /// # Errors
     /// When it is broken, or larger than `max`: that is known from the size of a chunk, or of the
     /// whole, and not waited for.
-    pub async fn collect(self, max: usize, came: impl Fn(usize)) -> Result<Bytes, BodyError> {
+    pub async fn collect(
+        self,
+        max: usize,
+        came: impl Fn(usize, usize),
+    ) -> Result<Bytes, BodyError> {
+        let Self { mut incoming, inspection, .. } = self;
         let bound = max as u64;
-        self.inspection.body_max.set(Some(bound));
-        let announced = self.incoming.size_hint().lower().max(self.inspection.announced.get());
-        if announced > bound {
+        inspection.body_max.set(Some(bound));
+        let size = incoming.size_hint();
+        if size.lower().max(inspection.announced.get()) > bound {
             return Err(BodyError::TooLarge);
         }
-        let incoming = self.incoming.map_frame(|frame| {
-            came(frame.data_ref().map_or(0, Bytes::len));
-            frame
-        });
-        match Limited::new(incoming, max).collect().await {
-            Ok(collected) => {
-                let mut pieces = collected.aggregate();
-                let mut body = Vec::with_capacity(pieces.remaining());
-                body.put(&mut pieces);
-                Ok(body.into())
+        let most = size.exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(max);
+        let mut body = Vec::new();
+        while let Some(frame) = incoming.frame().await {
+            let broken = |_| inspection.bad_body.get().unwrap_or(BodyError::Broken);
+            // Others are trailers.
+            let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+            if piece.len() > max - body.len() {
+                return Err(BodyError::TooLarge);
             }
-            Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-            Err(_) => Err(self.inspection.bad_body.get().unwrap_or(BodyError::Broken)),
+            wire::extend_within(most, &mut body, &piece);
+            came(piece.len(), body.capacity());
         }
+        Ok(body.into_boxed_slice().into())
     }
 }
 
@@ -310,7 +316,7 @@ mod tests {
                 Err(bad) => (bad.status(), bad.to_string()),
                 Ok(request) => {
                     let line = format!("{} {}", request.method(), request.uri());
-                    match request.into_body().collect(1000, |_| ()).await {
+                    match request.into_body().collect(1000, |_, _| ()).await {
                         Ok(body) => (StatusCode::OK, format!("{line} {}", body.escape_ascii())),
                         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
                     }

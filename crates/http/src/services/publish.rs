@@ -105,7 +105,7 @@ async fn in_time(
 ) -> Result<Result<Bytes, BodyError>, Late> {
     let assembly = Cell::new(Assembly::default());
     let total = Cell::new(0_u32);
-    let came = |count: usize| {
+    let came = |count: usize, _: usize| {
         #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
         total.set(total.get().wrapping_add(count as u32));
         let partial = Partial { number: 0, body_bytes: Some(total.get()) };
@@ -113,7 +113,7 @@ async fn in_time(
         observed.observe(Some(partial), limits, clock::now());
         assembly.set(observed);
     };
-    came(0);
+    came(0, 0);
     let mut collecting = pin!(body.collect(max, came));
     loop {
         let Some(until) = assembly.get().deadline() else { return Ok(collecting.await) };
