@@ -26,9 +26,22 @@ pub(crate) fn connect(
     to: SocketAddr,
     timeout: Duration,
 ) -> io::Result<TcpStream> {
+    connect_with(source, to, timeout, None)
+}
+
+/// The same, with a receive buffer of so many bytes.
+pub(crate) fn connect_with(
+    source: Ipv4Addr,
+    to: SocketAddr,
+    timeout: Duration,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     // A flood uses its ports again before the kernel has forgotten them.
     socket.set_reuse_address(true)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect_timeout(&to.into(), timeout)?;
     let stream = TcpStream::from(socket);
@@ -105,6 +118,17 @@ pub(crate) fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend([0; 4]);
     frame.extend(payload);
     frame
+}
+
+/// The opcode of the frame that begins here, and how long its header and its payload are; none if
+/// there is not enough of it. The gateway masks nothing.
+pub(crate) fn frame_header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (header, len) = match bytes.get(1)? {
+        126 => (4, u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?).into()),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
+        &len => (2, len.into()),
+    };
+    Some((bytes.first()? & 0x0f, header, usize::try_from(len).ok()?))
 }
 
 /// The opcode and the payload of the next frame, which must be a short one.

@@ -2,7 +2,8 @@
 //!
 //! For each attack a gateway is started anew. Honest clients speak with it before, during and
 //! after. It fails when the gateway panics or ends, when an honest client gets no reply or is
-//! refused, when SIGTERM does not end it, or when it keeps more memory than it should.
+//! refused, when a message that was confirmed is lost, when SIGTERM does not end it, or when it keeps
+//! more memory than it should.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -11,8 +12,10 @@ mod attacks;
 mod client;
 mod gateway;
 mod honest;
+mod ledger;
 mod process;
 mod report;
+mod stomp;
 
 use std::{
     fs,
@@ -27,8 +30,9 @@ use clap::Parser;
 use crate::{
     attacks::{Attack, Form, Scene},
     client::RESPONSE_MAX,
-    gateway::{End, Gateway},
-    honest::{Clients, Notes},
+    gateway::{End, Gateway, Start},
+    honest::{COLLECTOR, Clients, Notes, QUEUE},
+    ledger::Count,
     report::{Figures, Phase, Row, Times},
 };
 
@@ -92,7 +96,9 @@ fn run(cli: &Cli, form: Form, attacks: &[&Attack]) -> Result<bool, String> {
     println!("\n{table}\nOn {}, in {} s.", process::machine(), start.elapsed().as_secs());
     fs::write(work.join("table.md"), &table).map_err(|error| error.to_string())?;
     let failed: Vec<&Row> = rows.iter().filter(|row| !row.faults.is_empty()).collect();
-    println!("{} held, {} failed", rows.len() - failed.len(), failed.len());
+    let skipped = rows.iter().filter(|row| row.skipped.is_some()).count();
+    let passed = rows.len() - failed.len() - skipped;
+    println!("{passed} held, {} failed, {skipped} not run", failed.len());
     for row in &failed {
         println!("  {}: {}", row.name, row.faults.join("; "));
     }
@@ -104,37 +110,46 @@ fn run(cli: &Cli, form: Form, attacks: &[&Attack]) -> Result<bool, String> {
 
 /// One attack on one gateway.
 fn attempt(program: &Path, folder: &Path, attack: &Attack, form: Form) -> Row {
-    let mut faults = Vec::new();
-    let figures = carry_out(program, folder, attack, form, &mut faults).unwrap_or_else(|fault| {
-        faults.insert(0, fault);
-        None
-    });
-    Row { name: attack.name, figures, faults }
+    let mut row = Row { name: attack.name, figures: None, faults: Vec::new(), skipped: None };
+    match (attack.start)(form) {
+        Err(why) if attack.optional => row.skipped = Some(why),
+        Err(why) => row.faults.push(format!("could not run: {why}")),
+        Ok(start) => match carry_out(program, folder, &start, attack, form, &mut row.faults) {
+            Ok(figures) => row.figures = Some(figures),
+            Err(fault) => row.faults.insert(0, fault),
+        },
+    }
+    row
 }
 
 fn carry_out(
     program: &Path,
     folder: &Path,
+    start: &Start,
     attack: &Attack,
     form: Form,
     faults: &mut Vec<String>,
-) -> Result<Option<Figures>, String> {
-    let start = (attack.start)(form).map_err(|what| format!("could not run: {what}"))?;
-    let mut gateway = Gateway::start(program, folder, &start)?;
+) -> Result<Figures, String> {
+    let mut gateway = Gateway::start(program, folder, start)?;
     let clients = Clients::start(&gateway.addresses, attack.visits)?;
     let calm = if form == Form::Quick { CALM_QUICK } else { CALM };
     thread::sleep(calm);
     let memory_at_start = gateway.memory("VmRSS");
 
     let begin = Instant::now();
-    faults.extend((attack.run)(&Scene::new(&gateway, form)).err());
+    let scene = Scene::new(&gateway, form);
+    faults.extend((attack.run)(&scene).err());
+    let mut count = scene.into_count();
     let times = Times { begin, end: Instant::now() };
     if !attack.ends {
         faults.extend(recover(&mut gateway, attack).err());
         thread::sleep(calm);
     }
     let peak = gateway.memory("VmHWM");
-    let notes = clients.stop();
+    let mut notes = clients.stop();
+    if !attack.ends {
+        faults.extend(account(&gateway, &mut notes, &mut count).err());
+    }
     let last = settle(&gateway, memory_at_start, form);
     if last > memory_at_start + MEMORY_KEPT_MAX {
         faults
@@ -153,7 +168,20 @@ fn carry_out(
         Err(error) => faults.push(format!("SIGTERM: {error}")),
     }
     let memory = [memory_at_start, peak, last];
-    Ok(Some(Figures::new(&notes, attack.visits, times, memory)))
+    let count = (!attack.ends).then_some(count);
+    Ok(Figures::new(&notes, attack.visits, times, count, memory))
+}
+
+/// Takes out what is left in the queue of the honest clients, and tells whether each message that was
+/// confirmed is somewhere.
+fn account(gateway: &Gateway, notes: &mut Notes, count: &mut Count) -> Result<(), String> {
+    let rest = notes.queue.take_rest(gateway.addresses.plain, COLLECTOR, QUEUE);
+    *count += notes.queue.count();
+    rest.map_err(|error| format!("the rest of the queue could not be taken out: {error}"))?;
+    match count.lost {
+        0 => Ok(()),
+        lost => Err(format!("{lost} confirmed messages are lost")),
+    }
 }
 
 /// Waits until new connections are served again. How long that took is printed.
@@ -198,15 +226,22 @@ fn settle(gateway: &Gateway, start: u64, form: Form) -> u64 {
 /// What honest clients have to complain of.
 fn complaints(notes: &Notes, attack: &Attack, times: Times) -> Vec<String> {
     let mut faults = Vec::new();
-    let mut failed =
-        notes.echo.iter().filter_map(|sample| Some((sample, sample.result.as_ref().err()?)));
-    if let Some((sample, error)) = failed.next() {
-        let phase = times.phase(sample.at);
-        faults.push(format!("{} echoes failed, first {phase:?}: {error}", failed.count() + 1));
+    for (name, samples) in [("echoes", &notes.echo), ("messages", &notes.sends)] {
+        let mut failed =
+            samples.iter().filter_map(|sample| Some((sample, sample.result.as_ref().err()?)));
+        if let Some((sample, error)) = failed.next() {
+            let phase = times.phase(sample.at);
+            faults.push(format!("{} {name} failed, first {phase:?}: {error}", failed.count() + 1));
+        }
+        let late = samples.iter().filter_map(|sample| sample.result.as_ref().ok()).max();
+        if late.is_some_and(|late| *late > RESPONSE_MAX) {
+            faults.push(format!("one of the {name} took {:?}", late.copied().unwrap_or_default()));
+        }
     }
-    let late = notes.echo.iter().filter_map(|sample| sample.result.as_ref().ok()).max();
-    if late.is_some_and(|late| *late > RESPONSE_MAX) {
-        faults.push(format!("an echo took {:?}", late.copied().unwrap_or_default()));
+    faults.extend(notes.consumer.as_ref().map(|error| format!("the consumer: {error}")));
+    match notes.topic.missing() {
+        0 => {}
+        missing => faults.push(format!("{missing} messages of a topic were not delivered")),
     }
     for &kind in attack.visits {
         let must = |phase| phase != Phase::During || attack.served;

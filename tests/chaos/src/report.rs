@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::honest::{Notes, Sample, Visit};
+use crate::{
+    honest::{Notes, Sample, Visit},
+    ledger::Count,
+};
 
 /// What came of one attack.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(crate) struct Row {
     pub(crate) figures: Option<Figures>,
     /// What should have been otherwise.
     pub(crate) faults: Vec<String>,
+    /// Why it was not run.
+    pub(crate) skipped: Option<String>,
 }
 
 /// What was measured.
@@ -21,8 +26,12 @@ pub(crate) struct Row {
 pub(crate) struct Figures {
     /// p99 of the honest echo before, during and after.
     pub(crate) echo_p99: [Option<Duration>; 3],
+    /// p99 of the time until a RECEIPT, during.
+    pub(crate) send_p99: Option<Duration>,
     /// The slowest new connection of each kind, during and after.
     pub(crate) visits: Vec<(Visit, Option<Duration>, usize)>,
+    /// Confirmed messages, and those lost of them; unless the gateway ended with the attack.
+    pub(crate) count: Option<Count>,
     /// Bytes at the start, at most, and in the end.
     pub(crate) memory: [u64; 3],
 }
@@ -56,11 +65,20 @@ impl Times {
 }
 
 impl Figures {
-    pub(crate) fn new(notes: &Notes, kinds: &[Visit], times: Times, memory: [u64; 3]) -> Self {
-        let echo_p99 = [Phase::Before, Phase::During, Phase::After].map(|phase| {
-            let samples = notes.echo.iter().filter(|sample| times.phase(sample.at) == phase);
+    pub(crate) fn new(
+        notes: &Notes,
+        kinds: &[Visit],
+        times: Times,
+        count: Option<Count>,
+        memory: [u64; 3],
+    ) -> Self {
+        let p99 = |samples: &[Sample], phase| {
+            let samples = samples.iter().filter(|sample| times.phase(sample.at) == phase);
             p99(samples.filter_map(|sample| sample.result.as_ref().ok().copied()).collect())
-        });
+        };
+        let echo_p99 =
+            [Phase::Before, Phase::During, Phase::After].map(|phase| p99(&notes.echo, phase));
+        let send_p99 = p99(&notes.sends, Phase::During);
         let visits = kinds.iter().map(|&kind| {
             let during = |(visit, sample): &&(Visit, Sample)| {
                 *visit == kind && times.phase(sample.at) == Phase::During
@@ -70,7 +88,7 @@ impl Figures {
             let worst = during.filter_map(|result| result.as_ref().ok().copied()).max();
             (kind, worst, failed)
         });
-        Self { echo_p99, visits: visits.collect(), memory }
+        Self { echo_p99, send_p99, visits: visits.collect(), count, memory }
     }
 }
 
@@ -83,19 +101,31 @@ fn p99(mut latencies: Vec<Duration>) -> Option<Duration> {
 /// The table, in Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut table = String::from(
-        "| attack | echo p99 before | during | after | slowest new connection during | memory \
-         start | peak | final | |\n|---|--:|--:|--:|---|--:|--:|--:|---|\n",
+        "| attack | echo p99 before | during | after | RECEIPT p99 during | slowest new connection \
+         during | confirmed messages lost | memory start | peak | final | |\n\
+         |---|--:|--:|--:|--:|---|--:|--:|--:|--:|---|\n",
     );
     for row in rows {
-        let verdict = if row.faults.is_empty() { "held" } else { "FAILED" };
+        let verdict = match &row.skipped {
+            Some(why) => &format!("not run: {why}"),
+            None if row.faults.is_empty() => "held",
+            None => "FAILED",
+        };
         let cells = row.figures.as_ref().map_or_else(
-            || " | | | | | | ".to_owned(),
+            || " | | | | | | | | ".to_owned(),
             |figures| {
                 let [before, during, after] = figures.echo_p99.map(shown);
                 let [start, peak, last] = figures.memory.map(mebibytes);
                 let visits: Vec<String> = figures.visits.iter().map(visit).collect();
-                let visits = visits.join(", ");
-                format!("{before} | {during} | {after} | {visits} | {start} | {peak} | {last}")
+                let (send, visits) = (shown(figures.send_p99), visits.join(", "));
+                let lost = figures.count.map_or_else(
+                    || "-".to_owned(),
+                    |count| format!("{} of {}", count.lost, count.confirmed),
+                );
+                format!(
+                    "{before} | {during} | {after} | {send} | {visits} | {lost} | {start} | {peak} \
+                     | {last}"
+                )
             },
         );
         // A string takes all that is written to it.

@@ -3,17 +3,22 @@
 mod floods;
 mod logs;
 mod machine;
+mod messaging;
 mod slow;
 
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use crate::{
     gateway::{Gateway, Start},
     honest::Visit,
+    ledger::{Count, Ledger},
 };
 
 /// An attack.
@@ -25,6 +30,8 @@ pub(crate) struct Attack {
     pub(crate) forms: &'static [Form],
     /// How the gateway is started for it. An error says what is not there.
     pub(crate) start: fn(Form) -> Result<Start, String>,
+    /// Whether that may be so: it is not a failure then.
+    pub(crate) optional: bool,
     /// What new connections come meanwhile.
     pub(crate) visits: &'static [Visit],
     /// Whether they must succeed during the attack, too.
@@ -51,11 +58,23 @@ pub(crate) struct Scene<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) form: Form,
     attackers: AtomicU32,
+    /// Of the queues that the attack has had beside those of the usual clients.
+    count: Mutex<Count>,
 }
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(gateway: &'a Gateway, form: Form) -> Self {
-        Self { gateway, form, attackers: AtomicU32::new(0) }
+        Self { gateway, form, attackers: AtomicU32::new(0), count: Mutex::default() }
+    }
+
+    /// Counts the messages of a queue in which nothing is left.
+    fn count(&self, queue: &Ledger) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += queue.count();
+    }
+
+    /// All that were counted.
+    pub(crate) fn into_count(self) -> Count {
+        self.count.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What suits the form.
@@ -83,6 +102,7 @@ impl Attack {
         name: "",
         forms: &[Form::Quick, Form::Full],
         start: |_| Ok(Start::default()),
+        optional: false,
         visits: &[Visit::Plain, Visit::Tls],
         served: true,
         ends: false,
@@ -92,5 +112,7 @@ impl Attack {
 
 /// All attacks, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
-    [logs::ATTACKS, machine::ATTACKS, floods::ATTACKS, slow::ATTACKS].into_iter().flatten()
+    [logs::ATTACKS, machine::ATTACKS, floods::ATTACKS, slow::ATTACKS, messaging::ATTACKS]
+        .into_iter()
+        .flatten()
 }
