@@ -156,6 +156,36 @@ impl Destination {
         self.name.levels()
     }
 
+    /// The queue that takes the dead letters of this one: `DLQ` and its levels.
+    ///
+    /// `None` for a topic or a temporary queue, which have none, for what is such a queue itself, and
+    /// where the name would be too long.
+    #[must_use]
+    pub fn dead_letter_queue(&self) -> Option<Self> {
+        if self.kind != DestinationKind::Queue || self.is_dead_letter_queue() {
+            return None;
+        }
+        Self::new(self.kind, iter::once(DEAD_LETTERS).chain(self.levels())).ok()
+    }
+
+    /// Whether it takes the dead letters of a queue.
+    #[must_use]
+    pub fn is_dead_letter_queue(&self) -> bool {
+        let mut levels = self.levels();
+        // A queue's name is not empty.
+        self.kind == DestinationKind::Queue
+            && levels.next() == Some(DEAD_LETTERS)
+            && levels.next().is_some_and(|level| !level.is_empty() || levels.next().is_some())
+    }
+
+    /// The queue whose dead letters it takes.
+    #[must_use]
+    pub fn dead_letters_of(&self) -> Option<Self> {
+        self.is_dead_letter_queue()
+            .then(|| Self::new(self.kind, self.levels().skip(1)).ok())
+            .flatten()
+    }
+
     /// The text form, in pieces: to write or compare it without an allocation.
     pub fn text(&self) -> impl Iterator<Item = &str> {
         iter::once(self.kind.prefix()).chain(self.name.text())
@@ -180,6 +210,9 @@ impl fmt::Display for Destination {
     }
 }
 
+/// The first level of a dead-letter queue.
+pub(crate) const DEAD_LETTERS: &str = "DLQ";
+
 /// The kind that a string's prefix names, and what follows it.
 pub(crate) fn split(text: &str) -> Result<(DestinationKind, &str), DestinationError> {
     DestinationKind::ALL
@@ -199,5 +232,39 @@ mod tests {
         assert_eq!(destination.random(), Some(0xabc));
         assert_eq!(Destination::parse("/temp-queue/replies").unwrap().random(), None);
         assert_eq!(Destination::parse(&format!("/queue/{:032x}", 1)).unwrap().random(), None);
+    }
+
+    #[test]
+    fn a_dead_letter_queue_has_the_level_dlq_before_those_of_its_queue() {
+        for (rule, queue, expected) in [
+            ("a level is added", "/queue/a.b", Some("/queue/DLQ.a.b")),
+            ("escapes stay", "/queue/a*2Eb.*0", Some("/queue/DLQ.a*2Eb.*0")),
+            ("an empty level first", "/queue/*0.a", Some("/queue/DLQ.*0.a")),
+            ("a dead letter that fails again is dropped", "/queue/DLQ.a", None),
+            ("whatever its queue is", "/queue/DLQ.DLQ.a", None),
+            ("the level alone names a queue", "/queue/DLQ", Some("/queue/DLQ.DLQ")),
+            ("no queue has an empty name", "/queue/DLQ.*0", Some("/queue/DLQ.DLQ.*0")),
+            ("an escaped dot separates nothing", "/queue/DLQ*2Ea", Some("/queue/DLQ.DLQ*2Ea")),
+            ("levels differ by case", "/queue/dlq.a", Some("/queue/DLQ.dlq.a")),
+            ("a longer level", "/queue/DLQs.a", Some("/queue/DLQ.DLQs.a")),
+            ("a topic", "/topic/a", None),
+            ("a temporary queue", "/temp-queue/00000000000000000000000000000001", None),
+        ] {
+            let queue = Destination::parse(queue).unwrap();
+            let dead_letters = queue.dead_letter_queue();
+            let shown = dead_letters.as_ref().map(ToString::to_string);
+            assert_eq!(shown.as_deref(), expected, "{rule}");
+            if let Some(dead_letters) = dead_letters {
+                assert!(dead_letters.is_dead_letter_queue(), "{rule}");
+                assert_eq!(dead_letters.dead_letters_of(), Some(queue), "{rule}");
+            }
+        }
+        for other in ["/queue/DLQ", "/queue/DLQ.*0", "/topic/DLQ.a", "/temp-queue/DLQ.a"] {
+            let other = Destination::parse(other).unwrap();
+            assert!(!other.is_dead_letter_queue(), "{other}");
+            assert_eq!(other.dead_letters_of(), None, "{other}");
+        }
+        let longest = format!("/queue/{}", "a".repeat(Destination::NAME_BYTES_MAX));
+        assert_eq!(Destination::parse(&longest).unwrap().dead_letter_queue(), None);
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::{
     Destination, DestinationError, DestinationKind,
-    destination::split,
+    destination::{DEAD_LETTERS, split},
     name::{self, ONE, REST, REST_HASH, Wildcards},
 };
 
@@ -75,6 +75,17 @@ impl Pattern {
             REST | REST_HASH => Level::Rest,
             word => Level::Word(word),
         })
+    }
+
+    /// Whether dead-letter queues are what it is about, not merely among what it matches.
+    #[must_use]
+    pub fn names_dead_letter_queues(&self) -> bool {
+        let mut levels = self.levels();
+        self.kind() == DestinationKind::Queue
+            && levels.next() == Some(Level::Word(DEAD_LETTERS))
+            && levels
+                .next()
+                .is_some_and(|level| level != Level::Word("") || levels.next().is_some())
     }
 
     /// Whether it is about this destination.
@@ -179,6 +190,31 @@ mod tests {
         for (rule, text, destination, pattern) in cases {
             assert_eq!(Destination::parse(text).map(drop), *destination, "{rule}");
             assert_eq!(Pattern::parse(text).map(drop), *pattern, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_names_dead_letter_queues_by_its_first_level() {
+        for (pattern, expected) in [
+            ("/queue/DLQ.a", true),
+            ("/queue/DLQ.>", true),
+            ("/queue/DLQ.*", true),
+            ("/queue/DLQ.DLQ.a", true),
+            ("/queue/DLQ.*0.a", true),
+            ("/queue/DLQ", false),
+            ("/queue/DLQ.*0", false),
+            ("/queue/DLQ*2Ea", false),
+            ("/queue/dlq.a", false),
+            ("/queue/*.a", false),
+            ("/queue/>", false),
+            ("/topic/DLQ.>", false),
+            ("/temp-queue/DLQ.a", false),
+        ] {
+            let pattern = Pattern::parse_scope(pattern).unwrap();
+            assert_eq!(pattern.names_dead_letter_queues(), expected, "{pattern}");
+            if let Some(destination) = pattern.destination() {
+                assert_eq!(destination.is_dead_letter_queue(), expected, "{pattern}");
+            }
         }
     }
 
