@@ -153,14 +153,14 @@ pub(crate) fn encode(
         writer.header("redelivered", "true");
         writer.number("delivery-count", u64::from(delivery.redeliveries) + 1);
     }
-    for (name, value) in parts.into_iter().flat_map(|parts| parts.properties.iter()) {
-        if !BUILT_IN.contains(&name) && version.can_name(name) {
-            property(&mut writer, name, value);
-        }
-    }
     if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
         writer.number("dlq-reason", reason);
         writer.destination("dlq-queue", queue);
+    }
+    for (name, value) in parts.into_iter().flat_map(|parts| parts.properties.iter()) {
+        if !is_built_in(name) && version.can_name(name) {
+            property(&mut writer, name, value);
+        }
     }
     writer.body(body);
 }
@@ -179,6 +179,13 @@ pub(crate) fn encode_browse_end(
     writer.header("browser", "end");
     writer.number("content-length", 0);
     writer.body(&[]);
+}
+
+/// Whether a property's name is that of a header of MESSAGE for which it must not stand in. Clients
+/// trim names, though only STOMP 1.0 lets them: what they trim makes no other name.
+fn is_built_in(name: &str) -> bool {
+    let blank = |c: char| c.is_whitespace() || c.is_control() || c == BYTE_ORDER_MARK;
+    BUILT_IN.contains(&name.trim_matches(blank))
 }
 
 /// A header for a property. STOMP has no types: numbers are written in digits, and bytes, which may
@@ -227,7 +234,10 @@ fn expires(text: &str) -> Result<Option<u64>, Fault> {
 /// Headers of SEND that are between the sender and the gateway.
 const NOT_FOR_RECEIVERS: [&str; 2] = ["content-length", "receipt"];
 
-/// Headers of MESSAGE that a property must not stand in for, whatever the version makes of its name.
+/// JavaScript's `trim` takes it for a blank.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Headers of MESSAGE that the gateway writes, and those of SEND that are not for receivers.
 const BUILT_IN: [&str; 19] = [
     "ack",
     "browser",
@@ -262,18 +272,28 @@ mod tests {
     fn no_property_stands_in_for_a_built_in_header() {
         let destination = Destination::parse("/topic/a").unwrap();
         let mut parts = Parts::new(Body::Text("hi".into()));
-        for name in ["content-length", "content-length:0 ", " content-length", "\rsubscription"] {
+        let blanks = BUILT_IN.into_iter().flat_map(|name| {
+            ["{}", " {}", "{} ", "\t{}", "\r{}\n", "\0{}", "\u{a0}{}", "{}\u{feff}", "\u{1f} {}"]
+                .map(|form| form.replace("{}", name))
+        });
+        for name in blanks {
+            parts.properties.push(&name, "0");
+        }
+        for name in ["content-length:0 ", "Destination", "dlq- reason"] {
             parts.properties.push(name, "0");
         }
         parts.properties.push("own", "kept");
         let message = Message::new(destination, 1, 0, parts);
         let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
         let cases = [
-            (Version::V1_0, "own:kept\n\nhi\0"),
-            (Version::V1_1, "content-length\\c0 :0\n content-length:0\nown:kept\n\nhi\0"),
+            (Version::V1_0, "Destination:0\ndlq- reason:0\nown:kept\n\nhi\0"),
+            (
+                Version::V1_1,
+                "content-length\\c0 :0\nDestination:0\ndlq- reason:0\nown:kept\n\nhi\0",
+            ),
             (
                 Version::V1_2,
-                "content-length\\c0 :0\n content-length:0\n\\rsubscription:0\nown:kept\n\nhi\0",
+                "content-length\\c0 :0\nDestination:0\ndlq- reason:0\nown:kept\n\nhi\0",
             ),
         ];
         for (version, expected) in cases {
@@ -289,6 +309,7 @@ mod tests {
         let mut parts = Parts::new(Body::Text("hi".into()));
         parts.properties.push("dlq-reason", "forged");
         parts.properties.push("dlq-queue", "/queue/forged");
+        parts.properties.push("own", "kept");
         let to = Destination::parse("/queue/DLQ.a").unwrap();
         let mut message = Message::new(to, 1, 0, parts);
         let headers = |message: Message| {
@@ -297,11 +318,12 @@ mod tests {
             encode(&mut to, Version::V1_2, b"", &delivery, None);
             String::from_utf8(to).unwrap().split_once("timestamp:0\n").unwrap().1.to_owned()
         };
-        assert_eq!(headers(message.clone()), "\nhi\0");
+        assert_eq!(headers(message.clone()), "own:kept\n\nhi\0");
         let queue = Destination::parse("/queue/a").unwrap();
         let dead_letter = DeadLetter { queue, reason: DeadLetterReason::Failed(6) };
         message.dead_letter = Some(Box::new(dead_letter));
-        let expected = "dlq-reason:delivered 6 times without success\ndlq-queue:/queue/a\n\nhi\0";
+        let expected = "dlq-reason:delivered 6 times without success\ndlq-queue:/queue/a\n\
+                        own:kept\n\nhi\0";
         assert_eq!(headers(message), expected);
     }
 
