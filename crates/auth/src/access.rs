@@ -7,6 +7,10 @@ use contract::{Destination, DestinationError, Pattern, Principal, Refusal};
 /// Without rules everything is allowed. With rules the first whose scope contains a destination
 /// decides about it, and a destination in no rule is denied. Temporary destinations are
 /// outside the rules: only their owner subscribes, and all who know the name may send.
+///
+/// Who may subscribe to a queue may subscribe to its dead-letter queue, and only the gateway sends
+/// there, without rules too. To allow more, a rule must name dead-letter queues
+/// (`/queue/DLQ.orders`, `/queue/DLQ.>`). It takes nothing from those who may subscribe to the queue.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Access(Arc<[Rule]>);
 
@@ -126,6 +130,11 @@ impl Access {
         let deny = |refusal, rule| Err(action.denied(refusal, rule));
         let Some(principal) = principal else { return deny(Refusal::Unauthenticated, None) };
         let decided = match action {
+            Action::Send(destination) if destination.is_dead_letter_queue() => {
+                return self
+                    .send_dead_letter(principal, destination)
+                    .or_else(|rule| deny(Refusal::DeadLetterQueue, rule));
+            }
             _ if self.is_open() => Ok(()),
             Action::Subscribe(pattern) => self.subscribe(principal, pattern),
             Action::Send(destination) => self.send(principal, destination),
@@ -139,12 +148,17 @@ impl Access {
         if destination.kind().is_temporary() || destination.is_hidden() {
             return Ok(());
         }
-        let (index, rule) = self
-            .0
-            .iter()
-            .enumerate()
-            .find(|(_, rule)| rule.scope.holds(destination))
-            .ok_or(None)?;
+        let (index, rule) = self.first(|scope| scope.holds(destination)).ok_or(None)?;
+        allow(&rule.send, principal).then_some(()).ok_or(Some(index))
+    }
+
+    /// Fails with the rule that denies it, if one does.
+    fn send_dead_letter(
+        &self,
+        principal: &Principal,
+        to: &Destination,
+    ) -> Result<(), Option<usize>> {
+        let (index, rule) = self.first(|scope| scope.names_dead_letters_in(to)).ok_or(None)?;
         allow(&rule.send, principal).then_some(()).ok_or(Some(index))
     }
 
@@ -157,6 +171,15 @@ impl Access {
         if pattern.kind().is_temporary() || is_hidden {
             return Ok(());
         }
+        if let Some(dead_letters) = pattern.destination()
+            && let Some(queue) = dead_letters.dead_letters_of()
+        {
+            let named = self.first(|scope| scope.names_dead_letters_in(dead_letters));
+            if named.is_some_and(|(_, rule)| allow(&rule.subscribe, principal)) {
+                return Ok(());
+            }
+            return self.subscribe(principal, &queue.into());
+        }
         let rules = self.0.iter().enumerate();
         for (index, rule) in rules.filter(|(_, rule)| rule.scope.overlaps(pattern)) {
             if !allow(&rule.subscribe, principal) {
@@ -167,6 +190,10 @@ impl Access {
             }
         }
         Err(None)
+    }
+
+    fn first(&self, decides: impl Fn(&Scope) -> bool) -> Option<(usize, &Rule)> {
+        self.0.iter().enumerate().find(|(_, rule)| decides(&rule.scope))
     }
 }
 
@@ -240,6 +267,16 @@ impl Scope {
     #[must_use]
     pub fn holds(&self, destination: &Destination) -> bool {
         self.pattern.as_ref().is_none_or(|scope| scope.matches(destination))
+    }
+
+    /// Whether dead-letter queues are what it is about: not `/queue/>`, but `/queue/DLQ.>`.
+    #[must_use]
+    pub fn names_dead_letter_queues(&self) -> bool {
+        self.pattern.as_ref().is_some_and(Pattern::names_dead_letter_queues)
+    }
+
+    fn names_dead_letters_in(&self, queue: &Destination) -> bool {
+        self.names_dead_letter_queues() && self.holds(queue)
     }
 
     /// Whether some destination is in both.
@@ -409,6 +446,158 @@ mod tests {
             let pattern = Pattern::parse(pattern).unwrap();
             let actual = people().map(|principal| may_subscribe(&access, &principal, &pattern));
             assert_eq!(actual, *expected, "subscribe to {pattern}");
+        }
+    }
+
+    const DEAD_LETTERS: [&str; 10] = [
+        "/queue/DLQ.secret.orders",
+        "/queue/DLQ.DLQ.secret.orders",
+        "/queue/DLQ.secret*2Eorders",
+        "/queue/DLQ.orders",
+        "/queue/DLQ.other",
+        "/queue/DLQ.DLQ",
+        "/queue/DLQ.DLQ.DLQ",
+        "/queue/DLQ.DLQ.*0",
+        "/queue/DLQ.*0.a",
+        "/queue/DLQ.dlq.a",
+    ];
+
+    #[test]
+    fn only_a_rule_that_names_dead_letter_queues_lets_anybody_send_there() {
+        let deny_all = [false; 3];
+        for (rules, expected) in [
+            (vec![], deny_all),
+            (vec![rule(">", &["*"], &["*"])], deny_all),
+            (vec![rule("/queue/>", &["*"], &["*"])], deny_all),
+            (
+                vec![rule("/queue/*.>", &["*"], &["*"]), rule("/queue/DLQ", &["*"], &["*"])],
+                deny_all,
+            ),
+            (vec![rule("/queue/DLQ.>", &["*"], &[])], deny_all),
+            (vec![rule("/queue/DLQ.>", &[], &["*"])], [true; 3]),
+            (
+                vec![rule(">", &["*"], &["*"]), rule("/queue/DLQ.>", &[], &["role:trader"])],
+                [false, true, false],
+            ),
+            (
+                vec![rule("/queue/>", &[], &[]), rule("/queue/DLQ.#", &[], &["user:*"])],
+                [false, true, true],
+            ),
+        ] {
+            let access = Access::new(rules);
+            for to in DEAD_LETTERS {
+                let to = Destination::parse(to).unwrap();
+                let actual = people().map(|who| may_send(&access, &who, &to));
+                assert_eq!(actual, expected, "{to} with {access:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_merely_resembles_a_dead_letter_queue_is_none() {
+        let access = Access::default();
+        for to in
+            ["/topic/DLQ.a", "/temp-queue/DLQ.a", "/queue/DLQ*2Ea", "/queue/dlq.a", "/queue/DLQ"]
+        {
+            let to = Destination::parse(to).unwrap();
+            assert!(may_send(&access, &Principal::anonymous(), &to), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_denial_to_send_a_dead_letter_says_so() {
+        let access = Access::new(vec![
+            rule("/queue/>", &["*"], &["*"]),
+            rule("/queue/DLQ.secret.>", &["*"], &["user:ann"]),
+        ]);
+        for (to, rule) in [("/queue/DLQ.secret.orders", Some(1)), ("/queue/DLQ.orders", None)] {
+            let parsed = Destination::parse(to).unwrap();
+            let actual = access.authorise(Some(&Principal::anonymous()), Action::Send(&parsed));
+            let (refusal, action) = (Refusal::DeadLetterQueue, "send");
+            assert_eq!(actual, Err(Denial { refusal, action, destination: to.into(), rule }));
+        }
+    }
+
+    #[test]
+    fn who_may_subscribe_to_a_queue_may_subscribe_to_its_dead_letter_queue() {
+        let access = Access::new(vec![
+            rule("/queue/secret.>", &["user:ann"], &["*"]),
+            rule("/queue/secret*2Eorders", &["user:feed"], &["*"]),
+            rule("/queue/DLQ", &["user:feed"], &[]),
+            rule("/queue/DLQ.audited.>", &["role:trader"], &[]),
+            rule("/queue/audited.>", &["user:feed"], &[]),
+            rule("/queue/*0.>", &[], &[]),
+            rule("/queue/DLQ.plain", &[], &["role:trader"]),
+            rule("/queue/orders.>", &["user:*"], &["*"]),
+            rule("/queue/plain", &["*"], &["*"]),
+        ]);
+        // May anonymous, ann, feed?
+        for (queue, expected) in [
+            ("/queue/secret.orders", [false, true, false]),
+            ("/queue/secret", [false, true, false]),
+            ("/queue/secret*2Eorders", [false, false, true]),
+            ("/queue/DLQ", [false, false, true]),
+            ("/queue/*0.a", [false; 3]),
+            ("/queue/orders.eu.1", [false, true, true]),
+            ("/queue/plain", [true; 3]), // a rule for who sends takes nothing from who reads
+            ("/queue/other", [false; 3]),
+        ] {
+            let queue = Destination::parse(queue).unwrap();
+            let dead_letters = queue.dead_letter_queue().unwrap();
+            let theirs = format!("/queue/DLQ.{}", &dead_letters.to_string()["/queue/".len()..]);
+            for pattern in [queue, dead_letters, Destination::parse(&theirs).unwrap()] {
+                let pattern = Pattern::from(pattern);
+                let actual = people().map(|who| may_subscribe(&access, &who, &pattern));
+                assert_eq!(actual, expected, "{pattern}");
+            }
+        }
+        // And those whom a rule lets that names it.
+        for pattern in ["/queue/DLQ.audited.a", "/queue/DLQ.DLQ.audited.a"] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            let actual = people().map(|who| may_subscribe(&access, &who, &pattern));
+            assert_eq!(actual, [false, true, true], "{pattern}");
+        }
+    }
+
+    /// With every list of up to three of these rules.
+    #[test]
+    fn no_rules_but_those_that_name_it_open_a_dead_letter_queue() {
+        let scopes = [
+            ">",
+            "/queue/>",
+            "/queue/*",
+            "/queue/*.>",
+            "/queue/*.a",
+            "/queue/a",
+            "/queue/DLQ",
+            "/queue/DLQ.>",
+            "/queue/DLQ.a",
+            "/queue/DLQ.*.a",
+            "/topic/DLQ.>",
+        ];
+        let every: Vec<_> = scopes
+            .into_iter()
+            .flat_map(|scope| [rule(scope, &["*"], &["*"]), rule(scope, &[], &[])])
+            .collect();
+        let queues = ["/queue/a", "/queue/a.a", "/queue/DLQ", "/queue/DLQ.a"];
+        let queues = queues.map(|queue| Destination::parse(queue).unwrap());
+        let dead_letters = queues.each_ref().map(|queue| {
+            let levels = ["DLQ"].into_iter().chain(queue.levels());
+            Destination::new(DestinationKind::Queue, levels).unwrap()
+        });
+        let who = Principal::anonymous();
+        for n in 0..every.len().pow(3) {
+            let nth = |i: u32| every[n / every.len().pow(i) % every.len()].clone();
+            let access = Access::new((0..3).map(nth).collect());
+            for (queue, dead_letters) in queues.iter().zip(&dead_letters) {
+                let named = access.first(|scope| scope.names_dead_letters_in(dead_letters));
+                let named = named.is_some_and(|(_, rule)| !rule.send.is_empty());
+                let shown = format!("{dead_letters} with {access:?}");
+                assert_eq!(may_send(&access, &who, dead_letters), named, "{shown}");
+                let [here, there] = [queue, dead_letters]
+                    .map(|queue| may_subscribe(&access, &who, &queue.clone().into()));
+                assert_eq!(there, here || named, "{shown}");
+            }
         }
     }
 

@@ -176,7 +176,9 @@ fn users(config: &Config) -> Vec<String> {
 
 fn access(config: &Config) -> Vec<String> {
     if config.access.is_open() {
-        return vec!["everybody may subscribe and send everywhere".into()];
+        return vec![
+            "everybody may subscribe everywhere, and send but to dead-letter queues".into(),
+        ];
     }
     let rule = |rule: &Rule| {
         format!(
@@ -186,8 +188,11 @@ fn access(config: &Config) -> Vec<String> {
             grants(&rule.send)
         )
     };
-    let rest = "any other: none".to_owned();
-    config.access.rules().iter().map(rule).chain([rest]).collect()
+    let rest = [
+        "any other: none",
+        "dead-letter queues, besides: who may subscribe to the queue may subscribe, none may send",
+    ];
+    config.access.rules().iter().map(rule).chain(rest.map(str::to_owned)).collect()
 }
 
 fn grants(grants: &[Grant]) -> String {

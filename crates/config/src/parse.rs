@@ -280,7 +280,11 @@ impl Reader<'_> {
         let tables = &self.root.value.access.read;
         for (index, table) in tables.iter().enumerate() {
             let tables::Access { destination, subscribe, send } = &table.value;
-            let mut earlier = tables.iter().take(index);
+            let mut earlier = tables.iter().take(index).filter(|other| {
+                // Those that name dead-letter queues are looked for by themselves.
+                other.value.destination.names_dead_letter_queues()
+                    || !destination.names_dead_letter_queues()
+            });
             if let Some(other) = earlier.find(|other| other.value.destination.includes(destination))
             {
                 let line = self.line(other, "destination");

@@ -311,6 +311,11 @@ keys! {
     /// subscription with wildcards must lie within one rule that allows it and overlap none before
     /// it that does not. Temporary destinations are outside the rules.
     ///
+    /// Who may subscribe to a queue may subscribe to its dead-letter queue, `/queue/DLQ.` and the
+    /// queue's name, and only the gateway sends there. To allow more, a rule must name dead-letter
+    /// queues: `"/queue/DLQ.orders"`, `"/queue/DLQ.>"`. It takes nothing from those who may
+    /// subscribe to the queue, and may come after rules that hold all of it.
+    ///
     /// Lists name everybody (`"*"`), everybody who logged in (`"user:*"`), a user (`"user:ann"`)
     /// or a role (`"role:feeder"`).
     #[derive(Debug)]

@@ -307,6 +307,36 @@ fn users_and_rules_are_read() {
 }
 
 #[test]
+fn a_rule_for_dead_letter_queues_may_come_after_the_rule_for_all() {
+    let config = read(
+        r#"
+        [[access]]
+        destination = ">"
+        subscribe = ["*"]
+        send = ["*"]
+        [[access]]
+        destination = "/queue/DLQ.>"
+        send = ["*"]
+        "#,
+    );
+    let anonymous = contract::Principal::anonymous();
+    let to = contract::Destination::parse("/queue/DLQ.a").unwrap();
+    let send = auth::Action::Send(&to);
+    assert!(config.access.authorise(Some(&anonymous), send).is_ok());
+    let text = describe(&config);
+    let (_, text) = text.split_once("Access\n").unwrap();
+    let (access, _) = text.split_once("Limits\n").unwrap();
+    assert_eq!(
+        access,
+        "  >: everybody may subscribe, everybody may send
+  /queue/DLQ.>: none may subscribe, everybody may send
+  any other: none
+  dead-letter queues, besides: who may subscribe to the queue may subscribe, none may send
+"
+    );
+}
+
+#[test]
 fn the_rest_is_read() {
     let config = read(
         "threads = 3\nio-uring = true\n[log]\nformat = 'json'\nlevel = 'trace'\n\
@@ -425,7 +455,7 @@ Services
 Users
   none: credentials are ignored
 Access
-  everybody may subscribe and send everywhere
+  everybody may subscribe everywhere, and send but to dead-letter queues
 Limits
   the defaults
 Otherwise

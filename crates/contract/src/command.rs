@@ -167,6 +167,12 @@ pub enum Refusal {
     /// The access rules, or the ownership of a temporary destination, do not allow it.
     #[error("not allowed for this user")]
     Forbidden,
+    /// A dead-letter queue is not what the peer may send to.
+    #[error(
+        "only the gateway sends to dead-letter queues, and those whom an access rule that names them \
+         lets"
+    )]
+    DeadLetterQueue,
     /// The destination stayed full for as long as a publisher may wait.
     #[error("the destination is full")]
     Full,

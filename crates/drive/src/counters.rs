@@ -212,9 +212,10 @@ impl Counters {
     pub fn deny(&self, denial: &Denial) {
         self.refuse(Refused::Access);
         let rule = denial.rule.unwrap_or(self.denied.len() - 1);
-        if let (Some([subscribe, send]), Refusal::Forbidden) =
-            (self.denied.get(rule), denial.refusal)
-        {
+        if denial.refusal == Refusal::Unauthenticated {
+            return;
+        }
+        if let Some([subscribe, send]) = self.denied.get(rule) {
             if denial.action == "send" { send } else { subscribe }.add(1);
         }
     }

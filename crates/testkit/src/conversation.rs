@@ -214,6 +214,7 @@ fn refusal(word: Option<&str>) -> Refusal {
     let all = [
         Refusal::Unauthenticated,
         Refusal::Forbidden,
+        Refusal::DeadLetterQueue,
         Refusal::Full,
         Refusal::Busy,
         Refusal::Limit,

@@ -58,7 +58,7 @@ pub(crate) fn register(
 pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
     let status = match refusal {
         Refusal::Unauthenticated => return unauthenticated(&refusal.to_string()),
-        Refusal::Forbidden => StatusCode::FORBIDDEN,
+        Refusal::Forbidden | Refusal::DeadLetterQueue => StatusCode::FORBIDDEN,
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Stale | Refusal::DuplicateId => StatusCode::CONFLICT,
         Refusal::TooDeep => StatusCode::BAD_REQUEST,

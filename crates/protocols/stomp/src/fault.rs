@@ -49,6 +49,11 @@ impl Fault {
             Refusal::Forbidden => {
                 (Reason::Forbidden, "not allowed", "ask the operator for the right to do this")
             }
+            Refusal::DeadLetterQueue => (
+                Reason::Forbidden,
+                "not allowed",
+                "send to the queue itself, or ask the operator for the right to do this",
+            ),
             Refusal::Full => (
                 Reason::Busy,
                 "destination full",
