@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{ConnectionLimits, Lane, Message, Operation, Settle, internal};
+use contract::{ConnectionLimits, Lane, Message, Operation, Settle, allocation_bytes, internal};
 
 use crate::{fault::Fault, open::Context};
 
@@ -37,12 +37,9 @@ impl Transactions {
             )));
         }
         self.open.reserve_exact(1);
-        self.open.push(Transaction {
-            name: name.into(),
-            operations: Vec::new(),
-            count: 0,
-            bytes: 0,
-        });
+        let bytes = size_of::<Transaction>() + allocation_bytes(name.len());
+        self.bytes += bytes;
+        self.open.push(Transaction { name: name.into(), operations: Vec::new(), count: 0, bytes });
         Ok(())
     }
 
@@ -65,7 +62,7 @@ impl Transactions {
         message: Message,
         cx: &Context<'_>,
     ) -> Result<(), Fault> {
-        let bytes = OPERATION_BYTES + message.cost();
+        let bytes = message.cost();
         let operation = Operation::Publish(Arc::new(message));
         self.push(name, [operation], 1, bytes, cx)
     }
@@ -79,7 +76,7 @@ impl Transactions {
         cx: &Context<'_>,
     ) -> Result<(), Fault> {
         let operations = settles.into_iter().map(Operation::Settle);
-        self.push(name, operations, count, count * OPERATION_BYTES, cx)
+        self.push(name, operations, count, 0, cx)
     }
 
     fn push(
@@ -87,7 +84,7 @@ impl Transactions {
         name: &str,
         operations: impl IntoIterator<Item = Operation>,
         count: usize,
-        bytes: usize,
+        message_bytes: usize,
         cx: &Context<'_>,
     ) -> Result<(), Fault> {
         let position = self.position(name)?;
@@ -101,6 +98,10 @@ impl Transactions {
                 cx.limits.transaction_operations_max
             )));
         }
+        let room = transaction.operations.capacity();
+        transaction.operations.extend(operations);
+        let bytes =
+            message_bytes + (transaction.operations.capacity() - room) * size_of::<Operation>();
         if self.bytes + bytes > cx.protocol_limits.transaction_bytes_max {
             return Err(Fault::limit(format!(
                 "the open transactions of a connection may hold at most {} bytes \
@@ -108,7 +109,6 @@ impl Transactions {
                 cx.protocol_limits.transaction_bytes_max
             )));
         }
-        transaction.operations.extend(operations);
         transaction.count += count;
         transaction.bytes += bytes;
         self.bytes += bytes;
@@ -124,9 +124,6 @@ impl Transactions {
         })
     }
 }
-
-/// What an operation takes in a list that is filled to three quarters, as it is on average.
-const OPERATION_BYTES: usize = size_of::<Operation>() * 4 / 3;
 
 /// All that a connection sends is one lane: its messages stay in order, whether they were sent in a
 /// transaction or outside, and transactions take effect in the order of their COMMITs.

@@ -780,7 +780,7 @@ fn every_bound_is_kept() {
             limits.temporary_max = 1;
             limits.transactions_max = 1;
             limits.transaction_operations_max = 1;
-            protocol.transaction_bytes_max = 450;
+            protocol.transaction_bytes_max = 700;
             limits.prefetch_max = 5;
             limits.message_bytes_max = 300;
             protocol.header_bytes_max = 200;
@@ -828,7 +828,7 @@ fn every_bound_is_kept() {
         "
         > recv BEGIN|transaction:a||^@
         > recv SEND|destination:/queue/a|transaction:a||LONGLONG^@
-        < send ERROR|message:limit reached|content-type:text/plain|content-length:95||the open transactions of a connection may hold at most 450 bytes (limits.transaction-bytes-max)^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:95||the open transactions of a connection may hold at most 700 bytes (limits.transaction-bytes-max)^@
         < close Busy limit reached
         ",
     );

@@ -48,40 +48,7 @@ fn a_message_is_encoded_once_for_each_id() {
 
 #[test]
 fn a_message_takes_what_its_cost_says() {
-    let long = "x".repeat(1_000);
-    let frames: [(&str, String); 8] = [
-        ("tiny", "SEND\ndestination:/topic/a{n}\n\nhello\0".into()),
-        ("with properties", "SEND\na:1\ndestination:/topic/a{n}\nb:2\na:3\n\nhello\0".into()),
-        (
-            "with many properties",
-            format!("SEND\ndestination:/topic/a{{n}}\n{}\nhello\0", "p:q\n".repeat(90)),
-        ),
-        (
-            "with a correlation-id of 15 kB",
-            format!(
-                "SEND\ndestination:/topic/a{{n}}\ncorrelation-id:{}\n\nhello\0",
-                long.repeat(15)
-            ),
-        ),
-        (
-            "with a reply-to and a content-type",
-            "SEND\ndestination:/topic/a{n}\nreply-to:/queue/r\ncontent-type:text/plain\n\nhi\0"
-                .into(),
-        ),
-        ("to a long name", format!("SEND\ndestination:/topic/{long}.{{n}}\n\nhello\0")),
-        (
-            "with a body of 100 kB",
-            format!("SEND\ndestination:/topic/a{{n}}\n\n{}\0", long.repeat(100)),
-        ),
-        (
-            "behind much else",
-            format!(
-                "SEND\ndestination:/topic/b\n\n{}\0SEND\ndestination:/topic/a{{n}}\n\nhello\0",
-                long.repeat(60)
-            ),
-        ),
-    ];
-    for (shape, frame) in frames {
+    for (shape, frame) in shapes() {
         let setup = setup();
         let mut out = Recorder::new();
         let mut session = subscribed(&setup, &mut out, "0");
@@ -117,27 +84,70 @@ fn a_message_takes_what_its_cost_says() {
 
 #[test]
 fn open_transactions_take_no_more_than_their_bound() {
-    for (shape, header) in
-        [("tiny", "a:b".into()), ("large", format!("correlation-id:{}", "x".repeat(15_000)))]
-    {
-        let setup = setup().limited(|limits, _| limits.transaction_operations_max = 1_000_000);
-        let mut out = Recorder::new();
-        let mut session = subscribed(&setup, &mut out, "0");
-        let mut send = |frame: String| {
-            let data = Data { kind: Kind::Text, bytes: frame.as_bytes(), last: true };
-            session.handle(Input::Received(data), Setup::START, &mut out);
-            out.take().iter().all(|output| !matches!(output, Output::Close(..)))
-        };
-        send("BEGIN\ntransaction:t\n\n\0".into());
-        let before = live_bytes();
-        let mut taken = 0;
-        while send(format!("SEND\ntransaction:t\ndestination:/topic/{taken}\n{header}\n\nhello\0"))
-        {
-            taken = live_bytes() - before;
+    for (shape, frame) in shapes() {
+        for transactions in [1, 16] {
+            let setup = setup().limited(|limits, _| limits.transaction_operations_max = 1_000_000);
+            let mut out = Recorder::new();
+            let mut session = subscribed(&setup, &mut out, "0");
+            let mut send = |frame: String| {
+                let data = Data { kind: Kind::Text, bytes: frame.as_bytes(), last: true };
+                session.handle(Input::Received(data), Setup::START, &mut out);
+                out.take().iter().all(|output| !matches!(output, Output::Close(..)))
+            };
+            let before = live_bytes();
+            for n in 0..transactions {
+                assert!(send(format!("BEGIN\ntransaction:{n}\n\n\0")));
+            }
+            let frame = frame.replace("SEND\n", "SEND\ntransaction:{t}\n");
+            let frame = |n: usize| {
+                frame.replace("{t}", &(n % transactions).to_string()).replace("{n}", &n.to_string())
+            };
+            let (mut n, mut taken) = (0, 0);
+            while send(frame(n)) {
+                taken = live_bytes() - before;
+                n += 1;
+            }
+            let (least, most) = ((4 << 20) * 9 / 10, (4 << 20) * 11 / 10);
+            assert!((least..=most).contains(&taken), "{shape}, {transactions}: {taken} bytes");
         }
-        let (least, most) = ((4 << 20) * 9 / 10, (4 << 20) * 11 / 10);
-        assert!((least..=most).contains(&taken), "{shape}: {taken} bytes");
     }
+}
+
+/// SEND frames of one kind, to names with a number.
+fn shapes() -> [(&'static str, String); 8] {
+    let long = "x".repeat(1_000);
+    [
+        ("tiny", "SEND\ndestination:/topic/a{n}\n\nhello\0".into()),
+        ("with properties", "SEND\na:1\ndestination:/topic/a{n}\nb:2\na:3\n\nhello\0".into()),
+        (
+            "with many properties",
+            format!("SEND\ndestination:/topic/a{{n}}\n{}\nhello\0", "p:q\n".repeat(90)),
+        ),
+        (
+            "with a correlation-id of 15 kB",
+            format!(
+                "SEND\ndestination:/topic/a{{n}}\ncorrelation-id:{}\n\nhello\0",
+                long.repeat(15)
+            ),
+        ),
+        (
+            "with a reply-to and a content-type",
+            "SEND\ndestination:/topic/a{n}\nreply-to:/queue/r\ncontent-type:text/plain\n\nhi\0"
+                .into(),
+        ),
+        ("to a long name", format!("SEND\ndestination:/topic/{long}.{{n}}\n\nhello\0")),
+        (
+            "with a body of 100 kB",
+            format!("SEND\ndestination:/topic/a{{n}}\n\n{}\0", long.repeat(100)),
+        ),
+        (
+            "behind much else",
+            format!(
+                "SEND\ndestination:/topic/b\n\n{}\0SEND\ndestination:/topic/a{{n}}\n\nhello\0",
+                long.repeat(60)
+            ),
+        ),
+    ]
 }
 
 /// A peer that the transport knows.
