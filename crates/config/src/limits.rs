@@ -156,7 +156,8 @@ limits! {
         connection.transaction_operations_max: Count,
         /// Memory of the messages and acknowledgements of all open transactions of one connection.
         protocol.transaction_bytes_max: Bytes,
-        /// Commands of one connection that wait for their replies; no more is read meanwhile.
+        /// Commands of one connection that wait for their replies; no more is read meanwhile, nor
+        /// while these and what they publish take 1 MiB.
         connection.commands_max: Count,
         /// The shortest heart-beat interval agreed to, in either direction.
         protocol.heartbeat_min: Positive,

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// A connection takes up to `unsent_bytes_max` for its backlog, `message_bytes_max` for a message
 /// received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
 /// `pattern_bytes_max` for the names of its subscriptions,
-/// [`ProtocolLimits::transaction_bytes_max`] for its open transactions, and 4 MiB for what waits in
-/// the broker behind a transaction that is being committed.
+/// [`ProtocolLimits::transaction_bytes_max`] for its open transactions, and 1 MiB, a message and a
+/// transaction for what waits for replies of the broker ([`crate::Session::in_flight_bytes`]).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectionLimits {
     /// Bytes of one message (a WebSocket message, a STOMP body). Default: 1 MiB.
@@ -33,8 +33,8 @@ pub struct ConnectionLimits {
     /// Time a peer may take nothing of what waits for it before it is closed with
     /// [`crate::Reason::Slow`]. Default: 30 s.
     pub write_timeout: Duration,
-    /// Commands of one session that wait for their replies; no more is read meanwhile.
-    /// Default: 1,000.
+    /// Commands of one session that wait for their replies; no more is read meanwhile, nor while
+    /// they take too much ([`crate::Session::in_flight_bytes`]). Default: 1,000.
     pub commands_max: usize,
     /// Subscriptions of one connection. Default: 1,000.
     pub subscriptions_max: usize,

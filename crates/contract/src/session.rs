@@ -25,6 +25,13 @@ pub trait Session: Send {
     fn partial(&self) -> Option<Partial> {
         None
     }
+
+    /// Memory of what the session requested and that waits for its replies, in bytes: what it
+    /// publishes, and what it keeps of the requests. What reads for the session stops while that
+    /// is much.
+    fn in_flight_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// What happens to a session.

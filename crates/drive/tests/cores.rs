@@ -3,18 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
+    collections::VecDeque,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
 use auth::{Access, Users};
-use broker::Subscriber;
+use broker::{Placement, Subscriber};
+use bytes::Bytes;
 use contract::{
-    ConnectionId, ConnectionLimits, Destination, Now, Opening, Principal, Refusal, Session,
-    SubscriptionId,
+    Body, Command, ConnectionId, ConnectionLimits, Destination, Input, Kind, Lane, Message, Now,
+    Opening, Outbox, Principal, Refusal, Session, SubscriptionId, Token,
 };
 use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
 
@@ -84,6 +89,69 @@ fn a_core_that_is_shut_down_closes_its_connections_and_ends() {
     assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
     drop(peer);
     gateway.stop();
+}
+
+#[test]
+fn a_session_with_much_in_flight_is_not_read() {
+    // On the core on which there is no connection, so that replies take a turn.
+    let far = (0..).map(|n| Destination::parse(&format!("/queue/{n}")).unwrap());
+    let far = far.into_iter().find(|to| Placement::new(2).home(to) == 1).unwrap();
+    let in_flight_max = Arc::new(AtomicUsize::new(0));
+    let most = Arc::clone(&in_flight_max);
+    let gateway = Gateway::start(2, move |_, _| {
+        let body = Body::Binary(Bytes::from_static(&[0; 100_000]));
+        let message = Arc::new(Message::new(far.clone(), 1, 0, body));
+        let in_flight = VecDeque::new();
+        Box::new(Publisher { message, in_flight, in_flight_max: Arc::clone(&most) })
+    });
+    let mut peer = gateway.connect();
+    // 16 pieces come with one read, of which 11 are as much as may be in flight.
+    peer.write_all(&[b'x'; 256 << 10]).unwrap();
+    assert_eq!(read(&mut peer, 256 << 10), [b'x'; 256 << 10], "each gets its reply");
+    let most = in_flight_max.load(Ordering::Relaxed);
+    assert!((1 << 20..(1 << 20) + 101_000).contains(&most), "{most} bytes");
+    drop(peer);
+    gateway.stop();
+}
+
+/// Publishes a message for each piece that it receives, and sends the piece back when it has the
+/// reply.
+struct Publisher {
+    message: Arc<Message>,
+    in_flight: VecDeque<Vec<u8>>,
+    in_flight_max: Arc<AtomicUsize>,
+}
+
+impl Session for Publisher {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Received(data) => {
+                self.in_flight.push_back(data.bytes.to_vec());
+                self.in_flight_max.fetch_max(self.in_flight_bytes(), Ordering::Relaxed);
+                let publish = Command::Publish(Lane::default(), Arc::clone(&self.message));
+                out.command(Token(0), publish);
+            }
+            Input::Replied(..) => {
+                let bytes = self.in_flight.pop_front().unwrap();
+                out.send(Kind::Stream, &mut |to| to.extend(&bytes));
+            }
+            Input::Opened
+            | Input::Delivered(..)
+            | Input::Notice(_)
+            | Input::Timeout
+            | Input::Late(_)
+            | Input::Shutdown
+            | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.in_flight.len() * self.message.cost()
+    }
 }
 
 struct Gateway {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';
 import { Peer, peers, unique } from './lib/peer.mjs';
+import { Tcp } from './lib/raw.mjs';
 import { within } from './lib/wait.mjs';
 
 let gateway;
@@ -208,6 +209,33 @@ test('an acknowledgement that was committed stays so when its subscription ends'
   await subscription.unsubscribe();
   await peer.send(queue, 'end');
   assert.deepEqual(await (await peer.subscribe(queue)).bodies(1), ['end']);
+});
+
+test('what is sent behind COMMITs over several cores waits, and is not refused', async (t) => {
+  const gateway = await start('', { threads: 4 });
+  t.after(() => gateway.stop());
+  const body = 'x'.repeat(500_000);
+  for (let round = 0; round < 20; round += 1) {
+    const peer = await Tcp.open(gateway);
+    await peer.connect();
+    let receipts = 0;
+    const send = (to, text, headers = '') => `SEND\ndestination:${to}\n${headers}\n${text}\0`;
+    const receipt = () => `receipt:${(receipts += 1)}\n`;
+    let frames = '';
+    for (let i = 0; i < 3; i += 1) {
+      frames += 'BEGIN\ntransaction:t\n\n\0';
+      for (let q = 0; q < 8; q += 1) frames += send(`/queue/few.${q}`, 'x', 'transaction:t\n');
+      frames += `COMMIT\ntransaction:t\n${receipt()}\n\0`;
+      for (let n = 0; n < 10; n += 1) frames += send(`/queue/large.${round}.${i}`, body, receipt());
+      frames += send('/topic/large', body, receipt());
+    }
+    peer.write(frames);
+    for (let i = 1; i <= receipts; i += 1) {
+      const { command, headers } = await peer.next(20_000);
+      assert.deepEqual([command, headers['receipt-id']], ['RECEIPT', `${i}`]);
+    }
+    peer.destroy();
+  }
 });
 
 test('BEGIN of a transaction that is open already is an error', async () => {

@@ -154,7 +154,7 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
-        match self.defer(connection, token, command, output) {
+        match self.defer(connection, token, command) {
             Some(Command::Subscribe(subscribe)) => {
                 if let Err(refusal) = self.subscribe(connection, token, *subscribe, output) {
                     self.reply(connection, token, Err(refusal), output);

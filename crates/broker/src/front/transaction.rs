@@ -46,17 +46,18 @@ pub(super) struct Transaction {
 }
 
 /// What a connection sent in a lane while a transaction was in flight there, and must come after it.
+///
+/// It is bounded by what a connection may have in flight.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     items: VecDeque<Item>,
-    bytes: usize,
 }
 
 #[derive(Debug)]
 enum Item {
     Command(Token, Command),
     /// The end of a subscription, for its home: after a transaction that settles its deliveries.
-    End(Subscriber, u16, ToHome),
+    End(Box<(Subscriber, u16, ToHome)>),
 }
 
 impl Deferred {
@@ -74,38 +75,13 @@ impl Deferred {
     pub(super) fn send_ends(&mut self, output: &mut ShardOutput<'_>) {
         for item in mem::take(&mut self.items) {
             match item {
-                Item::End(_, home, end) => output.send_home(home, end),
+                Item::End(end) => {
+                    let (_, home, end) = *end;
+                    output.send_home(home, end);
+                }
                 Item::Command(..) => self.items.push_back(item),
             }
         }
-    }
-
-    /// `false` if too much is deferred already; `others_bytes` are those of the other lanes.
-    fn push(
-        &mut self,
-        token: Token,
-        command: Command,
-        commands_max: usize,
-        others_bytes: usize,
-    ) -> bool {
-        let published = match &command {
-            Command::Publish(_, message) => message.cost(),
-            Command::Transact(_, operations) => operations.iter().map(published_bytes).sum(),
-            Command::Subscribe(_)
-            | Command::Unsubscribe(_)
-            | Command::Declare(_)
-            | Command::Drain(_) => 0,
-        };
-        // The ring is filled to three quarters, on average.
-        let bytes = published + size_of::<Item>() * 4 / 3;
-        let all_bytes = self.bytes + others_bytes;
-        let fits = self.items.len() < commands_max && all_bytes + bytes <= DEFERRED_BYTES;
-        if fits || all_bytes == 0 {
-            self.bytes += bytes;
-            self.items.push_back(Item::Command(token, command));
-            return true;
-        }
-        false
     }
 }
 
@@ -117,21 +93,15 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         command: Command,
-        output: &mut ShardOutput<'_>,
     ) -> Option<Command> {
         let (Command::Publish(lane, _) | Command::Transact(lane, _)) = &command else {
             return Some(command);
         };
-        let Some(client) = self.clients.get_mut(&connection) else { return Some(command) };
-        if !client.lanes.contains_key(lane) {
+        let client = self.clients.get_mut(&connection);
+        let Some(deferred) = client.and_then(|client| client.lanes.get_mut(lane)) else {
             return Some(command);
-        }
-        let bytes: usize = client.lanes.values().map(|deferred| deferred.bytes).sum();
-        let Some(deferred) = client.lanes.get_mut(lane) else { return Some(command) };
-        let others_bytes = bytes - deferred.bytes;
-        if !deferred.push(token, command, client.limits.commands_max, others_bytes) {
-            self.reply(connection, token, Err(Refusal::Busy), output);
-        }
+        };
+        deferred.items.push_back(Item::Command(token, command));
         None
     }
 
@@ -147,7 +117,9 @@ impl Front {
         let lanes = self.clients.get_mut(&subscriber.connection).map(|client| &mut client.lanes);
         let mut lanes = lanes.into_iter().flat_map(BTreeMap::values_mut);
         match lanes.find(|deferred| deferred.settles(subscriber.subscription)) {
-            Some(deferred) => deferred.items.push_back(Item::End(subscriber, home, end)),
+            Some(deferred) => {
+                deferred.items.push_back(Item::End(Box::new((subscriber, home, end))));
+            }
             None => output.send_home(home, end),
         }
     }
@@ -287,7 +259,10 @@ impl Front {
         for item in client.lanes.remove(&lane).unwrap_or_default().items {
             match item {
                 Item::Command(token, command) => self.command(connection, token, command, output),
-                Item::End(subscriber, home, end) => self.send_end(subscriber, home, end, output),
+                Item::End(end) => {
+                    let (subscriber, home, end) = *end;
+                    self.send_end(subscriber, home, end, output);
+                }
             }
         }
         if self.clients.get(&connection).is_some_and(|c| c.gone && c.lanes.is_empty()) {
@@ -295,6 +270,3 @@ impl Front {
         }
     }
 }
-
-/// Memory of what may be deferred in all lanes of a connection. One command may always be.
-const DEFERRED_BYTES: usize = 4 << 20;

@@ -200,17 +200,25 @@ impl Core {
         }
     }
 
-    /// Whether the session has as many commands in flight as it may, or the upstream's backlog is
-    /// full.
+    /// Whether the session has as much in flight as it may, or the upstream's backlog is full.
     fn is_busy(&self, slot: Slot, limits: &ConnectionLimits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
         match &entry.state.kind {
-            ConnectionKind::Session(_) => {
+            ConnectionKind::Session(session) => {
                 entry.state.context.in_flight as usize >= limits.commands_max
+                    || session.in_flight_bytes() >= IN_FLIGHT_BYTES_MAX
             }
             ConnectionKind::Relay(relay) => !self.upstream_has_room(relay),
             ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => false,
         }
+    }
+
+    /// Whether a session that was busy has so little in flight that it may go on.
+    pub(super) fn has_room(&self, slot: Slot) -> bool {
+        let Some(entry) = self.reactor.get(slot) else { return false };
+        let ConnectionKind::Session(session) = &entry.state.kind else { return false };
+        entry.state.context.in_flight as usize <= self.limits(slot).commands_max / 2
+            && session.in_flight_bytes() <= IN_FLIGHT_BYTES_MAX / 2
     }
 
     pub(super) fn limits(&self, slot: Slot) -> &ConnectionLimits {
@@ -230,6 +238,9 @@ impl Core {
 
 /// Commands, settlements and credits of one peer after which they are carried out.
 const REQUESTS_TOGETHER: usize = 32;
+/// Bytes of what one session has in flight; no more is read meanwhile. One message of any size may
+/// be.
+const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
 /// A stream is passed on in pieces of this size.
 const PIECE_BYTES: usize = 4 << 10;
 /// Deliveries, or what costs as much, that one connection may cause before others come first.

@@ -128,12 +128,12 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let context = &mut entry.state.context;
         context.in_flight = context.in_flight.saturating_sub(1);
+        let waits = context.unread.is_some();
+        self.step(slot, Input::Replied(token, outcome));
         // One that waits with unread bytes may go on.
-        let (waits, in_flight) = (context.unread.is_some(), context.in_flight as usize);
-        if waits && in_flight <= self.limits(slot).commands_max / 2 {
+        if waits && self.has_room(slot) {
             self.reactor.resume(slot);
         }
-        self.step(slot, Input::Replied(token, outcome));
         let is_last = |context: &Context| {
             context.half_closed && context.in_flight == 0 && context.unread.is_none()
         };

@@ -117,7 +117,7 @@ impl Open {
             }
             None => {
                 let request = Request::Send(message.to.clone());
-                let token = self.pending.wait(request, receipt);
+                let token = self.pending.publish(request, receipt, message.cost());
                 cx.out.command(token, Command::Publish(LANE, Arc::new(message)));
             }
         }
@@ -369,13 +369,13 @@ impl Open {
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let operations = self.transactions.end(name)?;
+        let (operations, bytes) = self.transactions.end(name)?;
         if operations.is_empty() {
             self.pending.done(Request::Local, receipt);
             return Ok(());
         }
         let settled: Vec<Settle> = settles(&operations).collect();
-        let token = self.pending.wait(Request::Commit(name.into()), receipt);
+        let token = self.pending.publish(Request::Commit(name.into()), receipt, bytes);
         cx.out.command(token, Command::Transact(LANE, operations));
         for settle in settled {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
@@ -387,7 +387,7 @@ impl Open {
 
     /// The deliveries that the transaction was to settle count for `prefetch` again.
     fn abort(&mut self, name: &str, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let operations = self.transactions.end(name)?;
+        let (operations, _) = self.transactions.end(name)?;
         let mut touched = BTreeSet::new();
         for settle in settles(&operations) {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {

@@ -78,13 +78,7 @@ impl Open {
         let receipt = frame.header("receipt").map(Box::<str>::from);
         self.carry_out(frame, receipt.clone(), cx)
             .map_err(|fault| fault.with_receipt(receipt.as_deref()))?;
-        self.flush(cx)?;
-        if self.pending.bytes() > cx.limits.unsent_bytes_max {
-            let detail = "too many frames wait for their replies (limits.unsent-bytes-max): wait for a \
-                          RECEIPT now and then";
-            return Err(Fault::limit(detail).with_receipt(receipt.as_deref()).into());
-        }
-        Ok(())
+        self.flush(cx)
     }
 
     /// Works on the broker's reply.

@@ -1,6 +1,6 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
-use contract::{Destination, Pattern, SubscriptionId, Token};
+use contract::{Command, Destination, Pattern, SubscriptionId, Token, allocation_bytes};
 
 /// The requests of the peer that wait for a reply or for their RECEIPT, in the order in which they
 /// came.
@@ -9,7 +9,7 @@ pub(crate) struct Pending {
     queue: VecDeque<Entry>,
     /// The token of the next entry; that of each entry follows from its index.
     next: u64,
-    /// What the entries take.
+    /// What the entries take, and what they publish.
     bytes: usize,
 }
 
@@ -17,6 +17,8 @@ pub(crate) struct Pending {
 pub(crate) struct Entry {
     pub(crate) request: Request,
     pub(crate) receipt: Option<Box<str>>,
+    /// Bytes that wait for the reply in the broker.
+    published: u32,
     done: bool,
 }
 
@@ -43,24 +45,34 @@ impl Pending {
 
     /// Waits for the reply to the token.
     pub(crate) fn wait(&mut self, request: Request, receipt: Option<Box<str>>) -> Token {
-        self.push(request, receipt, false)
+        self.publish(request, receipt, 0)
+    }
+
+    /// Waits for the reply to the token, with which the broker has taken these bytes.
+    pub(crate) fn publish(
+        &mut self,
+        request: Request,
+        receipt: Option<Box<str>>,
+        bytes: usize,
+    ) -> Token {
+        let published = u32::try_from(COMMAND_BYTES + bytes).unwrap_or(u32::MAX);
+        self.push(Entry { request, receipt, published, done: false })
     }
 
     /// Waits for nothing but its turn.
     pub(crate) fn done(&mut self, request: Request, receipt: Option<Box<str>>) {
-        self.push(request, receipt, true);
+        self.push(Entry { request, receipt, published: 0, done: true });
     }
 
-    fn push(&mut self, request: Request, receipt: Option<Box<str>>, done: bool) -> Token {
+    fn push(&mut self, entry: Entry) -> Token {
         let token = Token(self.next);
         self.next += 1;
-        let entry = Entry { request, receipt, done };
         self.bytes += entry.bytes();
         self.queue.push_back(entry);
         token
     }
 
-    /// Memory that the entries take.
+    /// Memory that the entries take, and what they publish.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -71,6 +83,7 @@ impl Pending {
         let index = usize::try_from(token.0.checked_sub(first)?).ok()?;
         let entry = self.queue.get_mut(index).filter(|entry| !entry.done)?;
         entry.done = true;
+        self.bytes -= mem::take(&mut entry.published) as usize;
         Some(entry)
     }
 
@@ -91,8 +104,10 @@ impl Pending {
 }
 
 impl Entry {
+    /// In a ring as that of [`COMMAND_BYTES`].
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.receipt.as_ref().map_or(0, |receipt| receipt.len())
+        let receipt = self.receipt.as_deref().map_or(0, str::len);
+        size_of::<Self>() * 4 / 3 + allocation_bytes(receipt) + self.published as usize
     }
 
     /// Names the request, in a sentence.
@@ -110,3 +125,7 @@ impl Entry {
         }
     }
 }
+
+/// What a command takes where it waits: in a ring that is filled to three quarters, as it is on
+/// average.
+const COMMAND_BYTES: usize = size_of::<(Token, Command)>() * 4 / 3;

@@ -123,6 +123,13 @@ impl contract::Session for Session {
             State::Open(_) | State::Closed => None,
         }
     }
+
+    fn in_flight_bytes(&self) -> usize {
+        match &self.state {
+            State::Open(open) => open.pending.bytes(),
+            State::Greeting(_) | State::LoggingIn(_) | State::Closed => 0,
+        }
+    }
 }
 
 impl State {

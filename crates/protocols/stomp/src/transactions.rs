@@ -43,12 +43,12 @@ impl Transactions {
         Ok(())
     }
 
-    /// Ends a transaction; returns what was to be done in it.
-    pub(crate) fn end(&mut self, name: &str) -> Result<Vec<Operation>, Fault> {
+    /// Ends a transaction; returns what was to be done in it, and the bytes of that.
+    pub(crate) fn end(&mut self, name: &str) -> Result<(Vec<Operation>, usize), Fault> {
         let position = self.position(name)?;
         let transaction = self.open.swap_remove(position);
         self.bytes -= transaction.bytes;
-        Ok(transaction.operations)
+        Ok((transaction.operations, transaction.bytes))
     }
 
     /// Fails as adding to the transaction would.

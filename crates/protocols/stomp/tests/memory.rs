@@ -1,6 +1,6 @@
 //! What a session costs.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use contract::{
@@ -79,6 +79,55 @@ fn a_message_takes_what_its_cost_says() {
         let shown = format!("{shape}: {taken} bytes taken, {counted} counted");
         assert_eq!(kept.len(), 1_000, "{shown}");
         assert!(counted * 10 >= taken * 9 && counted * 10 <= taken * 11, "{shown}");
+    }
+}
+
+#[test]
+fn what_waits_for_replies_takes_what_the_session_says() {
+    for (shape, frame) in shapes() {
+        let in_transaction = frame.replace("SEND\n", "SEND\ntransaction:t\n");
+        let receipt = frame.replace("SEND\n", "SEND\nreceipt:12345678901234567890123456789012\n");
+        for (kind, frames) in [
+            ("sends", frame.clone()),
+            ("receipts", receipt),
+            (
+                "commits",
+                format!("BEGIN\ntransaction:t\n\n\0{in_transaction}COMMIT\ntransaction:t\n\n\0"),
+            ),
+            (
+                "behind a send",
+                format!(
+                    "{frame}{}",
+                    "BEGIN\ntransaction:u\nreceipt:1\n\n\0ABORT\ntransaction:u\n\n\0".repeat(5)
+                ),
+            ),
+        ] {
+            let setup = setup();
+            let mut out = Recorder::new();
+            let mut session = subscribed(&setup, &mut out, "0");
+            out.take();
+            assert_eq!(session.in_flight_bytes(), 0);
+            let before = live_bytes();
+            let mut broker = VecDeque::new();
+            // To where the rings are filled to three quarters.
+            while broker.len() < if kind == "behind a send" { 128 } else { 768 } {
+                let frames = frames.replace("{n}", &broker.len().to_string());
+                let data = Data { kind: Kind::Text, bytes: frames.as_bytes(), last: true };
+                session.handle(Input::Received(data), Setup::START, &mut out);
+                for output in out.take() {
+                    let Output::Command(token, command) = output else { panic!("{output:?}") };
+                    broker.push_back((token, command));
+                }
+            }
+            let (taken, counted) = (live_bytes() - before, session.in_flight_bytes() as isize);
+            let shown = format!("{shape}, {kind}: {taken} bytes taken, {counted} counted");
+            assert!(counted * 10 >= taken * 9 && counted * 10 <= taken * 11, "{shown}");
+            for (token, command) in broker {
+                drop(command);
+                session.handle(Input::Replied(token, Ok(Reply::Done)), Setup::START, &mut out);
+            }
+            assert_eq!(session.in_flight_bytes(), 0, "{shape}, {kind}");
+        }
     }
 }
 

@@ -77,7 +77,6 @@ impl Schedule {
                 connection: ConnectionLimits {
                     subscriptions_max: 6,
                     temporary_max: 2,
-                    commands_max: 3,
                     ..connection
                 },
             }

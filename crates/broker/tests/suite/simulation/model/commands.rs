@@ -199,15 +199,11 @@ impl Model {
         pending.temporaries = temporaries.cloned().collect();
         let is_declared = |name: &String| self.owner(name).is_some_and(|(_, confirmed)| confirmed);
         let may_be_missing = !pending.temporaries.iter().all(is_declared);
-        let Some(client) = self.clients.get(&command.0) else { return };
-        // What comes behind a transaction waits for it, within bounds.
-        let is_behind = client.is_in_transaction();
-        let may_be_busy = self.rules.is_heavy || is_behind && !self.rules.is_roomy;
         let pending = pending
             .may_be(Refusal::Full, is_bounded)
             .may_be(Refusal::Limit, is_bounded)
             .may_be(Refusal::NotFound, may_be_missing)
-            .may_be(Refusal::Busy, may_be_busy);
+            .may_be(Refusal::Busy, self.rules.is_heavy);
         for sent in sent {
             self.message_last = sent.id;
             if is_queue(&sent.to) {

@@ -22,7 +22,7 @@ use contract::{
 };
 
 use self::{
-    commands::{Kind, Pending},
+    commands::Pending,
     queues::{Holder, Queues},
     verdicts::Effects,
 };
@@ -62,13 +62,6 @@ pub(super) struct Client {
     pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
     /// Its temporary destinations, and whether they are confirmed.
     pub(super) temporaries: BTreeMap<String, bool>,
-}
-
-impl Client {
-    /// Whether it waits to hear what became of a transaction.
-    pub(super) fn is_in_transaction(&self) -> bool {
-        self.pending.values().any(|pending| matches!(pending.kind, Kind::Transact))
-    }
 }
 
 /// Keeps the order of what it sends: a lane of a connection.
