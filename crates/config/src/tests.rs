@@ -315,8 +315,11 @@ fn a_rule_for_dead_letter_queues_may_come_after_the_rule_for_all() {
         subscribe = ["*"]
         send = ["*"]
         [[access]]
-        destination = "/queue/DLQ.>"
+        destination = "/queue/DLQ.a"
         send = ["*"]
+        [[access]]
+        destination = "/queue/DLQ.>"
+        subscribe = ["user:*"]
         "#,
     );
     let anonymous = contract::Principal::anonymous();
@@ -329,9 +332,10 @@ fn a_rule_for_dead_letter_queues_may_come_after_the_rule_for_all() {
     assert_eq!(
         access,
         "  >: everybody may subscribe, everybody may send
-  /queue/DLQ.>: none may subscribe, everybody may send
+  /queue/DLQ.a: who may subscribe to the queue may subscribe, everybody may send
+  /queue/DLQ.>: who may subscribe to the queue and who logged in may subscribe, none may send
   any other: none
-  dead-letter queues, besides: who may subscribe to the queue may subscribe, none may send
+  any other dead-letter queue: who may subscribe to the queue may subscribe, none may send
 "
     );
 }
