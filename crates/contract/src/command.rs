@@ -169,8 +169,8 @@ pub enum Refusal {
     Forbidden,
     /// A dead-letter queue is not what the peer may send to.
     #[error(
-        "only the gateway sends to dead-letter queues, and those whom an access rule that names them \
-         lets"
+        "only the gateway sends to dead-letter queues, unless an access rule that names them allows \
+         it"
     )]
     DeadLetterQueue,
     /// The destination stayed full for as long as a publisher may wait.

@@ -192,6 +192,16 @@ fn a_refused_send_is_an_error() {
     check_in(
         "1.2",
         "
+        > recv SEND|destination:/queue/DLQ.a||1^@
+        < command 1 publish /queue/DLQ.a : 1
+        > reply 1 refused DeadLetterQueue
+        < send ERROR|message:not allowed|content-type:text/plain|content-length:187||SEND to /queue/DLQ.a: only the gateway sends to dead-letter queues, unless an access rule that names them allows it; send to the queue itself, or ask the operator for the right to do this^@
+        < close Forbidden not allowed
+        ",
+    );
+    check_in(
+        "1.2",
+        "
         > recv SEND|destination:/queue/a||1^@
         < command 1 publish /queue/a : 1
         > reply 1 refused Limit
