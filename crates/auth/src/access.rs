@@ -225,7 +225,7 @@ impl Grant {
     }
 
     fn is_for(&self, principal: &Principal) -> bool {
-        let logged_in = &*principal.name != "anonymous";
+        let logged_in = !principal.is_anonymous();
         match self {
             Self::Everybody => true,
             Self::Users => logged_in,

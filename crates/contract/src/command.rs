@@ -182,6 +182,18 @@ pub enum Refusal {
     /// A bound on the number of subscriptions, destinations or operations is reached.
     #[error("a limit of this gateway is reached")]
     Limit,
+    /// The messages in all queues take [`crate::QuotaLimits::queued_bytes_max`].
+    #[error("the gateway's memory for queues is full (memory.queued-bytes-max)")]
+    QueueMemory,
+    /// Those that one principal sent take [`crate::QuotaLimits::queued_bytes_max_per_principal`].
+    #[error(
+        "the messages of this user in queues take all the memory that one user may have \
+         (memory.queued-bytes-max-per-principal)"
+    )]
+    PrincipalMemory,
+    /// One principal has made [`crate::QuotaLimits::queues_max_per_principal`] queues that exist.
+    #[error("this user has made as many queues as one may (memory.queues-max-per-principal)")]
+    PrincipalQueues,
     /// A subscription of the connection has this id.
     #[error("the id of the subscription is in use")]
     DuplicateId,

@@ -34,7 +34,7 @@ pub use detection::Detection;
 #[doc(hidden)]
 pub use internal::report_internal_error;
 pub use internal::set_internal_error_hook;
-pub use limits::{BrokerLimits, ConnectionLimits, ProtocolLimits};
+pub use limits::{BrokerLimits, ConnectionLimits, ProtocolLimits, QuotaLimits};
 pub use message::{DeadLetter, DeadLetterReason, Delivery, Header, Message};
 pub use name::Levels;
 pub use pattern::{Level, Pattern};

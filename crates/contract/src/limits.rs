@@ -85,6 +85,17 @@ pub struct BrokerLimits {
     pub publish_timeout: Duration,
 }
 
+/// What all shards of the broker share, and one principal may have of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QuotaLimits {
+    /// Memory of the messages in all queues, in bytes, counted as for one. Default: 1 GiB.
+    pub queued_bytes_max: usize,
+    /// The same of those that one principal sent. Default: 512 MiB.
+    pub queued_bytes_max_per_principal: usize,
+    /// Queues that exist because one principal made them. Default: 1,000.
+    pub queues_max_per_principal: usize,
+}
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
@@ -128,6 +139,16 @@ impl Default for BrokerLimits {
             queues_max: 10_000,
             deliveries_max: 6,
             publish_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for QuotaLimits {
+    fn default() -> Self {
+        Self {
+            queued_bytes_max: 1 << 30,
+            queued_bytes_max_per_principal: 512 << 20,
+            queues_max_per_principal: 1000,
         }
     }
 }

@@ -19,9 +19,17 @@ impl Principal {
     /// A peer that did not log in.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self::new("anonymous", [])
+        Self::new(ANONYMOUS, [])
+    }
+
+    /// Whether it did not log in. No user is called like that.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        *self.name == *ANONYMOUS
     }
 }
+
+const ANONYMOUS: &str = "anonymous";
 
 /// What a peer authenticates with.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -62,9 +62,13 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Stale | Refusal::DuplicateId => StatusCode::CONFLICT,
         Refusal::TooDeep => StatusCode::BAD_REQUEST,
-        Refusal::Full | Refusal::Busy | Refusal::Limit | Refusal::PatternBytes => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::Full
+        | Refusal::Busy
+        | Refusal::Limit
+        | Refusal::QueueMemory
+        | Refusal::PrincipalMemory
+        | Refusal::PrincipalQueues
+        | Refusal::PatternBytes => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = text(status, &refusal.to_string());
     if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -63,6 +63,14 @@ impl Fault {
             Refusal::Limit => {
                 (Reason::Busy, "limit reached", "end what is not required, or ask the operator")
             }
+            Refusal::QueueMemory | Refusal::PrincipalMemory => (
+                Reason::Busy,
+                "memory full",
+                "what was confirmed stays; consume it, or reconnect and try again later",
+            ),
+            Refusal::PrincipalQueues => {
+                (Reason::Busy, "limit reached", "consume what is in them: an empty queue ends")
+            }
             Refusal::DuplicateId => (
                 Reason::Malformed,
                 "subscription exists",

@@ -311,7 +311,7 @@ fn accept(
         writer.header("server", SERVER);
         writer.number("session", format_args!("{session:032x}"));
         writer.number("heart-beat", format_args!("{},{}", ours.can, ours.wants));
-        if *principal.name != *Principal::anonymous().name {
+        if !principal.is_anonymous() {
             writer.header("user-name", &principal.name);
         }
         writer.body(&[]);
