@@ -6,6 +6,7 @@ use contract::{
 };
 
 use crate::{
+    quota::Account,
     record::{Record, WriteId},
     shard_message::{ShardMessage, Subscriber},
 };
@@ -17,8 +18,9 @@ pub enum Event {
     /// of the shard apply.
     Opened(ConnectionId, Arc<ConnectionLimits>),
     /// A command of a connection of this core; an [`Effect::Reply`] with the token follows, exactly
-    /// once unless the connection ends first.
-    Command(ConnectionId, Token, Command),
+    /// once unless the connection ends first. The account is charged for the queues that it makes,
+    /// and for what it puts into queues; without one, only the total is.
+    Command(ConnectionId, Token, Command, Option<Account>),
     /// As [`contract::Outbox::settle`]; with a token, an [`Effect::Reply`] follows.
     Settle(ConnectionId, Settle, Option<Token>),
     /// As [`contract::Outbox::credit`].

@@ -4,6 +4,7 @@ use contract::Now;
 
 use crate::{
     event::Effect,
+    quota::Quotas,
     record::WriteId,
     shard_message::{Interest, Payload, ShardMessage, ToFront, ToHome},
     window::Windows,
@@ -23,6 +24,7 @@ pub(crate) struct ShardOutput<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) windows: &'a mut Windows,
     pub(crate) writes: &'a mut Writes,
+    pub(crate) quotas: &'a mut Quotas,
 }
 
 impl ShardOutput<'_> {

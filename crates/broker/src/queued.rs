@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use contract::{Destination, DestinationKind, Message};
 
+use crate::quota::Account;
+
 /// Names a queue: what its messages are kept, delivered, returned and dead-lettered under.
 ///
 /// It is not where they were sent: [`Message::to`] says that, and a queue may hold
@@ -38,15 +40,17 @@ impl QueueId {
 pub(crate) struct QueuedMessage {
     pub(crate) position: QueuePosition,
     pub(crate) message: Arc<Message>,
+    /// Who sent it, and is charged for it.
+    pub(crate) account: Option<Account>,
     /// How many attempts to deliver it have failed.
     pub(crate) attempts: u32,
 }
 
 impl QueuedMessage {
     /// A message that is new in its queue.
-    pub(crate) fn new(message: Arc<Message>, sequence: u64) -> Self {
+    pub(crate) fn new(message: Arc<Message>, account: Option<Account>, sequence: u64) -> Self {
         let position = QueuePosition::new(message.header.priority, sequence);
-        Self { position, message, attempts: 0 }
+        Self { position, message, account, attempts: 0 }
     }
 }
 
@@ -55,19 +59,18 @@ impl QueuedMessage {
 /// The sequence is unique within a home, so that a message that returns to a queue which was
 /// deleted and made again takes no other's position.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct QueuePosition {
-    urgency: u8,
-    sequence: u64,
-}
+pub struct QueuePosition(u64);
 
 impl QueuePosition {
+    /// Of 4 bits of urgency over a sequence that never fills the rest.
     fn new(priority: u8, sequence: u64) -> Self {
-        Self { urgency: PRIORITY_MAX.saturating_sub(priority), sequence }
+        let urgency = PRIORITY_MAX.saturating_sub(priority);
+        Self(u64::from(urgency) << SEQUENCE_BITS | sequence)
     }
 
     /// Whether the message came no later than the one with this sequence.
     pub(crate) const fn is_within(self, sequence: u64) -> bool {
-        self.sequence <= sequence
+        self.0 & ((1 << SEQUENCE_BITS) - 1) <= sequence
     }
 }
 
@@ -78,12 +81,13 @@ pub(crate) fn queued_cost(message: &Message) -> usize {
 }
 
 /// What it takes besides while it is ready and expires.
-pub(crate) const EXPIRING_ENTRY_BYTES: usize = 48;
+pub(crate) const EXPIRING_ENTRY_BYTES: usize = 32;
 
 const PRIORITY_MAX: u8 = 9;
+const SEQUENCE_BITS: u32 = 60;
 
-/// Twice the size of an entry: a B-tree that grows at its end leaves four of the 11 places of a node
-/// free.
-const ENTRY_BYTES: usize = 96;
-const _: () = assert!(size_of::<(QueuePosition, QueuedMessage)>() == 48);
-const _: () = assert!(size_of::<(u64, QueuePosition)>() == 24);
+/// Twice the size of an entry, since a B-tree that grows at its end leaves four of the 11 places of a
+/// node free, and half of what a transaction takes beyond that.
+const ENTRY_BYTES: usize = 104;
+const _: () = assert!(size_of::<(QueuePosition, QueuedMessage)>() == 40);
+const _: () = assert!(size_of::<(u64, QueuePosition)>() == 16);

@@ -8,6 +8,7 @@ use crate::{
     home::Home,
     output::ShardOutput,
     placement::Placement,
+    quota::{Pool, Quotas},
     shard_message::{Payload, ShardMessage},
     stats::{QueueDepth, Stats},
     window::Windows,
@@ -24,19 +25,21 @@ pub struct Shard {
     home: Home,
     windows: Windows,
     writes: Writes,
+    quotas: Quotas,
     /// What it sends to itself; empty between calls, kept for its memory.
     own: VecDeque<Payload>,
 }
 
 impl Shard {
     /// The shard of `core`, one of `cores`. `connections` bounds those that come with no limits of
-    /// their own.
+    /// their own; all shards of a process have one `pool`.
     #[must_use]
     pub fn new(
         core: u16,
         cores: u16,
         limits: Arc<BrokerLimits>,
         connections: Arc<ConnectionLimits>,
+        pool: Arc<dyn Pool>,
     ) -> Self {
         let placement = Placement::new(cores);
         Self {
@@ -45,6 +48,7 @@ impl Shard {
             home: Home::new(placement, limits),
             windows: Windows::new(core, cores),
             writes: Writes::default(),
+            quotas: Quotas::new(pool),
             own: VecDeque::new(),
         }
     }
@@ -54,11 +58,12 @@ impl Shard {
         let (front, home) = (&mut self.front, &mut self.home);
         let own = mem::take(&mut self.own);
         let (windows, writes) = (&mut self.windows, &mut self.writes);
-        let mut output = ShardOutput { core: self.core, now, own, effects, windows, writes };
+        let (core, quotas) = (self.core, &mut self.quotas);
+        let mut output = ShardOutput { core, now, own, effects, windows, writes, quotas };
         match event {
             Event::Opened(connection, limits) => front.opened(connection, limits),
-            Event::Command(connection, token, command) => {
-                front.command(connection, token, command, &mut output);
+            Event::Command(connection, token, command, account) => {
+                front.command(connection, token, command, account, &mut output);
             }
             Event::Settle(connection, settle, reply) => {
                 front.settle(connection, settle, reply, &mut output);
@@ -83,7 +88,10 @@ impl Shard {
                 }
                 home.stored(upto, &mut output);
             }
-            Event::Timeout => home.check_deadlines(&mut output),
+            Event::Timeout => {
+                home.check_deadlines(&mut output);
+                output.quotas.give_back();
+            }
         }
         while let Some(content) = output.own.pop_front() {
             receive(front, home, self.core, content, &mut output);
@@ -106,6 +114,9 @@ impl Shard {
         let mut stats = Stats::default();
         self.front.add_stats(&mut stats);
         self.home.add_stats(&mut stats);
+        stats.queued_bytes = self.quotas.used_bytes();
+        stats.refused_memory = self.quotas.refused_memory;
+        stats.refused_principal = self.quotas.refused_principal;
         stats
     }
 
@@ -118,7 +129,7 @@ impl Shard {
     /// after each event. Linear in what the shard holds.
     pub fn assert_consistent(&self) {
         self.front.assert_consistent();
-        self.home.assert_consistent();
+        self.quotas.assert_is(&self.home.assert_consistent());
     }
 
     /// Panics unless nothing is left of what connections did: they are gone, their queues are empty

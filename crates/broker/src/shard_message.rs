@@ -9,6 +9,7 @@ use contract::{
 
 use crate::{
     queued::{QueueId, QueuePosition, QueuedMessage},
+    quota::Account,
     record::TransactionId,
 };
 
@@ -51,7 +52,12 @@ pub(crate) enum Payload {
 #[derive(Debug)]
 pub(crate) enum ToHome {
     /// [`ToFront::Replied`] replies, late if the queue is full.
-    Publish { connection: ConnectionId, token: Token, message: Arc<Message> },
+    Publish {
+        connection: ConnectionId,
+        token: Token,
+        message: Arc<Message>,
+        account: Option<Account>,
+    },
     /// [`ToFront::Subscribed`] replies.
     Subscribe(Box<Consume>),
     /// [`ToFront::Unsubscribed`] replies if it is to be confirmed. Deliveries after `seen` never
@@ -69,20 +75,35 @@ pub(crate) enum ToHome {
     /// [`ToFront::Replied`] replies.
     Drain { subscriber: Subscriber, token: Token },
     /// [`ToFront::Declared`] replies.
-    Declare { owner: ConnectionId, token: Token, destination: Destination },
+    Declare {
+        owner: ConnectionId,
+        token: Token,
+        destination: Destination,
+        account: Option<Account>,
+    },
     /// The owner of a temporary destination has gone.
     Undeclare { owner: ConnectionId, destination: Destination },
     /// A settled delivery whose consumer had gone before it came: back to its position.
     Return(QueueId, QueuedMessage),
     /// [`ToFront::Voted`] replies; unless it is `alone`, [`ToHome::Decide`] follows.
-    Prepare { connection: ConnectionId, transaction: u64, operations: Vec<Operation>, alone: bool },
+    Prepare {
+        connection: ConnectionId,
+        transaction: u64,
+        operations: Vec<Operation>,
+        account: Option<Account>,
+        alone: bool,
+    },
     /// From a home to itself: a transaction of it alone is stored.
     Committed(TransactionId),
     /// The end of a transaction.
     Decide { transaction: u64, commit: bool },
     /// A message for a dead-letter queue, addressed to it; where it is in the store until it is in
     /// the dead-letter queue: then [`ToHome::DeadLettered`] replies.
-    DeadLetter { message: Arc<Message>, stored_at: Option<(QueueId, QueuePosition)> },
+    DeadLetter {
+        message: Arc<Message>,
+        account: Option<Account>,
+        stored_at: Option<(QueueId, QueuePosition)>,
+    },
     /// A message is stored in its dead-letter queue, and so need not be where it was.
     DeadLettered(QueueId, QueuePosition),
 }
@@ -116,8 +137,8 @@ pub(crate) enum ToFront {
 /// Where a delivery comes from, and so where it returns to.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A queue, and the position in it.
-    Queue(QueueId, QueuePosition),
+    /// A queue, the position in it, and who sent the message.
+    Queue(QueueId, QueuePosition, Option<Account>),
     /// A temporary topic, or a queue that keeps the message: nothing returns.
     Copy,
 }
@@ -146,6 +167,8 @@ pub(crate) struct Consume {
     pub(crate) credit: u32,
     /// Deliveries that may be unsettled at one time.
     pub(crate) unsettled_max: usize,
+    /// Who is charged for the queue, if it is made.
+    pub(crate) account: Option<Account>,
 }
 
 impl Payload {

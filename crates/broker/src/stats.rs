@@ -35,6 +35,12 @@ pub struct Stats {
     pub dropped: u64,
     /// Publications refused because a destination was full.
     pub refused_full: u64,
+    /// Memory of what is in queues here, in bytes.
+    pub queued_bytes: usize,
+    /// Publications and transactions refused because the memory of all queues was used up.
+    pub refused_memory: u64,
+    /// The same, and new queues, because what one principal may have was used up.
+    pub refused_principal: u64,
 }
 
 /// How full a queue is.

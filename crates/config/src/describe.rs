@@ -181,25 +181,19 @@ fn access(config: &Config) -> Vec<String> {
         ];
     }
     let rule = |rule: &Rule| {
-        let subscribe = match &*rule.subscribe {
-            [] if rule.scope.names_dead_letter_queues() => OF_THE_QUEUE.to_owned(),
-            named if rule.scope.names_dead_letter_queues() => {
-                format!("{OF_THE_QUEUE} and {}", grants(named))
-            }
-            named => grants(named),
-        };
-        let send = grants(&rule.send);
-        format!("{}: {subscribe} may subscribe, {send} may send", rule.scope.as_str())
+        format!(
+            "{}: {} may subscribe, {} may send",
+            rule.scope.as_str(),
+            grants(&rule.subscribe),
+            grants(&rule.send)
+        )
     };
     let rest = [
-        "any other: none".to_owned(),
-        format!("any other dead-letter queue: {OF_THE_QUEUE} may subscribe, none may send"),
+        "any other: none",
+        "dead-letter queues, besides: who may subscribe to the queue may subscribe, none may send",
     ];
-    config.access.rules().iter().map(rule).chain(rest).collect()
+    config.access.rules().iter().map(rule).chain(rest.map(str::to_owned)).collect()
 }
-
-/// Who may subscribe to a dead-letter queue, whatever rules name it.
-const OF_THE_QUEUE: &str = "who may subscribe to the queue";
 
 fn grants(grants: &[Grant]) -> String {
     let words = grants.iter().map(|grant| match grant {

@@ -7,7 +7,7 @@ use auth::{Access, Grant, Rule, User, Users};
 use toml::de::DeTable;
 
 use crate::{
-    Config, ConfigError, ConfigErrors, Listen, Service, ServiceKind,
+    Config, ConfigError, ConfigErrors, Listen, Memory, Service, ServiceKind,
     keys::Keys as _,
     limits::{self, Limits},
     located::{Located, Tables},
@@ -78,6 +78,7 @@ impl Reader<'_> {
         if root.limits.is_whole {
             limits::check(self.source, &limits, &root.limits, true);
         }
+        let memory = self.memory(&limits);
         if let Some(listen) = &root.listen {
             self.check_listens(listen);
         }
@@ -91,7 +92,7 @@ impl Reader<'_> {
             io_uring: root.io_uring,
             listens: listens.unwrap_or(default.listens),
             services: self.services(default.services),
-            memory: root.memory.value,
+            memory,
             access: self.access(&users),
             operations: root.operations.value.clone(),
             users,
@@ -196,6 +197,7 @@ impl Reader<'_> {
             }
             self.check_budget(&service, own.place(UNSENT));
             self.check_inbound(&service, own.place(MESSAGE));
+            self.check_queued(&service, own.place(MESSAGE));
         }
         service
     }
@@ -207,6 +209,7 @@ impl Reader<'_> {
         if self.root.value.limits.is_whole {
             self.check_budget(&service, None);
             self.check_inbound(&service, None);
+            self.check_queued(&service, None);
         }
         service
     }
@@ -239,6 +242,41 @@ impl Reader<'_> {
         self.source.report_once(place.map_or(0, |place| place.start), message);
     }
 
+    /// The bounds over all connections; reports a part that is more than half of its whole.
+    fn memory(&self, limits: &Limits) -> Memory {
+        let table = &self.root.value.memory;
+        let mut memory = table.value;
+        let queues_max = limits.broker.queues_max / 2;
+        if table.place(QUEUES).is_none() {
+            memory.queues_max_per_principal = memory.queues_max_per_principal.min(queues_max);
+        } else if memory.queues_max_per_principal > queues_max && self.root.value.limits.is_whole {
+            table.refuse(
+                self.source,
+                QUEUES,
+                format_args!("at most half of `queues-max` in [limits]: {queues_max}"),
+            );
+        }
+        match (memory.queued_bytes_max, memory.queued_bytes_max_per_principal) {
+            (Some(all), Some(one)) if one > all / 2 => {
+                let half = value::show_bytes(all / 2);
+                table.refuse(
+                    self.source,
+                    QUEUED_BY_ONE,
+                    format_args!("at most half of `{QUEUED}`: {half}"),
+                );
+            }
+            (None, Some(_)) if table.place(QUEUED).is_none() => table.refuse(
+                self.source,
+                QUEUED_BY_ONE,
+                format_args!(
+                    "it is part of `{QUEUED}`, which by default depends on the machine: write both"
+                ),
+            ),
+            _ => {}
+        }
+        memory
+    }
+
     /// Reports that the largest message may be refused even if there is no other.
     fn check_inbound(&self, service: &Service, own: Option<&Place>) {
         let Root { memory, limits, .. } = &self.root.value;
@@ -252,6 +290,25 @@ impl Reader<'_> {
         let message = format_args!(
             "`{MESSAGE}` at {path} ({one}) is more than half of what all peers together may have \
              sent in part ({all}): lower it, or raise `{INBOUND}` in [memory]"
+        );
+        self.source.report_once(place.map_or(0, |place| place.start), message);
+    }
+
+    /// Reports that the largest message does not fit into what one principal may have in queues.
+    fn check_queued(&self, service: &Service, own: Option<&Place>) {
+        let Root { memory, limits, .. } = &self.root.value;
+        let one = service.limits.connection.message_bytes_max;
+        let Some(total) = memory.value.queued_bytes_max else { return };
+        let all = memory.value.queued_bytes_max_per_principal.unwrap_or(total / 2);
+        if one.saturating_mul(2) <= all || !memory.is_whole || !service.kind.uses_broker() {
+            return;
+        }
+        let key = if memory.place(QUEUED_BY_ONE).is_some() { QUEUED_BY_ONE } else { QUEUED };
+        let place = own.or_else(|| limits.place(MESSAGE)).or_else(|| memory.place(key));
+        let (path, one, all) = (&service.path, value::show_bytes(one), value::show_bytes(all));
+        let message = format_args!(
+            "`{MESSAGE}` at {path} ({one}) is more than half of what one principal may have in \
+             queues ({all}): lower it, or raise `{key}` in [memory]"
         );
         self.source.report_once(place.map_or(0, |place| place.start), message);
     }
@@ -370,5 +427,8 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> Option<(SocketAddr, SocketAddr
 
 const MESSAGE: &str = "message-bytes-max";
 const INBOUND: &str = "inbound-bytes-max";
+const QUEUED: &str = "queued-bytes-max";
+const QUEUED_BY_ONE: &str = "queued-bytes-max-per-principal";
+const QUEUES: &str = "queues-max-per-principal";
 const UNSENT: &str = "unsent-bytes-max";
 const BUDGET: &str = "unsent-bytes-max-per-core";

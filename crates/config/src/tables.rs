@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use std::{num::NonZeroUsize, time::Duration};
 
 use auth::{Grant, Password, Scope};
+use contract::QuotaLimits;
 
 use crate::{
     AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
@@ -413,9 +414,40 @@ keys! {
         /// decoding it.
         pub inbound_bytes_max: Option<usize> as MemoryBytes = None
             => "an eighth of the memory, and at least twice the largest `message-bytes-max`",
+        /// The messages in all queues, with what the gateway keeps for each: those that are not
+        /// settled, that transactions reserve room for and whose publishers wait included. Beyond,
+        /// a message for a queue is refused, with ERROR or 503; what was confirmed stays. A dead
+        /// letter counts, and is never refused.
+        pub queued_bytes_max: Option<usize> as MemoryBytes = None
+            => "a quarter of the memory, and at least four times the largest `message-bytes-max`",
+        /// The same of those that one principal sent: a user, or all who have not logged in at one
+        /// IPv4 address or in one /64 of IPv6. At most half of `queued-bytes-max`, so that nobody
+        /// takes the room of all others.
+        pub queued_bytes_max_per_principal: Option<usize> as MemoryBytes = None
+            => "half of `queued-bytes-max`",
+        /// Queues that exist because one principal made them, by sending or subscribing to them or
+        /// as temporary ones, over all cores. At most half of `queues-max` in `[limits]`.
+        pub queues_max_per_principal: usize as Count = 1000
+            => "1000, or half of `queues-max` where that is less",
         /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
         /// is closed first.
         pub unsent_bytes_max_per_core: usize as Bytes = 256 << 20,
+    }
+}
+
+impl Memory {
+    /// The bounds of what is in queues. What is left open has its default.
+    #[must_use]
+    pub fn quotas(&self) -> QuotaLimits {
+        let default = QuotaLimits::default();
+        let queued_bytes_max = self.queued_bytes_max.unwrap_or(default.queued_bytes_max);
+        QuotaLimits {
+            queued_bytes_max,
+            queued_bytes_max_per_principal: self
+                .queued_bytes_max_per_principal
+                .unwrap_or(queued_bytes_max / 2),
+            queues_max_per_principal: self.queues_max_per_principal,
+        }
     }
 }
 

@@ -315,11 +315,8 @@ fn a_rule_for_dead_letter_queues_may_come_after_the_rule_for_all() {
         subscribe = ["*"]
         send = ["*"]
         [[access]]
-        destination = "/queue/DLQ.a"
-        send = ["*"]
-        [[access]]
         destination = "/queue/DLQ.>"
-        subscribe = ["user:*"]
+        send = ["*"]
         "#,
     );
     let anonymous = contract::Principal::anonymous();
@@ -332,10 +329,9 @@ fn a_rule_for_dead_letter_queues_may_come_after_the_rule_for_all() {
     assert_eq!(
         access,
         "  >: everybody may subscribe, everybody may send
-  /queue/DLQ.a: who may subscribe to the queue may subscribe, everybody may send
-  /queue/DLQ.>: who may subscribe to the queue and who logged in may subscribe, none may send
+  /queue/DLQ.>: none may subscribe, everybody may send
   any other: none
-  any other dead-letter queue: who may subscribe to the queue may subscribe, none may send
+  dead-letter queues, besides: who may subscribe to the queue may subscribe, none may send
 "
     );
 }
@@ -345,7 +341,8 @@ fn the_rest_is_read() {
     let config = read(
         "threads = 3\nio-uring = true\n[log]\nformat = 'json'\nlevel = 'trace'\n\
          [shutdown]\ngrace = 0\ndrain = '2m'\n[memory]\nunsent-bytes-max-per-core = '1GiB'\n\
-         inbound-bytes-max = '32MiB'",
+         inbound-bytes-max = '32MiB'\nqueued-bytes-max = '8GiB'\n\
+         queued-bytes-max-per-principal = '1GiB'\nqueues-max-per-principal = 5000",
     );
     assert_eq!(config.threads.map(NonZeroUsize::get), Some(3));
     assert!(config.io_uring);
@@ -353,8 +350,17 @@ fn the_rest_is_read() {
     let drain = Duration::from_secs(120);
     assert_eq!(config.shutdown, Shutdown { grace: Duration::ZERO, drain });
     let inbound_bytes_max = Some(32 << 20);
-    assert_eq!(config.memory, Memory { inbound_bytes_max, unsent_bytes_max_per_core: 1 << 30 });
+    let expected = Memory {
+        inbound_bytes_max,
+        queued_bytes_max: Some(8 << 30),
+        queued_bytes_max_per_principal: Some(1 << 30),
+        queues_max_per_principal: 5000,
+        unsent_bytes_max_per_core: 1 << 30,
+    };
+    assert_eq!(config.memory, expected);
     assert_eq!(read("").memory.inbound_bytes_max, None);
+    assert_eq!(read("").memory.queues_max_per_principal, 1000);
+    assert_eq!(read("[limits]\nqueues-max = 100").memory.queues_max_per_principal, 50);
 }
 
 #[test]
@@ -467,7 +473,7 @@ Otherwise
   [log] format = \"text\", level = \"info\"
   [http] keep-alive = \"75s\"
   [shutdown] grace = \"1s\", drain = \"10s\"
-  [memory] inbound-bytes-max = by the memory, unsent-bytes-max-per-core = \"256MiB\"
+  [memory] inbound-bytes-max = by the memory, queued-bytes-max = by the memory, queued-bytes-max-per-principal = by the memory, queues-max-per-principal = 1000, unsent-bytes-max-per-core = \"256MiB\"
 "
     );
 }

@@ -12,7 +12,8 @@ use std::{
 use auth::{Access, Logins, Users};
 use broker::ShardMessage;
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Principal, ProtocolLimits, Refusal, Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, Principal, ProtocolLimits, QuotaLimits, Refusal,
+    Token,
 };
 use tokio::sync::oneshot;
 use transports::Reactor;
@@ -22,14 +23,17 @@ use crate::{
     event_loop::{Connection, CoreRef, NewCore},
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
+    quotas::{Accounts, SharedLedger},
 };
 
 /// All cores, and what they share. For a message nothing of it is written but counters and, for
-/// other cores, their channels.
+/// other cores, their channels; for some hundred messages to queues, the ledger.
 #[derive(Debug)]
 pub struct Cores {
     pub(crate) settings: Settings,
     handles: Vec<CoreHandle>,
+    pub(crate) ledger: Arc<SharedLedger>,
+    pub(crate) accounts: Accounts,
     /// Whether much memory has been freed since [`Cores::take_freed`] was last called.
     freed: AtomicBool,
     messages_left: AtomicUsize,
@@ -47,6 +51,8 @@ pub struct Settings {
     pub labels: Vec<&'static str>,
     /// The bounds of the broker.
     pub broker_limits: Arc<BrokerLimits>,
+    /// The bounds of what all its shards have together.
+    pub quotas: QuotaLimits,
     /// The bounds of what belongs to no service.
     pub limits: Arc<ConnectionLimits>,
     /// Who may log in.
@@ -132,9 +138,12 @@ impl Cores {
         }
         let login_timeout = settings.limits.login_timeout;
         let logins = Logins::new(settings.users.clone(), &login_key(), login_timeout);
+        let ledger = Arc::new(SharedLedger::new(settings.quotas));
         let cores = Arc::new(Self {
             settings,
             handles,
+            ledger,
+            accounts: Accounts::default(),
             freed: AtomicBool::new(false),
             messages_left: AtomicUsize::new(0),
             logins: Mutex::new(logins),

@@ -16,6 +16,7 @@ pub mod internal_errors;
 mod log_limiter;
 mod logins;
 mod permit;
+mod quotas;
 mod store;
 pub mod tasks;
 

@@ -19,7 +19,7 @@ use broker::{Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, ConnectionLimits, Destination, Input, Kind, Lane, Message, Now,
-    Opening, Outbox, Principal, Refusal, Session, SubscriptionId, Token,
+    Opening, Outbox, Principal, QuotaLimits, Refusal, Session, SubscriptionId, Token,
 };
 use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
 
@@ -177,6 +177,7 @@ impl Gateway {
             services: vec![service],
             labels: vec!["test"],
             broker_limits: Arc::default(),
+            quotas: QuotaLimits::default(),
             limits,
             users: Users::default(),
             access: Access::default(),

@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub rules: Vec<Box<str>>,
     /// The counts of each core, in their order.
     pub cores: Vec<Core>,
+    /// What the messages in all queues may take, in bytes.
+    pub queued_bytes_max: usize,
     /// Log lines that were dropped.
     pub log_lines_dropped: u64,
     /// States that should be impossible.
@@ -75,6 +77,7 @@ impl Snapshot {
             services,
             rules,
             cores,
+            queued_bytes_max: gateway.config.memory.quotas().queued_bytes_max,
             log_lines_dropped: logging::dropped(),
             internal_errors: internal_errors::count(),
         }
@@ -293,7 +296,21 @@ impl Snapshot {
         counters(encoder, "broker_published", "Messages published", published)?;
         let delivered = kinds(|stats| stats.topic_delivered, |stats| stats.queue_delivered);
         counters(encoder, "broker_delivered", "Messages handed to subscriptions", delivered)?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 6] = [
+        let bytes = self.sum(|core| wide(core.broker.queued_bytes));
+        gauges(
+            encoder,
+            "broker_queued_bytes",
+            "Memory of all messages in queues",
+            [(UNLABELLED, bytes)],
+        )?;
+        let max = [(UNLABELLED, wide(self.queued_bytes_max))];
+        gauges(
+            encoder,
+            "broker_queued_bytes_max",
+            "What it may be (memory.queued-bytes-max)",
+            max,
+        )?;
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 8] = [
             ("broker_settled", "Messages that consumers have taken", |stats| stats.queue_settled),
             (
                 "broker_returned",
@@ -312,6 +329,16 @@ impl Snapshot {
             ("broker_refused_full", "Publications refused as a destination was full", |stats| {
                 stats.refused_full
             }),
+            (
+                "broker_refused_memory",
+                "Messages refused as the memory for queues was full",
+                |stats| stats.refused_memory,
+            ),
+            (
+                "broker_refused_principal",
+                "Messages and queues refused as their principal had all that one may",
+                |stats| stats.refused_principal,
+            ),
         ];
         for (name, help, stat) in ever {
             let value = self.sum(|core| stat(&core.broker));
@@ -463,6 +490,10 @@ mod tests {
             ("passerelle_broker_published_total{kind=\"topic\"}".to_owned(), 8),
             ("passerelle_broker_published_total{kind=\"queue\"}".to_owned(), 0),
             ("passerelle_broker_dead_lettered_total".to_owned(), 2),
+            ("passerelle_broker_queued_bytes".to_owned(), 1000),
+            ("passerelle_broker_queued_bytes_max".to_owned(), 1 << 30),
+            ("passerelle_broker_refused_memory_total".to_owned(), 6),
+            ("passerelle_broker_refused_principal_total".to_owned(), 4),
             ("passerelle_log_lines_dropped_total".to_owned(), 9),
             ("passerelle_internal_errors_total".to_owned(), 7),
             ("passerelle_service_info{service=\"/messaging\",type=\"broker\"}".to_owned(), 1),
@@ -536,11 +567,19 @@ mod tests {
     fn snapshot(cores: Vec<Core>) -> Snapshot {
         let services = vec![("/".into(), "pages"), ("/messaging".into(), "broker")];
         let rules = vec!["/topic/quotes.>".into(), "/queue/orders".into()];
-        Snapshot { services, rules, cores, log_lines_dropped: 9, internal_errors: 7 }
+        let (queued_bytes_max, log_lines_dropped, internal_errors) = (1 << 30, 9, 7);
+        Snapshot { services, rules, cores, queued_bytes_max, log_lines_dropped, internal_errors }
     }
 
     fn core(connections: usize) -> Core {
-        let broker = broker::Stats { topic_published: 4, dead_lettered: 1, ..Default::default() };
+        let broker = broker::Stats {
+            topic_published: 4,
+            dead_lettered: 1,
+            queued_bytes: 500,
+            refused_memory: 3,
+            refused_principal: 2,
+            ..Default::default()
+        };
         let counters = Arc::new(Counters::new(&["http", "websocket", "stomp"], 2, 2));
         Core { connections, counters, broker, queues: Queues::default() }
     }

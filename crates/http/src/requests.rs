@@ -369,6 +369,7 @@ impl Connection {
                         gateway,
                         limits,
                         &principal,
+                        self.peer().ip(),
                         kind,
                         rest,
                         head,

@@ -40,9 +40,17 @@ impl Available {
 
     /// Sets the bounds in `[memory]` that a configuration leaves open.
     pub fn complete(self, config: &mut Config) {
-        let largest = config.services.iter().map(Service::inbound_bytes).max().unwrap_or(0);
+        let services = config.services.iter();
+        let largest = services.clone().map(Service::inbound_bytes).max().unwrap_or(0);
         let memory = &mut config.memory;
         memory.inbound_bytes_max.get_or_insert_with(|| self.part(INBOUND_PART).max(largest));
+        let messages = services
+            .filter(|service| service.kind.uses_broker())
+            .map(|service| service.limits.connection.message_bytes_max);
+        let least = messages.max().unwrap_or(0).saturating_mul(4);
+        let queued =
+            *memory.queued_bytes_max.get_or_insert_with(|| self.part(QUEUED_PART).max(least));
+        memory.queued_bytes_max_per_principal.get_or_insert(queued / 2);
     }
 
     /// One of `parts`, in whole MiB.
@@ -122,6 +130,8 @@ fn read(file: &Path) -> Option<String> {
 
 /// What is received in part may take an eighth.
 const INBOUND_PART: usize = 8;
+/// What is in queues may take a quarter.
+const QUEUED_PART: usize = 4;
 /// Where nothing can be found out.
 const UNKNOWN: (u64, &str) = (1 << 30, "a guess");
 /// A machine with many mounts has some 100 KiB of them.

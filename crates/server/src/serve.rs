@@ -72,6 +72,7 @@ pub fn serve(mut config: Config) -> Result<(), StartError> {
     tracing::info!(
         %available,
         inbound_bytes_max = config.memory.inbound_bytes_max,
+        queued_bytes_max = config.memory.queued_bytes_max,
         "memory"
     );
     let (gateway, threads) = start_cores(config, &endpoints, phase)?;
@@ -214,6 +215,7 @@ fn settings(config: &Config) -> Settings {
         services: services.collect(),
         labels: PROTOCOLS.labels(),
         broker_limits: Arc::clone(&config.limits.broker),
+        quotas: config.memory.quotas(),
         limits: Arc::clone(&config.limits.connection),
         users: config.users.clone(),
         access: config.access.clone(),

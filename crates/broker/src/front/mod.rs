@@ -24,6 +24,7 @@ use crate::{
     output::ShardOutput,
     placement::Placement,
     queued::QueuedMessage,
+    quota::Account,
     shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
     stats::Stats,
 };
@@ -151,12 +152,14 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         command: Command,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
         self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
-        match self.defer(connection, token, command) {
+        match self.defer(connection, token, command, account) {
             Some(Command::Subscribe(subscribe)) => {
-                if let Err(refusal) = self.subscribe(connection, token, *subscribe, output) {
+                let result = self.subscribe(connection, token, *subscribe, account, output);
+                if let Err(refusal) = result {
                     self.reply(connection, token, Err(refusal), output);
                 }
             }
@@ -164,13 +167,13 @@ impl Front {
                 self.unsubscribe(Subscriber { connection, subscription }, token, output);
             }
             Some(Command::Publish(_, message)) => {
-                self.publish(connection, token, message, output);
+                self.publish(connection, token, message, account, output);
             }
             Some(Command::Declare(Declare { destination })) => {
-                self.declare(connection, token, destination, output);
+                self.declare(connection, token, destination, account, output);
             }
             Some(Command::Transact(lane, operations)) => {
-                self.transact(connection, token, lane, operations, output);
+                self.transact(connection, token, lane, operations, account, output);
             }
             Some(Command::Drain(subscription)) => {
                 self.drain(Subscriber { connection, subscription }, token, output);
@@ -205,6 +208,7 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         subscribe: Subscribe,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
         let Subscribe { id, pattern, mode, settlement, credit } = subscribe;
@@ -249,6 +253,7 @@ impl Front {
                     settlement,
                     credit,
                     unsettled_max,
+                    account,
                 };
                 output.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
@@ -367,6 +372,7 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         message: Arc<Message>,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::Topic {
@@ -374,7 +380,7 @@ impl Front {
         }
         let home = self.home_of(&message.to);
         if output.windows.has_room(home, message.cost()) {
-            output.send_home(home, ToHome::Publish { connection, token, message });
+            output.send_home(home, ToHome::Publish { connection, token, message, account });
         } else {
             self.reply(connection, token, Err(Refusal::Busy), output);
         }
@@ -385,6 +391,7 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         destination: Destination,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
         let Some(client) = self.clients.get_mut(&connection) else {
@@ -398,7 +405,8 @@ impl Front {
             client.temporaries.push(destination.clone());
         }
         let home = self.home_of(&destination);
-        output.send_home(home, ToHome::Declare { owner: connection, token, destination });
+        let owner = connection;
+        output.send_home(home, ToHome::Declare { owner, token, destination, account });
     }
 
     pub(crate) fn settle(
@@ -497,9 +505,10 @@ impl Front {
             }
             Some(_) | None => {
                 let Delivery { message, tag, redeliveries } = delivery;
-                if let (Source::Queue(queue, position), None) = (source, tag) {
+                if let (Source::Queue(queue, position, account), None) = (source, tag) {
                     let home = self.home_of(queue.name());
-                    let queued = QueuedMessage { position, message, attempts: redeliveries };
+                    let attempts = redeliveries;
+                    let queued = QueuedMessage { position, message, account, attempts };
                     output.send_home(home, ToHome::Return(queue, queued));
                 }
             }

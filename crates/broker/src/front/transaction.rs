@@ -26,6 +26,7 @@ use contract::{
 use super::{Front, Subscription};
 use crate::{
     output::ShardOutput,
+    quota::Account,
     record::{Record, TransactionId},
     shard_message::{Payload, Subscriber, ToFront, ToHome, published_bytes},
 };
@@ -55,7 +56,7 @@ pub(super) struct Deferred {
 
 #[derive(Debug)]
 enum Item {
-    Command(Token, Command),
+    Command(Token, Command, Option<Account>),
     /// The end of a subscription, for its home: after a transaction that settles its deliveries.
     End(Box<(Subscriber, u16, ToHome)>),
 }
@@ -64,7 +65,7 @@ impl Deferred {
     /// Whether a transaction among them settles deliveries of this subscription.
     fn settles(&self, subscription: SubscriptionId) -> bool {
         self.items.iter().any(|item| {
-            let Item::Command(_, Command::Transact(_, operations)) = item else { return false };
+            let Item::Command(_, Command::Transact(_, operations), _) = item else { return false };
             operations.iter().any(|operation| {
                 matches!(operation, Operation::Settle(settle) if settle.subscription == subscription)
             })
@@ -93,6 +94,7 @@ impl Front {
         connection: ConnectionId,
         token: Token,
         command: Command,
+        account: Option<Account>,
     ) -> Option<Command> {
         let (Command::Publish(lane, _) | Command::Transact(lane, _)) = &command else {
             return Some(command);
@@ -101,7 +103,7 @@ impl Front {
         let Some(deferred) = client.and_then(|client| client.lanes.get_mut(lane)) else {
             return Some(command);
         };
-        deferred.items.push_back(Item::Command(token, command));
+        deferred.items.push_back(Item::Command(token, command, account));
         None
     }
 
@@ -130,6 +132,7 @@ impl Front {
         token: Token,
         lane: Lane,
         operations: Vec<Operation>,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
         let Some(client) = self.clients.get(&connection) else {
@@ -190,7 +193,8 @@ impl Front {
         self.transactions.insert(id, transaction);
         let alone = branches.len() == 1;
         for (home, operations) in branches {
-            let prepare = ToHome::Prepare { connection, transaction: id, operations, alone };
+            let prepare =
+                ToHome::Prepare { connection, transaction: id, operations, account, alone };
             output.send_home(home, prepare);
         }
     }
@@ -258,7 +262,9 @@ impl Front {
         };
         for item in client.lanes.remove(&lane).unwrap_or_default().items {
             match item {
-                Item::Command(token, command) => self.command(connection, token, command, output),
+                Item::Command(token, command, account) => {
+                    self.command(connection, token, command, account, output);
+                }
                 Item::End(end) => {
                     let (subscriber, home, end) = *end;
                     self.send_end(subscriber, home, end, output);

@@ -10,14 +10,16 @@ use super::{Home, queue::Queue};
 use crate::{
     output::ShardOutput,
     queued::{QueueId, QueuedMessage},
+    quota::Account,
     record::{Record, TransactionId, WriteId},
     shard_message::{Payload, Subscriber, ToFront, ToHome},
-    writes::Writes,
 };
 
 /// The branch of a transaction that one home is ready to commit.
 #[derive(Debug, Default)]
 pub(super) struct Branch {
+    /// Who is charged for what it publishes.
+    pub(super) account: Option<Account>,
     pub(super) publications: Vec<Publication>,
     temp_topic_publications: Vec<Arc<Message>>,
     /// Taken from their consumers.
@@ -35,8 +37,8 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    fn queued(&self) -> QueuedMessage {
-        QueuedMessage::new(Arc::clone(&self.message), self.sequence)
+    fn queued(&self, account: Option<Account>) -> QueuedMessage {
+        QueuedMessage::new(Arc::clone(&self.message), account, self.sequence)
     }
 }
 
@@ -56,10 +58,11 @@ impl Home {
         connection: ConnectionId,
         transaction: TransactionId,
         operations: Vec<Operation>,
+        account: Option<Account>,
         alone: bool,
         output: &mut ShardOutput<'_>,
     ) {
-        let mut branch = match self.take_all(connection, operations, output.writes) {
+        let mut branch = match self.take_all(connection, operations, account, output) {
             Ok(branch) => branch,
             Err((branch, refusal)) => {
                 self.roll_back(branch, output);
@@ -117,9 +120,10 @@ impl Home {
         &mut self,
         connection: ConnectionId,
         operations: Vec<Operation>,
-        writes: &Writes,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
     ) -> Result<Branch, (Branch, Refusal)> {
-        let mut branch = Branch::default();
+        let mut branch = Branch { account, ..Branch::default() };
         let publications = operations.iter().filter_map(|operation| match operation {
             Operation::Publish(message) => Some(message),
             Operation::Settle(_) => None,
@@ -129,12 +133,12 @@ impl Home {
             count += 1;
             is_durable |= message.header.durable;
         }
-        if is_durable && !writes.admits_transaction() {
+        if is_durable && !output.writes.admits_transaction() {
             return Err((branch, Refusal::Busy));
         }
         branch.publications.reserve_exact(count);
         for operation in operations {
-            if let Err(refusal) = self.take(connection, operation, &mut branch) {
+            if let Err(refusal) = self.take(connection, operation, &mut branch, output) {
                 return Err((branch, refusal));
             }
         }
@@ -146,6 +150,7 @@ impl Home {
         connection: ConnectionId,
         operation: Operation,
         branch: &mut Branch,
+        output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
         match operation {
             Operation::Publish(message) if message.to.kind() == DestinationKind::TempTopic => {
@@ -155,7 +160,7 @@ impl Home {
                 branch.temp_topic_publications.push(message);
             }
             Operation::Publish(message) => {
-                branch.publications.push(self.reserve(message)?);
+                branch.publications.push(self.reserve(message, branch.account, output)?);
             }
             Operation::Settle(Settle { subscription, tags, outcome }) => {
                 let subscriber = Subscriber { connection, subscription };
@@ -185,8 +190,13 @@ impl Home {
         Ok(())
     }
 
-    fn reserve(&mut self, mut message: Arc<Message>) -> Result<Publication, Refusal> {
-        let index = self.find_or_make_queue(&message.to)?;
+    fn reserve(
+        &mut self,
+        mut message: Arc<Message>,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) -> Result<Publication, Refusal> {
+        let index = self.find_or_make_queue(&message.to, account, output)?;
         let sequence = self.next_sequence();
         let Some(queue) = self.queues.get_mut(index) else {
             internal!("a queue was found and is not there");
@@ -195,6 +205,10 @@ impl Home {
         message.share_name(queue.id.name());
         if !queue.takes(&message, &self.limits) {
             return Err(self.refusal(index, &message));
+        }
+        if let Err(refusal) = output.quotas.charge(account, &message) {
+            self.end_if_idle(index, output);
+            return Err(refusal);
         }
         queue.reserve(&message);
         Ok(Publication { queue: queue.id.clone(), sequence, message })
@@ -206,17 +220,19 @@ impl Home {
             // If it has gone since, so have all subscriptions that would get it.
             let _gone = self.publish_temp_topic(&message, output);
         }
-        let mut written = None;
+        let (account, mut written) = (branch.account, None);
         for publication in branch.publications {
             self.stats.queue_published += 1;
-            let queued = publication.queued();
+            let queued = publication.queued(account);
             let Publication { queue, message, .. } = publication;
             let Some(index) = self.release(&queue, &message) else {
                 self.stats.dropped += 1;
+                output.quotas.remove(account, &message);
                 continue;
             };
             if message.is_expired(output.now.unix_ms) {
                 self.stats.expired += 1;
+                output.quotas.remove(account, &message);
                 if branch.has_records && queue.is_durable(&message) {
                     output.writes.add(Record::Remove(queue, queued.position));
                 }
@@ -241,6 +257,7 @@ impl Home {
 
     fn roll_back(&mut self, branch: Branch, output: &mut ShardOutput<'_>) {
         for Publication { queue, message, .. } in branch.publications {
+            output.quotas.remove(branch.account, &message);
             if let Some(index) = self.release(&queue, &message) {
                 self.dispatch_ready(index, output);
             }
@@ -270,6 +287,7 @@ impl Home {
             self.dispatch_ready(index, output);
             return write;
         }
+        output.quotas.remove(queued.account, &queued.message);
         if outcome == Outcome::Accepted {
             self.stats.queue_settled += 1;
         } else {
@@ -281,6 +299,7 @@ impl Home {
     /// A delivery is accepted, and the store has it from [`Record::Prepare`].
     fn forget_accepted(&mut self, settled: &SettledDelivery, output: &mut ShardOutput<'_>) {
         self.stats.queue_settled += 1;
+        output.quotas.remove(settled.queued.account, &settled.queued.message);
         let Some(index) = self.index_of(&settled.queue) else { return };
         if let Some(queue) = self.queues.get_mut(index) {
             queue.uncount(&settled.queued.message);
@@ -331,7 +350,7 @@ impl Branch {
             settled.outcome == Outcome::Accepted
                 && settled.queue.is_durable(&settled.queued.message)
         });
-        puts.map(|publication| Record::put(&publication.queue, &publication.queued()))
+        puts.map(|publication| Record::put(&publication.queue, &publication.queued(self.account)))
             .chain(accepted.map(|s| Record::Remove(s.queue.clone(), s.queued.position)))
             .collect()
     }

@@ -30,6 +30,7 @@ use crate::{
     output::ShardOutput,
     placement::Placement,
     queued::{QueueId, QueuedMessage, queued_cost},
+    quota::{Account, Usage},
     record::{Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Source, Subscriber, ToFront, ToHome},
     stats::{QueueDepth, Stats},
@@ -78,8 +79,8 @@ impl Home {
     /// A message from a front, or another home, on core `from`.
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         match message {
-            ToHome::Publish { connection, token, message } => {
-                self.publish(connection, token, message, output);
+            ToHome::Publish { connection, token, message, account } => {
+                self.publish(connection, token, message, account, output);
             }
             ToHome::Subscribe(consume) => self.subscribe(&consume, output),
             ToHome::Unsubscribe { subscriber, destination, confirm, seen } => {
@@ -104,23 +105,23 @@ impl Home {
                 self.drain(subscriber);
                 replied(subscriber.connection, token, Ok(Reply::Drained), output);
             }
-            ToHome::Declare { owner, token, destination } => {
-                self.declare(owner, token, destination, output);
+            ToHome::Declare { owner, token, destination, account } => {
+                self.declare(owner, token, destination, account, output);
             }
             ToHome::Undeclare { owner, destination } => {
                 self.undeclare(owner, &destination, output);
             }
             ToHome::Return(queue, queued) => self.take_back(queue, queued, output),
-            ToHome::Prepare { connection, transaction: number, operations, alone } => {
+            ToHome::Prepare { connection, transaction: number, operations, account, alone } => {
                 let transaction = TransactionId { core: from, number };
-                self.prepare(connection, transaction, operations, alone, output);
+                self.prepare(connection, transaction, operations, account, alone, output);
             }
             ToHome::Decide { transaction: number, commit } => {
                 self.decide(TransactionId { core: from, number }, commit, output);
             }
             ToHome::Committed(transaction) => self.committed(transaction, output),
-            ToHome::DeadLetter { message, stored_at } => {
-                let write = self.add_dead_letter(message, output);
+            ToHome::DeadLetter { message, account, stored_at } => {
+                let write = self.add_dead_letter(message, account, output);
                 if let Some((queue, position)) = stored_at {
                     let home = self.placement.home(queue.name());
                     if home == output.core {
@@ -143,13 +144,14 @@ impl Home {
         connection: ConnectionId,
         token: Token,
         mut message: Arc<Message>,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::TempTopic {
             let result = self.publish_temp_topic(&message, output);
             return replied(connection, token, result.map(|()| Reply::Done), output);
         }
-        let index = match self.find_or_make_queue(&message.to) {
+        let index = match self.find_or_make_queue(&message.to, account, output) {
             Ok(index) => index,
             Err(refusal) => return replied(connection, token, Err(refusal), output),
         };
@@ -158,15 +160,18 @@ impl Home {
             return replied(connection, token, Err(Refusal::Busy), output);
         };
         message.share_name(queue.id.name());
-        if queue.takes(&message, &self.limits) && queue.store_admits(&message, output.writes) {
-            self.accept(connection, token, index, message, output);
-        } else {
-            let deadline_ns = output.now.after(self.limits.publish_timeout);
-            let publisher = BlockedPublisher { connection, token, message, deadline_ns };
-            if let Err(BlockedPublisher { message, .. }) = queue.block(publisher) {
-                let refusal = self.refusal(index, &message);
-                replied(connection, token, Err(refusal), output);
-            }
+        if let Err(refusal) = output.quotas.charge(account, &message) {
+            replied(connection, token, Err(refusal), output);
+            return self.end_if_idle(index, output);
+        }
+        let deadline_ns = output.now.after(self.limits.publish_timeout);
+        let publisher = BlockedPublisher { connection, token, message, account, deadline_ns };
+        if queue.takes(&publisher.message, &self.limits)
+            && queue.store_admits(&publisher.message, output.writes)
+        {
+            self.accept(index, publisher, output);
+        } else if let Err(publisher) = queue.block(publisher) {
+            self.refuse(index, &publisher, output);
         }
         self.dispatch_ready(index, output);
     }
@@ -179,7 +184,7 @@ impl Home {
             Mode::Consume if destination.kind() == DestinationKind::TempTopic => {
                 self.join_temp_topic(subscriber, destination)
             }
-            Mode::Consume => self.join_queue(consume),
+            Mode::Consume => self.join_queue(consume, output),
         };
         output.send_front(
             subscriber.connection.core,
@@ -190,12 +195,16 @@ impl Home {
         }
     }
 
-    fn join_queue(&mut self, consume: &Consume) -> Result<(), Refusal> {
+    fn join_queue(
+        &mut self,
+        consume: &Consume,
+        output: &mut ShardOutput<'_>,
+    ) -> Result<(), Refusal> {
         let (subscriber, destination) = (consume.subscriber, &consume.destination);
         if destination.kind().is_temporary() {
             self.check_owner(subscriber.connection, destination)?;
         }
-        let index = self.find_or_make_queue(destination)?;
+        let index = self.find_or_make_queue(destination, consume.account, output)?;
         self.consumers.insert(subscriber, Consumer::new(index, consume, Tag(self.tag)));
         match self.queues.get_mut(index) {
             Some(queue) => queue.add_consumer(),
@@ -305,8 +314,9 @@ impl Home {
                 return;
             }
             // Over `queues_max` if it must be: that is better than to lose the message.
-            None => self.insert_queue(Queue::new(queue, None)),
+            None => self.insert_queue(Queue::new(queue, None, None)),
         };
+        output.quotas.add(queued.account, &queued.message);
         if let Some(queue) = self.queues.get_mut(index) {
             if queue.id.is_durable(&queued.message) {
                 output.writes.add(Record::put(&queue.id, &queued));
@@ -321,11 +331,13 @@ impl Home {
     fn add_dead_letter(
         &mut self,
         mut message: Arc<Message>,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         // Over `queues_max` if it must be, as for what returns.
         let id = QueueId::of(&message.to)?;
-        let index = self.index_of(&id).unwrap_or_else(|| self.insert_queue(Queue::new(id, None)));
+        let index =
+            self.index_of(&id).unwrap_or_else(|| self.insert_queue(Queue::new(id, None, None)));
         let queue = self.queues.get_mut(index)?;
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
@@ -333,7 +345,8 @@ impl Home {
             self.stats.dropped += 1;
             queue.remove(&evicted, output);
         }
-        let queued = QueuedMessage::new(message, self.next_sequence());
+        output.quotas.add(account, &message);
+        let queued = QueuedMessage::new(message, account, self.next_sequence());
         let write = self.enter(index, queued, output);
         self.dispatch_ready(index, output);
         write
@@ -372,8 +385,7 @@ impl Home {
             while let Some(publisher) =
                 self.queues.get_mut(index).and_then(|queue| queue.overdue(output.now.mono_ns))
             {
-                let refusal = self.refusal(index, &publisher.message);
-                replied(publisher.connection, publisher.token, Err(refusal), output);
+                self.refuse(index, &publisher, output);
             }
             self.dispatch_ready(index, output);
         }
@@ -408,14 +420,16 @@ impl Home {
         };
         let is_durable = queue.id.is_durable(&queued.message);
         let stored_at = is_durable.then(|| (queue.id.clone(), queued.position));
+        let account = queued.account;
         queue.uncount(&queued.message);
+        output.quotas.remove(account, &queued.message);
         match dead_letter::dead_letter(&queue.id, queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);
                 // It stays in the store where it is until it is in the other queue as well: were
                 // the process to end now, it would be delivered once more, not lost.
-                output.send_home(home, ToHome::DeadLetter { message, stored_at });
+                output.send_home(home, ToHome::DeadLetter { message, account, stored_at });
                 None
             }
             None => {
@@ -437,7 +451,7 @@ impl Home {
         }
         let Some(queue) = self.queues.get_mut(index) else { return };
         if queue.is_idle() {
-            self.remove_queue(index);
+            self.remove_queue(index, output);
         } else if queue.must_wait_for_store(&self.limits) && !queue.waits_for_store {
             queue.waits_for_store = true;
             self.waiting.push_back(index);
@@ -464,7 +478,7 @@ impl Home {
             tag: None,
             redeliveries: queued.attempts,
         };
-        let source = Source::Queue(queue.id.clone(), queued.position);
+        let source = Source::Queue(queue.id.clone(), queued.position, queued.account);
         match consumer.settlement {
             Settlement::Automatic => {
                 self.stats.queue_settled += 1;
@@ -489,32 +503,33 @@ impl Home {
         while let Some(publisher) =
             self.queues.get_mut(index).and_then(|q| q.unblock(&self.limits, output.writes))
         {
-            let BlockedPublisher { connection, token, message, .. } = publisher;
-            self.accept(connection, token, index, message, output);
+            self.accept(index, publisher, output);
             unblocked = true;
         }
         unblocked
     }
 
-    /// A publication enters a queue that has room.
-    fn accept(
-        &mut self,
-        connection: ConnectionId,
-        token: Token,
-        index: usize,
-        message: Arc<Message>,
-        output: &mut ShardOutput<'_>,
-    ) {
+    /// A publication that is charged for enters a queue that has room.
+    fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
+        let BlockedPublisher { connection, token, message, account, .. } = publisher;
         self.stats.queue_published += 1;
         let write = if message.is_expired(output.now.unix_ms) {
             self.stats.expired += 1;
+            output.quotas.remove(account, &message);
             None
         } else {
-            let queued = QueuedMessage::new(message, self.next_sequence());
+            let queued = QueuedMessage::new(message, account, self.next_sequence());
             self.enter(index, queued, output)
         };
         let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
         output.send_when_stored(write, connection.core, Payload::ToFront(done));
+    }
+
+    /// A publication that is charged for cannot enter a queue, or could not in time.
+    fn refuse(&mut self, index: usize, publisher: &BlockedPublisher, output: &mut ShardOutput<'_>) {
+        let BlockedPublisher { connection, token, ref message, account, .. } = *publisher;
+        output.quotas.remove(account, message);
+        replied(connection, token, Err(self.refusal(index, message)), output);
     }
 
     /// A new message enters a queue. Returns the batch with which it is ready, if it is not at once.
@@ -557,19 +572,25 @@ impl Home {
     }
 
     /// The queue that is this destination; a plain one is made when missing.
-    fn find_or_make_queue(&mut self, destination: &Destination) -> Result<usize, Refusal> {
+    fn find_or_make_queue(
+        &mut self,
+        destination: &Destination,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) -> Result<usize, Refusal> {
         let id = QueueId::of(destination).ok_or(Refusal::NotFound)?;
         match self.index_of(&id) {
             Some(index) => Ok(index),
             None if id.is_temporary() => Err(Refusal::NotFound),
-            None => self.make_queue(Queue::new(id, None)),
+            None => self.make_queue(Queue::new(id, None, account), output),
         }
     }
 
-    fn make_queue(&mut self, queue: Queue) -> Result<usize, Refusal> {
+    fn make_queue(&mut self, queue: Queue, output: &mut ShardOutput<'_>) -> Result<usize, Refusal> {
         if self.queues.len() >= self.limits.queues_max {
             return Err(Refusal::Limit);
         }
+        output.quotas.charge_queue(queue.account)?;
         Ok(self.insert_queue(queue))
     }
 
@@ -580,10 +601,17 @@ impl Home {
         index
     }
 
-    fn remove_queue(&mut self, index: usize) -> Option<Queue> {
+    fn remove_queue(&mut self, index: usize, output: &mut ShardOutput<'_>) -> Option<Queue> {
         let queue = self.queues.try_remove(index)?;
         self.indexes.remove(&queue.id);
+        output.quotas.remove_queue(queue.account);
         Some(queue)
+    }
+
+    fn end_if_idle(&mut self, index: usize, output: &mut ShardOutput<'_>) {
+        if self.queues.get(index).is_some_and(Queue::is_idle) {
+            self.remove_queue(index, output);
+        }
     }
 
     fn index_of(&self, queue: &QueueId) -> Option<usize> {
@@ -614,14 +642,18 @@ impl Home {
         assert_eq!(self.prepared.len(), 0, "branches of transactions");
     }
 
-    /// See [`crate::Shard::assert_consistent`].
-    pub(crate) fn assert_consistent(&self) {
+    /// See [`crate::Shard::assert_consistent`]. Returns what all queues take.
+    pub(crate) fn assert_consistent(&self) -> Usage {
+        let mut usage = Usage::default();
         let mut counts: BTreeMap<&QueueId, Counts> = BTreeMap::new();
         let counted = self.consumers.all(|consumer| {
             let Some(queue) = self.queues.get(consumer.queue) else { return false };
             let counts = counts.entry(&queue.id).or_default();
             counts.consumers += 1;
-            consumer.unsettled.values().for_each(|queued| counts.add(&queued.message));
+            for queued in consumer.unsettled.values() {
+                counts.add(&queued.message);
+                usage.add_message(queued.account, &queued.message);
+            }
             true
         });
         assert!(counted, "a consumer has no queue");
@@ -630,17 +662,22 @@ impl Home {
                 let counts = counts.entry(&publication.queue).or_default();
                 counts.reserved += 1;
                 counts.add(&publication.message);
+                usage.add_message(branch.account, &publication.message);
             }
             for settlement in &branch.settlements {
-                counts.entry(&settlement.queue).or_default().add(&settlement.queued.message);
+                let queued = &settlement.queued;
+                counts.entry(&settlement.queue).or_default().add(&queued.message);
+                usage.add_message(queued.account, &queued.message);
             }
         }
         for (index, queue) in &self.queues {
             assert_eq!(self.index_of(&queue.id), Some(index), "{:?} is not found", queue.id);
-            queue.assert_consistent(counts.get(&queue.id).copied().unwrap_or_default());
+            let elsewhere = counts.get(&queue.id).copied().unwrap_or_default();
+            queue.assert_consistent(elsewhere, &mut usage);
             assert!(!queue.is_idle(), "{:?} is idle", queue.id);
             assert!(!queue.waits_for_store || self.waiting.contains(&index), "{:?}", queue.id);
         }
+        usage
     }
 }
 

@@ -10,6 +10,7 @@ use super::allowance::Allowance;
 use crate::{
     output::ShardOutput,
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
+    quota::{Account, Usage},
     record::{Record, WriteId},
     shard_message::{Consume, Subscriber},
     stats::QueueDepth,
@@ -28,6 +29,8 @@ pub(super) struct Queue {
     pub(super) id: QueueId,
     /// The connection that a temporary queue belongs to.
     pub(super) owner: Option<ConnectionId>,
+    /// Who made it, and is charged for it.
+    pub(super) account: Option<Account>,
     /// New messages that wait until they, or those before them, are stored: so that none overtakes.
     arriving: VecDeque<(WriteId, QueuedMessage)>,
     ready: BTreeMap<QueuePosition, QueuedMessage>,
@@ -71,6 +74,7 @@ pub(super) struct BlockedPublisher {
     pub(super) connection: ConnectionId,
     pub(super) token: Token,
     pub(super) message: Arc<Message>,
+    pub(super) account: Option<Account>,
     /// When it is refused, on the monotonic clock.
     pub(super) deadline_ns: u64,
 }
@@ -136,10 +140,15 @@ impl Consumer {
 }
 
 impl Queue {
-    pub(super) const fn new(id: QueueId, owner: Option<ConnectionId>) -> Self {
+    pub(super) const fn new(
+        id: QueueId,
+        owner: Option<ConnectionId>,
+        account: Option<Account>,
+    ) -> Self {
         Self {
             id,
             owner,
+            account,
             arriving: VecDeque::new(),
             ready: BTreeMap::new(),
             expiring: BTreeSet::new(),
@@ -252,6 +261,7 @@ impl Queue {
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         self.uncount(&queued.message);
+        output.quotas.remove(queued.account, &queued.message);
         let is_durable = self.id.is_durable(&queued.message);
         is_durable.then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
     }
@@ -371,12 +381,17 @@ impl Queue {
     }
 
     /// See [`crate::Shard::assert_consistent`]. `elsewhere` is what consumers and transactions have
-    /// of it.
-    pub(super) fn assert_consistent(&self, elsewhere: Counts) {
+    /// of it; what is here is added to `usage`.
+    pub(super) fn assert_consistent(&self, elsewhere: Counts, usage: &mut Usage) {
         let id = &self.id;
         let mut counts = elsewhere;
         let arriving = self.arriving.iter().map(|(_, queued)| queued);
-        arriving.chain(self.ready.values()).for_each(|queued| counts.add(&queued.message));
+        for queued in arriving.chain(self.ready.values()) {
+            counts.add(&queued.message);
+            usage.add_message(queued.account, &queued.message);
+        }
+        self.blocked.iter().for_each(|p| usage.add_message(p.account, &p.message));
+        usage.add_queue(self.account);
         let kept = Counts {
             consumers: self.consumers,
             messages: self.messages,

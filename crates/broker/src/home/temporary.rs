@@ -10,6 +10,7 @@ use super::{Home, queue::Queue, replied};
 use crate::{
     output::ShardOutput,
     queued::QueueId,
+    quota::Account,
     shard_message::{Source, Subscriber, ToFront},
 };
 
@@ -26,9 +27,10 @@ impl Home {
         owner: ConnectionId,
         token: Token,
         destination: Destination,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
-        let result = self.make_temporary(owner, &destination);
+        let result = self.make_temporary(owner, &destination, account, output);
         output.send_front(owner.core, ToFront::Declared { owner, token, destination, result });
     }
 
@@ -36,6 +38,8 @@ impl Home {
         &mut self,
         owner: ConnectionId,
         destination: &Destination,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
         if destination.random().is_none() {
             return Err(Refusal::Forbidden);
@@ -49,7 +53,7 @@ impl Home {
             let topic = TempTopic { owner, subscriptions: Vec::new() };
             self.temp_topics.insert(destination.clone(), topic);
         } else if let Some(id) = QueueId::of(destination) {
-            self.make_queue(Queue::new(id, Some(owner)))?;
+            self.make_queue(Queue::new(id, Some(owner), account), output)?;
         }
         Ok(())
     }
@@ -86,11 +90,14 @@ impl Home {
         }
         self.temp_topics.remove(destination);
         let index = QueueId::of(destination).and_then(|id| self.index_of(&id));
-        let Some(mut queue) = index.and_then(|index| self.remove_queue(index)) else { return };
-        while queue.pop().is_some() {
+        let Some(index) = index else { return };
+        let Some(mut queue) = self.remove_queue(index, output) else { return };
+        while let Some(queued) = queue.pop() {
             self.stats.dropped += 1;
+            output.quotas.remove(queued.account, &queued.message);
         }
         while let Some(publisher) = queue.pop_blocked() {
+            output.quotas.remove(publisher.account, &publisher.message);
             replied(publisher.connection, publisher.token, Err(Refusal::NotFound), output);
         }
     }

@@ -6,8 +6,8 @@ use broker::{Event, Placement};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConnectionId, ConnectionLimits, Credit, Destination,
-    DestinationKind, Lane, Message, Mode, Operation, Outcome as Settled, Parts, Pattern, Refusal,
-    Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    DestinationKind, Lane, Message, Mode, Operation, Outcome as Settled, Parts, Pattern,
+    QuotaLimits, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 use testkit::live_bytes;
 
@@ -142,7 +142,12 @@ fn world(cores: u16) -> World {
         ..BrokerLimits::default()
     };
     let connection = ConnectionLimits { prefetch_max: 1_000_000, ..ConnectionLimits::default() };
-    unchecked(cores, Limits { broker, connection })
+    let quotas = QuotaLimits {
+        queued_bytes_max: 1 << 40,
+        queued_bytes_max_per_principal: 1 << 40,
+        ..QuotaLimits::default()
+    };
+    unchecked(cores, Limits { broker, connection, quotas })
 }
 
 /// Whose counts are checked here, and not after each event.
@@ -182,7 +187,7 @@ fn settle(world: &mut World, count: u64, outcome: Settled) {
 }
 
 fn command(world: &mut World, token: Token, command: Command) {
-    world.apply(0, Event::Command(CLIENT, token, command));
+    world.apply(0, Event::Command(CLIENT, token, command, None));
 }
 
 fn message(to: &str, parts: Parts) -> Message {

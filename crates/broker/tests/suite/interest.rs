@@ -29,7 +29,7 @@ fn a_kept_interest_makes_a_subscription_complete_at_once() {
             credit: 0,
         };
         let command = Command::Subscribe(Box::new(subscribe));
-        world.apply(1, Event::Command(connection, Token(1), command));
+        world.apply(1, Event::Command(connection, Token(1), command, None));
         assert!(world.busy().is_empty(), "no shard needs to be told");
         assert!(matches!(world.outcomes.pop(), Some(Outcome::Replied(_, Token(1), Ok(_)))));
         publish(&mut world, &topic);
@@ -50,6 +50,6 @@ fn publish(world: &mut World, topic: &Destination) {
     let publisher = ConnectionId { core: 0, slot: 1, generation: 1 };
     let message = Message::new(topic.clone(), 1, 0, Body::Text(Bytes::from_static(b"x")));
     let command = Command::Publish(Lane::default(), Arc::new(message));
-    world.apply(0, Event::Command(publisher, Token(1), command));
+    world.apply(0, Event::Command(publisher, Token(1), command, None));
     world.carry_all();
 }

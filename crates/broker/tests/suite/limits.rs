@@ -34,7 +34,7 @@ fn a_connection_has_its_own_limits() {
         let mut allowed = |make: &dyn Fn(u32) -> Command| {
             for count in 0.. {
                 token += 1;
-                let event = Event::Command(connection, Token(token), make(count));
+                let event = Event::Command(connection, Token(token), make(count), None);
                 world.apply(1, event);
                 world.carry_all();
                 match world.outcomes.drain(..).next_back() {
@@ -81,7 +81,7 @@ fn the_names_of_a_connection_have_a_budget() {
     let mut token = 0;
     let mut result = |command| {
         token += 1;
-        world.apply(1, Event::Command(connection, Token(token), command));
+        world.apply(1, Event::Command(connection, Token(token), command, None));
         world.carry_all();
         match world.outcomes.drain(..).next_back() {
             Some(Outcome::Replied(_, _, result)) => result.map(drop),

@@ -7,6 +7,7 @@ mod disk;
 mod interest;
 mod limits;
 mod memory;
+mod quotas;
 mod simulation;
 mod stage;
 mod store;

@@ -6,26 +6,27 @@ use broker::{Effect, Event, Placement, Shard};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Now, Outcome as Settled, Pattern, Refusal, Settle, Settlement, Subscribe,
-    SubscriptionId, Token,
+    Message, Mode, Now, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle, Settlement,
+    Subscribe, SubscriptionId, Token,
 };
 use testkit::live_bytes;
 
-use crate::world::{Limits, Outcome, World};
+use crate::world::{Limits, Outcome, SharedLedger, World};
 
 #[test]
 fn a_publication_to_many_allocates_nothing_for_each() {
-    let mut shard = Shard::new(0, 1, Arc::default(), Arc::default());
+    let pool = SharedLedger::new(QuotaLimits::default());
+    let mut shard = Shard::new(0, 1, Arc::default(), Arc::default(), pool);
     let mut effects = Vec::new();
     for slot in 0..10_000 {
         let connection = ConnectionId { core: 0, slot, generation: 0 };
-        let event = Event::Command(connection, Token(1), subscribe(1, "/topic/a"));
+        let event = Event::Command(connection, Token(1), subscribe(1, "/topic/a"), None);
         shard.apply(event, Now::default(), &mut effects);
     }
     effects.clear();
     let publisher = ConnectionId { core: 0, slot: 10_000, generation: 0 };
     let mut publish = || {
-        let event = Event::Command(publisher, Token(1), publish("/topic/a", 10));
+        let event = Event::Command(publisher, Token(1), publish("/topic/a", 10), None);
         let before = live_bytes();
         shard.apply(event, Now::default(), &mut effects);
         let taken = live_bytes() - before;
@@ -57,10 +58,10 @@ fn a_life_leaves_nothing_behind() {
 fn a_queue_at_work_holds_no_more_with_time() {
     let mut world = World::new(1, Limits::default());
     let connection = ConnectionId { core: 0, slot: 0, generation: 0 };
-    world.apply(0, Event::Command(connection, Token(0), subscribe(1, "/queue/q")));
+    world.apply(0, Event::Command(connection, Token(0), subscribe(1, "/queue/q"), None));
     let mut live = |messages: u32| {
         for _ in 0..messages {
-            world.apply(0, Event::Command(connection, Token(1), publish("/queue/q", 10)));
+            world.apply(0, Event::Command(connection, Token(1), publish("/queue/q", 10), None));
             accept_all(&mut world, connection);
             world.apply(0, Event::Credit(connection, SubscriptionId(1), Credit::Add(1)));
         }
@@ -76,7 +77,7 @@ fn life(world: &mut World, connection: ConnectionId) {
     let mut token = 0;
     let mut command = |world: &mut World, command| {
         token += 1;
-        world.apply(connection.core, Event::Command(connection, Token(token), command));
+        world.apply(connection.core, Event::Command(connection, Token(token), command, None));
         world.carry_all();
     };
     let queue = format!("/queue/q{n}");
@@ -119,7 +120,7 @@ fn a_full_queue_holds_no_more_than_its_bounds() {
         world.is_checked = false;
         let publisher = ConnectionId { core: 0, slot: 1, generation: 0 };
         for n in 0..30_000 {
-            let event = Event::Command(publisher, Token(n), publish("/queue/q", size));
+            let event = Event::Command(publisher, Token(n), publish("/queue/q", size), None);
             world.apply(0, event);
             let full = world.outcomes.drain(..).any(|outcome| {
                 matches!(outcome, Outcome::Replied(_, _, Err(refusal)) if refusal == Refusal::Full)
@@ -140,11 +141,12 @@ fn a_shard_that_does_not_listen_stops_publishers() {
         let mut world = World::new(2, limits);
         let [publisher, subscriber] =
             [0, 1].map(|core| ConnectionId { core, slot: 1, generation: 0 });
-        world.apply(1, Event::Command(subscriber, Token(1), subscribe(1, destination)));
+        world.apply(1, Event::Command(subscriber, Token(1), subscribe(1, destination), None));
         world.carry_all();
         world.outcomes.clear();
         for n in 0..200 {
-            world.apply(0, Event::Command(publisher, Token(n), publish(destination, 1 << 20)));
+            world
+                .apply(0, Event::Command(publisher, Token(n), publish(destination, 1 << 20), None));
         }
         let (mut done, mut busy) = (0, 0);
         let mut count = |world: &mut World| {
@@ -167,7 +169,7 @@ fn a_shard_that_does_not_listen_stops_publishers() {
         world.carry_all();
         assert_eq!(count(&mut world), (200 - busy, busy));
         // All is as before.
-        world.apply(0, Event::Command(publisher, Token(200), publish(destination, 1 << 20)));
+        world.apply(0, Event::Command(publisher, Token(200), publish(destination, 1 << 20), None));
         world.carry_all();
         assert_eq!(count(&mut world), (201 - busy, busy));
     }

@@ -33,7 +33,7 @@ pub(crate) fn converse(cores: u16, script: &str) {
         transaction_operations_max: 5,
         ..ConnectionLimits::default()
     };
-    let limits = Limits { broker, connection };
+    let limits = Limits { broker, connection, ..Limits::default() };
     let mut stage = Stage { world: World::new(cores, limits), ..Stage::default() };
     let mut actual = String::new();
     for line in script.lines().map(str::trim) {
@@ -154,7 +154,7 @@ impl Stage {
             }
             _ => panic!("{words:?}"),
         };
-        Event::Command(connection, self.token(who), command)
+        Event::Command(connection, self.token(who), command, None)
     }
 
     fn token(&mut self, who: &str) -> Token {

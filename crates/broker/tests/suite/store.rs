@@ -179,7 +179,8 @@ fn with_consumers(cores: u16, queues: &[&str]) -> World {
             settlement: Settlement::Explicit,
             credit: 100,
         };
-        let event = Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)));
+        let event =
+            Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)), None);
         world.apply(0, event);
     }
     carry(&mut world);
@@ -201,7 +202,7 @@ fn publish(world: &mut World, token: u64, message: Arc<Message>) {
 }
 
 fn command(world: &mut World, token: u64, command: Command) {
-    world.apply(0, Event::Command(PRODUCER, Token(token), command));
+    world.apply(0, Event::Command(PRODUCER, Token(token), command, None));
 }
 
 fn settle(world: &mut World, tags: std::ops::RangeInclusive<u64>, reply: Option<Token>) {

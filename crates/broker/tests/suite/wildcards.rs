@@ -5,9 +5,11 @@ use std::sync::Arc;
 use broker::{Effect, Event, Shard};
 use contract::{
     Body, Command, ConnectionId, ConnectionLimits, Destination, Lane, Message, Mode, Now, Pattern,
-    Refusal, Settlement, Subscribe, SubscriptionId, Token,
+    QuotaLimits, Refusal, Settlement, Subscribe, SubscriptionId, Token,
 };
 use testkit::{Random, live_bytes};
+
+use crate::world::SharedLedger;
 
 /// Many patterns, and a name that they are made against.
 struct Input {
@@ -139,7 +141,7 @@ fn a_publication_is_looked_up_in_few_tables() {
             let matching = patterns.iter().filter(|pattern| pattern.matches(&to)).count();
             let message = Message::new(to, 1, 0, Body::Text("x".into()));
             let command = Command::Publish(Lane::default(), Arc::new(message));
-            let event = Event::Command(connection(1_000_000), Token(1), command);
+            let event = Event::Command(connection(1_000_000), Token(1), command, None);
             let delivered = apply(&mut shard, event)
                 .iter()
                 .map(|effect| if let Effect::Fanout(list, _) = effect { list.len() } else { 0 })
@@ -153,7 +155,8 @@ fn a_publication_is_looked_up_in_few_tables() {
 
 fn shard() -> Shard {
     let limits = ConnectionLimits { pattern_bytes_max: 1 << 30, ..ConnectionLimits::default() };
-    Shard::new(0, 1, Arc::default(), Arc::new(limits))
+    let pool = SharedLedger::new(QuotaLimits::default());
+    Shard::new(0, 1, Arc::default(), Arc::new(limits), pool)
 }
 
 /// The next subscription of one of the connections; whether it is allowed.
@@ -166,7 +169,7 @@ fn subscribe(shard: &mut Shard, n: u32, pattern: &str) -> bool {
         credit: 0,
     };
     let command = Command::Subscribe(Box::new(subscribe));
-    let effects = apply(shard, Event::Command(connection(n / PATTERNS), Token(1), command));
+    let effects = apply(shard, Event::Command(connection(n / PATTERNS), Token(1), command, None));
     match *effects {
         [Effect::Reply(_, _, Ok(_))] => true,
         [Effect::Reply(_, _, Err(Refusal::TooDeep))] => false,

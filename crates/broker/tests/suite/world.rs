@@ -2,12 +2,15 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
-use broker::{Effect, Event, Record, Shard, ShardMessage, Subscriber, WriteId};
+use broker::{
+    Effect, Event, Ledger, Pool, Quota, Record, Shard, ShardMessage, Subscriber, WriteId,
+};
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, Refusal, Reply, Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QuotaLimits, Refusal,
+    Reply, Token,
 };
 
 use crate::disk::Disk;
@@ -25,10 +28,44 @@ pub(crate) enum Outcome {
 pub(crate) struct Limits {
     pub(crate) broker: BrokerLimits,
     pub(crate) connection: ConnectionLimits,
+    pub(crate) quotas: QuotaLimits,
+}
+
+/// Where the shards draw on their quotas.
+#[derive(Debug)]
+pub(crate) struct SharedLedger(Mutex<Ledger>);
+
+impl SharedLedger {
+    pub(crate) fn new(limits: QuotaLimits) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Ledger::new(limits))))
+    }
+
+    pub(crate) fn drawn(&self, quota: Quota) -> usize {
+        self.0.lock().unwrap().drawn(quota)
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.0.lock().unwrap().is_unused()
+    }
+}
+
+impl Pool for SharedLedger {
+    fn draw(&self, quota: Quota, least: usize) -> usize {
+        self.0.lock().unwrap().draw(quota, least)
+    }
+
+    fn overdraw(&self, quota: Quota, amount: usize) {
+        self.0.lock().unwrap().overdraw(quota, amount);
+    }
+
+    fn give_back(&self, quota: Quota, amount: usize) {
+        self.0.lock().unwrap().give_back(quota, amount);
+    }
 }
 
 pub(crate) struct World {
     pub(crate) shards: Vec<Shard>,
+    pub(crate) ledger: Arc<SharedLedger>,
     channels: BTreeMap<(u16, u16), VecDeque<InFlight>>,
     /// Batches of each core that are not stored.
     writes: BTreeMap<u16, VecDeque<(WriteId, Vec<Record>)>>,
@@ -50,9 +87,14 @@ struct InFlight {
 impl World {
     pub(crate) fn new(cores: u16, limits: Limits) -> Self {
         let (broker, connection) = (Arc::new(limits.broker), Arc::new(limits.connection));
-        let shard = |core| Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection));
+        let ledger = SharedLedger::new(limits.quotas);
+        let shard = |core| {
+            let pool = Arc::clone(&ledger);
+            Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
+        };
         Self {
             shards: (0..cores).map(shard).collect(),
+            ledger,
             channels: BTreeMap::new(),
             writes: BTreeMap::new(),
             disk: Disk::default(),

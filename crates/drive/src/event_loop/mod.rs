@@ -14,7 +14,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
@@ -44,6 +44,7 @@ use crate::{
     entropy::Entropy,
     handshakes::Handshakes,
     permit::ConnectionPermit,
+    quotas::SharedLedger,
     store::MemoryStore,
 };
 
@@ -150,17 +151,22 @@ impl CoreRef {
     ) -> Result<(), Refusal> {
         let reply = self.with(|core| {
             let message = make(core.tools.message_id(), clock::now());
-            if let Publisher::Peer(principal) = publisher {
-                let access = &core.cores.settings.access;
-                let action = auth::Action::Send(&message.to);
-                access.authorise(Some(principal), action).map_err(|denial| denial.refusal)?;
-            }
+            let account = match publisher {
+                Publisher::Peer(principal, address) => {
+                    let access = &core.cores.settings.access;
+                    let action = auth::Action::Send(&message.to);
+                    access.authorise(Some(principal), action).map_err(|denial| denial.refusal)?;
+                    Some(core.cores.accounts.of(principal, address))
+                }
+                Publisher::Internal => None,
+            };
             core.task_tokens += 1;
             let token = Token(core.task_tokens);
             let (sender, receiver) = oneshot::channel();
             core.tasks.insert(token, sender);
             let command = Command::Publish(Lane::default(), Arc::new(message));
-            core.tools.pending_requests.push_back(Request::Command(core.task_id(), token, command));
+            let request = Request::Command(core.task_id(), token, command, account);
+            core.tools.pending_requests.push_back(request);
             Ok(receiver)
         })?;
         reply.await.unwrap_or(Err(Refusal::Busy))
@@ -170,8 +176,8 @@ impl CoreRef {
 /// For whom a task publishes.
 #[derive(Clone, Copy, Debug)]
 pub enum Publisher<'a> {
-    /// A peer, by the access rules.
-    Peer(&'a Principal),
+    /// A peer at an address, by the access rules.
+    Peer(&'a Principal, IpAddr),
     /// The gateway itself, which the rules are not about: a feed, on its service's own topic.
     Internal,
 }
@@ -244,6 +250,7 @@ impl Core {
             count as u16,
             Arc::clone(&settings.broker_limits),
             Arc::clone(&settings.limits),
+            Arc::<SharedLedger>::clone(&cores.ledger),
         );
         Self {
             cores,

@@ -1,6 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use auth::{Action, Denial};
+use broker::Account;
 use contract::{
     Command, ConnectionId, Credit, Kind, Login, Message, Operation, Outbox, Principal, Reason,
     Settle, SubscriptionId, Token,
@@ -14,6 +15,7 @@ use crate::{
     counters::{Counters, Row},
     entropy::Entropy,
     excerpt::{DETAIL_CHARS_MAX, excerpt},
+    quotas::is_charged,
 };
 
 /// What a core lends to its sessions: one set for all of them.
@@ -37,7 +39,7 @@ pub(crate) struct Tools {
 pub(crate) enum Request {
     /// The first command of a connection of this service follows.
     Opened(ConnectionId, u16),
-    Command(ConnectionId, Token, Command),
+    Command(ConnectionId, Token, Command, Option<Account>),
     Settle(ConnectionId, Settle, Option<Token>),
     Credit(ConnectionId, SubscriptionId, Credit),
     Login(ConnectionId, Token, Login),
@@ -170,6 +172,13 @@ impl Outlet<'_> {
         self.tools.id(self.slot)
     }
 
+    /// Who is charged for what a command puts into queues.
+    fn account(&self, command: &Command) -> Option<Account> {
+        let principal = self.context.principal.as_deref()?;
+        let accounts = &self.tools.cores.accounts;
+        is_charged(command).then(|| accounts.of(principal, self.context.peer.ip()))
+    }
+
     /// Whether the session may do what no access rule is about.
     fn authorise_other(&self) -> Result<(), Denial> {
         let access = &self.tools.cores.settings.access;
@@ -216,7 +225,8 @@ impl Outbox for Outlet<'_> {
                     let opened = Request::Opened(id, self.context.service);
                     self.tools.pending_requests.push_back(opened);
                 }
-                Request::Command(id, token, command)
+                let account = self.account(&command);
+                Request::Command(id, token, command, account)
             }
             Err(denial) => {
                 self.tools.counters().deny(&denial);

@@ -40,8 +40,8 @@ impl Core {
                     let limits = Arc::clone(&service(&self.cores, index).limits);
                     self.apply(Event::Opened(id, limits));
                 }
-                Request::Command(id, token, command) => {
-                    self.apply(Event::Command(id, token, command));
+                Request::Command(id, token, command, account) => {
+                    self.apply(Event::Command(id, token, command, account));
                 }
                 Request::Settle(id, settle, outcome) => {
                     self.apply(Event::Settle(id, settle, outcome));

@@ -1,4 +1,4 @@
-use std::{cell::Cell, pin::pin, time::Duration};
+use std::{cell::Cell, net::IpAddr, pin::pin, time::Duration};
 
 use auth::Action;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ pub(crate) async fn post(
     gateway: &Gateway,
     limits: &ConnectionLimits,
     principal: &Principal,
+    address: IpAddr,
     kind: DestinationKind,
     rest: &str,
     head: &request::Parts,
@@ -49,7 +50,7 @@ pub(crate) async fn post(
     };
     let content_type = content_type(&head.headers);
     let published = core
-        .publish(Publisher::Peer(principal), |id, now| {
+        .publish(Publisher::Peer(principal, address), |id, now| {
             let parts = Parts { content_type, ..Parts::new(content(bytes)) };
             Message::new(destination, id, now.unix_ms, parts)
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Event, Subscriber};
+use broker::{Account, Event, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Message,
@@ -161,7 +161,10 @@ impl Simulation {
     }
 
     fn command(&mut self, connection: ConnectionId, token: Token, command: Command) {
-        self.apply(connection.core, Event::Command(connection, token, command));
+        // Some connections are of one principal, and some of none that is counted.
+        let account = connection.slot % 4;
+        let account = (account > 0).then(|| Account::new(account.into()));
+        self.apply(connection.core, Event::Command(connection, token, command, account));
     }
 
     fn next_token(&mut self) -> Token {

@@ -14,7 +14,7 @@ mod trace;
 
 use std::{collections::BTreeMap, env};
 
-use broker::{Event, Shard};
+use broker::{Event, Quota, Shard};
 use contract::{
     ConnectionId, Credit, Delivery, Destination, Mode, Pattern, Settlement, Subscribe,
     SubscriptionId,
@@ -220,6 +220,8 @@ impl Simulation {
                 break;
             }
         }
+        let queued = self.world.shards.iter().map(|shard| shard.stats().queued_bytes);
+        assert!(queued.sum::<usize>() <= self.world.ledger.drawn(Quota::Bytes), "not drawn");
         let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
             let (ready, unsettled, blocked) = (queue.ready, queue.unsettled, queue.blocked);
             (queue.name.to_string(), Depth { ready, unsettled, blocked })
@@ -248,7 +250,11 @@ impl Simulation {
             self.apply(core, Event::Timeout);
         }
         self.rest();
+        for core in 0..self.schedule.cores {
+            self.apply(core, Event::Timeout);
+        }
         self.world.shards.iter().for_each(Shard::assert_empty);
+        assert!(self.world.ledger.is_unused(), "drawn and not given back: {:?}", self.world.ledger);
         assert!(self.world.disk.is_empty(), "left in the store: {:?}", self.world.disk);
     }
 

@@ -1,6 +1,6 @@
 //! What a run is like, and what happens in it when: all drawn from its seed.
 
-use contract::{BrokerLimits, ConnectionLimits};
+use contract::{BrokerLimits, ConnectionLimits, QuotaLimits};
 use testkit::Random;
 
 use super::model::Rules;
@@ -55,8 +55,26 @@ impl Schedule {
     pub(super) fn draw(seed: u64, random: &mut Random) -> Self {
         let cores = u16::try_from(seed % 8 + 1).unwrap();
         let is_calm = random.once_in(3);
-        let rules = Rules { is_roomy: random.once_in(2), is_heavy: random.once_in(6) };
+        let rules = Rules {
+            is_roomy: random.once_in(2),
+            is_heavy: random.once_in(6),
+            is_tight: random.once_in(3),
+        };
         let broker = BrokerLimits { deliveries_max: 3, ..BrokerLimits::default() };
+        let queued_bytes_max = if rules.is_heavy { 24 << 20 } else { 12 << 10 };
+        let quotas = if rules.is_tight {
+            QuotaLimits {
+                queued_bytes_max,
+                queued_bytes_max_per_principal: queued_bytes_max / 2,
+                queues_max_per_principal: 3,
+            }
+        } else {
+            QuotaLimits {
+                queued_bytes_max: 1 << 40,
+                queued_bytes_max_per_principal: 1 << 40,
+                ..QuotaLimits::default()
+            }
+        };
         let connection = ConnectionLimits {
             prefetch_max: 6,
             transactions_max: 1,
@@ -65,7 +83,7 @@ impl Schedule {
         };
         let limits = if rules.is_roomy {
             let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
-            Limits { broker, connection }
+            Limits { broker, connection, quotas }
         } else {
             Limits {
                 broker: BrokerLimits {
@@ -79,6 +97,7 @@ impl Schedule {
                     temporary_max: 2,
                     ..connection
                 },
+                quotas,
             }
         };
         Self {

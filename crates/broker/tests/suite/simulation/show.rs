@@ -8,7 +8,7 @@ use contract::{
 
 pub(super) fn event(event: &Event) -> String {
     match event {
-        Event::Command(connection, token, c) => {
+        Event::Command(connection, token, c, _) => {
             format!("{} command {}: {}", name(*connection), token.0, command(c))
         }
         Event::Settle(connection, settled, token) => {

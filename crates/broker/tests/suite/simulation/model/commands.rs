@@ -59,6 +59,7 @@ impl Model {
         let is_browse = subscribe.mode == Mode::Browse;
         let owner = self.owner(pattern);
         let is_bounded = !self.rules.is_roomy && is_queue(pattern) && !is_browse;
+        let makes_queues = self.rules.is_tight && is_queue(pattern);
         let is_of_another =
             is_temporary(pattern) && owner.is_none_or(|(owner, _)| owner != connection);
         let is_declared = owner.is_some_and(|(_, is_confirmed)| is_confirmed);
@@ -81,7 +82,8 @@ impl Model {
             .must_be(Refusal::NotFound, is_browse && !is_queue(pattern))
             .must_be(Refusal::Forbidden, is_of_another)
             .may_be(Refusal::NotFound, is_temporary(pattern) && (is_of_another || !is_declared))
-            .may_be(Refusal::Limit, is_bounded);
+            .may_be(Refusal::Limit, is_bounded)
+            .may_be(Refusal::PrincipalQueues, makes_queues && !is_browse);
         client.pending.insert(token, pending);
         if !is_taken {
             let mut subscription = Subscription::new(serial, subscribe, unsettled_max);
@@ -142,12 +144,14 @@ impl Model {
 
     pub(crate) fn declare(&mut self, (connection, token): CommandId, name: &str) {
         let is_bounded = !self.rules.is_roomy;
+        let is_tight = self.rules.is_tight;
         let temporary_max = self.limits.connection.temporary_max;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_full = client.temporaries.len() >= temporary_max;
         let pending = Pending::new(Kind::Declare(name.to_owned()), 0)
             .must_be(Refusal::Limit, is_full)
-            .may_be(Refusal::Limit, is_bounded && is_queue(name));
+            .may_be(Refusal::Limit, is_bounded && is_queue(name))
+            .may_be(Refusal::PrincipalQueues, is_tight && is_queue(name));
         client.pending.insert(token, pending);
         client.temporaries.insert(name.to_owned(), false);
     }
@@ -195,6 +199,7 @@ impl Model {
 
     fn add_publications(&mut self, command: CommandId, mut pending: Pending, sent: Vec<Sent>) {
         let is_bounded = !self.rules.is_roomy && sent.iter().any(|sent| is_queue(&sent.to));
+        let is_tight = self.rules.is_tight && sent.iter().any(|sent| is_queue(&sent.to));
         let temporaries = sent.iter().map(|sent| &sent.to).filter(|to| is_temporary(to));
         pending.temporaries = temporaries.cloned().collect();
         let is_declared = |name: &String| self.owner(name).is_some_and(|(_, confirmed)| confirmed);
@@ -202,6 +207,9 @@ impl Model {
         let pending = pending
             .may_be(Refusal::Full, is_bounded)
             .may_be(Refusal::Limit, is_bounded)
+            .may_be(Refusal::QueueMemory, is_tight)
+            .may_be(Refusal::PrincipalMemory, is_tight)
+            .may_be(Refusal::PrincipalQueues, is_tight)
             .may_be(Refusal::NotFound, may_be_missing)
             .may_be(Refusal::Busy, self.rules.is_heavy);
         for sent in sent {
@@ -250,6 +258,10 @@ impl Model {
         }
         self.tally.refused += u64::from(result.is_err());
         self.tally.busy += u64::from(result == Err(Refusal::Busy));
+        let quotas = [Refusal::QueueMemory, Refusal::PrincipalMemory, Refusal::PrincipalQueues];
+        for (count, refusal) in self.tally.over_quota.iter_mut().zip(quotas) {
+            *count += u64::from(result == Err(refusal));
+        }
         let message_last = self.message_last;
         let Some(client) = self.clients.get_mut(&connection) else { return };
         match pending.kind {

@@ -54,6 +54,8 @@ pub(super) struct Rules {
     pub(super) is_roomy: bool,
     /// Messages are so big that too many bytes may be in flight.
     pub(super) is_heavy: bool,
+    /// What all queues may take, and those of one principal, is soon used up.
+    pub(super) is_tight: bool,
 }
 
 #[derive(Debug, Default)]

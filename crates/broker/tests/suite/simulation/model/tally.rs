@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     /// Requests whose end was shown by what they did, before a reply or without.
     pub(super) found_out: u64,
     pub(super) refused: u64,
+    /// Of these, those for want of memory in all queues, or of one principal's memory or queues.
+    pub(super) over_quota: [u64; 3],
     /// Subscriptions that were ended from outside.
     pub(super) cancelled: u64,
     /// Publications that waited at a full queue when nothing was in flight.
@@ -34,6 +36,10 @@ impl Tally {
         self.rolled_back += other.rolled_back;
         self.found_out += other.found_out;
         self.refused += other.refused;
+        let [memory, principal, queues] = other.over_quota;
+        self.over_quota[0] += memory;
+        self.over_quota[1] += principal;
+        self.over_quota[2] += queues;
         self.cancelled += other.cancelled;
         self.waiting += other.waiting;
         self.busy += other.busy;
@@ -53,6 +59,9 @@ impl Tally {
             (self.rolled_back, 4),
             (self.found_out, 2),
             (self.refused, 10),
+            (self.over_quota[0], 1),
+            (self.over_quota[1], 1),
+            (self.over_quota[2], 1),
             (self.cancelled, 1),
             (self.waiting, 1),
             (self.rests, 4),
