@@ -33,6 +33,10 @@ pub(crate) struct Start {
     pub(crate) log_level: &'static str,
     /// More of the configuration, before its tables.
     pub(crate) limits: &'static str,
+    /// The keys of `[memory]`.
+    pub(crate) memory: &'static str,
+    /// What is before the program in a shell's command.
+    pub(crate) launcher: String,
     /// The hard limit of open files.
     pub(crate) files_max: Option<u32>,
     /// Variables of its environment.
@@ -46,6 +50,8 @@ impl Default for Start {
             stdout: Stdout::Null,
             log_level: "info",
             limits: "",
+            memory: "",
+            launcher: "exec ".into(),
             files_max: None,
             environment: Vec::new(),
         }
@@ -254,7 +260,7 @@ impl Start {
         if self.stderr == Stderr::Disk {
             script += "mkdir -p \"$DISK\" && mount -t tmpfs -o size=1m chaos \"$DISK\" && ";
         }
-        script += "exec \"$0\" \"$@\"";
+        script += &format!("{}\"$0\" \"$@\"", self.launcher);
         match self.stderr {
             Stderr::Closed => script += " 2>&-",
             Stderr::Disk => script += " 2>>\"$DISK/log\"",
@@ -404,10 +410,10 @@ fn certify(folder: &Path) -> Result<Arc<ClientConfig>, String> {
 }
 
 fn configuration(plain: SocketAddr, tls: SocketAddr, start: &Start) -> String {
-    let (limits, level) = (start.limits, start.log_level);
+    let Start { limits, memory, log_level: level, .. } = start;
     let mut text = format!(
         "[shutdown]\ngrace = \"0s\"\ndrain = \"5s\"\n\n[log]\nlevel = \"{level}\"\n\n\
-         [limits]\n{limits}\n\n\
+         [limits]\n{limits}\n\n[memory]\n{memory}\n\n\
          [[listen]]\naddress = \"{plain}\"\n\n\
          [[listen]]\naddress = \"{tls}\"\ntls = {{ certificate = \"gw.pem\", key = \"gw.key\" }}\n"
     );

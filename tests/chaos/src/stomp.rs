@@ -22,6 +22,8 @@ pub(crate) enum Carrier {
 pub(crate) struct Options {
     pub(crate) source: Ipv4Addr,
     pub(crate) carrier: Carrier,
+    /// The headers `login` and `passcode`, if any.
+    pub(crate) login: &'static str,
     /// `SO_RCVBUF`, from before it connects.
     pub(crate) receive_buffer: Option<usize>,
     /// Bytes of one read.
@@ -36,6 +38,7 @@ impl Options {
         Self {
             source,
             carrier: Carrier::Tcp,
+            login: "",
             receive_buffer: None,
             read_max: 64 << 10,
             pause: Duration::ZERO,
@@ -77,9 +80,9 @@ impl Frame {
 }
 
 impl Stomp {
-    /// Connects without a name.
+    /// Connects and logs in.
     pub(crate) fn connect(to: SocketAddr, options: Options) -> io::Result<Self> {
-        let Options { source, carrier, receive_buffer, read_max, pause } = options;
+        let Options { source, carrier, login, receive_buffer, read_max, pause } = options;
         let mut stream = client::connect_with(source, to, RESPONSE_MAX, receive_buffer)?;
         if carrier == Carrier::WebSocket {
             client::handshake(&mut stream, "/messaging")?;
@@ -94,7 +97,8 @@ impl Stomp {
             receipts: 0,
             pause,
         };
-        stomp.send("CONNECT", "accept-version:1.2\nhost:localhost\n", b"")?;
+        let header = format!("accept-version:1.2\nhost:localhost\n{login}");
+        stomp.send("CONNECT", &header, b"")?;
         match stomp.receive(RESPONSE_MAX)? {
             Some(frame) if frame.command == "CONNECTED" => Ok(stomp),
             Some(frame) => Err(unexpected(&frame)),
@@ -159,6 +163,11 @@ impl Stomp {
             Carrier::Tcp => self.stream.write_all(bytes),
             Carrier::WebSocket => self.stream.write_all(&client::frame(0x82, bytes)),
         }
+    }
+
+    /// What carries it, to end it in another way than by dropping it.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     fn read_frame(&mut self, end: Instant) -> io::Result<Option<Frame>> {

@@ -5,6 +5,7 @@ mod logs;
 mod machine;
 mod messaging;
 mod slow;
+mod unread;
 
 use std::{
     net::Ipv4Addr,
@@ -112,7 +113,14 @@ impl Attack {
 
 /// All attacks, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
-    [logs::ATTACKS, machine::ATTACKS, floods::ATTACKS, slow::ATTACKS, messaging::ATTACKS]
-        .into_iter()
-        .flatten()
+    [
+        logs::ATTACKS,
+        machine::ATTACKS,
+        floods::ATTACKS,
+        slow::ATTACKS,
+        messaging::ATTACKS,
+        unread::ATTACKS,
+    ]
+    .into_iter()
+    .flatten()
 }
