@@ -194,6 +194,9 @@ pub enum Refusal {
     /// One principal has made [`crate::QuotaLimits::queues_max_per_principal`] queues that exist.
     #[error("this user has made as many queues as one may (memory.queues-max-per-principal)")]
     PrincipalQueues,
+    /// The core has [`crate::BrokerLimits::queues_max`] queues, or as many as may be lasting ones.
+    #[error("the gateway has as many queues as it may (limits.queues-max)")]
+    Queues,
     /// A subscription of the connection has this id.
     #[error("the id of the subscription is in use")]
     DuplicateId,

@@ -77,12 +77,22 @@ pub struct BrokerLimits {
     /// Memory of the messages of one queue, in bytes ([`crate::Message::cost`] and their entries).
     /// Default: 64 MiB.
     pub queue_bytes_max: usize,
-    /// Queues of one core. Default: 10,000.
+    /// Queues of one core, of which [`Self::queues_reserved`] are temporary ones; dead-letter
+    /// queues that a dead letter makes are made beyond it. Default: 10,000.
     pub queues_max: usize,
     /// Deliveries of one message before it goes to the dead-letter queue. Default: 6.
     pub deliveries_max: u32,
     /// Time a publisher waits at a full destination before it is refused. Default: 5 s.
     pub publish_timeout: Duration,
+}
+
+impl BrokerLimits {
+    /// The part of [`Self::queues_max`] that is kept for temporary queues, so that requests have
+    /// replies however many lasting queues there are: a tenth, but 100, or half if that is less.
+    #[must_use]
+    pub fn queues_reserved(&self) -> usize {
+        (self.queues_max / 10).max(100).min(self.queues_max / 2)
+    }
 }
 
 /// What all shards of the broker share, and one principal may have of it.

@@ -218,6 +218,7 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::Full,
         Refusal::Busy,
         Refusal::Limit,
+        Refusal::Queues,
         Refusal::QueueMemory,
         Refusal::PrincipalMemory,
         Refusal::PrincipalQueues,

@@ -65,6 +65,7 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         Refusal::Full
         | Refusal::Busy
         | Refusal::Limit
+        | Refusal::Queues
         | Refusal::QueueMemory
         | Refusal::PrincipalMemory
         | Refusal::PrincipalQueues

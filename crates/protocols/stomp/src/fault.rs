@@ -68,7 +68,7 @@ impl Fault {
                 "memory full",
                 "what was confirmed stays; consume it, or reconnect and try again later",
             ),
-            Refusal::PrincipalQueues => {
+            Refusal::Queues | Refusal::PrincipalQueues => {
                 (Reason::Busy, "limit reached", "consume what is in them: an empty queue ends")
             }
             Refusal::DuplicateId => (
