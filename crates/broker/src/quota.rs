@@ -261,6 +261,14 @@ impl Quotas {
         Ok(())
     }
 
+    /// Charges for a queue that is made for a message which was in another: beyond the quota if it
+    /// must be.
+    pub(crate) fn add_queue(&mut self, account: Option<Account>) {
+        let Some(account) = account else { return };
+        self.pool.overdraw(Quota::QueuesOf(account), 1);
+        self.accounts.get(account).queues += 1;
+    }
+
     /// A queue has ended.
     pub(crate) fn remove_queue(&mut self, account: Option<Account>) {
         let Some(account) = account else { return };

@@ -313,8 +313,7 @@ impl Home {
                 self.stats.dropped += 1;
                 return;
             }
-            // Over `queues_max` if it must be: that is better than to lose the message.
-            None => self.insert_queue(Queue::new(queue, None, None)),
+            None => self.make_queue_anyway(queue, queued.account, output),
         };
         output.quotas.add(queued.account, &queued.message);
         if let Some(queue) = self.queues.get_mut(index) {
@@ -334,10 +333,11 @@ impl Home {
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
-        // Over `queues_max` if it must be, as for what returns.
         let id = QueueId::of(&message.to)?;
-        let index =
-            self.index_of(&id).unwrap_or_else(|| self.insert_queue(Queue::new(id, None, None)));
+        let index = match self.index_of(&id) {
+            Some(index) => index,
+            None => self.make_queue_anyway(id, account, output),
+        };
         let queue = self.queues.get_mut(index)?;
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
@@ -587,11 +587,24 @@ impl Home {
     }
 
     fn make_queue(&mut self, queue: Queue, output: &mut ShardOutput<'_>) -> Result<usize, Refusal> {
-        if self.queues.len() >= self.limits.queues_max {
-            return Err(Refusal::Limit);
+        let reserved = if queue.id.is_temporary() { 0 } else { self.limits.queues_reserved() };
+        if self.queues.len() + reserved >= self.limits.queues_max {
+            return Err(Refusal::Queues);
         }
         output.quotas.charge_queue(queue.account)?;
         Ok(self.insert_queue(queue))
+    }
+
+    /// A queue for a message that was in one before, over `queues_max` and the quota of its sender
+    /// if it must be: that is better than to lose the message.
+    fn make_queue_anyway(
+        &mut self,
+        id: QueueId,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) -> usize {
+        output.quotas.add_queue(account);
+        self.insert_queue(Queue::new(id, None, account))
     }
 
     fn insert_queue(&mut self, queue: Queue) -> usize {

@@ -45,6 +45,28 @@ fn one_principal_makes_as_many_queues_as_it_may_on_any_cores() {
 }
 
 #[test]
+fn lasting_queues_leave_room_for_temporary_ones_and_for_dead_letters() {
+    for (queues_max, lasting) in [(10_000, 9_000), (1000, 900), (300, 200), (8, 4)] {
+        let broker = BrokerLimits { queues_max, ..BrokerLimits::default() };
+        let mut world = World::new(1, Limits { broker, quotas: ROOMY, ..Limits::default() });
+        world.is_checked = false;
+        for n in 0..lasting {
+            let who = (n, Account::new(n.into()));
+            assert_eq!(send(&mut world, who, &format!("/queue/{n}"), 1), Ok(()), "{n}");
+        }
+        assert_eq!(send(&mut world, BOB, "/queue/more", 1), Err(Refusal::Queues), "{queues_max}");
+        let temporary = u32::try_from(queues_max).unwrap() - lasting;
+        for n in 0..temporary {
+            assert_eq!(declare(&mut world, BOB, n), Ok(()), "{n} of {queues_max}");
+        }
+        assert_eq!(declare(&mut world, BOB, temporary), Err(Refusal::Queues), "{queues_max}");
+        subscribe_as(&mut world, BOB, 1, "/queue/0", Settlement::Explicit).unwrap();
+        settle(&mut world, Settled::Rejected, 1);
+        assert!(world.shards[0].queues().any(|queue| queue.name.to_string() == "/queue/DLQ.0"));
+    }
+}
+
+#[test]
 fn one_queue_may_take_all_the_memory_on_any_core() {
     for cores in [1, 4] {
         let quotas = QuotaLimits { queued_bytes_max: 64 << 20, ..ROOMY };
@@ -145,7 +167,8 @@ fn a_dead_letter_has_room_however_full_all_is_and_stays_its_senders() {
             .sum();
         assert_eq!(dead, sent as usize, "on {cores} cores");
         world.time_out();
-        // They are what ANN has in queues.
+        // They are what ANN has in queues, and so is their queue.
+        assert_eq!(send(&mut world, ANN, "/queue/b", 1), Err(Refusal::PrincipalQueues));
         assert_eq!(send(&mut world, ANN, "/queue/DLQ.a", 1 << 20), Err(Refusal::PrincipalMemory));
         assert_eq!(send(&mut world, BOB, "/queue/DLQ.a", 1 << 20), Ok(()));
     }

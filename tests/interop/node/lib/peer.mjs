@@ -20,10 +20,10 @@ export class Peer {
     return peer;
   }
 
-  constructor(gateway, { path = '/messaging', versions = ['1.2', '1.1', '1.0'], headers = {}, ...options } = {}) {
+  constructor(gateway, { path = '/messaging', versions = ['1.2', '1.1', '1.0'], headers = {}, localAddress, ...options } = {}) {
     this.client = new Client({
       webSocketFactory: () =>
-        new WebSocket(gateway.ws(path), new Versions(versions).protocolVersions(), { headers }),
+        new WebSocket(gateway.ws(path), new Versions(versions).protocolVersions(), { headers, localAddress }),
       stompVersions: new Versions(versions),
       reconnectDelay: 0,
       heartbeatIncoming: 0,

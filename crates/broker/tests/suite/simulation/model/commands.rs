@@ -82,7 +82,7 @@ impl Model {
             .must_be(Refusal::NotFound, is_browse && !is_queue(pattern))
             .must_be(Refusal::Forbidden, is_of_another)
             .may_be(Refusal::NotFound, is_temporary(pattern) && (is_of_another || !is_declared))
-            .may_be(Refusal::Limit, is_bounded)
+            .may_be(Refusal::Queues, is_bounded)
             .may_be(Refusal::PrincipalQueues, makes_queues && !is_browse);
         client.pending.insert(token, pending);
         if !is_taken {
@@ -150,7 +150,7 @@ impl Model {
         let is_full = client.temporaries.len() >= temporary_max;
         let pending = Pending::new(Kind::Declare(name.to_owned()), 0)
             .must_be(Refusal::Limit, is_full)
-            .may_be(Refusal::Limit, is_bounded && is_queue(name))
+            .may_be(Refusal::Queues, is_bounded && is_queue(name))
             .may_be(Refusal::PrincipalQueues, is_tight && is_queue(name));
         client.pending.insert(token, pending);
         client.temporaries.insert(name.to_owned(), false);
@@ -206,7 +206,7 @@ impl Model {
         let may_be_missing = !pending.temporaries.iter().all(is_declared);
         let pending = pending
             .may_be(Refusal::Full, is_bounded)
-            .may_be(Refusal::Limit, is_bounded)
+            .may_be(Refusal::Queues, is_bounded)
             .may_be(Refusal::QueueMemory, is_tight)
             .may_be(Refusal::PrincipalMemory, is_tight)
             .may_be(Refusal::PrincipalQueues, is_tight)
