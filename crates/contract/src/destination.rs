@@ -144,10 +144,11 @@ impl Destination {
         self.kind
     }
 
-    /// Bytes of the levels of the name and of what separates them.
+    /// Bytes of the levels of the name and of what separates them; none of one that no peer named
+    /// ([`Destination::hidden`]).
     #[must_use]
     pub fn name_bytes(&self) -> usize {
-        self.name.len()
+        if self.is_hidden() { 0 } else { self.name.len() }
     }
 
     /// The levels of the name.

@@ -62,7 +62,7 @@ impl Pattern {
         self.destination.kind()
     }
 
-    /// Bytes of the levels of the name and of what separates them.
+    /// As [`Destination::name_bytes`].
     #[must_use]
     pub fn name_bytes(&self) -> usize {
         self.destination.name_bytes()
