@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
+    time::Duration,
 };
 
 use auth::{Access, Logins, Users};
@@ -136,7 +137,9 @@ impl Cores {
             });
             parts.push((reactor, inbox));
         }
-        let login_timeout = settings.limits.login_timeout;
+        // What delays failed logins must leave time for one everywhere.
+        let times = settings.services.iter().map(|service| service.limits.login_timeout);
+        let login_timeout = times.fold(settings.limits.login_timeout, Duration::min);
         let logins = Logins::new(settings.users.clone(), &login_key(), login_timeout);
         let ledger = Arc::new(SharedLedger::new(settings.quotas));
         let cores = Arc::new(Self {
