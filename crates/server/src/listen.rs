@@ -96,7 +96,7 @@ fn prepare(stream: TcpStream, write_timeout: Duration) -> io::Result<std::net::T
     let socket = SockRef::from(&stream);
     socket.set_tcp_keepalive(&keepalive)?;
     // Ends peers that take nothing, HTTP ones too, which hyper would wait for.
-    socket.set_tcp_user_timeout(Some(write_timeout))?;
+    transports::set_user_timeout(&stream, write_timeout)?;
     Ok(stream)
 }
 

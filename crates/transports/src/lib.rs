@@ -20,6 +20,6 @@ mod tls;
 pub use accepted::{Accepted, Closed};
 pub use outgoing::Outgoing;
 pub use reactor::{Entry, Reactor, Slot};
-pub use socket::{Flushed, Read, Socket};
+pub use socket::{Flushed, Read, Socket, set_user_timeout};
 pub use stream::Stream;
 pub use timers::Timers;

@@ -1,6 +1,8 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::Shutdown,
+    os::fd::AsFd,
+    time::Duration,
 };
 
 use mio::net::TcpStream;
@@ -53,6 +55,14 @@ impl Socket {
             pending: Pending::default(),
             backlog: None,
         }
+    }
+
+    /// Lets the kernel end the connection of a peer that takes nothing for this time.
+    ///
+    /// # Errors
+    /// As for [`set_user_timeout`].
+    pub fn set_user_timeout(&self, time: Duration) -> io::Result<()> {
+        set_user_timeout(&self.stream, time)
     }
 
     /// Reads once. A short read means that nothing is left: the next event tells of more.
@@ -267,6 +277,16 @@ impl Pending {
     pub(crate) const fn is_empty(self) -> bool {
         self.first == NO_SEGMENT
     }
+}
+
+/// Lets the kernel end the connection of a peer that takes nothing for this time
+/// (`TCP_USER_TIMEOUT`), or for 24 days if that is less.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn set_user_timeout(socket: impl AsFd, time: Duration) -> io::Result<()> {
+    let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(socket, millis.unsigned_abs())?)
 }
 
 /// In place of the index of a segment.

@@ -340,6 +340,14 @@ impl Core {
         let protocol = self.tools.counters().label(registration.protocol);
         let context = Context::new(registration, protocol, is_upstream, self.now);
         let slot = self.reactor.insert(stream, Connection { kind, context })?;
+        let write_timeout = service.limits.write_timeout;
+        if write_timeout != self.cores.settings.limits.write_timeout
+            && let Some(entry) = self.reactor.get(slot)
+            // Its listener has set that of all.
+            && let Err(error) = entry.socket.set_user_timeout(write_timeout)
+        {
+            tracing::debug!(%error, "a connection keeps the write timeout of its listener");
+        }
         self.opened(slot);
         if self.is_shutting_down {
             self.to_shut_down.push_back(slot);
