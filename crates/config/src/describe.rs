@@ -156,10 +156,10 @@ fn details(service: &Service, config: &Config) -> impl Iterator<Item = String> {
     });
     let differ = limits::figures(&service.limits)
         .zip(limits::figures(&config.limits))
-        .filter(|((_, own), (_, global))| own != global)
+        .filter(|((key, own), (_, global))| own != global && service.kind.has_limit(key))
         .map(|((key, own), _)| format!("{key} {own}"));
     let limits = differ.collect::<Vec<_>>().join(", ");
-    let limits = (service.kind.takes_websockets() && !limits.is_empty()).then_some(limits);
+    let limits = (!limits.is_empty()).then_some(limits);
     origins.into_iter().chain(plain).chain(pings).chain(limits)
 }
 
@@ -228,6 +228,28 @@ fn rest(config: &Config) -> Vec<String> {
     [cores].into_iter().chain(io_uring).chain(settings).collect()
 }
 
+/// Services that take larger messages than the peers of another may be sent.
+fn undeliverable(config: &Config) -> impl Iterator<Item = String> {
+    let senders = config.services.iter().filter(|service| service.kind.uses_broker());
+    let largest = senders.max_by_key(|service| service.limits.connection.message_bytes_max);
+    let receivers = config.services.iter().filter(|one| matches!(one.kind, ServiceKind::Broker));
+    let pairs = receivers.flat_map(move |receiver| largest.map(|largest| (receiver, largest)));
+    pairs.filter_map(|(receiver, largest)| {
+        let unsent = receiver.limits.connection.unsent_bytes_max;
+        let message = largest.limits.connection.message_bytes_max;
+        (message > unsent).then(|| {
+            format!(
+                "{} takes messages of {}, and a peer at {} is closed when {} wait for it \
+                 (unsent-bytes-max): it cannot receive the largest",
+                largest.path,
+                value::show_bytes(message),
+                receiver.path,
+                value::show_bytes(unsent)
+            )
+        })
+    })
+}
+
 /// What is allowed and may not be meant.
 fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
@@ -262,6 +284,7 @@ fn notes(config: &Config) -> Vec<String> {
             ));
         }
     }
+    notes.extend(undeliverable(config));
     let has_operations = config.services.iter().any(|service| service.kind.is_for_operators());
     if has_operations
         && config.operations.roles.is_empty()

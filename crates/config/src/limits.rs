@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use contract::{BrokerLimits, ConnectionLimits, ProtocolLimits};
 
 use crate::{
+    ServiceKind,
     form::{Bytes, Count, Count32, Figure, Positive, Show as _},
     keys::{Keys, keys},
     located::Located,
@@ -111,7 +112,8 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Bounds. Those of a service go over the global ones; an `echo` takes messages of 16 MiB in
+    /// Bounds. Those of a service go over the global ones, and what bounds nothing at a type of service is
+    /// refused there; an `echo` takes messages of 16 MiB in
     /// 65,536 fragments and keeps 32 MiB unsent unless `[limits]` says how large either is.
     ConnectionKeys {
         /// One message: a WebSocket message, a STOMP body.
@@ -122,7 +124,8 @@ limits! {
         protocol.header_bytes_max: Bytes,
         /// Headers of one frame.
         protocol.headers_max: Count,
-        /// From the connection to a successful login.
+        /// From the connection to a successful login. Until a connection is known to be that of a
+        /// service, the time in `[limits]`.
         connection.login_timeout: Positive,
         /// For the header of a frame that a peer began, and the longest pause in its body, also of
         /// a POST. A `proxy` has none. 0: any.
@@ -137,7 +140,8 @@ limits! {
         /// `message-bytes-max` for a message received in part, and `transaction-bytes-max` for its open
         /// transactions.
         connection.unsent_bytes_max: Bytes,
-        /// How long a peer may take nothing of what waits for it before it is closed.
+        /// How long a peer may take nothing of what waits for it before it is closed; one of HTTP has
+        /// the time in `[limits]`.
         connection.write_timeout: Positive,
         /// Subscriptions of one connection.
         connection.subscriptions_max: Count,
@@ -180,23 +184,39 @@ limits! {
     }
 }
 
-/// Reports limits that cannot both be kept, at the key of the table that sets one.
+/// Reports limits of a service that bound nothing there.
+pub(crate) fn check_kind<T>(source: &Source<'_>, table: &Located<T>, kind: &ServiceKind) {
+    for (key, _) in figures(&Limits::default()) {
+        if let Some(place) = table.place(key)
+            && !kind.has_limit(key)
+        {
+            let kind = kind.as_str();
+            source.report(
+                place.key_start,
+                format_args!("`{key}` bounds nothing at a service of type `{kind}`"),
+            );
+        }
+    }
+}
+
+/// Reports limits that cannot both be kept, at the key of the table that sets one. `kind`: that of
+/// the service whose they are; `None`: all have them.
 pub(crate) fn check<T>(
     source: &Source<'_>,
     limits: &Limits,
     table: &Located<T>,
-    uses_broker: bool,
+    kind: Option<&ServiceKind>,
 ) {
     let figure = |name| figures(limits).find(|(key, _)| *key == name).map(|(_, figure)| figure);
-    for (small, large, broker_only) in [
-        ("message-bytes-max", "unsent-bytes-max", false),
-        ("message-bytes-max", "transaction-bytes-max", true),
-        ("message-bytes-max", "queue-bytes-max", true),
-        ("prefetch-default", "prefetch-max", true),
-        ("heartbeat-min", "heartbeat-offer", true),
+    for (small, large) in [
+        ("message-bytes-max", "unsent-bytes-max"),
+        ("message-bytes-max", "transaction-bytes-max"),
+        ("message-bytes-max", "queue-bytes-max"),
+        ("prefetch-default", "prefetch-max"),
+        ("heartbeat-min", "heartbeat-offer"),
     ] {
         let (Some(low), Some(high)) = (figure(small), figure(large)) else { continue };
-        if low > high && (uses_broker || !broker_only) {
+        if low > high && kind.is_none_or(|kind| kind.has_limit(small) && kind.has_limit(large)) {
             let keys = [small, large].into_iter().filter_map(|key| table.place(key));
             let start = keys.map(|place| place.key_start).min().unwrap_or(table.start);
             source.report(

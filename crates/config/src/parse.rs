@@ -76,7 +76,7 @@ impl Reader<'_> {
         let users = self.users();
         let limits = root.limits.value.over(Limits::default());
         if root.limits.is_whole {
-            limits::check(self.source, &limits, &root.limits, true);
+            limits::check(self.source, &limits, &root.limits, None);
         }
         let memory = self.memory(&limits);
         if let Some(listen) = &root.listen {
@@ -191,9 +191,10 @@ impl Reader<'_> {
         service.allow_origins = origins.unwrap_or(&self.root.value.allow_origins).clone();
         let own = &table.common.limits;
         service.limits = own.value.0.over(self.limits_for(&service));
+        limits::check_kind(self.source, own, &service.kind);
         if own.is_whole && self.root.value.limits.is_whole {
             if !own.is_empty() {
-                limits::check(self.source, &service.limits, own, service.kind.uses_broker());
+                limits::check(self.source, &service.limits, own, Some(&service.kind));
             }
             self.check_budget(&service, own.place(UNSENT));
             self.check_inbound(&service, own.place(MESSAGE));

@@ -110,6 +110,21 @@ impl ServiceKind {
         }
     }
 
+    /// Whether the limit with this key bounds anything there.
+    #[must_use]
+    pub(crate) fn has_limit(&self, key: &str) -> bool {
+        match key {
+            "message-bytes-max" => self.takes_websockets() || self.uses_broker(),
+            "fragments-max" | "ping-interval" | "unsent-bytes-max" | "write-timeout" => {
+                self.takes_websockets()
+            }
+            "assembly-timeout" | "assembly-bytes-per-second-min" => self.assembles_messages(),
+            "commands-max" => matches!(self, Self::Broadcast { .. } | Self::Broker),
+            "queue-bytes-max" => self.uses_broker(),
+            _ => matches!(self, Self::Broker),
+        }
+    }
+
     /// Whether its messages are the broker's.
     #[must_use]
     pub const fn uses_broker(&self) -> bool {

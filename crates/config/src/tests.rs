@@ -212,10 +212,11 @@ fn limits_of_a_service_go_over_the_global_ones() {
         [[service]]
         path = "/small"
         type = "echo"
-        limits = { message-bytes-max = 1_000, fragments-max = 1, headers-max = 8 }
+        limits = { message-bytes-max = 1_000, fragments-max = 1 }
         [[service]]
         path = "/m"
         type = "broker"
+        limits = { headers-max = 8 }
         "#,
     );
     let of = |place: usize| {
@@ -225,8 +226,8 @@ fn limits_of_a_service_go_over_the_global_ones() {
         (message_bytes_max, fragments_max, unsent_bytes_max, limits.protocol.headers_max)
     };
     assert_eq!(of(0), (16 << 20, 65_536, 32 << 20, 7));
-    assert_eq!(of(1), (1000, 1, 32 << 20, 8));
-    assert_eq!(of(2), (1 << 20, 16_384, 4 << 20, 7));
+    assert_eq!(of(1), (1000, 1, 32 << 20, 7));
+    assert_eq!(of(2), (1 << 20, 16_384, 4 << 20, 8));
     assert_eq!(config.limits.broker.queue_bytes_max, 1 << 30);
     assert_eq!(config.services[2].limits.connection.login_timeout, Duration::from_millis(500));
 }
@@ -476,6 +477,25 @@ Otherwise
   [memory] inbound-bytes-max = by the memory, queued-bytes-max = by the memory, queued-bytes-max-per-principal = by the memory, queues-max-per-principal = 1000, unsent-bytes-max-per-core = \"256MiB\"
 "
     );
+}
+
+#[test]
+fn messages_that_some_peers_cannot_receive_are_described() {
+    let broker = "[[service]]\npath = '/m'\ntype = 'broker'\n";
+    let queues = |bytes| {
+        format!(
+            "{broker}[[service]]\npath = '/q'\ntype = 'queues'\nlimits.message-bytes-max = {bytes}"
+        )
+    };
+    let note = "/q takes messages of 8MiB, and a peer at /m is closed when 4MiB wait for it";
+    for (bytes, is_noted) in [("'8MiB'", true), ("'4MiB'", false)] {
+        let text = describe(&read(&queues(bytes)));
+        assert_eq!(text.contains(note), is_noted, "{text}");
+        assert!(
+            text.contains(&format!("message-bytes-max {}", bytes.trim_matches('\''))),
+            "{text}"
+        );
+    }
 }
 
 /// For whom the metrics are said to be; whether a note says that none, or every request, sees them.
