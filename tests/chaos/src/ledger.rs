@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -50,10 +50,10 @@ impl Ledger {
     pub(crate) fn take_rest(
         &mut self,
         to: SocketAddr,
-        source: Ipv4Addr,
+        options: Options,
         queue: &str,
     ) -> io::Result<usize> {
-        let mut stomp = Stomp::connect(to, Options::from(source))?;
+        let mut stomp = Stomp::connect(to, options)?;
         let more = "ack:client-individual\nprefetch-count:10\n";
         stomp.subscribe("queue", &format!("/queue/{queue}"), more)?;
         stomp.subscribe("dead", &format!("/queue/DLQ.{queue}"), more)?;

@@ -34,6 +34,7 @@ use crate::{
     honest::{COLLECTOR, Clients, Notes, QUEUE},
     ledger::Count,
     report::{Figures, Phase, Row, Times},
+    stomp::Options,
 };
 
 #[derive(Debug, Parser)]
@@ -175,7 +176,8 @@ fn carry_out(
 /// Takes out what is left in the queue of the honest clients, and tells whether each message that was
 /// confirmed is somewhere.
 fn account(gateway: &Gateway, notes: &mut Notes, count: &mut Count) -> Result<(), String> {
-    let rest = notes.queue.take_rest(gateway.addresses.plain, COLLECTOR, QUEUE);
+    let collector = Options::from(COLLECTOR);
+    let rest = notes.queue.take_rest(gateway.addresses.plain, collector, QUEUE);
     *count += notes.queue.count();
     rest.map_err(|error| format!("the rest of the queue could not be taken out: {error}"))?;
     match count.lost {

@@ -4,6 +4,7 @@ mod floods;
 mod logs;
 mod machine;
 mod messaging;
+mod queues;
 mod slow;
 mod unread;
 
@@ -92,8 +93,9 @@ impl<'a> Scene<'a> {
 
     /// An address that no honest client has, another one each time.
     fn attacker(&self) -> Ipv4Addr {
-        let [_, _, high, low] = self.attackers.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        Ipv4Addr::new(127, 1, high, low.max(1))
+        let number = self.attackers.fetch_add(1, Ordering::Relaxed) + 1;
+        let [_, _, high, low] = number.to_be_bytes();
+        Ipv4Addr::new(127, 1, high, low)
     }
 }
 
@@ -120,6 +122,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
         slow::ATTACKS,
         messaging::ATTACKS,
         unread::ATTACKS,
+        queues::ATTACKS,
     ]
     .into_iter()
     .flatten()

@@ -92,7 +92,7 @@ fn queues(scene: &Scene<'_>) -> Result<(), String> {
 
     let mut dead = 0;
     for (name, ledger) in names.iter().zip(&mut ledgers) {
-        dead += ledger.take_rest(to, PRODUCER, name).map_err(failed)?;
+        dead += ledger.take_rest(to, Options::from(PRODUCER), name).map_err(failed)?;
         scene.count(ledger);
     }
     println!("    {dead} messages were dead letters");
