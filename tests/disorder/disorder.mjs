@@ -22,17 +22,17 @@ import { produce } from './producer.mjs';
  */
 const FAULTS = {
   'waits-for-readers': {
-    isRight: false,
+    isRight: true,
     reason: 'a queue sends on while its reader has not read, which closes readers of large messages as slow consumers',
     instead: 'unsent-bytes-max is 192 MiB',
   },
   'orderly-release': {
-    isRight: false,
+    isRight: true,
     reason: 'UNSUBSCRIBE and DISCONNECT count as a failed attempt of what was prefetched',
     instead: 'they may be among the causes of a dead letter',
   },
   'returns-what-comes-late': {
-    isRight: false,
+    isRight: true,
     reason: 'what one core sends to an automatic consumer of another while that one sends DISCONNECT is lost',
     instead: 'what is lost so is counted, not a failure, and steady consumers have no automatic acknowledgement',
   },

@@ -29,8 +29,16 @@ pub enum Event {
     /// [`Command::Unsubscribe`] does, unless it has ended; an [`Effect::Notice`] follows, or the
     /// reply if the connection unsubscribes meanwhile.
     Cancel(Subscriber, Refusal),
-    /// A connection has ended: the last event that names it. What was delivered to it and is not
-    /// settled counts as a failed attempt.
+    /// This many more of the deliveries that a connection was handed by [`Effect::Deliver`], in that
+    /// order, were written to its socket. That settles them where settlement is automatic; and
+    /// [`Effect::Deliver`] hands a connection messages of queues only while less than 256 KiB of them
+    /// are not written.
+    Written(ConnectionId, usize),
+    /// A connection sends nothing more, and is sent nothing more but what it was handed:
+    /// [`Event::Written`] may still come. Its subscriptions end.
+    Closing(ConnectionId, Leave),
+    /// A connection has ended: the last event that names it. Without [`Event::Closing`] before, it
+    /// was lost. What it was handed and is not written returns to its queues.
     Gone(ConnectionId),
     /// The core wants all publications to these topics from now on, whether it has subscriptions or
     /// not: so a later subscription to them needs no confirmation by the others. For a few topics
@@ -42,6 +50,15 @@ pub enum Event {
     Stored(WriteId),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
+}
+
+/// How a connection ends, and so what becomes of deliveries that it has not settled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Leave {
+    /// As its protocol prescribes, or since the gateway stops: they are released.
+    Orderly,
+    /// Otherwise: those that were written count as a failed attempt.
+    Lost,
 }
 
 /// What a shard wants done.

@@ -72,6 +72,8 @@ impl Shard {
                 front.credit(connection, subscription, credit, &mut output);
             }
             Event::Cancel(subscriber, refusal) => front.cancel(subscriber, refusal, &mut output),
+            Event::Written(connection, count) => front.written(connection, count, &mut output),
+            Event::Closing(connection, leave) => front.closing(connection, leave, &mut output),
             Event::Gone(connection) => front.gone(connection, &mut output),
             Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut output),
             Event::FromShard(from, ShardMessage(content)) => {

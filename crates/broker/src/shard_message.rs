@@ -8,7 +8,7 @@ use contract::{
 };
 
 use crate::{
-    queued::{QueueId, QueuePosition, QueuedMessage},
+    queued::{QueueId, QueuePosition},
     quota::Account,
     record::TransactionId,
 };
@@ -60,9 +60,15 @@ pub(crate) enum ToHome {
     },
     /// [`ToFront::Subscribed`] replies.
     Subscribe(Box<Consume>),
-    /// [`ToFront::Unsubscribed`] replies if it is to be confirmed. Deliveries after `seen` never
-    /// reached the consumer.
-    Unsubscribe { subscriber: Subscriber, destination: Destination, confirm: bool, seen: Tag },
+    /// [`ToFront::Unsubscribed`] replies if it is to be confirmed. Unsettled deliveries up to `failed`
+    /// count as a failed attempt, the others are released.
+    Unsubscribe { subscriber: Subscriber, destination: Destination, confirm: bool, failed: Tag },
+    /// No delivery is to follow: [`ToHome::Unsubscribe`] will, once it is known what of those that are
+    /// settled automatically was written.
+    Stop { subscriber: Subscriber },
+    /// Deliveries of this cost were written to the connection. Those up to `settled` are settled with
+    /// that.
+    Written { subscriber: Subscriber, bytes: usize, settled: Option<Tag> },
     /// As [`contract::Outbox::settle`]; [`ToFront::Replied`] replies if there is a token.
     Settle {
         subscriber: Subscriber,
@@ -72,7 +78,7 @@ pub(crate) enum ToHome {
     },
     /// As [`contract::Outbox::credit`], counted after this number of deliveries.
     Credit { subscriber: Subscriber, credit: Credit, delivered: u64 },
-    /// [`ToFront::Replied`] replies.
+    /// [`ToFront::Drained`] replies.
     Drain { subscriber: Subscriber, token: Token },
     /// [`ToFront::Declared`] replies.
     Declare {
@@ -83,8 +89,6 @@ pub(crate) enum ToHome {
     },
     /// The owner of a temporary destination has gone.
     Undeclare { owner: ConnectionId, destination: Destination },
-    /// A settled delivery whose consumer had gone before it came: back to its position.
-    Return(QueueId, QueuedMessage),
     /// [`ToFront::Voted`] replies; unless it is `alone`, [`ToHome::Decide`] follows.
     Prepare {
         connection: ConnectionId,
@@ -112,8 +116,10 @@ pub(crate) enum ToHome {
 /// to itself.
 #[derive(Debug)]
 pub(crate) enum ToFront {
-    /// The reply to a publication, a settlement or a drain.
+    /// The reply to a publication or a settlement.
     Replied { connection: ConnectionId, token: Token, result: Result<Reply, Refusal> },
+    /// The reply to a drain, behind the deliveries.
+    Drained { subscriber: Subscriber, token: Token },
     /// The reply to a subscription.
     Subscribed { subscriber: Subscriber, token: Token, result: Result<(), Refusal> },
     /// The subscription has ended at its home; nothing from it follows.
@@ -134,13 +140,15 @@ pub(crate) enum ToFront {
     Decided { transaction: u64 },
 }
 
-/// Where a delivery comes from, and so where it returns to.
-#[derive(Debug)]
+/// Where a delivery comes from. A queue has its message until it is settled.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
-    /// A queue, the position in it, and who sent the message.
-    Queue(QueueId, QueuePosition, Option<Account>),
-    /// A temporary topic, or a queue that keeps the message: nothing returns.
-    Copy,
+    /// A queue; how it is settled.
+    Queue(Settlement),
+    /// A queue that shows what it holds.
+    Browse,
+    /// A temporary topic.
+    TempTopic,
 }
 
 /// Between the fronts of two cores, about topics: what would go between nodes too.
@@ -188,11 +196,7 @@ impl Payload {
     /// The message that it carries, whatever caused it.
     const fn message(&self) -> Option<&Arc<Message>> {
         if let Self::Interest(Interest::Publication(message))
-        | Self::ToHome(
-            ToHome::Publish { message, .. }
-            | ToHome::Return(_, QueuedMessage { message, .. })
-            | ToHome::DeadLetter { message, .. },
-        )
+        | Self::ToHome(ToHome::Publish { message, .. } | ToHome::DeadLetter { message, .. })
         | Self::ToFront(ToFront::Deliver { delivery: Delivery { message, .. }, .. }) = self
         {
             Some(message)

@@ -24,8 +24,6 @@ pub struct Stats {
     pub queue_delivered: u64,
     /// Messages that left a queue because a consumer has them.
     pub queue_settled: u64,
-    /// Of these, those that came back: their consumer had gone before they reached it.
-    pub queue_returned: u64,
     /// Messages that expired in a queue, or before they were published to a topic.
     pub expired: u64,
     /// Messages sent to a dead-letter queue.

@@ -92,7 +92,8 @@ pub enum Credit {
 /// Whether a delivery from a queue is the consumer's at once, or once it says so.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Settlement {
-    /// A delivery is settled when it is handed over: the queue forgets it. Each takes one credit.
+    /// A delivery is settled when it is written to the connection: then the queue forgets it. Until
+    /// then it may go to another consumer, as if it had not been delivered. Each takes one credit.
     Automatic,
     /// The queue keeps the message until [`crate::Outbox::settle`]; deliveries carry a [`Tag`].
     Explicit,

@@ -154,7 +154,7 @@ impl fmt::Display for DeadLetterReason {
 pub struct Delivery {
     /// The message, shared by all its receivers.
     pub message: Arc<Message>,
-    /// What to settle it by; `None` when it is settled already.
+    /// What to settle it by; `None` when it is settled without the session.
     pub tag: Option<Tag>,
     /// How many times it was delivered before, to anyone.
     pub redeliveries: u32,

@@ -60,9 +60,6 @@ pub enum Input<'a> {
 /// What a session is told without having requested it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Notice {
-    /// Everything that was sent has left for the network; follows a time in which
-    /// [`Outbox::backlog`] was not zero.
-    Flushed,
     /// The gateway has ended this subscription from outside its session, for this reason; its
     /// unsettled deliveries go to others. No delivery follows. It may come for one that was refused
     /// meanwhile. It comes of the broker's `Event::Cancel`, which nothing in the gateway sends yet.

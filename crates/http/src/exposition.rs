@@ -310,13 +310,8 @@ impl Snapshot {
             "What it may be (memory.queued-bytes-max)",
             max,
         )?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 8] = [
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 7] = [
             ("broker_settled", "Messages that consumers have taken", |stats| stats.queue_settled),
-            (
-                "broker_returned",
-                "Taken messages whose consumer had gone before they came",
-                |stats| stats.queue_returned,
-            ),
             (
                 "broker_expired",
                 "Messages that expired in a queue, or before a topic had them",

@@ -110,12 +110,11 @@ impl<S: Session> Play<'_, S> {
             }
             "notice" => {
                 let notice = match words.next() {
-                    Some("flushed") => Notice::Flushed,
                     Some("cancelled") => {
                         let id = SubscriptionId(number(words.next()));
                         Notice::Cancelled(id, refusal(words.next()))
                     }
-                    other => panic!("flushed or cancelled, not {other:?}"),
+                    other => panic!("cancelled, not {other:?}"),
                 };
                 self.feed(Input::Notice(notice));
             }

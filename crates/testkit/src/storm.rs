@@ -239,11 +239,7 @@ impl<S: Session> Harness<'_, S> {
         match random.below(100) {
             0 if random.once_in(20) => Stimulus::Shutdown,
             1 if random.once_in(20) => Stimulus::Closed,
-            2 => {
-                self.out.set_backlog(0);
-                Stimulus::Notice(Notice::Flushed)
-            }
-            3 => {
+            2 | 3 => {
                 self.out.set_backlog(random.below(100_000));
                 Stimulus::Timeout
             }

@@ -45,6 +45,8 @@ pub struct Outgoing {
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     source: Source,
+    /// Bytes of its list up to its end.
+    end: u32,
     next: u32,
 }
 
@@ -295,12 +297,15 @@ impl Outgoing {
     fn push(&mut self, socket: &mut Socket, source: Source) {
         let pending = &mut socket.pending;
         let index = narrow(self.segments.len());
+        let mut end = narrow(self.len_of(source));
         if let Some(last) = self.segments.get_mut(pending.last as usize) {
-            if let (Source::Frames { end, .. }, Source::Frames { start, end: new_end }) =
+            end = last.end.saturating_add(end);
+            if let (Source::Frames { end: old_end, .. }, Source::Frames { start, end: new_end }) =
                 (&mut last.source, source)
-                && *end == start
+                && *old_end == start
             {
-                *end = new_end;
+                *old_end = new_end;
+                last.end = end;
                 return;
             }
             last.next = index;
@@ -308,7 +313,7 @@ impl Outgoing {
             pending.first = index;
         }
         pending.last = index;
-        self.segments.push(Segment { source, next: NO_SEGMENT });
+        self.segments.push(Segment { source, end, next: NO_SEGMENT });
     }
 
     fn bytes_of(&self, source: Source) -> &[u8] {
@@ -336,7 +341,7 @@ impl Outgoing {
     }
 
     fn total(&self, pending: Pending) -> usize {
-        self.sources(pending).map(|source| self.len_of(source)).sum()
+        self.segments.get(pending.last as usize).map_or(0, |last| last.end as usize)
     }
 
     /// Writes `wanted` bytes: one piece as it lies, small pieces gathered, large ones as a vector.

@@ -214,6 +214,12 @@ impl Socket {
         self.backlog.as_ref().map_or(0, |backlog| backlog.bytes())
     }
 
+    /// Those of [`Socket::backlog_bytes`] that are encrypted already, with TLS.
+    #[must_use]
+    pub fn encrypted_backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.encrypted)
+    }
+
     /// Those of [`Socket::backlog_bytes`] that are no share of a large frame.
     #[must_use]
     pub fn own_backlog_bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The front of a core: its connections, their subscriptions and transactions, and the topics.
 
 mod fan_out;
+mod reader;
 mod topics;
 mod transaction;
 mod wildcards;
@@ -8,24 +9,23 @@ mod wildcards;
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::{
-    Command, ConnectionId, ConnectionLimits, Credit, Declare, Delivery, Destination,
-    DestinationKind, Lane, Message, Mode, Notice, Refusal, Reply, Settle, Subscribe,
-    SubscriptionId, Tag, Token, internal,
+    Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Lane,
+    Message, Mode, Notice, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token, internal,
 };
 use wire::Map;
 
 use self::{
     fan_out::Scratch,
+    reader::Reader,
     topics::Topics,
     transaction::{Deferred, Transaction},
 };
 use crate::{
-    event::Effect,
+    event::{Effect, Leave},
     output::ShardOutput,
     placement::Placement,
-    queued::QueuedMessage,
     quota::Account,
-    shard_message::{Consume, Source, Subscriber, ToFront, ToHome},
+    shard_message::{Consume, Subscriber, ToFront, ToHome},
     stats::Stats,
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Front {
     limits: Arc<ConnectionLimits>,
     clients: Map<ConnectionId, Client>,
     subscriptions: Map<Subscriber, Subscription>,
+    /// The connections that were handed something from a home.
+    readers: Map<ConnectionId, Reader>,
     topics: Topics,
     /// Those in flight that this front coordinates.
     transactions: BTreeMap<u64, Transaction>,
@@ -101,10 +103,12 @@ enum Subscription {
     Home {
         core: u16,
         destination: Destination,
-        /// The last delivery that was handed over.
-        seen: Tag,
-        /// How many were.
+        /// How many deliveries were handed over.
         delivered: u64,
+        /// The last that was written to the connection.
+        written: Tag,
+        /// The cost of those that were written since its home was last told.
+        written_bytes: usize,
         /// It was ended, its home has not confirmed that.
         ending: Option<End>,
     },
@@ -115,6 +119,8 @@ enum Subscription {
 enum End {
     Unsubscribed(Token),
     Cancelled(Refusal),
+    /// The connection is closing.
+    Closed,
 }
 
 impl Front {
@@ -131,6 +137,7 @@ impl Front {
             limits,
             clients: Map::default(),
             subscriptions: Map::default(),
+            readers: Map::default(),
             topics: Topics::default(),
             transactions: BTreeMap::new(),
             request_last: 0,
@@ -188,6 +195,7 @@ impl Front {
             ToFront::Replied { connection, token, result } => {
                 self.reply(connection, token, result, output);
             }
+            ToFront::Drained { subscriber, token } => self.drained(subscriber, token, output),
             ToFront::Subscribed { subscriber, token, result } => {
                 self.subscribed(subscriber, token, result, output);
             }
@@ -240,8 +248,9 @@ impl Front {
                 let subscription = Subscription::Home {
                     core,
                     destination: destination.clone(),
-                    seen: Tag(0),
                     delivered: 0,
+                    written: Tag(0),
+                    written_bytes: 0,
                     ending: None,
                 };
                 self.subscriptions.insert(subscriber, subscription);
@@ -275,7 +284,10 @@ impl Front {
             Some(Subscription::Home { ending: Some(end @ End::Cancelled(_)), .. }) => {
                 *end = End::Unsubscribed(token);
             }
-            Some(Subscription::Home { ending: Some(End::Unsubscribed(_)), .. }) | None => {
+            Some(Subscription::Home {
+                ending: Some(End::Unsubscribed(_) | End::Closed), ..
+            })
+            | None => {
                 self.reply(subscriber.connection, token, Ok(Reply::Done), output);
             }
             Some(Subscription::Home { ending: None, .. } | Subscription::Topic { .. }) => {
@@ -296,13 +308,13 @@ impl Front {
     /// Ends a subscription, unless it has ended; its connection is told when nothing of it follows.
     fn end(&mut self, subscriber: Subscriber, end: End, output: &mut ShardOutput<'_>) {
         match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { core, destination, seen, ending, .. })
-                if ending.is_none() =>
-            {
+            Some(&mut Subscription::Home { core, ref mut ending, .. }) if ending.is_none() => {
                 *ending = Some(end);
-                let (core, destination, seen) = (*core, destination.clone(), *seen);
-                let end = ToHome::Unsubscribe { subscriber, destination, confirm: true, seen };
-                self.send_end(subscriber, core, end, output);
+                if self.stop_reading(subscriber, output) {
+                    output.send_home(core, ToHome::Stop { subscriber });
+                } else {
+                    self.end_at_home(subscriber, output);
+                }
             }
             Some(Subscription::Home { .. }) | None => {}
             Some(&mut Subscription::Topic { topic, index, pending }) => {
@@ -314,6 +326,22 @@ impl Front {
                 self.ended(subscriber, end, output);
             }
         }
+    }
+
+    /// Tells a home that a subscription has ended, which releases what it has unsettled.
+    fn end_at_home(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
+        let Some(Subscription::Home { core, destination, ending: Some(end), .. }) =
+            self.subscriptions.get(&subscriber)
+        else {
+            return internal!("a subscription ends at a home and is not ending");
+        };
+        let (core, destination, failed) = (*core, destination.clone(), Tag(0));
+        let confirm = !matches!(end, End::Closed);
+        if !confirm {
+            self.subscriptions.remove(&subscriber);
+        }
+        let end = ToHome::Unsubscribe { subscriber, destination, confirm, failed };
+        self.send_end(subscriber, core, end, output);
     }
 
     /// A home has confirmed the end of a subscription.
@@ -336,23 +364,24 @@ impl Front {
                 let notice = Notice::Cancelled(subscription, refusal);
                 output.effects.push(Effect::Notice(connection, notice));
             }
+            End::Closed => {}
         }
     }
 
-    /// A connection has gone: its subscriptions and temporary destinations with it.
-    pub(crate) fn gone(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
+    /// A connection sends nothing more: its subscriptions and temporary destinations end. What it was
+    /// handed may still be written.
+    pub(crate) fn closing(
+        &mut self,
+        connection: ConnectionId,
+        leave: Leave,
+        output: &mut ShardOutput<'_>,
+    ) {
         let Some(mut client) = self.clients.remove(&connection) else { return };
         for subscription in std::mem::take(&mut client.subscriptions) {
-            let subscriber = Subscriber { connection, subscription };
-            match self.subscriptions.remove(&subscriber) {
-                Some(Subscription::Topic { topic, index, .. }) => self.leave(topic, index, output),
-                Some(Subscription::Home { core, destination, seen, ending: None, .. }) => {
-                    let message =
-                        ToHome::Unsubscribe { subscriber, destination, confirm: false, seen };
-                    output.send_home(core, message);
-                }
-                Some(Subscription::Home { ending: Some(_), .. }) | None => {}
-            }
+            self.close_subscription(Subscriber { connection, subscription }, leave, output);
+        }
+        if self.readers.get(&connection).is_some_and(|reader| !reader.is_ending()) {
+            self.readers.remove(&connection);
         }
         for deferred in client.lanes.values_mut() {
             deferred.send_ends(output);
@@ -364,6 +393,58 @@ impl Front {
         if !client.lanes.is_empty() {
             client.gone = true;
             self.clients.insert(connection, client);
+        }
+    }
+
+    fn close_subscription(
+        &mut self,
+        subscriber: Subscriber,
+        leave: Leave,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let (core, destination, failed, ending) = match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home { core, destination, written, ending, .. }) => {
+                let failed = if leave == Leave::Lost { *written } else { Tag(0) };
+                (*core, destination.clone(), failed, ending)
+            }
+            Some(&mut Subscription::Topic { topic, index, .. }) => {
+                self.subscriptions.remove(&subscriber);
+                return self.leave(topic, index, output);
+            }
+            None => return,
+        };
+        let was_ending = ending.replace(End::Closed).is_some();
+        let awaits = if was_ending {
+            self.readers
+                .get(&subscriber.connection)
+                .is_some_and(|r| r.ends(subscriber.subscription))
+        } else {
+            self.stop_reading(subscriber, output)
+        };
+        // A temporary queue ends with its owner, and nothing returns to it.
+        if awaits && !destination.kind().is_temporary() {
+            if !was_ending {
+                output.send_home(core, ToHome::Stop { subscriber });
+            }
+            return;
+        }
+        self.subscriptions.remove(&subscriber);
+        if awaits && let Some(reader) = self.readers.get_mut(&subscriber.connection) {
+            reader.forget(subscriber.subscription);
+        }
+        if awaits || !was_ending {
+            let end = ToHome::Unsubscribe { subscriber, destination, confirm: false, failed };
+            output.send_home(core, end);
+        }
+    }
+
+    /// A connection has gone. What was not written until now never will be.
+    pub(crate) fn gone(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
+        if self.clients.get(&connection).is_some_and(|client| !client.gone) {
+            self.closing(connection, Leave::Lost, output);
+        }
+        for subscription in self.readers.remove(&connection).into_iter().flat_map(Reader::end) {
+            self.end_at_home(Subscriber { connection, subscription }, output);
         }
     }
 
@@ -433,7 +514,7 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         let subscriber = Subscriber { connection, subscription };
-        if let Some(&Subscription::Home { core, delivered, .. }) =
+        if let Some(&Subscription::Home { core, delivered, ending: None, .. }) =
             self.subscriptions.get(&subscriber)
         {
             output.send_home(core, ToHome::Credit { subscriber, credit, delivered });
@@ -483,36 +564,6 @@ impl Front {
             client.temporaries.retain(|other| other != destination);
         }
         self.reply(owner, token, result.map(|()| Reply::Done), output);
-    }
-
-    /// Hands a delivery over, unless its subscription has ended: then a settled one returns to
-    /// its queue, and an unsettled one is there already, or will be.
-    fn deliver(
-        &mut self,
-        subscriber: Subscriber,
-        source: Source,
-        delivery: Delivery,
-        output: &mut ShardOutput<'_>,
-    ) {
-        match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { seen, delivered, ending: None, .. }) => {
-                *delivered += 1;
-                if let Some(tag) = delivery.tag {
-                    *seen = tag;
-                }
-                self.queue_delivered += u64::from(matches!(source, Source::Queue(..)));
-                output.effects.push(Effect::Deliver(subscriber, delivery));
-            }
-            Some(_) | None => {
-                let Delivery { message, tag, redeliveries } = delivery;
-                if let (Source::Queue(queue, position, account), None) = (source, tag) {
-                    let home = self.home_of(queue.name());
-                    let attempts = redeliveries;
-                    let queued = QueuedMessage { position, message, account, attempts };
-                    output.send_home(home, ToHome::Return(queue, queued));
-                }
-            }
-        }
     }
 
     /// Another shard has processed so much of what was published here.
@@ -598,12 +649,17 @@ impl Front {
     pub(crate) fn assert_empty(&self) {
         assert_eq!(self.clients.len(), 0, "connections");
         assert_eq!(self.subscriptions.len(), 0, "subscriptions");
+        assert_eq!(self.readers.len(), 0, "readers");
         assert_eq!(self.transactions.len(), 0, "transactions");
         self.topics.assert_empty();
     }
 
     /// See [`crate::Shard::assert_consistent`].
     pub(crate) fn assert_consistent(&self) {
+        self.readers.all(|reader| {
+            reader.assert_consistent();
+            true
+        });
         self.topics.assert_consistent(|subscriber, topic, index| {
             matches!(
                 self.subscriptions.get(subscriber),

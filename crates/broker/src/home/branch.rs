@@ -6,7 +6,10 @@ use contract::{
     ConnectionId, DestinationKind, Message, Operation, Outcome, Refusal, Settle, Tag, internal,
 };
 
-use super::{Home, queue::Queue};
+use super::{
+    Home,
+    queue::{Consumer, Queue},
+};
 use crate::{
     output::ShardOutput,
     queued::{QueueId, QueuedMessage},
@@ -49,6 +52,8 @@ pub(super) struct SettledDelivery {
     subscriber: Subscriber,
     tag: Tag,
     outcome: Outcome,
+    /// What becomes of it in a rollback, when its consumer has gone.
+    if_rolled_back: Outcome,
     pub(super) queued: QueuedMessage,
 }
 
@@ -176,12 +181,13 @@ impl Home {
                     return Err(Refusal::Stale);
                 }
                 while let Some((tag, queued)) = consumer.take_first(&tags) {
-                    let queue = queue.clone();
+                    consumer.in_transactions += 1;
                     branch.settlements.push(SettledDelivery {
-                        queue,
+                        queue: queue.clone(),
                         subscriber,
                         tag,
                         outcome,
+                        if_rolled_back: Outcome::Released,
                         queued,
                     });
                 }
@@ -245,6 +251,9 @@ impl Home {
         }
         for settled in branch.settlements {
             let subscriber = settled.subscriber;
+            if let Some(consumer) = self.consumer_of(&settled) {
+                consumer.in_transactions -= 1;
+            }
             if branch.has_records && settled.outcome == Outcome::Accepted {
                 self.forget_accepted(&settled, output);
             } else {
@@ -263,14 +272,29 @@ impl Home {
             }
         }
         for settled in branch.settlements {
-            match self.consumers.get_mut(&settled.subscriber) {
-                Some(consumer) if settled.tag > consumer.since => {
-                    consumer.unsettled.insert(settled.tag, settled.queued);
-                }
-                Some(_) | None => {
-                    let failed = SettledDelivery { outcome: Outcome::Failed, ..settled };
-                    self.settle_one(failed, output);
-                }
+            if let Some(consumer) = self.consumer_of(&settled) {
+                consumer.in_transactions -= 1;
+                consumer.unsettled.insert(settled.tag, settled.queued);
+            } else {
+                let outcome = settled.if_rolled_back;
+                self.settle_one(SettledDelivery { outcome, ..settled }, output);
+            }
+        }
+    }
+
+    /// The consumer that had a delivery, and not another with its name.
+    fn consumer_of(&mut self, settled: &SettledDelivery) -> Option<&mut Consumer> {
+        let consumer = self.consumers.get_mut(&settled.subscriber);
+        consumer.filter(|consumer| settled.tag > consumer.since)
+    }
+
+    /// A consumer leaves while transactions have deliveries of it: those up to `failed` count as a
+    /// failed attempt if they are rolled back.
+    pub(super) fn leave_transactions(&mut self, subscriber: Subscriber, failed: Tag) {
+        let branches = self.prepared.values_mut();
+        for settled in branches.flat_map(|branch| &mut branch.settlements) {
+            if settled.subscriber == subscriber && settled.tag <= failed {
+                settled.if_rolled_back = Outcome::Failed;
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use contract::{Delivery, Destination, Refusal};
+use contract::{Delivery, Destination, Refusal, Token};
 
-use super::{Home, allowance::Allowance};
+use super::{Home, allowance::Allowance, drained};
 use crate::{
     output::ShardOutput,
     queued::{QueueId, QueuePosition},
@@ -39,29 +39,41 @@ impl Home {
         Ok(())
     }
 
-    /// Shows a browser what it has credit for.
+    /// Shows a browser what it may get now, and replies to its drains that are done.
     pub(super) fn browse(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        let Some(browser) = self.browsers.get_mut(&subscriber) else { return };
+        while let Some(token) = self.show(subscriber, output) {
+            drained(subscriber, token, output);
+        }
+    }
+
+    /// Shows a browser what it may get now; returns a drain that is done with that.
+    fn show(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) -> Option<Token> {
+        let browser = self.browsers.get_mut(&subscriber)?;
         let index = self.indexes.get(&browser.queue);
-        let Some(queue) = index.and_then(|&index| self.queues.get(index)) else { return };
-        for queued in queue.ready_after(browser.last) {
-            if browser.allowance.is_used_up() {
+        let queue = index.and_then(|&index| self.queues.get(index));
+        let last = browser.last;
+        let ready = queue.into_iter().flat_map(|queue| queue.ready_after(last));
+        let mut is_more = false;
+        for queued in ready {
+            let is_shown = queued.position.is_within(browser.sequence_last)
+                && !queued.message.is_expired(output.now.unix_ms);
+            if is_shown && !browser.allowance.allows_one() {
+                is_more = true;
                 break;
             }
             browser.last = Some(queued.position);
-            if !queued.position.is_within(browser.sequence_last)
-                || queued.message.is_expired(output.now.unix_ms)
-            {
+            if !is_shown {
                 continue;
             }
-            browser.allowance.take_one();
+            browser.allowance.take_one(queued.message.cost());
             let delivery = Delivery {
                 message: Arc::clone(&queued.message),
                 tag: None,
                 redeliveries: queued.attempts,
             };
-            let message = ToFront::Deliver { subscriber, source: Source::Copy, delivery };
+            let message = ToFront::Deliver { subscriber, source: Source::Browse, delivery };
             output.send_front(subscriber.connection.core, message);
         }
+        browser.allowance.next_drained(is_more)
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use contract::{
     BrokerLimits, ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind,
-    Message, Mode, Outcome, Refusal, Reply, Settlement, Tag, Token, internal,
+    Message, Mode, Outcome, Refusal, Reply, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -83,12 +83,16 @@ impl Home {
                 self.publish(connection, token, message, account, output);
             }
             ToHome::Subscribe(consume) => self.subscribe(&consume, output),
-            ToHome::Unsubscribe { subscriber, destination, confirm, seen } => {
-                let write = self.unsubscribe(subscriber, &destination, seen, output);
+            ToHome::Unsubscribe { subscriber, destination, confirm, failed } => {
+                let write = self.unsubscribe(subscriber, &destination, failed, output);
                 if confirm {
                     let ended = ToFront::Unsubscribed { subscriber };
                     output.send_when_stored(write, from, Payload::ToFront(ended));
                 }
+            }
+            ToHome::Stop { subscriber } => self.stop(subscriber, output),
+            ToHome::Written { subscriber, bytes, settled } => {
+                self.written(subscriber, bytes, settled, output);
             }
             ToHome::Settle { subscriber, tags, outcome, reply } => {
                 let write = self.settle(subscriber, &tags, outcome, output);
@@ -102,8 +106,7 @@ impl Home {
                 self.credit(subscriber, credit, delivered, output);
             }
             ToHome::Drain { subscriber, token } => {
-                self.drain(subscriber);
-                replied(subscriber.connection, token, Ok(Reply::Drained), output);
+                self.drain(subscriber, token, output);
             }
             ToHome::Declare { owner, token, destination, account } => {
                 self.declare(owner, token, destination, account, output);
@@ -111,7 +114,6 @@ impl Home {
             ToHome::Undeclare { owner, destination } => {
                 self.undeclare(owner, &destination, output);
             }
-            ToHome::Return(queue, queued) => self.take_back(queue, queued, output),
             ToHome::Prepare { connection, transaction: number, operations, account, alone } => {
                 let transaction = TransactionId { core: from, number };
                 self.prepare(connection, transaction, operations, account, alone, output);
@@ -213,15 +215,15 @@ impl Home {
         Ok(())
     }
 
-    /// What the consumer has seen (up to `seen`) and not settled counts as a failed attempt; the
-    /// rest never reached it.
+    /// What is unsettled up to `failed` counts as a failed attempt, the rest is released.
     fn unsubscribe(
         &mut self,
         subscriber: Subscriber,
         destination: &Destination,
-        seen: Tag,
+        failed: Tag,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
+        self.stop(subscriber, output);
         self.leave_temp_topic(subscriber, destination);
         self.browsers.remove(&subscriber);
         let consumer = self.consumers.remove(&subscriber)?;
@@ -230,8 +232,11 @@ impl Home {
             Some(queue) => queue.remove_consumer(&consumer),
             None => internal!("a consumer of a queue that does not exist"),
         }
+        if consumer.in_transactions > 0 {
+            self.leave_transactions(subscriber, failed);
+        }
         for (tag, queued) in consumer.unsettled {
-            let outcome = if tag <= seen { Outcome::Failed } else { Outcome::Released };
+            let outcome = if tag <= failed { Outcome::Failed } else { Outcome::Released };
             self.apply_outcome(index, queued, outcome, output);
         }
         self.dispatch_ready(index, output);
@@ -280,16 +285,72 @@ impl Home {
         }
     }
 
-    /// Takes back the credit of a subscription: what is ready and it had credit for is delivered.
-    fn drain(&mut self, subscriber: Subscriber) {
+    /// Takes back the credit of a subscription, once it has got what is ready and it has credit for.
+    fn drain(&mut self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         if let Some(consumer) = self.consumers.get_mut(&subscriber) {
-            consumer.allowance.discard();
+            consumer.allowance.drain(token);
+            self.finish_drains(subscriber, output);
+        } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
+            browser.allowance.drain(token);
+            self.browse(subscriber, output);
+        } else {
+            drained(subscriber, token, output);
+        }
+    }
+
+    /// Replies to the drains of a consumer that are done. What it has credit for since is delivered.
+    fn finish_drains(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
+        while let Some(consumer) = self.consumers.get_mut(&subscriber) {
+            let index = consumer.queue;
+            let Some(queue) = self.queues.get_mut(index) else {
+                return internal!("a consumer of a queue that does not exist");
+            };
+            let is_more = queue.has_ready() && consumer.has_unsettled_room();
+            let Some(token) = consumer.allowance.next_drained(is_more) else { return };
+            drained(subscriber, token, output);
+            queue.dequeue_exhausted(consumer);
+            queue.enqueue_consumer(subscriber, consumer);
+            self.dispatch_ready(index, output);
+        }
+    }
+
+    /// No delivery to this subscription follows.
+    fn stop(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
+        let allowance = if let Some(consumer) = self.consumers.get_mut(&subscriber) {
+            &mut consumer.allowance
+        } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
+            &mut browser.allowance
+        } else {
+            return;
+        };
+        allowance.end().for_each(|token| drained(subscriber, token, output));
+        if let Some(consumer) = self.consumers.get_mut(&subscriber) {
             match self.queues.get_mut(consumer.queue) {
                 Some(queue) => queue.dequeue_exhausted(consumer),
                 None => internal!("a consumer of a queue that does not exist"),
             }
+        }
+    }
+
+    /// Deliveries were written: that settles them up to `settled`, and makes room for more.
+    fn written(
+        &mut self,
+        subscriber: Subscriber,
+        bytes: usize,
+        settled: Option<Tag>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        if let Some(consumer) = self.consumers.get_mut(&subscriber) {
+            consumer.allowance.written(bytes);
+            match settled {
+                Some(tag) => {
+                    self.settle(subscriber, &(Tag(0)..=tag), Outcome::Accepted, output);
+                }
+                None => self.dispatch_to(subscriber, output),
+            }
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
-            browser.allowance.discard();
+            browser.allowance.written(bytes);
+            self.browse(subscriber, output);
         }
     }
 
@@ -302,27 +363,7 @@ impl Home {
             None => internal!("a consumer of a queue that does not exist"),
         }
         self.dispatch_ready(index, output);
-    }
-
-    /// A settled delivery did not reach its consumer.
-    fn take_back(&mut self, queue: QueueId, queued: QueuedMessage, output: &mut ShardOutput<'_>) {
-        self.stats.queue_returned += 1;
-        let index = match self.index_of(&queue) {
-            Some(index) => index,
-            None if queue.is_temporary() => {
-                self.stats.dropped += 1;
-                return;
-            }
-            None => self.make_queue_anyway(queue, queued.account, output),
-        };
-        output.quotas.add(queued.account, &queued.message);
-        if let Some(queue) = self.queues.get_mut(index) {
-            if queue.id.is_durable(&queued.message) {
-                output.writes.add(Record::put(&queue.id, &queued));
-            }
-            queue.restore(queued);
-        }
-        self.dispatch_ready(index, output);
+        self.finish_drains(subscriber, output);
     }
 
     /// A dead letter never waits and is never refused: for it a full dead-letter queue drops what would
@@ -472,25 +513,16 @@ impl Home {
             internal!("a message is ready and is not there");
             return false;
         };
-        consumer.allowance.take_one();
-        let mut delivery = Delivery {
+        consumer.allowance.take_one(queued.message.cost());
+        self.tag += 1;
+        let tag = Tag(self.tag);
+        let delivery = Delivery {
             message: Arc::clone(&queued.message),
-            tag: None,
+            tag: Some(tag),
             redeliveries: queued.attempts,
         };
-        let source = Source::Queue(queue.id.clone(), queued.position, queued.account);
-        match consumer.settlement {
-            Settlement::Automatic => {
-                self.stats.queue_settled += 1;
-                let write = queue.remove(&queued, output);
-                consumer.settled_write = write.unwrap_or(consumer.settled_write);
-            }
-            Settlement::Explicit => {
-                self.tag += 1;
-                delivery.tag = Some(Tag(self.tag));
-                consumer.unsettled.insert(Tag(self.tag), queued);
-            }
-        }
+        let source = Source::Queue(consumer.settlement);
+        consumer.unsettled.insert(tag, queued);
         queue.enqueue_consumer(subscriber, consumer);
         let message = ToFront::Deliver { subscriber, source, delivery };
         output.send_front(subscriber.connection.core, message);
@@ -640,7 +672,6 @@ impl Home {
         stats.transactions += self.prepared.len();
         stats.queue_published = self.stats.queue_published;
         stats.queue_settled = self.stats.queue_settled;
-        stats.queue_returned = self.stats.queue_returned;
         stats.expired += self.stats.expired;
         stats.dead_lettered = self.stats.dead_lettered;
         stats.dropped = self.stats.dropped;
@@ -694,7 +725,7 @@ impl Home {
     }
 }
 
-/// Replies to a publication, a settlement or a drain.
+/// Replies to a publication or a settlement.
 fn replied(
     connection: ConnectionId,
     token: Token,
@@ -702,4 +733,9 @@ fn replied(
     output: &mut ShardOutput<'_>,
 ) {
     output.send_front(connection.core, ToFront::Replied { connection, token, result });
+}
+
+/// Replies to a drain, behind what was delivered.
+fn drained(subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
+    output.send_front(subscriber.connection.core, ToFront::Drained { subscriber, token });
 }

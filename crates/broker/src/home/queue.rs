@@ -22,7 +22,7 @@ use crate::{
 ///
 /// ```text
 /// blocked --room--> arriving --stored--> ready --consumer with credit--> unsettled --> gone
-///                                          ^-- failed, released, consumer lost --+
+///                                          ^-- failed, released, consumer gone --+
 /// ```
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -94,6 +94,8 @@ pub(super) struct Consumer {
     pub(super) settlement: Settlement,
     pub(super) allowance: Allowance,
     pub(super) unsettled: BTreeMap<Tag, QueuedMessage>,
+    /// Deliveries that it settles in transactions which are not decided.
+    pub(super) in_transactions: usize,
     unsettled_max: usize,
     /// Its tags are greater; tells it from an earlier subscription with the same name.
     pub(super) since: Tag,
@@ -110,6 +112,7 @@ impl Consumer {
             settlement: consume.settlement,
             allowance: Allowance::default(),
             unsettled: BTreeMap::new(),
+            in_transactions: 0,
             unsettled_max: consume.unsettled_max,
             since,
             settled_write: WriteId::default(),
@@ -135,7 +138,12 @@ impl Consumer {
     }
 
     fn can_take(&self) -> bool {
-        !self.allowance.is_used_up() && self.unsettled.len() < self.unsettled_max
+        self.allowance.allows_one() && self.has_unsettled_room()
+    }
+
+    /// Whether one more may be unsettled.
+    pub(super) fn has_unsettled_room(&self) -> bool {
+        self.unsettled.len() < self.unsettled_max
     }
 }
 
@@ -207,12 +215,6 @@ impl Queue {
         while let Some((_, queued)) = self.arriving.pop_front_if(|(write, _)| *write <= upto) {
             self.make_ready(queued);
         }
-    }
-
-    /// A message that is not new enters, at the position that it had.
-    pub(super) fn restore(&mut self, queued: QueuedMessage) {
-        self.count(&queued.message);
-        self.make_ready(queued);
     }
 
     /// A message that counts already becomes ready.
@@ -338,11 +340,15 @@ impl Queue {
 
     /// A consumer that may have no credit any more is not ready.
     pub(super) fn dequeue_exhausted(&mut self, consumer: &mut Consumer) {
-        if consumer.allowance.is_used_up()
+        if !consumer.allowance.allows_one()
             && let Some(ready_key) = consumer.ready_key.take()
         {
             self.ready_consumers.remove(&ready_key);
         }
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The messages that are ready behind a position, in order.

@@ -132,7 +132,7 @@ impl Home {
         for &subscription in &topic.subscriptions {
             let subscriber = Subscriber { connection, subscription };
             let delivery = Delivery { message: Arc::clone(message), tag: None, redeliveries: 0 };
-            let source = Source::Copy;
+            let source = Source::TempTopic;
             let message = ToFront::Deliver { subscriber, source, delivery };
             output.send_front(connection.core, message);
         }

@@ -98,6 +98,7 @@ fn life(world: &mut World, connection: ConnectionId) {
 }
 
 fn accept_all(world: &mut World, connection: ConnectionId) {
+    world.write(connection, usize::MAX);
     for outcome in std::mem::take(&mut world.outcomes) {
         if let Outcome::Delivered(subscriber, delivery) = outcome
             && let Some(tag) = delivery.tag

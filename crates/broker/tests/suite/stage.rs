@@ -5,11 +5,12 @@
 //! command, then its deliveries: subscription, body, the number of the delivery if it wants to be
 //! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, messages
 //! between the cores stay where they are, but for those that `> carry 0 1` names, and replies are not
-//! shown, but by `> show`.
+//! shown, but by `> show`. What a connection is handed is written at once, unless it is `stalled`; then
+//! it is by `> b1 write 2`.
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use broker::{Event, Placement, Subscriber};
+use broker::{Event, Leave, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConnectionId, ConnectionLimits, Credit, DeadLetter, Declare,
@@ -87,6 +88,10 @@ impl Stage {
                 self.world.advance(ms.parse().unwrap());
                 self.world.time_out();
             }
+            [who, "stall"] => drop(self.world.stalled.insert(self.connection(who))),
+            [who, "write", count] => {
+                self.world.write(self.connection(who), count.parse().unwrap());
+            }
             [who, ref what @ ..] => {
                 let connection = self.connection(who);
                 let event = self.event(who, connection, what);
@@ -112,6 +117,8 @@ impl Stage {
         };
         let command = match *words {
             ["gone"] => return Event::Gone(connection),
+            ["close"] => return Event::Closing(connection, Leave::Orderly),
+            ["break"] => return Event::Closing(connection, Leave::Lost),
             ["cancel", id] => {
                 let subscriber = Subscriber { connection, subscription: subscription(id) };
                 return Event::Cancel(subscriber, Refusal::Forbidden);
@@ -190,11 +197,14 @@ impl Stage {
 
     fn message(&mut self, words: &[&str]) -> Arc<Message> {
         self.message_id += 1;
-        let body = Body::Text(Bytes::copy_from_slice(words[1].as_bytes()));
+        let size = words.iter().find_map(|word| word.strip_prefix("size="));
+        let size = size.map_or(0, |size| size.parse().unwrap());
+        let body = Body::Text(Bytes::from(format!("{}{}", words[1], " ".repeat(size))));
         let unix_ms = self.world.now.unix_ms;
         let mut message = Message::new(destination(words[0]), self.message_id, unix_ms, body);
         for word in &words[2..] {
             match word.split_once('=').unwrap() {
+                ("size", _) => {}
                 ("priority", value) => message.header.priority = value.parse().unwrap(),
                 (_, value) => {
                     message.header.expires_unix_ms = Some(unix_ms + value.parse::<u64>().unwrap());
@@ -223,10 +233,9 @@ impl Stage {
                 Outcome::Noticed(connection, Notice::Cancelled(id, refusal)) => {
                     (name(connection), true, format!("s{} cancelled {refusal:?}", id.0))
                 }
-                Outcome::Noticed(_, notice) => panic!("{notice:?}"),
                 Outcome::Delivered(subscriber, delivery) => {
                     let message = &delivery.message;
-                    let body = str::from_utf8(message.body().bytes()).unwrap();
+                    let body = str::from_utf8(message.body().bytes()).unwrap().trim_end();
                     let mut text = format!("s{} {body}", subscriber.subscription.0);
                     if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
                         write!(text, " [{reason} from {queue}]").unwrap();

@@ -1,7 +1,7 @@
 //! Some shards, the channels between them, and a store.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -73,6 +73,10 @@ pub(crate) struct World {
     pub(crate) now: Now,
     effects: Vec<Effect>,
     pub(crate) outcomes: Vec<Outcome>,
+    /// Connections to which nothing is written by itself.
+    pub(crate) stalled: BTreeSet<ConnectionId>,
+    /// How many of the deliveries that a connection was handed are not written.
+    unwritten: BTreeMap<ConnectionId, usize>,
     /// When the cause of the last event came: a shard message when it was sent, others just now.
     pub(crate) caused_at: Now,
     /// Whether the counts of a shard are checked after each event.
@@ -101,6 +105,8 @@ impl World {
             now: Now { mono_ns: 0, unix_ms: 1_000_000 },
             effects: Vec::new(),
             outcomes: Vec::new(),
+            stalled: BTreeSet::new(),
+            unwritten: BTreeMap::new(),
             caused_at: Now::default(),
             is_checked: true,
         }
@@ -112,6 +118,13 @@ impl World {
 
     fn cause(&mut self, core: u16, event: Event, caused_at: Now) {
         self.caused_at = caused_at;
+        if let Event::Gone(connection) = event {
+            self.unwritten.remove(&connection);
+        }
+        if let Event::Written(..) = event {
+            // What comes of it may have been sent before any time.
+            self.caused_at = Now::default();
+        }
         let shard = &mut self.shards[usize::from(core)];
         shard.apply(event, self.now, &mut self.effects);
         if self.is_checked {
@@ -126,6 +139,7 @@ impl World {
                     self.outcomes.push(Outcome::Noticed(connection, notice));
                 }
                 Effect::Deliver(subscriber, delivery) => {
+                    *self.unwritten.entry(subscriber.connection).or_default() += 1;
                     self.outcomes.push(Outcome::Delivered(subscriber, delivery));
                 }
                 Effect::Fanout(subscribers, message) => {
@@ -171,6 +185,21 @@ impl World {
         }
     }
 
+    /// Writes the next deliveries of a connection; returns how many.
+    pub(crate) fn write(&mut self, connection: ConnectionId, count: usize) -> usize {
+        let Some(unwritten) = self.unwritten.get_mut(&connection) else { return 0 };
+        let count = count.min(*unwritten);
+        *unwritten -= count;
+        self.unwritten.retain(|_, unwritten| *unwritten > 0);
+        self.apply(connection.core, Event::Written(connection, count));
+        count
+    }
+
+    /// The connections with deliveries that are not written.
+    pub(crate) fn reading(&self) -> Vec<ConnectionId> {
+        self.unwritten.keys().copied().collect()
+    }
+
     /// The cores with batches that are not stored.
     pub(crate) fn writing(&self) -> Vec<u16> {
         self.writes.iter().filter(|(_, w)| !w.is_empty()).map(|(&core, _)| core).collect()
@@ -191,6 +220,10 @@ impl World {
                 self.store(core, usize::MAX);
             } else if let Some(&(from, to)) = self.busy().first() {
                 self.carry(from, to);
+            } else if let Some(&connection) =
+                self.reading().iter().find(|c| !self.stalled.contains(c))
+            {
+                self.write(connection, usize::MAX);
             } else {
                 break;
             }

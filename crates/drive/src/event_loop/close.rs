@@ -1,5 +1,6 @@
 use std::io;
 
+use broker::Leave;
 use contract::{Input, Reason, STOPPING};
 use transports::Slot;
 
@@ -47,7 +48,22 @@ impl Core {
         }
         self.tools.mark_dirty(slot, &entry.socket);
         if entry.state.context.registered {
-            self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
+            let leave = match reason {
+                Reason::Normal | Reason::Shutdown => Leave::Orderly,
+                Reason::Lost
+                | Reason::Malformed
+                | Reason::NotText
+                | Reason::TooLarge
+                | Reason::Idle
+                | Reason::Slow
+                | Reason::Unauthenticated
+                | Reason::Forbidden
+                | Reason::Busy
+                | Reason::Upstream
+                | Reason::Internal => Leave::Lost,
+            };
+            let closing = Request::Closing(self.tools.id(slot), leave);
+            self.tools.pending_requests.push_back(closing);
         }
         self.reactor.resume(slot);
         self.close_other_end(kind, reason);
@@ -86,7 +102,8 @@ impl Core {
                 "closed"
             );
         }
-        if context.registered && !matches!(kind, ConnectionKind::Closing(_)) {
+        self.forget_unwritten(slot);
+        if context.registered {
             self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
         }
         self.close_other_end(kind, reason);

@@ -78,6 +78,8 @@ pub(crate) struct Context {
     pub(crate) half_closed: bool,
     /// It is registered with the shard, which must be told of its end.
     pub(crate) registered: bool,
+    /// It was handed deliveries from queues that are not written to its socket.
+    pub(crate) has_unwritten: bool,
     /// A ping was sent and nothing received since.
     pub(crate) pinged: bool,
     /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
@@ -132,6 +134,7 @@ impl Context {
             is_upstream,
             half_closed: false,
             registered: false,
+            has_unwritten: false,
             pinged: false,
             ping_ns,
             heard_mono_ns: now.mono_ns,

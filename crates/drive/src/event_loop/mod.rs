@@ -9,6 +9,7 @@ mod receive;
 mod relay;
 mod run;
 mod shard;
+mod unwritten;
 
 use std::{
     cell::RefCell,
@@ -36,6 +37,7 @@ pub use self::run::NewCore;
 use self::{
     connection::{ConnectionKind, Context, Relay},
     outlet::{Outlet, Request, Tools},
+    unwritten::Unwritten,
 };
 use crate::{
     clock,
@@ -73,6 +75,8 @@ pub struct Core {
     /// Publications of tasks (HTTP, feeds) that wait for their replies.
     tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
     task_tokens: u64,
+    /// Deliveries from queues that are not written, by the index of the slot.
+    unwritten: Map<u32, Unwritten>,
     /// Sockets whose backlog has gone since their sessions were last told.
     flushed: Vec<Slot>,
     /// The backlogs of all sockets, in bytes; shares of large frames not counted.
@@ -271,6 +275,7 @@ impl Core {
             shard_messages: (0..count).map(|_| Vec::new()).collect(),
             tasks: Map::default(),
             task_tokens: 0,
+            unwritten: Map::default(),
             flushed: Vec::new(),
             own_backlog_bytes: 0,
             backlog_memory_max: 0,
@@ -306,7 +311,7 @@ impl Core {
         self.process_requests();
         self.flush();
         self.send_shard_messages();
-        busy |= self.reactor.readable_len() > 0;
+        busy |= self.reactor.readable_len() > 0 || !self.tools.dirty.is_empty();
         let timer = self.timers.next().unwrap_or(u64::MAX);
         let next_mono_ns = timer.min(self.shutdown_next_mono_ns).min(self.shard_next_mono_ns);
         Ok(Turn { busy, next_mono_ns })

@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use auth::{Action, Denial};
-use broker::Account;
+use broker::{Account, Leave};
 use contract::{
     Command, ConnectionId, Credit, Kind, Login, Message, Operation, Outbox, Principal, Reason,
     Settle, SubscriptionId, Token,
@@ -45,7 +45,11 @@ pub(crate) enum Request {
     Login(ConnectionId, Token, Login),
     /// A command that the access rules do not allow.
     Denied(ConnectionId, Token, Box<Denial>),
-    /// The session has ended.
+    /// So many more deliveries were written to the connection.
+    Written(ConnectionId, usize),
+    /// The session has ended; what it sent may still be written.
+    Closing(ConnectionId, Leave),
+    /// Nothing more is written.
     Gone(ConnectionId),
 }
 

@@ -1,11 +1,12 @@
-use contract::{Input, Notice, Reason};
+use contract::Reason;
 use transports::{Flushed, Slot};
 
 use super::{
-    Core,
+    Core, SPENT_PER_TURN,
     connection::{ConnectionKind, Context},
     deadlines::CLOSE_TIMEOUT_NS,
-    outlet::Tools,
+    outlet::{Request, Tools},
+    unwritten::report_written,
 };
 
 impl Core {
@@ -18,7 +19,9 @@ impl Core {
                 self.after_flush(slot);
             }
             self.process_requests();
-            if self.tools.dirty.is_empty() && self.flushed.is_empty() {
+            let is_done = self.tools.dirty.is_empty() && self.flushed.is_empty();
+            // A queue that fills a socket as fast as it is written to leaves time for others.
+            if is_done || self.spent > SPENT_PER_TURN {
                 return;
             }
         }
@@ -68,6 +71,11 @@ impl Core {
         if written > 0 {
             count_written(&self.tools, context, written as u64);
         }
+        let mut unwritten_bytes = 0;
+        if context.has_unwritten {
+            let unwritten = self.unwritten.get_mut(&slot.index);
+            unwritten_bytes = report_written(unwritten, slot, socket, context, &mut self.tools);
+        }
         if backlog_bytes == context.backlog_bytes
             && matches!(entry.state.kind, ConnectionKind::Session(_))
         {
@@ -79,7 +87,9 @@ impl Core {
         context.backlog_bytes = backlog_bytes;
         self.flushed.push(slot);
         let limits = self.limits.get(usize::from(context.service));
-        backlog_bytes > limits.map_or(0, |limits| limits.unsent_bytes_max)
+        // Of queues a connection is handed no more than it takes, but one message may be large.
+        backlog_bytes.saturating_sub(unwritten_bytes)
+            > limits.map_or(0, |limits| limits.unsent_bytes_max)
     }
 
     /// Reports that backlogs have gone, once enough have that giving memory back is worth it.
@@ -109,16 +119,16 @@ impl Core {
         match &mut entry.state.kind {
             ConnectionKind::Closing(closing) => {
                 if backlog == 0 && closing.until_mono_ns.is_none() {
+                    if std::mem::take(&mut entry.state.context.registered) {
+                        let gone = Request::Gone(self.tools.id(slot));
+                        self.tools.pending_requests.push_back(gone);
+                    }
                     closing.until_mono_ns = Some(self.now.mono_ns + CLOSE_TIMEOUT_NS);
                     entry.socket.finish();
                     if entry.state.context.half_closed {
                         return self.remove(slot, Reason::Lost);
                     }
                 }
-            }
-            ConnectionKind::Session(_) if backlog == 0 => {
-                self.step(slot, Input::Notice(Notice::Flushed));
-                return;
             }
             ConnectionKind::Session(_) => {}
             ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => self.relay_flushed(slot),

@@ -67,6 +67,8 @@ impl Core {
                     self.log_denial(id, &denial);
                     self.reply(id, token, Err(denial.refusal));
                 }
+                Request::Written(id, count) => self.apply(Event::Written(id, count)),
+                Request::Closing(id, leave) => self.apply(Event::Closing(id, leave)),
                 Request::Gone(id) => self.apply(Event::Gone(id)),
             }
         }
@@ -168,8 +170,7 @@ impl Core {
                 Effect::Notice(id, notice) => self.step(slot_of(id), Input::Notice(notice)),
                 Effect::Deliver(subscriber, delivery) => {
                     self.spent += 1;
-                    let input = Input::Delivered(subscriber.subscription, &delivery);
-                    self.step(slot_of(subscriber.connection), input);
+                    self.deliver(subscriber, &delivery);
                 }
                 Effect::Fanout(subscribers, message) => {
                     let mut run = std::mem::take(&mut self.run);

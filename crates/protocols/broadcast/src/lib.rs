@@ -71,10 +71,7 @@ impl Session for Broadcast {
             }
             Input::Late(why) => out.close(Reason::Idle, why),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
-            Input::Replied(_, Ok(_))
-            | Input::Notice(Notice::Flushed)
-            | Input::Timeout
-            | Input::Closed(_) => {}
+            Input::Replied(_, Ok(_)) | Input::Timeout | Input::Closed(_) => {}
         }
     }
 

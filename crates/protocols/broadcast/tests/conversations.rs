@@ -25,7 +25,6 @@ fn publishes_what_it_receives_and_sends_what_is_published() {
 fn ends_with_its_subscription() {
     check(
         "
-        > notice flushed
         > notice cancelled 0 Forbidden
         < close Busy not allowed for this user
         ",

@@ -14,7 +14,6 @@ fn sends_back_what_it_receives() {
         > recv
         < send
         > deliver 0 /topic/t : hello
-        > notice flushed
         > shutdown
         < close Shutdown the gateway is stopping
         ",

@@ -449,7 +449,7 @@ const fn deliveries(is_queue: bool, mode: Mode, ack_mode: AckMode) -> (Deliverie
     match ack_mode {
         _ if !is_queue => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
         _ if matches!(mode, Mode::Browse) => {
-            (Deliveries::Browse { count: 0, stalled: None }, Settlement::Automatic)
+            (Deliveries::Browse { count: 0 }, Settlement::Automatic)
         }
         AckMode::Auto => (Deliveries::Automatic { count: 0 }, Settlement::Automatic),
         AckMode::Client | AckMode::Individual => {

@@ -165,15 +165,12 @@ impl Open {
         cx.sent = true;
     }
 
-    /// Gives credit back for what was delivered, unless the client reads more slowly than it
-    /// comes: then [`Notice::Flushed`] is waited for.
+    /// Gives credit back for what was delivered: the broker delivers no faster than the client reads.
     fn restore_credit(&mut self, id: SubscriptionId, cx: &mut Context<'_>) {
         let subscription = self.subscriptions.get_mut(id);
         let Some(used) = subscription.and_then(Subscription::used_credit) else { return };
-        if cx.out.backlog() <= BACKLOG_BYTES_SMALL {
-            let count = usize::try_from(mem::take(used)).unwrap_or(usize::MAX);
-            give_credit(id, count, cx);
-        }
+        let count = usize::try_from(mem::take(used)).unwrap_or(usize::MAX);
+        give_credit(id, count, cx);
     }
 
     /// What a browser had credit for has come. If it used all of it there may be more.
@@ -184,12 +181,10 @@ impl Open {
             return;
         };
         let prefetch = subscription.prefetch;
-        let Deliveries::Browse { count, stalled } = &mut subscription.deliveries else { return };
+        let Deliveries::Browse { count } = &mut subscription.deliveries else { return };
         if *count < u64::from(prefetch) {
             let start = subscription.start();
             cx.send(|to| message::encode_browse_end(to, version, start, &queue));
-        } else if cx.out.backlog() > BACKLOG_BYTES_SMALL {
-            *stalled = Some(Box::new(queue));
         } else {
             *count = 0;
             cx.out.credit(id, Credit::Add(prefetch));
@@ -198,33 +193,19 @@ impl Open {
         }
     }
 
-    pub(crate) fn noticed(&mut self, notice: &Notice, cx: &mut Context<'_>) -> Result<(), End> {
-        match *notice {
-            Notice::Flushed => {
-                let automatic =
-                    |one: &&mut Subscription| one.is_queue() && one.ack_mode == AckMode::Auto;
-                let all = self.subscriptions.iter_mut().filter(automatic);
-                let starved: Vec<_> = all.map(|one| (one.id, one.stalled())).collect();
-                for (id, stalled) in starved {
-                    self.restore_credit(id, cx);
-                    if let Some(queue) = stalled {
-                        self.browsed(id, queue, cx);
-                    }
-                }
-                Ok(())
+    pub(crate) fn noticed(&mut self, notice: &Notice) -> Result<(), End> {
+        let Notice::Cancelled(id, refusal) = *notice;
+        match self.subscriptions.remove(id) {
+            // The client has given it up already.
+            Some(subscription) if subscription.is_leaving => Ok(()),
+            None => Ok(()),
+            Some(subscription) => {
+                // As escaped as the client has it in its MESSAGE frames.
+                let start = String::from_utf8_lossy(subscription.start());
+                let name = start.trim_end().split_once(':').map_or("", |(_, name)| name);
+                let what = format!("the subscription {name:?} was ended");
+                Err(Fault::refused(&what, refusal).into())
             }
-            Notice::Cancelled(id, refusal) => match self.subscriptions.remove(id) {
-                // The client has given it up already.
-                Some(subscription) if subscription.is_leaving => Ok(()),
-                None => Ok(()),
-                Some(subscription) => {
-                    // As escaped as the client has it in its MESSAGE frames.
-                    let start = String::from_utf8_lossy(subscription.start());
-                    let name = start.trim_end().split_once(':').map_or("", |(_, name)| name);
-                    let what = format!("the subscription {name:?} was ended");
-                    Err(Fault::refused(&what, refusal).into())
-                }
-            },
         }
     }
 
@@ -268,6 +249,3 @@ pub(crate) fn give_credit(subscription: SubscriptionId, count: usize, cx: &mut C
 fn kind(message: &Message, preferred: Kind) -> Kind {
     if preferred == Kind::Text && !message.body().is_text() { Kind::Binary } else { preferred }
 }
-
-/// Bytes that may wait for the network while an automatic subscription gets more credit.
-const BACKLOG_BYTES_SMALL: usize = 16 << 10;

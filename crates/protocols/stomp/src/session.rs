@@ -167,7 +167,7 @@ impl State {
                 open.delivered(id, delivery, cx);
                 Ok(())
             }
-            (Self::Open(open), Input::Notice(notice)) => open.noticed(&notice, cx),
+            (Self::Open(open), Input::Notice(notice)) => open.noticed(&notice),
             (Self::Open(open), Input::Timeout) => open.timed_out(cx),
             (
                 Self::Greeting(_) | Self::LoggingIn(_) | Self::Open(_),

@@ -3,7 +3,7 @@ use std::{
     ops::{Range, RangeInclusive},
 };
 
-use contract::{Destination, SubscriptionId, Tag};
+use contract::{SubscriptionId, Tag};
 
 use crate::{Verb, Version, encode::Writer};
 
@@ -45,8 +45,6 @@ pub(crate) enum Deliveries {
     Browse {
         /// How many since credit was given.
         count: u64,
-        /// The queue, when the client reads too slowly for more.
-        stalled: Option<Box<Destination>>,
     },
 }
 
@@ -159,7 +157,7 @@ impl Subscription {
         match &mut self.deliveries {
             Deliveries::Topic { count }
             | Deliveries::Automatic { count }
-            | Deliveries::Browse { count, .. } => {
+            | Deliveries::Browse { count } => {
                 *count += 1;
                 *count
             }
@@ -183,16 +181,6 @@ impl Subscription {
             | Deliveries::Automatic { .. }
             | Deliveries::Unacked { .. }
             | Deliveries::Browse { .. } => None,
-        }
-    }
-
-    /// The queue of a browser that stalled.
-    pub(crate) fn stalled(&mut self) -> Option<Destination> {
-        match &mut self.deliveries {
-            Deliveries::Browse { stalled, .. } => stalled.take().map(|queue| *queue),
-            Deliveries::Topic { .. }
-            | Deliveries::Automatic { .. }
-            | Deliveries::Unacked { .. } => None,
         }
     }
 

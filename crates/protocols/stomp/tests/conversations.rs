@@ -276,7 +276,7 @@ fn a_binary_body_is_a_binary_message_on_a_websocket() {
 }
 
 #[test]
-fn automatic_credit_comes_back_in_batches_and_waits_for_a_slow_reader() {
+fn automatic_credit_comes_back_in_batches() {
     check_in(
         "1.2",
         "
@@ -288,13 +288,10 @@ fn automatic_credit_comes_back_in_batches_and_waits_for_a_slow_reader() {
         > deliver 0 /queue/a : 2
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|destination:/queue/a|content-length:1|timestamp:1000000||2^@
         < credit 0 2
-        > backlog 100000
         > deliver 0 /queue/a : 3
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000003|destination:/queue/a|content-length:1|timestamp:1000000||3^@
         > deliver 0 /queue/a redeliveries=2 : 4
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000004|destination:/queue/a|content-length:1|timestamp:1000000|redelivered:true|delivery-count:3||4^@
-        > backlog 0
-        > notice flushed
         < credit 0 2
         ",
     );
@@ -314,18 +311,13 @@ fn a_browser_is_shown_a_queue_and_its_end() {
         < share MESSAGE|subscription:b|message-id:00000000000000000000000000000001|destination:/queue/a|content-length:1|timestamp:1000000||1^@
         > deliver 0 /queue/a redeliveries=1 x:browser=end : 2
         < send MESSAGE|subscription:b|message-id:00000000000000000000000000000002|destination:/queue/a|content-length:1|timestamp:1000000|redelivered:true|delivery-count:2||2^@
-        > backlog 100000
         > reply 2 drained
-        > backlog 0
-        > notice flushed
         < credit 0 2
         < command 3 drain 0
-        > notice flushed
         > deliver 0 /queue/a : 3
         < share MESSAGE|subscription:b|message-id:00000000000000000000000000000003|destination:/queue/a|content-length:1|timestamp:1000000||3^@
         > reply 3 drained
         < send MESSAGE|subscription:b|message-id:0|destination:/queue/a|browser:end|content-length:0||^@
-        > notice flushed
         > recv UNSUBSCRIBE|id:b|receipt:r2||^@
         < command 4 unsubscribe 0
         > reply 4 done

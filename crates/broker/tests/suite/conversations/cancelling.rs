@@ -50,7 +50,7 @@ fn what_a_cancelled_consumer_has_goes_to_others() {
         > a0 ack 1 1
         > c2 sub 1 /queue/q ack 9
         < c2 1 done
-        < c2 s1 1 #1 +1
+        < c2 s1 1 #1
         < c2 s1 2 #2
         > c2 ack 1 1-2
         > a0 gone
@@ -82,7 +82,7 @@ fn a_cancel_meets_what_is_in_flight_from_another_core() {
         < a0 s1 cancelled Forbidden
         > c1 sub 1 /queue/q ack 9
         < c1 1 done
-        < c1 s1 1 #1 +1
+        < c1 s1 1 #1
         < c1 s1 2 #2
         > c1 ack 1 1-2
         > hold
@@ -164,7 +164,7 @@ fn a_cancel_waits_for_the_transactions_that_settle_before_it() {
         < a0 s1 cancelled Forbidden
         > c2 sub 1 /queue/q auto 9
         < c2 1 done
-        < c2 s1 3 +1
+        < c2 s1 3
         > c2 sub 2 /queue/r auto 9
         < c2 2 done
         < c2 s2 x

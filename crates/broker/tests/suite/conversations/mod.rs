@@ -3,5 +3,6 @@
 
 mod cancelling;
 mod queues;
+mod readers;
 mod topics;
 mod transactions;

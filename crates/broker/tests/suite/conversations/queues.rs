@@ -71,9 +71,9 @@ fn what_is_not_settled_goes_to_others() {
         < b2 s1 1 #5 +2
         > b2 unsub 1
         < b2 2 done
-        < c3 s5 1 #1 +3
-        < c3 s5 2 #2 +2
-        < c3 s5 3 #3 +1
+        < c3 s5 1 #1 +2
+        < c3 s5 2 #2 +1
+        < c3 s5 3 #3
         > c3 ack 5 1
         > c3 ack 5 2
         > c3 ack 5 3

@@ -174,7 +174,7 @@ fn the_end_of_a_subscription_waits_for_a_transaction_that_settles_it() {
         < w0 4 done
         > w0 sub 2 /queue/a auto 9
         < w0 5 done
-        < w0 s2 2 +1
+        < w0 s2 2
         > w0 sub 3 /queue/b auto 9
         < w0 6 done
         < w0 s3 1

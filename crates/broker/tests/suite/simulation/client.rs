@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Account, Event, Subscriber};
+use broker::{Account, Event, Leave, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Message,
@@ -155,9 +155,27 @@ impl Simulation {
         self.command(connection, token, Command::Drain(id));
     }
 
+    /// A connection begins to close.
+    pub(super) fn close(&mut self, connection: ConnectionId) {
+        let leave = self.random.pick(&[Leave::Orderly, Leave::Lost]);
+        self.model.closing(connection, leave);
+        self.closing.push(connection);
+        self.apply(connection.core, Event::Closing(connection, leave));
+    }
+
     pub(super) fn vanish(&mut self, connection: ConnectionId) {
         self.model.gone(connection);
+        self.closing.retain(|&other| other != connection);
         self.apply(connection.core, Event::Gone(connection));
+    }
+
+    /// The next of what a connection was handed is written.
+    pub(super) fn write(&mut self, connection: ConnectionId, count: usize) {
+        self.trace
+            .add(format!("> {0}: {0}/{1} gets {count} written", connection.core, connection.slot));
+        self.model.written(connection, count);
+        self.world.write(connection, count);
+        self.observe();
     }
 
     fn command(&mut self, connection: ConnectionId, token: Token, command: Command) {

@@ -24,7 +24,7 @@ use testkit::Random;
 use self::{
     durability::Promise,
     model::{Arrival, CommandId, Depth, Model, Producer, Tally},
-    schedule::{Schedule, Step},
+    schedule::{InFlight, Schedule, Step},
     trace::Trace,
 };
 use crate::world::{Outcome, World};
@@ -59,6 +59,8 @@ struct Simulation {
     latest_unix_ms: u64,
     /// Who sent each message.
     producers: BTreeMap<u128, Producer>,
+    /// Connections that are closing and have not gone.
+    closing: Vec<ConnectionId>,
     slot_last: u32,
     token_last: u64,
     message_last: u128,
@@ -76,6 +78,7 @@ impl Simulation {
             promises: BTreeMap::new(),
             latest_unix_ms: 0,
             producers: BTreeMap::new(),
+            closing: Vec::new(),
             slot_last: 0,
             token_last: 0,
             message_last: 0,
@@ -104,12 +107,14 @@ impl Simulation {
     fn step(&mut self) {
         let busy = self.world.busy();
         let connections: Vec<ConnectionId> = self.model.clients.keys().copied().collect();
-        let writing = self.world.writing();
-        match self.schedule.next(&mut self.random, &busy, &writing, connections.len()) {
+        let (writing, reading) = (self.world.writing(), self.world.reading());
+        let world = InFlight { busy: &busy, writing: &writing, reading: &reading };
+        match self.schedule.next(&mut self.random, world, connections.len()) {
             Step::Carry { from, to, count } => {
                 (0..count).for_each(|_| self.carry(from, to));
             }
             Step::Store(core, count) => self.store(core, count),
+            Step::Write(connection, count) => self.write(connection, count),
             Step::Pass(ms) => {
                 self.world.advance(ms);
                 self.trace.add(format!("it is {}", self.world.now.unix_ms));
@@ -120,9 +125,17 @@ impl Simulation {
             }
             Step::Timeout(core) => self.apply(core, Event::Timeout),
             Step::Connect(core) => drop(self.connect(core)),
+            Step::Vanish if !self.closing.is_empty() && self.random.once_in(2) => {
+                let connection = self.random.pick(&self.closing);
+                self.vanish(connection);
+            }
             Step::Vanish if !connections.is_empty() => {
                 let connection = self.random.pick(&connections);
-                self.vanish(connection);
+                if self.random.once_in(2) {
+                    self.vanish(connection);
+                } else {
+                    self.close(connection);
+                }
             }
             Step::Act if !connections.is_empty() => {
                 let connection = self.random.pick(&connections);
@@ -197,6 +210,7 @@ impl Simulation {
             to: message.to.to_string(),
             producer: self.producers[&message.id],
             priority: message.header.priority,
+            cost: message.cost(),
             tag: delivery.tag,
             redeliveries: delivery.redeliveries,
             dead: dead.map(|dead| (dead.queue.to_string(), dead.reason)),
@@ -205,14 +219,19 @@ impl Simulation {
         }
     }
 
-    /// All that is in flight arrives and is stored, in any order.
+    /// All that is in flight arrives, is stored and is written, in any order.
     fn rest(&mut self) {
         loop {
             let (busy, writing) = (self.world.busy(), self.world.writing());
+            let reading = self.world.reading();
             if !writing.is_empty() && (busy.is_empty() || self.random.once_in(4)) {
                 let core = self.random.pick(&writing);
                 let count = 1 + self.random.below(4);
                 self.store(core, count);
+            } else if !reading.is_empty() && (busy.is_empty() || self.random.once_in(4)) {
+                let connection = self.random.pick(&reading);
+                let count = 1 + self.random.below(4);
+                self.write(connection, count);
             } else if !busy.is_empty() {
                 let (from, to) = self.random.pick(&busy);
                 self.carry(from, to);
@@ -239,6 +258,9 @@ impl Simulation {
         for connection in self.model.clients.keys().copied().collect::<Vec<_>>() {
             self.vanish(connection);
             (0..self.random.below(9)).for_each(|_| self.step_in_flight());
+        }
+        for connection in self.closing.clone() {
+            self.vanish(connection);
         }
         self.rest();
         for queue in self.model.begin_to_drain() {

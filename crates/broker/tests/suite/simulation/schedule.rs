@@ -1,6 +1,6 @@
 //! What a run is like, and what happens in it when: all drawn from its seed.
 
-use contract::{BrokerLimits, ConnectionLimits, QuotaLimits};
+use contract::{BrokerLimits, ConnectionId, ConnectionLimits, QuotaLimits};
 use testkit::Random;
 
 use super::model::Rules;
@@ -23,8 +23,21 @@ pub(super) struct Schedule {
     rest_in: usize,
     /// With batches to store, one step in this number stores some.
     store_in: usize,
+    /// With deliveries that are not written, one step in this number writes some.
+    write_in: usize,
     /// One message in this number is durable.
     pub(super) durable_in: usize,
+}
+
+/// What has not come to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight<'w> {
+    /// The pairs of shards between which something is in flight.
+    pub(super) busy: &'w [(u16, u16)],
+    /// The cores with batches that are not stored.
+    pub(super) writing: &'w [u16],
+    /// The connections with deliveries that are not written.
+    pub(super) reading: &'w [ConnectionId],
 }
 
 /// What happens next.
@@ -38,6 +51,8 @@ pub(super) enum Step {
     },
     /// The store has so many more batches of a core.
     Store(u16, usize),
+    /// So many more deliveries to a connection are written.
+    Write(ConnectionId, usize),
     /// Time passes, in milliseconds.
     Pass(u64),
     /// The clock of the day is set back, by milliseconds.
@@ -110,24 +125,21 @@ impl Schedule {
             slow: u16::try_from(random.below(16)).unwrap(),
             rest_in: random.pick(&[40, 100, 400]),
             store_in: random.pick(&[2, 10, 50]),
+            write_in: random.pick(&[2, 10, 50]),
             durable_in: random.pick(&[1, 2, 10]),
         }
     }
 
-    /// `busy` are the pairs of shards between which something is in flight, `writing` the cores with
-    /// batches that are not stored.
-    pub(super) fn next(
-        &self,
-        random: &mut Random,
-        busy: &[(u16, u16)],
-        writing: &[u16],
-        clients: usize,
-    ) -> Step {
+    pub(super) fn next(&self, random: &mut Random, world: InFlight<'_>, clients: usize) -> Step {
+        let InFlight { busy, writing, reading } = world;
         if random.once_in(self.rest_in) {
             return Step::Rest;
         }
         if !writing.is_empty() && random.once_in(self.store_in) {
             return Step::Store(random.pick(writing), 1 + random.below(4));
+        }
+        if !reading.is_empty() && random.once_in(self.write_in) {
+            return Step::Write(random.pick(reading), 1 + random.below(4));
         }
         match random.below(20) {
             0..9 if !busy.is_empty() => self.carry(random, busy),

@@ -20,6 +20,8 @@ pub(super) fn event(event: &Event) -> String {
         Event::Cancel(Subscriber { connection, subscription }, refusal) => {
             format!("cancel {} {}: {refusal:?}", name(*connection), subscription.0)
         }
+        Event::Written(connection, count) => format!("{} has {count} more", name(*connection)),
+        Event::Closing(connection, leave) => format!("{} closes: {leave:?}", name(*connection)),
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
         Event::Opened(..) | Event::FromShard(..) | Event::Stored(_) | Event::Timeout => {

@@ -1,7 +1,7 @@
 //! What clients command, and what the reply may be.
 
 use broker::Subscriber;
-use contract::{ConnectionId, Mode, Notice, Refusal, Settle, Subscribe, SubscriptionId};
+use contract::{ConnectionId, Mode, Notice, Outcome, Refusal, Settle, Subscribe, SubscriptionId};
 
 use super::{
     CommandId, Holder, Model, Sent, Subscription, is_queue, is_temporary, matches,
@@ -117,14 +117,19 @@ impl Model {
         subscription.phase = phase;
         let unsettled = std::mem::take(&mut subscription.unsettled);
         let pattern = subscription.pattern.clone();
-        self.end(&pattern, &unsettled);
+        let unsettled = unsettled.into_values().map(|id| (id, Outcome::Released)).collect();
+        let serial = subscription.serial;
+        let fates: Vec<_> =
+            subscription.settling.iter().map(|&tag| ((serial, tag), Outcome::Released)).collect();
+        self.fates.extend(fates);
+        self.end(&pattern, unsettled);
     }
 
     pub(crate) fn noticed(&mut self, connection: ConnectionId, notice: &Notice) {
         let Some(client) = self.clients.get_mut(&connection) else {
             panic!("{notice:?} to {connection:?}, which has gone");
         };
-        let Notice::Cancelled(id, refusal) = *notice else { panic!("{notice:?}") };
+        let Notice::Cancelled(id, refusal) = *notice;
         let phase = client.subscriptions.remove(&id).map(|subscription| subscription.phase);
         assert_eq!(phase, Some(Phase::Cancelled(refusal)), "{notice:?} to {connection:?}");
         self.tally.cancelled += 1;

@@ -14,9 +14,9 @@ mod subscription;
 mod tally;
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use broker::Subscriber;
+use broker::{Leave, Subscriber};
 use contract::{
     ConnectionId, Credit, DeadLetterReason, Lane, Outcome, Settle, SubscriptionId, Tag, Token,
 };
@@ -34,8 +34,14 @@ pub(super) struct Model {
     limits: Limits,
     rules: Rules,
     pub(super) clients: BTreeMap<ConnectionId, Client>,
+    /// What each connection was handed from queues and temporary topics, in order, and is not
+    /// written. Those that are closing have theirs.
+    unwritten: BTreeMap<ConnectionId, VecDeque<Unwritten>>,
     queues: Queues,
     effects: BTreeMap<CommandId, Effects>,
+    /// What becomes of deliveries that are settled in transactions, if these are rolled back: where
+    /// their subscription has ended.
+    fates: BTreeMap<(u64, Tag), Outcome>,
     /// The commands that published them.
     topic_messages: BTreeMap<u128, CommandId>,
     message_last: u128,
@@ -66,6 +72,24 @@ pub(super) struct Client {
     pub(super) temporaries: BTreeMap<String, bool>,
 }
 
+/// A delivery that is not written to its connection yet.
+#[derive(Debug)]
+struct Unwritten {
+    subscription: SubscriptionId,
+    queue: String,
+    message: u128,
+    tag: Option<Tag>,
+    /// It is settled when it is written.
+    is_automatic: bool,
+    cost: usize,
+}
+
+impl Unwritten {
+    fn is(&self, subscription: SubscriptionId, tag: Tag) -> bool {
+        (self.subscription, self.tag) == (subscription, Some(tag))
+    }
+}
+
 /// Keeps the order of what it sends: a lane of a connection.
 pub(super) type Producer = (ConnectionId, Lane);
 
@@ -93,6 +117,7 @@ pub(super) struct Arrival {
     pub(super) to: String,
     pub(super) producer: Producer,
     pub(super) priority: u8,
+    pub(super) cost: usize,
     pub(super) tag: Option<Tag>,
     pub(super) redeliveries: u32,
     /// Of a dead letter: the queue where it died, and why.
@@ -108,7 +133,9 @@ impl Model {
             limits,
             rules,
             clients: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
             effects: BTreeMap::new(),
+            fates: BTreeMap::new(),
             topic_messages: BTreeMap::new(),
             message_last: 0,
             serial_last: 0,
@@ -122,16 +149,51 @@ impl Model {
         self.clients.insert(connection, Client::default());
     }
 
-    /// A connection has gone: what it had counts as a failed attempt, and its
-    /// commands stay open.
-    pub(super) fn gone(&mut self, connection: ConnectionId) {
+    /// A connection sends nothing more. Its commands stay open.
+    pub(super) fn closing(&mut self, connection: ConnectionId, leave: Leave) {
         let Some(client) = self.clients.remove(&connection) else { return };
-        for subscription in client.subscriptions.into_values().filter(|s| !s.is_ending()) {
-            self.end(&subscription.pattern, &subscription.unsettled);
+        let subscriptions = client.subscriptions.into_iter();
+        for (id, subscription) in subscriptions.filter(|(_, s)| !s.is_ending()) {
+            let outcome = |tag: Tag| {
+                let was_written = !self.unwritten(connection).any(|u| u.is(id, tag));
+                let has_failed = leave == Leave::Lost && was_written;
+                if has_failed { Outcome::Failed } else { Outcome::Released }
+            };
+            let unsettled = subscription.unsettled.iter();
+            let unsettled = unsettled.map(|(&tag, &message)| (message, outcome(tag))).collect();
+            let settling = subscription.settling.iter();
+            let fates: Vec<_> =
+                settling.map(|&tag| ((subscription.serial, tag), outcome(tag))).collect();
+            self.fates.extend(fates);
+            self.end(&subscription.pattern, unsettled);
         }
         for temporary in client.temporaries.into_keys().filter(|name| is_queue(name)) {
             self.queues.delete(&temporary);
         }
+    }
+
+    /// A connection has gone: what was not written to it never will be.
+    pub(super) fn gone(&mut self, connection: ConnectionId) {
+        self.closing(connection, Leave::Lost);
+        for unwritten in self.unwritten.remove(&connection).unwrap_or_default() {
+            if unwritten.is_automatic {
+                self.end(&unwritten.queue, vec![(unwritten.message, Outcome::Released)]);
+            }
+        }
+    }
+
+    /// The next deliveries that a connection was handed are written.
+    pub(super) fn written(&mut self, connection: ConnectionId, count: usize) {
+        let Some(all) = self.unwritten.get_mut(&connection) else { return };
+        let count = count.min(all.len());
+        let written: Vec<Unwritten> = all.drain(..count).collect();
+        for Unwritten { queue, message, .. } in written.into_iter().filter(|u| u.is_automatic) {
+            self.queues.conclude(&queue, message, Outcome::Accepted);
+        }
+    }
+
+    fn unwritten(&self, connection: ConnectionId) -> impl Iterator<Item = &Unwritten> {
+        self.unwritten.get(&connection).into_iter().flatten()
     }
 
     pub(super) fn credit(&mut self, connection: ConnectionId, id: SubscriptionId, credit: Credit) {
@@ -157,6 +219,23 @@ impl Model {
             panic!("{to:?} does not exist");
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
+        if !subscription.pattern.starts_with("/topic/") {
+            let is_queue = is_queue(&subscription.pattern);
+            let unwritten = Unwritten {
+                subscription: to.subscription,
+                queue: subscription.pattern.clone(),
+                message: arrival.id,
+                tag: arrival.tag,
+                is_automatic: is_queue
+                    && subscription.browse.is_none()
+                    && !subscription.is_explicit,
+                cost: if is_queue { arrival.cost } else { 0 },
+            };
+            let bytes: usize = self.unwritten(to.connection).map(|unwritten| unwritten.cost).sum();
+            assert!(!is_queue || bytes < UNWRITTEN_BYTES_MAX, "{bytes} bytes are not written");
+            self.unwritten.entry(to.connection).or_default().push_back(unwritten);
+        }
+        let Some(subscription) = self.subscription(to) else { return };
         if subscription.browse.is_some() {
             self.delivered_to_browser(to, arrival);
         } else if is_queue(&subscription.pattern) {
@@ -218,20 +297,18 @@ impl Model {
                 unsettled <= subscription.unsettled_max + subscription.restored,
                 "{unsettled} are not settled"
             );
-        } else {
-            self.queues.conclude(queue, id, Outcome::Accepted);
         }
         self.tally.queue_deliveries += 1;
         self.tally.redeliveries += u64::from(arrival.redeliveries > 0);
         self.tally.dead_letters += u64::from(arrival.dead.is_some());
     }
 
-    /// A subscription ends.
-    fn end(&mut self, pattern: &str, unsettled: &BTreeMap<Tag, u128>) {
+    /// A subscription ends, and this becomes of what it has not settled.
+    fn end(&mut self, pattern: &str, unsettled: Vec<(u128, Outcome)>) {
         if is_queue(pattern) {
             self.queues.disturb(pattern);
-            for &id in unsettled.values() {
-                self.queues.conclude(pattern, id, Outcome::Failed);
+            for (id, outcome) in unsettled {
+                self.queues.conclude(pattern, id, outcome);
             }
         }
     }
@@ -250,6 +327,9 @@ impl Model {
             .is_some_and(|s| s.serial == holder.serial && !s.is_ending())
     }
 }
+
+/// A connection is handed no more of queues while this much is not written.
+const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
 
 fn is_queue(name: &str) -> bool {
     name.starts_with("/queue/") || name.starts_with("/temp-queue/")

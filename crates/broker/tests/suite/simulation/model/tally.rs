@@ -60,7 +60,7 @@ impl Tally {
             (self.found_out, 2),
             (self.refused, 10),
             (self.over_quota[0], 1),
-            (self.over_quota[1], 1),
+            (2 * self.over_quota[1], 1),
             (self.over_quota[2], 1),
             (self.cancelled, 1),
             (self.waiting, 1),

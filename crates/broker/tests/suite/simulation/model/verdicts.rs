@@ -65,8 +65,16 @@ impl Model {
             subscription.restored += 1;
             self.queues.set_custody(queue, message, Custody::Consumer);
         } else {
-            self.queues.conclude(queue, message, Outcome::Failed);
+            let fate = self.fate(settling).expect("a subscription that has ended");
+            self.queues.conclude(queue, message, fate);
         }
+    }
+
+    /// What becomes of a delivery if the transaction that settles it is rolled back; `None`: its
+    /// consumer has it again.
+    fn fate(&self, settling: Settling) -> Option<Outcome> {
+        let Settling { holder, tag, .. } = settling;
+        (!self.lasts(holder)).then(|| self.fates[&(holder.serial, tag)])
     }
 
     /// What a message that comes from a queue shows of commands that are open.
@@ -83,7 +91,13 @@ impl Model {
             Outcome::Failed => has_failed,
             Outcome::Accepted | Outcome::Rejected => false,
         };
-        self.explain(queue, id, settling, as_committed, has_failed);
+        let as_rolled_back = match self.fate(settling) {
+            Some(Outcome::Failed) => has_failed,
+            Some(_) => arrival.redeliveries == attempts,
+            None => false,
+        };
+        let outcome = if has_failed { Outcome::Failed } else { Outcome::Released };
+        self.explain(queue, id, settling, (as_committed, as_rolled_back), outcome);
     }
 
     /// What it shows of the command that published it, or settled it where it died.
@@ -105,24 +119,24 @@ impl Model {
             Outcome::Failed => is_worn_out,
             Outcome::Accepted | Outcome::Released => false,
         };
-        self.explain(queue, id, settling, as_committed, is_worn_out);
+        let as_rolled_back = is_worn_out && self.fate(settling) == Some(Outcome::Failed);
+        self.explain(queue, id, settling, (as_committed, as_rolled_back), Outcome::Failed);
     }
 
-    /// A message that a transaction settled has returned, as it would if that was committed, or as
-    /// it would if that was rolled back and the consumer has ended.
+    /// A message that a transaction settled has returned with this outcome, as it would if that was
+    /// committed, or as it would if that was rolled back and the consumer has ended.
     fn explain(
         &mut self,
         queue: &str,
         id: u128,
         settling: Settling,
-        as_committed: bool,
-        as_rolled_back: bool,
+        as_committed_or_rolled_back: (bool, bool),
+        outcome: Outcome,
     ) {
-        let as_rolled_back = as_rolled_back && !self.lasts(settling.holder);
-        match (as_committed, as_rolled_back) {
+        match as_committed_or_rolled_back {
             (true, false) => self.show(settling.command, true),
             (false, true) => self.show(settling.command, false),
-            (true, true) => self.queues.conclude(queue, id, Outcome::Failed),
+            (true, true) => self.queues.conclude(queue, id, outcome),
             (false, false) => panic!("message {id} returns from {settling:?}"),
         }
     }

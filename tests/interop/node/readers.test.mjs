@@ -1,0 +1,224 @@
+// Readers of queues: a queue sends no faster than its reader takes, closes no reader for being slow,
+// and loses nothing when one leaves.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { start } from './lib/gateway.mjs';
+import { peers, unique } from './lib/peer.mjs';
+import { Tcp } from './lib/raw.mjs';
+import { pause, within } from './lib/wait.mjs';
+
+const MB = 1_000_000;
+/** More megabytes than the kernel's buffers take for a reader that does not read. */
+const MANY = 60;
+let gateway;
+before(async () => (gateway = await start(`
+[limits]
+queue-bytes-max = "256MiB"
+
+[[service]]
+path = "/messaging"
+type = "broker"
+
+[[service]]
+path = "/impatient"
+type = "broker"
+[service.limits]
+write-timeout = "1s"
+
+[[service]]
+path = "/large"
+type = "broker"
+[service.limits]
+message-bytes-max = "8MiB"
+transaction-bytes-max = "8MiB"
+unsent-bytes-max = "8MiB"
+`)));
+after(() => gateway?.stop());
+
+/** Text that does not get smaller where the WebSocket is compressed. */
+const noise = randomBytes(3 * 8 * MB / 4).toString('base64');
+const body = (n, bytes = MB) => `${n} ${noise.slice(n, n + bytes)}`.slice(0, bytes);
+const number = (text) => Number.parseInt(text, 10);
+const numbers = (count, from = 0) => Array.from({ length: count }, (_, n) => from + n);
+
+async function filled(peer, count, bytes = MB) {
+  const queue = `/queue/${unique()}`;
+  for (const n of numbers(count)) await peer.send(queue, body(n, bytes));
+  return queue;
+}
+
+/** What is left in a queue, as numbers. */
+async function left(peer, queue) {
+  const end = 'end';
+  await peer.send(queue, end, { priority: '0' });
+  const subscription = await peer.subscribe(queue);
+  const all = [];
+  for (;;) {
+    const { body } = await subscription.next(10_000);
+    if (body === end) {
+      await subscription.unsubscribe();
+      return all;
+    }
+    all.push(number(body));
+  }
+}
+
+/** Reads nothing more: what the kernel takes comes no further. */
+const stall = (peer) => peer.socket.pause();
+
+for (const ack of ['auto', 'client', 'client-individual'])
+  test(`${ack}: large messages reach a healthy reader`, async (t) => {
+    const open = peers(t, () => gateway);
+    const [sender, reader] = [await open(), await open()];
+    const count = ack === 'auto' ? 12 : 50;
+    const queue = await filled(sender, count);
+    const subscription = await reader.subscribe(queue, { ack });
+    for (const n of numbers(count)) {
+      const message = await subscription.next(20_000);
+      assert.equal(number(message.body), n);
+      if (ack !== 'auto') message.ack();
+    }
+    await subscription.unsubscribe();
+    assert.deepEqual(await left(sender, queue), []);
+    assert.deepEqual(await left(sender, queue.replace('/queue/', '/queue/DLQ.')), []);
+  });
+
+test('a client that acknowledges once for all gets all', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, reader] = [await open(), await open()];
+  const queue = await filled(sender, 30);
+  const subscription = await reader.subscribe(queue, { ack: 'client' });
+  const messages = await subscription.messages.take(30, 20_000);
+  assert.deepEqual(messages.map(({ body }) => number(body)), numbers(30));
+  messages.at(-1).ack();
+  await subscription.unsubscribe();
+  assert.deepEqual(await left(sender, queue), []);
+});
+
+test('a browser that reads slowly is shown all', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, browser] = [await open(), await open()];
+  const queue = await filled(sender, 20);
+  const subscription = await browser.subscribe(queue, { browser: 'true', prefetch: '7' });
+  stall(browser);
+  await pause(200);
+  browser.socket.resume();
+  for (const n of numbers(20)) assert.equal(number((await subscription.next(20_000)).body), n);
+  assert.equal((await subscription.next()).headers.browser, 'end');
+  assert.deepEqual(await left(sender, queue), numbers(20));
+});
+
+test('many subscriptions of one connection, and one over TCP, get all', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, reader] = [await open(), await open()];
+  const queues = await Promise.all(numbers(6).map(() => filled(sender, 5)));
+  const subscriptions = await Promise.all(
+    queues.map((queue, n) => reader.subscribe(queue, { ack: n % 2 ? 'auto' : 'client-individual' })),
+  );
+  for (const subscription of subscriptions)
+    for (const n of numbers(5)) {
+      const message = await subscription.next(20_000);
+      assert.equal(number(message.body), n);
+      message.ack();
+    }
+  const queue = await filled(sender, 12);
+  const tcp = await Tcp.open(gateway);
+  t.after(() => tcp.destroy());
+  assert.equal((await tcp.connect()).command, 'CONNECTED');
+  tcp.frame('SUBSCRIBE', 'id:1', `destination:${queue}`, '', '');
+  for (const n of numbers(12)) assert.equal(number((await tcp.next(20_000)).body), n);
+});
+
+test('messages as large as all that may be unsent are delivered, one at a time', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, reader] = [await open({ path: '/large' }), await open({ path: '/large' })];
+  const queue = await filled(sender, 4, 8_300_000);
+  for (const ack of ['client-individual', 'auto']) {
+    const subscription = await reader.subscribe(queue, { ack });
+    const messages = await subscription.messages.take(4, 20_000);
+    assert.deepEqual(messages.map(({ body }) => number(body)), numbers(4));
+    if (ack !== 'auto') {
+      for (const message of messages) message.nack();
+      await subscription.unsubscribe();
+    }
+  }
+});
+
+test('a reader that takes nothing leaves the rest to others, and one that reads again gets its own', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, slow, fast] = [await open(), await open(), await open()];
+  const queue = `/queue/${unique()}`;
+  const stalled = await slow.subscribe(queue);
+  stall(slow);
+  const quick = await fast.subscribe(queue);
+  for (const n of numbers(MANY)) await sender.send(queue, body(n));
+  const got = (await quick.messages.take(MANY / 2 + 5, 20_000)).map(({ body }) => number(body));
+  slow.socket.resume();
+  await within(20_000, 'all messages', (async () => {
+    while (got.length + stalled.messages.length + quick.messages.length < MANY) await pause(20);
+  })());
+  got.push(...(await quick.messages.take(quick.messages.length)).map(({ body }) => number(body)));
+  got.push(...(await stalled.messages.take(stalled.messages.length)).map(({ body }) => number(body)));
+  assert.deepEqual(got.sort((a, b) => a - b), numbers(MANY));
+});
+
+test('a reader that takes nothing for write-timeout is closed, and the queue has what it did not get', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, slow] = [await open(), await open({ path: '/impatient' })];
+  const queue = await filled(sender, MANY);
+  const stalled = await slow.subscribe(queue);
+  stall(slow);
+  const individual = await open({ path: '/impatient' });
+  const other = await filled(sender, MANY);
+  await individual.subscribe(other, { ack: 'client-individual' });
+  stall(individual);
+  await within(20_000, 'the gateway to close both', (async () => {
+    const metrics = async () => (await fetch(gateway.http('/metrics'))).text();
+    while (!/slow_consumers_total\{service="\/impatient"[^}]*\} 2$/m.test(await metrics())) await pause(50);
+  })());
+  slow.socket.resume();
+  await within(5000, 'the end', slow.closed);
+  const got = stalled.messages.take(stalled.messages.length);
+  const seen = (await got).map(({ body }) => number(body));
+  const remaining = await left(sender, queue);
+  assert.deepEqual([...seen, ...remaining].sort((a, b) => a - b), numbers(MANY));
+  assert.deepEqual((await left(sender, other)).sort((a, b) => a - b), numbers(MANY));
+});
+
+for (const leave of ['UNSUBSCRIBE', 'DISCONNECT', 'a WebSocket close'])
+  test(`${leave} counts as no failed attempt`, async (t) => {
+    const open = peers(t, () => gateway);
+    const sender = await open();
+    const queue = await filled(sender, 5, 10);
+    for (const _ of numbers(8)) {
+      const reader = await open();
+      const subscription = await reader.subscribe(queue, { ack: 'client-individual' });
+      const [first] = await subscription.messages.take(5);
+      assert.equal(first.headers.redelivered, undefined);
+      if (leave === 'UNSUBSCRIBE') await subscription.unsubscribe();
+      if (leave === 'a WebSocket close') {
+        reader.socket.close(1000);
+        await within(5000, 'the end', reader.closed);
+      } else await reader.close();
+    }
+    assert.deepEqual(await left(sender, queue), numbers(5));
+  });
+
+test('a lost connection counts as a failed attempt of what was delivered, not of what was not', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, reader] = [await open(), await open()];
+  const queue = await filled(sender, MANY);
+  const subscription = await reader.subscribe(queue, { ack: 'client-individual', prefetch: `${MANY}` });
+  await subscription.next();
+  stall(reader);
+  await pause(100);
+  await reader.drop();
+  const other = await open();
+  const again = await other.subscribe(queue, { ack: 'client-individual', prefetch: `${MANY}` });
+  const first = await again.next(10_000);
+  assert.deepEqual([number(first.body), first.headers['delivery-count']], [0, '2']);
+  for (const _ of numbers(MANY - 2)) await again.next(10_000);
+  const last = await again.next(10_000);
+  assert.deepEqual([number(last.body), last.headers.redelivered], [MANY - 1, undefined]);
+});
