@@ -37,6 +37,8 @@ pub(crate) struct Start {
     pub(crate) memory: &'static str,
     /// What is before the program in a shell's command.
     pub(crate) launcher: String,
+    /// A control group of its own, which is removed when it has ended.
+    pub(crate) group: Option<PathBuf>,
     /// The hard limit of open files.
     pub(crate) files_max: Option<u32>,
     /// Variables of its environment.
@@ -52,6 +54,7 @@ impl Default for Start {
             limits: "",
             memory: "",
             launcher: "exec ".into(),
+            group: None,
             files_max: None,
             environment: Vec::new(),
         }
@@ -116,6 +119,7 @@ pub(crate) struct Gateway {
     /// The other end of its standard error.
     pub(crate) pipe: Pipe,
     log: Option<PathBuf>,
+    group: Option<PathBuf>,
 }
 
 /// How a gateway ended.
@@ -166,7 +170,8 @@ impl Gateway {
         }
         let addresses = Addresses { plain: plain.1, tls: tls.1, trust, users: AtomicUsize::new(0) };
         let folder = folder.to_owned();
-        Ok(Self { process, addresses: Arc::new(addresses), folder, pipe, log })
+        let group = start.group.clone();
+        Ok(Self { process, addresses: Arc::new(addresses), folder, pipe, log, group })
     }
 
     /// Its process.
@@ -247,6 +252,9 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
+        if let Some(group) = &self.group {
+            drop(fs::remove_dir(group));
+        }
     }
 }
 

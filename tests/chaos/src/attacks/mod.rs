@@ -3,6 +3,7 @@
 mod floods;
 mod logs;
 mod machine;
+mod memory;
 mod messaging;
 mod queues;
 mod slow;
@@ -123,6 +124,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
         messaging::ATTACKS,
         unread::ATTACKS,
         queues::ATTACKS,
+        memory::ATTACKS,
     ]
     .into_iter()
     .flatten()
