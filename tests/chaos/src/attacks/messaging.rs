@@ -263,8 +263,11 @@ fn small_windows() -> impl Iterator<Item = Options> {
 }
 
 /// What they say when they subscribe to a queue.
-const CONSUMERS: [&str; 2] =
-    ["ack:client-individual\nprefetch-count:1\n", "ack:client-individual\nprefetch-count:3\n"];
+const CONSUMERS: [&str; 3] = [
+    "ack:auto\n",
+    "ack:client-individual\nprefetch-count:1\n",
+    "ack:client-individual\nprefetch-count:3\n",
+];
 /// Up to the largest that is allowed.
 const LARGE: [usize; 4] = [1 << 20, 300_000, (1 << 20) - 1, 70_000];
 /// Honest clients of an attack.
