@@ -41,4 +41,4 @@ pub use pattern::{Level, Pattern};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
 pub use properties::{Properties, Value};
 pub use reason::{Reason, STOPPING};
-pub use session::{Data, Input, Kind, Notice, Now, Opening, Outbox, Session};
+pub use session::{Data, Incoming, Input, Kind, Notice, Now, Opening, Outbox, Session};

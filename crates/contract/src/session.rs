@@ -20,10 +20,9 @@ pub trait Session: Send {
     /// in nanoseconds on the clock of [`Now::mono_ns`]. A call may come late, never early.
     fn deadline(&self) -> Option<u64>;
 
-    /// The frame of the peer that has come in part. What reads for the session allows it the
-    /// time of [`crate::Assembly`].
-    fn partial(&self) -> Option<Partial> {
-        None
+    /// What of the peer's has come and is not processed yet.
+    fn incoming(&self) -> Incoming {
+        Incoming::default()
     }
 
     /// Memory of what the session requested and that waits for its replies, in bytes: what it
@@ -49,12 +48,23 @@ pub enum Input<'a> {
     Notice(Notice),
     /// The [`Session::deadline`] has passed.
     Timeout,
-    /// What the peer began to send does not come in time, for this reason: say so and close.
-    Late(&'a str),
+    /// What the peer has sent in part is given up: it does not come in time, or there is no memory
+    /// for it. Say so, as the text does, and close.
+    GivenUp(Reason, &'a str),
     /// The gateway is stopping: send a normal close.
     Shutdown,
     /// The peer has gone or the transport was closed: nothing can be sent any more.
     Closed(Reason),
+}
+
+/// What a session keeps of what its peer has sent, until it is complete.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Incoming {
+    /// The frame that has come in part. What reads for the session allows it the time of
+    /// [`crate::Assembly`].
+    pub partial: Option<Partial>,
+    /// The memory that this takes, and what else waits to be processed.
+    pub bytes: usize,
 }
 
 /// What a session is told without having requested it.

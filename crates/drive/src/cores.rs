@@ -22,6 +22,7 @@ use transports::Reactor;
 use crate::{
     counters::Counters,
     event_loop::{Connection, CoreRef, NewCore},
+    inbound::InboundPool,
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
     quotas::{Accounts, SharedLedger},
@@ -38,6 +39,7 @@ pub struct Cores {
     /// Whether much memory has been freed since [`Cores::take_freed`] was last called.
     freed: AtomicBool,
     messages_left: AtomicUsize,
+    pub(crate) inbound: InboundPool,
     pub(crate) logins: Mutex<Logins<Waiter>>,
     /// Wakes a hashing thread that waits for jobs.
     pub(crate) hashing: Condvar,
@@ -65,6 +67,8 @@ pub struct Settings {
     /// Bytes that wait for slow peers, over all connections of a core; beyond, the largest backlog
     /// is closed first.
     pub unsent_bytes_max_per_core: usize,
+    /// The memory of what peers have sent in part, over all cores; beyond, the largest is refused.
+    pub inbound_bytes_max: usize,
 }
 
 /// A service, as far as its connections need it.
@@ -101,6 +105,8 @@ pub(crate) enum ToCore {
     Login(ConnectionId, Token, Result<Principal, Refusal>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
+    /// Refuse the largest message received in part: others have no memory left.
+    FreeInbound,
     /// Close all connections, in their protocols' ways.
     Shutdown,
 }
@@ -142,6 +148,7 @@ impl Cores {
         let login_timeout = times.fold(settings.limits.login_timeout, Duration::min);
         let logins = Logins::new(settings.users.clone(), &login_key(), login_timeout);
         let ledger = Arc::new(SharedLedger::new(settings.quotas));
+        let inbound = InboundPool::new(settings.inbound_bytes_max, count);
         let cores = Arc::new(Self {
             settings,
             handles,
@@ -149,6 +156,7 @@ impl Cores {
             accounts: Accounts::default(),
             freed: AtomicBool::new(false),
             messages_left: AtomicUsize::new(0),
+            inbound,
             logins: Mutex::new(logins),
             hashing: Condvar::new(),
         });
@@ -157,6 +165,12 @@ impl Cores {
         });
         let new = new.collect();
         Ok((cores, new))
+    }
+
+    /// The memory for what peers have sent in part.
+    #[must_use]
+    pub const fn inbound(&self) -> &InboundPool {
+        &self.inbound
     }
 
     pub(crate) fn add_messages_left(&self, messages: usize) {

@@ -24,6 +24,8 @@ pub struct Counters {
     pub shared: Count,
     /// Writes to sockets.
     pub writes: Count,
+    /// Messages received in part that were refused, as the memory for them was full.
+    pub inbound_refused: Count,
 }
 
 /// A number that only grows, or that goes up and down by one core's doing.
@@ -167,6 +169,7 @@ impl Counters {
             encoded: Count::default(),
             shared: Count::default(),
             writes: Count::default(),
+            inbound_refused: Count::default(),
         }
     }
 

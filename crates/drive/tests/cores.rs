@@ -139,7 +139,7 @@ impl Session for Publisher {
             | Input::Delivered(..)
             | Input::Notice(_)
             | Input::Timeout
-            | Input::Late(_)
+            | Input::GivenUp(..)
             | Input::Shutdown
             | Input::Closed(_) => {}
         }
@@ -183,6 +183,7 @@ impl Gateway {
             access: Access::default(),
             io_uring: false,
             unsent_bytes_max_per_core: 1 << 20,
+            inbound_bytes_max: 1 << 20,
         };
         let (cores, new_cores) = Cores::new(settings, count).unwrap();
         let run = |core: drive::NewCore| {

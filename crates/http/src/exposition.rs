@@ -27,6 +27,8 @@ pub(crate) struct Snapshot {
     pub cores: Vec<Core>,
     /// What the messages in all queues may take, in bytes.
     pub queued_bytes_max: usize,
+    /// The memory drawn for what peers have sent in part.
+    pub inbound_bytes: usize,
     /// Log lines that were dropped.
     pub log_lines_dropped: u64,
     /// States that should be impossible.
@@ -78,6 +80,7 @@ impl Snapshot {
             rules,
             cores,
             queued_bytes_max: gateway.config.memory.quotas().queued_bytes_max,
+            inbound_bytes: gateway.cores.inbound().drawn(),
             log_lines_dropped: logging::dropped(),
             internal_errors: internal_errors::count(),
         }
@@ -192,6 +195,7 @@ impl Collector for Snapshot {
         self.about(&mut encoder)?;
         self.connections(&mut encoder)?;
         self.access(&mut encoder)?;
+        self.inbound(&mut encoder)?;
         self.output(&mut encoder)?;
         self.broker(&mut encoder)?;
         self.queues(&mut encoder)
@@ -260,6 +264,14 @@ impl Snapshot {
     }
 
     /// What is done to send.
+    fn inbound(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Memory drawn for what peers have sent in part";
+        gauges(encoder, "inbound_bytes", help, [(UNLABELLED, self.inbound_bytes as u64)])?;
+        let refused = self.sum(|core| core.counters.inbound_refused.get());
+        let help = "Messages received in part and refused, as the memory for them was full";
+        counters(encoder, "inbound_refused", help, [(UNLABELLED, refused)])
+    }
+
     fn output(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let counts: [(&str, &str, fn(&Counters) -> &Count); 3] = [
             ("frames_encoded", "Publications encoded", |counters| &counters.encoded),
@@ -489,6 +501,8 @@ mod tests {
             ("passerelle_broker_queued_bytes_max".to_owned(), 1 << 30),
             ("passerelle_broker_refused_memory_total".to_owned(), 6),
             ("passerelle_broker_refused_principal_total".to_owned(), 4),
+            ("passerelle_inbound_bytes".to_owned(), 4096),
+            ("passerelle_inbound_refused_total".to_owned(), 0),
             ("passerelle_log_lines_dropped_total".to_owned(), 9),
             ("passerelle_internal_errors_total".to_owned(), 7),
             ("passerelle_service_info{service=\"/messaging\",type=\"broker\"}".to_owned(), 1),
@@ -562,8 +576,15 @@ mod tests {
     fn snapshot(cores: Vec<Core>) -> Snapshot {
         let services = vec![("/".into(), "pages"), ("/messaging".into(), "broker")];
         let rules = vec!["/topic/quotes.>".into(), "/queue/orders".into()];
-        let (queued_bytes_max, log_lines_dropped, internal_errors) = (1 << 30, 9, 7);
-        Snapshot { services, rules, cores, queued_bytes_max, log_lines_dropped, internal_errors }
+        Snapshot {
+            services,
+            rules,
+            cores,
+            queued_bytes_max: 1 << 30,
+            inbound_bytes: 4096,
+            log_lines_dropped: 9,
+            internal_errors: 7,
+        }
     }
 
     fn core(connections: usize) -> Core {

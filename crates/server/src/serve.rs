@@ -221,6 +221,7 @@ fn settings(config: &Config) -> Settings {
         access: config.access.clone(),
         io_uring: config.io_uring,
         unsent_bytes_max_per_core: config.memory.unsent_bytes_max_per_core,
+        inbound_bytes_max: config.memory.inbound_bytes_max.unwrap_or(usize::MAX),
     }
 }
 

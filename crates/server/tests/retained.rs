@@ -20,7 +20,8 @@ fn a_posted_message_keeps_what_its_queue_counts() {
     IS_CLIENT.set(true);
     let address = start();
     let mut client = Client::connect(address);
-    let sizes = [(1, 2_000), (1 << 10, 2_000), (60 << 10, 200), (1_000_000, 20)];
+    // To where the rings of the queues are filled to three quarters, which is what entries count.
+    let sizes = [(1, 1_531), (1 << 10, 1_531), (60 << 10, 187), (1_000_000, 19)];
     for (way, send) in WAYS {
         for (size, count) in sizes {
             let queue = format!("/queues/{}{size}", way.replace(' ', ""));
@@ -34,7 +35,9 @@ fn a_posted_message_keeps_what_its_queue_counts() {
             let kept = live() - before.0;
             let shown = format!("{size} B, {way}: {kept} bytes kept, {counted} counted");
             assert!(counted >= count * size as isize, "{shown}");
-            assert!(counted * 10 >= kept * 9 && counted * 10 <= kept * 11, "{shown}");
+            // Of a message of 1 B the entry in its queue is the most, and is counted at its largest.
+            let most = if size == 1 { 12 } else { 11 };
+            assert!(counted * 10 >= kept * 9 && counted * 10 <= kept * most, "{shown}");
         }
     }
 }

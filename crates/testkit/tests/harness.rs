@@ -73,7 +73,7 @@ impl Session for Echo {
             }
             Input::Closed(_) => self.closed = true,
             Input::Timeout
-            | Input::Late(_)
+            | Input::GivenUp(..)
             | Input::Shutdown
             | Input::Replied(..)
             | Input::Notice(_) => {}

@@ -118,7 +118,9 @@ impl RequestBody {
         }
         let most = size.exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(max);
         let mut body = Vec::new();
-        while let Some(frame) = incoming.frame().await {
+        while !incoming.is_end_stream()
+            && let Some(frame) = incoming.frame().await
+        {
             let broken = |_| inspection.bad_body.get().unwrap_or(BodyError::Broken);
             // Others are trailers.
             let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };

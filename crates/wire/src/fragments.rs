@@ -17,6 +17,12 @@ impl Fragments {
             whole(&std::mem::take(&mut self.bytes));
         }
     }
+
+    /// The memory of a message that has come in part.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +47,7 @@ mod tests {
                 let (bytes, last) =
                     fragment.strip_suffix('.').map_or((*fragment, false), |f| (f, true));
                 joined.add(bytes.as_bytes(), last, |message| messages.push(message.to_vec()));
+                assert!(!last || joined.memory() == 0, "{rule}");
             }
             let expected: Vec<_> = expected.iter().map(|text| text.as_bytes().to_vec()).collect();
             assert_eq!(messages, expected, "{rule}");

@@ -43,6 +43,8 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let kind = std::mem::replace(&mut entry.state.kind, ConnectionKind::Closing(closing));
         entry.state.context.unread = None;
+        self.forget_inbound(slot);
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
         if let Some(login) = entry.state.context.login.take() {
             self.cores.cancel_login(login);
         }
@@ -73,6 +75,7 @@ impl Core {
     /// Takes a connection out at once. Its session is told, if it still has one.
     pub(super) fn remove(&mut self, slot: Slot, reason: Reason) {
         self.notify_closed(slot, reason);
+        self.forget_inbound(slot);
         let Some(entry) = self.reactor.get(slot) else { return };
         self.own_backlog_bytes -= entry.state.context.own_backlog_bytes;
         let Some(Connection { kind, context }) = self.reactor.remove(slot) else { return };

@@ -80,6 +80,8 @@ pub(crate) struct Context {
     pub(crate) registered: bool,
     /// It was handed deliveries from queues that are not written to its socket.
     pub(crate) has_unwritten: bool,
+    /// It has sent something in part whose memory is counted.
+    pub(crate) has_inbound: bool,
     /// A ping was sent and nothing received since.
     pub(crate) pinged: bool,
     /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
@@ -135,6 +137,7 @@ impl Context {
             half_closed: false,
             registered: false,
             has_unwritten: false,
+            has_inbound: false,
             pinged: false,
             ping_ns,
             heard_mono_ns: now.mono_ns,

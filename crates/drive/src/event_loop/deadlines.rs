@@ -1,4 +1,4 @@
-use contract::{Assembly, Input, Now, Reason, internal};
+use contract::{Assembly, Incoming, Input, Now, Partial, Reason, internal};
 use transports::Slot;
 use websocket::Decoder;
 
@@ -7,6 +7,7 @@ use super::{
     connection::{Connection, ConnectionKind, Framing},
     name,
 };
+use crate::inbound::InboundSender;
 
 impl Core {
     /// Schedules the next check of a connection's deadlines for the earliest of them, if that is
@@ -116,7 +117,7 @@ impl Core {
     fn notify_late(&mut self, slot: Slot) {
         let why = Assembly::text(self.limits(slot));
         tracing::info!(connection = %name(self.tools.id(slot)), detail = why, "late");
-        self.step(slot, Input::Late(&why));
+        self.step(slot, Input::GivenUp(Reason::Idle, &why));
     }
 
     /// Pings a WebSocket that is silent, and ends one that has sent nothing since.
@@ -142,28 +143,47 @@ impl Core {
         }
     }
 
-    /// Updates the deadlines for the rest of what the peer has sent in part.
-    pub(super) fn update_assemblies(&mut self, slot: Slot) {
+    /// Updates the deadlines for the rest of what the peer has sent in part, and counts the memory
+    /// that this takes.
+    pub(super) fn update_inbound(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Connection { kind, context } = &mut entry.state;
+        let incoming = match kind {
+            ConnectionKind::Session(session) => session.incoming(),
+            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => {
+                Incoming::default()
+            }
+        };
+        let message = context.decoder.as_ref().and_then(Decoder::partial);
+        let decoder = message.and(context.decoder.as_ref()).map_or(0, Decoder::partial_memory);
+        let bytes = incoming.bytes + decoder;
+        let has_inbound = std::mem::replace(&mut context.has_inbound, bytes > 0);
+        self.update_assemblies(slot, [message, incoming.partial]);
+        if bytes > 0 || has_inbound {
+            self.count_inbound(InboundSender::Socket(slot), bytes);
+            self.make_inbound_room();
+        }
+    }
+
+    fn update_assemblies(&mut self, slot: Slot, partials: [Option<Partial>; 2]) {
         let now = self.now;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let ConnectionKind::Session(session) = &entry.state.kind else { return };
+        let ConnectionKind::Session(_) = &entry.state.kind else { return };
         let context = &mut entry.state.context;
         if context.unread.is_some() {
             // It is not the peer that is late: the clock starts again when this was decoded.
             context.assemblies = Default::default();
             return;
         }
-        let message = context.decoder.as_ref().and_then(Decoder::partial);
-        let frame = session.partial();
-        if let ([None, None], None, None) =
-            (context.assemblies.map(|assembly| assembly.deadline()), message, frame)
+        if let ([None, None], [None, None]) =
+            (context.assemblies.map(|assembly| assembly.deadline()), partials)
         {
             return;
         }
         let Some(limits) = self.limits.get(usize::from(context.service)) else {
             return internal!("a connection of a service without limits");
         };
-        for (assembly, partial) in context.assemblies.iter_mut().zip([message, frame]) {
+        for (assembly, partial) in context.assemblies.iter_mut().zip(partials) {
             assembly.observe(partial, limits, now);
         }
         if context.late_at().is_some_and(|at| at < context.check_mono_ns) {

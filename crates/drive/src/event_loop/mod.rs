@@ -3,6 +3,7 @@
 mod close;
 mod connection;
 mod deadlines;
+mod inbound;
 mod outlet;
 mod output;
 mod receive;
@@ -33,6 +34,7 @@ use wire::Map;
 
 pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
+pub use self::inbound::InboundMessage;
 pub use self::run::NewCore;
 use self::{
     connection::{ConnectionKind, Context, Relay},
@@ -45,6 +47,7 @@ use crate::{
     counters::Counters,
     entropy::Entropy,
     handshakes::Handshakes,
+    inbound::Inbound,
     permit::ConnectionPermit,
     quotas::SharedLedger,
     store::MemoryStore,
@@ -69,6 +72,8 @@ pub struct Core {
     limits: Vec<Rc<ConnectionLimits>>,
     buffer: Box<[u8]>,
     inflaters: InflaterPool,
+    /// What its peers have sent in part.
+    inbound: Inbound,
     inbox: mpsc::Receiver<ToCore>,
     /// Messages of its shard to the others, by core.
     shard_messages: Vec<Vec<ShardMessage>>,
@@ -271,6 +276,7 @@ impl Core {
             limits,
             buffer: vec![0; READ_BYTES].into(),
             inflaters: InflaterPool::new(),
+            inbound: Inbound::default(),
             inbox,
             shard_messages: (0..count).map(|_| Vec::new()).collect(),
             tasks: Map::default(),

@@ -190,6 +190,6 @@ const CACHED_BYTES: usize = 64 << 10;
 /// Bytes for a socket that are worth a write of their own.
 const LARGE_BYTES: usize = 1 << 10;
 /// This much has to be freed before it is worth giving back to the kernel.
-const FREED_BYTES: usize = 32 << 20;
+pub(super) const FREED_BYTES: usize = 32 << 20;
 /// For fewer sockets io_uring gains nothing.
 const AHEAD_MIN: usize = 4;

@@ -15,7 +15,7 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if let Some(mut unread) = entry.state.context.unread.take() {
             let done = self.process(slot, &mut unread);
-            self.update_assemblies(slot);
+            self.update_inbound(slot);
             if !done {
                 return;
             }
@@ -38,7 +38,7 @@ impl Core {
                 if self.process(slot, buffer.get_mut(..count).unwrap_or_default()) {
                     self.reactor.requeue(slot);
                 }
-                self.update_assemblies(slot);
+                self.update_inbound(slot);
             }
             Ok(Read::Nothing) => {}
             Ok(Read::End) => self.half_closed(slot),

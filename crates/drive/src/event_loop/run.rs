@@ -138,6 +138,7 @@ fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
                 core.core.borrow_mut().logged_in(id, token, outcome);
             }
             ToCore::Call(call) => call(core),
+            ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),
             ToCore::Shutdown => core.core.borrow_mut().start_shutdown(),
         }
     }

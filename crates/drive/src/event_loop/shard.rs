@@ -115,7 +115,7 @@ impl Core {
         let outcome = outcome.map(|principal| Reply::Login(Step::Accepted(principal)));
         self.reply(id, token, outcome);
         // What was received behind the login has been decoded.
-        self.update_assemblies(slot_of(id));
+        self.update_inbound(slot_of(id));
     }
 
     fn reply(&mut self, id: ConnectionId, token: Token, outcome: Result<Reply, Refusal>) {

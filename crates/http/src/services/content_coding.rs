@@ -50,7 +50,8 @@ pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<ContentCoding>, Unsuppo
     if codings.len() > CODINGS_MAX { Err(Unsupported) } else { Ok(codings) }
 }
 
-/// Undoes the codings. Other tasks of the core have their turns meanwhile.
+/// Undoes the codings. Other tasks of the core have their turns meanwhile; before each `takes` is
+/// called with the memory in use.
 ///
 /// # Errors
 /// When a body is not what its coding says, or larger than `max` bytes without it: no more than
@@ -59,11 +60,12 @@ pub(crate) async fn decode(
     body: Bytes,
     codings: &[ContentCoding],
     max: usize,
+    takes: impl Fn(usize),
 ) -> Result<Bytes, BodyError> {
     let mut body = body;
     for (index, &coding) in codings.iter().enumerate().rev() {
         let max = if index == 0 { max } else { coded_bytes_max(max) };
-        body = decode_one(&body, coding, max).await?;
+        body = decode_one(&body, coding, max, &takes).await?;
     }
     Ok(body)
 }
@@ -74,7 +76,12 @@ pub(crate) const fn coded_bytes_max(max: usize) -> usize {
     max.saturating_add(max >> 3).saturating_add(1024)
 }
 
-async fn decode_one(body: &[u8], coding: ContentCoding, max: usize) -> Result<Bytes, BodyError> {
+async fn decode_one(
+    body: &[u8],
+    coding: ContentCoding,
+    max: usize,
+    takes: impl Fn(usize),
+) -> Result<Bytes, BodyError> {
     let mut rest = body;
     let mut decoder = Decoder::new(coding, rest);
     let mut members = 1;
@@ -95,6 +102,7 @@ async fn decode_one(body: &[u8], coding: ContentCoding, max: usize) -> Result<By
         } else if step.is_end || (step.read == 0 && step.written == 0) {
             return Err(BodyError::Broken);
         }
+        takes(body.len() + decoded.capacity());
         task::yield_now().await;
     }
 }
@@ -273,19 +281,20 @@ mod tests {
                 }
                 for (name, coding, coded) in cases {
                     assert!(coded.len() <= coded_bytes_max(content.len()), "{name}");
-                    let decoded = decode_one(&coded, coding, content.len()).await;
+                    let decoded = decode_one(&coded, coding, content.len(), |_| ()).await;
                     assert_eq!(decoded.as_deref(), Ok(content), "{name}");
                     if !content.is_empty() {
-                        let decoded = decode_one(&coded, coding, content.len() - 1).await;
+                        let decoded = decode_one(&coded, coding, content.len() - 1, |_| ()).await;
                         assert_eq!(decoded, Err(BodyError::TooLarge), "{name}");
                     }
                     for end in [0, 1, coded.len() / 2, coded.len() - 1] {
-                        let decoded = decode_one(&coded[..end], coding, content.len()).await;
+                        let decoded =
+                            decode_one(&coded[..end], coding, content.len(), |_| ()).await;
                         assert_eq!(decoded, Err(BodyError::Broken), "{name} truncated at {end}");
                     }
                     let longer = [&coded[..], b"x"].concat();
                     assert_eq!(
-                        decode_one(&longer, coding, 1 << 20).await,
+                        decode_one(&longer, coding, 1 << 20, |_| ()).await,
                         Err(BodyError::Broken),
                         "{name}"
                     );
@@ -299,15 +308,15 @@ mod tests {
         use ContentCoding::{Deflate, Gzip};
         let content = noise(5000);
         let coded = zlib(&gzip(&content), Compression::fast());
-        let decoded = decode(coded.clone().into(), &[Gzip, Deflate], content.len()).await;
+        let decoded = decode(coded.clone().into(), &[Gzip, Deflate], content.len(), |_| ()).await;
         assert_eq!(decoded.as_deref(), Ok(&content[..]));
-        let decoded = decode(coded.into(), &[Deflate, Gzip], content.len()).await;
+        let decoded = decode(coded.into(), &[Deflate, Gzip], content.len(), |_| ()).await;
         assert_eq!(decoded, Err(BodyError::Broken));
     }
 
     #[tokio::test]
     async fn gzip_has_members_of_a_bounded_number() {
-        let decode = |bytes: Vec<u8>| decode(bytes.into(), &[ContentCoding::Gzip], 1 << 20);
+        let decode = |bytes: Vec<u8>| decode(bytes.into(), &[ContentCoding::Gzip], 1 << 20, |_| ());
         let two = [gzip(b"one "), gzip(b"two")].concat();
         assert_eq!(decode(two).await.as_deref(), Ok(&b"one two"[..]));
         let half = [gzip(b"one "), gzip(b"two")[..12].to_vec()].concat();
@@ -321,13 +330,15 @@ mod tests {
         for coding in [ContentCoding::Gzip, ContentCoding::Deflate, ContentCoding::Brotli] {
             for seed in 0..200 {
                 let bytes = noise(1000 + seed);
-                let decoded = decode(bytes[seed..].to_vec().into(), &[coding], 1 << 20).await;
+                let decoded =
+                    decode(bytes[seed..].to_vec().into(), &[coding], 1 << 20, |_| ()).await;
                 assert!(decoded.is_err(), "{coding:?} {seed}");
             }
         }
         // RFC 7932 has windows of 16 MiB at most; an extension of it has others.
         let large_window = b"\x11\x1e\x0b\x02\x80hello\x03";
-        let decoded = decode(large_window[..].into(), &[ContentCoding::Brotli], 1 << 20).await;
+        let decoded =
+            decode(large_window[..].into(), &[ContentCoding::Brotli], 1 << 20, |_| ()).await;
         assert_eq!(decoded, Err(BodyError::Broken));
     }
 

@@ -69,12 +69,15 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         | Refusal::QueueMemory
         | Refusal::PrincipalMemory
         | Refusal::PrincipalQueues
-        | Refusal::PatternBytes => StatusCode::SERVICE_UNAVAILABLE,
+        | Refusal::PatternBytes => return unavailable(&refusal.to_string()),
     };
-    let mut response = text(status, &refusal.to_string());
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
+    text(status, &refusal.to_string())
+}
+
+/// The response to a request that may succeed later.
+fn unavailable(why: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

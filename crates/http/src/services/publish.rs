@@ -1,4 +1,11 @@
-use std::{cell::Cell, net::IpAddr, pin::pin, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    net::IpAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use auth::Action;
 use bytes::Bytes;
@@ -6,14 +13,14 @@ use contract::{
     Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message, Partial,
     Parts, Principal,
 };
-use drive::{CoreRef, Publisher, clock};
+use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, clock};
 use http::{HeaderMap, Response, StatusCode, header, request};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
 
 use super::{
     content_coding::{Unsupported, coded_bytes_max, codings, decode, unsupported},
-    percent_decoded, refused,
+    percent_decoded, refused, unavailable,
 };
 use crate::{
     body::{Body, empty, text},
@@ -44,7 +51,7 @@ pub(crate) async fn post(
         response.extensions_mut().insert(denial);
         return response;
     }
-    let bytes = match receive(body, &head.headers, gateway, limits).await {
+    let bytes = match receive(core, body, &head.headers, gateway, limits).await {
         Ok(bytes) => bytes,
         Err(refusal) => return *refusal,
     };
@@ -63,6 +70,7 @@ pub(crate) async fn post(
 
 /// Receives a body and undoes its codings, within the limits; else says what is wrong with it.
 async fn receive(
+    core: &CoreRef,
     body: RequestBody,
     headers: &HeaderMap,
     gateway: &Gateway,
@@ -71,42 +79,84 @@ async fn receive(
     let codings = codings(headers).map_err(|Unsupported| Box::new(unsupported()))?;
     let max = limits.message_bytes_max;
     let received_max = if codings.is_empty() { max } else { coded_bytes_max(max) };
-    let received = match in_time(body, received_max, limits).await {
-        Ok(Ok(bytes)) if codings.is_empty() => Ok(bytes),
-        Ok(Ok(bytes)) => {
-            // Few bytes may become many: no more than one body a core grows at a time.
-            let _permit = gateway.decoding.acquire().await;
-            decode(bytes, &codings, max).await
+    let memory = Memory::new(core);
+    let received = match in_time(body, received_max, limits, &memory).await {
+        Ok(bytes) if !codings.is_empty() => {
+            let decoding = async {
+                // Few bytes may become many: no more than one body a core grows at a time.
+                let _permit = gateway.decoding.acquire().await;
+                decode(bytes, &codings, max, |bytes| memory.bytes.set(bytes)).await
+            };
+            memory.count(decoding).await
         }
-        Ok(Err(error)) => Err(error),
-        Err(Late) => {
-            return Err(text(StatusCode::REQUEST_TIMEOUT, &Assembly::text(limits)).into());
-        }
+        received => received,
     };
     received.map_err(|error| {
         Box::new(match error {
-            BodyError::TooLarge => {
+            NotReceived::Body(BodyError::TooLarge) => {
                 let why =
                     format!("the message is larger than {max} bytes (limits.message-bytes-max)");
                 text(StatusCode::PAYLOAD_TOO_LARGE, &why)
             }
-            BodyError::Broken => text(StatusCode::BAD_REQUEST, &error.to_string()),
+            NotReceived::Body(error @ BodyError::Broken) => {
+                text(StatusCode::BAD_REQUEST, &error.to_string())
+            }
+            NotReceived::Late => text(StatusCode::REQUEST_TIMEOUT, &Assembly::text(limits)),
+            NotReceived::Full => unavailable(INBOUND_FULL),
         })
     })
 }
 
-/// A request's body was not received in time.
-struct Late;
+/// Why a body was not received.
+enum NotReceived {
+    /// It is not as it should be.
+    Body(BodyError),
+    /// It was not received in time.
+    Late,
+    /// The memory for what peers send is full, and it is the largest.
+    Full,
+}
+
+/// What a body takes while it is received.
+struct Memory {
+    bytes: Cell<usize>,
+    message: RefCell<InboundMessage>,
+}
+
+impl Memory {
+    fn new(core: &CoreRef) -> Self {
+        Self { bytes: Cell::new(0), message: RefCell::new(core.inbound_message()) }
+    }
+
+    /// Counts what there is of the body whenever the rest is waited for.
+    async fn count<T>(
+        &self,
+        receiving: impl Future<Output = Result<T, BodyError>>,
+    ) -> Result<T, NotReceived> {
+        let mut receiving = pin!(receiving);
+        poll_fn(|context| match (receiving.as_mut().poll(context), self.bytes.get()) {
+            (Poll::Ready(received), _) => Poll::Ready(received.map_err(NotReceived::Body)),
+            (Poll::Pending, 0) => Poll::Pending,
+            (Poll::Pending, bytes) => {
+                let refused = self.message.borrow_mut().poll_refused(bytes, context);
+                refused.map(|()| Err(NotReceived::Full))
+            }
+        })
+        .await
+    }
+}
 
 /// Collects a body that keeps up with the limits.
 async fn in_time(
     body: RequestBody,
     max: usize,
     limits: &ConnectionLimits,
-) -> Result<Result<Bytes, BodyError>, Late> {
+    memory: &Memory,
+) -> Result<Bytes, NotReceived> {
     let assembly = Cell::new(Assembly::default());
     let total = Cell::new(0_u32);
-    let came = |count: usize, _: usize| {
+    let came = |count: usize, bytes: usize| {
+        memory.bytes.set(bytes);
         #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
         total.set(total.get().wrapping_add(count as u32));
         let partial = Partial { number: 0, body_bytes: Some(total.get()) };
@@ -115,13 +165,15 @@ async fn in_time(
         assembly.set(observed);
     };
     came(0, 0);
-    let mut collecting = pin!(body.collect(max, came));
+    let mut collecting = pin!(memory.count(body.collect(max, came)));
     loop {
-        let Some(until) = assembly.get().deadline() else { return Ok(collecting.await) };
+        let Some(until) = assembly.get().deadline() else { return collecting.await };
         let left = Duration::from_nanos(until.saturating_sub(clock::now().mono_ns));
         match time::timeout(left, &mut collecting).await {
-            Ok(collected) => return Ok(collected),
-            Err(_elapsed) if assembly.get().deadline() == Some(until) => return Err(Late),
+            Ok(collected) => return collected,
+            Err(_elapsed) if assembly.get().deadline() == Some(until) => {
+                return Err(NotReceived::Late);
+            }
             // More has come meanwhile.
             Err(_elapsed) => {}
         }

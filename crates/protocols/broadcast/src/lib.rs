@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Destination, Input, Kind, Lane, Message, Mode, Notice, Now, Outbox, Reason,
-    STOPPING, Session, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, Destination, Incoming, Input, Kind, Lane, Message, Mode, Notice, Now, Outbox,
+    Reason, STOPPING, Session, Settlement, Subscribe, SubscriptionId, Token,
 };
 use wire::Fragments;
 
@@ -69,7 +69,7 @@ impl Session for Broadcast {
             Input::Replied(_, Err(refusal)) | Input::Notice(Notice::Cancelled(_, refusal)) => {
                 out.close(Reason::Busy, &refusal.to_string());
             }
-            Input::Late(why) => out.close(Reason::Idle, why),
+            Input::GivenUp(reason, why) => out.close(reason, why),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
             Input::Replied(_, Ok(_)) | Input::Timeout | Input::Closed(_) => {}
         }
@@ -77,5 +77,9 @@ impl Session for Broadcast {
 
     fn deadline(&self) -> Option<u64> {
         None
+    }
+
+    fn incoming(&self) -> Incoming {
+        Incoming { partial: None, bytes: self.fragments.memory() }
     }
 }

@@ -1,7 +1,7 @@
 //! Echo: sends back each message that it receives.
 #![forbid(unsafe_code)]
 
-use contract::{Input, Now, Outbox, Reason, STOPPING, Session};
+use contract::{Incoming, Input, Now, Outbox, Reason, STOPPING, Session};
 use wire::Fragments;
 
 /// Sends back what it receives.
@@ -16,7 +16,7 @@ impl Session for Echo {
             Input::Received(data) => self.fragments.add(data.bytes, data.last, |message| {
                 out.send(data.kind, &mut |buffer| buffer.extend_from_slice(message));
             }),
-            Input::Late(why) => out.close(Reason::Idle, why),
+            Input::GivenUp(reason, why) => out.close(reason, why),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
             Input::Opened
             | Input::Replied(..)
@@ -29,5 +29,9 @@ impl Session for Echo {
 
     fn deadline(&self) -> Option<u64> {
         None
+    }
+
+    fn incoming(&self) -> Incoming {
+        Incoming { partial: None, bytes: self.fragments.memory() }
     }
 }

@@ -68,6 +68,15 @@ impl Decoder {
         };
         Some(contract::Partial { number: self.count, body_bytes })
     }
+
+    /// The memory that it takes.
+    #[must_use]
+    pub fn partial_memory(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let Partial { line, headers, body, .. } = &**partial;
+            size_of::<Partial>() + line.capacity() + headers.memory() + body.capacity()
+        })
+    }
 }
 
 impl Default for Decoder {
@@ -238,7 +247,7 @@ impl Partial {
         let (piece, rest) = input.split_at(missing.min(input.len()));
         let Some((end, rest)) = rest.split_first() else {
             *input = rest;
-            self.body.extend_from_slice(piece);
+            wire::extend_within(length, &mut self.body, piece);
             return Ok(None);
         };
         *input = rest;
@@ -261,7 +270,7 @@ impl Partial {
             return Err(FrameError::BodyTooLarge(limits.body_bytes_max));
         }
         if end.is_none() {
-            self.body.extend_from_slice(piece);
+            wire::extend_within(limits.body_bytes_max, &mut self.body, piece);
             return Ok(None);
         }
         Ok(Some(self.join(piece)))
@@ -273,6 +282,7 @@ impl Partial {
             return Bytes::copy_from_slice(piece);
         }
         let mut body = mem::take(&mut self.body);
+        body.reserve_exact(piece.len());
         body.extend_from_slice(piece);
         body.into_boxed_slice().into()
     }
@@ -382,6 +392,7 @@ mod tests {
             while decoder.next(&mut piece, FrameLimits::default()).unwrap().is_some() {}
         }
         assert!(decoder.partial.is_none());
+        assert_eq!(decoder.partial_memory(), 0);
     }
 
     #[test]

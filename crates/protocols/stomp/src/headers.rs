@@ -24,6 +24,12 @@ impl Headers {
         self.ends.push((name_end, end(&self.text)));
     }
 
+    /// The memory that they take.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
+    }
+
     /// The first value with this name, which is the one that counts.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
 use std::{fmt, mem, sync::Arc};
 
 use contract::{
-    ConnectionLimits, Credentials, Input, Kind, Login, Now, Opening, Outbox, Partial, Principal,
+    ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Now, Opening, Outbox, Principal,
     ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
 };
 
@@ -115,13 +115,14 @@ impl contract::Session for Session {
         }
     }
 
-    fn partial(&self) -> Option<Partial> {
-        match &self.state {
-            State::Open(open) if !open.is_leaving => self.decoder.partial(),
+    fn incoming(&self) -> Incoming {
+        let (partial, unread) = match &self.state {
+            State::Open(open) if !open.is_leaving => (self.decoder.partial(), 0),
             // The time for the login bounds it.
-            State::Greeting(_) | State::LoggingIn(_) => None,
-            State::Open(_) | State::Closed => None,
-        }
+            State::LoggingIn(login) => (None, login.unread.capacity()),
+            State::Greeting(_) | State::Open(_) | State::Closed => (None, 0),
+        };
+        Incoming { partial, bytes: self.decoder.partial_memory() + unread }
     }
 
     fn in_flight_bytes(&self) -> usize {
@@ -149,7 +150,11 @@ impl State {
                 let detail = "the gateway is stopping: reconnect";
                 Err(Fault::new(Reason::Shutdown, "gateway is stopping", detail).into())
             }
-            (_, Input::Late(why)) => Err(Fault::new(Reason::Idle, "frame timed out", why).into()),
+            (_, Input::GivenUp(reason, why)) => {
+                let message =
+                    if reason == Reason::Idle { "frame timed out" } else { "frame refused" };
+                Err(Fault::new(reason, message, why).into())
+            }
             (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
             (Self::LoggingIn(login), Input::Replied(LOGIN, result)) => {
                 let unread = mem::take(&mut login.unread);

@@ -4,7 +4,7 @@ use wire::Utf8;
 use crate::{
     Close, Deflate, FrameError, InflaterPool, Opcode, Unread, Version,
     header::{HEADER_BYTES_MAX, Header, Progress},
-    inflate::{Inflater, deflated_bytes_max},
+    inflate::{INFLATER_BYTES, Inflater, deflated_bytes_max},
     mask, rfc6455,
 };
 
@@ -190,6 +190,22 @@ impl Decoder {
             }
         };
         Some(Partial { number: self.count, body_bytes })
+    }
+
+    /// The memory of what was received in part. That of the message itself is its reader's.
+    #[must_use]
+    pub fn partial_memory(&self) -> usize {
+        let inflater = self.message.as_ref().and_then(|message| message.inflater.as_ref());
+        let buffered = self.buffered.as_ref().map_or(0, |_| size_of::<Buffered>());
+        inflater.map_or(0, |_| INFLATER_BYTES) + buffered
+    }
+
+    /// Lets go of the message that was received in part: nothing reads it any more, so the rest of
+    /// it is returned as it comes.
+    pub fn give_up(&mut self) {
+        if let Some(message) = &mut self.message {
+            (message.kind, message.utf8, message.inflater) = (Kind::Binary, Utf8::new(), None);
+        }
     }
 
     fn close(&mut self) {

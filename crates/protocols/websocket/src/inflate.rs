@@ -187,6 +187,9 @@ pub(crate) fn deflated_bytes_max(message_bytes_max: usize) -> u64 {
 /// a message that was whole ends exactly there.
 const TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
 
+/// The memory of an [`Inflater`]: about 43 KiB of state and window, as zlib-rs or miniz have it.
+pub(crate) const INFLATER_BYTES: usize = 48 << 10;
+
 /// Bytes that are decompressed into one piece of a message.
 const SCRATCH_BYTES: usize = 16 << 10;
 

@@ -42,6 +42,33 @@ fn read(max: usize, pieces: &[&[u8]]) -> String {
 }
 
 #[test]
+fn a_message_that_is_given_up_takes_no_memory_and_the_next_is_read() {
+    let hello = b"\xF2\x48\xCD\xC9\xC9\x07\x00";
+    let (mut decoder, mut pool) = (Decoder::new(Version::Rfc6455, deflate()), InflaterPool::new());
+    let mut read = |decoder: &mut Decoder, bytes: &[u8]| {
+        let (mut bytes, mut pieces) = (bytes.to_vec(), Vec::new());
+        let mut unread = Unread::new(&mut bytes);
+        while let Some(event) = decoder.next(&mut unread, &limits(100), &mut pool).unwrap() {
+            if let websocket::Event::Data(data) = event {
+                pieces.push((data.bytes.to_vec(), data.last));
+            }
+        }
+        pieces
+    };
+    let whole = frame(0xC1, hello);
+    let fragments = (frame(0x41, &hello[..3]), frame(0x80, &hello[3..]));
+    for (begin, rest) in [fragments, (whole[..9].to_vec(), whole[9..].to_vec())] {
+        assert_eq!(decoder.partial_memory(), 0);
+        read(&mut decoder, &begin);
+        assert!(decoder.partial_memory() > 40 << 10);
+        decoder.give_up();
+        assert_eq!(decoder.partial_memory(), 0);
+        assert!(read(&mut decoder, &rest).last().unwrap().1);
+        assert_eq!(read(&mut decoder, &whole), [(b"Hello".to_vec(), true)]);
+    }
+}
+
+#[test]
 fn compressed_frames() {
     const NOT_DEFLATE: &str = "error NotDeflate\n";
     const RESERVED: &str = "error ReservedBit\n";
