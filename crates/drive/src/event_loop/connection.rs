@@ -84,8 +84,8 @@ pub(crate) struct Context {
     pub(crate) has_inbound: bool,
     /// A ping was sent and nothing received since.
     pub(crate) pinged: bool,
-    /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
-    pub(crate) ping_ns: u64,
+    /// Time of silence after which a WebSocket is pinged, in milliseconds; zero: never.
+    ping_interval_ms: u32,
     /// When something was last received.
     pub(crate) heard_mono_ns: u64,
     /// When its deadlines are checked next: the earliest entry in the timers, or `u64::MAX`.
@@ -115,11 +115,12 @@ impl Context {
         now: Now,
     ) -> Self {
         let Registration { framing, ping_interval, early, .. } = registration;
-        let (decoder, ping_ns) = match framing {
+        let (decoder, ping_interval_ms) = match framing {
             Framing::Stream => (None, 0),
             Framing::WebSocket { version, deflate } => {
-                let ping_ns = u64::try_from(ping_interval.as_nanos()).unwrap_or(u64::MAX);
-                (Some(Decoder::new(version, deflate)), ping_ns)
+                let ms = ping_interval.as_nanos().div_ceil(1_000_000);
+                let ms = u32::try_from(ms).unwrap_or(u32::MAX);
+                (Some(Decoder::new(version, deflate)), ms)
             }
         };
         Self {
@@ -139,7 +140,7 @@ impl Context {
             has_unwritten: false,
             has_inbound: false,
             pinged: false,
-            ping_ns,
+            ping_interval_ms,
             heard_mono_ns: now.mono_ns,
             check_mono_ns: u64::MAX,
             assemblies: Default::default(),
@@ -150,6 +151,11 @@ impl Context {
             sent: 0,
             _permit: registration.permit,
         }
+    }
+
+    /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
+    pub(crate) const fn ping_ns(&self) -> u64 {
+        self.ping_interval_ms as u64 * 1_000_000
     }
 
     /// When what the peer began to send is too late.

@@ -22,14 +22,14 @@ impl Core {
             ConnectionKind::Closing(closing) => closing.until_mono_ns.unwrap_or(u64::MAX),
             ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => u64::MAX,
         };
-        let ping = if context.ping_ns == 0 || matches!(kind, ConnectionKind::Closing(_)) {
+        let ping = if context.ping_ns() == 0 || matches!(kind, ConnectionKind::Closing(_)) {
             u64::MAX
         } else if entry.socket.is_paused() {
-            now + context.ping_ns
+            now + context.ping_ns()
         } else {
             context
                 .heard_mono_ns
-                .saturating_add(context.ping_ns * if context.pinged { 2 } else { 1 })
+                .saturating_add(context.ping_ns() * if context.pinged { 2 } else { 1 })
         };
         let write = entry
             .socket
@@ -126,16 +126,16 @@ impl Core {
         let Connection { kind, context } = &mut entry.state;
         let Framing::WebSocket { version, .. } = context.framing else { return };
         // Nothing is heard from one that is not read.
-        if context.ping_ns == 0
+        if context.ping_ns() == 0
             || matches!(kind, ConnectionKind::Closing(_))
             || entry.socket.is_paused()
         {
             return;
         }
         let silence = self.now.mono_ns.saturating_sub(context.heard_mono_ns);
-        if context.pinged && silence >= 2 * context.ping_ns {
+        if context.pinged && silence >= 2 * context.ping_ns() {
             self.close(slot, Reason::Idle, "no reply to a ping");
-        } else if !context.pinged && silence >= context.ping_ns {
+        } else if !context.pinged && silence >= context.ping_ns() {
             context.pinged = true;
             self.tools.append(slot, &mut entry.socket, |out| {
                 websocket::encode_ping(out, version, b"");
