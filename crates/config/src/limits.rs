@@ -176,7 +176,7 @@ limits! {
         broker.queue_messages_max: Count,
         /// Memory of the messages of one queue, with what the gateway keeps for each.
         broker.queue_bytes_max: Bytes,
-        /// Queues of one core. A tenth of them, but at least 100, or half if that is less, is kept
+        /// Queues of one core. A tenth of them, at least 100, at most half, is kept
         /// for temporary queues. A dead letter makes its queue nevertheless.
         broker.queues_max: Count,
         /// Deliveries of one message before it goes to the dead-letter queue.

@@ -88,7 +88,7 @@ pub struct BrokerLimits {
 
 impl BrokerLimits {
     /// The part of [`Self::queues_max`] that is kept for temporary queues, so that requests have
-    /// replies however many lasting queues there are: a tenth, but 100, or half if that is less.
+    /// replies however many lasting queues there are: a tenth, at least 100, at most half.
     #[must_use]
     pub fn queues_reserved(&self) -> usize {
         (self.queues_max / 10).max(100).min(self.queues_max / 2)

@@ -44,6 +44,7 @@ pub(crate) struct Home {
     /// Where in `queues` each one is.
     indexes: Map<QueueId, usize>,
     queues: Slab<Queue>,
+    temporary_queues: usize,
     consumers: Map<Subscriber, Consumer>,
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
@@ -64,6 +65,7 @@ impl Home {
             limits,
             indexes: Map::default(),
             queues: Slab::new(),
+            temporary_queues: 0,
             consumers: Map::default(),
             browsers: Map::default(),
             temp_topics: Map::default(),
@@ -619,8 +621,11 @@ impl Home {
     }
 
     fn make_queue(&mut self, queue: Queue, output: &mut ShardOutput<'_>) -> Result<usize, Refusal> {
-        let reserved = if queue.id.is_temporary() { 0 } else { self.limits.queues_reserved() };
-        if self.queues.len() + reserved >= self.limits.queues_max {
+        // Dead letters may have made queues beyond the bound: they take none of the reserve.
+        let free = self.limits.queues_max.saturating_sub(self.queues.len());
+        let kept = self.limits.queues_reserved().saturating_sub(self.temporary_queues);
+        let has_room = if queue.id.is_temporary() { free + kept > 0 } else { free > kept };
+        if !has_room {
             return Err(Refusal::Queues);
         }
         output.quotas.charge_queue(queue.account)?;
@@ -641,6 +646,7 @@ impl Home {
 
     fn insert_queue(&mut self, queue: Queue) -> usize {
         let id = queue.id.clone();
+        self.temporary_queues += usize::from(id.is_temporary());
         let index = self.queues.insert(queue);
         self.indexes.insert(id, index);
         index
@@ -649,6 +655,7 @@ impl Home {
     fn remove_queue(&mut self, index: usize, output: &mut ShardOutput<'_>) -> Option<Queue> {
         let queue = self.queues.try_remove(index)?;
         self.indexes.remove(&queue.id);
+        self.temporary_queues -= usize::from(queue.id.is_temporary());
         output.quotas.remove_queue(queue.account);
         Some(queue)
     }
@@ -714,6 +721,8 @@ impl Home {
                 usage.add_message(queued.account, &queued.message);
             }
         }
+        let temporary = self.queues.iter().filter(|(_, queue)| queue.id.is_temporary());
+        assert_eq!(temporary.count(), self.temporary_queues, "temporary queues");
         for (index, queue) in &self.queues {
             assert_eq!(self.index_of(&queue.id), Some(index), "{:?} is not found", queue.id);
             let elsewhere = counts.get(&queue.id).copied().unwrap_or_default();

@@ -67,6 +67,49 @@ fn lasting_queues_leave_room_for_temporary_ones_and_for_dead_letters() {
 }
 
 #[test]
+fn dead_letters_take_none_of_the_room_for_temporary_queues() {
+    let broker = BrokerLimits { queues_max: 200, ..BrokerLimits::default() };
+    let mut world = World::new(1, Limits { broker, quotas: ROOMY, ..Limits::default() });
+    world.is_checked = false;
+    let queues: Vec<_> = (0..100).map(|n| format!("/queue/{n}")).collect();
+    for queue in queues.iter().chain(&queues) {
+        assert_eq!(send(&mut world, ANN, queue, 1), Ok(()));
+    }
+    for (queue, count) in queues.iter().zip(1..) {
+        subscribe_as(&mut world, BOB, 1, queue, Settlement::Explicit).unwrap();
+        settle(&mut world, Settled::Rejected, count);
+        gone(&mut world, BOB);
+    }
+    assert_eq!(world.shards[0].queues().count(), 200);
+    assert_eq!(send(&mut world, ANN, "/queue/more", 1), Err(Refusal::Queues));
+    for n in 0..100 {
+        assert_eq!(declare(&mut world, BOB, n), Ok(()), "{n}");
+    }
+    assert_eq!(declare(&mut world, BOB, 100), Err(Refusal::Queues));
+    world.shards[0].assert_consistent();
+    // One that ends makes room for another.
+    gone(&mut world, (7, BOB.1));
+    assert_eq!(declare(&mut world, BOB, 100), Ok(()));
+    assert_eq!(declare(&mut world, BOB, 101), Err(Refusal::Queues));
+    world.shards[0].assert_consistent();
+}
+
+#[test]
+fn temporary_queues_leave_lasting_ones_their_room() {
+    let broker = BrokerLimits { queues_max: 300, ..BrokerLimits::default() };
+    let mut world = World::new(1, Limits { broker, quotas: ROOMY, ..Limits::default() });
+    world.is_checked = false;
+    for n in 0..150 {
+        assert_eq!(declare(&mut world, BOB, n), Ok(()), "{n}");
+    }
+    for n in 0..150 {
+        assert_eq!(send(&mut world, ANN, &format!("/queue/{n}"), 1), Ok(()), "{n}");
+    }
+    assert_eq!(send(&mut world, ANN, "/queue/more", 1), Err(Refusal::Queues));
+    assert_eq!(declare(&mut world, BOB, 150), Err(Refusal::Queues));
+}
+
+#[test]
 fn one_queue_may_take_all_the_memory_on_any_core() {
     for cores in [1, 4] {
         let quotas = QuotaLimits { queued_bytes_max: 64 << 20, ..ROOMY };
