@@ -64,8 +64,8 @@ pub(crate) enum ToHome {
     /// count as a failed attempt, the others are released.
     Unsubscribe { subscriber: Subscriber, destination: Destination, confirm: bool, failed: Tag },
     /// No delivery is to follow: [`ToHome::Unsubscribe`] will, once it is known what of those that are
-    /// settled automatically was written.
-    Stop { subscriber: Subscriber },
+    /// settled automatically was written. Those behind `handed_over` never will be.
+    Stop { subscriber: Subscriber, handed_over: Tag },
     /// Deliveries of this cost were written to the connection. Those up to `settled` are settled with
     /// that.
     Written { subscriber: Subscriber, bytes: usize, settled: Option<Tag> },
@@ -163,6 +163,10 @@ pub(crate) enum Interest {
     /// A publication to a topic.
     Publication(Arc<Message>),
 }
+
+/// Bytes of deliveries that a subscription, and all of a connection, may have unwritten while more
+/// are sent, in [`contract::Message::cost`].
+pub(crate) const WINDOW_BYTES: usize = 256 << 10;
 
 /// A subscription to a queue or temporary destination.
 #[derive(Debug)]

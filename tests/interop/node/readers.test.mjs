@@ -194,6 +194,49 @@ test('a reader that takes nothing for write-timeout is closed, and the queue has
   assert.deepEqual(await left(sender, queue), numbers(MANY));
 });
 
+test('a subscription that ends while its connection does not read leaves the queue in order', async (t) => {
+  const open = peers(t, () => gateway);
+  const sender = await open();
+  for (const filling of [1, 4, 12, 40]) {
+    const [first, queue] = [await filled(sender, filling, 100_000), await filled(sender, 20, 50_000)];
+    const tcp = await Tcp.open(gateway);
+    t.after(() => tcp.destroy());
+    await tcp.connect();
+    tcp.socket.pause();
+    tcp.frame('SUBSCRIBE', 'id:a', `destination:${first}`, '', '');
+    await pause(200);
+    tcp.frame('SUBSCRIBE', 'id:b', `destination:${queue}`, '', '');
+    await pause(100);
+    tcp.frame('UNSUBSCRIBE', 'id:b', '', '');
+    tcp.frame('SUBSCRIBE', 'id:c', `destination:${queue}`, '', '');
+    await pause(100);
+    tcp.socket.resume();
+    const got = [];
+    for (let n = 0; n < filling + 20; n++) {
+      const { headers, body } = await tcp.next(10_000);
+      if (headers.subscription !== 'a') got.push(number(body));
+    }
+    assert.deepEqual(got, numbers(20));
+  }
+});
+
+test('a reader of a temporary topic that takes nothing is closed, as of any topic', async (t) => {
+  const tcp = await Tcp.open(gateway);
+  t.after(() => tcp.destroy());
+  await tcp.connect();
+  tcp.frame('SUBSCRIBE', 'id:1', 'destination:/temp-topic/mine', 'receipt:r', '', '');
+  await tcp.next();
+  tcp.socket.pause();
+  const slow = async () =>
+    [...(await metrics()).matchAll(/slow_consumers_total\{[^}]*protocol="stomp"\} (\d+)$/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
+  const before = await slow();
+  for (let sent = 0; (await slow()) === before; sent++) {
+    assert(sent < 100, 'still open after 100 MB');
+    for (let n = 0; n < 16; n++) tcp.frame('SEND', 'destination:/temp-topic/mine', '', noise.slice(0, 60_000));
+    await pause(10);
+  }
+});
+
 for (const leave of ['UNSUBSCRIBE', 'DISCONNECT', 'a WebSocket close'])
   test(`${leave} counts as no failed attempt`, async (t) => {
     const open = peers(t, () => gateway);

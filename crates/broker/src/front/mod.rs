@@ -6,7 +6,10 @@ mod topics;
 mod transaction;
 mod wildcards;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Lane,
@@ -16,7 +19,7 @@ use wire::Map;
 
 use self::{
     fan_out::Scratch,
-    reader::Reader,
+    reader::{Parked, Reader},
     topics::Topics,
     transaction::{Deferred, Transaction},
 };
@@ -100,18 +103,28 @@ enum Subscription {
     /// To a topic, at an index of its list; the token waits until all shards know of it.
     Topic { topic: usize, index: usize, pending: Option<Token> },
     /// To a queue or temporary destination, at its home.
-    Home {
-        core: u16,
-        destination: Destination,
-        /// How many deliveries were handed over.
-        delivered: u64,
-        /// The last that was written to the connection.
-        written: Tag,
-        /// The cost of those that were written since its home was last told.
-        written_bytes: usize,
-        /// It was ended, its home has not confirmed that.
-        ending: Option<End>,
-    },
+    Home(Box<HomeSubscription>),
+}
+
+#[derive(Debug)]
+struct HomeSubscription {
+    core: u16,
+    destination: Destination,
+    /// Tells it from others that had its name.
+    serial: u64,
+    /// How many deliveries were handed over.
+    delivered: u64,
+    /// The last that was handed over, and the last that was written to the connection.
+    handed_over: Tag,
+    written: Tag,
+    /// The cost of those that were written since its home was last told.
+    written_bytes: usize,
+    /// How many were handed over that are settled when they are written.
+    unwritten: usize,
+    /// What its connection has no room for.
+    parked: VecDeque<Parked>,
+    /// It was ended, its home has not confirmed that.
+    ending: Option<End>,
 }
 
 /// What ends a subscription, and so what its connection is told in the end.
@@ -245,14 +258,19 @@ impl Front {
             Some(destination) if pattern.kind() != DestinationKind::Topic => {
                 let core = self.home_of(destination);
                 let destination = destination.clone();
-                let subscription = Subscription::Home {
+                let subscription = HomeSubscription {
                     core,
                     destination: destination.clone(),
+                    serial: self.next_request(),
                     delivered: 0,
+                    handed_over: Tag(0),
                     written: Tag(0),
                     written_bytes: 0,
+                    unwritten: 0,
+                    parked: VecDeque::new(),
                     ending: None,
                 };
+                let subscription = Subscription::Home(Box::new(subscription));
                 self.subscriptions.insert(subscriber, subscription);
                 let consume = Consume {
                     subscriber,
@@ -280,19 +298,17 @@ impl Front {
     }
 
     fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
-        match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { ending: Some(end @ End::Cancelled(_)), .. }) => {
-                *end = End::Unsubscribed(token);
-            }
-            Some(Subscription::Home {
-                ending: Some(End::Unsubscribed(_) | End::Closed), ..
-            })
-            | None => {
+        let ending = match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home(home)) => &mut home.ending,
+            Some(Subscription::Topic { .. }) => &mut None,
+            None => &mut Some(End::Closed),
+        };
+        match ending {
+            Some(end @ End::Cancelled(_)) => *end = End::Unsubscribed(token),
+            Some(End::Unsubscribed(_) | End::Closed) => {
                 self.reply(subscriber.connection, token, Ok(Reply::Done), output);
             }
-            Some(Subscription::Home { ending: None, .. } | Subscription::Topic { .. }) => {
-                self.end(subscriber, End::Unsubscribed(token), output);
-            }
+            None => self.end(subscriber, End::Unsubscribed(token), output),
         }
     }
 
@@ -308,15 +324,19 @@ impl Front {
     /// Ends a subscription, unless it has ended; its connection is told when nothing of it follows.
     fn end(&mut self, subscriber: Subscriber, end: End, output: &mut ShardOutput<'_>) {
         match self.subscriptions.get_mut(&subscriber) {
-            Some(&mut Subscription::Home { core, ref mut ending, .. }) if ending.is_none() => {
-                *ending = Some(end);
+            Some(Subscription::Home(home)) => {
+                if home.ending.is_some() {
+                    return;
+                }
+                home.ending = Some(end);
+                let (core, handed_over) = (home.core, home.handed_over);
                 if self.stop_reading(subscriber, output) {
-                    output.send_home(core, ToHome::Stop { subscriber });
+                    output.send_home(core, ToHome::Stop { subscriber, handed_over });
                 } else {
                     self.end_at_home(subscriber, output);
                 }
             }
-            Some(Subscription::Home { .. }) | None => {}
+            None => {}
             Some(&mut Subscription::Topic { topic, index, pending }) => {
                 if let Some(pending) = pending {
                     self.reply(subscriber.connection, pending, Ok(Reply::Done), output);
@@ -330,13 +350,11 @@ impl Front {
 
     /// Tells a home that a subscription has ended, which releases what it has unsettled.
     fn end_at_home(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        let Some(Subscription::Home { core, destination, ending: Some(end), .. }) =
-            self.subscriptions.get(&subscriber)
-        else {
-            return internal!("a subscription ends at a home and is not ending");
+        let Some(Subscription::Home(home)) = self.subscriptions.get(&subscriber) else {
+            return internal!("a subscription ends at a home and is not there");
         };
-        let (core, destination, failed) = (*core, destination.clone(), Tag(0));
-        let confirm = !matches!(end, End::Closed);
+        let (core, destination, failed) = (home.core, home.destination.clone(), Tag(0));
+        let confirm = !matches!(home.ending, Some(End::Closed));
         if !confirm {
             self.subscriptions.remove(&subscriber);
         }
@@ -346,12 +364,9 @@ impl Front {
 
     /// A home has confirmed the end of a subscription.
     fn unsubscribed(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        let Some(&Subscription::Home { ending: Some(end), .. }) =
-            self.subscriptions.get(&subscriber)
-        else {
-            // The connection has gone.
-            return;
-        };
+        // Without it, the connection has gone.
+        let Some(Subscription::Home(home)) = self.subscriptions.get(&subscriber) else { return };
+        let Some(end) = home.ending else { return };
         self.forget(subscriber);
         self.ended(subscriber, end, output);
     }
@@ -402,35 +417,32 @@ impl Front {
         leave: Leave,
         output: &mut ShardOutput<'_>,
     ) {
-        let (core, destination, failed, ending) = match self.subscriptions.get_mut(&subscriber) {
-            Some(Subscription::Home { core, destination, written, ending, .. }) => {
-                let failed = if leave == Leave::Lost { *written } else { Tag(0) };
-                (*core, destination.clone(), failed, ending)
-            }
+        let home = match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home(home)) => home,
             Some(&mut Subscription::Topic { topic, index, .. }) => {
                 self.subscriptions.remove(&subscriber);
                 return self.leave(topic, index, output);
             }
             None => return,
         };
-        let was_ending = ending.replace(End::Closed).is_some();
-        let awaits = if was_ending {
-            self.readers
-                .get(&subscriber.connection)
-                .is_some_and(|r| r.ends(subscriber.subscription))
-        } else {
-            self.stop_reading(subscriber, output)
-        };
+        let was_ending = home.ending.replace(End::Closed).is_some();
+        let awaits = home.unwritten > 0;
+        let (core, destination, handed_over) =
+            (home.core, home.destination.clone(), home.handed_over);
+        let failed = if leave == Leave::Lost { home.written } else { Tag(0) };
+        if !was_ending {
+            self.stop_reading(subscriber, output);
+        }
         // A temporary queue ends with its owner, and nothing returns to it.
         if awaits && !destination.kind().is_temporary() {
             if !was_ending {
-                output.send_home(core, ToHome::Stop { subscriber });
+                output.send_home(core, ToHome::Stop { subscriber, handed_over });
             }
             return;
         }
         self.subscriptions.remove(&subscriber);
         if awaits && let Some(reader) = self.readers.get_mut(&subscriber.connection) {
-            reader.forget(subscriber.subscription);
+            reader.end(subscriber.subscription);
         }
         if awaits || !was_ending {
             let end = ToHome::Unsubscribe { subscriber, destination, confirm: false, failed };
@@ -443,7 +455,9 @@ impl Front {
         if self.clients.get(&connection).is_some_and(|client| !client.gone) {
             self.closing(connection, Leave::Lost, output);
         }
-        for subscription in self.readers.remove(&connection).into_iter().flat_map(Reader::end) {
+        for subscription in
+            self.readers.remove(&connection).into_iter().flat_map(Reader::into_ending)
+        {
             self.end_at_home(Subscriber { connection, subscription }, output);
         }
     }
@@ -499,8 +513,8 @@ impl Front {
     ) {
         let Settle { subscription, tags, outcome } = settle;
         let subscriber = Subscriber { connection, subscription };
-        if let Some(&Subscription::Home { core, .. }) = self.subscriptions.get(&subscriber) {
-            output.send_home(core, ToHome::Settle { subscriber, tags, outcome, reply });
+        if let Some(Subscription::Home(home)) = self.subscriptions.get(&subscriber) {
+            output.send_home(home.core, ToHome::Settle { subscriber, tags, outcome, reply });
         } else if let Some(token) = reply {
             self.reply(connection, token, Ok(Reply::Done), output);
         }
@@ -514,18 +528,19 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         let subscriber = Subscriber { connection, subscription };
-        if let Some(&Subscription::Home { core, delivered, ending: None, .. }) =
-            self.subscriptions.get(&subscriber)
+        if let Some(Subscription::Home(home)) = self.subscriptions.get(&subscriber)
+            && home.ending.is_none()
         {
-            output.send_home(core, ToHome::Credit { subscriber, credit, delivered });
+            let delivered = home.delivered;
+            output.send_home(home.core, ToHome::Credit { subscriber, credit, delivered });
         }
     }
 
     /// Where nothing needs credit, or nothing is subscribed, none is left.
     fn drain(&self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         match self.subscriptions.get(&subscriber) {
-            Some(&Subscription::Home { core, ending: None, .. }) => {
-                output.send_home(core, ToHome::Drain { subscriber, token });
+            Some(Subscription::Home(home)) if home.ending.is_none() => {
+                output.send_home(home.core, ToHome::Drain { subscriber, token });
             }
             Some(_) | None => {
                 self.reply(subscriber.connection, token, Ok(Reply::Drained), output);
@@ -542,8 +557,8 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         if result.is_err()
-            && let Some(Subscription::Home { ending: None, .. }) =
-                self.subscriptions.get(&subscriber)
+            && let Some(Subscription::Home(home)) = self.subscriptions.get(&subscriber)
+            && home.ending.is_none()
         {
             self.forget(subscriber);
         }
@@ -620,7 +635,7 @@ impl Front {
             Some(Subscription::Topic { topic, .. }) => {
                 self.topics.get(topic).map_or(0, |topic| topic.pattern().name_bytes())
             }
-            Some(Subscription::Home { destination, .. }) => destination.name_bytes(),
+            Some(Subscription::Home(home)) => home.destination.name_bytes(),
             None => 0,
         };
         if let Some(client) = self.clients.get_mut(&connection) {

@@ -5,34 +5,39 @@
 //!                                                                                     more may come
 //! ```
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use contract::{ConnectionId, Delivery, Reply, Settlement, SubscriptionId, Tag, Token, internal};
+use contract::{
+    ConnectionId, Delivery, Refusal, Reply, Settlement, SubscriptionId, Tag, Token, internal,
+};
 
-use super::{Front, Subscription};
+use super::{End, Front, Subscription};
 use crate::{
     event::Effect,
     output::ShardOutput,
-    shard_message::{Source, Subscriber, ToHome},
+    shard_message::{Source, Subscriber, ToHome, WINDOW_BYTES},
 };
 
 /// What a connection was handed that is not written to its socket, and what waits for that.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// In the order in which it was handed over.
-    unwritten: VecDeque<Unwritten>,
-    /// What it costs.
-    unwritten_bytes: usize,
-    parked: VecDeque<Parked>,
+    handed_over: VecDeque<HandedOver>,
+    /// What these cost.
+    bytes: usize,
+    /// The subscriptions with something parked, each once: they have their turns.
+    parked: VecDeque<SubscriptionId>,
+    /// The cost of what is parked and no queue has any more, as it may be with what was browsed.
+    browsed_bytes: usize,
     /// Subscriptions that end once what they were handed is written.
     ending: Vec<SubscriptionId>,
 }
 
-/// A delivery that was handed over.
+/// A delivery that was handed over and is not written.
 #[derive(Clone, Copy, Debug)]
-struct Unwritten {
-    /// `None`: it has ended, and its home wants to know nothing more.
-    subscription: Option<SubscriptionId>,
+struct HandedOver {
+    subscription: SubscriptionId,
+    /// Tells the subscription from others that had its name.
+    serial: u64,
     bytes: usize,
     /// What its queue knows it by.
     tag: Option<Tag>,
@@ -40,18 +45,20 @@ struct Unwritten {
     is_automatic: bool,
 }
 
-/// What a connection is not handed yet.
+/// What a subscription is not handed yet.
 #[derive(Debug)]
-enum Parked {
-    Delivery(SubscriptionId, Source, Delivery),
+pub(super) enum Parked {
+    Delivery(Source, Delivery),
     /// The reply to a drain, which comes behind the deliveries.
-    Drained(SubscriptionId, Token),
+    Drained(Token),
 }
 
 impl Parked {
-    const fn subscription(&self) -> SubscriptionId {
+    /// What it costs, if no queue has it any more.
+    fn browsed_bytes(&self) -> usize {
         match self {
-            Self::Delivery(subscription, ..) | Self::Drained(subscription, _) => *subscription,
+            Self::Delivery(Source::Browse, delivery) => delivery.message.cost(),
+            Self::Delivery(Source::Queue(_) | Source::TempTopic, _) | Self::Drained(_) => 0,
         }
     }
 }
@@ -59,12 +66,16 @@ impl Parked {
 impl Reader {
     /// One delivery may always be unwritten, however large.
     const fn is_full(&self) -> bool {
-        self.unwritten_bytes >= UNWRITTEN_BYTES_MAX
+        self.bytes >= WINDOW_BYTES
     }
 
-    /// Whether it is not known of a delivery that is settled automatically if it was written.
-    fn awaits(&self, subscription: SubscriptionId) -> bool {
-        self.unwritten.iter().any(|one| one.is_automatic && one.subscription == Some(subscription))
+    fn pop_written(&mut self) -> Option<HandedOver> {
+        let written = self.handed_over.pop_front()?;
+        self.bytes -= written.bytes;
+        if self.handed_over.is_empty() {
+            self.handed_over.shrink_to(KEPT);
+        }
+        Some(written)
     }
 
     /// Whether a subscription ends later than its session knows.
@@ -72,33 +83,20 @@ impl Reader {
         !self.ending.is_empty()
     }
 
-    /// Whether this one does.
-    pub(super) fn ends(&self, subscription: SubscriptionId) -> bool {
-        self.ending.contains(&subscription)
-    }
-
-    /// This one waits no longer.
-    pub(super) fn forget(&mut self, subscription: SubscriptionId) {
-        self.ending.retain(|&other| other != subscription);
+    /// This one waits no longer; `false`: it did not.
+    pub(super) fn end(&mut self, subscription: SubscriptionId) -> bool {
+        let index = self.ending.iter().position(|&other| other == subscription);
+        index.map(|index| self.ending.swap_remove(index)).is_some()
     }
 
     /// Those that wait no longer, now that nothing more is written.
-    pub(super) fn end(self) -> Vec<SubscriptionId> {
+    pub(super) fn into_ending(self) -> Vec<SubscriptionId> {
         self.ending
     }
 
-    fn pop_unwritten(&mut self) -> Option<Unwritten> {
-        let unwritten = self.unwritten.pop_front()?;
-        self.unwritten_bytes -= unwritten.bytes;
-        if self.unwritten.is_empty() {
-            self.unwritten.shrink_to(UNWRITTEN_KEPT);
-        }
-        Some(unwritten)
-    }
-
     pub(super) fn assert_consistent(&self) {
-        let bytes: usize = self.unwritten.iter().map(|one| one.bytes).sum();
-        assert_eq!(self.unwritten_bytes, bytes, "unwritten bytes");
+        let bytes: usize = self.handed_over.iter().map(|one| one.bytes).sum();
+        assert_eq!(self.bytes, bytes, "unwritten bytes");
         assert!(self.parked.is_empty() || self.is_full(), "parked without need");
     }
 }
@@ -113,20 +111,34 @@ impl Front {
         delivery: Delivery,
         output: &mut ShardOutput<'_>,
     ) {
-        let Some(Subscription::Home { ending: None, .. }) = self.subscriptions.get(&subscriber)
-        else {
+        let Subscriber { connection, subscription } = subscriber;
+        let Some(Subscription::Home(home)) = self.subscriptions.get_mut(&subscriber) else {
             return;
         };
-        let Subscriber { connection, subscription } = subscriber;
-        let reader = self.readers.get_or_insert_with(connection, Reader::default);
-        match source {
-            Source::Queue(_) | Source::Browse if reader.is_full() => {
-                reader.parked.push_back(Parked::Delivery(subscription, source, delivery));
-            }
-            Source::Queue(_) | Source::Browse | Source::TempTopic => {
-                self.hand_over(subscriber, source, delivery, output);
-            }
+        if home.ending.is_some() {
+            return;
         }
+        if matches!(source, Source::TempTopic) {
+            // As other topics: its slow readers are closed.
+            self.topic_delivered += 1;
+            let fan_out = Effect::Fanout(Arc::new(vec![subscriber]), delivery.message);
+            return output.effects.push(fan_out);
+        }
+        let reader = self.readers.get_or_insert_with(connection, Reader::default);
+        if !reader.is_full() {
+            return self.hand_over(subscriber, source, delivery, output);
+        }
+        let parked = Parked::Delivery(source, delivery);
+        let browsed_bytes = reader.browsed_bytes + parked.browsed_bytes();
+        let limits = self.clients.get(&connection).map(|client| &client.limits);
+        if reader.browsed_bytes > 0 && limits.is_some_and(|l| browsed_bytes > l.unsent_bytes_max) {
+            return self.end(subscriber, End::Cancelled(Refusal::Limit), output);
+        }
+        reader.browsed_bytes = browsed_bytes;
+        if home.parked.is_empty() {
+            reader.parked.push_back(subscription);
+        }
+        home.parked.push_back(parked);
     }
 
     fn hand_over(
@@ -137,29 +149,24 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         let Subscriber { connection, subscription } = subscriber;
-        let (Some(Subscription::Home { delivered, .. }), Some(reader)) =
+        let (Some(Subscription::Home(home)), Some(reader)) =
             (self.subscriptions.get_mut(&subscriber), self.readers.get_mut(&connection))
         else {
             return internal!("a delivery is handed to a subscription that has gone");
         };
-        *delivered += 1;
+        home.delivered += 1;
         let is_automatic = matches!(source, Source::Queue(Settlement::Automatic));
-        let (bytes, tag) = match source {
-            Source::Queue(_) => {
-                self.queue_delivered += 1;
-                (delivery.message.cost(), delivery.tag)
-            }
-            Source::Browse => (delivery.message.cost(), None),
-            // Its slow readers are closed.
-            Source::TempTopic => (0, None),
-        };
+        let (serial, bytes, tag) = (home.serial, delivery.message.cost(), delivery.tag);
+        self.queue_delivered += u64::from(tag.is_some());
+        home.handed_over = tag.unwrap_or(home.handed_over);
         if is_automatic {
+            home.unwritten += 1;
             // The session has nothing to settle.
             delivery.tag = None;
         }
-        let subscription = Some(subscription);
-        reader.unwritten.push_back(Unwritten { subscription, bytes, tag, is_automatic });
-        reader.unwritten_bytes += bytes;
+        let handed_over = HandedOver { subscription, serial, bytes, tag, is_automatic };
+        reader.handed_over.push_back(handed_over);
+        reader.bytes += bytes;
         output.effects.push(Effect::Deliver(subscriber, delivery));
     }
 
@@ -170,12 +177,13 @@ impl Front {
         token: Token,
         output: &mut ShardOutput<'_>,
     ) {
-        let Subscriber { connection, subscription } = subscriber;
-        match self.readers.get_mut(&connection) {
-            Some(reader) if reader.parked.iter().any(|p| p.subscription() == subscription) => {
-                reader.parked.push_back(Parked::Drained(subscription, token));
+        match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home(home)) if !home.parked.is_empty() => {
+                home.parked.push_back(Parked::Drained(token));
             }
-            Some(_) | None => self.reply(connection, token, Ok(Reply::Drained), output),
+            Some(_) | None => {
+                self.reply(subscriber.connection, token, Ok(Reply::Drained), output);
+            }
         }
     }
 
@@ -186,48 +194,67 @@ impl Front {
         count: usize,
         output: &mut ShardOutput<'_>,
     ) {
-        let mut run: Option<Unwritten> = None;
+        let mut run: Option<(HandedOver, usize)> = None;
         for _ in 0..count {
             // Without a reader the connection is closing, and no home waits for this.
             let Some(reader) = self.readers.get_mut(&connection) else { return };
-            let Some(next) = reader.pop_unwritten() else {
+            let Some(next) = reader.pop_written() else {
                 internal!("a delivery was written that was not handed over");
                 break;
             };
             match &mut run {
-                Some(run) if run.subscription == next.subscription => {
+                Some((run, length)) if run.serial == next.serial => {
+                    *length += 1;
                     run.bytes += next.bytes;
                     run.tag = next.tag.or(run.tag);
                 }
-                Some(run) => self.report(connection, std::mem::replace(run, next), output),
-                None => run = Some(next),
+                Some(run) => {
+                    let (run, length) = std::mem::replace(run, (next, 1));
+                    self.report(connection, run, length, output);
+                }
+                None => run = Some((next, 1)),
             }
         }
-        if let Some(run) = run {
-            self.report(connection, run, output);
+        if let Some((run, length)) = run {
+            self.report(connection, run, length, output);
         }
         self.unpark(connection, output);
-        self.end_written(connection, output);
+        let is_closing = self.clients.get(&connection).is_none_or(|client| client.gone);
+        if is_closing && self.readers.get(&connection).is_some_and(|r| !r.is_ending()) {
+            self.readers.remove(&connection);
+        }
     }
 
     /// Tells a home what was written of its deliveries: at once where that settles them, else when it
     /// has come to a part of the window.
-    fn report(&mut self, connection: ConnectionId, run: Unwritten, output: &mut ShardOutput<'_>) {
-        let Unwritten { subscription: Some(subscription), bytes, tag, is_automatic } = run else {
-            return;
-        };
+    fn report(
+        &mut self,
+        connection: ConnectionId,
+        run: HandedOver,
+        length: usize,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let HandedOver { subscription, serial, bytes, tag, is_automatic } = run;
         let subscriber = Subscriber { connection, subscription };
-        let Some(Subscription::Home { core, written, written_bytes, .. }) =
-            self.subscriptions.get_mut(&subscriber)
-        else {
+        let Some(Subscription::Home(home)) = self.subscriptions.get_mut(&subscriber) else {
             return;
         };
-        *written = tag.unwrap_or(*written);
-        *written_bytes += bytes;
-        if is_automatic || *written_bytes >= REPORTED_BYTES {
-            let bytes = std::mem::take(written_bytes);
+        if home.serial != serial {
+            return;
+        }
+        home.written = tag.unwrap_or(home.written);
+        home.written_bytes += bytes;
+        if is_automatic || home.written_bytes >= REPORTED_BYTES {
+            let bytes = std::mem::take(&mut home.written_bytes);
             let settled = tag.filter(|_| is_automatic);
-            output.send_home(*core, ToHome::Written { subscriber, bytes, settled });
+            output.send_home(home.core, ToHome::Written { subscriber, bytes, settled });
+        }
+        if is_automatic {
+            home.unwritten -= length;
+            let is_last = home.unwritten == 0;
+            if is_last && self.readers.get_mut(&connection).is_some_and(|r| r.end(subscription)) {
+                self.end_at_home(subscriber, output);
+            }
         }
     }
 
@@ -235,14 +262,26 @@ impl Front {
     fn unpark(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
         while let Some(reader) = self.readers.get_mut(&connection)
             && !reader.is_full()
-            && let Some(parked) = reader.parked.pop_front()
+            && let Some(subscription) = reader.parked.pop_front()
         {
+            let subscriber = Subscriber { connection, subscription };
+            let Some(Subscription::Home(home)) = self.subscriptions.get_mut(&subscriber) else {
+                return internal!("a subscription has something parked and is not there");
+            };
+            let Some(parked) = home.parked.pop_front() else {
+                return internal!("a subscription has nothing parked");
+            };
+            reader.browsed_bytes -= parked.browsed_bytes();
+            if home.parked.is_empty() {
+                home.parked = VecDeque::new();
+            } else {
+                reader.parked.push_back(subscription);
+            }
             match parked {
-                Parked::Delivery(subscription, source, delivery) => {
-                    let subscriber = Subscriber { connection, subscription };
+                Parked::Delivery(source, delivery) => {
                     self.hand_over(subscriber, source, delivery, output);
                 }
-                Parked::Drained(_, token) => {
+                Parked::Drained(token) => {
                     self.reply(connection, token, Ok(Reply::Drained), output);
                 }
             }
@@ -257,53 +296,30 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) -> bool {
         let Subscriber { connection, subscription } = subscriber;
-        let Some(reader) = self.readers.get_mut(&connection) else { return false };
-        let mut drains = Vec::new();
-        reader.parked.retain(|parked| {
-            if let &Parked::Drained(of, token) = parked
-                && of == subscription
-            {
-                drains.push(token);
-            }
-            parked.subscription() != subscription
-        });
-        // Another one may have its name before they are written.
-        let unwritten = reader.unwritten.iter_mut().filter(|one| !one.is_automatic);
-        for one in unwritten.filter(|one| one.subscription == Some(subscription)) {
-            one.subscription = None;
+        let (Some(Subscription::Home(home)), Some(reader)) =
+            (self.subscriptions.get_mut(&subscriber), self.readers.get_mut(&connection))
+        else {
+            return false;
+        };
+        let parked = std::mem::take(&mut home.parked);
+        if !parked.is_empty() {
+            reader.parked.retain(|&other| other != subscription);
         }
-        let awaits = reader.awaits(subscription);
+        let awaits = home.unwritten > 0;
         if awaits {
             reader.ending.push(subscription);
         }
-        for token in drains {
-            self.reply(connection, token, Ok(Reply::Drained), output);
+        reader.browsed_bytes -= parked.iter().map(Parked::browsed_bytes).sum::<usize>();
+        for parked in parked {
+            if let Parked::Drained(token) = parked {
+                self.reply(connection, token, Ok(Reply::Drained), output);
+            }
         }
         awaits
     }
-
-    /// Ends the subscriptions at their homes of which it is known now what was written.
-    fn end_written(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
-        let Some(reader) = self.readers.get_mut(&connection) else { return };
-        if reader.ending.is_empty() {
-            return;
-        }
-        let ending = std::mem::take(&mut reader.ending);
-        let ended: Vec<SubscriptionId>;
-        (reader.ending, ended) = ending.into_iter().partition(|&id| reader.awaits(id));
-        for subscription in ended {
-            self.end_at_home(Subscriber { connection, subscription }, output);
-        }
-        let is_closing = self.clients.get(&connection).is_none_or(|client| client.gone);
-        if is_closing && self.readers.get(&connection).is_some_and(|r| !r.is_ending()) {
-            self.readers.remove(&connection);
-        }
-    }
 }
 
-/// What a connection may have unwritten while it is handed more.
-const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
 /// What was written of a subscription's deliveries before its home is told.
-const REPORTED_BYTES: usize = 64 << 10;
+const REPORTED_BYTES: usize = WINDOW_BYTES / 4;
 /// Deliveries for which memory stays allocated.
-const UNWRITTEN_KEPT: usize = 32;
+const KEPT: usize = 32;

@@ -154,7 +154,7 @@ impl Front {
                 Operation::Settle(Settle { subscription, .. }) => {
                     let subscriber = Subscriber { connection, subscription: *subscription };
                     match self.subscriptions.get(&subscriber) {
-                        Some(&Subscription::Home { core, .. }) => core,
+                        Some(Subscription::Home(home)) => home.core,
                         Some(Subscription::Topic { .. }) | None => {
                             return self.reply(connection, token, Err(Refusal::Stale), output);
                         }

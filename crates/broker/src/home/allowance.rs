@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 
 use contract::{Credit, Token};
 
+use crate::shard_message::WINDOW_BYTES;
+
 /// How many deliveries a subscription may get now: as many as it has credit for, and while less than
 /// a window of bytes waits for its connection.
 #[derive(Debug, Default)]
@@ -12,11 +14,11 @@ pub(super) struct Allowance {
     /// Bytes of those that are not written to its connection, as far as its front has said.
     unwritten_bytes: usize,
     /// Drains that wait for the window, and the changes of credit that came after the first.
-    waiting: VecDeque<Waiting>,
+    pending: VecDeque<Pending>,
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum Pending {
     Drain(Token),
     Change(Credit, u64),
 }
@@ -24,14 +26,20 @@ enum Waiting {
 impl Allowance {
     /// The session changes the credit, when this number of deliveries had been handed to it.
     pub(super) fn change(&mut self, credit: Credit, delivered: u64) {
-        if self.waiting.is_empty() {
+        if self.pending.is_empty() {
             self.apply(credit, delivered);
-        } else if let (Credit::Add(more), Some(Waiting::Change(Credit::Add(count), _))) =
-            (credit, self.waiting.back_mut())
+        } else if let (Credit::Add(more), Some(Pending::Change(Credit::Add(count), _))) =
+            (credit, self.pending.back_mut())
         {
             *count = count.saturating_add(more);
         } else {
-            self.waiting.push_back(Waiting::Change(credit, delivered));
+            if let Credit::Set(_) = credit {
+                // What was changed before since the last drain means nothing any more.
+                while self.pending.pop_back_if(|last| matches!(last, Pending::Change(..))).is_some()
+                {
+                }
+            }
+            self.pending.push_back(Pending::Change(credit, delivered));
         }
     }
 
@@ -47,20 +55,20 @@ impl Allowance {
 
     /// The session takes its credit back, once it has got what it has credit for.
     pub(super) fn drain(&mut self, token: Token) {
-        self.waiting.push_back(Waiting::Drain(token));
+        self.pending.push_back(Pending::Drain(token));
     }
 
     /// The next drain that is done, after all was delivered that may be. `is_more`: there is a message
     /// that only the window keeps back.
     pub(super) fn next_drained(&mut self, is_more: bool) -> Option<Token> {
-        let &Waiting::Drain(token) = self.waiting.front()? else { return None };
+        let &Pending::Drain(token) = self.pending.front()? else { return None };
         if is_more && self.credit > 0 && self.is_window_full() {
             return None;
         }
-        self.waiting.pop_front();
+        self.pending.pop_front();
         self.credit = 0;
-        while let Some(&Waiting::Change(credit, delivered)) = self.waiting.front() {
-            self.waiting.pop_front();
+        while let Some(&Pending::Change(credit, delivered)) = self.pending.front() {
+            self.pending.pop_front();
             self.apply(credit, delivered);
         }
         Some(token)
@@ -69,9 +77,9 @@ impl Allowance {
     /// No delivery follows. Returns the drains that wait.
     pub(super) fn end(&mut self) -> impl Iterator<Item = Token> + use<> {
         self.credit = 0;
-        std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| match waiting {
-            Waiting::Drain(token) => Some(token),
-            Waiting::Change(..) => None,
+        std::mem::take(&mut self.pending).into_iter().filter_map(|pending| match pending {
+            Pending::Drain(token) => Some(token),
+            Pending::Change(..) => None,
         })
     }
 
@@ -96,9 +104,6 @@ impl Allowance {
         self.unwritten_bytes = self.unwritten_bytes.saturating_sub(bytes);
     }
 }
-
-/// What a subscription may have unwritten while it gets more.
-const WINDOW_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

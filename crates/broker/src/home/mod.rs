@@ -92,7 +92,10 @@ impl Home {
                     output.send_when_stored(write, from, Payload::ToFront(ended));
                 }
             }
-            ToHome::Stop { subscriber } => self.stop(subscriber, output),
+            ToHome::Stop { subscriber, handed_over } => {
+                self.stop(subscriber, output);
+                self.release_behind(subscriber, handed_over, output);
+            }
             ToHome::Written { subscriber, bytes, settled } => {
                 self.written(subscriber, bytes, settled, output);
             }
@@ -332,6 +335,22 @@ impl Home {
                 None => internal!("a consumer of a queue that does not exist"),
             }
         }
+    }
+
+    /// What a consumer that was stopped has and was not handed goes to others now.
+    fn release_behind(
+        &mut self,
+        subscriber: Subscriber,
+        handed_over: Tag,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
+        let index = consumer.queue;
+        let behind = Tag(handed_over.0.saturating_add(1));
+        for queued in consumer.unsettled.split_off(&behind).into_values() {
+            self.apply_outcome(index, queued, Outcome::Released, output);
+        }
+        self.dispatch_ready(index, output);
     }
 
     /// Deliveries were written: that settles them up to `settled`, and makes room for more.

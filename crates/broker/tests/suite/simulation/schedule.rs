@@ -94,6 +94,8 @@ impl Schedule {
             prefetch_max: 6,
             transactions_max: 1,
             transaction_operations_max: 5,
+            // Those who browse too much at a time have a test of their own.
+            unsent_bytes_max: usize::MAX,
             ..ConnectionLimits::default()
         };
         let limits = if rules.is_roomy {

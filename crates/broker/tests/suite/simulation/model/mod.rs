@@ -219,20 +219,17 @@ impl Model {
             panic!("{to:?} does not exist");
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
-        if !subscription.pattern.starts_with("/topic/") {
-            let is_queue = is_queue(&subscription.pattern);
+        if is_queue(&subscription.pattern) {
             let unwritten = Unwritten {
                 subscription: to.subscription,
                 queue: subscription.pattern.clone(),
                 message: arrival.id,
                 tag: arrival.tag,
-                is_automatic: is_queue
-                    && subscription.browse.is_none()
-                    && !subscription.is_explicit,
-                cost: if is_queue { arrival.cost } else { 0 },
+                is_automatic: subscription.browse.is_none() && !subscription.is_explicit,
+                cost: arrival.cost,
             };
             let bytes: usize = self.unwritten(to.connection).map(|unwritten| unwritten.cost).sum();
-            assert!(!is_queue || bytes < UNWRITTEN_BYTES_MAX, "{bytes} bytes are not written");
+            assert!(bytes < UNWRITTEN_BYTES_MAX, "{bytes} bytes are not written");
             self.unwritten.entry(to.connection).or_default().push_back(unwritten);
         }
         let Some(subscription) = self.subscription(to) else { return };
