@@ -34,7 +34,10 @@ impl ShardMessage {
     /// rest is bounded by credit.
     #[must_use]
     pub fn cost(&self) -> usize {
-        size_of::<Self>() + self.0.message().map_or_else(|| self.0.published_bytes(), |m| m.cost())
+        match self.0.message() {
+            Some(message) => ENTRY_BYTES + message.cost(),
+            None => ENTRY_BYTES.max(self.0.published_bytes()),
+        }
     }
 }
 
@@ -189,9 +192,9 @@ impl Payload {
         if let Self::Interest(Interest::Publication(message))
         | Self::ToHome(ToHome::Publish { message, .. }) = self
         {
-            message.cost()
+            ENTRY_BYTES + message.cost()
         } else if let Self::ToHome(ToHome::Prepare { operations, .. }) = self {
-            operations.iter().map(published_bytes).sum()
+            ENTRY_BYTES + operations.iter().map(published_bytes).sum::<usize>()
         } else {
             0
         }
@@ -218,3 +221,6 @@ pub(crate) fn published_bytes(operation: &Operation) -> usize {
     };
     size_of::<Operation>() + message
 }
+
+/// What a shard message takes in a list that is filled to three quarters, as it is on average.
+const ENTRY_BYTES: usize = size_of::<ShardMessage>() * 4 / 3;

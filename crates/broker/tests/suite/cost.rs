@@ -117,6 +117,24 @@ fn transactions_and_what_waits_for_them_are_counted() {
     }
 }
 
+#[test]
+fn what_is_on_its_way_to_another_shard_is_counted() {
+    for (shape, count, make) in SHAPES {
+        let (mut world, placement) = (world(2), Placement::new(2));
+        let home = placement.home(&make().to);
+        let client = ConnectionId { core: 1 - home, slot: 0, generation: 0 };
+        // Where the list of what is in flight is filled to three quarters.
+        let count = 3 * count.next_power_of_two() / 4;
+        let before = live_bytes();
+        for n in 0..count {
+            let publish = Command::Publish(Lane::default(), Arc::new(make()));
+            world.apply(client.core, Event::Command(client, Token(n), publish, None));
+        }
+        let in_flight = world.in_flight_bytes().try_into().unwrap();
+        check(shape, "on the way to its queue", (live_bytes() - before, in_flight));
+    }
+}
+
 /// The bytes that an action took, and those that the queues say they took.
 fn measured(world: &mut World, action: impl FnOnce(&mut World)) -> (isize, isize) {
     let before = (live_bytes(), bytes(world));
