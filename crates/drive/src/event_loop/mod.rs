@@ -10,6 +10,8 @@ mod receive;
 mod relay;
 mod run;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod unwritten;
 
 use std::{
@@ -317,10 +319,17 @@ impl Core {
         self.process_requests();
         self.flush();
         self.send_shard_messages();
-        busy |= self.reactor.readable_len() > 0 || !self.tools.dirty.is_empty();
+        busy |= self.reactor.readable_len() > 0 || self.has_unfinished();
         let timer = self.timers.next().unwrap_or(u64::MAX);
         let next_mono_ns = timer.min(self.shutdown_next_mono_ns).min(self.shard_next_mono_ns);
         Ok(Turn { busy, next_mono_ns })
+    }
+
+    /// Whether the turn was spent before all was done.
+    fn has_unfinished(&self) -> bool {
+        !self.tools.dirty.is_empty()
+            || !self.tools.pending_requests.is_empty()
+            || !self.flushed.is_empty()
     }
 
     /// Takes what other threads have sent.
@@ -366,10 +375,13 @@ impl Core {
         }
         self.schedule_check(slot);
         if is_session {
-            self.step(slot, Input::Opened);
             // The peer may know already that it is connected: it must receive what others publish
-            // from now on.
+            // from now on. What they have requested before may wait for the next turn.
+            let mut earlier = std::mem::take(&mut self.tools.pending_requests);
+            self.step(slot, Input::Opened);
             self.process_requests();
+            earlier.append(&mut self.tools.pending_requests);
+            self.tools.pending_requests = earlier;
         }
         Ok(slot)
     }
@@ -499,5 +511,7 @@ const READS_PER_TURN: usize = 1024;
 /// Deliveries, or what costs as much, after which a turn reads no more: some 20 ms. Less would cost
 /// more writes: what a turn has for a socket goes out together.
 const SPENT_PER_TURN: usize = 200_000;
+/// Bytes whose decoding and copying, or writing, cost about as much as a delivery.
+const BYTES_PER_SPENT: usize = 128;
 /// How often a shard looks for what has expired: 100 ms.
 const SHARD_TIMER_NS: u64 = 100_000_000;

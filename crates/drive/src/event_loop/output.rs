@@ -2,7 +2,7 @@ use contract::Reason;
 use transports::{Flushed, Slot};
 
 use super::{
-    Core, SPENT_PER_TURN,
+    BYTES_PER_SPENT, Core, SPENT_PER_TURN,
     connection::{ConnectionKind, Context},
     deadlines::CLOSE_TIMEOUT_NS,
     outlet::{Request, Tools},
@@ -69,6 +69,7 @@ impl Core {
         };
         let Flushed { written, backlog_bytes } = flushed;
         if written > 0 {
+            self.spent += written / BYTES_PER_SPENT;
             count_written(&self.tools, context, written as u64);
         }
         let mut unwritten_bytes = 0;

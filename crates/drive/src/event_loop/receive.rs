@@ -5,7 +5,7 @@ use transports::{Read, Slot};
 use websocket::{Event, Unread};
 
 use super::{
-    Core,
+    BYTES_PER_SPENT, Core,
     connection::{ConnectionKind, Framing},
 };
 
@@ -245,7 +245,5 @@ const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
 const PIECE_BYTES: usize = 4 << 10;
 /// Deliveries, or what costs as much, that one connection may cause before others come first.
 const SPENT_PER_READ: usize = 2_000;
-/// Bytes whose decoding and copying cost about as much as a delivery.
-const BYTES_PER_SPENT: usize = 128;
 /// Bytes of the headers of frames that cost as much.
 const HEADER_BYTES_PER_SPENT: usize = 32;

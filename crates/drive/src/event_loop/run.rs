@@ -42,6 +42,11 @@ impl NewCore {
         Self { cores, index, inbox, reactor }
     }
 
+    #[cfg(test)]
+    pub(super) fn into_core(self) -> Core {
+        Core::new(self.cores, self.index, self.inbox, self.reactor)
+    }
+
     /// Which of the cores it is.
     #[must_use]
     pub const fn index(&self) -> u16 {

@@ -8,7 +8,7 @@ use contract::{
 };
 
 use super::{
-    Core,
+    Core, SPENT_PER_TURN,
     connection::{ConnectionKind, Context},
     name,
     outlet::Request,
@@ -24,17 +24,30 @@ use crate::{
 
 impl Core {
     /// Applies the requests of sessions to the shard and carries out its effects, until neither is
-    /// left.
+    /// left, or what is left waits for the next turn.
     pub(super) fn process_requests(&mut self) {
-        while !self.tools.pending_requests.is_empty() || !self.effects.is_empty() {
+        loop {
             self.apply_requests();
+            if self.effects.is_empty() {
+                return;
+            }
             self.carry_out_effects();
         }
     }
 
+    /// The next request of a session. Once the turn is spent, what was written has queues hand over
+    /// no more in it: that could go on for as long as sockets take it. All behind waits as well, so
+    /// that the end of a connection is not told before what was written to it.
+    fn next_request(&mut self) -> Option<Request> {
+        let pending = &mut self.tools.pending_requests;
+        pending.pop_front_if(|request| {
+            self.spent <= SPENT_PER_TURN || !matches!(request, Request::Written(..))
+        })
+    }
+
     /// Applies the pending requests of sessions: to logins, or to the shard, which adds effects.
     fn apply_requests(&mut self) {
-        while let Some(request) = self.tools.pending_requests.pop_front() {
+        while let Some(request) = self.next_request() {
             match request {
                 Request::Opened(id, index) => {
                     let limits = Arc::clone(&service(&self.cores, index).limits);
@@ -67,7 +80,13 @@ impl Core {
                     self.log_denial(id, &denial);
                     self.reply(id, token, Err(denial.refusal));
                 }
-                Request::Written(id, count) => self.apply(Event::Written(id, count)),
+                Request::Written(id, count) => {
+                    self.apply(Event::Written(id, count));
+                    // What queues hand over for it may be large: it counts before more is.
+                    if !self.effects.is_empty() {
+                        return;
+                    }
+                }
                 Request::Closing(id, leave) => self.apply(Event::Closing(id, leave)),
                 Request::Gone(id) => self.apply(Event::Gone(id)),
             }

@@ -1,0 +1,154 @@
+use std::net::{TcpListener, TcpStream};
+
+use auth::{Access, Users};
+use bytes::Bytes;
+use contract::{
+    Body, BrokerLimits, Destination, Kind, Message, Mode, Outbox, QuotaLimits, Settlement,
+    Subscribe, SubscriptionId,
+};
+
+use super::*;
+use crate::cores::Settings;
+
+/// Of as many the kernel takes far more than a turn may write, though no peer reads.
+const READERS: usize = 64;
+const MESSAGE_BYTES: usize = 1_000_000;
+const MESSAGES: usize = 400;
+
+#[test]
+fn readers_of_large_messages_leave_others_their_turn() {
+    let mut core = core();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peers: Vec<_> = (0..READERS).map(|_| connect(&mut core, &listener, Reader)).collect();
+    while core.turn().unwrap().busy {}
+    // Hands over what the turns below go on with.
+    peers.push(connect(&mut core, &listener, Sender));
+    // Each may always be handed one message.
+    let bytes_max = SPENT_PER_TURN * BYTES_PER_SPENT + READERS * MESSAGE_BYTES;
+    let mut written = 0;
+    for turns in 0.. {
+        let bytes = bytes_out(&core) - written;
+        assert!(bytes <= bytes_max, "{bytes} bytes in a turn");
+        written += bytes;
+        assert!(turns < 1_000, "the kernel takes no more, and the core is busy");
+        if !core.turn().unwrap().busy {
+            break;
+        }
+    }
+    assert!(written > 2 * bytes_max, "{written} bytes are no more than two turns may write");
+    assert!(core.tools.pending_requests.is_empty() && core.tools.dirty.is_empty());
+    drop(peers);
+}
+
+/// Fills a queue.
+struct Sender;
+
+impl Session for Sender {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        if matches!(input, Input::Opened) {
+            let body = Body::Binary(Bytes::from(vec![0; MESSAGE_BYTES]));
+            let message = Arc::new(Message::new(queue(), 1, 0, body));
+            for _ in 0..MESSAGES {
+                let publish = Command::Publish(Lane::default(), Arc::clone(&message));
+                out.command(Token(0), publish);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Reads it.
+struct Reader;
+
+impl Session for Reader {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Opened => {
+                let subscribe = Subscribe {
+                    id: SubscriptionId(0),
+                    pattern: queue().into(),
+                    mode: Mode::Consume,
+                    settlement: Settlement::Automatic,
+                    credit: u32::MAX,
+                };
+                out.command(Token(0), Command::Subscribe(Box::new(subscribe)));
+            }
+            Input::Delivered(_, delivery) => {
+                out.send(Kind::Stream, &mut |to| {
+                    to.extend_from_slice(delivery.message.body().bytes());
+                });
+            }
+            Input::Received(_)
+            | Input::Replied(..)
+            | Input::Notice(_)
+            | Input::Timeout
+            | Input::GivenUp(..)
+            | Input::Shutdown
+            | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
+fn queue() -> Destination {
+    Destination::parse("/queue/a").unwrap()
+}
+
+fn core() -> Core {
+    let limits = Arc::new(ConnectionLimits::default());
+    let service = Service {
+        path: "/".into(),
+        upstream: None,
+        limits: Arc::clone(&limits),
+        protocol_limits: Arc::default(),
+    };
+    let broker_limits = BrokerLimits { queue_bytes_max: 1 << 30, ..BrokerLimits::default() };
+    let settings = Settings {
+        services: vec![service],
+        labels: vec!["test"],
+        broker_limits: Arc::new(broker_limits),
+        quotas: QuotaLimits::default(),
+        limits,
+        users: Users::default(),
+        access: Access::default(),
+        io_uring: false,
+        unsent_bytes_max_per_core: 1 << 30,
+        inbound_bytes_max: 1 << 20,
+    };
+    let (_, cores) = Cores::new(settings, 1).unwrap();
+    cores.into_iter().next().unwrap().into_core()
+}
+
+/// A peer that reads nothing.
+fn connect(core: &mut Core, listener: &TcpListener, session: impl Session + 'static) -> TcpStream {
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, address) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let registration = Registration {
+        service: 0,
+        protocol: "test",
+        framing: Framing::Stream,
+        ping_interval: Duration::ZERO,
+        subprotocol: "",
+        host: "",
+        anonymous: false,
+        principal: Some(Principal::anonymous()),
+        peer: address,
+        permit: None,
+        early: &[],
+    };
+    let kind = |_: &Opening<'_>, _| ConnectionKind::Session(Box::new(session));
+    core.register(mio::net::TcpStream::from_std(stream), registration, kind).unwrap();
+    peer
+}
+
+fn bytes_out(core: &Core) -> usize {
+    let counts = core.reactor.iter().map(|(_, entry)| entry.state.context.counts.bytes_out);
+    usize::try_from(counts.sum::<u64>()).unwrap()
+}
