@@ -55,7 +55,7 @@ pub enum Event {
 /// How a connection ends, and so what becomes of deliveries that it has not settled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Leave {
-    /// As its protocol prescribes, or since the gateway stops: they are released.
+    /// As its protocol prescribes, or since the gateway wants that: they are released.
     Orderly,
     /// Otherwise: those that were written count as a failed attempt.
     Lost,

@@ -9,7 +9,7 @@ pub enum Reason {
     Malformed,
     /// Text that is not UTF-8.
     NotText,
-    /// A message, frame or header over its bound.
+    /// A message, frame, header or transaction over its bound.
     TooLarge,
     /// The peer did not log in, reply or send a heartbeat in time.
     Idle,

@@ -191,6 +191,10 @@ test('a reader that takes nothing for write-timeout is closed, and the queue has
   await individual.subscribe(queue, { ack: 'client-individual' });
   stall(individual);
   await closedAsSlow(2);
+  const other = await open();
+  const again = await other.subscribe(queue, { ack: 'client-individual', prefetch: `${MANY}` });
+  for (const { headers } of await again.messages.take(MANY, 20_000)) assert.equal(headers.redelivered, undefined);
+  await again.unsubscribe();
   assert.deepEqual(await left(sender, queue), numbers(MANY));
 });
 
@@ -234,6 +238,53 @@ test('a reader of a temporary topic that takes nothing is closed, as of any topi
     assert(sent < 100, 'still open after 100 MB');
     for (let n = 0; n < 16; n++) tcp.frame('SEND', 'destination:/temp-topic/mine', '', noise.slice(0, 60_000));
     await pause(10);
+  }
+});
+
+/** What makes an ERROR, in a handler of messages, and whether it counts as a failed attempt. */
+const ERRORS = {
+  'a full queue': ['destination full', (worker, full) => worker.publish(full, 'result')],
+  'a missing right': ['not allowed', (worker) => worker.publish('/queue/DLQ.jobs', 'mine')],
+  'a transaction that is too large': [
+    'limit reached',
+    (worker) => {
+      const transaction = worker.client.begin('t').id;
+      for (const n of numbers(4)) worker.publish('/topic/results', `${n}`, { transaction });
+    },
+    'counts',
+  ],
+  'a malformed frame': ['malformed frame', (worker) => worker.socket.send('SEND\nno colon\n\n\0'), 'counts'],
+};
+test('an ERROR counts as a failed attempt if doing the same again would fail again', async (t) => {
+  const own = await start(`
+[limits]
+queue-messages-max = 20
+publish-timeout = "100ms"
+[[service]]
+path = "/messaging"
+type = "broker"
+[service.limits]
+transaction-operations-max = 3
+`);
+  t.after(() => own.stop());
+  const open = peers(t, () => own);
+  const sender = await open();
+  const full = await filled(sender, 20, 10);
+  for (const [name, [message, fail, counts]] of Object.entries(ERRORS)) {
+    const queue = await filled(sender, 10, 10);
+    const rounds = counts ? 3 : 8;
+    for (const round of numbers(rounds)) {
+      const worker = await open();
+      const jobs = await worker.subscribe(queue, { ack: 'client-individual', prefetch: '10' });
+      for (const { headers } of await jobs.messages.take(10)) {
+        const count = headers['delivery-count'] ?? '1';
+        assert.equal(count, counts ? `${round + 1}` : '1', `${name}, round ${round}`);
+      }
+      fail(worker, full);
+      assert.equal((await worker.errors.next()).headers.message, message, name);
+      await within(5000, 'the end', worker.closed);
+    }
+    assert.deepEqual(await left(sender, queue), numbers(10), name);
   }
 });
 

@@ -50,21 +50,7 @@ impl Core {
         }
         self.tools.mark_dirty(slot, &entry.socket);
         if entry.state.context.registered {
-            let leave = match reason {
-                Reason::Normal | Reason::Shutdown => Leave::Orderly,
-                Reason::Lost
-                | Reason::Malformed
-                | Reason::NotText
-                | Reason::TooLarge
-                | Reason::Idle
-                | Reason::Slow
-                | Reason::Unauthenticated
-                | Reason::Forbidden
-                | Reason::Busy
-                | Reason::Upstream
-                | Reason::Internal => Leave::Lost,
-            };
-            let closing = Request::Closing(self.tools.id(slot), leave);
+            let closing = Request::Closing(self.tools.id(slot), leave(reason));
             self.tools.pending_requests.push_back(closing);
         }
         self.reactor.resume(slot);
@@ -82,6 +68,7 @@ impl Core {
         if let Some(login) = context.login {
             self.cores.cancel_login(login);
         }
+        let is_closing = matches!(kind, ConnectionKind::Closing(_));
         let reason =
             if let ConnectionKind::Closing(closing) = &kind { closing.reason } else { reason };
         if !context.is_upstream {
@@ -107,7 +94,12 @@ impl Core {
         }
         self.forget_unwritten(slot);
         if context.registered {
-            self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
+            let id = self.tools.id(slot);
+            // One that goes without a word is lost.
+            if !is_closing && leave(reason) == Leave::Orderly {
+                self.tools.pending_requests.push_back(Request::Closing(id, Leave::Orderly));
+            }
+            self.tools.pending_requests.push_back(Request::Gone(id));
         }
         self.close_other_end(kind, reason);
     }
@@ -194,6 +186,24 @@ impl Core {
             && self.to_shut_down.is_empty()
             && self.reactor.is_empty()
             && self.tools.handle().connections() == 0
+    }
+}
+
+/// What a connection that ends for this reason means for deliveries that it has not settled: what
+/// the gateway ends for a reason of its own is no failure of the consumer.
+const fn leave(reason: Reason) -> Leave {
+    match reason {
+        Reason::Normal
+        | Reason::Shutdown
+        | Reason::Slow
+        | Reason::Unauthenticated
+        | Reason::Forbidden
+        | Reason::Busy
+        | Reason::Upstream
+        | Reason::Internal => Leave::Orderly,
+        Reason::Lost | Reason::Malformed | Reason::NotText | Reason::TooLarge | Reason::Idle => {
+            Leave::Lost
+        }
     }
 }
 

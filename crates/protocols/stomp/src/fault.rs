@@ -40,6 +40,11 @@ impl Fault {
         Self::new(Reason::Busy, "limit reached", detail)
     }
 
+    /// A transaction is larger than the configuration lets one be: it never will be carried out.
+    pub(crate) fn transaction_too_large(detail: impl Into<String>) -> Self {
+        Self::new(Reason::TooLarge, "limit reached", detail)
+    }
+
     /// The broker did not carry out `what`, or not all of it.
     pub(crate) fn refused(what: &str, refusal: Refusal) -> Self {
         let (reason, message, advice) = match refusal {

@@ -93,7 +93,7 @@ impl Transactions {
             return Ok(());
         };
         if transaction.count + count > cx.limits.transaction_operations_max {
-            return Err(Fault::limit(format!(
+            return Err(Fault::transaction_too_large(format!(
                 "a transaction may have at most {} operations (limits.transaction-operations-max)",
                 cx.limits.transaction_operations_max
             )));
@@ -103,7 +103,7 @@ impl Transactions {
         let bytes =
             message_bytes + (transaction.operations.capacity() - room) * size_of::<Operation>();
         if self.bytes + bytes > cx.protocol_limits.transaction_bytes_max {
-            return Err(Fault::limit(format!(
+            return Err(Fault::transaction_too_large(format!(
                 "the open transactions of a connection may hold at most {} bytes \
                  (limits.transaction-bytes-max)",
                 cx.protocol_limits.transaction_bytes_max

@@ -823,7 +823,7 @@ fn every_bound_is_kept() {
         > recv SEND|destination:/queue/a|transaction:a||^@
         > recv SEND|destination:/queue/a|transaction:a||^@
         < send ERROR|message:limit reached|content-type:text/plain|content-length:79||a transaction may have at most 1 operations (limits.transaction-operations-max)^@
-        < close Busy limit reached
+        < close TooLarge limit reached
         ",
     );
     check_bound(
@@ -831,7 +831,7 @@ fn every_bound_is_kept() {
         > recv BEGIN|transaction:a||^@
         > recv SEND|destination:/queue/a|transaction:a||LONGLONG^@
         < send ERROR|message:limit reached|content-type:text/plain|content-length:95||the open transactions of a connection may hold at most 700 bytes (limits.transaction-bytes-max)^@
-        < close Busy limit reached
+        < close TooLarge limit reached
         ",
     );
     check_bound(
