@@ -66,6 +66,10 @@ async function left(peer, queue) {
 
 const metrics = async () => (await fetch(gateway.http('/metrics'))).text();
 
+/** How many STOMP connections the gateway knows of. */
+const connections = async () =>
+  [...(await metrics()).matchAll(/^passerelle_connections_open\{[^}]*protocol="stomp"\} (\d+)$/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
+
 /** Waits until the gateway has closed this many for being slow. */
 const closedAsSlow = (count) =>
   within(20_000, `the gateway to close ${count}`, (async () => {
@@ -315,7 +319,11 @@ test('a lost connection counts as a failed attempt of what was delivered, not of
   await subscription.next();
   stall(reader);
   await pause(100);
+  const before = await connections();
   await reader.drop();
+  await within(5000, 'the gateway to notice', (async () => {
+    while ((await connections()) === before) await pause(5);
+  })());
   const other = await open();
   const again = await other.subscribe(queue, { ack: 'client-individual', prefetch: `${MANY}` });
   const first = await again.next(10_000);
