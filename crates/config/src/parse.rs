@@ -247,7 +247,7 @@ impl Reader<'_> {
     fn memory(&self, limits: &Limits) -> Memory {
         let table = &self.root.value.memory;
         let mut memory = table.value;
-        let queues_max = limits.broker.queues_max / 2;
+        let queues_max = (limits.broker.queues_max / 2).max(1);
         if table.place(QUEUES).is_none() {
             memory.queues_max_per_principal = memory.queues_max_per_principal.min(queues_max);
         } else if memory.queues_max_per_principal > queues_max && self.root.value.limits.is_whole {
@@ -274,6 +274,18 @@ impl Reader<'_> {
                 ),
             ),
             _ => {}
+        }
+        let queue = limits.broker.queue_bytes_max;
+        if let Some(all) = memory.queued_bytes_max
+            && queue > all
+            && let Some(place) = self.root.value.limits.place(QUEUE_BYTES)
+        {
+            let (queue, all) = (value::show_bytes(queue), value::show_bytes(all));
+            let message = format_args!(
+                "`{QUEUE_BYTES}` ({queue}) is more than all queues together may take ({all}): lower \
+                 it, or raise `{QUEUED}` in [memory]"
+            );
+            self.source.report_once(place.start, message);
         }
         memory
     }
@@ -428,6 +440,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> Option<(SocketAddr, SocketAddr
 
 const MESSAGE: &str = "message-bytes-max";
 const INBOUND: &str = "inbound-bytes-max";
+const QUEUE_BYTES: &str = "queue-bytes-max";
 const QUEUED: &str = "queued-bytes-max";
 const QUEUED_BY_ONE: &str = "queued-bytes-max-per-principal";
 const QUEUES: &str = "queues-max-per-principal";

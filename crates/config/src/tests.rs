@@ -362,6 +362,7 @@ fn the_rest_is_read() {
     assert_eq!(read("").memory.inbound_bytes_max, None);
     assert_eq!(read("").memory.queues_max_per_principal, 1000);
     assert_eq!(read("[limits]\nqueues-max = 100").memory.queues_max_per_principal, 50);
+    assert_eq!(read("[limits]\nqueues-max = 1").memory.queues_max_per_principal, 1);
 }
 
 #[test]

@@ -193,7 +193,9 @@ pub enum Refusal {
     )]
     PrincipalMemory,
     /// One principal has made [`crate::QuotaLimits::queues_max_per_principal`] queues that exist.
-    #[error("this user has made as many queues as one may (memory.queues-max-per-principal)")]
+    #[error(
+        "this user or address has made as many queues as one may (memory.queues-max-per-principal)"
+    )]
     PrincipalQueues,
     /// The core has [`crate::BrokerLimits::queues_max`] queues, or as many as may be lasting ones.
     #[error("the gateway has as many queues as it may (limits.queues-max)")]
