@@ -136,7 +136,8 @@ limits! {
         /// After which a silent WebSocket is pinged, where its subprotocol allows it; as long again
         /// without a pong ends it. 0: never.
         connection.ping_interval: Duration,
-        /// What waits for a slow peer before it is closed. Besides, a connection takes up to
+        /// What waits for a slow peer before it is closed; what queues sent it does not count, which is
+        /// 256 KiB and a message at most. Besides, a connection takes up to
         /// `message-bytes-max` for a message received in part, and `transaction-bytes-max` for its open
         /// transactions.
         connection.unsent_bytes_max: Bytes,

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// The bounds of a connection, whatever it speaks. Its transport and driver enforce some of them;
 /// its session and its shard those of what it uses of the broker.
 ///
-/// A connection takes up to `unsent_bytes_max` for its backlog, `message_bytes_max` for a message
-/// received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
+/// A connection takes up to `unsent_bytes_max` for its backlog, 256 KiB and a message of queues
+/// beside, `message_bytes_max` for a message received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
 /// `pattern_bytes_max` for the names of its subscriptions,
 /// [`ProtocolLimits::transaction_bytes_max`] for its open transactions, and 1 MiB, a message and a
 /// transaction for what waits for replies of the broker ([`crate::Session::in_flight_bytes`]).
