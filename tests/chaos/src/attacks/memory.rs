@@ -1,9 +1,18 @@
 //! A gateway that may not have all the memory of the machine.
 
-use std::{fs, io, net::Ipv4Addr, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use super::{Attack, Scene};
 use crate::{
+    client::{self, RESPONSE_MAX},
     gateway::Start,
     ledger::{self, Ledger},
     stomp::{Options, Stomp},
@@ -11,7 +20,7 @@ use crate::{
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack {
-        name: "full queues, in 1 GiB of address space",
+        name: "unfinished messages and full queues, in 1 GiB of address space",
         start: |_| {
             if Command::new("prlimit").arg("--version").output().is_err() {
                 return Err("prlimit is not there: apt-get install util-linux".into());
@@ -22,7 +31,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..Attack::USUAL
     },
     Attack {
-        name: "full queues, in a control group of 1 GiB",
+        name: "unfinished messages and full queues, in a control group of 1 GiB",
         start: |_| {
             let group = control_group()?;
             let file = group.display();
@@ -37,13 +46,24 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// A client fills queues until it is refused, and beyond.
+/// Peers that begin large messages and do not end them, and one that fills queues until it is refused;
+/// both go on beyond.
 fn exhaust(scene: &Scene<'_>) -> Result<(), String> {
     let line = scene.gateway.wait_for_line(&["inbound_bytes_max", "queued_bytes_max"])?;
     println!("    it says: {line}");
     let mut ledgers: Vec<(String, Ledger)> =
         (0..QUEUES).map(|index| (format!("full.{index}"), Ledger::default())).collect();
-    let filled = fill(scene, &mut ledgers);
+    let filled = thread::scope(|threads| {
+        let peers: Vec<_> = (0..8).map(|_| threads.spawn(|| unfinished(scene))).collect();
+        let filled = fill(scene, &mut ledgers);
+        let peers: Vec<_> =
+            peers.into_iter().filter_map(|peer| peer.join().ok()).flatten().collect();
+        println!("    {} unfinished messages at the end", peers.len());
+        // All of them stay for a while.
+        thread::sleep(scene.secs(0.5, 5.0));
+        drop(peers);
+        filled
+    });
     let filled = filled.map_err(|error| format!("a producer: {error}"))?;
     println!("    {} MiB were confirmed in {QUEUES} queues", filled >> 20);
     for (queue, ledger) in &mut ledgers {
@@ -53,6 +73,31 @@ fn exhaust(scene: &Scene<'_>) -> Result<(), String> {
         scene.count(ledger);
     }
     Ok(())
+}
+
+/// Connections with a message of 15 MiB each that lacks its end.
+fn unfinished(scene: &Scene<'_>) -> Vec<TcpStream> {
+    let source = scene.attacker();
+    let payload = vec![b'x'; UNFINISHED];
+    let frame = client::frame(0x82, &payload);
+    let fragment = client::frame(0x00, &[b'x'; 64 << 10]);
+    let begin = |index: usize| {
+        let mut stream = client::connect(source, scene.gateway.addresses.plain, RESPONSE_MAX)?;
+        client::handshake(&mut stream, "/echo")?;
+        // It is closed, or no more is read.
+        stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+        if index.is_multiple_of(2) {
+            stream.write_all(frame.split_last().map_or(&[], |(_, frame)| frame))?;
+        } else {
+            stream.write_all(&client::frame(0x02, b"begin"))?;
+            for _ in 0..UNFINISHED / fragment.len() {
+                stream.write_all(&fragment)?;
+            }
+        }
+        io::Result::Ok(stream)
+    };
+    // One that was closed makes room for the next.
+    (0..25).flat_map(begin).collect()
 }
 
 /// Fills the queues in turn until that is refused many times. Returns how many bytes were confirmed.
@@ -108,6 +153,7 @@ fn control_group() -> Result<PathBuf, String> {
 }
 
 const MEMORY: usize = 1 << 30;
+const UNFINISHED: usize = 15 << 20;
 const QUEUES: usize = 60;
 const MESSAGE: usize = 512 << 10;
 /// To each queue; far more than there is room for.
