@@ -208,7 +208,9 @@ test('all together have a bound: ERROR and 503 say so, what was confirmed stays,
   // Cores may keep a little that they do not use.
   assert.ok(confirmed * 100_000 > 7 << 20, `${confirmed} messages`);
   assert.ok((await metric('broker_queued_bytes')) <= (await metric('broker_queued_bytes_max')));
-  const posted = await post(another(), name, 'x'.repeat(200_000));
+  // The core of the POST may have some that it did not use.
+  let posted;
+  for (let i = 0; i < 20 && posted?.status !== 503; i += 1) posted = await post(another(), name, 'x'.repeat(200_000));
   assert.equal(posted.status, 503);
   assert.equal(posted.headers['retry-after'], '1');
   assert.match(posted.text, /memory for queues is full/);

@@ -50,6 +50,7 @@ use crate::{
     entropy::Entropy,
     handshakes::Handshakes,
     inbound::Inbound,
+    log_limiter::LogLimiter,
     permit::ConnectionPermit,
     quotas::SharedLedger,
     store::MemoryStore,
@@ -79,6 +80,8 @@ pub struct Core {
     inbox: mpsc::Receiver<ToCore>,
     /// Messages of its shard to the others, by core.
     shard_messages: Vec<Vec<ShardMessage>>,
+    /// Of lines about queues that may take no more.
+    quota_limiter: LogLimiter,
     /// Publications of tasks (HTTP, feeds) that wait for their replies.
     tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
     task_tokens: u64,
@@ -281,6 +284,7 @@ impl Core {
             inbound: Inbound::default(),
             inbox,
             shard_messages: (0..count).map(|_| Vec::new()).collect(),
+            quota_limiter: LogLimiter::default(),
             tasks: Map::default(),
             task_tokens: 0,
             unwritten: Map::default(),

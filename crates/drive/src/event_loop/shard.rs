@@ -93,6 +93,29 @@ impl Core {
         }
     }
 
+    /// Logs that queues may take no more, or no more of one principal: a line a second.
+    fn log_over_quota(&mut self, id: ConnectionId, refusal: Refusal) {
+        let is_quota = matches!(
+            refusal,
+            Refusal::QueueMemory
+                | Refusal::PrincipalMemory
+                | Refusal::PrincipalQueues
+                | Refusal::Queues
+        );
+        let Some(missed) = is_quota.then(|| self.quota_limiter.due(self.now)).flatten() else {
+            return;
+        };
+        // For whom a task publishes is not known here.
+        let context = self.reactor.get(slot_of(id)).map(|entry| &entry.state.context);
+        tracing::warn!(
+            peer = context.map(|context| tracing::field::display(context.peer)),
+            principal = context.and_then(|context| context.principal.as_ref()).map(|p| &*p.name),
+            missed,
+            detail = %refusal,
+            "queues are full"
+        );
+    }
+
     /// Logs what was denied to a session. Most end with the first denial; what else they had
     /// requested by then is counted only.
     fn log_denial(&self, id: ConnectionId, denial: &Denial) {
@@ -138,6 +161,9 @@ impl Core {
     }
 
     fn reply(&mut self, id: ConnectionId, token: Token, outcome: Result<Reply, Refusal>) {
+        if let Err(refusal) = outcome {
+            self.log_over_quota(id, refusal);
+        }
         if id == self.task_id() {
             if let Some(task) = self.tasks.remove(&token) {
                 // A task that has gone needs no reply.
