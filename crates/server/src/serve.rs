@@ -61,12 +61,14 @@ pub fn serve(mut config: Config) -> Result<(), StartError> {
     let available = Available::of_process();
     available.complete(&mut config);
     let descriptors = raise_descriptor_limit();
-    let (listeners, endpoints) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    {
+    // Before it listens: who can connect may send a signal at once.
+    let (stop, mut hangup) = {
         let _context = runtime.enter();
         survive_file_size_limit()?;
-    }
+        (stop_signal()?, signal(SignalKind::hangup())?)
+    };
+    let (listeners, endpoints) = open(&config)?;
     let systemd = Systemd::new()?;
     let (set_phase, phase) = watch::channel(Phase::Serving);
     tracing::info!(
@@ -83,9 +85,6 @@ pub fn serve(mut config: Config) -> Result<(), StartError> {
         "started"
     );
     runtime.block_on(async {
-        // Before the address is told: its reader may send a signal at once.
-        let stop = stop_signal()?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let accepting = accept(&gateway, listeners, &endpoints)?;
         systemd.ready();
         let reload = async {

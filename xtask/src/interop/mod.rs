@@ -137,7 +137,8 @@ const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
 /// Files of `tests/interop/proxies`.
 const PROXIES: &[&str] = &["addresses", "proxies", "restarts"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
-const PLAIN: &[&str] = &["readme", "bounds", "inbound", "limits", "proxied", "quotas", "resting"];
+const PLAIN: &[&str] =
+    &["readme", "bounds", "inbound", "limits", "proxied", "quotas", "readers", "resting"];
 
 /// Files of `tests/interop/node`; each starts the gateways that it needs, with TLS when there is a
 /// folder with its certificate.
