@@ -128,7 +128,7 @@ impl Ledger {
 pub(crate) struct Quotas {
     pool: Arc<dyn Pool>,
     bytes: Share,
-    accounts: Accounts,
+    accounts: AccountShares,
     /// Refused since the bytes of all queues were used up.
     pub(crate) refused_memory: u64,
     /// Refused since a principal's bytes or queues were.
@@ -137,16 +137,16 @@ pub(crate) struct Quotas {
 
 /// What is drawn for each account.
 #[derive(Debug, Default)]
-struct Accounts {
-    shares: Map<Account, Shares, BuildHasherDefault<Hashed>>,
+struct AccountShares {
+    shares: Map<Account, AccountShare, BuildHasherDefault<Hashed>>,
     /// Those that changed since [`Quotas::give_back`].
     changed: Vec<Account>,
 }
 
-impl Accounts {
+impl AccountShares {
     /// What is drawn for an account, to change.
-    fn get(&mut self, account: Account) -> &mut Shares {
-        let shares = self.shares.get_or_insert_with(account, Shares::default);
+    fn get(&mut self, account: Account) -> &mut AccountShare {
+        let shares = self.shares.get_or_insert_with(account, AccountShare::default);
         if !shares.is_changed {
             shares.is_changed = true;
             self.changed.push(account);
@@ -164,10 +164,10 @@ struct Share {
 
 /// What is drawn for one account.
 #[derive(Debug, Default)]
-struct Shares {
+struct AccountShare {
     bytes: Share,
     queues: usize,
-    /// It is in [`Accounts::changed`].
+    /// It is in [`AccountShares::changed`].
     is_changed: bool,
 }
 
@@ -202,7 +202,7 @@ impl Usage {
 
 impl Quotas {
     pub(crate) fn new(pool: Arc<dyn Pool>) -> Self {
-        let (bytes, accounts) = (Share::default(), Accounts::default());
+        let (bytes, accounts) = (Share::default(), AccountShares::default());
         Self { pool, bytes, accounts, refused_memory: 0, refused_principal: 0 }
     }
 
@@ -231,7 +231,7 @@ impl Quotas {
     }
 
     /// Charges for a message that was in a queue before: beyond the quotas if it must be.
-    pub(crate) fn add(&mut self, account: Option<Account>, message: &Message) {
+    pub(crate) fn charge_anyway(&mut self, account: Option<Account>, message: &Message) {
         let bytes = charged_bytes(message);
         self.bytes.take_anyway(Quota::Bytes, bytes, &*self.pool);
         if let Some(account) = account {
@@ -241,7 +241,7 @@ impl Quotas {
     }
 
     /// A message is in no queue any more.
-    pub(crate) fn remove(&mut self, account: Option<Account>, message: &Message) {
+    pub(crate) fn uncharge(&mut self, account: Option<Account>, message: &Message) {
         let bytes = charged_bytes(message);
         self.bytes.release(Quota::Bytes, bytes, &*self.pool);
         if let Some(account) = account {
@@ -283,7 +283,7 @@ impl Quotas {
     /// Gives back what is not used, and forgets accounts that use nothing.
     pub(crate) fn give_back(&mut self) {
         self.bytes.give_back(Quota::Bytes, &*self.pool);
-        let Accounts { shares: accounts, changed } = &mut self.accounts;
+        let AccountShares { shares: accounts, changed } = &mut self.accounts;
         for account in changed.drain(..) {
             let Some(shares) = accounts.get_mut(&account) else {
                 internal!("an account has changed that is not there");
@@ -307,7 +307,7 @@ impl Quotas {
         assert!(self.bytes.used <= self.bytes.drawn, "{:?}", self.bytes);
         let accounts = &self.accounts.shares;
         for (account, expected) in &usage.accounts {
-            let used = accounts.get(account).map(Shares::usage);
+            let used = accounts.get(account).map(AccountShare::usage);
             assert_eq!(used, Some(*expected), "{account:?}");
         }
         let (mut used, mut is_drawn) = (0, true);
@@ -321,7 +321,7 @@ impl Quotas {
     }
 }
 
-impl Shares {
+impl AccountShare {
     const fn usage(&self) -> AccountUsage {
         AccountUsage { bytes: self.bytes.used, queues: self.queues }
     }

@@ -233,12 +233,12 @@ impl Home {
             let Publication { queue, message, .. } = publication;
             let Some(index) = self.release(&queue, &message) else {
                 self.stats.dropped += 1;
-                output.quotas.remove(account, &message);
+                output.quotas.uncharge(account, &message);
                 continue;
             };
             if message.is_expired(output.now.unix_ms) {
                 self.stats.expired += 1;
-                output.quotas.remove(account, &message);
+                output.quotas.uncharge(account, &message);
                 if branch.has_records && queue.is_durable(&message) {
                     output.writes.add(Record::Remove(queue, queued.position));
                 }
@@ -266,7 +266,7 @@ impl Home {
 
     fn roll_back(&mut self, branch: Branch, output: &mut ShardOutput<'_>) {
         for Publication { queue, message, .. } in branch.publications {
-            output.quotas.remove(branch.account, &message);
+            output.quotas.uncharge(branch.account, &message);
             if let Some(index) = self.release(&queue, &message) {
                 self.dispatch_ready(index, output);
             }
@@ -311,7 +311,7 @@ impl Home {
             self.dispatch_ready(index, output);
             return write;
         }
-        output.quotas.remove(queued.account, &queued.message);
+        output.quotas.uncharge(queued.account, &queued.message);
         if outcome == Outcome::Accepted {
             self.stats.queue_settled += 1;
         } else {
@@ -323,7 +323,7 @@ impl Home {
     /// A delivery is accepted, and the store has it from [`Record::Prepare`].
     fn forget_accepted(&mut self, settled: &SettledDelivery, output: &mut ShardOutput<'_>) {
         self.stats.queue_settled += 1;
-        output.quotas.remove(settled.queued.account, &settled.queued.message);
+        output.quotas.uncharge(settled.queued.account, &settled.queued.message);
         let Some(index) = self.index_of(&settled.queue) else { return };
         if let Some(queue) = self.queues.get_mut(index) {
             queue.uncount(&settled.queued.message);

@@ -277,12 +277,9 @@ impl Home {
         delivered: u64,
         output: &mut ShardOutput<'_>,
     ) {
-        if let Some(consumer) = self.consumers.get_mut(&subscriber) {
+        if let Some((consumer, queue)) = self.consumer_and_queue(subscriber) {
             consumer.allowance.change(credit, delivered);
-            match self.queues.get_mut(consumer.queue) {
-                Some(queue) => queue.dequeue_exhausted(consumer),
-                None => internal!("a consumer of a queue that does not exist"),
-            }
+            queue.dequeue_exhausted(consumer);
             self.dispatch_to(subscriber, output);
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
             browser.allowance.change(credit, delivered);
@@ -305,11 +302,8 @@ impl Home {
 
     /// Replies to the drains of a consumer that are done. What it has credit for since is delivered.
     fn finish_drains(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        while let Some(consumer) = self.consumers.get_mut(&subscriber) {
+        while let Some((consumer, queue)) = self.consumer_and_queue(subscriber) {
             let index = consumer.queue;
-            let Some(queue) = self.queues.get_mut(index) else {
-                return internal!("a consumer of a queue that does not exist");
-            };
             let is_more = queue.has_ready() && consumer.has_unsettled_room();
             let Some(token) = consumer.allowance.next_drained(is_more) else { return };
             drained(subscriber, token, output);
@@ -321,20 +315,16 @@ impl Home {
 
     /// No delivery to this subscription follows.
     fn stop(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        let allowance = if let Some(consumer) = self.consumers.get_mut(&subscriber) {
-            &mut consumer.allowance
+        let tokens = if let Some((consumer, queue)) = self.consumer_and_queue(subscriber) {
+            let tokens = consumer.allowance.end();
+            queue.dequeue_exhausted(consumer);
+            tokens
         } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
-            &mut browser.allowance
+            browser.allowance.end()
         } else {
             return;
         };
-        allowance.end().for_each(|token| drained(subscriber, token, output));
-        if let Some(consumer) = self.consumers.get_mut(&subscriber) {
-            match self.queues.get_mut(consumer.queue) {
-                Some(queue) => queue.dequeue_exhausted(consumer),
-                None => internal!("a consumer of a queue that does not exist"),
-            }
-        }
+        tokens.for_each(|token| drained(subscriber, token, output));
     }
 
     /// What a consumer that was stopped has and was not handed goes to others now.
@@ -375,14 +365,23 @@ impl Home {
         }
     }
 
+    fn consumer_and_queue(
+        &mut self,
+        subscriber: Subscriber,
+    ) -> Option<(&mut Consumer, &mut Queue)> {
+        let consumer = self.consumers.get_mut(&subscriber)?;
+        let queue = self.queues.get_mut(consumer.queue);
+        if queue.is_none() {
+            internal!("a consumer of a queue that does not exist");
+        }
+        Some((consumer, queue?))
+    }
+
     /// Gives a consumer that may have become ready what it can take.
     fn dispatch_to(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        let Some(consumer) = self.consumers.get_mut(&subscriber) else { return };
+        let Some((consumer, queue)) = self.consumer_and_queue(subscriber) else { return };
         let index = consumer.queue;
-        match self.queues.get_mut(index) {
-            Some(queue) => queue.enqueue_consumer(subscriber, consumer),
-            None => internal!("a consumer of a queue that does not exist"),
-        }
+        queue.enqueue_consumer(subscriber, consumer);
         self.dispatch_ready(index, output);
         self.finish_drains(subscriber, output);
     }
@@ -407,7 +406,7 @@ impl Home {
             self.stats.dropped += 1;
             queue.remove(&evicted, output);
         }
-        output.quotas.add(account, &message);
+        output.quotas.charge_anyway(account, &message);
         let queued = QueuedMessage::new(message, account, self.next_sequence());
         let write = self.enter(index, queued, output);
         self.dispatch_ready(index, output);
@@ -484,7 +483,7 @@ impl Home {
         let stored_at = is_durable.then(|| (queue.id.clone(), queued.position));
         let account = queued.account;
         queue.uncount(&queued.message);
-        output.quotas.remove(account, &queued.message);
+        output.quotas.uncharge(account, &queued.message);
         match dead_letter::dead_letter(&queue.id, queued.message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
@@ -568,7 +567,7 @@ impl Home {
         self.stats.queue_published += 1;
         let write = if message.is_expired(output.now.unix_ms) {
             self.stats.expired += 1;
-            output.quotas.remove(account, &message);
+            output.quotas.uncharge(account, &message);
             None
         } else {
             let queued = QueuedMessage::new(message, account, self.next_sequence());
@@ -581,7 +580,7 @@ impl Home {
     /// A publication that is charged for cannot enter a queue, or could not in time.
     fn refuse(&mut self, index: usize, publisher: &BlockedPublisher, output: &mut ShardOutput<'_>) {
         let BlockedPublisher { connection, token, ref message, account, .. } = *publisher;
-        output.quotas.remove(account, message);
+        output.quotas.uncharge(account, message);
         replied(connection, token, Err(self.refusal(index, message)), output);
     }
 

@@ -263,7 +263,7 @@ impl Queue {
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         self.uncount(&queued.message);
-        output.quotas.remove(queued.account, &queued.message);
+        output.quotas.uncharge(queued.account, &queued.message);
         let is_durable = self.id.is_durable(&queued.message);
         is_durable.then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
     }

@@ -94,10 +94,10 @@ impl Home {
         let Some(mut queue) = self.remove_queue(index, output) else { return };
         while let Some(queued) = queue.pop() {
             self.stats.dropped += 1;
-            output.quotas.remove(queued.account, &queued.message);
+            output.quotas.uncharge(queued.account, &queued.message);
         }
         while let Some(publisher) = queue.pop_blocked() {
-            output.quotas.remove(publisher.account, &publisher.message);
+            output.quotas.uncharge(publisher.account, &publisher.message);
             replied(publisher.connection, publisher.token, Err(Refusal::NotFound), output);
         }
     }
