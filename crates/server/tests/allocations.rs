@@ -2,18 +2,18 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
+mod in_process;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
     time::Duration,
 };
 
-use config::Config;
-use passerelle::serve::serve;
+use in_process::start;
 
 #[test]
 fn a_publication_takes_few_allocations_however_many_subscribe() {
@@ -55,25 +55,6 @@ fn allocations(address: SocketAddr, topic: &str, subscribers: usize) -> f64 {
     }
     let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
     f64::from(u32::try_from(count).expect("few")) / PUBLICATIONS as f64
-}
-
-/// Runs a gateway with one core in this process.
-fn start() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("its address");
-    drop(free);
-    let text = format!("threads = 1\n[[listen]]\naddress = \"{address}\"\n");
-    let config = Config::parse(&text, "test.toml").expect("a configuration");
-    // Lives as long as the test's process.
-    let run = || serve(config).expect("served");
-    drop(thread::Builder::new().spawn(run).expect("a thread"));
-    for _ in 0..500 {
-        if TcpStream::connect(address).is_ok() {
-            return address;
-        }
-        thread::park_timeout(Duration::from_millis(10));
-    }
-    panic!("the gateway does not listen at {address}");
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -2,18 +2,18 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
+mod in_process;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicIsize, Ordering},
-    thread,
     time::Duration,
 };
 
-use config::Config;
-use passerelle::serve::serve;
+use in_process::start;
 
 #[test]
 fn a_posted_message_keeps_what_its_queue_counts() {
@@ -115,25 +115,6 @@ impl Client {
         self.0.read_exact(&mut body).expect("a body");
         (lines.swap_remove(0), String::from_utf8(body).expect("text"))
     }
-}
-
-/// Runs a gateway with one core in this process.
-fn start() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("its address");
-    drop(free);
-    let text = format!("threads = 1\n[[listen]]\naddress = \"{address}\"\noperations = true\n");
-    let config = Config::parse(&text, "test.toml").expect("a configuration");
-    // Lives as long as the test's process.
-    let run = || serve(config).expect("served");
-    drop(thread::Builder::new().spawn(run).expect("a thread"));
-    for _ in 0..500 {
-        if TcpStream::connect(address).is_ok() {
-            return address;
-        }
-        thread::park_timeout(Duration::from_millis(10));
-    }
-    panic!("the gateway does not listen at {address}");
 }
 
 /// Bytes that the gateway's threads have allocated and not freed.
