@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{Destination, DestinationError, Pattern, Principal, Refusal};
+use contract::{Command, Destination, DestinationError, Operation, Pattern, Principal, Refusal};
 
 /// Who may subscribe to what and send to what. Cheap to clone.
 ///
@@ -17,6 +17,8 @@ pub struct Access(Arc<[Rule]>);
 /// What is to be authorised.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
+    /// All that a command does.
+    Command(&'a Command),
     /// Subscribe to every destination that a pattern matches.
     Subscribe(&'a Pattern),
     /// Send to a destination.
@@ -34,8 +36,8 @@ pub struct Denial {
     pub action: &'static str,
     /// The destination or pattern; empty where the action has none.
     pub destination: Box<str>,
-    /// The index of the rule that decided, in [`Access::rules`]; `None` when none did.
-    pub rule: Option<usize>,
+    /// The scope of the rule that decided; [`Denial::NO_RULE`] when none did.
+    pub rule: Box<str>,
 }
 
 /// The rights on the destinations of a scope.
@@ -110,13 +112,8 @@ impl Access {
         &self.0
     }
 
-    /// What logs and metrics call the rule of a [`Denial`]: its scope, or `none`.
-    #[must_use]
-    pub fn name_of(&self, rule: Option<usize>) -> &str {
-        rule.and_then(|index| self.0.get(index)).map_or("none", |rule| rule.scope.as_str())
-    }
-
-    /// Decides whether a principal may do something; the only function that authorises.
+    /// Decides whether a principal may do something; the only function that authorises. It is called
+    /// in one place, which counts and logs what is denied (`drive/src/event_loop/authorise.rs`).
     ///
     /// Without a principal, not even the anonymous one, everything is refused, with or without rules.
     ///
@@ -127,20 +124,47 @@ impl Access {
         principal: Option<&Principal>,
         action: Action<'_>,
     ) -> Result<(), Denial> {
-        let deny = |refusal, rule| Err(action.denied(refusal, rule));
+        let decide = |right| self.decide(principal, right);
+        match action {
+            Action::Subscribe(pattern) => decide(Right::Subscribe(pattern)),
+            Action::Send(destination) => decide(Right::Send(destination)),
+            Action::Other => decide(Right::Other),
+            Action::Command(command) => match command {
+                Command::Subscribe(subscribe) => decide(Right::Subscribe(&subscribe.pattern)),
+                Command::Publish(_, message) => decide(Right::Send(&message.to)),
+                Command::Transact(_, operations) => {
+                    decide(Right::Other)?;
+                    operations.iter().try_for_each(|operation| match operation {
+                        Operation::Publish(message) => decide(Right::Send(&message.to)),
+                        Operation::Settle(_) => Ok(()),
+                    })
+                }
+                Command::Unsubscribe(_) | Command::Declare(_) | Command::Drain(_) => {
+                    decide(Right::Other)
+                }
+            },
+        }
+    }
+
+    fn decide(&self, principal: Option<&Principal>, right: Right<'_>) -> Result<(), Denial> {
+        let deny = |refusal, rule| Err(right.denied(refusal, self.scope_of(rule)));
         let Some(principal) = principal else { return deny(Refusal::Unauthenticated, None) };
-        let decided = match action {
-            Action::Send(destination) if destination.is_dead_letter_queue() => {
+        let decided = match right {
+            Right::Send(destination) if destination.is_dead_letter_queue() => {
                 return self
                     .send_dead_letter(principal, destination)
                     .or_else(|rule| deny(Refusal::DeadLetterQueue, rule));
             }
             _ if self.is_open() => Ok(()),
-            Action::Subscribe(pattern) => self.subscribe(principal, pattern),
-            Action::Send(destination) => self.send(principal, destination),
-            Action::Other => Ok(()),
+            Right::Subscribe(pattern) => self.subscribe(principal, pattern),
+            Right::Send(destination) => self.send(principal, destination),
+            Right::Other => Ok(()),
         };
         decided.or_else(|rule| deny(Refusal::Forbidden, rule))
+    }
+
+    fn scope_of(&self, rule: Option<usize>) -> &str {
+        rule.and_then(|index| self.0.get(index)).map_or(Denial::NO_RULE, |rule| rule.scope.as_str())
     }
 
     /// Fails with the rule that denies it, if one does.
@@ -197,16 +221,29 @@ impl Access {
     }
 }
 
-impl Action<'_> {
+/// What one decision is about.
+#[derive(Clone, Copy, Debug)]
+enum Right<'a> {
+    Subscribe(&'a Pattern),
+    Send(&'a Destination),
+    Other,
+}
+
+impl Right<'_> {
     #[cold]
-    fn denied(self, refusal: Refusal, rule: Option<usize>) -> Denial {
+    fn denied(self, refusal: Refusal, rule: &str) -> Denial {
         let (action, destination) = match self {
             Self::Subscribe(pattern) => ("subscribe", pattern.to_string()),
             Self::Send(destination) => ("send", destination.to_string()),
             Self::Other => ("other", String::new()),
         };
-        Denial { refusal, action, destination: destination.into(), rule }
+        Denial { refusal, action, destination: destination.into(), rule: rule.into() }
     }
+}
+
+impl Denial {
+    /// What stands for the rule where none decided.
+    pub const NO_RULE: &str = "none";
 }
 
 impl Grant {
@@ -306,6 +343,7 @@ fn allow(grants: &[Grant], principal: &Principal) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "this is what is tested")]
 mod tests {
     use contract::DestinationKind;
 
@@ -372,27 +410,28 @@ mod tests {
         ]);
         let anonymous = Principal::anonymous();
         for (pattern, rule) in [
-            ("/topic/quotes.secret.IBM", Some(0)),
-            ("/topic/quotes.>", Some(0)),
-            ("/queue/orders", Some(2)),
-            ("/topic/other", None),
+            ("/topic/quotes.secret.IBM", "/topic/quotes.secret.>"),
+            ("/topic/quotes.>", "/topic/quotes.secret.>"),
+            ("/queue/orders", "/queue/orders"),
+            ("/topic/other", Denial::NO_RULE),
         ] {
             let parsed = Pattern::parse(pattern).unwrap();
             let actual = access.authorise(Some(&anonymous), Action::Subscribe(&parsed));
             let (refusal, action) = (Refusal::Forbidden, "subscribe");
-            let denial = Denial { refusal, action, destination: pattern.into(), rule };
+            let denial = Denial { refusal, action, destination: pattern.into(), rule: rule.into() };
             assert_eq!(actual, Err(denial));
         }
         for (destination, rule) in [
-            ("/topic/quotes.secret.IBM", Some(0)),
-            ("/topic/quotes.IBM", Some(1)),
-            ("/queue/orders", Some(2)),
-            ("/queue/other", None),
+            ("/topic/quotes.secret.IBM", "/topic/quotes.secret.>"),
+            ("/topic/quotes.IBM", "/topic/quotes.>"),
+            ("/queue/orders", "/queue/orders"),
+            ("/queue/other", Denial::NO_RULE),
         ] {
             let parsed = Destination::parse(destination).unwrap();
             let actual = access.authorise(Some(&anonymous), Action::Send(&parsed));
             let (refusal, action) = (Refusal::Forbidden, "send");
-            let denial = Denial { refusal, action, destination: destination.into(), rule };
+            let denial =
+                Denial { refusal, action, destination: destination.into(), rule: rule.into() };
             assert_eq!(actual, Err(denial));
         }
     }
@@ -510,11 +549,17 @@ mod tests {
             rule("/queue/>", &["*"], &["*"]),
             rule("/queue/DLQ.secret.>", &["*"], &["user:ann"]),
         ]);
-        for (to, rule) in [("/queue/DLQ.secret.orders", Some(1)), ("/queue/DLQ.orders", None)] {
+        for (to, rule) in [
+            ("/queue/DLQ.secret.orders", "/queue/DLQ.secret.>"),
+            ("/queue/DLQ.orders", Denial::NO_RULE),
+        ] {
             let parsed = Destination::parse(to).unwrap();
             let actual = access.authorise(Some(&Principal::anonymous()), Action::Send(&parsed));
             let (refusal, action) = (Refusal::DeadLetterQueue, "send");
-            assert_eq!(actual, Err(Denial { refusal, action, destination: to.into(), rule }));
+            assert_eq!(
+                actual,
+                Err(Denial { refusal, action, destination: to.into(), rule: rule.into() })
+            );
         }
     }
 

@@ -133,13 +133,13 @@ impl Cores {
         for _ in 0..count {
             let (reactor, waker) = Reactor::<Connection>::new()?;
             let (sender, inbox) = mpsc::channel();
-            let (services, rules) = (settings.services.len(), settings.access.rules().len());
+            let services = settings.services.len();
             handles.push(CoreHandle {
                 inbox: sender,
                 waker,
                 connections: Arc::default(),
                 arriving: AtomicUsize::new(0),
-                counters: Arc::new(Counters::new(&settings.labels, services, rules)),
+                counters: Arc::new(Counters::new(&settings.labels, services)),
             });
             parts.push((reactor, inbox));
         }

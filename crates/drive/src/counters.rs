@@ -1,6 +1,12 @@
-//! What is counted, per core and without locks.
+//! What is counted, per core and without locks but for denials, which are rare.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use auth::Denial;
 use contract::{Refusal, internal};
@@ -14,8 +20,8 @@ pub struct Counters {
     rows: Vec<Row>,
     /// What was refused, by [`Refused`].
     refusals: [AtomicU64; Refused::ALL.len()],
-    /// What each access rule has denied, subscribing and sending; last what no rule allows.
-    denied: Vec<[Count; 2]>,
+    /// What access rules have denied, subscribing and sending, by their scopes.
+    denied: Mutex<BTreeMap<Box<str>, [u64; 2]>>,
     /// TLS handshakes that came to their end, by [`HandshakeOutcome`].
     handshakes: [Count; HandshakeOutcome::ALL.len()],
     /// Publications encoded and frames made from the encoding of another.
@@ -157,14 +163,14 @@ impl HandshakeOutcome {
 }
 
 impl Counters {
-    /// Counters for a number of services and of access rules.
+    /// Counters for a number of services.
     #[must_use]
-    pub fn new(labels: &[&'static str], services: usize, rules: usize) -> Self {
+    pub fn new(labels: &[&'static str], services: usize) -> Self {
         Self {
             labels: labels.into(),
             rows: (0..services * labels.len()).map(|_| Row::default()).collect(),
             refusals: Default::default(),
-            denied: (0..=rules).map(|_| Default::default()).collect(),
+            denied: Mutex::default(),
             handshakes: Default::default(),
             encoded: Count::default(),
             shared: Count::default(),
@@ -214,18 +220,23 @@ impl Counters {
     /// Counts what the access rules denied.
     pub fn deny(&self, denial: &Denial) {
         self.refuse(Refused::Access);
-        let rule = denial.rule.unwrap_or(self.denied.len() - 1);
         if denial.refusal == Refusal::Unauthenticated {
             return;
         }
-        if let Some([subscribe, send]) = self.denied.get(rule) {
-            if denial.action == "send" { send } else { subscribe }.add(1);
-        }
+        let mut denied = self.lock_denied();
+        let [subscribe, send] = denied.entry(denial.rule.clone()).or_default();
+        *if denial.action == "send" { send } else { subscribe } += 1;
     }
 
-    /// How often each rule has denied subscribing and sending; last what no rule allows.
-    pub fn denied(&self) -> impl Iterator<Item = [u64; 2]> {
-        self.denied.iter().map(|counts| counts.each_ref().map(Count::get))
+    /// How often the rules with this scope have denied subscribing and sending; of
+    /// [`Denial::NO_RULE`], what no rule allows.
+    #[must_use]
+    pub fn denied(&self, rule: &str) -> [u64; 2] {
+        self.lock_denied().get(rule).copied().unwrap_or_default()
+    }
+
+    fn lock_denied(&self) -> MutexGuard<'_, BTreeMap<Box<str>, [u64; 2]>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a refusal.

@@ -23,7 +23,9 @@ pub mod tasks;
 
 pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
-pub use event_loop::{Core, CoreRef, Framing, InboundMessage, NewCore, Publisher, Registration};
+pub use event_loop::{
+    Core, CoreRef, Framing, InboundMessage, NewCore, Publisher, Registration, Subject,
+};
 pub use excerpt::{DETAIL_CHARS_MAX, excerpt};
 pub use handshakes::{Handshake, Handshakes, SigningPermit};
 pub use inbound::{INBOUND_FULL, InboundPool};

@@ -1,7 +1,8 @@
 //! What Prometheus reads at `/metrics`.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, fmt, sync::Arc};
 
+use auth::Denial;
 use broker::QueueDepth;
 use drive::{Count, Counters, HandshakeOutcome, Refused, Row, internal_errors};
 use prometheus_client::{
@@ -243,22 +244,16 @@ impl Snapshot {
 
     /// What each access rule has denied. Nothing where there are no rules.
     fn access(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let scopes = self.rules.iter().map(|scope| &**scope).chain([Denial::NO_RULE]);
         // Several rules may have the same scope.
-        let mut denied = BTreeMap::<&str, [u64; 2]>::new();
-        let scopes = self.rules.iter().map(|scope| &**scope).chain(["none"]);
-        for (index, scope) in scopes.enumerate().filter(|_| !self.rules.is_empty()) {
-            let sums = denied.entry(scope).or_default();
-            for core in &self.cores {
-                for (sum, count) in
-                    sums.iter_mut().zip(core.counters.denied().nth(index).unwrap_or_default())
-                {
-                    *sum = sum.wrapping_add(count);
-                }
-            }
-        }
-        let rows = denied.into_iter().flat_map(|(rule, [subscribe, send])| {
-            [("subscribe", subscribe), ("send", send)]
-                .map(|(action, count)| ([("rule", rule), ("action", action)], count))
+        let scopes: BTreeSet<_> = scopes.filter(|_| !self.rules.is_empty()).collect();
+        let rows = scopes.into_iter().flat_map(|rule| {
+            let of: [(&str, fn([u64; 2]) -> u64); 2] =
+                [("subscribe", |[subscribe, _]| subscribe), ("send", |[_, send]| send)];
+            of.map(|(action, of)| {
+                let denied = self.sum(|core| of(core.counters.denied(rule)));
+                ([("rule", rule), ("action", action)], denied)
+            })
         });
         counters(encoder, "access_denied", "What each access rule has denied", rows)
     }
@@ -460,11 +455,12 @@ mod tests {
             stomp.bytes_out.add(100_000 * at);
             stomp.slow.add(1);
             core.counters.refuse(Refused::Origin);
+            let queue = "/queue/orders";
             for (action, rule) in
-                [("send", Some(1)), ("subscribe", Some(1)), ("send", Some(1)), ("subscribe", None)]
+                [("send", queue), ("subscribe", queue), ("send", queue), ("subscribe", "none")]
             {
-                let refusal = contract::Refusal::Forbidden;
-                core.counters.deny(&auth::Denial { refusal, action, destination: "".into(), rule });
+                let (refusal, destination) = (contract::Refusal::Forbidden, "".into());
+                core.counters.deny(&Denial { refusal, action, destination, rule: rule.into() });
             }
             core.counters.encoded.add(at);
             core.counters.shared.add(5 * at);
@@ -596,7 +592,7 @@ mod tests {
             refused_principal: 2,
             ..Default::default()
         };
-        let counters = Arc::new(Counters::new(&["http", "websocket", "stomp"], 2, 2));
+        let counters = Arc::new(Counters::new(&["http", "websocket", "stomp"], 2));
         Core { connections, counters, broker, queues: Queues::default() }
     }
 

@@ -97,7 +97,6 @@ pub struct LogLimiters {
     pub(crate) origin: LogLimiter<REFUSALS>,
     pub(crate) handshake: LogLimiter<REFUSALS>,
     pub(crate) publication: LogLimiter<REFUSALS>,
-    pub(crate) denial: LogLimiter<REFUSALS>,
 }
 
 /// Requests of a kind whose refusal is logged, a second and core: those of a page that is being

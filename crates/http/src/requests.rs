@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use auth::{Denial, LoginId};
+use auth::LoginId;
 use config::{Directory, Listen, Scheme, Service, ServiceKind};
 use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
 use drive::{
     AddressPermit, ConnectionPermit, Cores, DETAIL_CHARS_MAX, Decision, Framing, LimitReached,
-    Refused, Registration, Requester, Waiter, excerpt,
+    Refused, Registration, Requester, Subject, Waiter, excerpt,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
@@ -265,7 +265,7 @@ impl Connection {
         if service.kind.takes_websockets() {
             self.upgrade(gateway, index, service, head, host).await
         } else {
-            let mut response = self.dispatch(gateway, service, rest, head, body).await?;
+            let mut response = self.dispatch(gateway, index, service, rest, head, body).await?;
             if service.kind.is_read_by_pages() && service.allow_origins.is_empty() {
                 let same_site = HeaderValue::from_static("same-site");
                 response.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, same_site);
@@ -277,6 +277,7 @@ impl Connection {
     async fn dispatch(
         &self,
         gateway: &Gateway,
+        index: usize,
         service: &Service,
         rest: &str,
         head: &Parts,
@@ -306,7 +307,7 @@ impl Connection {
                 let mut response = if head.method == Method::OPTIONS {
                     preflight()
                 } else {
-                    self.publish(gateway, service, kind, rest, head, body).await
+                    self.publish(gateway, index, service, kind, rest, head, body).await
                 };
                 if let Some(origin) = origin {
                     allow_origin(&mut response, origin);
@@ -347,6 +348,7 @@ impl Connection {
     async fn publish(
         &self,
         gateway: &Gateway,
+        index: usize,
         service: &Service,
         kind: DestinationKind,
         rest: &str,
@@ -364,24 +366,25 @@ impl Connection {
                 Err(response) => (None, *response),
                 Ok(principal) => {
                     let limits = &service.limits.connection;
-                    let response = publish::post(
-                        &self.worker.core,
-                        gateway,
-                        limits,
-                        &principal,
-                        self.peer().ip(),
-                        kind,
-                        rest,
-                        head,
-                        body,
-                    );
+                    let subject = Subject {
+                        principal: Some(&principal),
+                        peer: self.peer(),
+                        service: index_u16(index),
+                        protocol: HTTP,
+                        connection: None,
+                        is_logged: true,
+                    };
+                    let core = &self.worker.core;
+                    let response =
+                        publish::post(core, gateway, limits, &subject, kind, rest, head, body);
                     let response = response.await;
                     (Some(principal), response)
                 }
             }
         };
-        if !response.status().is_success() {
-            self.log_refusal(gateway, service, head, principal.as_ref(), &response);
+        // What is denied was logged where that was decided.
+        if !response.status().is_success() && response.status() != StatusCode::FORBIDDEN {
+            self.log_refusal(service, head, principal.as_ref(), &response);
         }
         response
     }
@@ -389,7 +392,6 @@ impl Connection {
     /// Says in the log what a publisher was told instead of success.
     fn log_refusal(
         &self,
-        gateway: &Gateway,
         service: &Service,
         head: &Parts,
         principal: Option<&Principal>,
@@ -397,22 +399,6 @@ impl Connection {
     ) {
         let (peer, path) = (self.peer(), &service.path);
         let principal = principal.map(|principal| &*principal.name);
-        if let Some(denial) = response.extensions().get::<Denial>() {
-            self.worker.core.with(|core| core.counters().deny(denial));
-            let Some(missed) = self.worker.may_log(|limiters| &mut limiters.denial) else { return };
-            tracing::info!(
-                %peer,
-                service = %path,
-                protocol = HTTP,
-                principal,
-                action = denial.action,
-                destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
-                rule = gateway.config.access.name_of(denial.rule),
-                missed,
-                "access denied"
-            );
-            return;
-        }
         let Some(missed) = self.worker.may_log(|limiters| &mut limiters.publication) else {
             return;
         };

@@ -84,6 +84,8 @@ pub(crate) struct Context {
     pub(crate) has_inbound: bool,
     /// A ping was sent and nothing received since.
     pub(crate) pinged: bool,
+    /// It was denied something and is not told yet.
+    pub(crate) has_denial: bool,
     /// Time of silence after which a WebSocket is pinged, in milliseconds; zero: never.
     ping_interval_ms: u32,
     /// When something was last received.
@@ -140,6 +142,7 @@ impl Context {
             has_unwritten: false,
             has_inbound: false,
             pinged: false,
+            has_denial: false,
             ping_interval_ms,
             heard_mono_ns: now.mono_ns,
             check_mono_ns: u64::MAX,

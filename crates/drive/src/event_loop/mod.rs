@@ -1,5 +1,6 @@
 //! One core, turn by turn. Nothing here waits.
 
+mod authorise;
 mod close;
 mod connection;
 mod deadlines;
@@ -18,12 +19,13 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
+use auth::Action;
 use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats, Subscriber};
 use contract::{
     Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
@@ -34,6 +36,7 @@ use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
 use websocket::{Deflater, InflaterPool};
 use wire::Map;
 
+pub use self::authorise::Subject;
 pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
 pub use self::inbound::InboundMessage;
@@ -166,11 +169,9 @@ impl CoreRef {
         let reply = self.with(|core| {
             let message = make(core.tools.message_id(), clock::now());
             let account = match publisher {
-                Publisher::Peer(principal, address) => {
-                    let access = &core.cores.settings.access;
-                    let action = auth::Action::Send(&message.to);
-                    access.authorise(Some(principal), action).map_err(|denial| denial.refusal)?;
-                    Some(core.cores.accounts.of(principal, address))
+                Publisher::Peer(subject) => {
+                    core.tools.authorise(subject, Action::Send(&message.to))?;
+                    subject.principal.map(|who| core.cores.accounts.of(who, subject.peer.ip()))
                 }
                 Publisher::Internal => None,
             };
@@ -190,8 +191,8 @@ impl CoreRef {
 /// For whom a task publishes.
 #[derive(Clone, Copy, Debug)]
 pub enum Publisher<'a> {
-    /// A peer at an address, by the access rules.
-    Peer(&'a Principal, IpAddr),
+    /// A peer, by the access rules.
+    Peer(&'a Subject<'a>),
     /// The gateway itself, which the rules are not about: a feed, on its service's own topic.
     Internal,
 }
@@ -254,6 +255,8 @@ impl Core {
             message_count: 0,
             core: index,
             cores: Arc::clone(&cores),
+            access: settings.access.clone(),
+            denials: LogLimiter::default(),
         };
         let services = settings.services.iter();
         let limits =

@@ -1,20 +1,24 @@
 use std::{collections::VecDeque, sync::Arc};
 
-use auth::{Action, Denial};
+use auth::{Access, Action};
 use broker::{Account, Leave};
 use contract::{
-    Command, ConnectionId, Credit, Kind, Login, Message, Operation, Outbox, Principal, Reason,
-    Settle, SubscriptionId, Token,
+    Command, ConnectionId, Credit, Kind, Login, Message, Outbox, Reason, Refusal, Settle,
+    SubscriptionId, Token,
 };
 use transports::{Outgoing, Slot, Socket};
 use websocket::Deflater;
 
-use super::connection::{Context, Framing};
+use super::{
+    authorise::{DENIALS_LOGGED, Subject},
+    connection::{Context, Framing},
+};
 use crate::{
     cores::{CoreHandle, Cores},
     counters::{Counters, Row},
     entropy::Entropy,
     excerpt::{DETAIL_CHARS_MAX, excerpt},
+    log_limiter::LogLimiter,
     quotas::is_charged,
 };
 
@@ -32,6 +36,10 @@ pub(crate) struct Tools {
     pub(crate) message_count: u64,
     pub(crate) core: u16,
     pub(crate) cores: Arc<Cores>,
+    /// The access rules: this core's own, which no other touches.
+    pub(super) access: Access,
+    /// Of lines about what they deny.
+    pub(super) denials: LogLimiter<DENIALS_LOGGED>,
 }
 
 /// A request of a session to the broker or to logins.
@@ -43,8 +51,8 @@ pub(crate) enum Request {
     Settle(ConnectionId, Settle, Option<Token>),
     Credit(ConnectionId, SubscriptionId, Credit),
     Login(ConnectionId, Token, Login),
-    /// A command that the access rules do not allow.
-    Denied(ConnectionId, Token, Box<Denial>),
+    /// A command that the session may not have carried out.
+    Denied(ConnectionId, Token, Refusal),
     /// So many more deliveries were written to the connection.
     Written(ConnectionId, usize),
     /// The session has ended; what it sent may still be written.
@@ -121,27 +129,6 @@ impl Tools {
         self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
         context.sent += 1;
     }
-
-    /// Whether a session may have a command carried out.
-    fn check(&self, who: Option<&Principal>, command: &Command) -> Result<(), Denial> {
-        let access = &self.cores.settings.access;
-        match command {
-            Command::Subscribe(subscribe) => {
-                access.authorise(who, Action::Subscribe(&subscribe.pattern))
-            }
-            Command::Publish(_, message) => access.authorise(who, Action::Send(&message.to)),
-            Command::Transact(_, operations) => {
-                access.authorise(who, Action::Other)?;
-                operations.iter().try_for_each(|operation| match operation {
-                    Operation::Publish(message) => access.authorise(who, Action::Send(&message.to)),
-                    Operation::Settle(_) => Ok(()),
-                })
-            }
-            Command::Unsubscribe(_) | Command::Declare(_) | Command::Drain(_) => {
-                access.authorise(who, Action::Other)
-            }
-        }
-    }
 }
 
 fn frame(
@@ -183,10 +170,26 @@ impl Outlet<'_> {
         is_charged(command).then(|| accounts.of(principal, self.context.peer.ip()))
     }
 
-    /// Whether the session may do what no access rule is about.
-    fn authorise_other(&self) -> Result<(), Denial> {
-        let access = &self.tools.cores.settings.access;
-        access.authorise(self.context.principal.as_deref(), Action::Other)
+    /// Whether the session may do something. Most end with the first denial: what else they have
+    /// requested until they are told is counted only.
+    fn authorise(&mut self, action: Action<'_>) -> Result<(), Refusal> {
+        let context = &*self.context;
+        let subject = Subject {
+            principal: context.principal.as_deref(),
+            peer: context.peer,
+            service: context.service,
+            protocol: self.tools.counters().name(context.protocol),
+            connection: Some(self.tools.id(self.slot)),
+            is_logged: !context.has_denial,
+        };
+        self.tools.authorise(&subject, action)
+    }
+
+    /// Replies to a request that is not allowed.
+    fn deny(&mut self, token: Token, refusal: Refusal) {
+        self.context.has_denial = true;
+        let denied = Request::Denied(self.id(), token, refusal);
+        self.tools.pending_requests.push_back(denied);
     }
 }
 
@@ -222,49 +225,36 @@ impl Outbox for Outlet<'_> {
             self.context.counts.messages_in += 1;
             self.tools.row(self.context).messages_in.add(1);
         }
-        let request = match self.tools.check(self.context.principal.as_deref(), &command) {
-            Ok(()) => {
-                if !self.context.registered {
-                    self.context.registered = true;
-                    let opened = Request::Opened(id, self.context.service);
-                    self.tools.pending_requests.push_back(opened);
-                }
-                let account = self.account(&command);
-                Request::Command(id, token, command, account)
-            }
-            Err(denial) => {
-                self.tools.counters().deny(&denial);
-                Request::Denied(id, token, Box::new(denial))
-            }
-        };
-        self.tools.pending_requests.push_back(request);
+        if let Err(refusal) = self.authorise(Action::Command(&command)) {
+            return self.deny(token, refusal);
+        }
+        if !self.context.registered {
+            self.context.registered = true;
+            let opened = Request::Opened(id, self.context.service);
+            self.tools.pending_requests.push_back(opened);
+        }
+        let account = self.account(&command);
+        self.tools.pending_requests.push_back(Request::Command(id, token, command, account));
     }
 
     fn settle(&mut self, settle: Settle, reply: Option<Token>) {
         let id = self.id();
         self.context.in_flight += u32::from(reply.is_some());
-        match self.authorise_other() {
-            Ok(()) => self.tools.pending_requests.push_back(Request::Settle(id, settle, reply)),
-            Err(denial) => {
-                self.tools.counters().deny(&denial);
-                // Without a token there is nothing to say: a peer that is not logged in has no
-                // deliveries.
-                if let Some(token) = reply {
-                    let denied = Request::Denied(id, token, Box::new(denial));
-                    self.tools.pending_requests.push_back(denied);
-                }
+        match (self.authorise(Action::Other), reply) {
+            (Ok(()), _) => {
+                self.tools.pending_requests.push_back(Request::Settle(id, settle, reply));
             }
+            (Err(refusal), Some(token)) => self.deny(token, refusal),
+            // There is nothing to say: a peer that is not logged in has no deliveries.
+            (Err(_), None) => {}
         }
     }
 
     fn credit(&mut self, subscription: SubscriptionId, credit: Credit) {
         let id = self.id();
-        match self.authorise_other() {
-            Ok(()) => {
-                self.tools.pending_requests.push_back(Request::Credit(id, subscription, credit));
-            }
-            // A peer that is not logged in has no subscriptions.
-            Err(denial) => self.tools.counters().deny(&denial),
+        // A peer that is not logged in has no subscriptions.
+        if self.authorise(Action::Other).is_ok() {
+            self.tools.pending_requests.push_back(Request::Credit(id, subscription, credit));
         }
     }
 

@@ -1,24 +1,16 @@
 use std::sync::Arc;
 
-use auth::Denial;
 use broker::{Effect, Event, ShardMessage, Subscriber};
 use contract::{
     ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
     internal,
 };
 
-use super::{
-    Core, SPENT_PER_TURN,
-    connection::{ConnectionKind, Context},
-    name,
-    outlet::Request,
-    service, slot_of,
-};
+use super::{Core, SPENT_PER_TURN, connection::Context, outlet::Request, service, slot_of};
 use crate::{
     clock,
     cores::ToCore,
     counters::Refused,
-    excerpt::{DETAIL_CHARS_MAX, excerpt},
     logins::{Decision, Requester, Waiter},
 };
 
@@ -76,9 +68,11 @@ impl Core {
                         Decision::Later(id) => context.login = Some(id),
                     }
                 }
-                Request::Denied(id, token, denial) => {
-                    self.log_denial(id, &denial);
-                    self.reply(id, token, Err(denial.refusal));
+                Request::Denied(id, token, refusal) => {
+                    if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
+                        entry.state.context.has_denial = false;
+                    }
+                    self.reply(id, token, Err(refusal));
                 }
                 Request::Written(id, count) => {
                     self.apply(Event::Written(id, count));
@@ -113,27 +107,6 @@ impl Core {
             missed,
             detail = %refusal,
             "queues are full"
-        );
-    }
-
-    /// Logs what was denied to a session. Most end with the first denial; what else they had
-    /// requested by then is counted only.
-    fn log_denial(&self, id: ConnectionId, denial: &Denial) {
-        let Some(entry) = self.reactor.get(slot_of(id)) else { return };
-        if !matches!(entry.state.kind, ConnectionKind::Session(_)) {
-            return;
-        }
-        let context = &entry.state.context;
-        tracing::info!(
-            connection = %name(id),
-            peer = %context.peer,
-            service = %service(&self.cores, context.service).path,
-            protocol = self.tools.counters().name(context.protocol),
-            principal = context.principal.as_ref().map(|principal| &*principal.name),
-            action = denial.action,
-            destination = &*excerpt(&denial.destination, DETAIL_CHARS_MAX),
-            rule = self.cores.settings.access.name_of(denial.rule),
-            "access denied"
         );
     }
 

@@ -1,7 +1,6 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    net::IpAddr,
     pin::pin,
     task::Poll,
     time::Duration,
@@ -11,9 +10,9 @@ use auth::Action;
 use bytes::Bytes;
 use contract::{
     Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message, Partial,
-    Parts, Principal,
+    Parts,
 };
-use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, clock};
+use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, Subject, clock};
 use http::{HeaderMap, Response, StatusCode, header, request};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
@@ -32,8 +31,7 @@ pub(crate) async fn post(
     core: &CoreRef,
     gateway: &Gateway,
     limits: &ConnectionLimits,
-    principal: &Principal,
-    address: IpAddr,
+    subject: &Subject<'_>,
     kind: DestinationKind,
     rest: &str,
     head: &request::Parts,
@@ -44,12 +42,8 @@ pub(crate) async fn post(
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
     // Before the body is read; it is checked again when the message is published.
-    if let Err(denial) =
-        gateway.config.access.authorise(Some(principal), Action::Send(&destination))
-    {
-        let mut response = refused(denial.refusal);
-        response.extensions_mut().insert(denial);
-        return response;
+    if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
+        return refused(refusal);
     }
     let bytes = match receive(core, body, &head.headers, gateway, limits).await {
         Ok(bytes) => bytes,
@@ -57,7 +51,7 @@ pub(crate) async fn post(
     };
     let content_type = content_type(&head.headers);
     let published = core
-        .publish(Publisher::Peer(principal, address), |id, now| {
+        .publish(Publisher::Peer(subject), |id, now| {
             let parts = Parts { content_type, ..Parts::new(content(bytes)) };
             Message::new(destination, id, now.unix_ms, parts)
         })
