@@ -6,7 +6,8 @@ use transports::Slot;
 
 use super::{
     Core,
-    connection::{Closing, Connection, ConnectionKind, Framing},
+    connection::{Codec, Connection, ConnectionKind, Life, WebSocket},
+    deadlines::CLOSE_TIMEOUT_NS,
     name,
     outlet::Request,
     service,
@@ -23,13 +24,13 @@ impl Core {
     /// Closes a connection whose session wants that, or which has none.
     pub(super) fn send_close(&mut self, slot: Slot, reason: Reason, message: &str) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if matches!(entry.state.kind, ConnectionKind::Closing(_)) {
+        if entry.state.life.kind().is_none() {
             return;
         }
         if !message.is_empty() && entry.state.context.detail.is_none() {
             entry.state.context.detail = Some(excerpt(message, DETAIL_CHARS_MAX).into());
         }
-        if let Framing::WebSocket { version, .. } = entry.state.context.framing {
+        if let Codec::WebSocket(WebSocket { version, .. }) = entry.state.context.codec {
             self.tools.append(slot, &mut entry.socket, |out| {
                 websocket::encode_close(out, version, websocket::close_code(reason), message);
             });
@@ -39,9 +40,8 @@ impl Core {
 
     /// Sends nothing more but the backlog, and awaits the peer's end.
     pub(super) fn closing(&mut self, slot: Slot, reason: Reason) {
-        let closing = Closing { reason, until_mono_ns: None };
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let kind = std::mem::replace(&mut entry.state.kind, ConnectionKind::Closing(closing));
+        let Some(kind) = entry.state.life.drain(reason) else { return };
         entry.state.context.unread = None;
         self.forget_inbound(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return };
@@ -49,7 +49,7 @@ impl Core {
             self.cores.cancel_login(login);
         }
         self.tools.mark_dirty(slot, &entry.socket);
-        if entry.state.context.registered {
+        if entry.state.context.is_registered {
             let closing = Request::Closing(self.tools.id(slot), leave(reason));
             self.tools.pending_requests.push_back(closing);
         }
@@ -64,13 +64,12 @@ impl Core {
         self.forget_inbound(slot);
         let Some(entry) = self.reactor.get(slot) else { return };
         self.own_backlog_bytes -= entry.state.context.own_backlog_bytes;
-        let Some(Connection { kind, context }) = self.reactor.remove(slot) else { return };
+        let Some(Connection { life, context }) = self.reactor.remove(slot) else { return };
         if let Some(login) = context.login {
             self.cores.cancel_login(login);
         }
-        let is_closing = matches!(kind, ConnectionKind::Closing(_));
-        let reason =
-            if let ConnectionKind::Closing(closing) = &kind { closing.reason } else { reason };
+        let closed = life.closed();
+        let reason = closed.unwrap_or(reason);
         if !context.is_upstream {
             let row = self.tools.row(&context);
             row.open.subtract(1);
@@ -93,43 +92,62 @@ impl Core {
             );
         }
         self.forget_unwritten(slot);
-        if context.registered {
+        // The shard was told of one that lingers.
+        if context.is_registered && !matches!(life, Life::Lingering { .. }) {
             let id = self.tools.id(slot);
             // One that goes without a word is lost.
-            if !is_closing && leave(reason) == Leave::Orderly {
+            if closed.is_none() && leave(reason) == Leave::Orderly {
                 self.tools.pending_requests.push_back(Request::Closing(id, Leave::Orderly));
             }
             self.tools.pending_requests.push_back(Request::Gone(id));
         }
-        self.close_other_end(kind, reason);
+        if let Life::Open(kind) | Life::HalfClosed(kind) = life {
+            self.close_other_end(kind, reason);
+        }
+    }
+
+    /// All that a connection which drains had to send is written.
+    pub(super) fn drained(&mut self, slot: Slot) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let Life::Draining { is_half_closed, .. } = entry.state.life else { return };
+        entry.socket.finish();
+        if is_half_closed {
+            return self.remove(slot, Reason::Lost);
+        }
+        entry.state.life.linger(self.now.mono_ns + CLOSE_TIMEOUT_NS);
+        if entry.state.context.is_registered {
+            self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
+        }
     }
 
     /// Tells a session that its connection is closed. It may still command the broker, but sends nothing.
     pub(super) fn notify_closed(&mut self, slot: Slot, reason: Reason) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let ConnectionKind::Session(session) = &mut connection.kind else { return };
+        let Some(session) = connection.life.session_mut() else { return };
         let input = Input::Closed(reason);
         let context = &mut connection.context;
-        super::advance(session.as_mut(), input, self.now, slot, socket, context, &mut self.tools);
+        super::advance(session, input, self.now, slot, socket, context, &mut self.tools);
     }
 
     /// The peer has closed its side. What it sent before still gets its replies.
     pub(super) fn half_closed(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        if matches!(entry.state.kind, ConnectionKind::Upstream(_)) && entry.socket.is_broken() {
+        let Connection { life, context } = &mut entry.state;
+        let socket = &entry.socket;
+        if matches!(life.kind(), Some(ConnectionKind::Upstream(_))) && socket.is_broken() {
             return self.upstream_failed(slot, &io::ErrorKind::BrokenPipe.into());
         }
-        let (socket, context) = (&entry.socket, &mut entry.state.context);
         let has_unsent = socket.has_pending() || socket.backlog_bytes() > 0;
         // A WebSocket does not close one side: the peer of its login has gone.
-        let is_gone = context
-            .login
-            .is_some_and(|login| context.decoder.is_some() || !self.cores.half_closed(login));
-        if socket.is_broken() || is_gone || !has_unsent && context.in_flight == 0 {
+        let is_stream = matches!(context.codec, Codec::Stream);
+        let is_gone =
+            context.login.is_some_and(|login| !is_stream || !self.cores.half_closed(login));
+        let is_done = !has_unsent && (context.in_flight == 0 || life.kind().is_none());
+        if socket.is_broken() || is_gone || is_done {
             return self.remove(slot, Reason::Lost);
         }
-        context.half_closed = true;
+        life.half_close();
         if context.in_flight == 0 {
             self.close(slot, Reason::Lost, "");
         }
@@ -138,13 +156,14 @@ impl Core {
 
     /// The connection has broken. That of a peer is logged as any that is lost.
     pub(super) fn connection_failed(&mut self, slot: Slot, error: &io::Error) {
-        match self.reactor.get(slot).map(|entry| &entry.state.kind) {
+        let Some(Connection { life, context }) = self.reactor.get(slot).map(|entry| &entry.state)
+        else {
+            return;
+        };
+        match life.kind() {
             Some(ConnectionKind::Upstream(_)) => self.upstream_failed(slot, error),
-            Some(
-                ConnectionKind::Session(_) | ConnectionKind::Relay(_) | ConnectionKind::Closing(_),
-            )
-            | None => {
-                if self.reactor.get(slot).is_some_and(|entry| entry.state.context.login.is_some()) {
+            Some(ConnectionKind::Session(_) | ConnectionKind::Relay(_)) | None => {
+                if context.login.is_some() {
                     return self.remove(slot, Reason::Lost);
                 }
                 self.half_closed(slot);
@@ -169,12 +188,12 @@ impl Core {
                 self.shutdown_next_mono_ns = u64::MAX;
                 return;
             };
-            match self.reactor.get(slot).map(|entry| &entry.state.kind) {
+            match self.reactor.get(slot).and_then(|entry| entry.state.life.kind()) {
                 Some(ConnectionKind::Session(_)) => self.step(slot, Input::Shutdown),
                 Some(ConnectionKind::Relay(_)) => {
                     self.send_close(slot, Reason::Shutdown, STOPPING);
                 }
-                Some(ConnectionKind::Upstream(_) | ConnectionKind::Closing(_)) | None => {}
+                Some(ConnectionKind::Upstream(_)) | None => {}
             }
         }
         self.shutdown_next_mono_ns = self.now.mono_ns + CLOSE_STEP_NS;

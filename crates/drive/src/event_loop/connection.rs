@@ -1,7 +1,7 @@
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use auth::LoginId;
-use contract::{Assembly, Kind, Now, Principal, Reason, Session};
+use contract::{Assembly, Kind, Now, Partial, Principal, Reason, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
 
@@ -10,8 +10,119 @@ use crate::{counters::Label, permit::ConnectionPermit};
 
 /// What belongs to each socket of a core.
 pub(crate) struct Connection {
-    pub(crate) kind: ConnectionKind,
+    pub(crate) life: Life,
     pub(crate) context: Context,
+}
+
+/// How far a connection is in its life.
+///
+/// ```text
+///        the peer's end, but replies are due
+///   Open ----------------------------------> HalfClosed
+///     |                                          |
+///     | close                                    | the last reply, or close
+///     +--------------------+---------------------+
+///                          v
+///                       Draining
+///                          | all is written
+///                          +---- the peer's end came before ----> (removed)
+///                          v
+///                      Lingering ---- the peer's end, or 2 s ---> (removed)
+/// ```
+///
+/// A connection that is broken, too slow, or closed with nothing due to its peer is removed at once.
+pub(crate) enum Life {
+    /// Both sides send.
+    Open(ConnectionKind),
+    /// The peer has closed its side, and only waits for the replies to what it sent.
+    HalfClosed(ConnectionKind),
+    /// Nothing is added to its backlog, which is still written.
+    Draining {
+        /// Why it was closed.
+        reason: Reason,
+        /// The peer has closed its side.
+        is_half_closed: bool,
+    },
+    /// All was written; the peer's end is awaited.
+    Lingering {
+        /// Why it was closed.
+        reason: Reason,
+        /// When it is removed anyway, on the clock of [`contract::Now::mono_ns`].
+        until_mono_ns: u64,
+    },
+}
+
+impl Life {
+    /// What the connection is for, until it is closed.
+    pub(crate) const fn kind(&self) -> Option<&ConnectionKind> {
+        match self {
+            Self::Open(kind) | Self::HalfClosed(kind) => Some(kind),
+            Self::Draining { .. } | Self::Lingering { .. } => None,
+        }
+    }
+
+    /// See [`Life::kind`].
+    pub(crate) const fn kind_mut(&mut self) -> Option<&mut ConnectionKind> {
+        match self {
+            Self::Open(kind) | Self::HalfClosed(kind) => Some(kind),
+            Self::Draining { .. } | Self::Lingering { .. } => None,
+        }
+    }
+
+    /// The session of a connection that has one, until it is closed.
+    pub(crate) fn session(&self) -> Option<&dyn Session> {
+        match self.kind()? {
+            ConnectionKind::Session(session) => Some(&**session),
+            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => None,
+        }
+    }
+
+    /// See [`Life::session`].
+    pub(crate) fn session_mut(&mut self) -> Option<&mut dyn Session> {
+        match self.kind_mut()? {
+            ConnectionKind::Session(session) => Some(&mut **session),
+            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => None,
+        }
+    }
+
+    /// Why the connection was closed, once it is.
+    pub(crate) const fn closed(&self) -> Option<Reason> {
+        match self {
+            Self::Open(_) | Self::HalfClosed(_) => None,
+            Self::Draining { reason, .. } | Self::Lingering { reason, .. } => Some(*reason),
+        }
+    }
+
+    /// The peer has closed its side, and something is still due to it.
+    pub(crate) fn half_close(&mut self) {
+        *self = match std::mem::replace(self, Self::MOVED) {
+            Self::Open(kind) => Self::HalfClosed(kind),
+            Self::Draining { reason, .. } => Self::Draining { reason, is_half_closed: true },
+            same @ (Self::HalfClosed(_) | Self::Lingering { .. }) => same,
+        };
+    }
+
+    /// The connection is closed; returns what it was for. It must not be closed already.
+    pub(crate) fn drain(&mut self, reason: Reason) -> Option<ConnectionKind> {
+        let is_half_closed = matches!(self, Self::HalfClosed(_));
+        match std::mem::replace(self, Self::Draining { reason, is_half_closed }) {
+            Self::Open(kind) | Self::HalfClosed(kind) => Some(kind),
+            closed @ (Self::Draining { .. } | Self::Lingering { .. }) => {
+                *self = closed;
+                None
+            }
+        }
+    }
+
+    /// All of a connection that drains was written: the peer's end is awaited until then.
+    pub(crate) fn linger(&mut self, until_mono_ns: u64) {
+        if let Self::Draining { reason, .. } = *self {
+            *self = Self::Lingering { reason, until_mono_ns };
+        }
+    }
+
+    /// In its place while a state becomes another.
+    const MOVED: Self = Self::Lingering { reason: Reason::Internal, until_mono_ns: 0 };
 }
 
 /// What a connection is for.
@@ -21,9 +132,7 @@ pub(crate) enum ConnectionKind {
     /// Its messages go to another server, to which [`Upstream`] is the connection.
     Relay(Relay),
     /// The upstream's side of a relay.
-    Upstream(Upstream),
-    /// Nothing is added to its backlog; once that is sent, the peer's end is awaited.
-    Closing(Closing),
+    Upstream(Box<Upstream>),
 }
 
 /// The browser's side of a proxied connection.
@@ -44,24 +153,13 @@ pub(crate) struct Upstream {
     pub(crate) partial_character: Vec<u8>,
 }
 
-/// A connection that only waits for its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Closing {
-    pub(crate) reason: Reason,
-    /// When it is ended anyway, on the clock of [`contract::Now::mono_ns`]; `None` while there is
-    /// a backlog, for which the write timeout holds.
-    pub(crate) until_mono_ns: Option<u64>,
-}
-
 /// What every connection has, whatever its kind.
 pub(crate) struct Context {
     /// The index of the service.
     pub(crate) service: u16,
     /// What is spoken on it, for metrics and logs.
     pub(crate) protocol: Label,
-    pub(crate) framing: Framing,
-    /// Decodes WebSocket frames; `None` on a plain stream.
-    pub(crate) decoder: Option<Decoder>,
+    pub(crate) codec: Codec,
     pub(crate) peer: SocketAddr,
     pub(crate) principal: Option<Arc<Principal>>,
     /// What was wrong, as the peer was told, for its last line in the log.
@@ -74,22 +172,14 @@ pub(crate) struct Context {
     pub(crate) in_flight: u32,
     /// It is the upstream's side of a relay: not a connection that is counted and logged.
     pub(crate) is_upstream: bool,
-    /// The peer has closed its side, and only waits for the replies to what it sent.
-    pub(crate) half_closed: bool,
-    /// It is registered with the shard, which must be told of its end.
-    pub(crate) registered: bool,
+    /// The shard knows of it, and must be told of its end.
+    pub(crate) is_registered: bool,
     /// It was handed deliveries from queues that are not written to its socket.
     pub(crate) has_unwritten: bool,
     /// It has sent something in part whose memory is counted.
     pub(crate) has_inbound: bool,
-    /// A ping was sent and nothing received since.
-    pub(crate) pinged: bool,
     /// It was denied something and is not told yet.
     pub(crate) has_denial: bool,
-    /// Time of silence after which a WebSocket is pinged, in milliseconds; zero: never.
-    ping_interval_ms: u32,
-    /// When something was last received.
-    pub(crate) heard_mono_ns: u64,
     /// When its deadlines are checked next: the earliest entry in the timers, or `u64::MAX`.
     pub(crate) check_mono_ns: u64,
     /// The deadlines of the WebSocket message, and of the session's frame, received in part.
@@ -117,19 +207,10 @@ impl Context {
         now: Now,
     ) -> Self {
         let Registration { framing, ping_interval, early, .. } = registration;
-        let (decoder, ping_interval_ms) = match framing {
-            Framing::Stream => (None, 0),
-            Framing::WebSocket { version, deflate } => {
-                let ms = ping_interval.as_nanos().div_ceil(1_000_000);
-                let ms = u32::try_from(ms).unwrap_or(u32::MAX);
-                (Some(Decoder::new(version, deflate)), ms)
-            }
-        };
         Self {
             service: registration.service,
             protocol,
-            framing,
-            decoder,
+            codec: Codec::new(framing, ping_interval, now),
             peer: registration.peer,
             principal: registration.principal.map(Arc::new),
             detail: None,
@@ -137,14 +218,10 @@ impl Context {
             login: None,
             in_flight: 0,
             is_upstream,
-            half_closed: false,
-            registered: false,
+            is_registered: false,
             has_unwritten: false,
             has_inbound: false,
-            pinged: false,
             has_denial: false,
-            ping_interval_ms,
-            heard_mono_ns: now.mono_ns,
             check_mono_ns: u64::MAX,
             assemblies: Default::default(),
             backlog_bytes: 0,
@@ -154,11 +231,6 @@ impl Context {
             sent: 0,
             _permit: registration.permit,
         }
-    }
-
-    /// Time of silence after which a WebSocket is pinged, in nanoseconds; zero: never.
-    pub(crate) const fn ping_ns(&self) -> u64 {
-        self.ping_interval_ms as u64 * 1_000_000
     }
 
     /// When what the peer began to send is too late.
@@ -188,6 +260,113 @@ pub enum Framing {
         /// How messages are compressed, if they are.
         deflate: Option<Deflate>,
     },
+}
+
+/// The framing of a connection, with what that takes.
+pub(crate) enum Codec {
+    /// None.
+    Stream,
+    /// WebSocket frames.
+    WebSocket(WebSocket),
+}
+
+/// A WebSocket.
+pub(crate) struct WebSocket {
+    pub(crate) version: Version,
+    deflate: Option<Deflate>,
+    decoder: Decoder,
+    pub(crate) ping: Ping,
+}
+
+/// Whether a WebSocket's peer is still there.
+pub(crate) struct Ping {
+    /// Time of silence after which the peer is pinged, in milliseconds; zero: never.
+    interval_ms: u32,
+    /// A ping was sent and nothing received since.
+    pub(crate) is_sent: bool,
+    /// When something was last received.
+    heard_mono_ns: u64,
+}
+
+impl Codec {
+    fn new(framing: Framing, ping_interval: Duration, now: Now) -> Self {
+        match framing {
+            Framing::Stream => Self::Stream,
+            Framing::WebSocket { version, deflate } => {
+                let ms = ping_interval.as_nanos().div_ceil(1_000_000);
+                let interval_ms = u32::try_from(ms).unwrap_or(u32::MAX);
+                let decoder = Decoder::new(version, deflate);
+                let ping = Ping { interval_ms, is_sent: false, heard_mono_ns: now.mono_ns };
+                Self::WebSocket(WebSocket { version, deflate, decoder, ping })
+            }
+        }
+    }
+
+    /// What was agreed on.
+    pub(crate) const fn framing(&self) -> Framing {
+        match self {
+            Self::Stream => Framing::Stream,
+            Self::WebSocket(WebSocket { version, deflate, .. }) => {
+                Framing::WebSocket { version: *version, deflate: *deflate }
+            }
+        }
+    }
+
+    /// Something was received.
+    pub(crate) const fn heard(&mut self, mono_ns: u64) {
+        if let Self::WebSocket(websocket) = self {
+            websocket.ping.heard(mono_ns);
+        }
+    }
+
+    /// The decoder of a WebSocket.
+    pub(crate) const fn decoder_mut(&mut self) -> Option<&mut Decoder> {
+        match self {
+            Self::Stream => None,
+            Self::WebSocket(websocket) => Some(&mut websocket.decoder),
+        }
+    }
+
+    /// Puts back what [`WebSocket::take_decoder`] took.
+    pub(crate) fn put_decoder(&mut self, decoder: Decoder) {
+        if let Some(place) = self.decoder_mut() {
+            *place = decoder;
+        }
+    }
+
+    /// The message that was received in part, and the memory that its decoder takes for it.
+    pub(crate) fn partial(&self) -> (Option<Partial>, usize) {
+        let Self::WebSocket(WebSocket { decoder, .. }) = self else { return (None, 0) };
+        let partial = decoder.partial();
+        (partial, partial.map_or(0, |_| decoder.partial_memory()))
+    }
+}
+
+impl WebSocket {
+    /// Takes the decoder, which is to be put back, so that the connection can be written to
+    /// meanwhile.
+    pub(crate) const fn take_decoder(&mut self) -> Decoder {
+        std::mem::replace(&mut self.decoder, Decoder::new(self.version, self.deflate))
+    }
+}
+
+impl Ping {
+    /// Something was received.
+    pub(crate) const fn heard(&mut self, mono_ns: u64) {
+        self.heard_mono_ns = mono_ns;
+        self.is_sent = false;
+    }
+
+    /// Time of silence after which the peer is pinged, and after a ping ended, in nanoseconds; `None`: never.
+    pub(crate) fn interval_ns(&self) -> Option<u64> {
+        (self.interval_ms > 0).then(|| u64::from(self.interval_ms) * 1_000_000)
+    }
+
+    /// When the silence is too long.
+    pub(crate) fn due_at(&self) -> Option<u64> {
+        let intervals = if self.is_sent { 2 } else { 1 };
+        Some(self.heard_mono_ns.saturating_add(self.interval_ns()? * intervals))
+    }
 }
 
 impl Framing {

@@ -1,50 +1,78 @@
-use contract::{Assembly, Incoming, Input, Now, Partial, Reason, internal};
-use transports::Slot;
-use websocket::Decoder;
+use contract::{
+    Assembly, ConnectionLimits, Incoming, Input, Now, Partial, Reason, Session, internal,
+};
+use transports::{Entry, Slot};
 
 use super::{
     Core,
-    connection::{Connection, ConnectionKind, Framing},
+    connection::{Codec, Connection, Life},
     name,
 };
 use crate::inbound::InboundSender;
+
+/// What a connection has a time for. [`Deadline::at`] says when it is due, and
+/// `Core::deadline_passed` what happens then.
+#[derive(Clone, Copy)]
+enum Deadline {
+    /// Taking something of what waits for the peer ([`ConnectionLimits::write_timeout`]).
+    Write,
+    /// The rest of what the peer began to send ([`Assembly`]).
+    Assembly,
+    /// The peer's end after a close ([`CLOSE_TIMEOUT_NS`]).
+    Linger,
+    /// What the session has a time for: the login, heart-beats.
+    Session,
+    /// Something of a silent WebSocket ([`ConnectionLimits::ping_interval`]).
+    Ping,
+}
+
+impl Deadline {
+    /// All of them, in the order in which those that are due together are acted on.
+    const ALL: [Self; 5] = [Self::Write, Self::Assembly, Self::Linger, Self::Session, Self::Ping];
+
+    /// When it is due, on the clock of [`Now::mono_ns`]; `None`: not as things are.
+    fn at(self, entry: &Entry<Connection>, limits: &ConnectionLimits, now: Now) -> Option<u64> {
+        let Entry { socket, state: Connection { life, context } } = entry;
+        match self {
+            Self::Write => {
+                let since = Now { mono_ns: socket.backlog_since()?, unix_ms: 0 };
+                Some(since.after(limits.write_timeout))
+            }
+            // The clock stops while the peer is not read, or what was read waits.
+            Self::Assembly => {
+                let runs = !socket.is_paused() && context.unread.is_none();
+                life.session().filter(|_| runs).and_then(|_| context.late_at())
+            }
+            Self::Linger => match life {
+                Life::Lingering { until_mono_ns, .. } => Some(*until_mono_ns),
+                Life::Open(_) | Life::HalfClosed(_) | Life::Draining { .. } => None,
+            },
+            Self::Session => life.session()?.deadline(),
+            Self::Ping => {
+                let (Codec::WebSocket(websocket), Some(_)) = (&context.codec, life.kind()) else {
+                    return None;
+                };
+                // Nothing is heard from one that is not read.
+                if socket.is_paused() {
+                    return Some(now.mono_ns + websocket.ping.interval_ns()?);
+                }
+                websocket.ping.due_at()
+            }
+        }
+    }
+}
 
 impl Core {
     /// Schedules the next check of a connection's deadlines for the earliest of them, if that is
     /// earlier than the check already scheduled.
     pub(super) fn schedule_check(&mut self, slot: Slot) {
-        let now = self.now.mono_ns;
-        let write_timeout = self.limits(slot).write_timeout;
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let (limits, now) = (self.limits(slot), self.now);
+        let due = Deadline::ALL.iter().filter_map(|deadline| deadline.at(entry, limits, now));
+        let Some(next) = due.min() else { return };
+        let next = next.max(now.mono_ns);
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { kind, context } = &mut entry.state;
-        let own = match kind {
-            ConnectionKind::Session(session) => session.deadline().unwrap_or(u64::MAX),
-            ConnectionKind::Closing(closing) => closing.until_mono_ns.unwrap_or(u64::MAX),
-            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => u64::MAX,
-        };
-        let ping = if context.ping_ns() == 0 || matches!(kind, ConnectionKind::Closing(_)) {
-            u64::MAX
-        } else if entry.socket.is_paused() {
-            now + context.ping_ns()
-        } else {
-            context
-                .heard_mono_ns
-                .saturating_add(context.ping_ns() * if context.pinged { 2 } else { 1 })
-        };
-        let write = entry
-            .socket
-            .backlog_since()
-            .map_or(u64::MAX, |since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout));
-        let late = match kind {
-            ConnectionKind::Session(_) if !entry.socket.is_paused() => {
-                context.late_at().unwrap_or(u64::MAX)
-            }
-            ConnectionKind::Session(_)
-            | ConnectionKind::Closing(_)
-            | ConnectionKind::Relay(_)
-            | ConnectionKind::Upstream(_) => u64::MAX,
-        };
-        let next = own.min(ping).min(write).min(late).max(now);
+        let context = &mut entry.state.context;
         if next < context.check_mono_ns {
             context.check_mono_ns = next;
             self.timers.set(slot, next);
@@ -61,101 +89,67 @@ impl Core {
     }
 
     fn check_deadlines_of(&mut self, slot: Slot) {
-        let now = self.now.mono_ns;
-        let write_timeout = self.limits(slot).write_timeout;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let context = &mut entry.state.context;
-        if context.check_mono_ns > now {
+        if context.check_mono_ns > self.now.mono_ns {
             // The deadline has moved since; another check is scheduled for it.
             return;
         }
         context.check_mono_ns = u64::MAX;
-        let stalled = entry
-            .socket
-            .backlog_since()
-            .is_some_and(|since| Now { mono_ns: since, unix_ms: 0 }.after(write_timeout) <= now);
-        if stalled {
-            // It cannot be told: whatever is sent would wait behind what it does not read.
-            return self.remove(slot, Reason::Slow);
-        }
-        if self.is_late(slot) {
-            // What has come by now counts, however late the gateway itself is.
-            self.read_socket(slot);
-            if self.is_late(slot) {
-                return self.notify_late(slot);
+        for deadline in Deadline::ALL {
+            if self.has_passed(slot, deadline) {
+                self.deadline_passed(slot, deadline);
             }
         }
-        let Some(entry) = self.reactor.get_mut(slot) else { return };
-        match &entry.state.kind {
-            ConnectionKind::Closing(closing)
-                if closing.until_mono_ns.is_some_and(|at| at <= now) =>
-            {
-                return self.remove(slot, Reason::Lost);
-            }
-            ConnectionKind::Session(session) if session.deadline().is_some_and(|at| at <= now) => {
-                self.step(slot, Input::Timeout);
-            }
-            ConnectionKind::Closing(_)
-            | ConnectionKind::Session(_)
-            | ConnectionKind::Relay(_)
-            | ConnectionKind::Upstream(_) => {}
-        }
-        self.ping(slot);
         self.schedule_check(slot);
     }
 
-    /// Whether the rest of what the peer began to send is late, though it is read.
-    fn is_late(&self, slot: Slot) -> bool {
-        let Some(entry) = self.reactor.get(slot) else { return false };
-        let Connection { kind, context } = &entry.state;
-        matches!(kind, ConnectionKind::Session(_))
-            && !entry.socket.is_paused()
-            && context.unread.is_none()
-            && context.late_at().is_some_and(|at| at <= self.now.mono_ns)
+    fn has_passed(&self, slot: Slot, deadline: Deadline) -> bool {
+        let at = |entry| deadline.at(entry, self.limits(slot), self.now);
+        self.reactor.get(slot).and_then(at).is_some_and(|at| at <= self.now.mono_ns)
     }
 
-    fn notify_late(&mut self, slot: Slot) {
-        let why = Assembly::text(self.limits(slot));
-        tracing::info!(connection = %name(self.tools.id(slot)), detail = why, "late");
-        self.step(slot, Input::GivenUp(Reason::Idle, &why));
+    /// What is due has not come.
+    fn deadline_passed(&mut self, slot: Slot, deadline: Deadline) {
+        match deadline {
+            // It cannot be told: whatever is sent would wait behind what it does not read.
+            Deadline::Write => self.remove(slot, Reason::Slow),
+            Deadline::Assembly => {
+                // What has come by now counts, however late the gateway itself is.
+                self.read_socket(slot);
+                if self.has_passed(slot, deadline) {
+                    let why = Assembly::text(self.limits(slot));
+                    tracing::info!(connection = %name(self.tools.id(slot)), detail = why, "late");
+                    self.step(slot, Input::GivenUp(Reason::Idle, &why));
+                }
+            }
+            Deadline::Linger => self.remove(slot, Reason::Lost),
+            Deadline::Session => self.step(slot, Input::Timeout),
+            Deadline::Ping => self.ping(slot),
+        }
     }
 
-    /// Pings a WebSocket that is silent, and ends one that has sent nothing since.
+    /// Pings a WebSocket that was silent, and ends one that has sent nothing since.
     fn ping(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { kind, context } = &mut entry.state;
-        let Framing::WebSocket { version, .. } = context.framing else { return };
-        // Nothing is heard from one that is not read.
-        if context.ping_ns() == 0
-            || matches!(kind, ConnectionKind::Closing(_))
-            || entry.socket.is_paused()
-        {
-            return;
+        let Codec::WebSocket(websocket) = &mut entry.state.context.codec else { return };
+        if websocket.ping.is_sent {
+            return self.close(slot, Reason::Idle, "no reply to a ping");
         }
-        let silence = self.now.mono_ns.saturating_sub(context.heard_mono_ns);
-        if context.pinged && silence >= 2 * context.ping_ns() {
-            self.close(slot, Reason::Idle, "no reply to a ping");
-        } else if !context.pinged && silence >= context.ping_ns() {
-            context.pinged = true;
-            self.tools.append(slot, &mut entry.socket, |out| {
-                websocket::encode_ping(out, version, b"");
-            });
-        }
+        websocket.ping.is_sent = true;
+        let version = websocket.version;
+        self.tools.append(slot, &mut entry.socket, |out| {
+            websocket::encode_ping(out, version, b"");
+        });
     }
 
     /// Updates the deadlines for the rest of what the peer has sent in part, and counts the memory
     /// that this takes.
     pub(super) fn update_inbound(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { kind, context } = &mut entry.state;
-        let incoming = match kind {
-            ConnectionKind::Session(session) => session.incoming(),
-            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => {
-                Incoming::default()
-            }
-        };
-        let message = context.decoder.as_ref().and_then(Decoder::partial);
-        let decoder = message.and(context.decoder.as_ref()).map_or(0, Decoder::partial_memory);
+        let Connection { life, context } = &mut entry.state;
+        let incoming = life.session().map_or_else(Incoming::default, Session::incoming);
+        let (message, decoder) = context.codec.partial();
         let bytes = incoming.bytes + decoder;
         let has_inbound = std::mem::replace(&mut context.has_inbound, bytes > 0);
         self.update_assemblies(slot, [message, incoming.partial]);
@@ -168,8 +162,10 @@ impl Core {
     fn update_assemblies(&mut self, slot: Slot, partials: [Option<Partial>; 2]) {
         let now = self.now;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let ConnectionKind::Session(_) = &entry.state.kind else { return };
-        let context = &mut entry.state.context;
+        let Connection { life, context } = &mut entry.state;
+        if life.session().is_none() {
+            return;
+        }
         if context.unread.is_some() {
             // It is not the peer that is late: the clock starts again when this was decoded.
             context.assemblies = Default::default();

@@ -131,16 +131,16 @@ impl Core {
     fn give_up_message(&mut self, slot: Slot) {
         self.forget_inbound(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let Connection { kind, context } = &mut entry.state;
-        if let Some(decoder) = &mut context.decoder {
+        let Connection { life, context } = &mut entry.state;
+        if let Some(decoder) = context.codec.decoder_mut() {
             decoder.give_up();
         }
-        match kind {
-            ConnectionKind::Session(_) => {
+        match life.kind() {
+            Some(ConnectionKind::Session(_)) => {
                 self.step(slot, Input::GivenUp(Reason::TooLarge, INBOUND_FULL));
             }
-            ConnectionKind::Relay(_) => self.close(slot, Reason::TooLarge, INBOUND_FULL),
-            ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => {}
+            Some(ConnectionKind::Relay(_)) => self.close(slot, Reason::TooLarge, INBOUND_FULL),
+            Some(ConnectionKind::Upstream(_)) | None => {}
         }
     }
 

@@ -42,7 +42,7 @@ pub use self::connection::Framing;
 pub use self::inbound::InboundMessage;
 pub use self::run::NewCore;
 use self::{
-    connection::{ConnectionKind, Context, Relay},
+    connection::{ConnectionKind, Context, Life, Relay},
     outlet::{Outlet, Request, Tools},
     unwritten::Unwritten,
 };
@@ -366,7 +366,7 @@ impl Core {
         let is_upstream = matches!(kind, ConnectionKind::Upstream(_));
         let protocol = self.tools.counters().label(registration.protocol);
         let context = Context::new(registration, protocol, is_upstream, self.now);
-        let slot = self.reactor.insert(stream, Connection { kind, context })?;
+        let slot = self.reactor.insert(stream, Connection { life: Life::Open(kind), context })?;
         let write_timeout = service.limits.write_timeout;
         if write_timeout != self.cores.settings.limits.write_timeout
             && let Some(entry) = self.reactor.get(slot)
@@ -426,10 +426,9 @@ impl Core {
     fn step(&mut self, slot: Slot, input: Input<'_>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let ConnectionKind::Session(session) = &mut connection.kind else { return };
+        let Some(session) = connection.life.session_mut() else { return };
         let context = &mut connection.context;
-        let closed =
-            advance(session.as_mut(), input, self.now, slot, socket, context, &mut self.tools);
+        let closed = advance(session, input, self.now, slot, socket, context, &mut self.tools);
         match closed {
             Some((reason, message)) => self.send_close(slot, reason, &message),
             // The other deadlines move earlier elsewhere.

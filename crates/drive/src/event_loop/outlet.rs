@@ -11,7 +11,7 @@ use websocket::Deflater;
 
 use super::{
     authorise::{DENIALS_LOGGED, Subject},
-    connection::{Context, Framing},
+    connection::{Codec, Context, Framing},
 };
 use crate::{
     cores::{CoreHandle, Cores},
@@ -125,7 +125,7 @@ impl Tools {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         self.mark_dirty(slot, socket);
-        let (framing, deflater) = (context.framing, &mut self.deflater);
+        let (framing, deflater) = (context.codec.framing(), &mut self.deflater);
         self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
         context.sent += 1;
     }
@@ -207,7 +207,7 @@ impl Outbox for Outlet<'_> {
     ) {
         let tools = &mut *self.tools;
         tools.mark_dirty(self.slot, self.socket);
-        let (framing, deflater) = (self.context.framing, &mut tools.deflater);
+        let (framing, deflater) = (self.context.codec.framing(), &mut tools.deflater);
         let variant = variant(framing, kind);
         let encoded = tools.outgoing.append_shared(self.socket, message, variant, header, |out| {
             frame(out, framing, kind, deflater, encode);
@@ -221,15 +221,15 @@ impl Outbox for Outlet<'_> {
         let id = self.id();
         // A stream has no messages but what it publishes; those of a WebSocket are counted as they
         // come.
-        if matches!(command, Command::Publish(..)) && self.context.framing == Framing::Stream {
+        if let (Command::Publish(..), Codec::Stream) = (&command, &self.context.codec) {
             self.context.counts.messages_in += 1;
             self.tools.row(self.context).messages_in.add(1);
         }
         if let Err(refusal) = self.authorise(Action::Command(&command)) {
             return self.deny(token, refusal);
         }
-        if !self.context.registered {
-            self.context.registered = true;
+        if !self.context.is_registered {
+            self.context.is_registered = true;
             let opened = Request::Opened(id, self.context.service);
             self.tools.pending_requests.push_back(opened);
         }

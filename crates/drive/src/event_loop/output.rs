@@ -4,8 +4,7 @@ use transports::{Flushed, Slot};
 use super::{
     BYTES_PER_SPENT, Core, SPENT_PER_TURN,
     connection::{ConnectionKind, Context},
-    deadlines::CLOSE_TIMEOUT_NS,
-    outlet::{Request, Tools},
+    outlet::Tools,
     unwritten::report_written,
 };
 
@@ -77,9 +76,7 @@ impl Core {
             let unwritten = self.unwritten.get_mut(&slot.index);
             unwritten_bytes = report_written(unwritten, slot, socket, context, &mut self.tools);
         }
-        if backlog_bytes == context.backlog_bytes
-            && matches!(entry.state.kind, ConnectionKind::Session(_))
-        {
+        if backlog_bytes == context.backlog_bytes && entry.state.life.session().is_some() {
             return false;
         }
         let own = socket.own_backlog_bytes();
@@ -115,24 +112,15 @@ impl Core {
 
     /// A socket's backlog has changed.
     fn after_flush(&mut self, slot: Slot) {
-        let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let backlog = entry.state.context.backlog_bytes;
-        match &mut entry.state.kind {
-            ConnectionKind::Closing(closing) => {
-                if backlog == 0 && closing.until_mono_ns.is_none() {
-                    if std::mem::take(&mut entry.state.context.registered) {
-                        let gone = Request::Gone(self.tools.id(slot));
-                        self.tools.pending_requests.push_back(gone);
-                    }
-                    closing.until_mono_ns = Some(self.now.mono_ns + CLOSE_TIMEOUT_NS);
-                    entry.socket.finish();
-                    if entry.state.context.half_closed {
-                        return self.remove(slot, Reason::Lost);
-                    }
-                }
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let is_written = entry.state.context.backlog_bytes == 0 && !entry.socket.has_pending();
+        match entry.state.life.kind() {
+            Some(ConnectionKind::Session(_)) => {}
+            Some(ConnectionKind::Relay(_) | ConnectionKind::Upstream(_)) => {
+                self.relay_flushed(slot);
             }
-            ConnectionKind::Session(_) => {}
-            ConnectionKind::Relay(_) | ConnectionKind::Upstream(_) => self.relay_flushed(slot),
+            None if is_written => self.drained(slot),
+            None => {}
         }
         self.schedule_check(slot);
     }

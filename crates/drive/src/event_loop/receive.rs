@@ -6,7 +6,7 @@ use websocket::{Event, Unread};
 
 use super::{
     BYTES_PER_SPENT, Core,
-    connection::{ConnectionKind, Framing},
+    connection::{Codec, ConnectionKind, WebSocket},
 };
 
 impl Core {
@@ -29,8 +29,7 @@ impl Core {
             Ok(Read::Bytes(count)) => {
                 let now = self.now.mono_ns;
                 let context = &mut entry.state.context;
-                context.heard_mono_ns = now;
-                context.pinged = false;
+                context.codec.heard(now);
                 context.counts.bytes_in += count as u64;
                 if !context.is_upstream {
                     self.tools.row(context).bytes_in.add(count as u64);
@@ -51,14 +50,14 @@ impl Core {
     /// Processes what was read from a socket; `false`: the rest stays in `Context::unread`.
     fn process(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        match (&entry.state.kind, entry.state.context.framing) {
-            (ConnectionKind::Closing(_), Framing::Stream) => true,
-            (ConnectionKind::Upstream(_), _) => {
+        match (entry.state.life.kind(), &entry.state.context.codec) {
+            (None, Codec::Stream) => true,
+            (Some(ConnectionKind::Upstream(_)), _) => {
                 self.relay_from_upstream(slot, bytes);
                 true
             }
-            (_, Framing::Stream) => self.process_stream(slot, bytes),
-            (_, Framing::WebSocket { .. }) => self.process_frames(slot, bytes),
+            (_, Codec::Stream) => self.process_stream(slot, bytes),
+            (_, Codec::WebSocket(_)) => self.process_frames(slot, bytes),
         }
     }
 
@@ -112,8 +111,8 @@ impl Core {
     fn process_frames(&mut self, slot: Slot, bytes: &mut [u8]) -> bool {
         let limits = self.shared_limits(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
-        // Taken out of its connection, so that others can be written to meanwhile.
-        let Some(mut decoder) = entry.state.context.decoder.take() else { return true };
+        let Codec::WebSocket(websocket) = &mut entry.state.context.codec else { return true };
+        let mut decoder = websocket.take_decoder();
         let mut inflaters = std::mem::take(&mut self.inflaters);
         let mut unread = Unread::new(bytes);
         let allowed = self.spent + SPENT_PER_READ;
@@ -155,7 +154,7 @@ impl Core {
         self.inflaters = inflaters;
         if let Some(entry) = self.reactor.get_mut(slot) {
             let context = &mut entry.state.context;
-            context.decoder = Some(decoder);
+            context.codec.put_decoder(decoder);
             context.counts.messages_in += messages;
             self.tools.row(context).messages_in.add(messages);
         }
@@ -166,17 +165,17 @@ impl Core {
     fn process_event(&mut self, slot: Slot, event: Event<'_>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let Framing::WebSocket { version, .. } = connection.context.framing else {
+        let Codec::WebSocket(WebSocket { version, .. }) = connection.context.codec else {
             return internal!("a WebSocket event on a stream");
         };
         match event {
-            Event::Data(data) => match connection.kind {
-                ConnectionKind::Session(_) => self.step(slot, Input::Received(data)),
-                ConnectionKind::Relay(_) => self.relay_to_upstream(slot, data),
-                ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => {}
+            Event::Data(data) => match connection.life.kind() {
+                Some(ConnectionKind::Session(_)) => self.step(slot, Input::Received(data)),
+                Some(ConnectionKind::Relay(_)) => self.relay_to_upstream(slot, data),
+                Some(ConnectionKind::Upstream(_)) | None => {}
             },
             Event::Ping(payload) => {
-                if !matches!(connection.kind, ConnectionKind::Closing(_)) {
+                if connection.life.kind().is_some() {
                     self.tools.append(slot, socket, |out| {
                         websocket::encode_pong(out, version, payload);
                     });
@@ -184,7 +183,7 @@ impl Core {
             }
             Event::Pong(_) => {}
             Event::Close(close) => {
-                if matches!(connection.kind, ConnectionKind::Closing(_)) {
+                if connection.life.kind().is_none() {
                     self.remove(slot, Reason::Normal);
                 } else {
                     let (code, reason) =
@@ -203,20 +202,20 @@ impl Core {
     /// Whether the session has as much in flight as it may, or the upstream's backlog is full.
     fn is_busy(&self, slot: Slot, limits: &ConnectionLimits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
-        match &entry.state.kind {
-            ConnectionKind::Session(session) => {
+        match entry.state.life.kind() {
+            Some(ConnectionKind::Session(session)) => {
                 entry.state.context.in_flight as usize >= limits.commands_max
                     || session.in_flight_bytes() >= IN_FLIGHT_BYTES_MAX
             }
-            ConnectionKind::Relay(relay) => !self.upstream_has_room(relay),
-            ConnectionKind::Upstream(_) | ConnectionKind::Closing(_) => false,
+            Some(ConnectionKind::Relay(relay)) => !self.upstream_has_room(relay),
+            Some(ConnectionKind::Upstream(_)) | None => false,
         }
     }
 
     /// Whether a session that was busy has so little in flight that it may go on.
     pub(super) fn has_room(&self, slot: Slot) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
-        let ConnectionKind::Session(session) = &entry.state.kind else { return false };
+        let Some(session) = entry.state.life.session() else { return false };
         entry.state.context.in_flight as usize <= self.limits(slot).commands_max / 2
             && session.in_flight_bytes() <= IN_FLIGHT_BYTES_MAX / 2
     }

@@ -28,13 +28,13 @@ impl Core {
         };
         let upstream = Upstream { relay, text, partial_character: Vec::new() };
         let Ok(slot) =
-            self.register(stream, registration, |_, _| ConnectionKind::Upstream(upstream))
+            self.register(stream, registration, |_, _| ConnectionKind::Upstream(upstream.into()))
         else {
             self.close(relay, Reason::Busy, "out of descriptors");
             return;
         };
         if let Some(entry) = self.reactor.get_mut(relay)
-            && let ConnectionKind::Relay(end) = &mut entry.state.kind
+            && let Some(ConnectionKind::Relay(end)) = entry.state.life.kind_mut()
         {
             end.upstream = Some(slot);
             self.reactor.resume(relay);
@@ -51,7 +51,7 @@ impl Core {
     /// Sends a fragment of the peer's message to the upstream.
     pub(super) fn relay_to_upstream(&mut self, slot: Slot, data: Data<'_>) {
         let Some(ConnectionKind::Relay(Relay { upstream: Some(upstream) })) =
-            self.reactor.get(slot).map(|entry| &entry.state.kind)
+            self.reactor.get(slot).and_then(|entry| entry.state.life.kind())
         else {
             return;
         };
@@ -64,7 +64,7 @@ impl Core {
     /// Sends the upstream's bytes to the peer, as one message.
     pub(super) fn relay_from_upstream(&mut self, slot: Slot, bytes: &[u8]) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let ConnectionKind::Upstream(upstream) = &mut entry.state.kind else { return };
+        let Some(ConnectionKind::Upstream(upstream)) = entry.state.life.kind_mut() else { return };
         let (relay, text) = (upstream.relay, upstream.text);
         let begun = std::mem::take(&mut upstream.partial_character);
         let joined;
@@ -107,10 +107,10 @@ impl Core {
     /// One end has been written to: the other is read again, or paused.
     pub(super) fn relay_flushed(&mut self, slot: Slot) {
         let Some(entry) = self.reactor.get(slot) else { return };
-        let other = match &entry.state.kind {
-            ConnectionKind::Relay(relay) => relay.upstream,
-            ConnectionKind::Upstream(upstream) => Some(upstream.relay),
-            ConnectionKind::Session(_) | ConnectionKind::Closing(_) => None,
+        let other = match entry.state.life.kind() {
+            Some(ConnectionKind::Relay(relay)) => relay.upstream,
+            Some(ConnectionKind::Upstream(upstream)) => Some(upstream.relay),
+            Some(ConnectionKind::Session(_)) | None => None,
         };
         let Some(other) = other else { return };
         let has_room = entry.socket.backlog_bytes() < RELAY_BACKLOG_BYTES;
@@ -127,8 +127,8 @@ impl Core {
     /// The connection to the upstream has broken, which is not its normal close.
     pub(super) fn upstream_failed(&mut self, slot: Slot, error: &io::Error) {
         let Some(entry) = self.reactor.get(slot) else { return };
-        let ConnectionKind::Upstream(Upstream { relay, .. }) = &entry.state.kind else { return };
-        let relay = *relay;
+        let Some(ConnectionKind::Upstream(upstream)) = entry.state.life.kind() else { return };
+        let relay = upstream.relay;
         let upstream = &super::service(&self.cores, entry.state.context.service).upstream;
         let connection = super::name(self.tools.id(relay));
         tracing::warn!(%connection, upstream, %error, "the upstream's connection broke");
@@ -159,9 +159,7 @@ impl Core {
                 };
                 self.close(relay, reason, why);
             }
-            ConnectionKind::Relay(Relay { upstream: None })
-            | ConnectionKind::Session(_)
-            | ConnectionKind::Closing(_) => {}
+            ConnectionKind::Relay(Relay { upstream: None }) | ConnectionKind::Session(_) => {}
         }
     }
 }

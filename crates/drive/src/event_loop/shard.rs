@@ -6,7 +6,12 @@ use contract::{
     internal,
 };
 
-use super::{Core, SPENT_PER_TURN, connection::Context, outlet::Request, service, slot_of};
+use super::{
+    Core, SPENT_PER_TURN,
+    connection::{Connection, Life},
+    outlet::Request,
+    service, slot_of,
+};
 use crate::{
     clock,
     cores::ToCore,
@@ -154,10 +159,12 @@ impl Core {
         if waits && self.has_room(slot) {
             self.reactor.resume(slot);
         }
-        let is_last = |context: &Context| {
-            context.half_closed && context.in_flight == 0 && context.unread.is_none()
+        let is_last = |Connection { life, context }: &Connection| {
+            matches!(life, Life::HalfClosed(_))
+                && context.in_flight == 0
+                && context.unread.is_none()
         };
-        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state.context)) {
+        if self.reactor.get(slot).is_some_and(|entry| is_last(&entry.state)) {
             self.close(slot, Reason::Lost, "");
         }
     }

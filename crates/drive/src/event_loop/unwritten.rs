@@ -9,7 +9,7 @@ use transports::{Slot, Socket};
 
 use super::{
     Core,
-    connection::{ConnectionKind, Context},
+    connection::Context,
     outlet::{Request, Tools},
     slot_of,
 };
@@ -68,7 +68,7 @@ impl Core {
     /// How much was sent to a session's peer since its connection began, with what still waits.
     fn encoded_end(&self, slot: Slot) -> Option<u64> {
         let entry = self.reactor.get(slot)?;
-        let ConnectionKind::Session(_) = entry.state.kind else { return None };
+        entry.state.life.session()?;
         let (socket, context) = (&entry.socket, &entry.state.context);
         let waiting = self.tools.outgoing.pending_bytes(socket) + socket.backlog_bytes();
         let waiting = waiting - socket.encrypted_backlog_bytes();
