@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::{Destination, Properties, Value, allocation_bytes};
@@ -139,6 +141,16 @@ impl Sections {
     /// The encoded section; empty when the message has none.
     #[must_use]
     pub fn get(&self, section: Section) -> &[u8] {
+        self.bytes.get(self.range(section)).unwrap_or_default()
+    }
+
+    /// The bytes of all sections.
+    pub(crate) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Where a section is in [`Sections::bytes`].
+    pub(crate) const fn range(&self, section: Section) -> Range<usize> {
         let [annotations, properties, application, body, footer] = self.ends;
         let (start, end) = match section {
             Section::MessageAnnotations => (0, annotations),
@@ -147,7 +159,7 @@ impl Sections {
             Section::Body => (application, body),
             Section::Footer => (body, footer),
         };
-        self.bytes.get(start as usize..end as usize).unwrap_or_default()
+        start as usize..end as usize
     }
 
     /// The message-format.

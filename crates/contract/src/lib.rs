@@ -20,6 +20,7 @@ mod pattern;
 mod principal;
 mod properties;
 mod reason;
+mod send_buffer;
 mod session;
 
 pub use assembly::{Assembly, Partial};
@@ -41,4 +42,5 @@ pub use pattern::{Level, Pattern};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
 pub use properties::{Properties, Value};
 pub use reason::{Reason, STOPPING};
+pub use send_buffer::{Piece, SendBuffer, SharedRange};
 pub use session::{Data, Incoming, Input, Kind, Notice, Now, Opening, Outbox, Session};

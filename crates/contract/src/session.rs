@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     Command, ConnectionLimits, Credit, Delivery, Login, Message, Partial, Principal,
-    ProtocolLimits, Reason, Refusal, Reply, Settle, SubscriptionId, Token,
+    ProtocolLimits, Reason, Refusal, Reply, SendBuffer, Settle, SubscriptionId, Token,
 };
 
 /// The protocol logic of one connection, as a pure state machine.
@@ -138,10 +138,10 @@ pub struct Opening<'a> {
 /// Where a session says what it wants done. Nothing follows [`Outbox::close`].
 pub trait Outbox {
     /// Sends a message (or, on [`Kind::Stream`], bytes) that `encode` appends to the buffer it is
-    /// given. It must only append.
-    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>));
+    /// given.
+    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut SendBuffer));
 
-    /// As [`Outbox::send`], for bytes that are the same for each subscription with the same `header`.
+    /// As [`Outbox::send`], for what is the same for each subscription with the same `header`.
     ///
     /// `encode` is called once for each distinct `message` (by identity), `kind`, framing and
     /// `header` on this core and turn; what it wrote is sent to all others. `header` must therefore
@@ -151,7 +151,7 @@ pub trait Outbox {
         kind: Kind,
         message: &Arc<Message>,
         header: &[u8],
-        encode: &mut dyn FnMut(&mut Vec<u8>),
+        encode: &mut dyn FnMut(&mut SendBuffer),
     );
 
     /// Requests something of the broker; an [`Input::Replied`] with the token follows, exactly once

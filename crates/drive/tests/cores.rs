@@ -133,7 +133,7 @@ impl Session for Publisher {
             }
             Input::Replied(..) => {
                 let bytes = self.in_flight.pop_front().unwrap();
-                out.send(Kind::Stream, &mut |to| to.extend(&bytes));
+                out.send(Kind::Stream, &mut |to| to.extend_from_slice(&bytes));
             }
             Input::Opened
             | Input::Delivered(..)

@@ -5,7 +5,8 @@ use std::{
 };
 
 use contract::{
-    Command, Credit, Kind, Login, Message, Outbox, Reason, Settle, SubscriptionId, Token,
+    Command, Credit, Kind, Login, Message, Outbox, Reason, SendBuffer, Settle, SubscriptionId,
+    Token,
 };
 
 use crate::Random;
@@ -100,13 +101,8 @@ impl Recorder {
 }
 
 impl Outbox for Recorder {
-    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>)) {
-        // The buffer is not empty: a session may only append.
-        let mut bytes = b"#".to_vec();
-        encode(&mut bytes);
-        assert_eq!(bytes.first(), Some(&b'#'), "encode must only append");
-        bytes.remove(0);
-        self.push(Output::Send(kind, bytes));
+    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut SendBuffer)) {
+        self.push(Output::Send(kind, encoded(encode)));
     }
 
     fn send_shared(
@@ -114,12 +110,11 @@ impl Outbox for Recorder {
         kind: Kind,
         message: &Arc<Message>,
         header: &[u8],
-        encode: &mut dyn FnMut(&mut Vec<u8>),
+        encode: &mut dyn FnMut(&mut SendBuffer),
     ) {
         let key = (Arc::as_ptr(message) as usize, kind as u8, header.to_vec());
         let encodings = &mut self.encodings;
-        let mut fresh = Vec::new();
-        encode(&mut fresh);
+        let fresh = encoded(encode);
         let bytes = self.shared.entry(key).or_insert_with(|| {
             *encodings += 1;
             fresh.clone()
@@ -170,4 +165,16 @@ impl Outbox for Recorder {
     fn backlog(&self) -> usize {
         self.backlog
     }
+}
+
+/// What is appended to a buffer.
+fn encoded(encode: &mut dyn FnMut(&mut SendBuffer)) -> Vec<u8> {
+    // The buffer is not empty: a session may only append.
+    let mut buffer = SendBuffer::default();
+    buffer.push(b'#');
+    encode(&mut buffer);
+    let mut bytes = buffer.to_vec();
+    assert_eq!(bytes.first(), Some(&b'#'), "encode must only append");
+    bytes.remove(0);
+    bytes
 }

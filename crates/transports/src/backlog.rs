@@ -1,8 +1,16 @@
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 
-/// What was sent to a socket and the kernel has not accepted yet: copies of small frames, shares of large ones.
+/// What was sent to a socket and the kernel has not accepted yet: copies of frames, and ranges of
+/// what their receivers share.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     pieces: VecDeque<Piece>,
@@ -42,9 +50,9 @@ impl Backlog {
         }
     }
 
-    pub(crate) fn share(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.pieces.push_back(Piece::Shared(frame));
+    pub(crate) fn share(&mut self, whole: Arc<Counted>, range: Range<usize>) {
+        self.bytes += range.len();
+        self.pieces.push_back(Piece::Shared { whole, range });
     }
 
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
@@ -62,7 +70,7 @@ impl Backlog {
                     *from += taken;
                     self.own_bytes -= taken;
                 }
-                Piece::Shared(bytes) => drop(bytes.split_to(taken)),
+                Piece::Shared { range, .. } => range.start += taken,
             }
             if taken < len {
                 return;
@@ -75,17 +83,73 @@ impl Backlog {
 #[derive(Debug)]
 enum Piece {
     Own { bytes: Vec<u8>, from: usize },
-    Shared(Bytes),
+    Shared { whole: Arc<Counted>, range: Range<usize> },
 }
 
 impl Piece {
     fn rest(&self) -> &[u8] {
         match self {
             Self::Own { bytes, from } => bytes.get(*from..).unwrap_or_default(),
-            Self::Shared(bytes) => bytes,
+            Self::Shared { whole, range } => whole.bytes.get(range.clone()).unwrap_or_default(),
         }
+    }
+}
+
+/// The bytes that backlogs share, each counted once, however many sockets wait to send them, and
+/// since whatever turn.
+#[derive(Debug, Default)]
+pub(crate) struct SharedBytes {
+    /// By address and length.
+    entries: BTreeMap<(usize, usize), Weak<Counted>>,
+    /// How many entries there may be before those are removed that no backlog has any more.
+    entries_max: usize,
+    total: Arc<AtomicUsize>,
+}
+
+/// Bytes that wait in some backlog.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    bytes: Bytes,
+    total: Arc<AtomicUsize>,
+}
+
+impl SharedBytes {
+    /// Memory of all that waits.
+    pub(crate) fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// What is to be put into a backlog for these bytes.
+    pub(crate) fn share(&mut self, bytes: &Bytes) -> Arc<Counted> {
+        let key = (bytes.as_ptr().addr(), bytes.len());
+        // While they wait, no others are at their address.
+        if let Some(counted) = self.entries.get(&key).and_then(Weak::upgrade) {
+            return counted;
+        }
+        if self.entries.len() >= self.entries_max {
+            self.entries.retain(|_, counted| counted.strong_count() > 0);
+            self.entries_max = (self.entries.len() * 2).max(ENTRIES_MIN);
+        }
+        let counted = Arc::new(Counted::new(bytes.clone(), &self.total));
+        self.entries.insert(key, Arc::downgrade(&counted));
+        counted
+    }
+}
+
+impl Counted {
+    fn new(bytes: Bytes, total: &Arc<AtomicUsize>) -> Self {
+        total.fetch_add(bytes.len(), Ordering::Relaxed);
+        Self { bytes, total: Arc::clone(total) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
 /// Small frames are collected in pieces of this size.
 const OWN_PIECE_BYTES: usize = 16 << 10;
+/// Entries of bytes that no backlog has any more which are not worth removing.
+const ENTRIES_MIN: usize = 64;

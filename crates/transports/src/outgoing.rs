@@ -1,20 +1,17 @@
 use std::{
     hash::{BuildHasher, RandomState},
-    io,
+    io::{self, IoSlice},
     ops::Range,
     os::fd::AsRawFd as _,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use contract::{Message, internal};
+use contract::{Message, Piece, SendBuffer, internal};
 use wire::Map;
 
 use crate::{
-    backlog::Backlog,
+    backlog::{Backlog, SharedBytes},
     ring::Ring,
     socket::{Flushed, NO_SEGMENT, Pending, Socket},
 };
@@ -24,17 +21,22 @@ use crate::{
 /// Frames are encoded one behind the other into one buffer; a socket only has a list of segments of
 /// it. Adjacent segments become one, so that a socket whose frames were shared with others is
 /// written straight from the shared bytes, in one system call. What the kernel does not accept for a
-/// socket is copied to its own backlog.
+/// socket is copied to its own backlog, but for what the buffer only references: that is sent from
+/// where it is, and referenced by backlogs too.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    frames: Vec<u8>,
-    /// Shared frames too large to be copied into a socket's backlog.
-    large: Vec<Bytes>,
-    large_bytes: usize,
-    /// Bytes of large frames that exist, in this turn or in a backlog.
-    large_frame_bytes: Arc<AtomicUsize>,
+    frames: SendBuffer,
+    /// What the frames of this turn reference, and how many bytes that is.
+    bodies: Vec<Bytes>,
+    body_bytes: usize,
+    /// Bytes of all lists of segments.
+    pending_bytes: usize,
+    /// The pieces of the frames that others may need too.
+    pieces: Vec<Source>,
     segments: Vec<Segment>,
     shared: Shared,
+    /// What the backlogs of this core share.
+    in_backlogs: SharedBytes,
     gathered: Vec<u8>,
     /// Sends for many sockets at once, where that is wanted.
     ring: Option<Box<Ring>>,
@@ -54,32 +56,15 @@ struct Segment {
 enum Source {
     /// A range of [`Outgoing::frames`].
     Frames { start: u32, end: u32 },
-    /// One of [`Outgoing::large`].
-    Large(u32),
+    /// A range of one of [`Outgoing::bodies`].
+    Body { index: u32, start: u32, end: u32 },
 }
 
-/// A large frame, counted for as long as it is referenced.
-struct Large {
-    frame: Vec<u8>,
-    total_bytes: Arc<AtomicUsize>,
-}
-
-impl Large {
-    fn new(frame: Vec<u8>, total_bytes: &Arc<AtomicUsize>) -> Self {
-        total_bytes.fetch_add(frame.len(), Ordering::Relaxed);
-        Self { frame, total_bytes: Arc::clone(total_bytes) }
-    }
-}
-
-impl AsRef<[u8]> for Large {
-    fn as_ref(&self) -> &[u8] {
-        &self.frame
-    }
-}
-
-impl Drop for Large {
-    fn drop(&mut self) {
-        self.total_bytes.fetch_sub(self.frame.len(), Ordering::Relaxed);
+impl Source {
+    const fn len(self) -> u32 {
+        match self {
+            Self::Frames { start, end } | Self::Body { start, end, .. } => end - start,
+        }
     }
 }
 
@@ -169,9 +154,10 @@ impl Outgoing {
     }
 
     /// Appends what `encode` writes to what the socket has to send.
-    pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut Vec<u8>)) {
-        let source = self.encode(encode);
-        self.push(socket, source);
+    pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut SendBuffer)) {
+        let pieces = self.encode(encode);
+        self.push_all(socket, pieces.clone());
+        self.pieces.truncate(pieces.start);
     }
 
     /// Appends what `encode` writes, or what it wrote before in this turn for the same `message`
@@ -182,23 +168,15 @@ impl Outgoing {
         message: &Arc<Message>,
         variant: u32,
         header: &[u8],
-        encode: impl FnOnce(&mut Vec<u8>),
+        encode: impl FnOnce(&mut SendBuffer),
     ) -> bool {
-        if let Some(source) = self.shared.find(message, variant, header) {
-            self.push(socket, source);
+        if let Some(pieces) = self.shared.find(message, variant, header) {
+            self.push_all(socket, pieces);
             return false;
         }
-        let source = if message.body().bytes().len() > COPIED_BYTES_MAX {
-            let mut frame = Vec::with_capacity(message.body().bytes().len() + 1024);
-            encode(&mut frame);
-            self.large_bytes += frame.len();
-            self.large.push(Bytes::from_owner(Large::new(frame, &self.large_frame_bytes)));
-            Source::Large(narrow(self.large.len() - 1))
-        } else {
-            self.encode(encode)
-        };
-        self.shared.insert(message, variant, header, source);
-        self.push(socket, source);
+        let pieces = self.encode(encode);
+        self.shared.insert(message, variant, header, pieces.clone());
+        self.push_all(socket, pieces);
         true
     }
 
@@ -208,16 +186,22 @@ impl Outgoing {
         self.total(socket.pending)
     }
 
-    /// Bytes encoded since the last [`Outgoing::clear`].
+    /// Bytes encoded since the last [`Outgoing::clear`], and of what was referenced.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.frames.len() + self.large_bytes
+        self.frames.own().len() + self.body_bytes
     }
 
-    /// Memory of large frames, in this turn and in all backlogs, each counted once.
+    /// Bytes that all sockets together have to send since the last [`Outgoing::clear`].
     #[must_use]
-    pub fn large_frame_bytes(&self) -> usize {
-        self.large_frame_bytes.load(Ordering::Relaxed)
+    pub const fn total_pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Memory of what backlogs share, counted once.
+    #[must_use]
+    pub fn shared_backlog_bytes(&self) -> usize {
+        self.in_backlogs.total()
     }
 
     /// Whether nothing was appended since the last [`Outgoing::clear`].
@@ -278,26 +262,67 @@ impl Outgoing {
 
     /// Forgets all frames; every socket that has some must have been flushed.
     pub fn clear(&mut self) {
-        self.frames.clear();
-        self.frames.shrink_to(FRAMES_KEPT);
+        self.frames.clear(FRAMES_KEPT);
         self.gathered.shrink_to(FRAMES_KEPT);
-        self.large.clear();
-        self.large_bytes = 0;
+        self.bodies.clear();
+        self.body_bytes = 0;
+        self.pending_bytes = 0;
+        self.pieces.clear();
         self.segments.clear();
         self.sent.clear();
         self.shared.clear();
     }
 
-    fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Source {
-        let start = narrow(self.frames.len());
+    /// Encodes a frame; returns which are its pieces, of which there is always one.
+    fn encode(&mut self, encode: impl FnOnce(&mut SendBuffer)) -> Range<usize> {
+        let start = self.frames.own().len();
         encode(&mut self.frames);
-        Source::Frames { start, end: narrow(self.frames.len()) }
+        let first = self.pieces.len();
+        if !self.frames.has_shared() {
+            let end = narrow(self.frames.own().len());
+            self.pieces.push(Source::Frames { start: narrow(start), end });
+            return first..first + 1;
+        }
+        for piece in self.frames.pieces_from(start) {
+            self.pieces.push(match piece {
+                Piece::Own(Range { start, end }) => {
+                    Source::Frames { start: narrow(start), end: narrow(end) }
+                }
+                Piece::Shared(shared) => {
+                    let is_last = |last: &Bytes| {
+                        last.as_ptr() == shared.whole.as_ptr() && last.len() == shared.whole.len()
+                    };
+                    if !self.bodies.last().is_some_and(is_last) {
+                        self.body_bytes += shared.whole.len();
+                        self.bodies.push(shared.whole.clone());
+                    }
+                    Source::Body {
+                        index: narrow(self.bodies.len() - 1),
+                        start: narrow(shared.range.start),
+                        end: narrow(shared.range.end),
+                    }
+                }
+            });
+        }
+        self.frames.clear_shared();
+        first..self.pieces.len()
+    }
+
+    fn push_all(&mut self, socket: &mut Socket, pieces: Range<usize>) {
+        let mut index = pieces.start;
+        while index < pieces.end
+            && let Some(source) = self.pieces.get(index)
+        {
+            self.push(socket, *source);
+            index += 1;
+        }
     }
 
     fn push(&mut self, socket: &mut Socket, source: Source) {
+        self.pending_bytes += source.len() as usize;
         let pending = &mut socket.pending;
         let index = narrow(self.segments.len());
-        let mut end = narrow(self.len_of(source));
+        let mut end = source.len();
         if let Some(last) = self.segments.get_mut(pending.last as usize) {
             end = last.end.saturating_add(end);
             if let (Source::Frames { end: old_end, .. }, Source::Frames { start, end: new_end }) =
@@ -317,18 +342,16 @@ impl Outgoing {
     }
 
     fn bytes_of(&self, source: Source) -> &[u8] {
-        match source {
-            Source::Frames { start, end } => self.frames.get(start as usize..end as usize),
-            Source::Large(index) => self.large.get(index as usize).map(Bytes::as_ref),
-        }
-        .unwrap_or_else(|| {
+        let (bytes, start, end) = match source {
+            Source::Frames { start, end } => (Some(self.frames.own()), start, end),
+            Source::Body { index, start, end } => {
+                (self.bodies.get(index as usize).map(Bytes::as_ref), start, end)
+            }
+        };
+        bytes.and_then(|bytes| bytes.get(start as usize..end as usize)).unwrap_or_else(|| {
             internal!("a segment outside the frames of the turn");
             &[]
         })
-    }
-
-    fn len_of(&self, source: Source) -> usize {
-        self.bytes_of(source).len()
     }
 
     fn sources(&self, pending: Pending) -> impl Iterator<Item = Source> {
@@ -344,31 +367,48 @@ impl Outgoing {
         self.segments.get(pending.last as usize).map_or(0, |last| last.end as usize)
     }
 
-    /// Writes `wanted` bytes: one piece as it lies, small pieces gathered, large ones as a vector.
+    /// Writes `wanted` bytes: one piece as it lies, small frames gathered, others as a vector.
     fn write(&mut self, socket: &mut Socket, pending: Pending, wanted: usize) -> io::Result<usize> {
         if pending.first == pending.last {
             let source = self.sources(pending).next().map_or(&[][..], |s| self.bytes_of(s));
-            return socket.write(&[source]);
+            return socket.write(&mut [IoSlice::new(source)]);
         }
-        if wanted <= GATHERED_BYTES_MAX {
+        let is_frames = |source| matches!(source, Source::Frames { .. });
+        if wanted <= GATHERED_BYTES_MAX && self.sources(pending).all(is_frames) {
             let mut gathered = std::mem::take(&mut self.gathered);
             gathered.clear();
             for source in self.sources(pending) {
                 gathered.extend_from_slice(self.bytes_of(source));
             }
-            let written = socket.write(&[&gathered]);
+            let written = socket.write(&mut [IoSlice::new(&gathered)]);
             self.gathered = gathered;
             return written;
         }
-        let pieces: Vec<&[u8]> =
-            self.sources(pending).map(|source| self.bytes_of(source)).collect();
-        socket.write(&pieces)
+        let mut sources = self.sources(pending).map(|source| IoSlice::new(self.bytes_of(source)));
+        // Most often there are few.
+        let mut few = [IoSlice::new(&[]); PIECES_FEW];
+        let mut len = 0;
+        for (to, from) in few.iter_mut().zip(sources.by_ref()) {
+            *to = from;
+            len += 1;
+        }
+        let (few, _) = few.split_at_mut(len);
+        match sources.next() {
+            None => socket.write(few),
+            Some(next) => {
+                let all = few.iter().copied().chain([next]).chain(sources);
+                socket.write(&mut all.collect::<Vec<_>>())
+            }
+        }
     }
 
     /// Adds all but the first `written` bytes of a list to a backlog.
-    fn keep(&self, pending: Pending, mut written: usize, backlog: &mut Backlog) {
-        for source in self.sources(pending) {
-            let len = self.len_of(source);
+    fn keep(&mut self, pending: Pending, mut written: usize, backlog: &mut Backlog) {
+        let mut next = pending.first;
+        while let Some(segment) = self.segments.get(next as usize) {
+            next = segment.next;
+            let source = segment.source;
+            let len = source.len() as usize;
             let from = written.min(len);
             written -= from;
             if from == len {
@@ -378,9 +418,10 @@ impl Outgoing {
                 Source::Frames { .. } => {
                     backlog.copy(self.bytes_of(source).get(from..).unwrap_or_default());
                 }
-                Source::Large(index) => {
-                    if let Some(frame) = self.large.get(index as usize) {
-                        backlog.share(frame.slice(from..));
+                Source::Body { index, start, end } => {
+                    if let Some(body) = self.bodies.get(index as usize) {
+                        let shared = self.in_backlogs.share(body);
+                        backlog.share(shared, start as usize + from..end as usize);
                     }
                 }
             }
@@ -415,11 +456,17 @@ struct SharedFrame {
     message: Arc<Message>,
     variant: u32,
     header: Range<usize>,
-    source: Source,
+    /// Which of [`Outgoing::pieces`] it is.
+    pieces: Range<usize>,
 }
 
 impl Shared {
-    fn find(&mut self, message: &Arc<Message>, variant: u32, header: &[u8]) -> Option<Source> {
+    fn find(
+        &mut self,
+        message: &Arc<Message>,
+        variant: u32,
+        header: &[u8],
+    ) -> Option<Range<usize>> {
         let is_it = |frame: &&SharedFrame| {
             Arc::ptr_eq(&frame.message, message)
                 && frame.variant == variant
@@ -433,17 +480,23 @@ impl Shared {
             self.entries.get(at).filter(is_it).map(|_| at)
         })?;
         self.found = at;
-        self.entries.get(at).map(|frame| frame.source)
+        self.entries.get(at).map(|frame| frame.pieces.clone())
     }
 
-    fn insert(&mut self, message: &Arc<Message>, variant: u32, header: &[u8], source: Source) {
+    fn insert(
+        &mut self,
+        message: &Arc<Message>,
+        variant: u32,
+        header: &[u8],
+        pieces: Range<usize>,
+    ) {
         let start = self.headers.len();
         self.headers.extend_from_slice(header);
         let header_range = start..self.headers.len();
         self.index.insert(self.hash(message, variant, header), narrow(self.entries.len()));
         let message = Arc::clone(message);
         self.found = self.entries.len();
-        self.entries.push(SharedFrame { message, variant, header: header_range, source });
+        self.entries.push(SharedFrame { message, variant, header: header_range, pieces });
     }
 
     fn hash(&self, message: &Arc<Message>, variant: u32, header: &[u8]) -> u64 {
@@ -469,9 +522,9 @@ fn narrow(offset: usize) -> u32 {
 
 /// Among the results of the ring: the send has none yet.
 const NOT_SENT: i32 = i32::MIN;
-/// A message whose body is larger is never copied for a subscriber.
-const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Up to this much is copied together for one plain write, which is faster than a vector.
 const GATHERED_BYTES_MAX: usize = 64 << 10;
+/// Pieces of a write for which no memory is required: two large messages.
+const PIECES_FEW: usize = 6;
 /// Capacity that stays allocated between turns.
 const FRAMES_KEPT: usize = 4 << 20;

@@ -1,5 +1,5 @@
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, IoSlice, Read as _, Write as _},
     net::Shutdown,
     os::fd::AsFd,
     time::Duration,
@@ -7,11 +7,7 @@ use std::{
 
 use mio::net::TcpStream;
 
-use crate::{
-    backlog::Backlog,
-    stream::Stream,
-    tls::{Tls, VECTOR_LEN_MAX, rest_of},
-};
+use crate::{backlog::Backlog, stream::Stream, tls::Tls};
 
 /// A connected TCP socket of a [`crate::Reactor`], with TLS or without.
 #[derive(Debug)]
@@ -141,23 +137,26 @@ impl Socket {
     }
 
     /// Writes pieces until all are gone or the kernel's buffer is full.
-    pub(crate) fn write(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<usize> {
         if let Some(tls) = &mut self.tls {
             let (written, all_gone) = tls.write(&mut self.stream, pieces)?;
             self.writable = all_gone;
             return Ok(written);
         }
-        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut written = 0;
-        while written < total {
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
             let result = if let [piece] = pieces {
-                self.stream.write(piece.get(written..).unwrap_or_default())
+                self.stream.write(piece)
             } else {
-                self.stream.write_vectored(&rest_of(pieces, written))
+                self.stream.write_vectored(pieces)
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => written += count,
+                Ok(count) => {
+                    written += count;
+                    IoSlice::advance_slices(&mut pieces, count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable = false;
                     break;
@@ -175,8 +174,8 @@ impl Socket {
         while self.writable
             && let Some(mut backlog) = self.backlog.take()
         {
-            let pieces: Vec<&[u8]> = backlog.pieces().take(VECTOR_LEN_MAX).collect();
-            let result = self.write(&pieces);
+            let pieces = backlog.pieces().take(PIECES_PER_WRITE).map(IoSlice::new);
+            let result = self.write(&mut pieces.collect::<Vec<_>>());
             if let Ok(count) = result {
                 backlog.consume(count);
                 written += count;
@@ -295,5 +294,7 @@ pub fn set_user_timeout(socket: impl AsFd, time: Duration) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_tcp_user_timeout(socket, millis.unsigned_abs())?)
 }
 
+/// Of a backlog.
+const PIECES_PER_WRITE: usize = 64;
 /// In place of the index of a segment.
 pub(crate) const NO_SEGMENT: u32 = u32::MAX;

@@ -81,17 +81,20 @@ impl Tls {
     pub(crate) fn write(
         &mut self,
         tcp: &mut TcpStream,
-        pieces: &[&[u8]],
+        mut pieces: &mut [IoSlice<'_>],
     ) -> io::Result<(usize, bool)> {
         let mut taken = 0;
+        IoSlice::advance_slices(&mut pieces, 0);
         while self.send(tcp)? {
-            let rest = rest_of(pieces, taken);
-            if rest.is_empty() {
+            if pieces.is_empty() {
                 return Ok((taken, true));
             }
-            match self.connection.writer().write_vectored(&rest)? {
+            match self.connection.writer().write_vectored(pieces)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => taken += count,
+                count => {
+                    taken += count;
+                    IoSlice::advance_slices(&mut pieces, count);
+                }
             }
         }
         Ok((taken, false))
@@ -130,16 +133,6 @@ impl Tls {
     }
 }
 
-/// What is left of pieces after their first `done` bytes, as much as a system call accepts.
-pub(crate) fn rest_of<'a>(pieces: &[&'a [u8]], mut done: usize) -> Vec<IoSlice<'a>> {
-    let rests = pieces.iter().filter_map(|piece| {
-        let from = done.min(piece.len());
-        done -= from;
-        piece.get(from..).filter(|rest| !rest.is_empty()).map(IoSlice::new)
-    });
-    rests.take(VECTOR_LEN_MAX).collect()
-}
-
 /// Has nothing to read now.
 struct Nothing;
 
@@ -149,8 +142,6 @@ impl Read for Nothing {
     }
 }
 
-/// Pieces of one system call.
-pub(crate) const VECTOR_LEN_MAX: usize = 64;
 /// What is encrypted at a time, and so what may wait encrypted: four records.
 const ENCRYPTED_BYTES_MAX: usize = 64 << 10;
 /// Plaintext of a record.

@@ -9,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Body, Destination, Detection, Message};
+use bytes::Bytes;
+use contract::{Body, Destination, Detection, Message, SendBuffer};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
@@ -96,7 +97,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// Sends frames of its own, and large ones as if others had them too.
+    /// Sends frames of its own, and some as if others had them too; of both, parts are referenced.
     fn send(&mut self, random: &mut Random) {
         let socket = &mut self.reactor.get_mut(self.slot).unwrap().socket;
         if socket.backlog_bytes() > 300_000 {
@@ -104,17 +105,22 @@ impl Gateway {
         }
         for _ in 0..=random.below(5) {
             let max = random.pick(&[10, 1000, 100_000]);
-            let frame = bytes(self.sent, random.below(max));
+            let frame = Bytes::from(bytes(self.sent, random.below(max)));
             self.sent += frame.len();
+            let (from, to) = (random.below(frame.len() + 1), random.below(frame.len() + 1));
+            let (from, to) = (from.min(to), from.max(to));
+            let encode = |out: &mut SendBuffer| {
+                out.extend_from_slice(&frame.slice(..from));
+                out.append_shared(&frame, from..to);
+                out.extend_from_slice(&frame.slice(to..));
+            };
             if random.once_in(2) {
-                self.outgoing.append(socket, |out| out.extend_from_slice(&frame));
+                self.outgoing.append(socket, encode);
             } else {
                 let destination = Destination::parse("/topic/t").unwrap();
-                let body = Body::Binary(frame.clone().into());
+                let body = Body::Binary(frame.clone());
                 let message = Arc::new(Message::new(destination, 0, 0, body));
-                self.outgoing.append_shared(socket, &message, 0, b"", |out| {
-                    out.extend_from_slice(&frame);
-                });
+                self.outgoing.append_shared(socket, &message, 0, b"", encode);
             }
         }
         self.flush();
@@ -127,7 +133,9 @@ impl Gateway {
         let flushed = self.outgoing.flush(socket, self.now).unwrap();
         self.outgoing.clear();
         assert_eq!(flushed.backlog_bytes, socket.backlog_bytes());
-        assert!(socket.own_backlog_bytes() <= socket.backlog_bytes());
+        let shared = socket.backlog_bytes() - socket.own_backlog_bytes();
+        assert!(shared <= self.outgoing.shared_backlog_bytes());
+        assert_eq!(shared == 0, self.outgoing.shared_backlog_bytes() == 0);
         assert_eq!(socket.backlog_since().is_some(), socket.backlog_bytes() > 0);
     }
 

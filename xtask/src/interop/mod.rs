@@ -114,6 +114,7 @@ const STOMPJS: &[&str] = &[
     "session",
     "destinations",
     "settlement",
+    "shared",
     "dead-letters",
     "browsing",
     "transactions",

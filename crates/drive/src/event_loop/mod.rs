@@ -325,6 +325,7 @@ impl Core {
         }
         self.process_requests();
         self.flush();
+        self.tools.deflater.forget_shared();
         self.send_shard_messages();
         busy |= self.reactor.readable_len() > 0 || self.has_unfinished();
         let timer = self.timers.next().unwrap_or(u64::MAX);

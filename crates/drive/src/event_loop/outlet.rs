@@ -3,8 +3,8 @@ use std::{collections::VecDeque, sync::Arc};
 use auth::{Access, Action};
 use broker::{Account, Leave};
 use contract::{
-    Command, ConnectionId, Credit, Kind, Login, Message, Outbox, Reason, Refusal, Settle,
-    SubscriptionId, Token,
+    Command, ConnectionId, Credit, Kind, Login, Message, Outbox, Reason, Refusal, SendBuffer,
+    Settle, SubscriptionId, Token,
 };
 use transports::{Outgoing, Slot, Socket};
 use websocket::Deflater;
@@ -112,7 +112,7 @@ impl Tools {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         self.mark_dirty(slot, socket);
-        self.outgoing.append(socket, encode);
+        self.outgoing.append(socket, |out| encode(out.own_mut()));
     }
 
     /// Sends a message in the connection's framing.
@@ -122,7 +122,7 @@ impl Tools {
         socket: &mut Socket,
         context: &mut Context,
         kind: Kind,
-        encode: impl FnOnce(&mut Vec<u8>),
+        encode: impl FnOnce(&mut SendBuffer),
     ) {
         self.mark_dirty(slot, socket);
         let (framing, deflater) = (context.codec.framing(), &mut self.deflater);
@@ -132,11 +132,11 @@ impl Tools {
 }
 
 fn frame(
-    out: &mut Vec<u8>,
+    out: &mut SendBuffer,
     framing: Framing,
     kind: Kind,
     deflater: &mut Deflater,
-    encode: impl FnOnce(&mut Vec<u8>),
+    encode: impl FnOnce(&mut SendBuffer),
 ) {
     match framing {
         Framing::Stream => encode(out),
@@ -194,7 +194,7 @@ impl Outlet<'_> {
 }
 
 impl Outbox for Outlet<'_> {
-    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut Vec<u8>)) {
+    fn send(&mut self, kind: Kind, encode: &mut dyn FnMut(&mut SendBuffer)) {
         self.tools.send(self.slot, self.socket, self.context, kind, encode);
     }
 
@@ -203,7 +203,7 @@ impl Outbox for Outlet<'_> {
         kind: Kind,
         message: &Arc<Message>,
         header: &[u8],
-        encode: &mut dyn FnMut(&mut Vec<u8>),
+        encode: &mut dyn FnMut(&mut SendBuffer),
     ) {
         let tools = &mut *self.tools;
         tools.mark_dirty(self.slot, self.socket);

@@ -102,7 +102,7 @@ impl Core {
 
     /// The memory that the backlogs of this core take; what several share counts once.
     fn backlog_memory(&self) -> usize {
-        self.own_backlog_bytes + self.tools.outgoing.large_frame_bytes()
+        self.own_backlog_bytes + self.tools.outgoing.shared_backlog_bytes()
     }
 
     /// Whether that is more than it may be.
@@ -151,9 +151,10 @@ impl Core {
         }
     }
 
-    /// Encoded bytes are not left to grow without end within a turn.
+    /// What is to be sent is not left to grow without end within a turn.
     pub(super) fn flush_if_much(&mut self) {
-        if self.tools.outgoing.bytes() > FLUSH_BYTES {
+        let outgoing = &self.tools.outgoing;
+        if outgoing.bytes() > FLUSH_BYTES || outgoing.total_pending_bytes() > FLUSH_PENDING_BYTES {
             self.flush_sockets();
         }
     }
@@ -174,6 +175,9 @@ fn count_written(tools: &Tools, context: &mut Context, written: u64) {
 
 /// Encoded bytes that are not left to grow further within a turn.
 const FLUSH_BYTES: usize = 4 << 20;
+/// As much for all sockets together, which most often share it: far less than the 4 GiB that a list
+/// of segments may have.
+const FLUSH_PENDING_BYTES: usize = 256 << 20;
 /// Encoded bytes that stay in a processor's cache.
 const CACHED_BYTES: usize = 64 << 10;
 /// Bytes for a socket that are worth a write of their own.

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::{
     Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Parts, Properties,
-    SubscriptionId, Value,
+    SendBuffer, SubscriptionId, Value,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -108,17 +108,19 @@ impl<'f> SendHeaders<'f> {
 
 /// Appends a MESSAGE. `start` is its beginning, up to and with the `subscription` header.
 pub(crate) fn encode(
-    to: &mut Vec<u8>,
+    to: &mut SendBuffer,
     version: Version,
     start: &[u8],
     delivery: &Delivery,
     ack: Option<(SubscriptionId, u64)>,
 ) {
     let message = &*delivery.message;
-    let (header, body) = (&message.header, message.body().bytes());
-    to.reserve(start.len() + message.cost());
-    to.extend_from_slice(start);
-    let mut writer = Writer::resume(to, version);
+    let (header, body_bytes) = (&message.header, message.body().bytes().len());
+    let copied = if body_bytes > SendBuffer::COPIED_BYTES_MAX { 0 } else { body_bytes };
+    let own = to.own_mut();
+    own.reserve(start.len() + message.cost() - body_bytes + copied);
+    own.extend_from_slice(start);
+    let mut writer = Writer::resume(own, version);
     writer.number("message-id", format_args!("{:032x}", message.id));
     if let Some((subscription, number)) = ack {
         writer.number("ack", format_args!("{}-{number}", subscription.0));
@@ -129,7 +131,7 @@ pub(crate) fn encode(
         Content::Amqp(_) => None,
     };
     writer.destination("destination", &message.to);
-    writer.number("content-length", body.len());
+    writer.number("content-length", body_bytes);
     if let Some(content_type) = parts.and_then(|parts| parts.content_type.as_deref()) {
         writer.header("content-type", content_type);
     }
@@ -162,7 +164,9 @@ pub(crate) fn encode(
             property(&mut writer, name, value);
         }
     }
-    writer.body(body);
+    to.push(b'\n');
+    to.append_body(message);
+    to.push(0);
 }
 
 /// Appends the MESSAGE that tells a browser that it has been shown all of a queue, as ActiveMQ's.
@@ -268,6 +272,12 @@ mod tests {
 
     use super::*;
 
+    fn encoded(version: Version, delivery: &Delivery) -> String {
+        let mut to = SendBuffer::default();
+        encode(&mut to, version, b"", delivery, None);
+        String::from_utf8(to.to_vec()).unwrap()
+    }
+
     #[test]
     fn no_property_stands_in_for_a_built_in_header() {
         let destination = Destination::parse("/topic/a").unwrap();
@@ -297,9 +307,7 @@ mod tests {
             ),
         ];
         for (version, expected) in cases {
-            let mut to = Vec::new();
-            encode(&mut to, version, b"", &delivery, None);
-            let text = str::from_utf8(&to).unwrap();
+            let text = encoded(version, &delivery);
             assert_eq!(text.split_once("timestamp:0\n").unwrap().1, expected, "{version}");
         }
     }
@@ -313,10 +321,8 @@ mod tests {
         let to = Destination::parse("/queue/DLQ.a").unwrap();
         let mut message = Message::new(to, 1, 0, parts);
         let headers = |message: Message| {
-            let mut to = Vec::new();
             let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
-            encode(&mut to, Version::V1_2, b"", &delivery, None);
-            String::from_utf8(to).unwrap().split_once("timestamp:0\n").unwrap().1.to_owned()
+            encoded(Version::V1_2, &delivery).split_once("timestamp:0\n").unwrap().1.to_owned()
         };
         assert_eq!(headers(message.clone()), "own:kept\n\nhi\0");
         let queue = Destination::parse("/queue/a").unwrap();
@@ -345,9 +351,7 @@ mod tests {
         }
         let message = Message::new(Destination::parse("/topic/a").unwrap(), 1, 0, parts);
         let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
-        let mut to = Vec::new();
-        encode(&mut to, Version::V1_2, b"", &delivery, None);
-        let shown = String::from_utf8(to).unwrap();
+        let shown = encoded(Version::V1_2, &delivery);
         let expected = "timestamp:0\nnull:\na\\cb:true\nbyte:-1\nshort:-2\nint:-3\n\
                         long:-9223372036854775808\nfloat:0.5\ndouble:-1e300\n";
         assert!(shown.ends_with(&format!("{expected}\nhi\0")), "{shown}");
@@ -358,8 +362,9 @@ mod tests {
         let sections = Sections::new(b"pb\0\xff"[..].into(), [0, 1, 1, 4, 4], 0).unwrap();
         let message = Message::new(Destination::parse("/topic/a").unwrap(), 1, 0, sections);
         let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
-        let mut to = Vec::new();
+        let mut to = SendBuffer::default();
         encode(&mut to, Version::V1_2, b"", &delivery, None);
+        let to = to.to_vec();
         assert!(to.ends_with(b"content-length:3\ntimestamp:0\n\nb\0\xff\0"), "{to:?}");
     }
 }

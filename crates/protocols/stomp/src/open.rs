@@ -2,7 +2,7 @@ use std::mem;
 
 use contract::{
     Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Notice, Now, Outbox,
-    ProtocolLimits, Reason, Refusal, SubscriptionId, Token,
+    ProtocolLimits, Reason, Refusal, SendBuffer, SubscriptionId, Token,
 };
 
 use crate::{
@@ -36,7 +36,7 @@ impl Context<'_> {
 
     pub(crate) fn send(&mut self, encode: impl Fn(&mut Vec<u8>)) {
         self.sent = true;
-        self.out.send(self.kind, &mut |to| encode(to));
+        self.out.send(self.kind, &mut |to| encode(to.own_mut()));
     }
 }
 
@@ -141,7 +141,8 @@ impl Open {
         let kind = kind(&delivery.message, cx.kind);
         if subscription.ack_mode == AckMode::Auto {
             let start = subscription.start();
-            let mut encode = |to: &mut Vec<u8>| message::encode(to, version, start, delivery, None);
+            let mut encode =
+                |to: &mut SendBuffer| message::encode(to, version, start, delivery, None);
             if delivery.redeliveries == 0 {
                 cx.out.send_shared(kind, &delivery.message, subscription.header(), &mut encode);
             } else {

@@ -97,7 +97,7 @@ impl contract::Session for Session {
                 // On a WebSocket the close code says it.
                 if fault.reason != Reason::Shutdown || self.kind == Kind::Stream {
                     let version = state.version();
-                    out.send(self.kind, &mut |to| fault.encode(version, to));
+                    out.send(self.kind, &mut |to| fault.encode(version, to.own_mut()));
                 }
                 *state = State::Closed;
                 out.explain(fault.detail());

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use bytes::Bytes;
+use contract::{SendBuffer, SharedRange};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use crate::Deflate;
@@ -8,10 +10,25 @@ use crate::Deflate;
 ///
 /// No context outlives a message, so that one stream for each size of window is enough; each is
 /// made when first required and takes about 440 KiB.
+///
+/// What messages share ([`SendBuffer::append_shared`]) is compressed once, to blocks that are shared
+/// too: DEFLATE lets one join what was compressed and flushed separately. What stands before and
+/// behind it is stored as it is, which costs 5 bytes and no time.
 #[derive(Default)]
 pub struct Deflater {
     streams: [Option<Box<Compress>>; Deflate::WINDOW_BITS_COUNT],
     scratch: Vec<u8>,
+    shared: Vec<Compressed>,
+    shared_bytes: usize,
+}
+
+/// What a shared range was compressed to.
+struct Compressed {
+    agreed: Deflate,
+    /// Referenced, so that its address stays unique.
+    range: SharedRange,
+    /// Whole blocks; `None`: it does not get smaller.
+    blocks: Option<Bytes>,
 }
 
 impl Deflater {
@@ -21,24 +38,92 @@ impl Deflater {
         Self::default()
     }
 
-    /// Compresses a whole message, if it is long enough and gets smaller.
-    pub(crate) fn deflate(&mut self, agreed: Deflate, message: &[u8]) -> Option<&[u8]> {
-        if message.len() < MESSAGE_BYTES_MIN {
-            return None;
+    /// Forgets what it has compressed for several messages. To be called when these have been sent.
+    pub fn forget_shared(&mut self) {
+        self.shared.clear();
+        self.shared_bytes = 0;
+    }
+
+    /// Compresses the message that begins behind the first `start` own bytes of `out`, if it is long
+    /// enough and gets smaller; `false`: it stays as it is.
+    pub(crate) fn deflate(&mut self, agreed: Deflate, out: &mut SendBuffer, start: usize) -> bool {
+        if !out.shared_from(start).is_empty() {
+            return self.deflate_shared(agreed, out, start);
         }
+        let Some(message) = out.own().get(start..) else { return false };
+        if message.len() < MESSAGE_BYTES_MIN {
+            return false;
+        }
+        let Some(deflated) = self.compress(agreed, message) else { return false };
+        let deflated = deflated.strip_suffix(&FLUSH_MARKER).unwrap_or_default();
+        let is_smaller = !deflated.is_empty() && deflated.len() < message.len();
+        if is_smaller {
+            out.own_mut().truncate(start);
+            out.extend_from_slice(deflated);
+        }
+        is_smaller
+    }
+
+    /// As [`Deflater::deflate`], for a message of which others share a part.
+    fn deflate_shared(&mut self, agreed: Deflate, out: &mut SendBuffer, start: usize) -> bool {
+        let blocks = out.shared_from(start).iter().map(|range| self.blocks_of(agreed, range));
+        let Some(blocks) = blocks.collect::<Option<Vec<_>>>() else { return false };
+        let mut own = std::mem::take(&mut self.scratch);
+        own.clear();
+        let ranges = out.take_from(start, &mut own);
+        let mut at = 0;
+        for (index, (range, blocks)) in ranges.iter().zip(&blocks).enumerate() {
+            store(out, own.get(at..range.at).unwrap_or_default());
+            at = range.at;
+            // The last block of a message ends without its marker (RFC 7692 section 7.2.1).
+            let is_last = at == own.len() && index + 1 == ranges.len();
+            let marker = if is_last { FLUSH_MARKER.len() } else { 0 };
+            out.append_shared(blocks, 0..blocks.len().saturating_sub(marker));
+        }
+        if let Some(end) = own.get(at..).filter(|end| !end.is_empty()) {
+            store(out, end);
+            out.push(STORED);
+        }
+        self.scratch = own;
+        true
+    }
+
+    /// The blocks to which a range is compressed, with the marker that flushes them.
+    fn blocks_of(&mut self, agreed: Deflate, range: &SharedRange) -> Option<Bytes> {
+        let is_it = |one: &&Compressed| {
+            let (this, that) = (one.range.bytes(), range.bytes());
+            one.agreed.server_window_bits() == agreed.server_window_bits()
+                && (this.as_ptr(), this.len()) == (that.as_ptr(), that.len())
+        };
+        if let Some(known) = self.shared.iter().rev().find(is_it) {
+            return known.blocks.clone();
+        }
+        let bytes = range.bytes();
+        let blocks = self.compress(agreed, bytes).filter(|blocks| blocks.len() < bytes.len());
+        let blocks = blocks.map(Bytes::copy_from_slice);
+        if self.shared.len() >= SHARED_MAX || self.shared_bytes > SHARED_BYTES_MAX {
+            self.forget_shared();
+        }
+        self.shared_bytes += blocks.as_ref().map_or(0, Bytes::len);
+        self.shared.push(Compressed { agreed, range: range.clone(), blocks: blocks.clone() });
+        blocks
+    }
+
+    /// Compresses bytes to blocks, the last of them an empty one that ends with [`FLUSH_MARKER`].
+    fn compress(&mut self, agreed: Deflate, bytes: &[u8]) -> Option<&[u8]> {
         self.scratch.clear();
         self.scratch.shrink_to(SCRATCH_BYTES_KEPT);
         // The worst that fixed codes do to a byte are nine bits.
-        self.scratch.reserve(message.len() + message.len() / 8 + 64);
+        self.scratch.reserve(bytes.len() + bytes.len() / 8 + 64);
         let bits = agreed.server_window_bits();
         let slot = self.streams.get_mut(agreed.window_index())?;
         let stream = slot.get_or_insert_with(|| {
             Box::new(Compress::new_with_window_bits(Compression::fast(), false, bits))
         });
-        let status = stream.compress_vec(message, &mut self.scratch, FlushCompress::Sync);
+        let status = stream.compress_vec(bytes, &mut self.scratch, FlushCompress::Sync);
         // Room that is left says that all of it was written.
         let complete = matches!(status, Ok(Status::Ok))
-            && stream.total_in() == message.len() as u64
+            && stream.total_in() == bytes.len() as u64
             && self.scratch.len() < self.scratch.capacity();
         if !complete {
             // Not reset: with output unwritten, zlib-rs 0.6.8 panics some messages later.
@@ -46,8 +131,18 @@ impl Deflater {
             return None;
         }
         stream.reset();
-        let deflated = self.scratch.strip_suffix(&[0x00, 0x00, 0xFF, 0xFF])?;
-        (deflated.len() < message.len()).then_some(deflated)
+        self.scratch.ends_with(&FLUSH_MARKER).then_some(&self.scratch)
+    }
+}
+
+/// Appends bytes as stored blocks (RFC 1951 section 3.2.4).
+fn store(out: &mut SendBuffer, bytes: &[u8]) {
+    for bytes in bytes.chunks(usize::from(u16::MAX)) {
+        let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        out.push(STORED);
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(&(!len).to_le_bytes());
+        out.extend_from_slice(bytes);
     }
 }
 
@@ -62,3 +157,14 @@ const MESSAGE_BYTES_MIN: usize = 64;
 
 /// More is returned back after a large message.
 const SCRATCH_BYTES_KEPT: usize = 64 << 10;
+
+/// Ends what was flushed: the lengths of a stored block of nothing.
+const FLUSH_MARKER: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+
+/// How a stored block begins that is not the last of its stream: three bits, and as many as fill
+/// the byte.
+const STORED: u8 = 0;
+
+/// Results that are remembered: those of the messages that are delivered together, and some bytes.
+const SHARED_MAX: usize = 64;
+const SHARED_BYTES_MAX: usize = 16 << 20;

@@ -1,6 +1,6 @@
 //! The server's frames, which are not masked.
 
-use contract::Kind;
+use contract::{Kind, SendBuffer};
 
 use crate::{Deflate, Deflater, NO_CODE, Opcode, Version};
 
@@ -12,8 +12,8 @@ pub struct MessageStart {
 }
 
 /// Begins a message: append its payload to the buffer, then [`MessageStart::finish`] it.
-pub fn begin(out: &mut Vec<u8>) -> MessageStart {
-    let start = out.len();
+pub fn begin(out: &mut SendBuffer) -> MessageStart {
+    let start = out.own().len();
     out.extend_from_slice(&[0; HEADER_BYTES_USUAL]);
     MessageStart { start }
 }
@@ -23,31 +23,31 @@ impl MessageStart {
     /// agreed on and makes it smaller.
     pub fn finish(
         self,
-        out: &mut Vec<u8>,
+        out: &mut SendBuffer,
         version: Version,
         kind: Kind,
         deflate: Option<(&mut Deflater, Deflate)>,
     ) {
         let payload = self.start + HEADER_BYTES_USUAL;
-        let Some(message) = out.get(payload..) else { return };
-        let deflated = deflate.and_then(|(deflater, agreed)| deflater.deflate(agreed, message));
-        let is_deflated = deflated.is_some();
-        if let Some(deflated) = deflated {
-            out.truncate(payload);
-            out.extend_from_slice(deflated);
-        }
-        let header = Header::new(version, opcode(kind), true, is_deflated, out.len() - payload);
+        let is_deflated =
+            deflate.is_some_and(|(deflater, agreed)| deflater.deflate(agreed, out, payload));
+        let len = out.len_from(payload);
+        let header = Header::new(version, opcode(kind), true, is_deflated, len);
         let header = header.bytes();
-        match out.get_mut(self.start..payload) {
-            Some(room) if header.len() == room.len() => room.copy_from_slice(header),
+        if let Some(more) = header.get(HEADER_BYTES_USUAL..).filter(|more| !more.is_empty()) {
+            out.insert(payload, more);
+        }
+        let own = out.own_mut();
+        match own.get_mut(self.start..payload) {
             // A short payload moves up to its short header.
             Some(room) if header.len() < room.len() => {
                 let (room, _) = room.split_at_mut(header.len());
                 room.copy_from_slice(header);
-                out.copy_within(payload.., self.start + header.len());
-                out.truncate(out.len() - (HEADER_BYTES_USUAL - header.len()));
+                own.copy_within(payload.., self.start + header.len());
+                own.truncate(own.len() - (HEADER_BYTES_USUAL - header.len()));
             }
-            _ => drop(out.splice(self.start..payload, header.iter().copied())),
+            Some(room) => room.copy_from_slice(header.get(..room.len()).unwrap_or_default()),
+            None => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 //! memory but its decoder; buffers and compression belong to the core, and are lent.
 //!
 //! ```
-//! use contract::ConnectionLimits;
+//! use contract::{ConnectionLimits, SendBuffer};
 //! use websocket::{
 //!     Decoder, Deflater, Event, InflaterPool, NO_CODE, Unread, Version, begin, encode_close,
 //!     encode_pong,
@@ -17,7 +17,7 @@
 //! // The connection's, from what the handshake agreed on:
 //! let (version, deflate) = (Version::Rfc6455, None);
 //! let mut decoder = Decoder::new(version, deflate);
-//! let mut unsent = Vec::new();
+//! let mut unsent = SendBuffer::default();
 //!
 //! // What was left the last time and what was read now: an echo.
 //! let mut buffer = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".to_vec();
@@ -33,17 +33,19 @@
 //!             let deflate = deflate.map(|agreed| (&mut deflater, agreed));
 //!             message.finish(&mut unsent, version, data.kind, deflate);
 //!         }
-//!         Ok(Some(Event::Ping(payload))) => encode_pong(&mut unsent, version, payload),
+//!         Ok(Some(Event::Ping(payload))) => encode_pong(unsent.own_mut(), version, payload),
 //!         Ok(Some(Event::Pong(_))) => {}
 //!         // The reply to the peer's close, unless this is the reply to one sent. No event follows.
 //!         Ok(Some(Event::Close(close))) => {
 //!             let (code, reason) = close.map_or((NO_CODE, ""), |close| (close.code, close.reason));
-//!             encode_close(&mut unsent, version, code, reason);
+//!             encode_close(unsent.own_mut(), version, code, reason);
 //!         }
-//!         Err(error) => encode_close(&mut unsent, version, error.code(), &error.to_string()),
+//!         Err(error) => {
+//!             encode_close(unsent.own_mut(), version, error.code(), &error.to_string());
+//!         }
 //!     }
 //! }
-//! assert_eq!(unsent, b"\x81\x05Hello");
+//! assert_eq!(unsent.own(), b"\x81\x05Hello");
 //! ```
 #![forbid(unsafe_code)]
 

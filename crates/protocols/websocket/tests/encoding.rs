@@ -8,8 +8,9 @@ use std::{
     io::{self, Read, Write},
 };
 
+use bytes::Bytes;
 use client::{Transcript, agreed, frame};
-use contract::{ConnectionLimits, Kind, Reason};
+use contract::{ConnectionLimits, Kind, Reason, SendBuffer};
 use flate2::{Decompress, FlushDecompress};
 use proptest::prelude::*;
 use tungstenite::{
@@ -22,10 +23,12 @@ use websocket::{
 };
 
 fn message(version: Version, kind: Kind, payload: &[u8]) -> Vec<u8> {
-    let mut out = b"before".to_vec();
+    let mut out = SendBuffer::default();
+    out.extend_from_slice(b"before");
     let start = begin(&mut out);
     out.extend_from_slice(payload);
     start.finish(&mut out, version, kind, None);
+    let mut out = out.to_vec();
     assert_eq!(&out[..6], b"before");
     out.split_off(6)
 }
@@ -176,10 +179,19 @@ fn an_error_has_a_close_code_and_a_text() {
 
 /// Compresses, and gives the frame's first byte and its payload.
 fn deflated(deflater: &mut Deflater, agreed: Deflate, payload: &[u8]) -> (u8, Vec<u8>) {
-    let mut out = Vec::new();
+    finished(Some((deflater, agreed)), |out| out.extend_from_slice(payload))
+}
+
+/// Frames what is appended, and gives the frame's first byte and its payload.
+fn finished(
+    deflate: Option<(&mut Deflater, Deflate)>,
+    append: impl FnOnce(&mut SendBuffer),
+) -> (u8, Vec<u8>) {
+    let mut out = SendBuffer::default();
     let start = begin(&mut out);
-    out.extend_from_slice(payload);
-    start.finish(&mut out, Version::Rfc6455, Kind::Binary, Some((deflater, agreed)));
+    append(&mut out);
+    start.finish(&mut out, Version::Rfc6455, Kind::Binary, deflate);
+    let mut out = out.to_vec();
     let header = match out[1] {
         126 => 4,
         127 => 10,
@@ -225,6 +237,76 @@ fn messages_are_compressed_where_it_helps() {
         assert_eq!(deflated(&mut deflater, agreed, small), (0x82, small.to_vec()));
         assert!(deflated(&mut deflater, agreed, &random) == (0x82, random.clone()));
     }
+}
+
+#[test]
+fn what_messages_share_is_compressed_once() {
+    let price = |n| format!("{{\"symbol\":\"ACME\",\"price\":{}}}", n * 7919 % 10_007);
+    let text = Bytes::from((0..40_000).map(price).collect::<String>());
+    let parts: [Bytes; 3] = [text.slice(..100_000), text.slice(100_000..150_000), text.clone()];
+    let mut deflater = Deflater::new();
+    for bits in 9..=15 {
+        let agreed = agreed(&format!("permessage-deflate; server_max_window_bits={bits}"));
+        // What stands before, between and behind: nothing, little, and more than a stored block has.
+        let own = ["", "x", &"head\n".repeat(40), &"y".repeat(100_000)];
+        for (before, between, behind) in (0..own.len()).flat_map(|n| {
+            let at = move |add| own[(n + add) % own.len()];
+            [(at(0), at(1), at(2)), (at(0), "", ""), (at(0), at(1), "")]
+        }) {
+            let append = |out: &mut SendBuffer| {
+                out.extend_from_slice(before.as_bytes());
+                out.append_shared(&parts[0], 0..parts[0].len());
+                out.extend_from_slice(between.as_bytes());
+                out.append_shared(&parts[1], 0..parts[1].len());
+                out.append_shared(&parts[2], 5_000..parts[2].len());
+                out.extend_from_slice(behind.as_bytes());
+            };
+            let plain = finished(None, append).1;
+            let (first, payload) = finished(Some((&mut deflater, agreed)), append);
+            let own = before.len() + between.len() + behind.len();
+            let shown = format!("{bits} bits, {} {} {}", before.len(), between.len(), behind.len());
+            assert_eq!(first, 0xC2, "{shown}");
+            assert!(payload.len() - own < (plain.len() - own) / 2, "{shown}: {}", payload.len());
+            assert!(inflated(bits, &payload) == plain, "{shown}");
+        }
+    }
+    let agreed = agreed("permessage-deflate");
+    let compressed = |deflater: &mut Deflater| {
+        let mut out = SendBuffer::default();
+        let start = begin(&mut out);
+        out.append_shared(&text, 0..text.len());
+        start.finish(&mut out, Version::Rfc6455, Kind::Text, Some((deflater, agreed)));
+        out.shared_from(0)[0].whole.as_ptr()
+    };
+    let blocks = compressed(&mut deflater);
+    assert_eq!(compressed(&mut deflater), blocks, "the same blocks");
+    let other = finished(Some((&mut deflater, agreed)), |out| {
+        // At the same address, but less of it.
+        out.append_shared(&text, 0..text.len() - 1);
+    });
+    assert!(inflated(15, &other.1) == text[..text.len() - 1]);
+}
+
+#[test]
+fn a_message_that_shares_what_does_not_compress_is_sent_as_it_is() {
+    let noise = Bytes::from_iter(noise(5).take(100_000));
+    let text = Bytes::from("text ".repeat(1000));
+    let agreed = agreed("permessage-deflate");
+    let mut deflater = Deflater::new();
+    let append = |out: &mut SendBuffer| {
+        out.extend_from_slice(&[b'x'; 1000]);
+        out.append_shared(&text, 0..text.len());
+        out.append_shared(&noise, 0..noise.len());
+    };
+    for round in 0..2 {
+        let sent = finished(Some((&mut deflater, agreed)), append);
+        let expected = [&[b'x'; 1000][..], &text, &noise].concat();
+        assert!(sent == (0x82, expected), "round {round}");
+    }
+    // All of them go on to be compressed well.
+    let (first, payload) = deflated(&mut deflater, agreed, &text);
+    assert_eq!(first, 0xC2);
+    assert!(inflated(15, &payload) == text);
 }
 
 #[test]

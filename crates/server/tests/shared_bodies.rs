@@ -1,0 +1,268 @@
+//! A large message to a thousand peers that read nothing, each of which is sent other headers, stays
+//! in memory once, whatever they are connected by.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+#![expect(clippy::print_stdout, reason = "figures, with --nocapture")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use socket2::{Domain, Socket, Type};
+use testkit::Random;
+
+const MIB: usize = 1 << 20;
+const BODY_BYTES: usize = 4 * MIB;
+/// What a message may take beside its body.
+const MORE_MAX: usize = 16 * MIB;
+const SUBSCRIBERS: usize = 1000;
+/// What a TLS connection may have encrypted: it is no other's.
+const CIPHERTEXT_MAX: usize = 66 << 10;
+
+#[test]
+fn a_body_for_many_is_in_memory_once() {
+    for (way, open) in WAYS {
+        for ack in ["auto", "client-individual"] {
+            stall(way, ack, *open);
+        }
+    }
+}
+
+type Stream = Box<dyn Connection>;
+type Open = fn(&Gateway) -> Stream;
+
+/// How the subscribers connect.
+const WAYS: &[(&str, Open)] = &[
+    ("TCP", |gateway| Box::new(connect(gateway.plain))),
+    ("TLS", |gateway| Box::new(gateway.secure())),
+    ("WebSocket", |gateway| Box::new(upgrade(connect(gateway.plain), ""))),
+    ("deflated WebSocket", |gateway| {
+        let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        Box::new(upgrade(connect(gateway.plain), deflate))
+    }),
+];
+
+fn stall(way: &str, ack: &str, open: Open) {
+    let shown = format!("{way}, {ack}");
+    let ciphertext = if way == "TLS" { SUBSCRIBERS * CIPHERTEXT_MAX } else { 0 };
+    let gateway = Gateway::start(MORE_MAX + ciphertext);
+    let mut subscribers: Vec<Stream> = Vec::new();
+    for n in 0..SUBSCRIBERS {
+        let mut stream = open(&gateway);
+        let frames = format!(
+            "CONNECT\naccept-version:1.2\nhost:x\n\n\0\
+             SUBSCRIBE\nid:subscription-{n}\ndestination:/topic/large\nack:{ack}\nreceipt:r\n\n\0"
+        );
+        stream.send(frames.as_bytes());
+        stream.wait_for(b"receipt-id:r\n\n\0");
+        subscribers.push(stream);
+    }
+    let before = (gateway.memory(), gateway.bytes_sent());
+    let body = text(BODY_BYTES);
+    let mut publisher = connect(gateway.plain);
+    Connection::send(&mut publisher, b"CONNECT\naccept-version:1.2\nhost:x\n\n\0");
+    let head =
+        format!("SEND\ndestination:/topic/large\nreceipt:sent\ncontent-length:{}\n\n", body.len());
+    Connection::send(&mut publisher, &[head.as_bytes(), &body, b"\0"].concat());
+    publisher.wait_for(b"receipt-id:sent\n\n\0");
+    // The core responds to this when it has written what can be.
+    let sent = gateway.bytes_sent() - before.1;
+    let more = gateway.memory() - before.0;
+    println!("{shown}: {} KiB more, {} KiB sent", more >> 10, sent >> 10);
+    // Of what each is to have, which is 3 MiB at least, the kernel takes a part.
+    assert!(sent < SUBSCRIBERS * 5 / 2 * MIB, "{shown}: {sent} bytes sent");
+    assert!(more <= BODY_BYTES + MORE_MAX + ciphertext, "{shown}: {more} bytes more");
+    assert_eq!(gateway.metric("passerelle_slow_consumers_total"), 0, "{shown}");
+    if matches!(way, "TCP" | "TLS") {
+        for (n, stream) in subscribers.iter_mut().enumerate().step_by(499) {
+            let head = stream.wait_for(b"\n\n");
+            assert!(head.contains(&format!("subscription:subscription-{n}\n")), "{shown}: {head}");
+            assert_eq!(head.contains("\nack:"), ack != "auto", "{shown}: {head}");
+            let mut received = vec![0; body.len() + 1];
+            stream.read_exact(&mut received).unwrap();
+            assert!(received.strip_suffix(b"\0") == Some(&body), "{shown}: subscriber {n}");
+        }
+    }
+}
+
+/// Text that compresses, to three quarters.
+fn text(len: usize) -> Vec<u8> {
+    let mut random = Random::new(1);
+    let digits = std::iter::repeat_with(|| b'0' + u8::try_from(random.below(10)).unwrap());
+    digits.take(len).collect()
+}
+
+/// The client's end, whose kernel takes little that it does not read.
+fn connect(to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    socket.connect_timeout(&to.into(), TIMEOUT).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+trait Connection: Read + Write {
+    /// Sends a message.
+    fn send(&mut self, message: &[u8]) {
+        self.write_all(message).unwrap();
+    }
+
+    /// Reads up to this, which must come, and nothing behind it.
+    fn wait_for(&mut self, end: &[u8]) -> String {
+        let mut received = Vec::new();
+        let mut byte = [0];
+        while !received.ends_with(end) {
+            self.read_exact(&mut byte).unwrap();
+            received.extend(byte);
+        }
+        String::from_utf8_lossy(&received).into_owned()
+    }
+}
+
+impl Connection for TcpStream {}
+impl Connection for StreamOwned<ClientConnection, TcpStream> {}
+impl Connection for WebSocket {
+    /// In a frame that is not really masked.
+    fn send(&mut self, message: &[u8]) {
+        let [high, low] = u16::try_from(message.len()).unwrap().to_be_bytes();
+        let length = if message.len() < 126 { vec![0x80 | low] } else { vec![0xFE, high, low] };
+        self.0.write_all(&[&[0x81], &*length, &[0; 4], message].concat()).unwrap();
+    }
+}
+
+struct WebSocket(TcpStream);
+
+impl Read for WebSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for WebSocket {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn upgrade(mut stream: TcpStream, headers: &str) -> WebSocket {
+    let request = format!(
+        "GET /messaging HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: v12.stomp\r\n{headers}\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let response = stream.wait_for(b"\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+    assert_eq!(response.contains("permessage-deflate"), !headers.is_empty(), "{response}");
+    WebSocket(stream)
+}
+
+struct Gateway {
+    process: Child,
+    folder: PathBuf,
+    tls: SocketAddr,
+    plain: SocketAddr,
+    client: Arc<ClientConfig>,
+}
+
+impl Gateway {
+    /// One whose core may have this much unsent; what many share counts once.
+    fn start(unsent_bytes_max: usize) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("shared-bodies");
+        fs::create_dir_all(&folder).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = made.cert.pem();
+        fs::write(folder.join("gw.pem"), &pem).unwrap();
+        fs::write(folder.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
+        let config = format!(
+            "threads = 1\n\
+            [limits]\nmessage-bytes-max = '5MiB'\ntransaction-bytes-max = '5MiB'\nunsent-bytes-max = '8MiB'\n\
+            [memory]\nunsent-bytes-max-per-core = {unsent_bytes_max}\n\
+            [[listen]]\naddress = '127.0.0.1:0'\n\
+            tls = {{ certificate = 'gw.pem', key = 'gw.key' }}\n\
+            [[listen]]\naddress = '127.0.0.1:0'\noperations = true\n"
+        );
+        fs::write(folder.join("gw.toml"), config).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_passerelle"))
+            .args(["serve", "--config"])
+            .arg(folder.join("gw.toml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |scheme: &str| {
+            let line = lines.next().unwrap().unwrap();
+            let rest = line.strip_prefix(&format!("listening on {scheme}://")).unwrap();
+            rest.trim_end_matches('/').parse().unwrap()
+        };
+        let (tls, plain) = (address("https"), address("http"));
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { process, folder, tls, plain, client: Arc::new(client) }
+    }
+
+    fn secure(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(Arc::clone(&self.client), name).unwrap();
+        StreamOwned::new(client, connect(self.tls))
+    }
+
+    /// What the process has in memory.
+    fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
+    fn bytes_sent(&self) -> usize {
+        self.metric("passerelle_bytes_sent_total")
+    }
+
+    /// The sum of a metric's series.
+    fn metric(&self, name: &str) -> usize {
+        let mut stream = connect(self.plain);
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        let series = page.lines().filter_map(|line| line.strip_prefix(name));
+        let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok());
+        let values: Vec<usize> = values.collect();
+        assert!(!values.is_empty(), "no {name} in {page}");
+        values.into_iter().sum()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Enough for any machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
