@@ -170,16 +170,11 @@ pub trait Outbox {
     /// Has the login of the peer checked; an [`Input::Replied`] with the token follows.
     fn login(&mut self, token: Token, login: Login);
 
-    /// Tells the log of the gateway why [`Outbox::close`], which follows, is called: in more words
-    /// than its `message`, which is the peer's and short.
-    fn explain(&mut self, detail: &str) {
-        _ = detail;
-    }
-
     /// Ends the connection, once what was sent before has left. On a WebSocket `reason` becomes the
     /// close code and `message`, for the peer, the close reason, which has room for 123 bytes; on
-    /// [`Kind::Stream`] nothing carries them.
-    fn close(&mut self, reason: Reason, message: &str);
+    /// [`Kind::Stream`] nothing carries them. The log of the gateway has `detail`, where there is
+    /// more to say than fits into the message.
+    fn close(&mut self, reason: Reason, message: &str, detail: Option<&str>);
 
     /// 128 random bits, unpredictable to peers. A temporary destination named by them is homed
     /// on this core.

@@ -145,7 +145,7 @@ impl Outbox for Recorder {
         self.push(Output::Login(token, login));
     }
 
-    fn close(&mut self, reason: Reason, message: &str) {
+    fn close(&mut self, reason: Reason, message: &str, _: Option<&str>) {
         assert!(message.len() <= 123, "a WebSocket's close reason holds 123 bytes: {message:?}");
         self.push(Output::Close(reason, message.to_owned()));
         self.closed = true;

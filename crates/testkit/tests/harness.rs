@@ -56,7 +56,7 @@ impl Session for Echo {
                 }
                 if data.bytes.contains(&b'x') {
                     self.closed = true;
-                    out.close(Reason::Normal, "x");
+                    out.close(Reason::Normal, "x", None);
                     if self.fault == Fault::SpeaksAfterTheClose {
                         out.send(Kind::Stream, &mut |to| to.push(b'!'));
                     }

@@ -267,11 +267,10 @@ impl Outbox for Outlet<'_> {
         ));
     }
 
-    fn explain(&mut self, detail: &str) {
-        self.context.detail = Some(excerpt(detail, DETAIL_CHARS_MAX).into());
-    }
-
-    fn close(&mut self, reason: Reason, message: &str) {
+    fn close(&mut self, reason: Reason, message: &str, detail: Option<&str>) {
+        if let Some(detail) = detail {
+            self.context.detail = Some(excerpt(detail, DETAIL_CHARS_MAX).into());
+        }
         self.closed.get_or_insert_with(|| (reason, message.to_owned()));
     }
 

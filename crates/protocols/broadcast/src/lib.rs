@@ -65,10 +65,10 @@ impl Session for Broadcast {
                 out.send_shared(kind, message, &[], &mut |buffer| buffer.append_body(message));
             }
             Input::Replied(_, Err(refusal)) | Input::Notice(Notice::Cancelled(_, refusal)) => {
-                out.close(Reason::Busy, &refusal.to_string());
+                out.close(Reason::Busy, &refusal.to_string(), None);
             }
-            Input::GivenUp(reason, why) => out.close(reason, why),
-            Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
+            Input::GivenUp(reason, why) => out.close(reason, why, None),
+            Input::Shutdown => out.close(Reason::Shutdown, STOPPING, None),
             Input::Replied(_, Ok(_)) | Input::Timeout | Input::Closed(_) => {}
         }
     }

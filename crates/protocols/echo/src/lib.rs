@@ -16,8 +16,8 @@ impl Session for Echo {
             Input::Received(data) => self.fragments.add(data.bytes, data.last, |message| {
                 out.send(data.kind, &mut |buffer| buffer.extend_from_slice(message));
             }),
-            Input::GivenUp(reason, why) => out.close(reason, why),
-            Input::Shutdown => out.close(Reason::Shutdown, STOPPING),
+            Input::GivenUp(reason, why) => out.close(reason, why, None),
+            Input::Shutdown => out.close(Reason::Shutdown, STOPPING, None),
             Input::Opened
             | Input::Replied(..)
             | Input::Delivered(..)

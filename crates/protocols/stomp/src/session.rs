@@ -91,7 +91,7 @@ impl contract::Session for Session {
             (Ok(()), _) => {}
             (Err(End::Normal), state) => {
                 *state = State::Closed;
-                out.close(Reason::Normal, "");
+                out.close(Reason::Normal, "", None);
             }
             (Err(End::Fault(fault)), state) => {
                 // On a WebSocket the close code says it.
@@ -100,8 +100,7 @@ impl contract::Session for Session {
                     out.send(self.kind, &mut |to| fault.encode(version, to.own_mut()));
                 }
                 *state = State::Closed;
-                out.explain(fault.detail());
-                out.close(fault.reason, fault.message());
+                out.close(fault.reason, fault.message(), Some(fault.detail()));
             }
         }
     }
