@@ -25,6 +25,15 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..Attack::USUAL
     },
     Attack {
+        name: "large bodies for a thousand that never read, behind headers of their own",
+        start: |_| {
+            let limits = "unsent-bytes-max = \"64MiB\"\nwrite-timeout = \"2m\"";
+            Ok(Start { limits, memory: UNSENT, ..Start::default() })
+        },
+        run: bodies,
+        ..Attack::USUAL
+    },
+    Attack {
         name: "a thousand consumers of queues that never read",
         start: |form| {
             let limits = match form {
@@ -63,6 +72,34 @@ fn topics(scene: &Scene<'_>) -> Result<(), String> {
         peak if peak <= most => Ok(()),
         peak => Err(format!("it had {} MiB, of {} MiB at most", peak >> 20, most >> 20)),
     }
+}
+
+/// What waits for all of them is in memory once, and closes none.
+fn bodies(scene: &Scene<'_>) -> Result<(), String> {
+    let subscribers = subscribe(scene, |index| {
+        let ack = if index.is_multiple_of(2) { "" } else { acknowledgement(index / 2) };
+        ("/topic/unread.bodies".to_owned(), ack)
+    })?;
+    let memory_at_start = scene.gateway.memory("VmRSS");
+    let failed = |error: io::Error| format!("a publisher: {error}");
+    let to = scene.gateway.addresses.plain;
+    let mut publisher = Stomp::connect(to, Options::from(scene.attacker())).map_err(failed)?;
+    let body = ledger::body(0, 1 << 20);
+    for _ in 0..BODIES {
+        publisher.publish("/topic/unread.bodies", &body).map_err(failed)?;
+        thread::sleep(scene.secs(0.1, 1.0));
+    }
+    let most = memory_at_start + BODIES * (1 << 20) + BODIES_BESIDE;
+    let memory = scene.gateway.memory("VmRSS");
+    let closed = scene.gateway.log().matches("reason=\"slow\"").count();
+    drop(subscribers);
+    if closed > 0 {
+        return Err(format!("{closed} were closed"));
+    }
+    if memory > most {
+        return Err(format!("it had {} MiB, of {} MiB at most", memory >> 20, most >> 20));
+    }
+    Ok(())
 }
 
 /// What they were sent goes back, and becomes a dead letter after as many of them as there may be.
@@ -116,7 +153,7 @@ fn subscribe(
             let options = Options { carrier, ..Options::from(scene.attacker()) };
             let mut stomp = Stomp::connect(scene.gateway.addresses.plain, options)?;
             let (destination, more) = to(index);
-            stomp.subscribe("1", &destination, more)?;
+            stomp.subscribe(&format!("subscription-{index}"), &destination, more)?;
             subscribers.push((index, stomp));
         }
     };
@@ -151,6 +188,10 @@ fn cores() -> u64 {
 
 const SUBSCRIBERS: usize = 1_000;
 const QUEUES: usize = 20;
+/// As many as may wait on one core, when each counts once.
+const BODIES: u64 = 40;
+/// For what a message takes while it comes, and for honest clients.
+const BODIES_BESIDE: u64 = 24 << 20;
 /// Less than the default, so that it is soon reached.
 const UNSENT: &str = "unsent-bytes-max-per-core = \"64MiB\"";
 const UNSENT_BYTES: u64 = 64 << 20;
