@@ -7,17 +7,20 @@
 mod access;
 mod address;
 mod basic;
+mod decoys;
+mod exchanges;
 mod failures;
 mod fair_queue;
 mod logins;
 mod password;
 mod scram;
+mod scram_exchange;
 mod user;
 
 pub use access::{Access, Action, Denial, Grant, Rule, RuleError, Scope};
 pub use address::AddressKey;
 pub use basic::{BasicError, basic};
-pub use logins::{Authentication, Finished, Job, LoginId, Logins, Verdict};
+pub use logins::{Accepted, Authentication, Finished, Job, LoginId, Logins, Verdict};
 pub use password::{Password, PasswordError};
 pub use scram::{Mechanism, Scram, ScramError};
-pub use user::{User, UserError, Users};
+pub use user::{Change, User, UserError, Users};

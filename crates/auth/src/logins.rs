@@ -5,15 +5,19 @@ use std::{
     time::Duration,
 };
 
-use contract::{Credentials, Login, Now, Principal, Refusal, internal};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use contract::{Credentials, Login, Now, Principal, Refusal, SaslError, Secret, internal};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    AddressKey, Users,
+    AddressKey, Change, Mechanism, Users,
+    decoys::Decoys,
+    exchanges::Exchanges,
     failures::Failures,
     fair_queue::{FairQueue, NameKey, Throttle},
+    scram_exchange::{ClientFirst, ScramExchange, ScramProof},
     user::User,
 };
 
@@ -24,15 +28,22 @@ use crate::{
 ///       authenticate        next              run, on another thread          finish
 /// login -----> Decided
 ///        -----> Pending --------> Job ----------------------------> Verdict ---------> Finished
-///                  | cancel, or evicted for another
-///                  +------------------------------------------------> (no result, or Busy)
+///        |         ^ cancel, or evicted for another
+///        |         +------------------------------------------------> (no result, or Busy)
+///        |         | the proof comes while its name or address is delayed
+///        -----> Challenged ------------> Checked, Challenged, Decided
+///                            respond
 /// ```
+///
+/// A mechanism with a challenge is an exchange: what it has come to is kept here between its legs, by
+/// the [`LoginId`] of the last. Its proof is verified at once where no delay is due, and else as any job:
+/// so guesses by an exchange are no faster than others.
 ///
 /// `W` identifies a waiter: what is told the result. A verified secret is remembered for
 /// [`Logins::REMEMBERED`] by a keyed hash, so that ten thousand reconnects are not ten thousand
 /// password hashes. Without users credentials are ignored; with users wrong ones always fail,
-/// even where anonymous logins are accepted. An unknown name is checked against a dummy hash, and
-/// takes as long as a known one.
+/// even where anonymous logins are accepted. An unknown name is checked against a dummy hash, or is
+/// challenged with a salt of its own that stays the same, and takes as long as a known one.
 ///
 /// Jobs are queued until a thread is free to run one: round-robin over addresses and over the names
 /// tried from one address, so that a flood from some does not delay the others. A failure delays
@@ -40,7 +51,11 @@ use crate::{
 /// success halves the failures of its address.
 pub struct Logins<W> {
     users: Users,
+    /// How often they were replaced.
+    users_version: u64,
     key: Hmac<Sha256>,
+    /// The challenges to unknown names.
+    decoys: Decoys,
     /// The digest verified last for each user, and when to forget it. At most one for each user.
     remembered: BTreeMap<Box<str>, (CredentialDigest, u64)>,
     /// Running and queued jobs.
@@ -51,6 +66,7 @@ pub struct Logins<W> {
     half_closed: BTreeSet<LoginId>,
     /// The number of waiters of each address.
     waiting_at: BTreeMap<AddressKey, usize>,
+    exchanges: Exchanges<Exchange>,
     last_id: u64,
     queue: FairQueue<CredentialDigest>,
     throttle: FailureThrottle,
@@ -60,30 +76,62 @@ pub struct Logins<W> {
     address_delay_max: Duration,
 }
 
-/// A keyed hash of a name and a password.
+/// A keyed hash of a name and a password, or of the number of an exchange.
 type CredentialDigest = [u8; 32];
 
-/// Identifies a pending login.
+/// What an exchange has come to.
+enum Exchange {
+    /// An empty challenge was sent: the client's first message follows.
+    Begun(Mechanism),
+    /// The client's proof follows.
+    Challenged(Box<ScramExchange>),
+}
+
+/// Identifies a pending login, or an exchange.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct LoginId(u64);
 
 /// The outcome of [`Logins::authenticate`].
 #[derive(Debug)]
 pub enum Authentication<W> {
-    /// It is decided.
-    Decided(W, Result<Principal, Refusal>),
+    /// It is decided without a look at what the peer knows.
+    Decided(W, Result<Accepted, Refusal>),
+    /// It was checked at once.
+    Checked(Finished<W>),
+    /// The peer is to be told this; [`Logins::respond`] takes what it says to it.
+    Challenged(W, LoginId, Vec<u8>),
     /// It waits for a job: a thread that waits for jobs should call [`Logins::next`]. Waiters that
     /// were evicted for it are to be told [`Refusal::Busy`].
     Pending(LoginId, Vec<W>),
 }
 
-/// A password to check, which takes some 20 ms.
+/// A login that succeeded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Accepted {
+    /// Who it is.
+    pub principal: Principal,
+    /// What the mechanism's server says with success; empty where it says nothing.
+    pub message: Vec<u8>,
+}
+
+impl From<Principal> for Accepted {
+    fn from(principal: Principal) -> Self {
+        Self { principal, message: Vec::new() }
+    }
+}
+
+/// Something to check: a password takes some 20 ms.
 #[derive(Debug)]
 pub struct Job {
-    credentials: Credentials,
     digest: CredentialDigest,
-    /// Whose password hash is used. For an unknown name a dummy: another user's.
-    user: Arc<User>,
+    check: Check,
+}
+
+#[derive(Debug)]
+enum Check {
+    /// Whether the credentials are those of a user. For an unknown name the user is a dummy: another.
+    Password(Credentials, Arc<User>),
+    Proof(Box<ScramProof>),
 }
 
 /// What a [`Job`] found.
@@ -91,7 +139,10 @@ pub struct Job {
 pub struct Verdict {
     name: Box<str>,
     digest: CredentialDigest,
-    user: Option<Principal>,
+    /// Who it is, and what is said with success.
+    user: Option<(Arc<User>, Vec<u8>)>,
+    /// It was a password, which may be remembered.
+    is_password: bool,
 }
 
 /// Logins that a [`Verdict`] decided.
@@ -102,7 +153,9 @@ pub struct Finished<W> {
     /// All waiters of the job.
     pub waiters: Vec<W>,
     /// Their result.
-    pub result: Result<Principal, Refusal>,
+    pub result: Result<Accepted, Refusal>,
+    /// Of which users it is: [`Logins::users_version`] when it was decided.
+    pub users_version: u64,
 }
 
 /// A job and its waiters.
@@ -161,13 +214,16 @@ impl<W> Logins<W> {
     #[must_use]
     pub fn new(users: Users, key: &[u8; 64], login_timeout: Duration) -> Self {
         Self {
+            decoys: Decoys::new(&users),
             users,
+            users_version: 0,
             key: Hmac::new(key.into()),
             remembered: BTreeMap::new(),
             jobs: BTreeMap::new(),
             waiting: BTreeMap::new(),
             half_closed: BTreeSet::new(),
             waiting_at: BTreeMap::new(),
+            exchanges: Exchanges::new(),
             last_id: 0,
             queue: FairQueue::new(),
             throttle: FailureThrottle {
@@ -179,6 +235,23 @@ impl<W> Logins<W> {
             // All jobs that a suspect address may have are run in half of the time.
             address_delay_max: login_timeout / 32,
         }
+    }
+
+    /// Replaces the users. What was verified of passwords is forgotten, and exchanges and checks that
+    /// have begun succeed only where the user's password has stayed the same. Returns whom it is about.
+    pub fn set_users(&mut self, users: Users) -> BTreeMap<Box<str>, Change> {
+        let changes = self.users.changes(&users);
+        self.decoys = Decoys::new(&users);
+        self.users = users;
+        self.users_version += 1;
+        self.remembered.clear();
+        changes
+    }
+
+    /// How often the users were replaced.
+    #[must_use]
+    pub const fn users_version(&self) -> u64 {
+        self.users_version
     }
 
     /// Decides a login, or queues it. `anonymous`: logins without credentials are accepted.
@@ -194,35 +267,160 @@ impl<W> Logins<W> {
         let credentials = match login {
             Login::Password(credentials) if !self.users.is_empty() => credentials,
             Login::Password(_) | Login::Anonymous if anonymous => {
-                return Authentication::Decided(waiter, Ok(Principal::anonymous()));
+                return Authentication::Decided(waiter, Ok(Principal::anonymous().into()));
             }
             Login::Password(_) | Login::Anonymous => {
                 return Authentication::Decided(waiter, Err(Refusal::Unauthenticated));
             }
+            Login::Sasl { mechanism, initial } => {
+                return self.begin(mechanism, initial.as_ref(), address, waiter);
+            }
+            Login::Response(_) => {
+                return Authentication::Decided(waiter, Err(SaslError::NoExchange.into()));
+            }
         };
         let digest = self.digest(&credentials.name, credentials.password.expose());
-        if let Some(principal) = self.recall(&credentials.name, &digest, now) {
-            return Authentication::Decided(waiter, Ok(principal));
+        if let Some(result) = self.recall(&credentials.name, &digest, now) {
+            return Authentication::Decided(waiter, result.map(Accepted::from));
         }
+        let name = self.name_key(&credentials.name);
+        let job = |this: &Self| {
+            let known = this.users.get(&credentials.name);
+            let user = known.filter(|user| user.password().has_hash());
+            let user = user.or_else(|| this.dummy_user(&credentials.name))?;
+            let check = Check::Password(credentials.clone(), Arc::clone(user));
+            Some(Job { digest, check })
+        };
+        self.enqueue(digest, name, job, address, now, waiter)
+    }
+
+    /// Begins an exchange.
+    fn begin(
+        &mut self,
+        mechanism: &str,
+        initial: Option<&Secret<[u8]>>,
+        address: AddressKey,
+        waiter: W,
+    ) -> Authentication<W> {
+        let refuse = |waiter, error: SaslError| Authentication::Decided(waiter, Err(error.into()));
+        let named = Mechanism::ALL.into_iter().find(|known| known.as_str() == mechanism);
+        let Some(named) = named else {
+            let error = match mechanism.ends_with("-PLUS") {
+                true => SaslError::ChannelBinding,
+                false => SaslError::Mechanism,
+            };
+            return refuse(waiter, error);
+        };
+        match initial {
+            None => self.go_on(Exchange::Begun(named), Vec::new(), address, waiter),
+            Some(message) => match self.challenge(named, message) {
+                Err(error) => refuse(waiter, error),
+                Ok((said, exchange)) => self.go_on(exchange, said, address, waiter),
+            },
+        }
+    }
+
+    /// Takes what the peer says to the challenge of an exchange, which goes on or is decided. One that
+    /// was replaced meanwhile is refused as [`Refusal::Busy`].
+    pub fn respond(
+        &mut self,
+        id: LoginId,
+        response: &Secret<[u8]>,
+        address: AddressKey,
+        now: Now,
+        waiter: W,
+    ) -> Authentication<W> {
+        self.throttle.now = now;
+        let refuse = |waiter, error: SaslError| Authentication::Decided(waiter, Err(error.into()));
+        let exchange = match self.exchanges.remove(id) {
+            None => return Authentication::Decided(waiter, Err(Refusal::Busy)),
+            Some(Exchange::Begun(mechanism)) => {
+                return match self.challenge(mechanism, response) {
+                    Err(error) => refuse(waiter, error),
+                    Ok((said, exchange)) => self.go_on(exchange, said, address, waiter),
+                };
+            }
+            Some(Exchange::Challenged(exchange)) => exchange,
+        };
+        let proof = match exchange.proof(response.expose()) {
+            Err(error) => return refuse(waiter, error),
+            Ok(proof) => Box::new(proof),
+        };
+        let (digest, name) = (self.exchange_digest(id), self.name_key(&proof.name));
+        let until = self.throttle.address_until(address);
+        if self.throttle.name_until(address, name).max(until) <= now.mono_ns {
+            let verdict = Job { digest, check: Check::Proof(proof) }.run();
+            self.record_outcome(address, name, verdict.user.is_some(), now);
+            let mut finished = self.conclude(verdict, now);
+            finished.waiters.push(waiter);
+            return Authentication::Checked(finished);
+        }
+        let job = |_: &Self| Some(Job { digest, check: Check::Proof(proof) });
+        self.enqueue(digest, name, job, address, now, waiter)
+    }
+
+    /// Keeps an exchange until its peer goes on.
+    fn go_on(
+        &mut self,
+        exchange: Exchange,
+        challenge: Vec<u8>,
+        address: AddressKey,
+        waiter: W,
+    ) -> Authentication<W> {
+        self.last_id += 1;
+        let id = LoginId(self.last_id);
+        self.exchanges.insert(id, address, exchange);
+        Authentication::Challenged(waiter, id, challenge)
+    }
+
+    /// The challenge to a client's first message. For a name without a verifier it is made up.
+    fn challenge(
+        &self,
+        mechanism: Mechanism,
+        message: &Secret<[u8]>,
+    ) -> Result<(Vec<u8>, Exchange), SaslError> {
+        let first = ClientFirst::parse(message.expose())?;
+        let user = self.users.get(&first.name);
+        let verifier = user.and_then(|user| user.password().scram(mechanism)).cloned();
+        let user = user.filter(|_| verifier.is_some()).cloned();
+        // Made for known names too, so that these take the same time.
+        let decoy = self.decoys.verifier(mechanism, &first.name);
+        let verifier = verifier.unwrap_or(decoy);
+        let nonce = keyed(&self.key, &[b"nonce", &self.last_id.to_le_bytes()]);
+        let nonce = BASE64_STANDARD.encode(nonce);
+        let (said, exchange) = first.challenge(user, verifier, &nonce);
+        Ok((said, Exchange::Challenged(Box::new(exchange))))
+    }
+
+    /// Queues a job, or joins one that has the same digest.
+    fn enqueue(
+        &mut self,
+        digest: CredentialDigest,
+        name: NameKey,
+        job: impl FnOnce(&Self) -> Option<Job>,
+        address: AddressKey,
+        now: Now,
+        waiter: W,
+    ) -> Authentication<W> {
         let waiting_here = self.waiting_at.get(&address).copied().unwrap_or_default();
         if self.waiting.len() >= Self::WAITING_MAX || waiting_here >= Self::ADDRESS_WAITING_MAX {
             return Authentication::Decided(waiter, Err(Refusal::Busy));
         }
-        let name = self.name_key(&credentials.name);
         let mut evicted = Vec::new();
         let is_queued = self.queue.contains(address, name, digest);
         let is_running = self.jobs.get(&digest).is_some_and(|pending| pending.job.is_none());
         if !is_queued && !is_running {
-            let has_room = self.make_room(address, name, digest, &mut evicted);
-            let user =
-                self.users.get(&credentials.name).or_else(|| self.dummy_user(&credentials.name));
-            let Some(user) = user.filter(|_| has_room).cloned() else {
+            // Without a password hash there is nothing to take the time of one.
+            let Some(job) = job(self) else {
+                return Authentication::Decided(waiter, Err(Refusal::Unauthenticated));
+            };
+            if !self.make_room(address, name, digest, &mut evicted) {
                 debug_assert!(evicted.is_empty(), "evicted, and still no room");
                 return Authentication::Decided(waiter, Err(Refusal::Busy));
-            };
+            }
             self.jobs.entry(digest).or_insert_with(|| PendingJob {
                 name,
-                job: Some(Job { credentials: credentials.clone(), digest, user }),
+                job: Some(job),
                 waiters: BTreeMap::new(),
             });
             self.queue.push(address, name, digest, now, &self.throttle);
@@ -239,8 +437,9 @@ impl<W> Logins<W> {
         Authentication::Pending(id, evicted)
     }
 
-    /// Forgets a waiter. A job without waiters is not run.
+    /// Forgets a waiter, or an exchange. A job without waiters is not run.
     pub fn cancel(&mut self, id: LoginId) {
+        drop(self.exchanges.remove(id));
         let Some(&(digest, address)) = self.waiting.get(&id) else { return };
         let Some(pending) = self.jobs.get_mut(&digest) else {
             return internal!("a waiter without a job");
@@ -303,23 +502,33 @@ impl<W> Logins<W> {
     /// Ends a job: returns its waiters and their result.
     pub fn finish(&mut self, verdict: Verdict, now: Now) -> Finished<W> {
         self.throttle.now = now;
-        let Verdict { name, digest, user } = verdict;
-        let result = user.ok_or(Refusal::Unauthenticated);
         let mut waiters = Vec::new();
-        if let Some(pending) = self.jobs.remove(&digest) {
+        if let Some(pending) = self.jobs.remove(&verdict.digest) {
             for address in addresses(&pending) {
-                self.record_outcome(address, pending.name, result.is_ok(), now);
+                self.record_outcome(address, pending.name, verdict.user.is_some(), now);
             }
             for (id, (_, waiter)) in pending.waiters {
                 self.forget_waiter(id);
                 waiters.push(waiter);
             }
         }
-        if let Ok(principal) = &result {
-            let forget_ns = now.after(Self::REMEMBERED);
-            self.remembered.insert((*principal.name).into(), (digest, forget_ns));
-        }
-        Finished { name, waiters, result }
+        Finished { waiters, ..self.conclude(verdict, now) }
+    }
+
+    /// What a verdict means, if the user is still the one who was checked.
+    fn conclude(&mut self, verdict: Verdict, now: Now) -> Finished<W> {
+        let Verdict { name, digest, user, is_password } = verdict;
+        let result = user.ok_or(Refusal::Unauthenticated).and_then(|(checked, message)| {
+            let user = self.users.get(checked.name());
+            let user = user.filter(|user| user.password() == checked.password());
+            let principal = valid(user.ok_or(Refusal::Unauthenticated)?, now)?;
+            if is_password {
+                let forget_ns = now.after(Self::REMEMBERED);
+                self.remembered.insert(checked.name().into(), (digest, forget_ns));
+            }
+            Ok(Accepted { principal, message })
+        });
+        Finished { name, waiters: Vec::new(), result, users_version: self.users_version }
     }
 
     fn record_outcome(&mut self, address: AddressKey, name: NameKey, is_success: bool, now: Now) {
@@ -410,21 +619,26 @@ impl<W> Logins<W> {
         }
     }
 
-    fn recall(&mut self, name: &str, digest: &CredentialDigest, now: Now) -> Option<Principal> {
+    fn recall(
+        &mut self,
+        name: &str,
+        digest: &CredentialDigest,
+        now: Now,
+    ) -> Option<Result<Principal, Refusal>> {
         let &(remembered, forget_ns) = self.remembered.get(name)?;
         if now.mono_ns >= forget_ns {
             self.remembered.remove(name);
             return None;
         }
         let same: bool = remembered.ct_eq(digest).into();
-        self.users.get(name).filter(|_| same).map(|user| user.principal().clone())
+        self.users.get(name).filter(|_| same).map(|user| valid(user, now))
     }
 
     /// The user whose password hash is the dummy hash for an unknown name: the same user each time,
     /// so that the cost is the same too, as with a known name.
     fn dummy_user(&self, name: &str) -> Option<&Arc<User>> {
         let [a, b, ..] = self.digest(name, "");
-        self.users.any(u16::from_le_bytes([a, b]).into())
+        self.users.any(u16::from_le_bytes([a, b]).into(), |user| user.password().has_hash())
     }
 
     fn name_key(&self, name: &str) -> NameKey {
@@ -433,11 +647,13 @@ impl<W> Logins<W> {
     }
 
     fn digest(&self, name: &str, password: &str) -> CredentialDigest {
-        let mut mac = self.key.clone();
-        mac.update(&name.len().to_le_bytes());
-        mac.update(name.as_bytes());
-        mac.update(password.as_bytes());
-        mac.finalize().into_bytes().into()
+        let parts = [&name.len().to_le_bytes(), name.as_bytes(), password.as_bytes()];
+        keyed(&self.key, &parts)
+    }
+
+    /// Differs from all digests of names and passwords: no name is so long.
+    fn exchange_digest(&self, id: LoginId) -> CredentialDigest {
+        keyed(&self.key, &[&usize::MAX.to_le_bytes(), &id.0.to_le_bytes()])
     }
 }
 
@@ -448,19 +664,48 @@ impl<W> fmt::Debug for Logins<W> {
             .field("remembered", &self.remembered.len())
             .field("jobs", &self.jobs.len())
             .field("waiting", &self.waiting.len())
+            .field("exchanges", &self.exchanges.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Job {
-    /// Checks the password. Takes some 20 ms of processor time and 19 MiB, never panics.
+    /// Checks it. A password takes some 20 ms of processor time and 19 MiB. Never panics.
     #[must_use]
     pub fn run(self) -> Verdict {
-        let right = self.user.password().verify(&self.credentials.password);
-        let same_name = *self.credentials.name == *self.user.name();
-        let user = (right && same_name).then(|| self.user.principal().clone());
-        Verdict { name: self.credentials.name, digest: self.digest, user }
+        let digest = self.digest;
+        match self.check {
+            Check::Password(Credentials { name, password }, user) => {
+                let right = user.password().verify(&password);
+                let same_name = *name == *user.name();
+                let user = (right && same_name).then(|| (user, Vec::new()));
+                Verdict { name, digest, user, is_password: true }
+            }
+            Check::Proof(mut proof) => {
+                let name = mem::take(&mut proof.name);
+                Verdict { name, digest, user: proof.verify(), is_password: false }
+            }
+        }
     }
+}
+
+#[cfg(test)]
+impl LoginId {
+    pub(crate) const fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The principal of a user who was checked.
+fn valid(user: &User, now: Now) -> Result<Principal, Refusal> {
+    let principal = user.principal();
+    if principal.has_expired(now) { Err(Refusal::Expired) } else { Ok(principal.clone()) }
+}
+
+fn keyed(key: &Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = key.clone();
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
 }
 
 /// The addresses of the waiters.
@@ -520,9 +765,10 @@ mod tests {
     ) -> LoginId {
         match logins.authenticate(login, false, address, now, waiter) {
             Authentication::Pending(id, evicted) if evicted.is_empty() => id,
-            other @ (Authentication::Decided(..) | Authentication::Pending(..)) => {
-                panic!("{other:?}")
-            }
+            other @ (Authentication::Decided(..)
+            | Authentication::Checked(_)
+            | Authentication::Challenged(..)
+            | Authentication::Pending(..)) => panic!("{other:?}"),
         }
     }
 
@@ -547,8 +793,12 @@ mod tests {
                 assert_eq!(finished.waiters, [1]);
                 (finished.result, 1)
             }
+            other @ (Authentication::Checked(_) | Authentication::Challenged(..)) => {
+                panic!("{other:?}")
+            }
         };
-        (result.map_or_else(|refusal| format!("{refusal:?}"), |p| p.name.to_string()), hashes)
+        let name = |accepted: Accepted| accepted.principal.name.to_string();
+        (result.map_or_else(|refusal| format!("{refusal:?}"), name), hashes)
     }
 
     #[test]
@@ -619,7 +869,7 @@ mod tests {
         let job = logins.next(at(0)).unwrap();
         assert_eq!(
             logins.finish(job.run(), at(0)).result,
-            Ok(Principal::new("bob", ["viewer".into()]))
+            Ok(Principal::new("bob", ["viewer".into()]).into())
         );
     }
 
@@ -653,7 +903,7 @@ mod tests {
         let finished = logins.finish(job.run(), at(0));
         assert!(logins.next(at(0)).is_err_and(|at| at.is_none()));
         assert_eq!(finished.waiters, (0..10_000).collect::<Vec<_>>());
-        assert_eq!(&*finished.result.unwrap().name, "ann");
+        assert_eq!(&*finished.result.unwrap().principal.name, "ann");
         assert_eq!(decide(&mut logins, &login, false, at(1)), ("ann".to_owned(), 0));
     }
 

@@ -10,12 +10,12 @@ use subtle::ConstantTimeEq as _;
 use crate::{Mechanism, Scram};
 
 /// What is kept of a password: a hash that checks it, and the verifiers with which a peer can
-/// prove that it knows it without sending it.
+/// prove that it knows it without sending it. Either may be all there is.
 ///
 /// Printed as the inline table that stands in a configuration.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password {
-    argon2id: PasswordHash,
+    argon2id: Option<PasswordHash>,
     scram: Vec<Scram>,
 }
 
@@ -51,7 +51,7 @@ impl Password {
             .map_err(|_| PasswordError::Argon2id)?;
         let scram = [Mechanism::Sha1, Mechanism::Sha256]
             .map(|mechanism| Ok(Scram::derive(mechanism, secret, &salt()?, Scram::ITERATIONS)));
-        Ok(Self { argon2id, scram: scram.into_iter().collect::<Result<_, _>>()? })
+        Ok(Self { argon2id: Some(argon2id), scram: scram.into_iter().collect::<Result<_, _>>()? })
     }
 
     /// Reads the text form of an Argon2id hash (a PHC string).
@@ -67,7 +67,13 @@ impl Password {
         if params.m_cost() > Self::MEMORY_KIB_MAX {
             return Err(PasswordError::Memory);
         }
-        Ok(Self { argon2id: hash, scram: Vec::new() })
+        Ok(Self { argon2id: Some(hash), scram: Vec::new() })
+    }
+
+    /// A verifier alone: the password can be proved, but not checked where it is sent.
+    #[must_use]
+    pub fn of_verifier(scram: Scram) -> Self {
+        Self { argon2id: None, scram: vec![scram] }
     }
 
     /// Adds a verifier.
@@ -84,19 +90,26 @@ impl Password {
         self.scram.iter().find(|scram| scram.mechanism() == mechanism)
     }
 
+    /// Whether a password that is sent can be checked.
+    #[must_use]
+    pub const fn has_hash(&self) -> bool {
+        self.argon2id.is_some()
+    }
+
     /// Whether this is the password. Takes about 20 ms and 19 MiB, which the thread keeps for the
     /// next; compares in constant time.
     #[must_use]
     pub fn verify(&self, secret: &Secret) -> bool {
         self.compute(secret)
-            .zip(self.argon2id.hash.as_ref())
+            .zip(self.argon2id.as_ref().and_then(|argon2id| argon2id.hash.as_ref()))
             .is_some_and(|(computed, expected)| computed.ct_eq(expected.as_bytes()).into())
     }
 
     /// The hash of another password with the same salt and parameters.
     fn compute(&self, secret: &Secret) -> Option<Vec<u8>> {
-        let PasswordHash { version, salt, hash, .. } = &self.argon2id;
-        let params = Params::try_from(&self.argon2id).ok()?;
+        let argon2id = self.argon2id.as_ref()?;
+        let PasswordHash { version, salt, hash, .. } = argon2id;
+        let params = Params::try_from(argon2id).ok()?;
         let version = version.map(Version::try_from).transpose().ok()?.unwrap_or_default();
         let blocks = params.block_count();
         let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
@@ -119,10 +132,15 @@ impl Password {
 
 impl fmt::Display for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{ argon2id = \"{}\"", self.argon2id)?;
+        let mut before = "{ ";
+        if let Some(argon2id) = &self.argon2id {
+            write!(f, "{before}argon2id = \"{argon2id}\"")?;
+            before = ", ";
+        }
         for scram in &self.scram {
             let key = scram.mechanism().as_str().to_ascii_lowercase();
-            write!(f, ", {key} = \"{scram}\"")?;
+            write!(f, "{before}{key} = \"{scram}\"")?;
+            before = ", ";
         }
         f.write_str(" }")
     }

@@ -5,6 +5,7 @@ use contract::Secret;
 use hmac::{EagerHash, Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 
 /// What a server keeps to check a SCRAM login (RFC 5802): it proves the password to the peer and
 /// the peer to it, and does not reveal the password.
@@ -34,6 +35,9 @@ pub enum Mechanism {
 pub struct ScramError(pub Mechanism);
 
 impl Mechanism {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sha1, Self::Sha256];
+
     /// The name in SASL.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -63,6 +67,41 @@ impl Scram {
             Mechanism::Sha256 => keys::<Sha256>(mechanism, secret, salt, iterations),
         };
         Self { mechanism, iterations, salt: salt.into(), stored_key, server_key }
+    }
+
+    /// What stands for the verifier of a user that there is not. No password fits: that of the keys is
+    /// known to none.
+    pub(crate) fn made_up(
+        mechanism: Mechanism,
+        iterations: u32,
+        salt: &[u8],
+        key: impl Fn(&[u8]) -> [u8; 32],
+    ) -> Self {
+        let part = |purpose: &[u8]| {
+            let mut bytes = key(purpose).to_vec();
+            bytes.truncate(mechanism.key_len());
+            bytes.into_boxed_slice()
+        };
+        let (stored_key, server_key) = (part(b"stored key"), part(b"server key"));
+        Self { mechanism, iterations, salt: salt.into(), stored_key, server_key }
+    }
+
+    /// The server's signature (RFC 5802 3, `ServerSignature`) of all that was said, if the client's
+    /// proof of it is right. Compares in constant time.
+    pub(crate) fn verify(&self, said: &[u8], proof: &[u8]) -> Option<Vec<u8>> {
+        match self.mechanism {
+            Mechanism::Sha1 => self.verify_with::<Sha1>(said, proof),
+            Mechanism::Sha256 => self.verify_with::<Sha256>(said, proof),
+        }
+    }
+
+    fn verify_with<D: EagerHash + Digest>(&self, said: &[u8], proof: &[u8]) -> Option<Vec<u8>> {
+        let client_signature = mac::<D>(&self.stored_key, said);
+        let client_key: Vec<_> =
+            client_signature.iter().zip(proof).map(|(one, other)| one ^ other).collect();
+        let is_right = D::digest(&client_key).as_slice().ct_eq(&self.stored_key);
+        let signature = mac::<D>(&self.server_key, said);
+        (proof.len() == self.mechanism.key_len() && bool::from(is_right)).then_some(signature)
     }
 
     /// Reads the text form.

@@ -8,7 +8,7 @@ use crate::Password;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Users(Arc<BTreeMap<Box<str>, Arc<User>>>);
 
-/// A user who may log in with a password.
+/// A user who may log in with a password, or by proving to know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
     principal: Principal,
@@ -48,6 +48,13 @@ impl User {
         }
     }
 
+    /// Lets its logins end at a time, in milliseconds since 1970.
+    #[must_use]
+    pub const fn until(mut self, expires_unix_ms: Option<u64>) -> Self {
+        self.principal.expires_unix_ms = expires_unix_ms;
+        self
+    }
+
     /// Who this is once logged in.
     #[must_use]
     pub const fn principal(&self) -> &Principal {
@@ -67,7 +74,30 @@ impl User {
     }
 }
 
+/// What other users mean for the connections of one who is logged in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// There is no such user any more, or it has another password: they end.
+    Ended,
+    /// It is this principal now.
+    Renewed(Principal),
+}
+
 impl Users {
+    /// Whom it is about that these users become others, by name. Those who were not there before are not
+    /// connected.
+    #[must_use]
+    pub fn changes(&self, others: &Self) -> BTreeMap<Box<str>, Change> {
+        let changed = |before: &Arc<User>| match others.get(before.name()) {
+            Some(now) if now == before => None,
+            Some(now) if now.password == before.password => {
+                Some(Change::Renewed(now.principal.clone()))
+            }
+            Some(_) | None => Some(Change::Ended),
+        };
+        self.0.iter().filter_map(|(name, user)| Some((name.clone(), changed(user)?))).collect()
+    }
+
     /// The user of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<User>> {
@@ -91,9 +121,11 @@ impl Users {
         self.0.is_empty()
     }
 
-    /// Some user, always the same for the same number; `None` when there are none.
-    pub(crate) fn any(&self, number: usize) -> Option<&Arc<User>> {
-        self.iter().nth(number.checked_rem(self.len())?)
+    /// Some user of whom this is so, always the same for the same number; `None` when there is none.
+    pub(crate) fn any(&self, number: usize, is_so: impl Fn(&User) -> bool) -> Option<&Arc<User>> {
+        let first = number.checked_rem(self.len())?;
+        let mut from_there = self.iter().skip(first).chain(self.iter().take(first));
+        from_there.find(|user| is_so(user))
     }
 }
 
@@ -109,6 +141,38 @@ mod tests {
     use contract::Secret;
 
     use super::*;
+
+    #[test]
+    fn whom_a_change_of_users_is_about() {
+        let [one, other] = ["x", "y"].map(|text| Password::make(&Secret::new(text)).unwrap());
+        let user = |name, role: &str, password: &Password| {
+            User::new(name, [role.into()], password.clone()).unwrap()
+        };
+        let before: Users = ["stays", "goes", "password", "roles", "expires"]
+            .map(|name| user(name, "role", &one))
+            .into_iter()
+            .collect();
+        let after: Users = [
+            user("stays", "role", &one),
+            user("comes", "role", &one),
+            user("password", "role", &other),
+            user("roles", "other", &one),
+            user("expires", "role", &one).until(Some(7)),
+        ]
+        .into_iter()
+        .collect();
+        let renewed = |name| Change::Renewed(after.get(name).unwrap().principal().clone());
+        let expected = [
+            ("expires", renewed("expires")),
+            ("goes", Change::Ended),
+            ("password", Change::Ended),
+            ("roles", renewed("roles")),
+        ];
+        let expected: BTreeMap<Box<str>, _> =
+            expected.into_iter().map(|(name, change)| (name.into(), change)).collect();
+        assert_eq!(before.changes(&after), expected);
+        assert_eq!(after.changes(&after), BTreeMap::new());
+    }
 
     #[test]
     fn names_that_no_protocol_could_send_are_refused() {

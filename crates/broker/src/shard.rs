@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use contract::{BrokerLimits, ConnectionLimits, Now};
+use contract::{BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, SubscriptionId};
 
 use crate::{
     event::{Effect, Event},
@@ -102,6 +102,14 @@ impl Shard {
             output.effects.push(Effect::Store(write, records));
         }
         self.own = output.own;
+    }
+
+    /// The subscriptions of a connection of this core that have not ended.
+    pub fn subscriptions(
+        &self,
+        connection: ConnectionId,
+    ) -> impl Iterator<Item = (SubscriptionId, Pattern)> {
+        self.front.subscriptions(connection)
     }
 
     /// How many tables of patterns publications were looked up in since the last call: what they

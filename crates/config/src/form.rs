@@ -147,6 +147,22 @@ strings! {
     ScramSha256: |text| Scram::parse(Mechanism::Sha256, text).map(Self),
 }
 
+/// A time, in milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnixTime(pub(crate) u64);
+
+impl Form for UnixTime {
+    const NAME: &'static str = "a date and time";
+
+    fn schema() -> Json {
+        json!({ "type": "string", "format": "date-time" })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.unix_ms().map(Self)
+    }
+}
+
 /// Types that are kept as what they hold.
 macro_rules! kept_as {
     ($($inner:ty: $form:ident),* $(,)?) => {

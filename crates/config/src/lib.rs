@@ -117,6 +117,24 @@ impl Config {
         Self::read(text, file_name).finish()
     }
 
+    /// What differs in another configuration, by keys and tables; users and access rules left out.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("threads", self.threads != other.threads),
+            ("io-uring", self.io_uring != other.io_uring),
+            ("[[listen]]", self.listens != other.listens),
+            ("[[service]] or its defaults", self.services != other.services),
+            ("[limits]", self.limits != other.limits),
+            ("[log]", self.log != other.log),
+            ("[operations]", self.operations != other.operations),
+            ("[http]", self.http != other.http),
+            ("[shutdown]", self.shutdown != other.shutdown),
+            ("[memory]", self.memory != other.memory),
+        ];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
     /// As [`Config::parse`], for a caller that has more to check: the files that it names.
     #[must_use]
     pub fn read(text: &str, file_name: &str) -> Reading {

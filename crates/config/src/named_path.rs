@@ -8,7 +8,7 @@ use crate::ConfigError;
 
 /// A path that the configuration names. Nothing is looked up while the configuration is read:
 /// a caller that opens the path reports what is wrong with it as an error of the file.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct NamedPath {
     path: PathBuf,
     /// Where the file names it, with the beginning of a message.
@@ -31,6 +31,15 @@ impl NamedPath {
         }
     }
 }
+
+/// Two that name the same are equal, wherever they stand.
+impl PartialEq for NamedPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for NamedPath {}
 
 impl Deref for NamedPath {
     type Target = Path;

@@ -330,7 +330,7 @@ impl Reader<'_> {
         let mut users = Vec::new();
         let tables = &self.root.value.user.read;
         for (index, table) in tables.iter().enumerate() {
-            let tables::User { name, password, roles } = &table.value;
+            let tables::User { name, password, roles, expires } = &table.value;
             let mut earlier = tables.iter().take(index);
             if let Some(other) = earlier.find(|other| other.value.name == *name) {
                 let line = self.line(other, "name");
@@ -338,7 +338,7 @@ impl Reader<'_> {
                 table.refuse(self.source, "name", message);
             }
             match User::new(name, roles.iter().cloned(), password.0.clone()) {
-                Ok(user) => users.push(user),
+                Ok(user) => users.push(user.until(expires.map(|time| time.0))),
                 Err(error) => table.refuse(self.source, "name", error),
             }
         }

@@ -327,6 +327,14 @@ impl<'a> Value<'a> {
         read.map_or_else(|error| self.refuse(error), Some)
     }
 
+    /// A date and time with an offset, in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn unix_ms(&self) -> Option<u64> {
+        let time = self.value.get_ref().as_datetime().and_then(value::unix_ms);
+        time.or_else(|| {
+            self.expected("a date and time with its offset, and no quotes: 2026-12-31T18:00:00Z")
+        })
+    }
+
     /// A list.
     pub(crate) fn list(&self) -> Option<impl Iterator<Item = Self> + use<'a>> {
         let Self { source, key, .. } = *self;

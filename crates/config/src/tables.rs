@@ -12,7 +12,7 @@ use crate::{
     ServiceKind,
     form::{
         Bytes, Count, Count32, FileName, MemoryBytes, Pings, Positive, Roles, ScramSha1,
-        ScramSha256, ServicePath, ServiceType,
+        ScramSha256, ServicePath, ServiceType, UnixTime,
     },
     keys::{Keys, keys},
     limits::{LimitsTable, ServiceLimits},
@@ -262,10 +262,14 @@ keys! {
     pub(crate) struct User {
         /// The name, as it is sent.
         pub(crate) name: Box<str> => "ann",
-        /// What `passerelle password` prints; or an Argon2id hash alone.
+        /// What `passerelle password` prints; or an Argon2id hash alone; or verifiers alone, and the
+        /// user logs in by SCRAM only.
         pub(crate) password: StoredPassword => "",
         /// What access rules may name besides the user.
         pub(crate) roles: Vec<Box<str>> as Roles = Vec::new() => "none",
+        /// When its logins end, with an offset: `2026-12-31T18:00:00Z` or `2026-12-31T19:00:00+01:00`.
+        /// Connections that are open then are closed.
+        pub(crate) expires: Option<UnixTime> = None => "never",
     }
 }
 
@@ -275,7 +279,7 @@ keys! {
     "user.password";
     pub(crate) struct PasswordTable {
         /// A hash that checks the password.
-        argon2id: Password => "",
+        argon2id: Option<Password> = None => "none",
         /// A verifier for SCRAM-SHA-1.
         scram_sha_1: Option<ScramSha1> = None => "none",
         /// A verifier for SCRAM-SHA-256.
@@ -302,7 +306,15 @@ impl Form for StoredPassword {
         }
         let PasswordTable { argon2id, scram_sha_1, scram_sha_256 } = Form::read(value)?;
         let verifiers = [scram_sha_1.map(|one| one.0), scram_sha_256.map(|one| one.0)];
-        Some(Self(verifiers.into_iter().flatten().fold(argon2id, Password::with)))
+        let password = verifiers.into_iter().flatten().fold(argon2id, |password, verifier| {
+            Some(match password {
+                Some(password) => password.with(verifier),
+                None => Password::of_verifier(verifier),
+            })
+        });
+        let hint = <Password as Form>::HINT.unwrap_or_default();
+        let missing = || value.refuse(format_args!("a hash or a verifier is required: {hint}"));
+        password.map(Self).or_else(missing)
     }
 }
 

@@ -3,6 +3,8 @@
 use core::net::SocketAddr;
 use std::time::Duration;
 
+use toml::value::{Datetime, Offset};
+
 use crate::{Feed, HostPort};
 
 /// Reads `500ms`, `30s`, `1.5s`, `5m` or `1h`.
@@ -26,6 +28,29 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 const SECONDS_MAX: f64 = 365.0 * 86_400.0;
+
+/// Milliseconds from 1970-01-01 UTC to a date and time that has an offset; `None` where it has none, or
+/// is before.
+pub(crate) fn unix_ms(at: &Datetime) -> Option<u64> {
+    let (date, time, offset) = (at.date?, at.time?, at.offset?);
+    let offset_minutes = match offset {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    let (year, month) = (i64::from(date.year), i64::from(date.month));
+    // Years that begin in March end with the leap day.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    let day_of_year = (153 * month + 2) / 5 + i64::from(date.day) - 1;
+    let days = year * 365 + leap_days + day_of_year - DAYS_TO_1970;
+    let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute) - offset_minutes;
+    let seconds = minutes * 60 + i64::from(time.second.unwrap_or_default());
+    let ms = i64::from(time.nanosecond.unwrap_or_default()) / 1_000_000;
+    u64::try_from(seconds * 1000 + ms).ok()
+}
+
+/// From the first of March of the year 0.
+const DAYS_TO_1970: i64 = 719_468;
 
 /// Reads `16MiB` and the like.
 pub(crate) fn bytes(text: &str) -> Result<usize, &'static str> {
@@ -148,5 +173,28 @@ pub(crate) fn file_name(text: &str) -> Result<&str, String> {
     match text.is_empty() || text.contains(['/', '\\']) || text.starts_with('.') {
         true => Err(format!("`{text}` is no name of a file, such as index.html")),
         false => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_counted_from_1970() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01T01:00:00.250+01:00", Some(250)),
+            ("1969-12-31T23:59:59Z", None),
+            ("2000-02-29T12:00:00Z", Some(951_825_600_000)),
+            ("2000-03-01T00:00:00-00:30", Some(951_870_600_000)),
+            ("2026-12-31T18:00:00Z", Some(1_798_740_000_000)),
+            ("2100-03-01T00:00:00Z", Some(4_107_542_400_000)),
+            ("2026-12-31T18:00:00", None),
+            ("2026-12-31", None),
+            ("18:00:00", None),
+        ] {
+            assert_eq!(unix_ms(&text.parse().unwrap()), expected, "{text}");
+        }
     }
 }

@@ -156,7 +156,44 @@ pub enum Reply {
     /// [`Command::Drain`]: all credit is used up or taken back.
     Drained,
     /// The login has come this far.
-    Login(Step),
+    Login(Box<Step>),
+}
+
+/// Why a SASL exchange (RFC 4422) cannot go on. None says whether there is a user of some name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum SaslError {
+    /// A mechanism that there is not.
+    #[error("no such SASL mechanism: there are SCRAM-SHA-256 and SCRAM-SHA-1")]
+    Mechanism,
+    /// The peer requires channel binding.
+    #[error(
+        "channel binding is not supported: use the mechanism without -PLUS, and tell the server so \
+         with the flag n or y"
+    )]
+    ChannelBinding,
+    /// The peer wants to act as another user than the one who logs in.
+    #[error(
+        "no user may act as another: leave the authorization identity out, or send the user's name"
+    )]
+    AuthorizationId,
+    /// A message that requires what the mechanism does not have (RFC 5802 5.1, attribute `m`).
+    #[error("the SASL message requires an extension that is not supported")]
+    Extension,
+    /// A message that is not the mechanism's next one, or not of this exchange.
+    #[error("the SASL message is malformed, or belongs to another exchange")]
+    Malformed,
+    /// A message that is too long.
+    #[error("the SASL message is too long")]
+    TooLong,
+    /// A response where nothing was begun.
+    #[error("there is no SASL exchange that this continues")]
+    NoExchange,
+}
+
+impl From<SaslError> for Refusal {
+    fn from(error: SaslError) -> Self {
+        Self::Sasl(error)
+    }
 }
 
 /// Why a login or a command was not carried out.
@@ -165,6 +202,12 @@ pub enum Refusal {
     /// Who the peer says it is could not be confirmed.
     #[error("the login or password is wrong")]
     Unauthenticated,
+    /// The login has ended by itself, or this user's logins have.
+    #[error("the login has expired")]
+    Expired,
+    /// What the peer says of a SASL exchange cannot be worked with.
+    #[error(transparent)]
+    Sasl(SaslError),
     /// The access rules, or the ownership of a temporary destination, do not allow it.
     #[error("not allowed for this user")]
     Forbidden,

@@ -15,7 +15,7 @@ pub enum Reason {
     Idle,
     /// The peer reads too slowly: more is unsent than is allowed.
     Slow,
-    /// The login or password is wrong, or a login is required.
+    /// The login or password is wrong, a login is required, or it holds no more.
     Unauthenticated,
     /// Not allowed for this user.
     Forbidden,

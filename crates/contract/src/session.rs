@@ -48,8 +48,8 @@ pub enum Input<'a> {
     Notice(Notice),
     /// The [`Session::deadline`] has passed.
     Timeout,
-    /// What the peer has sent in part is given up: it does not come in time, or there is no memory
-    /// for it. Say so, as the text does, and close.
+    /// The gateway gives the connection up: what the peer has sent in part does not come in time, or
+    /// there is no memory for it, or its login holds no more. Say so, as the text does, and close.
     GivenUp(Reason, &'a str),
     /// The gateway is stopping: send a normal close.
     Shutdown,
@@ -72,8 +72,11 @@ pub struct Incoming {
 pub enum Notice {
     /// The gateway has ended this subscription from outside its session, for this reason; its
     /// unsettled deliveries go to others. No delivery follows. It may come for one that was refused
-    /// meanwhile. It comes of the broker's `Event::Cancel`, which nothing in the gateway sends yet.
+    /// meanwhile. The rights of its user may have been changed.
     Cancelled(SubscriptionId, Refusal),
+    /// The peer is this principal from now on: the same user, whose roles or end of the login were
+    /// changed. What it may do any more is seen to elsewhere.
+    Renewed(Arc<Principal>),
 }
 
 /// Both clocks, as the driver read them last.

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
@@ -13,15 +13,14 @@ use std::{
 use auth::{Access, Logins, Users};
 use broker::ShardMessage;
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Principal, ProtocolLimits, QuotaLimits, Refusal,
-    Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QuotaLimits, Refusal, Step, Token,
 };
 use tokio::sync::oneshot;
 use transports::Reactor;
 
 use crate::{
     counters::Counters,
-    event_loop::{Connection, CoreRef, NewCore},
+    event_loop::{Connection, CoreRef, NewCore, Reload},
     inbound::InboundPool,
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
@@ -41,6 +40,10 @@ pub struct Cores {
     messages_left: AtomicUsize,
     pub(crate) inbound: InboundPool,
     pub(crate) logins: Mutex<Logins<Waiter>>,
+    /// [`Logins::users_version`], to be read without the lock.
+    pub(crate) users_version: AtomicU64,
+    /// The access rules; each core has its own copy.
+    pub(crate) access: Mutex<Access>,
     /// Wakes a hashing thread that waits for jobs.
     pub(crate) hashing: Condvar,
 }
@@ -58,9 +61,9 @@ pub struct Settings {
     pub quotas: QuotaLimits,
     /// The bounds of what belongs to no service.
     pub limits: Arc<ConnectionLimits>,
-    /// Who may log in.
+    /// Who may log in at first.
     pub users: Users,
-    /// Who may subscribe and send where.
+    /// Who may subscribe and send where at first.
     pub access: Access,
     /// Whether io_uring sends what goes to many sockets at once.
     pub io_uring: bool,
@@ -101,8 +104,10 @@ pub(crate) enum ToCore {
     Socket(Arrival),
     /// What another core's shard has to say to this one's, in order.
     ShardMessages(u16, Vec<ShardMessage>),
-    /// The outcome of a session's login.
-    Login(ConnectionId, Token, Result<Principal, Refusal>),
+    /// The outcome of a session's login, by users with this version.
+    Login(ConnectionId, Token, Result<Step, Refusal>, u64),
+    /// Users and access rules were changed.
+    Reload(Arc<Reload>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
     /// Refuse the largest message received in part: others have no memory left.
@@ -149,6 +154,7 @@ impl Cores {
         let logins = Logins::new(settings.users.clone(), &login_key(), login_timeout);
         let ledger = Arc::new(SharedLedger::new(settings.quotas));
         let inbound = InboundPool::new(settings.inbound_bytes_max, count);
+        let access = settings.access.clone();
         let cores = Arc::new(Self {
             settings,
             handles,
@@ -158,6 +164,8 @@ impl Cores {
             messages_left: AtomicUsize::new(0),
             inbound,
             logins: Mutex::new(logins),
+            users_version: AtomicU64::new(0),
+            access: Mutex::new(access),
             hashing: Condvar::new(),
         });
         let new = (0..).zip(parts).map(|(index, (reactor, inbox))| {

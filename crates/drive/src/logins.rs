@@ -4,18 +4,19 @@ use std::{
     collections::BTreeMap,
     io,
     net::IpAddr,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use auth::{AddressKey, Authentication, Finished, LoginId, Logins};
-use contract::{ConnectionId, Login, Principal, Refusal, Token};
+use auth::{Accepted, Access, AddressKey, Authentication, Finished, LoginId, Logins, Users};
+use contract::{ConnectionId, Login, Refusal, Step, Token};
 use tokio::sync::oneshot;
 
 use crate::{
     clock,
     cores::{Cores, ToCore},
     entropy::Entropy,
+    event_loop::Reload,
     excerpt::excerpt,
     tasks,
 };
@@ -37,43 +38,108 @@ pub enum Requester {
     /// A session, by its connection and token.
     Session(ConnectionId, Token),
     /// A task.
-    Task(oneshot::Sender<Result<Principal, Refusal>>),
+    Task(oneshot::Sender<Result<Step, Refusal>>),
 }
 
 /// What becomes of a login.
 #[derive(Debug)]
 pub enum Decision {
     /// It is decided.
-    Done(Result<Principal, Refusal>),
+    Done(Result<Step, Refusal>),
+    /// The peer is to be told this, and the next login names this exchange; until then
+    /// [`Cores::cancel_login`] says that it has gone.
+    Challenge(LoginId, Vec<u8>),
     /// The requester is told; until then [`Cores::cancel_login`] says that it has gone.
     Later(LoginId),
 }
 
 impl Cores {
     /// Decides a login at once where that takes no time; otherwise the requester is told later.
-    pub fn login(&self, login: &Login, anonymous: bool, waiter: Waiter) -> Decision {
+    /// `exchange` is the one that its connection has begun: a [`Login::Response`] continues it, and any
+    /// other login ends it.
+    pub fn login(
+        &self,
+        login: &Login,
+        exchange: Option<LoginId>,
+        anonymous: bool,
+        waiter: Waiter,
+    ) -> Decision {
         let key = AddressKey::from(waiter.address);
         let (address, protocol) = (waiter.address, waiter.protocol);
-        match self.logins().authenticate(login, anonymous, key, clock::now(), waiter) {
+        let mut logins = self.logins();
+        let authentication = match (login, exchange) {
+            (Login::Response(response), Some(exchange)) => {
+                logins.respond(exchange, response, key, clock::now(), waiter)
+            }
+            (_, exchange) => {
+                exchange.into_iter().for_each(|exchange| logins.cancel(exchange));
+                logins.authenticate(login, anonymous, key, clock::now(), waiter)
+            }
+        };
+        drop(logins);
+        match authentication {
             Authentication::Decided(_, outcome) => {
                 if let (Login::Password(credentials), Err(Refusal::Unauthenticated)) =
                     (login, &outcome)
                 {
                     log_failure(&credentials.name, address, protocol, 1);
                 }
-                Decision::Done(outcome)
+                Decision::Done(outcome.map(accepted))
+            }
+            Authentication::Checked(finished) => {
+                log_failures(&finished);
+                Decision::Done(finished.result.map(accepted))
+            }
+            Authentication::Challenged(_, exchange, challenge) => {
+                Decision::Challenge(exchange, challenge)
             }
             Authentication::Pending(id, evicted) => {
                 self.hashing.notify_one();
                 for waiter in evicted {
-                    self.tell(waiter.requester, Err(Refusal::Busy));
+                    self.tell(waiter.requester, Err(Refusal::Busy), u64::MAX);
                 }
                 Decision::Later(id)
             }
         }
     }
 
-    /// The waiter for this login has gone.
+    /// Replaces the users and the access rules. Remembered logins are forgotten; connections of users
+    /// who are gone or have another password end, others learn what has changed for them, and
+    /// subscriptions that are not allowed any more end.
+    pub fn reload(&self, users: Users, access: &Access) {
+        let mut logins = self.logins();
+        let changes = logins.set_users(users);
+        // Within the lock, so that cores learn of reloads in their order.
+        self.users_version.store(logins.users_version(), Ordering::Release);
+        *self.lock_access() = access.clone();
+        let reload = Arc::new(Reload {
+            access: access.clone(),
+            changes,
+            users_version: logins.users_version(),
+        });
+        for core in self.handles() {
+            core.send(ToCore::Reload(Arc::clone(&reload)));
+        }
+    }
+
+    /// How often the users were replaced. What authenticates a peer before its connection is registered
+    /// reads it first: see [`crate::Registration::users_version`].
+    #[must_use]
+    pub fn users_version(&self) -> u64 {
+        self.users_version.load(Ordering::Acquire)
+    }
+
+    /// The access rules.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.lock_access().clone()
+    }
+
+    fn lock_access(&self) -> MutexGuard<'_, Access> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The waiter for this login has gone, or the peer of this exchange.
     pub fn cancel_login(&self, id: LoginId) {
         self.logins().cancel(id);
     }
@@ -123,27 +189,19 @@ impl Cores {
     }
 
     fn finished(&self, finished: Finished<Waiter>) {
-        let Finished { name, waiters, result } = finished;
-        if result.is_err() {
-            // One line however many have asked the same from there.
-            let mut attempts = BTreeMap::<_, u32>::new();
-            for waiter in &waiters {
-                *attempts.entry((waiter.address, waiter.protocol)).or_default() += 1;
-            }
-            for ((address, protocol), attempts) in attempts {
-                log_failure(&name, address, protocol, attempts);
-            }
-        }
-        for waiter in waiters {
-            self.tell(waiter.requester, result.clone());
+        log_failures(&finished);
+        let outcome = finished.result.map(accepted);
+        for waiter in finished.waiters {
+            self.tell(waiter.requester, outcome.clone(), finished.users_version);
         }
     }
 
-    fn tell(&self, requester: Requester, outcome: Result<Principal, Refusal>) {
+    /// Tells an outcome, which is of users with this version.
+    fn tell(&self, requester: Requester, outcome: Result<Step, Refusal>, users_version: u64) {
         match requester {
             Requester::Session(id, token) => {
                 if let Some(core) = self.handles().get(usize::from(id.core)) {
-                    core.send(ToCore::Login(id, token, outcome));
+                    core.send(ToCore::Login(id, token, outcome, users_version));
                 }
             }
             // A task that has gone in the meantime needs no reply.
@@ -164,6 +222,24 @@ pub(crate) fn login_key() -> [u8; 64] {
         part.copy_from_slice(&entropy.next().to_ne_bytes());
     }
     key
+}
+
+fn accepted(Accepted { principal, message }: Accepted) -> Step {
+    Step::Accepted(principal, message)
+}
+
+/// Logs logins that failed: one line however many tried the same from there.
+fn log_failures(finished: &Finished<Waiter>) {
+    if finished.result != Err(Refusal::Unauthenticated) {
+        return;
+    }
+    let mut attempts = BTreeMap::<_, u32>::new();
+    for waiter in &finished.waiters {
+        *attempts.entry((waiter.address, waiter.protocol)).or_default() += 1;
+    }
+    for ((address, protocol), attempts) in attempts {
+        log_failure(&finished.name, address, protocol, attempts);
+    }
 }
 
 /// Logs that a login failed, in the words that `docs/security.md` promises to those who read it by

@@ -232,6 +232,7 @@ fn register(
         host: "",
         anonymous: false,
         principal: Some(Principal::anonymous()),
+        users_version: 0,
         peer: stream.peer_addr().unwrap(),
         permit: Some(permit),
         early: &[],

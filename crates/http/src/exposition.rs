@@ -74,8 +74,8 @@ impl Snapshot {
         let cores = gateway.cores.call_all(|core| core.with(|core| Core::of(core))).await;
         let services = gateway.config.services.iter();
         let services = services.map(|s| (s.path.clone(), s.kind.as_str())).collect();
-        let rules = gateway.config.access.rules().iter();
-        let rules = rules.map(|rule| rule.scope.as_str().into()).collect();
+        let access = gateway.cores.access();
+        let rules = access.rules().iter().map(|rule| rule.scope.as_str().into()).collect();
         Self {
             services,
             rules,

@@ -9,7 +9,7 @@ use std::{
 
 use auth::LoginId;
 use config::{Directory, Listen, Scheme, Service, ServiceKind};
-use contract::{Credentials, DestinationKind, Login, Principal, Refusal};
+use contract::{Credentials, DestinationKind, Login, Principal, Refusal, Step, internal};
 use drive::{
     AddressPermit, ConnectionPermit, Cores, DETAIL_CHARS_MAX, Decision, Framing, LimitReached,
     Refused, Registration, Requester, Subject, Waiter, excerpt,
@@ -53,6 +53,7 @@ pub(crate) struct Upgrade {
     accept: Accept,
     host: Box<str>,
     principal: Option<Principal>,
+    users_version: u64,
     peer: SocketAddr,
     address: Option<AddressPermit>,
 }
@@ -436,6 +437,7 @@ impl Connection {
         self.origin(gateway, service, &head.headers, Aim::WebSocket)?;
         // STOMP may log in later, by its own CONNECT.
         let later = is_broker && credentials(&head.headers).is_err();
+        let users_version = gateway.cores.users_version();
         let principal =
             if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
         let address = self.address_permit(gateway)?;
@@ -446,6 +448,7 @@ impl Connection {
             accept,
             host: host.into(),
             principal,
+            users_version,
             peer: self.peer(),
             address,
         }));
@@ -509,8 +512,9 @@ impl Connection {
             address: self.peer().ip(),
             protocol: HTTP,
         };
-        let reply = match gateway.cores.login(&login, anonymous, waiter) {
+        let reply = match gateway.cores.login(&login, None, anonymous, waiter) {
             Decision::Done(outcome) => outcome,
+            Decision::Challenge(_, challenge) => Ok(Step::Challenge(challenge)),
             Decision::Later(id) => {
                 let _gone = CancelOnDrop(&gateway.cores, id);
                 tokio::select! {
@@ -519,7 +523,14 @@ impl Connection {
                 }
             }
         };
-        reply.map_err(|refusal| {
+        let accepted = reply.and_then(|step| match step {
+            Step::Accepted(principal, _) => Ok(principal),
+            Step::Challenge(_) => {
+                internal!("a challenge to HTTP Basic");
+                Err(Refusal::Busy)
+            }
+        });
+        accepted.map_err(|refusal| {
             self.worker.refuse(Refused::Login);
             Box::new(match (refusal, shown) {
                 (Refusal::Unauthenticated, Err(none)) => services::unauthenticated(&none),
@@ -612,6 +623,7 @@ pub(crate) fn upgrade(
         host: &upgrade.host,
         anonymous: config.listens.get(listen).is_some_and(|listen| listen.anonymous),
         principal: upgrade.principal,
+        users_version: upgrade.users_version,
         peer: upgrade.peer,
         permit: Some(permit),
         early,

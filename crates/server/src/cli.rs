@@ -66,9 +66,9 @@ pub fn run() -> ExitCode {
 
 fn carry_out(command: Command) -> ExitCode {
     let result = match command {
-        Command::Serve { config } => load(config).and_then(|config| {
-            start_log(config.log);
-            serve::serve(config).map_err(|error| error.to_string())
+        Command::Serve { config } => load(config.clone()).and_then(|loaded| {
+            start_log(loaded.log);
+            serve::serve(loaded, config).map_err(|error| error.to_string())
         }),
         Command::Demo { config } => load(config.clone()).and_then(|loaded| {
             start_log(loaded.log);

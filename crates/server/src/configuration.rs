@@ -15,7 +15,7 @@ use crate::{files, tls};
 /// certificates that cannot be used and folders that are not there.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let file = path.display().to_string();
-    let text = files::read_bounded(path)
+    let text = files::read(path)
         .and_then(|bytes| {
             String::from_utf8(bytes)
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))

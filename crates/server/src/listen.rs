@@ -296,6 +296,7 @@ fn serve_stream(
         host: "",
         anonymous: config.listens.get(listen).is_some_and(|listen| listen.anonymous),
         principal: None,
+        users_version: 0,
         peer,
         permit: Some(permit),
         early: &early,

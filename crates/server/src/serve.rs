@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process,
     sync::Arc,
     thread,
@@ -22,6 +23,7 @@ use tokio::{
 
 use crate::{
     available::Available,
+    configuration,
     listen::{self, Endpoints},
     memory,
     registry::PROTOCOLS,
@@ -53,11 +55,13 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, then stops in good order.
+/// Serves until SIGTERM or SIGINT, then stops in good order. `file` is where the configuration comes
+/// from: what SIGHUP reads again.
 ///
 /// # Errors
 /// When it cannot start.
-pub fn serve(mut config: Config) -> Result<(), StartError> {
+pub fn serve(mut config: Config, file: Option<PathBuf>) -> Result<(), StartError> {
+    let source = file.map(|file| Arc::new(Source { file, started: config.clone() }));
     let available = Available::of_process();
     available.complete(&mut config);
     let descriptors = raise_descriptor_limit();
@@ -91,7 +95,7 @@ pub fn serve(mut config: Config) -> Result<(), StartError> {
             // Those that come during a reload are one more.
             while hangup.recv().await.is_some() {
                 systemd.reloading();
-                reload(&gateway, &endpoints).await;
+                reload(&gateway, &endpoints, source.as_ref()).await;
                 systemd.ready();
             }
         };
@@ -270,12 +274,25 @@ fn print_addresses(addresses: String) {
     }
 }
 
+/// Where the configuration comes from.
+struct Source {
+    file: PathBuf,
+    /// What it was at the start.
+    started: Config,
+}
+
 /// Does what SIGHUP requests, on a thread of its own: files may be waited for.
-async fn reload(gateway: &Arc<Gateway>, endpoints: &Endpoints) {
+async fn reload(gateway: &Arc<Gateway>, endpoints: &Endpoints, source: Option<&Arc<Source>>) {
     let (done, finished) = oneshot::channel::<()>();
     let (gateway, endpoints) = (Arc::clone(gateway), Arc::clone(endpoints));
+    let source = source.cloned();
     let run = move || {
         reload_certificates(&gateway, &endpoints);
+        match source {
+            Some(source) => reload_users(&gateway, &source),
+            None => tracing::info!("no users reloaded: there is no configuration file"),
+        }
+        tracing::info!("reload ended");
         drop(done);
     };
     match tasks::thread("reload", run) {
@@ -297,10 +314,31 @@ fn reload_certificates(gateway: &Gateway, endpoints: &Endpoints) {
             }
         }
     }
-    if endpoints.iter().all(Option::is_none) {
-        tracing::info!("nothing to reload: no listener has certificates; {RESTART}");
-    } else {
-        tracing::info!("reload ended; {RESTART}");
+}
+
+/// Reads the configuration again, and applies its users and access rules.
+fn reload_users(gateway: &Gateway, source: &Source) {
+    // What was read from a pipe is gone: nothing would stand for everything to be removed.
+    if !source.file.is_file() {
+        let error = format!("{} is no regular file", source.file.display());
+        tracing::error!(%error, "users and access rules not reloaded: the old ones stay");
+        return;
+    }
+    let config = match configuration::load(&source.file) {
+        Ok(config) => config,
+        Err(errors) => {
+            // One line, however many errors there are.
+            let error = errors.to_string().replace('\n', "; ");
+            tracing::error!(%error, "users and access rules not reloaded: the old ones stay");
+            return;
+        }
+    };
+    gateway.cores.reload(config.users.clone(), &config.access);
+    let (users, rules) = (config.users.len(), config.access.rules().len());
+    tracing::info!(users, rules, "users and access rules reloaded");
+    let changed = source.started.differences(&config).join(", ");
+    if !changed.is_empty() {
+        tracing::warn!(%changed, "not applied: restart to apply these changes of the configuration");
     }
 }
 
@@ -359,8 +397,5 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
     }
 }
 
-/// What SIGHUP does not do.
-const RESTART: &str =
-    "the configuration file is read at the start only: restart to apply changes in it";
 /// How often it is checked whether all have left.
 const END_CHECK: Duration = Duration::from_millis(10);

@@ -3,7 +3,7 @@ use std::{str::SplitWhitespace, sync::Arc, time::Duration};
 use bytes::Bytes;
 use contract::{
     Body, Content, Data, Delivery, Destination, Input, Message, Notice, Now, Opening, Parts,
-    Principal, Reason, Refusal, Reply, Session, Step, SubscriptionId, Tag, Token,
+    Principal, Reason, Refusal, Reply, SaslError, Session, Step, SubscriptionId, Tag, Token,
 };
 
 use crate::{Recorder, Setup, parse_bytes, show};
@@ -14,17 +14,21 @@ use crate::{Recorder, Setup, parse_bytes, show};
 ///
 /// ```text
 /// > recv SEND|destination:/queue/a||hello^@      bytes, see show_bytes
-/// > reply 1 done                                 or: drained, refused Forbidden, login ann
+/// > reply 1 done                                 or: drained, refused Forbidden, login ann (and what
+///                                                is said with success), challenge bytes
 /// > deliver 0 /topic/a tag=7 redeliveries=1 id=5 priority=9 expires=1 reply-to=/queue/b
 ///     content-type=text/plain correlation-id=c durable binary x:name=value : hello
-/// > notice flushed                               or: cancelled 0 Forbidden
+/// > notice cancelled 0 Forbidden                 or: renewed ann
 /// > wait 1500 ms                                 a Timeout comes whenever the deadline is reached
 /// > backlog 100000
+/// > given-up the login has expired
 /// > shutdown
 /// > closed Lost
 /// < send CONNECTED|version:1.2||^@               `share` for a shared encoding; a kind that is
 ///                                                not the usual one as in: send (Binary) …
-/// < login 0 anonymous                            or: login 0 ann "password"
+/// < login 0 anonymous                            or: login 0 ann "password",
+///                                                login 0 sasl SCRAM-SHA-256 "n,,n=ann,r=x",
+///                                                login 1 response "c=biws,r=x"
 /// < command 1 subscribe 0 /topic/a automatic credit=100
 /// < settle 0 7 Accepted                          or: 5-7; with a reply: command 3 settle 0 7 Accepted
 /// < credit 0 1                                   or, where it is set: =1
@@ -96,10 +100,16 @@ impl<S: Session> Play<'_, S> {
                     Some("drained") => Ok(Reply::Drained),
                     Some("login") => {
                         let name = words.next().expect("a name");
-                        Ok(Reply::Login(Step::Accepted(Principal::new(name, []))))
+                        let message = words.next().map(parse_bytes).unwrap_or_default();
+                        let accepted = Step::Accepted(Principal::new(name, []), message);
+                        Ok(Reply::Login(Box::new(accepted)))
+                    }
+                    Some("challenge") => {
+                        let challenge = words.next().map(parse_bytes).unwrap_or_default();
+                        Ok(Reply::Login(Box::new(Step::Challenge(challenge))))
                     }
                     Some("refused") => Err(refusal(words.next())),
-                    other => panic!("done, drained, login or refused, not {other:?}"),
+                    other => panic!("done, drained, login, challenge or refused, not {other:?}"),
                 };
                 self.feed(Input::Replied(token, reply));
             }
@@ -114,7 +124,10 @@ impl<S: Session> Play<'_, S> {
                         let id = SubscriptionId(number(words.next()));
                         Notice::Cancelled(id, refusal(words.next()))
                     }
-                    other => panic!("cancelled, not {other:?}"),
+                    Some("renewed") => {
+                        Notice::Renewed(Arc::new(Principal::new(words.next().expect("a name"), [])))
+                    }
+                    other => panic!("cancelled or renewed, not {other:?}"),
                 };
                 self.feed(Input::Notice(notice));
             }
@@ -124,6 +137,7 @@ impl<S: Session> Play<'_, S> {
             }
             "backlog" => self.out.set_backlog(number(words.next())),
             "opened" => self.feed(Input::Opened),
+            "given-up" => self.feed(Input::GivenUp(Reason::Unauthenticated, rest)),
             "shutdown" => self.feed(Input::Shutdown),
             "closed" => self.feed(Input::Closed(Reason::Lost)),
             _ => panic!("no such step: {step}"),
@@ -212,6 +226,8 @@ fn destination(word: Option<&str>) -> Destination {
 fn refusal(word: Option<&str>) -> Refusal {
     let all = [
         Refusal::Unauthenticated,
+        Refusal::Expired,
+        Refusal::Sasl(SaslError::ChannelBinding),
         Refusal::Forbidden,
         Refusal::DeadLetterQueue,
         Refusal::Full,

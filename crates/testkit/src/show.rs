@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Command, Content, Credit, Header, Kind, Lane, Login, Message, Mode, Operation, Settle,
+    Command, Content, Credit, Header, Kind, Lane, Login, Message, Mode, Operation, Secret, Settle,
     Settlement, SubscriptionId, Value,
 };
 
@@ -77,9 +77,20 @@ pub(crate) fn output(output: &Output, kind: Kind) -> String {
         Output::Login(token, Login::Password(credentials)) => {
             format!("login {} {} {:?}", token.0, credentials.name, credentials.password.expose())
         }
+        Output::Login(token, Login::Sasl { mechanism, initial }) => {
+            let initial = initial.as_ref().map_or_else(|| "none".to_owned(), secret);
+            format!("login {} sasl {mechanism} {initial}", token.0)
+        }
+        Output::Login(token, Login::Response(response)) => {
+            format!("login {} response {}", token.0, secret(response))
+        }
         Output::Close(reason, message) if message.is_empty() => format!("close {reason:?}"),
         Output::Close(reason, message) => format!("close {reason:?} {message}"),
     }
+}
+
+fn secret(secret: &Secret<[u8]>) -> String {
+    format!("{:?}", String::from_utf8_lossy(secret.expose()))
 }
 
 fn bytes_line(verb: &str, sent: Kind, usual: Kind, bytes: &[u8]) -> String {

@@ -7,8 +7,8 @@ use std::{
 
 use contract::{
     Body, Command, ConnectionLimits, Credit, Data, Delivery, Destination, DestinationKind, Input,
-    Message, Notice, Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply, Session,
-    Settle, Settlement, Step, Subscribe, SubscriptionId, Tag, Token,
+    Login, Message, Notice, Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply,
+    Session, Settle, Settlement, Step, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::{Output, Random, Recorder, Setup, live_bytes};
@@ -147,6 +147,8 @@ struct Harness<'a, S> {
 #[derive(Default)]
 struct Model {
     login: Option<Token>,
+    /// The login may be challenged.
+    is_exchange: bool,
     pending: Vec<(Token, SentCommand)>,
     subscriptions: BTreeMap<SubscriptionId, Subscribed>,
 }
@@ -277,7 +279,12 @@ impl<S: Session> Harness<'_, S> {
         });
         if let Some(token) = self.model.login.take() {
             let principal = Principal::new(random.pick(&["ann", "anonymous"]), []);
-            let accepted = Reply::Login(Step::Accepted(principal));
+            let step = if self.model.is_exchange && random.once_in(2) {
+                Step::Challenge(vec![b'x'; random.below(100)])
+            } else {
+                Step::Accepted(principal, Vec::new())
+            };
+            let accepted = Reply::Login(Box::new(step));
             return Some(Stimulus::Replied(token, refused.map_or(Ok(accepted), Err)));
         }
         // Replies come in any order.
@@ -357,7 +364,8 @@ impl Model {
     fn apply(&mut self, output: &Output, limits: &ConnectionLimits) {
         match output {
             Output::Send(..) | Output::Share(..) | Output::Close(..) => {}
-            Output::Login(token, _) => {
+            Output::Login(token, login) => {
+                self.is_exchange = matches!(login, Login::Sasl { .. } | Login::Response(_));
                 assert!(self.login.replace(*token).is_none(), "two logins at once");
             }
             Output::Settle(settle, reply) => {

@@ -119,6 +119,7 @@ const STOMPJS: &[&str] = &[
     "browsing",
     "transactions",
     "login",
+    "reload",
     "flood",
     "meeting",
 ];
@@ -186,22 +187,38 @@ fn proxies(threads: u16) -> Outcome {
 
 /// `tests/interop/python`, against one gateway.
 fn stomppy(threads: u16, certificate: Option<&Path>) -> Outcome {
-    let bin = tools::python("stomppy", &["stomp.py==9.0.0", "websocket-client", "pytest==9.2.0"])?;
+    let bin = tools::python(
+        "stomppy",
+        &["stomp.py==9.0.0", "scramp==1.5.0", "websocket-client", "pytest==9.2.0"],
+    )?;
     let binaries = Binaries::build()?;
     let name = name("stomppy", threads, certificate);
-    let gateway = Gateway::start(&binaries, &name, &standard(threads, certificate))?;
+    let configuration = standard(threads, certificate) + SCRAM_USER;
+    let gateway = Gateway::start(&binaries, &name, &configuration)?;
     let mut pytest = shell::command(bin.join("pytest"));
     pytest.args(["--quiet", "-p", "no:cacheprovider"]);
     match certificate {
         None => pytest.arg("tests/interop/python"),
         // What the README shows goes to a gateway without.
         Some(certificate) => pytest
-            .arg("tests/interop/python/test_stomppy.py")
+            .args(
+                ["test_stomppy.py", "test_scram.py"]
+                    .map(|file| format!("tests/interop/python/{file}")),
+            )
             .env("GATEWAY_CERTIFICATE", certificate.join("ca.pem"))
             .env("SSL_CERT_FILE", certificate.join("ca.pem")),
     };
     shell::run(pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("GATEWAY", &gateway.authority))
 }
+
+/// The user of `test_scram.py`: verifiers of the password `secret`.
+const SCRAM_USER: &str = r#"
+[[user]]
+name = "scram"
+[user.password]
+scram-sha-1 = "SCRAM-SHA-1$4096:c2FsdHNhbHRzYWx0c2FsdA==$rDEFCUExgaG3sJdXCceJEWtQAMA=:slSXyd5ql3g7UWtr94XvgGzqDcY="
+scram-sha-256 = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$Ce3wZiZ+yIBCjltccfRiqM0+XDsLE3qPdkEeZKe3hus=:k3q4nlLsA09ST5FLo9zNmfyXR+Ci1J4KmBK5JRVSxeI="
+"#;
 
 /// How a suite's files are called.
 fn name(suite: &str, threads: u16, certificate: Option<&Path>) -> String {

@@ -13,7 +13,8 @@ use std::{
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Notice, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token, internal,
+    Message, Mode, Notice, Pattern, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
+    internal,
 };
 use wire::Map;
 
@@ -165,6 +166,21 @@ impl Front {
 
     pub(crate) fn opened(&mut self, connection: ConnectionId, limits: Arc<ConnectionLimits>) {
         self.clients.insert(connection, Client::new(limits));
+    }
+
+    pub(crate) fn subscriptions(
+        &self,
+        connection: ConnectionId,
+    ) -> impl Iterator<Item = (SubscriptionId, Pattern)> {
+        let client = self.clients.get(&connection);
+        client.into_iter().flat_map(|client| &client.subscriptions).filter_map(move |&id| {
+            let subscriber = Subscriber { connection, subscription: id };
+            let pattern = match self.subscriptions.get(&subscriber)? {
+                Subscription::Topic { topic, .. } => self.topics.get(*topic)?.pattern().clone(),
+                Subscription::Home(home) => home.destination.clone().into(),
+            };
+            Some((id, pattern))
+        })
     }
 
     pub(crate) fn command(

@@ -233,6 +233,7 @@ impl Stage {
                 Outcome::Noticed(connection, Notice::Cancelled(id, refusal)) => {
                     (name(connection), true, format!("s{} cancelled {refusal:?}", id.0))
                 }
+                Outcome::Noticed(_, Notice::Renewed(_)) => panic!("a broker knows no principals"),
                 Outcome::Delivered(subscriber, delivery) => {
                     let message = &delivery.message;
                     let body = str::from_utf8(message.body().bytes()).unwrap().trim_end();

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use auth::{Action, Denial};
 use contract::{ConnectionId, Principal, Refusal};
+use transports::Slot;
 
-use super::{CoreRef, name, outlet::Tools, service};
+use super::{CoreRef, connection::Context, name, outlet::Tools, service};
 use crate::{
     clock,
     excerpt::{DETAIL_CHARS_MAX, excerpt},
@@ -27,6 +28,20 @@ pub struct Subject<'a> {
     pub connection: Option<ConnectionId>,
     /// Whether a denial is a line in the log, or is counted only.
     pub is_logged: bool,
+}
+
+impl Context {
+    /// The peer of a connection.
+    pub(super) fn subject(&self, tools: &Tools, slot: Slot) -> Subject<'_> {
+        Subject {
+            principal: self.principal.as_deref(),
+            peer: self.peer,
+            service: self.service,
+            protocol: tools.counters().name(self.protocol),
+            connection: Some(tools.id(slot)),
+            is_logged: !self.has_denial,
+        }
+    }
 }
 
 impl CoreRef {

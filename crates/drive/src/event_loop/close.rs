@@ -68,6 +68,9 @@ impl Core {
         if let Some(login) = context.login {
             self.cores.cancel_login(login);
         }
+        if let Some(principal) = &context.principal {
+            self.principals.remove(principal, slot);
+        }
         let closed = life.closed();
         let reason = closed.unwrap_or(reason);
         if !context.is_upstream {

@@ -166,7 +166,7 @@ pub(crate) struct Context {
     pub(crate) detail: Option<Box<str>>,
     /// Whether its listener lets sessions log in as anonymous.
     pub(crate) anonymous: bool,
-    /// A login that waits for its outcome.
+    /// A login that waits for its outcome, or for what the peer says next.
     pub(crate) login: Option<LoginId>,
     /// Commands and logins of the session that wait for their replies.
     pub(crate) in_flight: u32,
@@ -212,7 +212,7 @@ impl Context {
             protocol,
             codec: Codec::new(framing, ping_interval, now),
             peer: registration.peer,
-            principal: registration.principal.map(Arc::new),
+            principal: None,
             detail: None,
             anonymous: registration.anonymous,
             login: None,
@@ -231,6 +231,14 @@ impl Context {
             sent: 0,
             _permit: registration.permit,
         }
+    }
+
+    /// When to look whether the login has expired: when it does, or in a minute, as the clock of the day
+    /// may be set.
+    pub(crate) fn expiry_at(&self, now: Now) -> Option<u64> {
+        let expires_unix_ms = self.principal.as_ref()?.expires_unix_ms?;
+        let left = Duration::from_millis(expires_unix_ms.saturating_sub(now.unix_ms));
+        Some(now.after(left.min(Duration::from_secs(60))))
     }
 
     /// When what the peer began to send is too late.

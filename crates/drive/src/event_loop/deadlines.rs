@@ -1,5 +1,5 @@
 use contract::{
-    Assembly, ConnectionLimits, Incoming, Input, Now, Partial, Reason, Session, internal,
+    Assembly, ConnectionLimits, Incoming, Input, Now, Partial, Reason, Refusal, Session, internal,
 };
 use transports::{Entry, Slot};
 
@@ -18,6 +18,8 @@ enum Deadline {
     Write,
     /// The rest of what the peer began to send ([`Assembly`]).
     Assembly,
+    /// The login of the peer ([`contract::Principal::expires_unix_ms`]).
+    Login,
     /// The peer's end after a close ([`CLOSE_TIMEOUT_NS`]).
     Linger,
     /// What the session has a time for: the login, heart-beats.
@@ -28,7 +30,8 @@ enum Deadline {
 
 impl Deadline {
     /// All of them, in the order in which those that are due together are acted on.
-    const ALL: [Self; 5] = [Self::Write, Self::Assembly, Self::Linger, Self::Session, Self::Ping];
+    const ALL: [Self; 6] =
+        [Self::Write, Self::Login, Self::Assembly, Self::Linger, Self::Session, Self::Ping];
 
     /// When it is due, on the clock of [`Now::mono_ns`]; `None`: not as things are.
     fn at(self, entry: &Entry<Connection>, limits: &ConnectionLimits, now: Now) -> Option<u64> {
@@ -43,6 +46,7 @@ impl Deadline {
                 let runs = !socket.is_paused() && context.unread.is_none();
                 life.session().filter(|_| runs).and_then(|_| context.late_at())
             }
+            Self::Login => life.kind().and_then(|_| context.expiry_at(now)),
             Self::Linger => match life {
                 Life::Lingering { until_mono_ns, .. } => Some(*until_mono_ns),
                 Life::Open(_) | Life::HalfClosed(_) | Life::Draining { .. } => None,
@@ -123,6 +127,7 @@ impl Core {
                     self.step(slot, Input::GivenUp(Reason::Idle, &why));
                 }
             }
+            Deadline::Login => self.end_login(slot, &Refusal::Expired.to_string()),
             Deadline::Linger => self.remove(slot, Reason::Lost),
             Deadline::Session => self.step(slot, Input::Timeout),
             Deadline::Ping => self.ping(slot),

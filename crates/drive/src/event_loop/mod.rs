@@ -7,6 +7,7 @@ mod deadlines;
 mod inbound;
 mod outlet;
 mod output;
+mod principals;
 mod receive;
 mod relay;
 mod run;
@@ -40,10 +41,12 @@ pub use self::authorise::Subject;
 pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
 pub use self::inbound::InboundMessage;
+pub(crate) use self::principals::Reload;
 pub use self::run::NewCore;
 use self::{
     connection::{ConnectionKind, Context, Life, Relay},
     outlet::{Outlet, Request, Tools},
+    principals::{Principals, REVIEWS_PER_TURN, REVOKED},
     unwritten::Unwritten,
 };
 use crate::{
@@ -98,6 +101,13 @@ pub struct Core {
     backlog_memory_max: usize,
     /// What was done in this turn, in deliveries or what costs as much.
     spent: usize,
+    /// The connections of those who have logged in.
+    principals: Principals,
+    /// The last change of users and access rules, and the connections that it may be about.
+    reload: Option<Arc<Reload>>,
+    to_review: VecDeque<Slot>,
+    /// That of the last such change.
+    users_version: u64,
     /// Sockets that are still to be closed, once the core is shut down.
     to_shut_down: VecDeque<Slot>,
     is_shutting_down: bool,
@@ -170,6 +180,10 @@ impl CoreRef {
             let message = make(core.tools.message_id(), clock::now());
             let account = match publisher {
                 Publisher::Peer(subject) => {
+                    // The message may have been received for long.
+                    if subject.principal.is_some_and(|who| who.has_expired(clock::now())) {
+                        return Err(Refusal::Expired);
+                    }
                     core.tools.authorise(subject, Action::Send(&message.to))?;
                     subject.principal.map(|who| core.cores.accounts.of(who, subject.peer.ip()))
                 }
@@ -216,6 +230,8 @@ pub struct Registration<'a> {
     pub anonymous: bool,
     /// As [`Opening::principal`].
     pub principal: Option<Principal>,
+    /// [`Cores::users_version`] before that was authenticated; anything without.
+    pub users_version: u64,
     /// The peer, or whom a trusted proxy says it is.
     pub peer: SocketAddr,
     /// Counts it for as long as it lasts.
@@ -295,6 +311,10 @@ impl Core {
             own_backlog_bytes: 0,
             backlog_memory_max: 0,
             spent: 0,
+            principals: Principals::default(),
+            reload: None,
+            to_review: VecDeque::new(),
+            users_version: 0,
             to_shut_down: VecDeque::new(),
             is_shutting_down: false,
             shutdown_next_mono_ns: u64::MAX,
@@ -319,6 +339,7 @@ impl Core {
         }
         self.check_deadlines();
         self.shut_down_some();
+        self.review(REVIEWS_PER_TURN);
         if self.now.mono_ns >= self.shard_next_mono_ns {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Timeout);
@@ -338,6 +359,7 @@ impl Core {
         !self.tools.dirty.is_empty()
             || !self.tools.pending_requests.is_empty()
             || !self.flushed.is_empty()
+            || !self.to_review.is_empty()
     }
 
     /// Takes what other threads have sent.
@@ -349,7 +371,7 @@ impl Core {
     pub(crate) fn register(
         &mut self,
         stream: impl Into<Stream>,
-        registration: Registration<'_>,
+        mut registration: Registration<'_>,
         kind: impl FnOnce(&Opening<'_>, Now) -> ConnectionKind,
     ) -> io::Result<Slot> {
         self.now = clock::now();
@@ -364,6 +386,9 @@ impl Core {
         };
         let kind = kind(&opening, self.now);
         let is_session = matches!(kind, ConnectionKind::Session(_));
+        let principal = registration.principal.take();
+        let is_revoked = registration.users_version < self.users_version
+            && principal.as_ref().is_some_and(|principal| !principal.is_anonymous());
         let is_upstream = matches!(kind, ConnectionKind::Upstream(_));
         let protocol = self.tools.counters().label(registration.protocol);
         let context = Context::new(registration, protocol, is_upstream, self.now);
@@ -377,6 +402,9 @@ impl Core {
             tracing::debug!(%error, "a connection keeps the write timeout of its listener");
         }
         self.opened(slot);
+        if let Some(principal) = &principal {
+            self.set_principal(slot, principal);
+        }
         if self.is_shutting_down {
             self.to_shut_down.push_back(slot);
             self.shutdown_next_mono_ns = 0;
@@ -390,6 +418,9 @@ impl Core {
             self.process_requests();
             earlier.append(&mut self.tools.pending_requests);
             self.tools.pending_requests = earlier;
+        }
+        if is_revoked {
+            self.end_login(slot, REVOKED);
         }
         Ok(slot)
     }

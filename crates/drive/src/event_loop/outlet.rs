@@ -10,7 +10,7 @@ use transports::{Outgoing, Slot, Socket};
 use websocket::Deflater;
 
 use super::{
-    authorise::{DENIALS_LOGGED, Subject},
+    authorise::DENIALS_LOGGED,
     connection::{Codec, Context, Framing},
 };
 use crate::{
@@ -173,15 +173,7 @@ impl Outlet<'_> {
     /// Whether the session may do something. Most end with the first denial: what else they have
     /// requested until they are told is counted only.
     fn authorise(&mut self, action: Action<'_>) -> Result<(), Refusal> {
-        let context = &*self.context;
-        let subject = Subject {
-            principal: context.principal.as_deref(),
-            peer: context.peer,
-            service: context.service,
-            protocol: self.tools.counters().name(context.protocol),
-            connection: Some(self.tools.id(self.slot)),
-            is_logged: !context.has_denial,
-        };
+        let subject = self.context.subject(self.tools, self.slot);
         self.tools.authorise(&subject, action)
     }
 

@@ -22,6 +22,7 @@ impl Core {
             host: "",
             anonymous: false,
             principal: None,
+            users_version: 0,
             peer: context.peer,
             permit: None,
             early: &[],

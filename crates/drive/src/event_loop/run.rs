@@ -139,9 +139,10 @@ fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
             ToCore::ShardMessages(from, messages) => {
                 core.core.borrow_mut().apply_shard_messages(from, messages);
             }
-            ToCore::Login(id, token, outcome) => {
-                core.core.borrow_mut().logged_in(id, token, outcome);
+            ToCore::Login(id, token, outcome, users_version) => {
+                core.core.borrow_mut().login_decided(id, token, outcome, users_version);
             }
+            ToCore::Reload(reload) => core.core.borrow_mut().reload(reload),
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),
             ToCore::Shutdown => core.core.borrow_mut().start_shutdown(),

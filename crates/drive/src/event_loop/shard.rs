@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use broker::{Effect, Event, ShardMessage, Subscriber};
 use contract::{
-    ConnectionId, Delivery, Input, Message, Principal, Reason, Refusal, Reply, Step, Token,
-    internal,
+    ConnectionId, Delivery, Input, Message, Reason, Refusal, Reply, Step, Token, internal,
 };
 
 use super::{
@@ -68,8 +67,15 @@ impl Core {
                         address: context.peer.ip(),
                         protocol: self.tools.counters().name(context.protocol),
                     };
-                    match self.cores.login(&login, context.anonymous, waiter) {
+                    let exchange = context.login.take();
+                    match self.cores.login(&login, exchange, context.anonymous, waiter) {
                         Decision::Done(outcome) => self.logged_in(id, token, outcome),
+                        Decision::Challenge(exchange, challenge) => {
+                            context.login = Some(exchange);
+                            let step = Box::new(Step::Challenge(challenge));
+                            self.reply(id, token, Ok(Reply::Login(step)));
+                            self.update_inbound(slot_of(id));
+                        }
                         Decision::Later(id) => context.login = Some(id),
                     }
                 }
@@ -115,27 +121,35 @@ impl Core {
         );
     }
 
-    /// Hands a session the outcome of its login.
-    pub(crate) fn logged_in(
+    /// Hands a session the outcome of its login that another thread has decided. That of users whom
+    /// others have replaced meanwhile may hold no more.
+    pub(crate) fn login_decided(
         &mut self,
         id: ConnectionId,
         token: Token,
-        outcome: Result<Principal, Refusal>,
+        outcome: Result<Step, Refusal>,
+        users_version: u64,
     ) {
+        let is_current = users_version >= self.users_version;
+        self.logged_in(id, token, if is_current { outcome } else { Err(Refusal::Busy) });
+    }
+
+    /// Hands a session the outcome of its login.
+    fn logged_in(&mut self, id: ConnectionId, token: Token, outcome: Result<Step, Refusal>) {
         self.now = clock::now();
         if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
             entry.state.context.login = None;
-            if let Ok(principal) = &outcome {
-                entry.state.context.principal = Some(Arc::new(principal.clone()));
-            }
+        }
+        if let Ok(Step::Accepted(principal, _)) = &outcome {
+            self.set_principal(slot_of(id), principal);
         }
         if outcome.is_err() {
             self.tools.counters().refuse(Refused::Login);
         }
-        let outcome = outcome.map(|principal| Reply::Login(Step::Accepted(principal)));
-        self.reply(id, token, outcome);
+        self.reply(id, token, outcome.map(|step| Reply::Login(Box::new(step))));
         // What was received behind the login has been decoded.
         self.update_inbound(slot_of(id));
+        self.schedule_check(slot_of(id));
     }
 
     fn reply(&mut self, id: ConnectionId, token: Token, outcome: Result<Reply, Refusal>) {

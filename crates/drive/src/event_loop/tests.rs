@@ -139,6 +139,7 @@ fn connect(core: &mut Core, listener: &TcpListener, session: impl Session + 'sta
         host: "",
         anonymous: false,
         principal: Some(Principal::anonymous()),
+        users_version: 0,
         peer: address,
         permit: None,
         early: &[],

@@ -57,11 +57,13 @@ pub(crate) fn register(
 /// The response to a request that is refused.
 pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
     let status = match refusal {
-        Refusal::Unauthenticated => return unauthenticated(&refusal.to_string()),
+        Refusal::Unauthenticated | Refusal::Expired => {
+            return unauthenticated(&refusal.to_string());
+        }
         Refusal::Forbidden | Refusal::DeadLetterQueue => StatusCode::FORBIDDEN,
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Stale | Refusal::DuplicateId => StatusCode::CONFLICT,
-        Refusal::TooDeep => StatusCode::BAD_REQUEST,
+        Refusal::TooDeep | Refusal::Sasl(_) => StatusCode::BAD_REQUEST,
         Refusal::Full
         | Refusal::Busy
         | Refusal::Limit

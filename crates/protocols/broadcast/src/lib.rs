@@ -69,7 +69,10 @@ impl Session for Broadcast {
             }
             Input::GivenUp(reason, why) => out.close(reason, why, None),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING, None),
-            Input::Replied(_, Ok(_)) | Input::Timeout | Input::Closed(_) => {}
+            Input::Replied(_, Ok(_))
+            | Input::Notice(Notice::Renewed(_))
+            | Input::Timeout
+            | Input::Closed(_) => {}
         }
     }
 

@@ -68,7 +68,7 @@ impl Open {
                     "STOMP 1.0 has no NACK: ask for a newer version with accept-version",
                 ));
             }
-            Verb::Connected | Verb::Message | Verb::Receipt | Verb::Error => {
+            Verb::Connected | Verb::Challenge | Verb::Message | Verb::Receipt | Verb::Error => {
                 return Err(Fault::malformed(
                     "unknown command",
                     format!("{} is sent by servers only", frame.verb.as_str()),

@@ -51,6 +51,12 @@ impl Fault {
             Refusal::Unauthenticated => {
                 (Reason::Unauthenticated, "login refused", "check the login and passcode headers")
             }
+            Refusal::Expired => {
+                (Reason::Unauthenticated, "login refused", "ask the operator to prolong it")
+            }
+            Refusal::Sasl(_) => {
+                (Reason::Malformed, "login refused", "begin again with the header sasl-mechanism")
+            }
             Refusal::Forbidden => {
                 (Reason::Forbidden, "not allowed", "ask the operator for the right to do this")
             }

@@ -70,6 +70,8 @@ pub enum Verb {
     Abort,
     Disconnect,
     Connected,
+    /// Not of the standard: a challenge of SASL (`docs/stomp.md`).
+    Challenge,
     Message,
     Receipt,
     Error,
@@ -77,7 +79,7 @@ pub enum Verb {
 
 impl Verb {
     /// All commands: the client's, then the server's.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Connect,
         Self::Stomp,
         Self::Send,
@@ -90,6 +92,7 @@ impl Verb {
         Self::Abort,
         Self::Disconnect,
         Self::Connected,
+        Self::Challenge,
         Self::Message,
         Self::Receipt,
         Self::Error,
@@ -111,6 +114,7 @@ impl Verb {
             Self::Abort => "ABORT",
             Self::Disconnect => "DISCONNECT",
             Self::Connected => "CONNECTED",
+            Self::Challenge => "CHALLENGE",
             Self::Message => "MESSAGE",
             Self::Receipt => "RECEIPT",
             Self::Error => "ERROR",
@@ -125,9 +129,10 @@ impl Verb {
         matches!(self, Self::Send | Self::Message | Self::Error)
     }
 
-    /// CONNECT and CONNECTED keep the headers of 1.0, which have no escapes (§Value Encoding).
+    /// CONNECT and CONNECTED keep the headers of 1.0, which have no escapes (§Value Encoding), and so
+    /// does what stands between them.
     pub(crate) const fn has_escapes(self) -> bool {
-        !matches!(self, Self::Connect | Self::Stomp | Self::Connected)
+        !matches!(self, Self::Connect | Self::Stomp | Self::Connected | Self::Challenge)
     }
 }
 

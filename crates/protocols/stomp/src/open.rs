@@ -195,7 +195,7 @@ impl Open {
     }
 
     pub(crate) fn noticed(&mut self, notice: &Notice) -> Result<(), End> {
-        let Notice::Cancelled(id, refusal) = *notice;
+        let Notice::Cancelled(id, refusal) = *notice else { return Ok(()) };
         match self.subscriptions.remove(id) {
             // The client has given it up already.
             Some(subscription) if subscription.is_leaving => Ok(()),

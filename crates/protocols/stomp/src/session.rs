@@ -1,5 +1,6 @@
 use std::{fmt, mem, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use contract::{
     ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Now, Opening, Outbox, Principal,
     ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
@@ -25,12 +26,15 @@ pub struct Session {
 /// ```text
 ///            CONNECT               accepted             DISCONNECT, or any error
 /// Greeting ----------> LoggingIn ----------> Open ------------------------------> Closed
-///     |                    +-------------- refused --------------------------------^
+///     |      challenge |  ^   +---------- refused ---------------------------------^
+///     |                v  | CONNECT with a response
+///     |             Challenged
 ///     +------- CONNECT of a peer that the transport knows ------> Open
 /// ```
 enum State {
     Greeting(Box<Greeting>),
     LoggingIn(Box<LoggingIn>),
+    Challenged(Box<LoggingIn>),
     Open(Box<Open>),
     Closed,
 }
@@ -45,15 +49,24 @@ struct Greeting {
     until: u64,
 }
 
-/// CONNECT was received, and its login is being checked.
+/// CONNECT was received, and its login is being checked or goes on with the client's next CONNECT.
 struct LoggingIn {
     version: Version,
     intervals: Intervals,
     until: u64,
-    /// CONNECT had a `login` header.
-    has_name: bool,
-    /// What was received since.
+    /// Of its last leg.
+    token: Token,
+    means: Means,
+    /// What was received since that.
     unread: Vec<u8>,
+}
+
+/// What a client logs in with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Means {
+    Nothing,
+    Password,
+    Sasl,
 }
 
 impl Session {
@@ -108,7 +121,7 @@ impl contract::Session for Session {
     fn deadline(&self) -> Option<u64> {
         match &self.state {
             State::Greeting(greeting) => Some(greeting.until),
-            State::LoggingIn(login) => Some(login.until),
+            State::LoggingIn(login) | State::Challenged(login) => Some(login.until),
             State::Open(open) => open.deadline(),
             State::Closed => None,
         }
@@ -119,7 +132,7 @@ impl contract::Session for Session {
             State::Open(open) if !open.is_leaving => (self.decoder.partial(), 0),
             // The time for the login bounds it.
             State::LoggingIn(login) => (None, login.unread.capacity()),
-            State::Greeting(_) | State::Open(_) | State::Closed => (None, 0),
+            State::Greeting(_) | State::Challenged(_) | State::Open(_) | State::Closed => (None, 0),
         };
         Incoming { partial, bytes: self.decoder.partial_memory() + unread }
     }
@@ -127,7 +140,7 @@ impl contract::Session for Session {
     fn in_flight_bytes(&self) -> usize {
         match &self.state {
             State::Open(open) => open.pending.bytes(),
-            State::Greeting(_) | State::LoggingIn(_) | State::Closed => 0,
+            State::Greeting(_) | State::LoggingIn(_) | State::Challenged(_) | State::Closed => 0,
         }
     }
 }
@@ -150,20 +163,34 @@ impl State {
                 Err(Fault::new(Reason::Shutdown, "gateway is stopping", detail).into())
             }
             (_, Input::GivenUp(reason, why)) => {
-                let message =
-                    if reason == Reason::Idle { "frame timed out" } else { "frame refused" };
+                let message = if reason == Reason::Idle {
+                    "frame timed out"
+                } else if reason == Reason::Unauthenticated {
+                    "login ended"
+                } else {
+                    "frame refused"
+                };
                 Err(Fault::new(reason, message, why).into())
             }
             (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
-            (Self::LoggingIn(login), Input::Replied(LOGIN, result)) => {
+            (Self::LoggingIn(login), Input::Replied(token, result)) if token == login.token => {
                 let unread = mem::take(&mut login.unread);
-                let principal = logged_in(result, login.has_name)?;
-                let open = accept(login.version, login.intervals, &principal, cx);
-                *self = Self::Open(Box::new(open));
+                match logged_in(result, login.means)? {
+                    Step::Accepted(principal, message) => {
+                        let open = login.accept(&principal, &message, cx);
+                        *self = Self::Open(Box::new(open));
+                    }
+                    Step::Challenge(challenge) => {
+                        login.challenge(&challenge, cx);
+                        self.transition(Self::Challenged);
+                    }
+                }
                 self.received(&unread, decoder, cx)
             }
             (Self::Greeting(greeting), Input::Timeout) => in_time(greeting.until, cx),
-            (Self::LoggingIn(login), Input::Timeout) => in_time(login.until, cx),
+            (Self::LoggingIn(login) | Self::Challenged(login), Input::Timeout) => {
+                in_time(login.until, cx)
+            }
             (Self::Open(open), Input::Replied(token, result)) => {
                 open.replied(token, result.err(), cx)
             }
@@ -174,7 +201,7 @@ impl State {
             (Self::Open(open), Input::Notice(notice)) => open.noticed(&notice),
             (Self::Open(open), Input::Timeout) => open.timed_out(cx),
             (
-                Self::Greeting(_) | Self::LoggingIn(_) | Self::Open(_),
+                Self::Greeting(_) | Self::LoggingIn(_) | Self::Challenged(_) | Self::Open(_),
                 Input::Opened | Input::Replied(..) | Input::Delivered(..) | Input::Notice(_),
             ) => Ok(()),
         }
@@ -198,6 +225,13 @@ impl State {
                     *self = connect(&frame, greeting, cx)?;
                     decoder.set_version(self.version());
                 }
+                Self::Challenged(login) => {
+                    let Some(frame) = decoder.next(&mut bytes, cx.frame_limits())? else {
+                        return Ok(());
+                    };
+                    login.respond(&frame, cx)?;
+                    self.transition(Self::LoggingIn);
+                }
                 Self::LoggingIn(login) => {
                     if login.unread.len() + bytes.len() > UNREAD_BYTES_MAX {
                         let detail = "wait for CONNECTED before sending more";
@@ -220,10 +254,21 @@ impl State {
         }
     }
 
+    /// Changes the state of a login.
+    fn transition(&mut self, state: fn(Box<LoggingIn>) -> Self) {
+        *self = match mem::replace(self, Self::Closed) {
+            Self::LoggingIn(login) | Self::Challenged(login) => state(login),
+            other @ (Self::Greeting(_) | Self::Open(_) | Self::Closed) => {
+                internal!("a login that is none");
+                other
+            }
+        };
+    }
+
     fn version(&self) -> Version {
         match self {
             Self::Greeting(_) | Self::Closed => Version::V1_0,
-            Self::LoggingIn(login) => login.version,
+            Self::LoggingIn(login) | Self::Challenged(login) => login.version,
             Self::Open(open) => open.version,
         }
     }
@@ -249,20 +294,101 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
         Some(text) if version > Version::V1_0 => Intervals::parse(text)?,
         _ => Intervals::default(),
     };
-    let login = match (frame.header("login"), &greeting.principal) {
-        (Some(name), _) => Login::Password(Credentials {
-            name: name.into(),
+    let means = Means::of(frame)?;
+    let (until, unread) = (greeting.until, Vec::new());
+    let login = LoggingIn { version, intervals, until, token: Token(0), means, unread };
+    let with = match (means, &greeting.principal) {
+        (Means::Sasl, _) => Login::Sasl {
+            mechanism: frame.header(MECHANISM).unwrap_or_default().into(),
+            initial: response(frame)?,
+        },
+        (Means::Password, _) => Login::Password(Credentials {
+            name: frame.header("login").unwrap_or_default().into(),
             password: Secret::new(frame.header("passcode").unwrap_or_default()),
         }),
-        (None, Some(principal)) => {
-            return Ok(State::Open(Box::new(accept(version, intervals, principal, cx))));
+        (Means::Nothing, Some(principal)) => {
+            return Ok(State::Open(Box::new(login.accept(principal, &[], cx))));
         }
-        (None, None) => Login::Anonymous,
+        (Means::Nothing, None) => Login::Anonymous,
     };
-    let has_name = matches!(login, Login::Password(_));
-    cx.out.login(LOGIN, login);
-    let (until, unread) = (greeting.until, Vec::new());
-    Ok(State::LoggingIn(Box::new(LoggingIn { version, intervals, until, has_name, unread })))
+    cx.out.login(login.token, with);
+    Ok(State::LoggingIn(Box::new(login)))
+}
+
+impl Means {
+    fn of(connect: &Frame) -> Result<Self, Fault> {
+        let has = |header| connect.header(header).is_some();
+        match (has(MECHANISM), has("login")) {
+            (true, true) => Err(Fault::malformed(
+                "login refused",
+                "CONNECT has login and passcode, or sasl-mechanism, not both",
+            )),
+            (true, false) => Ok(Self::Sasl),
+            (false, _) if has(RESPONSE) => Err(Fault::malformed(
+                "login refused",
+                "sasl-response without a CHALLENGE comes with sasl-mechanism",
+            )),
+            (false, true) => Ok(Self::Password),
+            (false, false) => Ok(Self::Nothing),
+        }
+    }
+}
+
+impl LoggingIn {
+    /// Sends the client what the mechanism's server says.
+    fn challenge(&self, challenge: &[u8], cx: &mut Context<'_>) {
+        cx.send(|to| {
+            let mut writer = Writer::begin(to, self.version, Verb::Challenge);
+            writer.header("sasl-challenge", &BASE64_STANDARD.encode(challenge));
+            writer.body(&[]);
+        });
+    }
+
+    /// Takes what the client says to that.
+    fn respond(&mut self, frame: &Frame, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let is_connect = matches!(frame.verb, Verb::Connect | Verb::Stomp);
+        let Some(response) = response(frame)?.filter(|_| is_connect) else {
+            let detail = "after CHALLENGE comes CONNECT with the header sasl-response";
+            return Err(
+                Fault::malformed("not connected", detail).with_receipt(frame.header("receipt"))
+            );
+        };
+        self.token = Token(self.token.0 + 1);
+        cx.out.login(self.token, Login::Response(response));
+        Ok(())
+    }
+
+    /// Tells the client that it is logged in, and what the mechanism's server says with that.
+    fn accept(&self, principal: &Principal, message: &[u8], cx: &mut Context<'_>) -> Open {
+        let ours = self.intervals.reply(cx.protocol_limits);
+        let session = cx.out.random();
+        cx.send(|to| {
+            let mut writer = Writer::begin(to, self.version, Verb::Connected);
+            writer.header("version", self.version.as_str());
+            writer.header("server", SERVER);
+            writer.number("session", format_args!("{session:032x}"));
+            writer.number("heart-beat", format_args!("{},{}", ours.can, ours.wants));
+            if !principal.is_anonymous() {
+                writer.header("user-name", &principal.name);
+            }
+            if !message.is_empty() {
+                writer.header("sasl-success", &BASE64_STANDARD.encode(message));
+            }
+            writer.body(&[]);
+        });
+        let heartbeat = Heartbeat::new(self.intervals, ours, cx.now);
+        Open::new(self.version, heartbeat, self.token.0 + 1)
+    }
+}
+
+/// What a client says to a mechanism's server.
+fn response(frame: &Frame) -> Result<Option<Secret<[u8]>>, Fault> {
+    let decode = |text: &str| {
+        BASE64_STANDARD.decode(text).map(Secret::new).map_err(|_| {
+            Fault::malformed("login refused", "sasl-response is no base64 with its padding")
+        })
+    };
+    frame.header(RESPONSE).map(decode).transpose()
 }
 
 fn in_time(until: u64, cx: &Context<'_>) -> Result<(), End> {
@@ -285,13 +411,17 @@ fn no_version(newest: Version) -> Fault {
         .with_versions(names)
 }
 
-fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal, Fault> {
+fn logged_in(result: Result<Reply, Refusal>, means: Means) -> Result<Step, Fault> {
     match result {
-        Err(Refusal::Unauthenticated) if !has_name => {
-            let detail = "log in: CONNECT needs the headers login and passcode here";
+        Err(Refusal::Unauthenticated) if means != Means::Password => {
+            let detail = if means == Means::Nothing {
+                "log in: CONNECT needs the headers login and passcode here"
+            } else {
+                "the login: the login or password is wrong; check the name and the password"
+            };
             Err(Fault::new(Reason::Unauthenticated, "login refused", detail))
         }
-        Ok(Reply::Login(Step::Accepted(principal))) => Ok(principal),
+        Ok(Reply::Login(step)) => Ok(*step),
         Ok(Reply::Done | Reply::Drained) => {
             internal!("a login with the reply to a command");
             Err(Fault::new(Reason::Internal, "internal error", "a bug of the gateway"))
@@ -300,31 +430,8 @@ fn logged_in(result: Result<Reply, Refusal>, has_name: bool) -> Result<Principal
     }
 }
 
-/// Tells the client that it is logged in.
-fn accept(
-    version: Version,
-    theirs: Intervals,
-    principal: &Principal,
-    cx: &mut Context<'_>,
-) -> Open {
-    let ours = theirs.reply(cx.protocol_limits);
-    let session = cx.out.random();
-    cx.send(|to| {
-        let mut writer = Writer::begin(to, version, Verb::Connected);
-        writer.header("version", version.as_str());
-        writer.header("server", SERVER);
-        writer.number("session", format_args!("{session:032x}"));
-        writer.number("heart-beat", format_args!("{},{}", ours.can, ours.wants));
-        if !principal.is_anonymous() {
-            writer.header("user-name", &principal.name);
-        }
-        writer.body(&[]);
-    });
-    Open::new(version, Heartbeat::new(theirs, ours, cx.now), LOGIN.0 + 1)
-}
-
-/// The login is the first request of a session.
-const LOGIN: Token = Token(0);
+const MECHANISM: &str = "sasl-mechanism";
+const RESPONSE: &str = "sasl-response";
 
 const SERVER: &str = concat!("passerelle/", env!("CARGO_PKG_VERSION"));
 

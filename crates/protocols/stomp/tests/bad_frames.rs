@@ -34,6 +34,24 @@ fn edge_cases_are_in_order() {
 /// The rule, the version, the bytes; the ERROR, without the headers that each has.
 const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
+        "a password and an exchange",
+        "",
+        "CONNECT|accept-version:1.2|login:ann|sasl-mechanism:X||^@",
+        "ERROR|message:login refused||CONNECT has login and passcode, or sasl-mechanism, not both",
+    ),
+    (
+        "a response to nothing",
+        "",
+        "CONNECT|accept-version:1.2|sasl-response:eA==||^@",
+        "ERROR|message:login refused||sasl-response without a CHALLENGE comes with sasl-mechanism",
+    ),
+    (
+        "a response without its padding",
+        "",
+        "CONNECT|accept-version:1.2|sasl-mechanism:X|sasl-response:eA||^@",
+        "ERROR|message:login refused||sasl-response is no base64 with its padding",
+    ),
+    (
         "a command in small letters",
         "",
         "connect||^@",

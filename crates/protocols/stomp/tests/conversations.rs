@@ -44,6 +44,102 @@ fn refuses_a_wrong_password() {
 }
 
 #[test]
+fn logs_in_by_an_exchange() {
+    check(
+        r#"
+        > recv CONNECT|accept-version:1.2|heart-beat:0,0|sasl-mechanism:SCRAM-SHA-256|sasl-response:biwsbj11c2VyLHI9eA==||^@
+        < login 0 sasl SCRAM-SHA-256 "n,,n=user,r=x"
+        > reply 0 challenge r=xy,s=c2FsdA==,i=4096
+        < send CHALLENGE|sasl-challenge:cj14eSxzPWMyRnNkQT09LGk9NDA5Ng==||^@
+        > recv CONNECT|sasl-response:Yz1iaXdzLHI9eHkscD1wcm9vZg==||^@
+        < login 1 response "c=biws,r=xy,p=proof"
+        > reply 1 login ann v=signature
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann|sasl-success:dj1zaWduYXR1cmU=||^@
+        > recv SUBSCRIBE|id:1|destination:/topic/a||^@
+        < command 2 subscribe 0 /topic/a automatic credit=100
+        "#,
+    );
+}
+
+#[test]
+fn an_exchange_has_as_many_legs_as_its_mechanism_wants() {
+    check(
+        r#"
+        > recv STOMP|accept-version:1.1|sasl-mechanism:X||^@
+        < login 0 sasl X none
+        > reply 0 challenge
+        < send CHALLENGE|sasl-challenge:||^@
+        > recv STOMP|sasl-response:||^@CONNECT|sasl-response:Mg==||^@
+        < login 1 response ""
+        # What comes before the challenge to it waits.
+        > reply 1 challenge 1
+        < send CHALLENGE|sasl-challenge:MQ==||^@
+        < login 2 response "2"
+        # The reply to an earlier leg counts no more.
+        > reply 1 login eve
+        > reply 2 refused Unauthenticated
+        < send ERROR|message:login refused|content-type:text/plain|content-length:74||the login: the login or password is wrong; check the name and the password^@
+        < close Unauthenticated login refused
+        "#,
+    );
+}
+
+#[test]
+fn a_client_goes_on_with_a_challenge_in_time() {
+    check(
+        r#"
+        > recv CONNECT|accept-version:1.2|sasl-mechanism:X||^@
+        < login 0 sasl X none
+        > wait 6000 ms
+        > reply 0 challenge
+        < send CHALLENGE|sasl-challenge:||^@
+        > wait 3999 ms
+        > wait 1 ms
+        < send ERROR|message:login timed out|content-type:text/plain|content-length:42||a connection must be logged in within 10 s^@
+        < close Idle login timed out
+        "#,
+    );
+}
+
+#[test]
+fn an_exchange_that_is_refused_says_why() {
+    check(
+        r#"
+        > recv CONNECT|accept-version:1.2|sasl-mechanism:SCRAM-SHA-256-PLUS||^@
+        < login 0 sasl SCRAM-SHA-256-PLUS none
+        > reply 0 refused Sasl(ChannelBinding)
+        < send ERROR|message:login refused|content-type:text/plain|content-length:165||the login: channel binding is not supported: use the mechanism without -PLUS, and tell the server so with the flag n or y; begin again with the header sasl-mechanism^@
+        < close Malformed login refused
+        "#,
+    );
+    check(
+        r#"
+        > recv CONNECT|accept-version:1.2|login:ann|passcode:x||^@
+        < login 0 ann "x"
+        > reply 0 refused Expired
+        < send ERROR|message:login refused|content-type:text/plain|content-length:64||the login: the login has expired; ask the operator to prolong it^@
+        < close Unauthenticated login refused
+        "#,
+    );
+}
+
+#[test]
+fn a_login_that_ends_ends_the_connection() {
+    check(
+        "
+        > recv CONNECT|accept-version:1.2|login:ann|passcode:x||^@
+        < login 0 ann \"x\"
+        > reply 0 login ann
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann||^@
+        > notice renewed ann
+        > given-up the login has expired
+        < send ERROR|message:login ended|content-type:text/plain|content-length:21||the login has expired^@
+        < close Unauthenticated login ended
+        ",
+    );
+}
+
+#[test]
 fn a_peer_that_the_transport_knows_needs_no_login() {
     let setup = Setup { principal: Some(Principal::new("ann", [])), ..Setup::stream() };
     check_as(

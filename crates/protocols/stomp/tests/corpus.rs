@@ -50,7 +50,8 @@ fn take(out: &mut Recorder, replies: &mut Vec<(Token, Reply)>) -> Vec<String> {
     replies.extend(outputs.iter().filter_map(|output| match output {
         Output::Command(token, _) => Some((*token, Reply::Done)),
         Output::Login(token, _) => {
-            Some((*token, Reply::Login(Step::Accepted(Principal::anonymous()))))
+            let accepted = Step::Accepted(Principal::anonymous(), Vec::new());
+            Some((*token, Reply::Login(Box::new(accepted))))
         }
         Output::Send(..)
         | Output::Share(..)

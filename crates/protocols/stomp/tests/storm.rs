@@ -31,7 +31,12 @@ fn a_session_withstands_a_storm() {
 fn words(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
     if peer.sent == 0 && !random.once_in(200) {
         let accept = random.pick(&["1.0", "1.1", "1.2", "1.0,1.1,1.2"]);
-        return format!("CONNECT\naccept-version:{accept}\nheart-beat:5000,1000\n\n\0").into();
+        let login = if random.once_in(4) { "sasl-mechanism:X\nsasl-response:eA==\n" } else { "" };
+        return format!("CONNECT\naccept-version:{accept}\nheart-beat:5000,1000\n{login}\n\0")
+            .into();
+    }
+    if peer.received.pop_front_if(|frame| frame.starts_with(b"CHALLENGE")).is_some() {
+        return b"CONNECT\nsasl-response:eA==\n\n\0".into();
     }
     let mut bytes = Vec::new();
     for _ in 0..=random.below(3) {

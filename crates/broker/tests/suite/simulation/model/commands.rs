@@ -129,7 +129,7 @@ impl Model {
         let Some(client) = self.clients.get_mut(&connection) else {
             panic!("{notice:?} to {connection:?}, which has gone");
         };
-        let Notice::Cancelled(id, refusal) = *notice;
+        let Notice::Cancelled(id, refusal) = *notice else { panic!("{notice:?} of a broker") };
         let phase = client.subscriptions.remove(&id).map(|subscription| subscription.phase);
         assert_eq!(phase, Some(Phase::Cancelled(refusal)), "{notice:?} to {connection:?}");
         self.tally.cancelled += 1;

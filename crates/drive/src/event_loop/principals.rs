@@ -1,0 +1,189 @@
+//! Who is connected: the names of principals lead to their connections, whose logins end or are renewed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use auth::{Access, Action, Change};
+use broker::Subscriber;
+use contract::{Input, Notice, Principal, Reason};
+use transports::Slot;
+
+use super::{Core, connection::ConnectionKind};
+use crate::clock;
+
+/// Who is connected. Those who have not logged in are in no index, and share one value.
+#[derive(Debug)]
+pub(super) struct Principals {
+    connections: BTreeMap<Arc<str>, BTreeSet<Slot>>,
+    anonymous: Arc<Principal>,
+}
+
+/// What was changed of users and access rules.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    pub(crate) access: Access,
+    /// The users whose connections end or are renewed, by name.
+    pub(crate) changes: BTreeMap<Box<str>, Change>,
+    /// See [`crate::Cores::users_version`].
+    pub(crate) users_version: u64,
+}
+
+impl Default for Principals {
+    fn default() -> Self {
+        Self { connections: BTreeMap::new(), anonymous: Arc::new(Principal::anonymous()) }
+    }
+}
+
+impl Principals {
+    /// Notes that a connection is of this principal; returns what the connection keeps.
+    fn add(&mut self, principal: &Principal, slot: Slot) -> Arc<Principal> {
+        if principal.is_anonymous() {
+            return Arc::clone(&self.anonymous);
+        }
+        self.connections.entry(Arc::clone(&principal.name)).or_default().insert(slot);
+        Arc::new(principal.clone())
+    }
+
+    pub(super) fn remove(&mut self, principal: &Principal, slot: Slot) {
+        if let Some(slots) = self.connections.get_mut(&principal.name) {
+            slots.remove(&slot);
+            if slots.is_empty() {
+                self.connections.remove(&principal.name);
+            }
+        }
+    }
+
+    /// The connections of the principal with this name.
+    fn of(&self, name: &str) -> impl Iterator<Item = Slot> {
+        self.connections.get(name).into_iter().flatten().copied()
+    }
+}
+
+impl Core {
+    /// A connection is of this principal from now on.
+    pub(super) fn set_principal(&mut self, slot: Slot, principal: &Principal) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let kept = &mut entry.state.context.principal;
+        if let Some(before) = kept.take() {
+            self.principals.remove(&before, slot);
+        }
+        *kept = Some(self.principals.add(principal, slot));
+    }
+
+    /// Takes users and access rules that were changed. Their connections are gone through in the
+    /// turns to come, some at a time.
+    pub(crate) fn reload(&mut self, reload: Arc<Reload>) {
+        self.now = clock::now();
+        // What was authorised by the rules before is carried out before connections are gone through.
+        self.spent = 0;
+        self.process_requests();
+        self.review(usize::MAX);
+        let is_about_all = self.tools.access != reload.access;
+        self.to_review = if is_about_all {
+            self.reactor.iter().map(|(slot, _)| slot).collect()
+        } else {
+            reload.changes.keys().flat_map(|name| self.principals.of(name)).collect()
+        };
+        self.tools.access = reload.access.clone();
+        self.users_version = reload.users_version;
+        self.reload = Some(reload);
+    }
+
+    /// Goes through some more of the connections that a reload may be about.
+    pub(super) fn review(&mut self, count: usize) {
+        let Some(reload) = self.reload.clone() else { return };
+        for _ in 0..count {
+            let Some(slot) = self.to_review.pop_front() else {
+                self.reload = None;
+                return;
+            };
+            self.review_one(slot, &reload);
+        }
+    }
+
+    fn review_one(&mut self, slot: Slot, reload: &Reload) {
+        let Some(entry) = self.reactor.get_mut(slot) else { return };
+        let context = &mut entry.state.context;
+        let change = context.principal.as_ref().and_then(|who| reload.changes.get(&*who.name));
+        match change {
+            Some(Change::Ended) => return self.end_login(slot, REVOKED),
+            Some(Change::Renewed(principal)) => {
+                let principal = Arc::new(principal.clone());
+                context.principal = Some(Arc::clone(&principal));
+                self.step(slot, Input::Notice(Notice::Renewed(principal)));
+                self.schedule_check(slot);
+            }
+            None => {}
+        }
+        self.cancel_forbidden(slot);
+    }
+
+    /// Ends the subscriptions of a connection that its principal may not have any more.
+    fn cancel_forbidden(&mut self, slot: Slot) {
+        let connection = self.tools.id(slot);
+        let subscriptions: Vec<_> = self.shard.subscriptions(connection).collect();
+        for (subscription, pattern) in subscriptions {
+            let Some(entry) = self.reactor.get(slot) else { return };
+            let subject = entry.state.context.subject(&self.tools, slot);
+            let refusal = self.tools.authorise(&subject, Action::Subscribe(&pattern)).err();
+            if let Some(refusal) = refusal {
+                self.cancel(Subscriber { connection, subscription }, refusal);
+            }
+        }
+    }
+
+    /// Ends a connection whose login holds no more.
+    pub(super) fn end_login(&mut self, slot: Slot, why: &str) {
+        match self.reactor.get(slot).and_then(|entry| entry.state.life.kind()) {
+            Some(ConnectionKind::Session(_)) => {
+                self.step(slot, Input::GivenUp(Reason::Unauthenticated, why));
+            }
+            Some(ConnectionKind::Relay(_)) => self.close(slot, Reason::Unauthenticated, why),
+            Some(ConnectionKind::Upstream(_)) | None => {}
+        }
+    }
+}
+
+/// Connections that a turn goes through at most after a reload.
+pub(super) const REVIEWS_PER_TURN: usize = 1000;
+/// What the peer is told whose user is gone or has another password.
+pub(super) const REVOKED: &str = "this user was removed or its password was changed: log in again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_its_connections_while_they_last() {
+        let mut principals = Principals::default();
+        let slot = |index| Slot { index, generation: 1 };
+        let who = ["ann", "bob"].map(|name| Principal::new(name, []));
+        for (index, principal) in (0..10).zip(who.iter().cycle()) {
+            assert_eq!(*principals.add(principal, slot(index)), *principal);
+        }
+        let of = |principals: &Principals, name| {
+            principals.of(name).map(|slot| slot.index).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&principals, "ann"), [0, 2, 4, 6, 8]);
+        principals.remove(&who[0], slot(4));
+        principals.remove(&who[0], slot(5));
+        assert_eq!(of(&principals, "ann"), [0, 2, 6, 8]);
+        assert_eq!(of(&principals, "bob"), [1, 3, 5, 7, 9]);
+        for index in 0..10 {
+            who.iter().for_each(|principal| principals.remove(principal, slot(index)));
+        }
+        assert!(principals.connections.is_empty());
+    }
+
+    #[test]
+    fn those_who_have_not_logged_in_share_one_value() {
+        let mut principals = Principals::default();
+        let anonymous = Principal::anonymous();
+        let [one, other] =
+            [0, 1].map(|index| principals.add(&anonymous, Slot { index, generation: 1 }));
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(principals.connections.is_empty());
+    }
+}
