@@ -115,7 +115,7 @@ test('a configuration that is wrong changes nothing, and the log says why', asyn
   t.after(() => ann.close());
   const kept = /users and access rules not reloaded: the old ones stay/;
   const broken = [
-    [(text) => text.replace('name = "ann"', 'nam = "ann"'), /unknown key `nam` in \[\[user\]\]/],
+    [(text) => text.replace('name = "ann"', 'title = "ann"'), /unknown key `title` in \[\[user\]\]/],
     [(text) => `${text}\n[[access]]\ndestination = "/topic/a"\nsend = ["user:eve"]\n`, /this rule never decides/],
     [() => 'threads = ', /passerelle\.toml:1:/],
   ];
