@@ -10,7 +10,7 @@ use crate::{
     placement::Placement,
     quota::{Pool, Quotas},
     shard_message::{Payload, ShardMessage},
-    stats::{QueueDepth, Stats},
+    stats::{QueueDepth, SlowSubscription, Stats},
     window::Windows,
     writes::Writes,
 };
@@ -53,6 +53,15 @@ impl Shard {
         }
     }
 
+    /// Bounds the messages to topics that wait for subscriptions of this core, in bytes
+    /// ([`contract::Message::cost`]; one that waits for many counts once). Beyond, no subscription has
+    /// more waiting than before: its oldest are dropped.
+    #[must_use]
+    pub const fn with_waiting_bytes_max(mut self, bytes: usize) -> Self {
+        self.front.set_waiting_bytes_max(bytes);
+        self
+    }
+
     /// Advances the shard by one event; what is to be done is added to `effects`, in order.
     pub fn apply(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let (front, home) = (&mut self.front, &mut self.home);
@@ -91,6 +100,7 @@ impl Shard {
                 home.stored(upto, &mut output);
             }
             Event::Timeout => {
+                front.time_out(&mut output);
                 home.check_deadlines(&mut output);
                 output.quotas.give_back();
             }
@@ -112,8 +122,9 @@ impl Shard {
         self.front.subscriptions(connection)
     }
 
-    /// How many tables of patterns publications were looked up in since the last call: what they
-    /// cost beside their effects. For one publication there are 2,100 at most.
+    /// What publications to topics have cost since the last call, beside their effects: how many
+    /// tables of patterns they were looked up in, 2,100 for one at most, and for each buffered
+    /// subscription that they were offered to as much as 16 of these.
     pub const fn take_lookups(&mut self) -> usize {
         self.front.take_lookups()
     }
@@ -128,6 +139,11 @@ impl Shard {
         stats.refused_memory = self.quotas.refused_memory;
         stats.refused_principal = self.quotas.refused_principal;
         stats
+    }
+
+    /// The subscriptions to topics that got less than was published.
+    pub fn slow_subscriptions(&self) -> impl Iterator<Item = SlowSubscription<'_>> {
+        self.front.slow_subscriptions()
     }
 
     /// How full the queues are that live here.

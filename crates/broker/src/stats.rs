@@ -1,4 +1,6 @@
-use contract::Destination;
+use contract::{Destination, Pattern};
+
+use crate::shard_message::Subscriber;
 
 /// Counts of one shard. Those named after what happened only grow; the sum over all shards is that
 /// of the broker, but for `topics` and `transactions`, which each shard with a part in them counts.
@@ -18,6 +20,12 @@ pub struct Stats {
     pub topic_published: u64,
     /// Deliveries of those and of others' to this core's subscriptions.
     pub topic_delivered: u64,
+    /// Memory of messages to topics that wait for subscriptions here, in bytes.
+    pub waiting_bytes: usize,
+    /// Messages to topics that were dropped, since no more might wait for a subscription.
+    pub topic_dropped: u64,
+    /// Messages to topics that were replaced by newer ones while they waited for a subscription.
+    pub topic_conflated: u64,
     /// Publications accepted for a queue, dead letters not included.
     pub queue_published: u64,
     /// Deliveries from queues handed to consumers of this core.
@@ -56,4 +64,19 @@ pub struct QueueDepth<'a> {
     pub consumers: usize,
     /// Publications that wait for room.
     pub blocked: usize,
+}
+
+/// A subscription that gets less than was published, as metrics show it.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowSubscription<'a> {
+    /// Whose it is.
+    pub subscriber: Subscriber,
+    /// What it subscribes to.
+    pub pattern: &'a Pattern,
+    /// Messages that were dropped, since no more might wait.
+    pub dropped: u64,
+    /// Messages that were replaced by newer ones.
+    pub conflated: u64,
+    /// Messages that wait.
+    pub waiting: usize,
 }

@@ -137,7 +137,8 @@ limits! {
         /// without a pong ends it. 0: never.
         connection.ping_interval: Duration,
         /// What waits for a slow peer before it is closed; what queues sent it does not count, which is
-        /// 256 KiB and a message at most. Besides, a connection takes up to
+        /// 256 KiB and a message at most. As much again may wait for its subscriptions to topics with
+        /// `x-slow`, `x-max-rate` or `prefetch-count`. Besides, a connection takes up to
         /// `message-bytes-max` for a message received in part, and `transaction-bytes-max` for its open
         /// transactions.
         connection.unsent_bytes_max: Bytes,
@@ -151,7 +152,8 @@ limits! {
         /// Temporary destinations of one connection.
         connection.temporary_max: Count,
         /// Unsettled deliveries of one subscription, whatever it requests; those that an open
-        /// transaction acknowledges do not count.
+        /// transaction acknowledges do not count. Messages of topics that wait for one with
+        /// `x-slow:drop-oldest`.
         connection.prefetch_max: Count32,
         /// The same, when the subscription does not say.
         protocol.prefetch_default: Count32,

@@ -442,7 +442,8 @@ keys! {
         pub queues_max_per_principal: usize as Count = 1000
             => "1000, or half of `queues-max` where that is less",
         /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
-        /// is closed first.
+        /// is closed first. Besides, a quarter as much may wait for subscriptions to topics with
+        /// `x-slow`, `x-max-rate` or `prefetch-count`; beyond, none of them has more waiting than before.
         pub unsent_bytes_max_per_core: usize as Bytes = 256 << 20,
     }
 }

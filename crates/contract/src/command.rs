@@ -1,6 +1,6 @@
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{num::NonZero, ops::RangeInclusive, sync::Arc};
 
-use crate::{Destination, Message, Pattern, Step};
+use crate::{Destination, DestinationKind, Message, Pattern, Step};
 
 /// Names one connection of this process; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -63,9 +63,76 @@ pub struct Subscribe {
     pub mode: Mode,
     /// Whether deliveries must be settled.
     pub settlement: Settlement,
-    /// How many deliveries it may get; more are allowed with [`crate::Outbox::credit`]. Settling
-    /// does not give credit back by itself. Topics need none and ignore it.
-    pub credit: u32,
+    /// How many deliveries it may get; more are allowed with [`crate::Outbox::credit`]. `None`: a topic
+    /// needs no credit, and a queue delivers nothing yet.
+    ///
+    /// Settling does not give credit back by itself. Of a topic with [`Settlement::Automatic`], a
+    /// delivery uses its credit only until it is written.
+    pub credit: Option<u32>,
+    /// What becomes of the messages of a topic while the subscription may get none. Queues keep theirs
+    /// and ignore it.
+    pub on_slow: SlowPolicy,
+    /// How many messages of a topic it gets in a second at most, on average. Queues ignore it.
+    pub rate: Option<NonZero<u32>>,
+}
+
+impl Subscribe {
+    /// A subscription that a topic pushes to: it consumes, settles nothing, and has no credit.
+    #[must_use]
+    pub const fn new(id: SubscriptionId, pattern: Pattern) -> Self {
+        Self {
+            id,
+            pattern,
+            mode: Mode::Consume,
+            settlement: Settlement::Automatic,
+            credit: None,
+            on_slow: SlowPolicy::Close,
+            rate: None,
+        }
+    }
+
+    /// Whether messages wait for it in a buffer of its own, where others are pushed to: one to topics
+    /// with credit, a rate or a policy of its own.
+    #[must_use]
+    pub fn is_buffered(&self) -> bool {
+        self.pattern.kind() == DestinationKind::Topic
+            && (self.credit.is_some() || self.rate.is_some() || self.on_slow != SlowPolicy::Close)
+    }
+}
+
+/// What becomes of messages of a topic that come faster than a subscription gets them. Those that wait
+/// are bounded by [`crate::ConnectionLimits::unsent_bytes_max`] for all of a connection.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum SlowPolicy {
+    /// When more would wait than may, the subscription ends with [`Refusal::Slow`].
+    #[default]
+    Close,
+    /// The oldest that wait are dropped for new ones, also where there are
+    /// [`crate::ConnectionLimits::prefetch_max`] of them.
+    DropOldest,
+    /// A message replaces the one with the same key that waits, in its position. Where more wait
+    /// than may, the oldest are dropped.
+    Latest(ConflationKey),
+}
+
+/// Which messages are about the same thing, so that the newest says it all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ConflationKey {
+    /// Those that were sent to the same destination.
+    Destination,
+    /// Those with the same value of this property. One without it is replaced by none.
+    Property(Box<str>),
+}
+
+impl SlowPolicy {
+    /// Bytes of the name of a property in it.
+    #[must_use]
+    pub const fn name_bytes(&self) -> usize {
+        match self {
+            Self::Latest(ConflationKey::Property(name)) => name.len(),
+            Self::Latest(ConflationKey::Destination) | Self::Close | Self::DropOldest => 0,
+        }
+    }
 }
 
 /// What deliveries do to the queue that they come from. Subscriptions to topics consume.
@@ -95,7 +162,8 @@ pub enum Settlement {
     /// A delivery is settled when it is written to the connection: then the queue forgets it. Until
     /// then it may go to another consumer, as if it had not been delivered. Each takes one credit.
     Automatic,
-    /// The queue keeps the message until [`crate::Outbox::settle`]; deliveries carry a [`Tag`].
+    /// The queue keeps the message until [`crate::Outbox::settle`]; deliveries carry a [`Tag`]. So do
+    /// those of a topic to a subscription with credit, which keeps nothing: to settle them has no effect.
     Explicit,
 }
 
@@ -259,6 +327,9 @@ pub enum Refusal {
     /// There is no such destination: a temporary one that has gone.
     #[error("no such destination")]
     NotFound,
+    /// More waits for a subscription with [`SlowPolicy::Close`] than may.
+    #[error("more messages wait for its reader than may (limits.unsent-bytes-max)")]
+    Slow,
     /// A transaction named a delivery that is not unsettled any more.
     #[error("the transaction cannot be carried out: a delivery in it is settled already")]
     Stale,

@@ -25,8 +25,8 @@ mod session;
 
 pub use assembly::{Assembly, Partial};
 pub use command::{
-    Command, ConnectionId, Credit, Declare, Lane, Mode, Operation, Outcome, Refusal, Reply,
-    SaslError, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Command, ConflationKey, ConnectionId, Credit, Declare, Lane, Mode, Operation, Outcome, Refusal,
+    Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag, Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};
 pub use cost::allocation_bytes;

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// The bounds of a connection, whatever it speaks. Its transport and driver enforce some of them;
 /// its session and its shard those of what it uses of the broker.
 ///
-/// A connection takes up to `unsent_bytes_max` for its backlog, 256 KiB and a message of queues
-/// beside, `message_bytes_max` for a message received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
+/// A connection takes up to `unsent_bytes_max` for its backlog, and as much for what waits for its
+/// subscriptions to topics with credit or a policy, 256 KiB and a message of queues beside, `message_bytes_max` for a message received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
 /// `pattern_bytes_max` for the names of its subscriptions,
 /// [`ProtocolLimits::transaction_bytes_max`] for its open transactions, and 1 MiB, a message and a
 /// transaction for what waits for replies of the broker ([`crate::Session::in_flight_bytes`]).
@@ -27,8 +27,9 @@ pub struct ConnectionLimits {
     /// Time after which a silent WebSocket is pinged, where its subprotocol allows it; as long
     /// again without a pong ends it. Zero: never. Default: 30 s.
     pub ping_interval: Duration,
-    /// Bytes waiting for a slow peer before it is closed with [`crate::Reason::Slow`].
-    /// Default: 4 MiB.
+    /// Bytes waiting for a slow peer before it is closed with [`crate::Reason::Slow`]; the same again,
+    /// as [`crate::Message::cost`], of topics for all its subscriptions with a [`crate::SlowPolicy`] or
+    /// credit. Default: 4 MiB.
     pub unsent_bytes_max: usize,
     /// Time a peer may take nothing of what waits for it before it is closed with
     /// [`crate::Reason::Slow`]. Default: 30 s.
@@ -43,7 +44,8 @@ pub struct ConnectionLimits {
     /// Temporary destinations of one connection. Default: 100.
     pub temporary_max: usize,
     /// Unsettled deliveries of one subscription, whatever it requests; those that an open
-    /// transaction settles do not count. Default: 1,000.
+    /// transaction settles do not count. Messages that wait for one with
+    /// [`crate::SlowPolicy::DropOldest`]. Default: 1,000.
     pub prefetch_max: u32,
     /// Open transactions of one connection. Default: 16.
     pub transactions_max: usize,

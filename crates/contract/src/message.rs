@@ -158,4 +158,15 @@ pub struct Delivery {
     pub tag: Option<Tag>,
     /// How many times it was delivered before, to anyone.
     pub redeliveries: u32,
+    /// How many messages to the subscription were dropped since its last delivery: replaced by newer
+    /// ones, expired while they waited, or without room ([`crate::SlowPolicy`]).
+    pub dropped: u32,
+}
+
+impl Delivery {
+    /// The first delivery of a message that is settled without the session.
+    #[must_use]
+    pub const fn new(message: Arc<Message>) -> Self {
+        Self { message, tag: None, redeliveries: 0, dropped: 0 }
+    }
 }

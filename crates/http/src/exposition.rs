@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, slow_subscriptions::SlowSubscriptions};
 
 /// The type of what [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -47,6 +47,8 @@ pub(crate) struct Core {
     pub broker: broker::Stats,
     /// The queues at home on it.
     pub queues: Queues,
+    /// The subscriptions of its connections that miss most.
+    pub slow: SlowSubscriptions,
 }
 
 /// How full queues are: the fullest by name, the others as one.
@@ -95,6 +97,7 @@ impl Core {
             counters: Arc::clone(core.counters()),
             broker: core.broker_stats(),
             queues: Queues::collect(core.queues()),
+            slow: SlowSubscriptions::collect(core.slow_subscriptions()),
         }
     }
 }
@@ -199,6 +202,7 @@ impl Collector for Snapshot {
         self.inbound(&mut encoder)?;
         self.output(&mut encoder)?;
         self.broker(&mut encoder)?;
+        self.slow_subscriptions(&mut encoder)?;
         self.queues(&mut encoder)
     }
 }
@@ -303,6 +307,13 @@ impl Snapshot {
         counters(encoder, "broker_published", "Messages published", published)?;
         let delivered = kinds(|stats| stats.topic_delivered, |stats| stats.queue_delivered);
         counters(encoder, "broker_delivered", "Messages handed to subscriptions", delivered)?;
+        let waiting = self.sum(|core| wide(core.broker.waiting_bytes));
+        gauges(
+            encoder,
+            "broker_waiting_bytes",
+            "Memory of messages to topics that wait for subscriptions",
+            [(UNLABELLED, waiting)],
+        )?;
         let bytes = self.sum(|core| wide(core.broker.queued_bytes));
         gauges(
             encoder,
@@ -317,11 +328,21 @@ impl Snapshot {
             "What it may be (memory.queued-bytes-max)",
             max,
         )?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 7] = [
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 9] = [
+            (
+                "broker_topic_dropped",
+                "Messages to topics dropped, as no more may wait for a subscription",
+                |stats| stats.topic_dropped,
+            ),
+            (
+                "broker_topic_conflated",
+                "Messages to topics replaced by newer ones while they waited for a subscription",
+                |stats| stats.topic_conflated,
+            ),
             ("broker_settled", "Messages that consumers have taken", |stats| stats.queue_settled),
             (
                 "broker_expired",
-                "Messages that expired in a queue, or before a topic had them",
+                "Messages that expired in a queue, before a topic had them or a subscription could get them",
                 |stats| stats.expired,
             ),
             ("broker_dead_lettered", "Messages moved to a dead-letter queue", |stats| {
@@ -347,6 +368,20 @@ impl Snapshot {
             counters(encoder, name, help, [(UNLABELLED, value)])?;
         }
         Ok(())
+    }
+
+    /// By connection, subscription and destination, no more than there are time series to spare.
+    fn slow_subscriptions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = SlowSubscriptions::merge(self.cores.iter().map(|core| &core.slow));
+        let shown = "of the 100 subscriptions to topics that miss most";
+        let dropped = all.iter().map(|slow| (slow.labels(), slow.dropped));
+        let help = format!("Messages dropped, as no more may wait, {shown}");
+        counters(encoder, "subscription_dropped", &help, dropped)?;
+        let conflated = all.iter().map(|slow| (slow.labels(), slow.conflated));
+        let help = format!("Messages replaced by newer ones, {shown}");
+        counters(encoder, "subscription_conflated", &help, conflated)?;
+        let waiting = all.iter().map(|slow| (slow.labels(), slow.waiting));
+        gauges(encoder, "subscription_waiting", &format!("Messages that wait, {shown}"), waiting)
     }
 
     fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -497,6 +532,8 @@ mod tests {
             ("passerelle_broker_queued_bytes_max".to_owned(), 1 << 30),
             ("passerelle_broker_refused_memory_total".to_owned(), 6),
             ("passerelle_broker_refused_principal_total".to_owned(), 4),
+            ("passerelle_broker_topic_dropped_total".to_owned(), 12),
+            ("passerelle_broker_topic_conflated_total".to_owned(), 14),
             ("passerelle_inbound_bytes".to_owned(), 4096),
             ("passerelle_inbound_refused_total".to_owned(), 0),
             ("passerelle_log_lines_dropped_total".to_owned(), 9),
@@ -590,10 +627,13 @@ mod tests {
             queued_bytes: 500,
             refused_memory: 3,
             refused_principal: 2,
+            topic_dropped: 6,
+            topic_conflated: 7,
             ..Default::default()
         };
         let counters = Arc::new(Counters::new(&["http", "websocket", "stomp"], 2));
-        Core { connections, counters, broker, queues: Queues::default() }
+        let (queues, slow) = (Queues::default(), SlowSubscriptions::default());
+        Core { connections, counters, broker, queues, slow }
     }
 
     const fn depth(name: &Destination, ready: usize) -> QueueDepth<'_> {

@@ -13,6 +13,7 @@ mod protocols;
 mod requests;
 mod serve;
 mod services;
+mod slow_subscriptions;
 
 pub use gateway::{Gateway, LogLimiters, Phase, Worker, index_u16};
 pub use protocols::{Protocol, Protocols};

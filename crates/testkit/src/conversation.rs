@@ -29,7 +29,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 /// < login 0 anonymous                            or: login 0 ann "password",
 ///                                                login 0 sasl SCRAM-SHA-256 "n,,n=ann,r=x",
 ///                                                login 1 response "c=biws,r=x"
-/// < command 1 subscribe 0 /topic/a automatic credit=100
+/// < command 1 subscribe 0 /topic/a automatic
 /// < settle 0 7 Accepted                          or: 5-7; with a reply: command 3 settle 0 7 Accepted
 /// < credit 0 1                                   or, where it is set: =1
 /// < close Normal
@@ -180,13 +180,13 @@ impl<S: Session> Play<'_, S> {
         self.delivered += 1;
         let parts = Parts::new(Body::Text(body.into()));
         let mut message = Message::new(destination, self.delivered, self.now.unix_ms, parts);
-        let (tag, redeliveries) = options(&mut message, words);
-        (id, Delivery { message: Arc::new(message), tag, redeliveries })
+        let (tag, redeliveries, dropped) = options(&mut message, words);
+        (id, Delivery { message: Arc::new(message), tag, redeliveries, dropped })
     }
 }
 
-fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u32) {
-    let (mut tag, mut redeliveries) = (None, 0);
+fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u32, u32) {
+    let (mut tag, mut redeliveries, mut dropped) = (None, 0, 0);
     let Content::Parts(parts) = &mut message.content else { panic!("a message of parts") };
     for word in words {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
@@ -194,6 +194,7 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
         match name {
             "tag" => tag = Some(Tag(number(some))),
             "redeliveries" => redeliveries = number(some),
+            "dropped" => dropped = number(some),
             "id" => message.id = number(some),
             "priority" => message.header.priority = number(some),
             "expires" => message.header.expires_unix_ms = Some(number(some)),
@@ -211,7 +212,7 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
             }
         }
     }
-    (tag, redeliveries)
+    (tag, redeliveries, dropped)
 }
 
 fn number<T: std::str::FromStr>(word: Option<&str>) -> T {
@@ -241,6 +242,7 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::TooDeep,
         Refusal::PatternBytes,
         Refusal::NotFound,
+        Refusal::Slow,
         Refusal::Stale,
     ];
     let found = all.into_iter().find(|refusal| Some(format!("{refusal:?}").as_str()) == word);

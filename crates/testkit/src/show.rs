@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Command, Content, Credit, Header, Kind, Lane, Login, Message, Mode, Operation, Secret, Settle,
-    Settlement, SubscriptionId, Value,
+    Command, ConflationKey, Content, Credit, Header, Kind, Lane, Login, Message, Mode, Operation,
+    Secret, Settle, Settlement, SlowPolicy, SubscriptionId, Value,
 };
 
 use crate::Output;
@@ -113,7 +113,15 @@ fn command(command: &Command) -> String {
                 Mode::Consume => format!("subscribe {id} {pattern} {settlement}"),
                 Mode::Browse => format!("browse {id} {pattern}"),
             };
-            format!("{what} credit={}", subscribe.credit)
+            let credit = subscribe.credit.map(|credit| format!(" credit={credit}"));
+            let on_slow = match &subscribe.on_slow {
+                SlowPolicy::Close => String::new(),
+                SlowPolicy::DropOldest => " drop-oldest".to_owned(),
+                SlowPolicy::Latest(ConflationKey::Destination) => " latest".to_owned(),
+                SlowPolicy::Latest(ConflationKey::Property(name)) => format!(" latest by {name:?}"),
+            };
+            let rate = subscribe.rate.map(|rate| format!(" rate={rate}"));
+            format!("{what}{}{on_slow}{}", credit.unwrap_or_default(), rate.unwrap_or_default())
         }
         Command::Unsubscribe(SubscriptionId(id)) => format!("unsubscribe {id}"),
         Command::Drain(SubscriptionId(id)) => format!("drain {id}"),

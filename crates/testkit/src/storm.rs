@@ -161,6 +161,7 @@ enum SentCommand {
 
 struct Subscribed {
     destination: Destination,
+    uses_credit: bool,
     explicit: bool,
     credit: u32,
     tag_next: u64,
@@ -311,7 +312,7 @@ impl<S: Session> Harness<'_, S> {
         let random = &mut *self.random;
         let index = random.below(self.model.subscriptions.len());
         let (id, subscribed) = self.model.subscriptions.iter_mut().nth(index)?;
-        if subscribed.destination.kind().is_queue() {
+        if subscribed.uses_credit {
             subscribed.credit = subscribed.credit.checked_sub(1)?;
         }
         let tag = subscribed.explicit.then(|| {
@@ -333,7 +334,7 @@ impl<S: Session> Harness<'_, S> {
         let message =
             Message::new(subscribed.destination.clone(), message_id, self.now.unix_ms, parts);
         let redeliveries = u32::from(random.once_in(8));
-        let delivery = Delivery { message: Arc::new(message), tag, redeliveries };
+        let delivery = Delivery { tag, redeliveries, ..Delivery::new(Arc::new(message)) };
         Some(Stimulus::Delivered(*id, delivery))
     }
 
@@ -416,15 +417,19 @@ impl Model {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe, prefetch_max: u32) {
-        assert!(subscribe.credit <= prefetch_max, "{subscribe:?}");
+        assert!(subscribe.credit <= Some(prefetch_max), "{subscribe:?}");
+        let is_explicit = subscribe.settlement == Settlement::Explicit;
         let subscribed = Subscribed {
             destination: subscribe
                 .pattern
                 .destination()
                 .cloned()
                 .unwrap_or_else(|| Destination::temporary(DestinationKind::TempTopic, 1)),
-            explicit: subscribe.settlement == Settlement::Explicit,
-            credit: subscribe.credit,
+            // That of a topic is used until the delivery is written, which it is at once here.
+            uses_credit: subscribe.pattern.kind().is_queue()
+                || subscribe.credit.is_some() && is_explicit,
+            explicit: is_explicit,
+            credit: subscribe.credit.unwrap_or_default(),
             tag_next: 0,
             unsettled: BTreeSet::new(),
         };

@@ -1,8 +1,8 @@
 //! The harnesses find what they are for.
 
 use contract::{
-    Command, Credit, Declare, Destination, DestinationKind, Input, Kind, Mode, Now, Outbox,
-    Pattern, Reason, Session, Settlement, Subscribe, SubscriptionId, Token,
+    Command, Credit, Declare, Destination, DestinationKind, Input, Kind, Now, Outbox, Pattern,
+    Reason, Session, Settlement, Subscribe, SubscriptionId, Token,
 };
 use testkit::{Peer, Random, Setup, Storm, conversation};
 
@@ -37,11 +37,9 @@ impl Session for Echo {
             Input::Opened => {
                 let queue = Destination::parse("/queue/a").expect("a queue");
                 let subscribe = Subscribe {
-                    id: SubscriptionId(0),
-                    pattern: Pattern::from(queue),
-                    mode: Mode::Consume,
                     settlement: Settlement::Explicit,
-                    credit: 1,
+                    credit: Some(1),
+                    ..Subscribe::new(SubscriptionId(0), Pattern::from(queue))
                 };
                 out.command(Token(0), Command::Subscribe(Box::new(subscribe)));
             }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use mio::net::TcpStream;
+use socket2::SockRef;
 
 use crate::{backlog::Backlog, stream::Stream, tls::Tls};
 
@@ -59,6 +60,15 @@ impl Socket {
     /// As for [`set_user_timeout`].
     pub fn set_user_timeout(&self, time: Duration) -> io::Result<()> {
         set_user_timeout(&self.stream, time)
+    }
+
+    /// Has the kernel accept no more while it has this many bytes that are not sent yet
+    /// (`TCP_NOTSENT_LOWAT`): what waits elsewhere can still be replaced by what is newer.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
+        SockRef::from(&self.stream).set_tcp_notsent_lowat(bytes)
     }
 
     /// Reads once. A short read means that nothing is left: the next event tells of more.

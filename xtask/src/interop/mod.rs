@@ -140,7 +140,7 @@ const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
 const PROXIES: &[&str] = &["addresses", "proxies", "restarts"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
 const PLAIN: &[&str] =
-    &["readme", "bounds", "inbound", "limits", "proxied", "quotas", "readers", "resting"];
+    &["readme", "bounds", "inbound", "limits", "proxied", "quotas", "readers", "resting", "slow"];
 
 /// Files of `tests/interop/node`; each starts the gateways that it needs, with TLS when there is a
 /// folder with its certificate.

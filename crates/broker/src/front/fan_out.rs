@@ -5,11 +5,7 @@ use std::{mem, sync::Arc};
 use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token, internal};
 
 use super::{Front, Subscription, topics::Topic};
-use crate::{
-    event::Effect,
-    output::ShardOutput,
-    shard_message::{Interest, Subscriber},
-};
+use crate::{event::Effect, output::ShardOutput, shard_message::Interest};
 
 /// Where a publication goes; memory that the next one reuses.
 #[derive(Debug, Default)]
@@ -33,18 +29,19 @@ impl Front {
     }
 
     /// Adds a subscription to a topic; with the first one, the interest is added at the other
-    /// shards. Returns the topic, the index in its list, and whether all shards know.
+    /// shards. `add` adds it to the topic's list, and returns the index. Returns the topic, the index,
+    /// and whether all shards know.
     pub(super) fn join(
         &mut self,
-        subscriber: Subscriber,
         pattern: &Pattern,
+        add: impl FnOnce(&mut Topic) -> usize,
         output: &mut ShardOutput<'_>,
     ) -> (usize, usize, bool) {
         let request = self.next_request();
         let others = self.others().count();
         let (id, topic) = self.topics.enter(pattern);
-        let index = topic.join(subscriber);
-        let is_first = index == 0 && !topic.is_kept();
+        let is_first = !topic.has_locals() && !topic.is_kept();
+        let index = add(topic);
         if is_first {
             topic.request_interest(request, others);
         }
@@ -89,7 +86,26 @@ impl Front {
         {
             *moved = index;
         }
-        if topic.locals().is_empty() && !topic.is_kept() {
+        self.tidy(id, output);
+    }
+
+    /// As [`Front::leave`], of a buffered subscription.
+    pub(super) fn leave_buffered(&mut self, id: usize, index: usize, output: &mut ShardOutput<'_>) {
+        let Some(topic) = self.topics.get_mut(id) else {
+            return internal!("a subscription to a topic that does not exist");
+        };
+        if let Some(moved) = topic.leave_buffered(index)
+            && let Some(moved) = self.buffered.get_mut(moved)
+        {
+            moved.index = index;
+        }
+        self.tidy(id, output);
+    }
+
+    /// Removes the interest in a topic without subscriptions.
+    fn tidy(&mut self, id: usize, output: &mut ShardOutput<'_>) {
+        let Some(topic) = self.topics.get_mut(id) else { return };
+        if !topic.has_locals() && !topic.is_kept() {
             topic.cancel_request();
             let pattern = topic.pattern().clone();
             self.topics.tidy(id);
@@ -114,6 +130,15 @@ impl Front {
         if !topic.interest_added(request) {
             return;
         }
+        for key in topic.buffered().to_vec() {
+            if let Some(buffered) = self.buffered.get_mut(key)
+                && let Some(token) = buffered.pending.take()
+            {
+                let connection = buffered.subscriber.connection;
+                self.reply(connection, token, Ok(Reply::Done), output);
+            }
+        }
+        let Some(topic) = self.topics.get(id) else { return };
         for subscriber in Arc::clone(topic.locals()).iter() {
             if let Some(Subscription::Topic { pending, .. }) =
                 self.subscriptions.get_mut(subscriber)
@@ -199,6 +224,12 @@ impl Front {
         for list in lists.filter(|list| !list.is_empty()) {
             self.topic_delivered += list.len() as u64;
             output.effects.push(Effect::Fanout(Arc::clone(list), Arc::clone(message)));
+        }
+        if !self.buffered.is_empty() {
+            for &topic in &found.topics {
+                self.offer(topic, message, output);
+            }
+            self.end_overflowing(output);
         }
     }
 

@@ -1,6 +1,9 @@
 //! The front of a core: its connections, their subscriptions and transactions, and the topics.
 
+mod buffer;
+mod buffered;
 mod fan_out;
+mod rate;
 mod reader;
 mod topics;
 mod transaction;
@@ -8,7 +11,10 @@ mod wildcards;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use contract::{
@@ -16,12 +22,14 @@ use contract::{
     Message, Mode, Notice, Pattern, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
     internal,
 };
+use slab::Slab;
 use wire::Map;
 
 use self::{
+    buffered::Buffered,
     fan_out::Scratch,
     reader::{Parked, Reader},
-    topics::Topics,
+    topics::{Topic, Topics},
     transaction::{Deferred, Transaction},
 };
 use crate::{
@@ -42,7 +50,16 @@ pub(crate) struct Front {
     limits: Arc<ConnectionLimits>,
     clients: Map<ConnectionId, Client>,
     subscriptions: Map<Subscriber, Subscription>,
-    /// The connections that were handed something from a home.
+    /// What is kept of the buffered ones among them.
+    buffered: Slab<Buffered>,
+    /// Those of them that may be handed more once time has passed.
+    timed: Vec<usize>,
+    /// The cost of what waits for them, of each message once, and what it may be.
+    waiting_bytes: Arc<AtomicUsize>,
+    waiting_bytes_max: usize,
+    /// Those for which more waits than may.
+    overflowing: Vec<Subscriber>,
+    /// The connections that were handed something of which it matters when it is written.
     readers: Map<ConnectionId, Reader>,
     topics: Topics,
     /// Those in flight that this front coordinates.
@@ -55,6 +72,8 @@ pub(crate) struct Front {
     topic_published: u64,
     topic_delivered: u64,
     topic_expired: u64,
+    topic_dropped: u64,
+    topic_conflated: u64,
     queue_delivered: u64,
 }
 
@@ -103,6 +122,8 @@ impl Client {
 enum Subscription {
     /// To a topic, at an index of its list; the token waits until all shards know of it.
     Topic { topic: usize, index: usize, pending: Option<Token> },
+    /// To a topic, by its credit, rate or policy; its key.
+    Buffered(usize),
     /// To a queue or temporary destination, at its home.
     Home(Box<HomeSubscription>),
 }
@@ -151,6 +172,11 @@ impl Front {
             limits,
             clients: Map::default(),
             subscriptions: Map::default(),
+            buffered: Slab::new(),
+            timed: Vec::new(),
+            waiting_bytes: Arc::default(),
+            waiting_bytes_max: usize::MAX,
+            overflowing: Vec::new(),
             readers: Map::default(),
             topics: Topics::default(),
             transactions: BTreeMap::new(),
@@ -160,8 +186,14 @@ impl Front {
             topic_published: 0,
             topic_delivered: 0,
             topic_expired: 0,
+            topic_dropped: 0,
+            topic_conflated: 0,
             queue_delivered: 0,
         }
+    }
+
+    pub(crate) const fn set_waiting_bytes_max(&mut self, bytes: usize) {
+        self.waiting_bytes_max = bytes;
     }
 
     pub(crate) fn opened(&mut self, connection: ConnectionId, limits: Arc<ConnectionLimits>) {
@@ -177,6 +209,10 @@ impl Front {
             let subscriber = Subscriber { connection, subscription: id };
             let pattern = match self.subscriptions.get(&subscriber)? {
                 Subscription::Topic { topic, .. } => self.topics.get(*topic)?.pattern().clone(),
+                Subscription::Buffered(key) => {
+                    let buffered = self.buffered.get(*key)?;
+                    self.topics.get(buffered.topic)?.pattern().clone()
+                }
                 Subscription::Home(home) => home.destination.clone().into(),
             };
             Some((id, pattern))
@@ -194,7 +230,7 @@ impl Front {
         self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
         match self.defer(connection, token, command, account) {
             Some(Command::Subscribe(subscribe)) => {
-                let result = self.subscribe(connection, token, *subscribe, account, output);
+                let result = self.subscribe(connection, token, &subscribe, account, output);
                 if let Err(refusal) = result {
                     self.reply(connection, token, Err(refusal), output);
                 }
@@ -244,11 +280,12 @@ impl Front {
         &mut self,
         connection: ConnectionId,
         token: Token,
-        subscribe: Subscribe,
+        subscribe: &Subscribe,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
-        let Subscribe { id, pattern, mode, settlement, credit } = subscribe;
+        let &Subscribe { id, mode, settlement, .. } = subscribe;
+        let pattern = &subscribe.pattern;
         let subscriber = Subscriber { connection, subscription: id };
         let Some(client) = self.clients.get_mut(&connection) else {
             internal!("a command of a connection that is not open");
@@ -257,13 +294,16 @@ impl Front {
         if self.subscriptions.contains_key(&subscriber) {
             return Err(Refusal::DuplicateId);
         }
-        if !Topics::allows(&pattern) {
+        if !Topics::allows(pattern) {
             return Err(Refusal::TooDeep);
         }
         if client.subscriptions.len() >= client.limits.subscriptions_max {
             return Err(Refusal::Limit);
         }
-        let pattern_bytes = client.with_name(pattern.name_bytes()).ok_or(Refusal::PatternBytes)?;
+        let is_buffered = subscribe.is_buffered();
+        let key_bytes = if is_buffered { subscribe.on_slow.name_bytes() } else { 0 };
+        let name_bytes = pattern.name_bytes() + key_bytes;
+        let pattern_bytes = client.with_name(name_bytes).ok_or(Refusal::PatternBytes)?;
         if mode == Mode::Browse && !pattern.kind().is_queue() {
             return Err(Refusal::NotFound);
         }
@@ -294,17 +334,23 @@ impl Front {
                     destination,
                     mode,
                     settlement,
-                    credit,
+                    credit: subscribe.credit.unwrap_or_default(),
                     unsettled_max,
                     account,
                 };
                 output.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
             Some(_) | None => {
-                let (topic, index, confirmed) = self.join(subscriber, &pattern, output);
-                let pending = (!confirmed).then_some(token);
-                let subscription = Subscription::Topic { topic, index, pending };
-                self.subscriptions.insert(subscriber, subscription);
+                let confirmed = if is_buffered {
+                    self.join_buffered(subscriber, token, subscribe, output)
+                } else {
+                    let join = |topic: &mut Topic| topic.join(subscriber);
+                    let (topic, index, confirmed) = self.join(pattern, join, output);
+                    let pending = (!confirmed).then_some(token);
+                    let subscription = Subscription::Topic { topic, index, pending };
+                    self.subscriptions.insert(subscriber, subscription);
+                    confirmed
+                };
                 if confirmed {
                     self.reply(connection, token, Ok(Reply::Done), output);
                 }
@@ -316,7 +362,7 @@ impl Front {
     fn unsubscribe(&mut self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         let ending = match self.subscriptions.get_mut(&subscriber) {
             Some(Subscription::Home(home)) => &mut home.ending,
-            Some(Subscription::Topic { .. }) => &mut None,
+            Some(Subscription::Topic { .. } | Subscription::Buffered(_)) => &mut None,
             None => &mut Some(End::Closed),
         };
         match ending {
@@ -353,6 +399,11 @@ impl Front {
                 }
             }
             None => {}
+            Some(&mut Subscription::Buffered(key)) => {
+                self.forget(subscriber);
+                self.remove_buffered(key, output);
+                self.ended(subscriber, end, output);
+            }
             Some(&mut Subscription::Topic { topic, index, pending }) => {
                 if let Some(pending) = pending {
                     self.reply(subscriber.connection, pending, Ok(Reply::Done), output);
@@ -438,6 +489,10 @@ impl Front {
             Some(&mut Subscription::Topic { topic, index, .. }) => {
                 self.subscriptions.remove(&subscriber);
                 return self.leave(topic, index, output);
+            }
+            Some(&mut Subscription::Buffered(key)) => {
+                self.subscriptions.remove(&subscriber);
+                return self.remove_buffered(key, output);
             }
             None => return,
         };
@@ -537,27 +592,30 @@ impl Front {
     }
 
     pub(crate) fn credit(
-        &self,
+        &mut self,
         connection: ConnectionId,
         subscription: SubscriptionId,
         credit: Credit,
         output: &mut ShardOutput<'_>,
     ) {
         let subscriber = Subscriber { connection, subscription };
-        if let Some(Subscription::Home(home)) = self.subscriptions.get(&subscriber)
-            && home.ending.is_none()
-        {
-            let delivered = home.delivered;
-            output.send_home(home.core, ToHome::Credit { subscriber, credit, delivered });
+        match self.subscriptions.get(&subscriber) {
+            Some(Subscription::Home(home)) if home.ending.is_none() => {
+                let delivered = home.delivered;
+                output.send_home(home.core, ToHome::Credit { subscriber, credit, delivered });
+            }
+            Some(&Subscription::Buffered(key)) => self.credit_buffered(key, credit, output),
+            Some(Subscription::Home(_) | Subscription::Topic { .. }) | None => {}
         }
     }
 
     /// Where nothing needs credit, or nothing is subscribed, none is left.
-    fn drain(&self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
+    fn drain(&mut self, subscriber: Subscriber, token: Token, output: &mut ShardOutput<'_>) {
         match self.subscriptions.get(&subscriber) {
             Some(Subscription::Home(home)) if home.ending.is_none() => {
                 output.send_home(home.core, ToHome::Drain { subscriber, token });
             }
+            Some(&Subscription::Buffered(key)) => self.drain_buffered(key, token, output),
             Some(_) | None => {
                 self.reply(subscriber.connection, token, Ok(Reply::Drained), output);
             }
@@ -651,6 +709,10 @@ impl Front {
             Some(Subscription::Topic { topic, .. }) => {
                 self.topics.get(topic).map_or(0, |topic| topic.pattern().name_bytes())
             }
+            Some(Subscription::Buffered(key)) => self.buffered.get(key).map_or(0, |buffered| {
+                let topic = self.topics.get(buffered.topic);
+                buffered.name_bytes() + topic.map_or(0, |topic| topic.pattern().name_bytes())
+            }),
             Some(Subscription::Home(home)) => home.destination.name_bytes(),
             None => 0,
         };
@@ -673,6 +735,9 @@ impl Front {
         stats.topic_published = self.topic_published;
         stats.topic_delivered = self.topic_delivered;
         stats.expired += self.topic_expired;
+        stats.waiting_bytes = self.waiting_bytes.load(Ordering::Relaxed);
+        stats.topic_dropped = self.topic_dropped;
+        stats.topic_conflated = self.topic_conflated;
         stats.queue_delivered = self.queue_delivered;
     }
 
@@ -680,6 +745,8 @@ impl Front {
     pub(crate) fn assert_empty(&self) {
         assert_eq!(self.clients.len(), 0, "connections");
         assert_eq!(self.subscriptions.len(), 0, "subscriptions");
+        assert_eq!(self.buffered.len(), 0, "buffered subscriptions");
+        assert_eq!(self.waiting_bytes.load(Ordering::Relaxed), 0, "bytes that wait for them");
         assert_eq!(self.readers.len(), 0, "readers");
         assert_eq!(self.transactions.len(), 0, "transactions");
         self.topics.assert_empty();
@@ -691,12 +758,19 @@ impl Front {
             reader.assert_consistent();
             true
         });
-        self.topics.assert_consistent(|subscriber, topic, index| {
-            matches!(
-                self.subscriptions.get(subscriber),
-                Some(&Subscription::Topic { topic: t, index: i, .. }) if (t, i) == (topic, index)
-            )
-        });
+        self.assert_buffered_consistent();
+        self.topics.assert_consistent(
+            |subscriber, topic, index| {
+                matches!(
+                    self.subscriptions.get(subscriber),
+                    Some(&Subscription::Topic { topic: t, index: i, .. }) if (t, i) == (topic, index)
+                )
+            },
+            |key, topic, index| {
+                let buffered = self.buffered.get(key);
+                buffered.is_some_and(|one| (one.topic, one.index) == (topic, index))
+            },
+        );
     }
 }
 

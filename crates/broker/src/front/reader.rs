@@ -1,4 +1,5 @@
-//! What a connection is handed from queues: no more than its socket takes.
+//! What a connection is handed from queues, and by its buffered subscriptions to topics: no more than
+//! its socket takes.
 //!
 //! ```text
 //! home --Deliver--> parked --less than a window unwritten--> handed over --written--> home: settled,
@@ -24,10 +25,12 @@ pub(super) struct Reader {
     handed_over: VecDeque<HandedOver>,
     /// What these cost.
     bytes: usize,
-    /// The subscriptions with something parked, each once: they have their turns.
+    /// The subscriptions with something that they would be handed, each once: they have their turns.
     parked: VecDeque<SubscriptionId>,
     /// The cost of what is parked and no queue has any more, as it may be with what was browsed.
     browsed_bytes: usize,
+    /// The cost of what waits for its buffered subscriptions.
+    pub(super) waiting_bytes: usize,
     /// Subscriptions that end once what they were handed is written.
     ending: Vec<SubscriptionId>,
 }
@@ -65,8 +68,30 @@ impl Parked {
 
 impl Reader {
     /// One delivery may always be unwritten, however large.
-    const fn is_full(&self) -> bool {
+    pub(super) const fn is_full(&self) -> bool {
         self.bytes >= WINDOW_BYTES
+    }
+
+    /// A subscription is handed what costs so much, and is settled without it.
+    pub(super) fn hand_over(&mut self, subscription: SubscriptionId, serial: u64, bytes: usize) {
+        let tag = None;
+        let handed_over = HandedOver { subscription, serial, bytes, tag, is_automatic: false };
+        self.handed_over.push_back(handed_over);
+        self.bytes += bytes;
+    }
+
+    /// A subscription is to have its turn; it is not parked yet.
+    pub(super) fn park(&mut self, subscription: SubscriptionId) {
+        self.parked.push_back(subscription);
+    }
+
+    /// A subscription is to have no turn.
+    pub(super) fn unpark(&mut self, subscription: SubscriptionId) {
+        self.parked.retain(|&other| other != subscription);
+    }
+
+    pub(super) fn has_parked(&self, subscription: SubscriptionId) -> bool {
+        self.parked.contains(&subscription)
     }
 
     fn pop_written(&mut self) -> Option<HandedOver> {
@@ -236,8 +261,15 @@ impl Front {
     ) {
         let HandedOver { subscription, serial, bytes, tag, is_automatic } = run;
         let subscriber = Subscriber { connection, subscription };
-        let Some(Subscription::Home(home)) = self.subscriptions.get_mut(&subscriber) else {
-            return;
+        let home = match self.subscriptions.get_mut(&subscriber) {
+            Some(Subscription::Home(home)) => home,
+            Some(&mut Subscription::Buffered(key)) => {
+                if self.buffered.get(key).is_some_and(|buffered| buffered.serial == serial) {
+                    self.written_buffered(key, length, bytes, output);
+                }
+                return;
+            }
+            Some(Subscription::Topic { .. }) | None => return,
         };
         if home.serial != serial {
             return;
@@ -259,14 +291,21 @@ impl Front {
     }
 
     /// Hands over what is parked, as far as the window allows.
-    fn unpark(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
+    pub(super) fn unpark(&mut self, connection: ConnectionId, output: &mut ShardOutput<'_>) {
         while let Some(reader) = self.readers.get_mut(&connection)
             && !reader.is_full()
             && let Some(subscription) = reader.parked.pop_front()
         {
             let subscriber = Subscriber { connection, subscription };
-            let Some(Subscription::Home(home)) = self.subscriptions.get_mut(&subscriber) else {
-                return internal!("a subscription has something parked and is not there");
+            let home = match self.subscriptions.get_mut(&subscriber) {
+                Some(Subscription::Home(home)) => home,
+                Some(&mut Subscription::Buffered(key)) => {
+                    self.take_turn(key, output);
+                    continue;
+                }
+                Some(Subscription::Topic { .. }) | None => {
+                    return internal!("a subscription has something parked and is not there");
+                }
             };
             let Some(parked) = home.parked.pop_front() else {
                 return internal!("a subscription has nothing parked");
@@ -303,7 +342,7 @@ impl Front {
         };
         let parked = std::mem::take(&mut home.parked);
         if !parked.is_empty() {
-            reader.parked.retain(|&other| other != subscription);
+            reader.unpark(subscription);
         }
         let awaits = home.unwritten > 0;
         if awaits {

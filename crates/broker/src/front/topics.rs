@@ -21,11 +21,13 @@ pub(super) struct Topics {
 #[derive(Debug)]
 pub(super) struct Topic {
     pattern: Pattern,
-    /// The subscriptions of this core.
+    /// The subscriptions of this core that are pushed to.
     ///
     /// Effects share the list, so that a publication allocates nothing; it is copied only if it
     /// changes while an effect still holds it.
     locals: Arc<Vec<Subscriber>>,
+    /// The others of this core, by their keys.
+    buffered: Vec<usize>,
     /// The other cores.
     remotes: Vec<u16>,
     /// The interest of this core lasts without subscriptions.
@@ -80,8 +82,7 @@ impl Topics {
 
     /// Forgets a topic without interests.
     pub(super) fn tidy(&mut self, id: usize) {
-        let unused =
-            |topic: &Topic| topic.locals.is_empty() && topic.remotes.is_empty() && !topic.kept;
+        let unused = |topic: &Topic| !topic.has_locals() && topic.remotes.is_empty() && !topic.kept;
         if self.topics.get(id).is_some_and(unused) {
             let topic = self.topics.remove(id);
             match topic.pattern.destination() {
@@ -92,12 +93,19 @@ impl Topics {
     }
 
     /// See [`crate::Shard::assert_consistent`]. `is_at` tells whether a subscription is known to be
-    /// at this index of this topic.
-    pub(super) fn assert_consistent(&self, is_at: impl Fn(&Subscriber, usize, usize) -> bool) {
+    /// at this index of this topic, `is_buffered_at` whether a buffered one is.
+    pub(super) fn assert_consistent(
+        &self,
+        is_at: impl Fn(&Subscriber, usize, usize) -> bool,
+        is_buffered_at: impl Fn(usize, usize, usize) -> bool,
+    ) {
         for (id, topic) in &self.topics {
             assert_eq!(self.find(&topic.pattern), Some(id), "{:?} is not found", topic.pattern);
             for (index, subscriber) in topic.locals.iter().enumerate() {
                 assert!(is_at(subscriber, id, index), "{subscriber:?} is not at {index}");
+            }
+            for (index, &key) in topic.buffered.iter().enumerate() {
+                assert!(is_buffered_at(key, id, index), "the buffered {key} is not at {index}");
             }
         }
     }
@@ -105,7 +113,7 @@ impl Topics {
     /// See [`crate::Shard::assert_empty`]: only interests that are kept are left.
     pub(super) fn assert_empty(&self) {
         for (_, topic) in &self.topics {
-            assert!(topic.kept && topic.locals.is_empty(), "{:?} is left", topic.pattern);
+            assert!(topic.kept && !topic.has_locals(), "{:?} is left", topic.pattern);
         }
         let wild = self.topics.iter().filter(|(_, topic)| topic.pattern.destination().is_none());
         assert_eq!(self.exact.len() + wild.count(), self.topics.len(), "names of topics");
@@ -125,6 +133,7 @@ impl Topic {
         Self {
             pattern,
             locals: Arc::default(),
+            buffered: Vec::new(),
             remotes: Vec::new(),
             kept: false,
             request: 0,
@@ -138,6 +147,15 @@ impl Topic {
 
     pub(super) const fn locals(&self) -> &Arc<Vec<Subscriber>> {
         &self.locals
+    }
+
+    pub(super) fn buffered(&self) -> &[usize] {
+        &self.buffered
+    }
+
+    /// Whether there are subscriptions of this core.
+    pub(super) fn has_locals(&self) -> bool {
+        !self.locals.is_empty() || !self.buffered.is_empty()
     }
 
     pub(super) fn remotes(&self) -> &[u16] {
@@ -156,6 +174,20 @@ impl Topic {
             Arc::make_mut(&mut self.locals).swap_remove(index);
         }
         self.locals.get(index).copied()
+    }
+
+    /// As [`Topic::join`], of a buffered one.
+    pub(super) fn join_buffered(&mut self, key: usize) -> usize {
+        self.buffered.push(key);
+        self.buffered.len() - 1
+    }
+
+    /// As [`Topic::leave`], of a buffered one.
+    pub(super) fn leave_buffered(&mut self, index: usize) -> Option<usize> {
+        if index < self.buffered.len() {
+            self.buffered.swap_remove(index);
+        }
+        self.buffered.get(index).copied()
     }
 
     pub(super) const fn keep(&mut self) {

@@ -155,6 +155,8 @@ impl Front {
                     let subscriber = Subscriber { connection, subscription: *subscription };
                     match self.subscriptions.get(&subscriber) {
                         Some(Subscription::Home(home)) => home.core,
+                        // A topic keeps nothing.
+                        Some(Subscription::Buffered(_)) => continue,
                         Some(Subscription::Topic { .. }) | None => {
                             return self.reply(connection, token, Err(Refusal::Stale), output);
                         }

@@ -67,9 +67,8 @@ impl Home {
             }
             browser.allowance.take_one(queued.message.cost());
             let delivery = Delivery {
-                message: Arc::clone(&queued.message),
-                tag: None,
                 redeliveries: queued.attempts,
+                ..Delivery::new(Arc::clone(&queued.message))
             };
             let message = ToFront::Deliver { subscriber, source: Source::Browse, delivery };
             output.send_front(subscriber.connection.core, message);

@@ -537,9 +537,9 @@ impl Home {
         self.tag += 1;
         let tag = Tag(self.tag);
         let delivery = Delivery {
-            message: Arc::clone(&queued.message),
             tag: Some(tag),
             redeliveries: queued.attempts,
+            ..Delivery::new(Arc::clone(&queued.message))
         };
         let source = Source::Queue(consumer.settlement);
         consumer.unsettled.insert(tag, queued);

@@ -131,7 +131,7 @@ impl Home {
         let connection = topic.owner;
         for &subscription in &topic.subscriptions {
             let subscriber = Subscriber { connection, subscription };
-            let delivery = Delivery { message: Arc::clone(message), tag: None, redeliveries: 0 };
+            let delivery = Delivery::new(Arc::clone(message));
             let source = Source::TempTopic;
             let message = ToFront::Deliver { subscriber, source, delivery };
             output.send_front(connection.core, message);

@@ -6,8 +6,8 @@ use broker::{Event, Placement};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConnectionId, ConnectionLimits, Credit, Destination,
-    DestinationKind, Lane, Message, Mode, Operation, Outcome as Settled, Parts, Pattern,
-    QuotaLimits, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    DestinationKind, Lane, Message, Operation, Outcome as Settled, Parts, Pattern, QuotaLimits,
+    Refusal, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 use testkit::live_bytes;
 
@@ -184,11 +184,9 @@ fn publish(world: &mut World, count: u64, make: fn() -> Message) {
 
 fn subscribe(world: &mut World, queue: &Destination, credit: u32) {
     let subscribe = Subscribe {
-        id: ID,
-        pattern: Pattern::from(queue.clone()),
-        mode: Mode::Consume,
         settlement: Settlement::Explicit,
-        credit: 0,
+        credit: Some(0),
+        ..Subscribe::new(ID, Pattern::from(queue.clone()))
     };
     command(world, Token(0), Command::Subscribe(Box::new(subscribe)));
     for _ in 0..credit {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use broker::{Event, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Lane, Message, Mode, Settlement, Subscribe,
-    SubscriptionId, Token,
+    Body, Command, ConnectionId, Destination, Lane, Message, Subscribe, SubscriptionId, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -21,13 +20,7 @@ fn a_kept_interest_makes_a_subscription_complete_at_once() {
     world.carry_all();
     for round in 1..=2 {
         let connection = ConnectionId { core: 1, slot: 7, generation: round };
-        let subscribe = Subscribe {
-            id: SubscriptionId(1),
-            pattern: topic.clone().into(),
-            mode: Mode::Consume,
-            settlement: Settlement::Automatic,
-            credit: 0,
-        };
+        let subscribe = Subscribe::new(SubscriptionId(1), topic.clone().into());
         let command = Command::Subscribe(Box::new(subscribe));
         world.apply(1, Event::Command(connection, Token(1), command, None));
         assert!(world.busy().is_empty(), "no shard needs to be told");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::Event;
 use contract::{
     Body, Command, ConnectionId, ConnectionLimits, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Operation, Pattern, Refusal, Settlement, Subscribe, SubscriptionId, Token,
+    Message, Operation, Pattern, Refusal, Settlement, Subscribe, SubscriptionId, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -47,11 +47,9 @@ fn a_connection_has_its_own_limits() {
         };
         let subscribe = |count| {
             Command::Subscribe(Box::new(Subscribe {
-                id: SubscriptionId(count),
-                pattern: Pattern::parse("/queue/a").unwrap(),
-                mode: Mode::Consume,
                 settlement: Settlement::Explicit,
-                credit: 0,
+                credit: Some(0),
+                ..Subscribe::new(SubscriptionId(count), Pattern::parse("/queue/a").unwrap())
             }))
         };
         let declare = |count: u32| {
@@ -90,11 +88,9 @@ fn the_names_of_a_connection_have_a_budget() {
     };
     let subscribe = |id, pattern: &str| {
         Command::Subscribe(Box::new(Subscribe {
-            id: SubscriptionId(id),
-            pattern: Pattern::parse(pattern).unwrap(),
-            mode: Mode::Consume,
             settlement: Settlement::Explicit,
-            credit: 0,
+            credit: Some(0),
+            ..Subscribe::new(SubscriptionId(id), Pattern::parse(pattern).unwrap())
         }))
     };
     let long = format!("/queue/{}", "x".repeat(90));

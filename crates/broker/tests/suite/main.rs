@@ -11,6 +11,7 @@ mod quotas;
 mod simulation;
 mod stage;
 mod store;
+mod waiting;
 mod wildcards;
 mod world;
 

@@ -6,8 +6,8 @@ use broker::{Effect, Event, Placement, Shard};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Now, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle, Settlement,
-    Subscribe, SubscriptionId, Token,
+    Message, Now, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle, Settlement, Subscribe,
+    SubscriptionId, Token,
 };
 use testkit::live_bytes;
 
@@ -185,12 +185,11 @@ fn far_queue() -> &'static str {
 }
 
 fn subscribe(id: u32, pattern: &str) -> Command {
+    let pattern = Pattern::parse(pattern).unwrap();
     Command::Subscribe(Box::new(Subscribe {
-        id: SubscriptionId(id),
-        pattern: Pattern::parse(pattern).unwrap(),
-        mode: Mode::Consume,
         settlement: Settlement::Explicit,
-        credit: 100,
+        credit: pattern.kind().is_queue().then_some(100),
+        ..Subscribe::new(SubscriptionId(id), pattern)
     }))
 }
 

@@ -6,8 +6,8 @@ use broker::{Account, Event, Placement, Quota, Shard};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConnectionId, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Operation, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle,
-    Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Message, Operation, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle, Settlement,
+    Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -277,7 +277,8 @@ fn subscribe_as(
     settlement: Settlement,
 ) -> Result<(), Refusal> {
     let (id, pattern) = (SubscriptionId(1), Pattern::from(destination(queue)));
-    let subscribe = Subscribe { id, pattern, mode: Mode::Consume, settlement, credit };
+    let credit = Some(credit);
+    let subscribe = Subscribe { settlement, credit, ..Subscribe::new(id, pattern) };
     command(world, who, Command::Subscribe(Box::new(subscribe))).expect("a reply")
 }
 

@@ -3,7 +3,7 @@
 //! `> b1 pub /queue/q hello` is said by connection `b` on core 1 (modulo the number of cores). The
 //! replies follow as `<` lines, by connection; its replies first, each with the number of the
 //! command, then its deliveries: subscription, body, the number of the delivery if it wants to be
-//! settled, and the count of redeliveries if not zero. Between `> hold` and `> carry`, messages
+//! settled, and the counts of redeliveries and of dropped messages if not zero. Between `> hold` and `> carry`, messages
 //! between the cores stay where they are, but for those that `> carry 0 1` names, and replies are not
 //! shown, but by `> show`. What a connection is handed is written at once, unless it is `stalled`; then
 //! it is by `> b1 write 2`.
@@ -13,9 +13,10 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use broker::{Event, Leave, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, BrokerLimits, Command, ConnectionId, ConnectionLimits, Credit, DeadLetter, Declare,
-    Destination, DestinationKind, Lane, Message, Mode, Notice, Operation, Outcome as Settled,
-    Pattern, Refusal, Reply, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Body, BrokerLimits, Command, ConflationKey, ConnectionId, ConnectionLimits, Credit, DeadLetter,
+    Declare, Destination, DestinationKind, Lane, Message, Mode, Notice, Operation,
+    Outcome as Settled, Parts, Pattern, Refusal, Reply, Settle, Settlement, SlowPolicy, Subscribe,
+    SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -137,19 +138,7 @@ impl Stage {
                 return Event::Settle(connection, settle, reply);
             }
             ["sub", id, pattern, ref rest @ ..] => {
-                let (mode, settlement, credit) = match *rest {
-                    ["auto", credit] => (Mode::Consume, Settlement::Automatic, credit),
-                    ["ack", credit] => (Mode::Consume, Settlement::Explicit, credit),
-                    ["browse", credit] => (Mode::Browse, Settlement::Automatic, credit),
-                    _ => (Mode::Consume, Settlement::Explicit, "9"),
-                };
-                Command::Subscribe(Box::new(Subscribe {
-                    id: subscription(id),
-                    pattern: Pattern::parse(&full(pattern)).unwrap(),
-                    mode,
-                    settlement,
-                    credit: credit.parse().unwrap(),
-                }))
+                Command::Subscribe(Box::new(subscribe(id, pattern, rest)))
             }
             ["unsub", id] => Command::Unsubscribe(subscription(id)),
             ["pub", ref rest @ ..] => Command::Publish(lane, self.message(rest)),
@@ -201,10 +190,13 @@ impl Stage {
         let size = size.map_or(0, |size| size.parse().unwrap());
         let body = Body::Text(Bytes::from(format!("{}{}", words[1], " ".repeat(size))));
         let unix_ms = self.world.now.unix_ms;
-        let mut message = Message::new(destination(words[0]), self.message_id, unix_ms, body);
+        let mut parts = Parts::new(body);
+        let key = words.iter().find_map(|word| word.strip_prefix("key="));
+        key.into_iter().for_each(|key| parts.properties.push("key", key));
+        let mut message = Message::new(destination(words[0]), self.message_id, unix_ms, parts);
         for word in &words[2..] {
             match word.split_once('=').unwrap() {
-                ("size", _) => {}
+                ("size" | "key", _) => {}
                 ("priority", value) => message.header.priority = value.parse().unwrap(),
                 (_, value) => {
                     message.header.expires_unix_ms = Some(unix_ms + value.parse::<u64>().unwrap());
@@ -249,6 +241,9 @@ impl Stage {
                     if delivery.redeliveries > 0 {
                         write!(text, " +{}", delivery.redeliveries).unwrap();
                     }
+                    if delivery.dropped > 0 {
+                        write!(text, " -{}", delivery.dropped).unwrap();
+                    }
                     (name(subscriber.connection), true, text)
                 }
             });
@@ -267,6 +262,40 @@ impl Stage {
 
 pub(crate) fn home_core(name: &str, cores: u16) -> u16 {
     Placement::new(cores).home(&Destination::parse(name).unwrap())
+}
+
+/// With credit to a queue, and as topics push where nothing else is said.
+fn subscribe(id: &str, pattern: &str, words: &[&str]) -> Subscribe {
+    let mut subscribe = Subscribe::new(subscription(id), Pattern::parse(&full(pattern)).unwrap());
+    if subscribe.pattern.kind().is_queue() {
+        subscribe.settlement = Settlement::Explicit;
+        subscribe.credit = Some(9);
+    }
+    let rest = match words {
+        [how @ ("auto" | "ack" | "browse"), credit, rest @ ..] => {
+            subscribe.credit = Some(credit.parse().unwrap());
+            let is_explicit = *how == "ack";
+            subscribe.settlement =
+                if is_explicit { Settlement::Explicit } else { Settlement::Automatic };
+            subscribe.mode = if *how == "browse" { Mode::Browse } else { Mode::Consume };
+            rest
+        }
+        rest => rest,
+    };
+    for word in rest {
+        match word.split_once('=') {
+            None if *word == "drop-oldest" => subscribe.on_slow = SlowPolicy::DropOldest,
+            None if *word == "latest" => {
+                subscribe.on_slow = SlowPolicy::Latest(ConflationKey::Destination);
+            }
+            Some(("latest", name)) => {
+                subscribe.on_slow = SlowPolicy::Latest(ConflationKey::Property(name.into()));
+            }
+            Some(("rate", rate)) => subscribe.rate = Some(rate.parse().unwrap()),
+            _ => panic!("{word:?}"),
+        }
+    }
+    subscribe
 }
 
 fn subscription(id: &str) -> SubscriptionId {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::Event;
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Lane, Message, Mode, Operation, Outcome as Settled,
+    Body, Command, ConnectionId, Destination, Lane, Message, Operation, Outcome as Settled,
     Pattern, Refusal, Reply, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 
@@ -173,11 +173,9 @@ fn with_consumers(cores: u16, queues: &[&str]) -> World {
     let mut world = World::new(cores, Limits::default());
     for (id, queue) in (0..).zip(queues) {
         let subscribe = Subscribe {
-            id: SubscriptionId(id),
-            pattern: Pattern::parse(queue).unwrap(),
-            mode: Mode::Consume,
             settlement: Settlement::Explicit,
-            credit: 100,
+            credit: Some(100),
+            ..Subscribe::new(SubscriptionId(id), Pattern::parse(queue).unwrap())
         };
         let event =
             Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)), None);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use broker::{Effect, Event, Shard};
 use contract::{
-    Body, Command, ConnectionId, ConnectionLimits, Destination, Lane, Message, Mode, Now, Pattern,
-    QuotaLimits, Refusal, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, ConnectionId, ConnectionLimits, Destination, Lane, Message, Now, Pattern,
+    QuotaLimits, Refusal, Subscribe, SubscriptionId, Token,
 };
 use testkit::{Random, live_bytes};
 
@@ -161,13 +161,8 @@ fn shard() -> Shard {
 
 /// The next subscription of one of the connections; whether it is allowed.
 fn subscribe(shard: &mut Shard, n: u32, pattern: &str) -> bool {
-    let subscribe = Subscribe {
-        id: SubscriptionId(n),
-        pattern: Pattern::parse(&format!("/topic/{pattern}")).unwrap(),
-        mode: Mode::Consume,
-        settlement: Settlement::Automatic,
-        credit: 0,
-    };
+    let topics = Pattern::parse(&format!("/topic/{pattern}")).unwrap();
+    let subscribe = Subscribe::new(SubscriptionId(n), topics);
     let command = Command::Subscribe(Box::new(subscribe));
     let effects = apply(shard, Event::Command(connection(n / PATTERNS), Token(1), command, None));
     match *effects {

@@ -143,7 +143,7 @@ impl World {
                     self.outcomes.push(Outcome::Delivered(subscriber, delivery));
                 }
                 Effect::Fanout(subscribers, message) => {
-                    let delivery = Delivery { message, tag: None, redeliveries: 0 };
+                    let delivery = Delivery::new(message);
                     let deliveries = subscribers
                         .iter()
                         .map(|&subscriber| Outcome::Delivered(subscriber, delivery.clone()));

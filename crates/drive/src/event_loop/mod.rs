@@ -27,7 +27,7 @@ use std::{
 };
 
 use auth::Action;
-use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, Stats, Subscriber};
+use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, SlowSubscription, Stats, Subscriber};
 use contract::{
     Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
     Principal, Refusal, Reply, Session, Token,
@@ -284,7 +284,8 @@ impl Core {
             Arc::clone(&settings.broker_limits),
             Arc::clone(&settings.limits),
             Arc::<SharedLedger>::clone(&cores.ledger),
-        );
+        )
+        .with_waiting_bytes_max(settings.unsent_bytes_max_per_core / WAITING_PART);
         Self {
             cores,
             index,
@@ -498,6 +499,11 @@ impl Core {
         self.shard.queues()
     }
 
+    /// The subscriptions of its connections that got less than was published.
+    pub fn slow_subscriptions(&self) -> impl Iterator<Item = SlowSubscription<'_>> {
+        self.shard.slow_subscriptions()
+    }
+
     /// Its connections, those on their way to it included.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -533,7 +539,9 @@ const fn slot_of(id: ConnectionId) -> Slot {
     Slot { index: id.slot, generation: id.generation }
 }
 
-fn name(id: ConnectionId) -> String {
+/// How logs and metrics name a connection.
+#[must_use]
+pub fn name(id: ConnectionId) -> String {
     format!("{}.{}.{}", id.core, id.slot, id.generation)
 }
 
@@ -542,6 +550,8 @@ fn service(cores: &Cores, index: u16) -> &Service {
     &cores.settings.services[usize::from(index)]
 }
 
+/// The part of what may be unsent that may wait for subscriptions to topics beside it.
+const WAITING_PART: usize = 4;
 /// The read buffer that a core's sockets share.
 const READ_BYTES: usize = 64 << 10;
 /// Sockets read in a turn before what they caused is sent.

@@ -220,6 +220,12 @@ impl Outbox for Outlet<'_> {
         if let Err(refusal) = self.authorise(Action::Command(&command)) {
             return self.deny(token, refusal);
         }
+        if let Command::Subscribe(subscribe) = &command
+            && subscribe.is_buffered()
+            && let Err(error) = self.socket.set_unsent_max(KERNEL_UNSENT_MAX)
+        {
+            tracing::debug!(%error, "the kernel may hide seconds of messages");
+        }
         if !self.context.is_registered {
             self.context.is_registered = true;
             let opened = Request::Opened(id, self.context.service);
@@ -278,6 +284,9 @@ impl Outbox for Outlet<'_> {
         self.socket.backlog_bytes()
     }
 }
+
+/// What the kernel may have for a connection that would rather get newer messages than all, in bytes.
+const KERNEL_UNSENT_MAX: u32 = 16 << 10;
 
 /// Names the ways in which the same bytes may be framed, for [`Outgoing::append_shared`].
 fn variant(framing: Framing, kind: Kind) -> u32 {

@@ -1,9 +1,7 @@
 use std::sync::Arc;
 
 use broker::{Effect, Event, ShardMessage, Subscriber};
-use contract::{
-    ConnectionId, Delivery, Input, Message, Reason, Refusal, Reply, Step, Token, internal,
-};
+use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
 use super::{
     Core, SPENT_PER_TURN,
@@ -214,13 +212,13 @@ impl Core {
                 Effect::Fanout(subscribers, message) => {
                     let mut run = std::mem::take(&mut self.run);
                     let mut replies = std::mem::take(&mut self.late_replies);
-                    run.push(delivery(message));
+                    run.push(Delivery::new(message));
                     while run.len() < RUN_MAX
                         && let Some(effect) =
                             rest.next_if(|effect| goes_along(effect, &subscribers))
                     {
                         match effect {
-                            Effect::Fanout(_, message) => run.push(delivery(message)),
+                            Effect::Fanout(_, message) => run.push(Delivery::new(message)),
                             Effect::Reply(id, token, outcome) => replies.push((id, token, outcome)),
                             Effect::Notice(..)
                             | Effect::Deliver(..)
@@ -274,10 +272,6 @@ impl Core {
             }
         }
     }
-}
-
-const fn delivery(message: Arc<Message>) -> Delivery {
-    Delivery { message, tag: None, redeliveries: 0 }
 }
 
 /// Whether an effect may be carried out together with a fan-out to these: another one, or a reply,

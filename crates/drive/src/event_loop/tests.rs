@@ -3,8 +3,7 @@ use std::net::{TcpListener, TcpStream};
 use auth::{Access, Users};
 use bytes::Bytes;
 use contract::{
-    Body, BrokerLimits, Destination, Kind, Message, Mode, Outbox, QuotaLimits, Settlement,
-    Subscribe, SubscriptionId,
+    Body, BrokerLimits, Destination, Kind, Message, Outbox, QuotaLimits, Subscribe, SubscriptionId,
 };
 
 use super::*;
@@ -68,11 +67,8 @@ impl Session for Reader {
         match input {
             Input::Opened => {
                 let subscribe = Subscribe {
-                    id: SubscriptionId(0),
-                    pattern: queue().into(),
-                    mode: Mode::Consume,
-                    settlement: Settlement::Automatic,
-                    credit: u32::MAX,
+                    credit: Some(u32::MAX),
+                    ..Subscribe::new(SubscriptionId(0), queue().into())
                 };
                 out.command(Token(0), Command::Subscribe(Box::new(subscribe)));
             }

@@ -71,7 +71,8 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         | Refusal::QueueMemory
         | Refusal::PrincipalMemory
         | Refusal::PrincipalQueues
-        | Refusal::PatternBytes => return unavailable(&refusal.to_string()),
+        | Refusal::PatternBytes
+        | Refusal::Slow => return unavailable(&refusal.to_string()),
     };
     text(status, &refusal.to_string())
 }

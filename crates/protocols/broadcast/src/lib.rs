@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{
-    Body, Command, Destination, Incoming, Input, Kind, Lane, Message, Mode, Notice, Now, Outbox,
-    Reason, STOPPING, Session, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, Destination, Incoming, Input, Kind, Lane, Message, Notice, Now, Outbox, Reason,
+    STOPPING, Session, Subscribe, SubscriptionId, Token,
 };
 use wire::Fragments;
 
@@ -35,13 +35,7 @@ impl Session for Broadcast {
     fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
         match input {
             Input::Opened => {
-                let subscribe = Subscribe {
-                    id: SubscriptionId(0),
-                    pattern: self.topic.clone().into(),
-                    mode: Mode::Consume,
-                    settlement: Settlement::Automatic,
-                    credit: 0,
-                };
+                let subscribe = Subscribe::new(SubscriptionId(0), self.topic.clone().into());
                 self.command(Command::Subscribe(Box::new(subscribe)), out);
             }
             Input::Received(data) => {

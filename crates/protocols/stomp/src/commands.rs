@@ -14,6 +14,7 @@ use contract::{
 use crate::{
     Frame, Verb, Version,
     fault::Fault,
+    flow::Flow,
     message::SendHeaders,
     open::{Context, Open, give_credit},
     pending::Request,
@@ -159,17 +160,19 @@ impl Open {
         let pattern = parse(destination, Pattern::parse)?;
         let ack_mode = self.ack_mode(frame)?;
         let mode = mode(frame, &pattern, ack_mode)?;
-        let prefetch = prefetch(frame, cx)?;
+        let Flow { credit, on_slow, rate } = Flow::read(frame, pattern.kind(), cx)?;
         self.check_subscribe(frame, name, cx)?;
         let pattern = match pattern.destination() {
             Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
             _ => pattern,
         };
         let browsed = pattern.destination().filter(|_| mode == Mode::Browse).cloned();
-        let (deliveries, settlement) = deliveries(pattern.kind().is_queue(), mode, ack_mode);
+        let is_queue = pattern.kind().is_queue();
+        let (deliveries, settlement) = deliveries(is_queue, mode, ack_mode, credit.is_some());
+        let prefetch = credit.unwrap_or_default();
         let id = self.subscriptions.add(name, self.version, ack_mode, prefetch, deliveries);
         let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
-        let subscribe = Subscribe { id, pattern, mode, settlement, credit: prefetch };
+        let subscribe = Subscribe { id, pattern, mode, settlement, credit, on_slow, rate };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
         if let Some(queue) = browsed {
             let token = self.pending.wait(Request::Browse(id, queue), None);
@@ -352,9 +355,9 @@ impl Open {
             let acknowledged = subscription.acknowledge(id, in_transaction).ok_or_else(unknown)?;
             return Ok((subscription.id, acknowledged));
         }
-        // A topic's deliveries are not remembered, so that any message may be one of them.
-        for is_queue in [true, false] {
-            for one in self.subscriptions.iter_mut().filter(|one| one.is_queue() == is_queue) {
+        // Of a topic without credit none is remembered, so that any message may be one of them.
+        for remembers in [true, false] {
+            for one in self.subscriptions.iter_mut().filter(|one| one.remembers() == remembers) {
                 if let Some(acknowledged) = one.acknowledge(id, in_transaction) {
                     return Ok((one.id, acknowledged));
                 }
@@ -445,9 +448,15 @@ fn mode(frame: &Frame, pattern: &Pattern, ack_mode: AckMode) -> Result<Mode, Fau
 }
 
 /// What a subscription keeps of its deliveries, and when they are settled.
-const fn deliveries(is_queue: bool, mode: Mode, ack_mode: AckMode) -> (Deliveries, Settlement) {
+const fn deliveries(
+    is_queue: bool,
+    mode: Mode,
+    ack_mode: AckMode,
+    has_credit: bool,
+) -> (Deliveries, Settlement) {
     match ack_mode {
-        _ if !is_queue => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
+        AckMode::Auto if !is_queue => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
+        _ if !has_credit => (Deliveries::Topic { count: 0 }, Settlement::Automatic),
         _ if matches!(mode, Mode::Browse) => {
             (Deliveries::Browse { count: 0 }, Settlement::Automatic)
         }
@@ -456,27 +465,6 @@ const fn deliveries(is_queue: bool, mode: Mode, ack_mode: AckMode) -> (Deliverie
             let deliveries = Deliveries::Unacked { list: VecDeque::new(), in_transactions: 0 };
             (deliveries, Settlement::Explicit)
         }
-    }
-}
-
-/// How many messages of a queue may be in flight. Zero is no bound in AMQP 0-9-1: the most that is
-/// allowed.
-fn prefetch(frame: &Frame, cx: &Context<'_>) -> Result<u32, Fault> {
-    let max = cx.limits.prefetch_max.max(1);
-    let given = PREFETCH.iter().find_map(|name| Some((*name, frame.header(name)?)));
-    let Some((name, text)) = given else {
-        return Ok(cx.protocol_limits.prefetch_default.clamp(1, max));
-    };
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits {
-        return Err(Fault::malformed(
-            "bad prefetch",
-            format!("{name} must be a number of messages"),
-        ));
-    }
-    match text.parse() {
-        Ok(0) | Err(_) => Ok(max),
-        Ok(count) => Ok(max.min(count)),
     }
 }
 
@@ -493,9 +481,6 @@ fn unknown_subscription(verb: &str, name: &str) -> Fault {
         format!("{verb}: this connection has no subscription with the id {name:?}"),
     )
 }
-
-/// How many messages of a queue may be in flight: the gateway's, ActiveMQ's and RabbitMQ's spelling.
-const PREFETCH: [&str; 3] = ["prefetch", "activemq.prefetchSize", "prefetch-count"];
 
 /// Headers of SUBSCRIBE that change what is delivered; to ignore them would be to lie.
 const UNSUPPORTED: [(&str, &str); 3] = [

@@ -98,6 +98,11 @@ impl Fault {
                 "no such destination",
                 "a temporary destination is gone with the connection that made it",
             ),
+            Refusal::Slow => (
+                Reason::Slow,
+                "too slow",
+                "read and acknowledge faster, or have older messages dropped with x-slow",
+            ),
             Refusal::Stale => (
                 Reason::Malformed,
                 "transaction failed",

@@ -11,6 +11,7 @@ mod decode;
 mod detect;
 mod encode;
 mod fault;
+mod flow;
 mod frame;
 mod headers;
 mod heartbeat;

@@ -155,6 +155,9 @@ pub(crate) fn encode(
         writer.header("redelivered", "true");
         writer.number("delivery-count", u64::from(delivery.redeliveries) + 1);
     }
+    if delivery.dropped > 0 {
+        writer.number("x-dropped", delivery.dropped);
+    }
     if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
         writer.number("dlq-reason", reason);
         writer.destination("dlq-queue", queue);
@@ -187,7 +190,7 @@ pub(crate) fn encode_browse_end(
 
 /// Whether a property's name is that of a header of MESSAGE for which it must not stand in. Clients
 /// trim names, though only STOMP 1.0 lets them: what they trim makes no other name.
-fn is_built_in(name: &str) -> bool {
+pub(crate) fn is_built_in(name: &str) -> bool {
     let blank = |c: char| c.is_whitespace() || c.is_control() || c == BYTE_ORDER_MARK;
     BUILT_IN.contains(&name.trim_matches(blank))
 }
@@ -242,7 +245,7 @@ const NOT_FOR_RECEIVERS: [&str; 2] = ["content-length", "receipt"];
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Headers of MESSAGE that the gateway writes, and those of SEND that are not for receivers.
-const BUILT_IN: [&str; 19] = [
+const BUILT_IN: [&str; 20] = [
     "ack",
     "browser",
     "content-length",
@@ -262,6 +265,7 @@ const BUILT_IN: [&str; 19] = [
     "subscription",
     "timestamp",
     "transaction",
+    "x-dropped",
 ];
 
 #[cfg(test)]
@@ -294,7 +298,7 @@ mod tests {
         }
         parts.properties.push("own", "kept");
         let message = Message::new(destination, 1, 0, parts);
-        let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+        let delivery = Delivery::new(Arc::new(message));
         let cases = [
             (Version::V1_0, "Destination:0\ndlq- reason:0\nown:kept\n\nhi\0"),
             (
@@ -321,7 +325,7 @@ mod tests {
         let to = Destination::parse("/queue/DLQ.a").unwrap();
         let mut message = Message::new(to, 1, 0, parts);
         let headers = |message: Message| {
-            let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+            let delivery = Delivery::new(Arc::new(message));
             encoded(Version::V1_2, &delivery).split_once("timestamp:0\n").unwrap().1.to_owned()
         };
         assert_eq!(headers(message.clone()), "own:kept\n\nhi\0");
@@ -350,7 +354,7 @@ mod tests {
             parts.properties.push(name, value);
         }
         let message = Message::new(Destination::parse("/topic/a").unwrap(), 1, 0, parts);
-        let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+        let delivery = Delivery::new(Arc::new(message));
         let shown = encoded(Version::V1_2, &delivery);
         let expected = "timestamp:0\nnull:\na\\cb:true\nbyte:-1\nshort:-2\nint:-3\n\
                         long:-9223372036854775808\nfloat:0.5\ndouble:-1e300\n";
@@ -361,7 +365,7 @@ mod tests {
     fn of_an_amqp_message_the_body_is_shown() {
         let sections = Sections::new(b"pb\0\xff"[..].into(), [0, 1, 1, 4, 4], 0).unwrap();
         let message = Message::new(Destination::parse("/topic/a").unwrap(), 1, 0, sections);
-        let delivery = Delivery { message: Arc::new(message), tag: None, redeliveries: 0 };
+        let delivery = Delivery::new(Arc::new(message));
         let mut to = SendBuffer::default();
         encode(&mut to, Version::V1_2, b"", &delivery, None);
         let to = to.to_vec();

@@ -143,7 +143,8 @@ impl Open {
             let start = subscription.start();
             let mut encode =
                 |to: &mut SendBuffer| message::encode(to, version, start, delivery, None);
-            if delivery.redeliveries == 0 {
+            // What is told to this subscription alone is in no frame that others share.
+            if delivery.redeliveries == 0 && delivery.dropped == 0 {
                 cx.out.send_shared(kind, &delivery.message, subscription.header(), &mut encode);
             } else {
                 cx.out.send(kind, &mut encode);

@@ -31,11 +31,11 @@ pub(crate) struct Subscription {
 /// What a subscription keeps of its deliveries.
 #[derive(Debug)]
 pub(crate) enum Deliveries {
-    /// From a topic: how many there were.
+    /// From a topic: how many there were. None is remembered.
     Topic { count: u64 },
     /// From a queue, the client's when they are sent: how many since credit was given.
     Automatic { count: u64 },
-    /// From a queue, until an ACK or NACK is carried out.
+    /// From a queue, or a topic with credit, until an ACK or NACK is carried out.
     Unacked {
         list: VecDeque<Unacked>,
         /// How many of them have theirs in an open transaction.
@@ -148,7 +148,8 @@ impl Subscription {
         self.header.get(Version::V1_2.as_str().len()..).unwrap_or_default()
     }
 
-    pub(crate) const fn is_queue(&self) -> bool {
+    /// Whether it knows which deliveries wait for an ACK or NACK.
+    pub(crate) const fn remembers(&self) -> bool {
         !matches!(self.deliveries, Deliveries::Topic { .. })
     }
 

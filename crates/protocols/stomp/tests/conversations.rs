@@ -56,7 +56,7 @@ fn logs_in_by_an_exchange() {
         > reply 1 login ann v=signature
         < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann|sasl-success:dj1zaWduYXR1cmU=||^@
         > recv SUBSCRIBE|id:1|destination:/topic/a||^@
-        < command 2 subscribe 0 /topic/a automatic credit=100
+        < command 2 subscribe 0 /topic/a automatic
         "#,
     );
 }
@@ -148,7 +148,7 @@ fn a_peer_that_the_transport_knows_needs_no_login() {
         > recv CONNECT|accept-version:1.1||^@
         < send CONNECTED|version:1.1|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0|user-name:ann||^@
         > recv SUBSCRIBE|id:s:1|destination:/topic/a||^@
-        < command 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic
         ",
     );
     check_as(
@@ -331,7 +331,7 @@ fn subscribes_and_receives() {
         "1.2",
         r"
         > recv SUBSCRIBE|id:s1|destination:/topic/news.*|receipt:r1||^@
-        < command 1 subscribe 0 /topic/news.* automatic credit=100
+        < command 1 subscribe 0 /topic/news.* automatic
         > deliver 0 /topic/news.a : early
         < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|destination:/topic/news.a|content-length:5|timestamp:1000000||early^@
         > reply 1 done
@@ -361,7 +361,7 @@ fn a_binary_body_is_a_binary_message_on_a_websocket() {
         > reply 0 login anonymous
         < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:0,0||^@
         > recv SUBSCRIBE|id:0|destination:/topic/a||^@
-        < command 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic
         > reply 1 done
         > deliver 0 /topic/a : text
         < share MESSAGE|subscription:0|message-id:00000000000000000000000000000001|destination:/topic/a|content-length:4|timestamp:1000000||text^@
@@ -509,7 +509,7 @@ fn older_versions_acknowledge_by_message() {
         "1.0",
         "
         > recv SUBSCRIBE|destination: /topic/a|ack:client||^@
-        < command 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic
         > recv SUBSCRIBE|destination:/queue/a|ack:client||^@
         < command 2 subscribe 1 /queue/a explicit credit=100
         > deliver 0 /topic/a id=9 : 0
@@ -535,7 +535,7 @@ fn topics_count_acknowledgements_only() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client||^@
-        < command 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic
         > deliver 0 /topic/a : 1
         < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/topic/a|content-length:1|timestamp:1000000||1^@
         > recv ACK|id:0-1|receipt:r1||^@
@@ -575,11 +575,11 @@ fn a_subscription_id_may_be_used_again() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/topic/a||^@
-        < command 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic
         > recv UNSUBSCRIBE|id:s1||^@
         < command 2 unsubscribe 0
         > recv SUBSCRIBE|id:s1|destination:/topic/b||^@
-        < command 3 subscribe 1 /topic/b automatic credit=100
+        < command 3 subscribe 1 /topic/b automatic
         > recv SUBSCRIBE|id:s1|destination:/topic/c||^@
         < send ERROR|message:subscription exists|content-type:text/plain|content-length:59||this connection has a subscription with the id "s1" already^@
         < close Malformed subscription exists
@@ -629,6 +629,89 @@ fn a_prefetch_of_zero_is_the_most_that_is_allowed() {
         "#;
         check_in("1.2", &script.replace("HEADER", header));
     }
+}
+
+#[test]
+fn a_topic_pushes_unless_a_header_says_otherwise() {
+    for (headers, command) in [
+        ("", "automatic"),
+        ("ack:client", "automatic"),
+        ("prefetch-count:0", "automatic"),
+        ("x-slow:close", "automatic"),
+        ("prefetch-count:5", "automatic credit=5"),
+        ("prefetch-count:9999", "automatic credit=1000"),
+        ("ack:client|prefetch-count:5", "explicit credit=5"),
+        ("ack:client|prefetch:1|activemq.prefetchSize:1", "automatic"),
+        ("x-slow:drop-oldest", "automatic drop-oldest"),
+        ("x-slow:latest|ack:client", "automatic latest"),
+        ("x-slow:latest|x-key:destination", "automatic latest"),
+        ("x-slow:latest|x-key:sym|prefetch-count:2", r#"automatic credit=2 latest by "sym""#),
+        ("x-max-rate:10", "automatic latest rate=10"),
+        ("x-max-rate:10|x-key:sym", r#"automatic latest by "sym" rate=10"#),
+        ("x-max-rate:10|x-slow:drop-oldest", "automatic drop-oldest rate=10"),
+        ("x-max-rate:10|x-slow:close", "automatic rate=10"),
+    ] {
+        let headers = if headers.is_empty() { String::new() } else { format!("|{headers}") };
+        let script = format!(
+            "
+            > recv SUBSCRIBE|id:s1|destination:/topic/a.>{headers}||^@
+            < command 1 subscribe 0 /topic/a.> {command}
+            "
+        );
+        check_in("1.2", &script);
+    }
+}
+
+#[test]
+fn a_message_tells_how_many_were_dropped_before_it() {
+    check_in(
+        "1.2",
+        "
+        > recv SUBSCRIBE|id:s1|destination:/topic/a|x-slow:latest||^@
+        < command 1 subscribe 0 /topic/a automatic latest
+        > reply 1 done
+        > deliver 0 /topic/a dropped=3 x:x-dropped=9 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|destination:/topic/a|content-length:1|timestamp:1000000|x-dropped:3||1^@
+        > deliver 0 /topic/a x:x-dropped=9 : 2
+        < share MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|destination:/topic/a|content-length:1|timestamp:1000000||2^@
+        ",
+    );
+}
+
+#[test]
+fn acknowledgements_of_a_topic_give_credit() {
+    check_in(
+        "1.2",
+        "
+        > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client|prefetch-count:2||^@
+        < command 1 subscribe 0 /topic/a explicit credit=2
+        > reply 1 done
+        > deliver 0 /topic/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/topic/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /topic/a tag=2 dropped=1 : 2
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|ack:0-2|destination:/topic/a|content-length:1|timestamp:1000000|x-dropped:1||2^@
+        > recv ACK|id:0-2|receipt:r||^@
+        < command 2 settle 0 1-2 Accepted
+        < credit 0 2
+        > reply 2 done
+        < send RECEIPT|receipt-id:r||^@
+        ",
+    );
+}
+
+#[test]
+fn a_subscription_that_is_too_slow_ends_its_connection() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client|prefetch-count:1||^@
+        < command 1 subscribe 0 /topic/a explicit credit=1
+        > reply 1 done
+        > notice cancelled 0 Slow
+        < send ERROR|message:too slow|content-type:text/plain|content-length:174||the subscription "s1" was ended: more messages wait for its reader than may (limits.unsent-bytes-max); read and acknowledge faster, or have older messages dropped with x-slow^@
+        < close Slow too slow
+        "#,
+    );
 }
 
 #[test]
@@ -720,7 +803,7 @@ fn temporary_destinations_get_real_names() {
         < command 4 publish /temp-queue/00000000000000000000000000000002 : own
         > recv SUBSCRIBE|id:t|destination:/temp-topic/news||^@
         < command 5 declare /temp-topic/00000000000000000000000000000005
-        < command 6 subscribe 1 /temp-topic/00000000000000000000000000000005 automatic credit=100
+        < command 6 subscribe 1 /temp-topic/00000000000000000000000000000005 automatic
         > reply 1 done
         > reply 2 done
         < send RECEIPT|receipt-id:r1||^@
@@ -848,7 +931,7 @@ fn a_cancelled_subscription_is_an_error() {
         "1.2",
         r#"
         > recv SUBSCRIBE|id:s1|destination:/topic/a||^@
-        < command 1 subscribe 0 /topic/a automatic credit=100
+        < command 1 subscribe 0 /topic/a automatic
         > notice cancelled 0 Forbidden
         < send ERROR|message:not allowed|content-type:text/plain|content-length:101||the subscription "s1" was ended: not allowed for this user; ask the operator for the right to do this^@
         < close Forbidden not allowed

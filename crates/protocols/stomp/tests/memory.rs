@@ -34,7 +34,7 @@ fn a_message_is_encoded_once_for_each_id() {
     let body = Body::Text(Bytes::from_static(b"1.0832"));
     let destination = Destination::parse("/topic/a").unwrap();
     let message = Arc::new(Message::new(destination, 7, 0, body));
-    let delivery = Delivery { message, tag: None, redeliveries: 0 };
+    let delivery = Delivery::new(message);
     let mut sent = 0;
     for number in 0..1_000 {
         let mut own = Recorder::new();

@@ -1,6 +1,7 @@
 //! What connections say to the broker, and what comes back, on one core and on more; `stage.rs` says
 //! what the lines mean.
 
+mod buffered;
 mod cancelling;
 mod queues;
 mod readers;

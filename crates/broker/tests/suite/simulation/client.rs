@@ -1,13 +1,13 @@
 //! What clients do: anything that a session may ask of a broker, at random.
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 use broker::{Account, Event, Leave, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane, Message,
-    Mode, Operation, Outcome, Pattern, Refusal, Settle, Settlement, Subscribe, SubscriptionId, Tag,
-    Token,
+    Body, Command, ConflationKey, ConnectionId, Credit, Declare, Destination, DestinationKind,
+    Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Settle, Settlement,
+    SlowPolicy, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use super::{
@@ -44,11 +44,32 @@ impl Simulation {
         let free = (1..).map(SubscriptionId).find(|id| !used.contains_key(id)).unwrap();
         // Now and then a name that is taken.
         let id = if self.random.once_in(20) { SubscriptionId(1) } else { free };
-        let credit = u32::try_from(self.random.below(9)).unwrap();
-        let settlement = self.random.pick(&[Settlement::Automatic, Settlement::Explicit]);
-        let mode = if self.random.once_in(5) { Mode::Browse } else { Mode::Consume };
-        let pattern = Pattern::parse(&pattern).unwrap();
-        self.subscribe_as(connection, Subscribe { id, pattern, mode, settlement, credit });
+        let mut subscribe = Subscribe::new(id, Pattern::parse(&pattern).unwrap());
+        subscribe.credit = Some(u32::try_from(self.random.below(9)).unwrap());
+        subscribe.settlement = self.random.pick(&[Settlement::Automatic, Settlement::Explicit]);
+        if self.random.once_in(5) && !self.schedule.rules.is_narrow {
+            subscribe.mode = Mode::Browse;
+        }
+        if subscribe.pattern.kind() == DestinationKind::Topic {
+            self.choose_flow(&mut subscribe);
+        }
+        self.subscribe_as(connection, subscribe);
+    }
+
+    /// How a subscription gets what is published to topics: one in four is pushed to.
+    fn choose_flow(&mut self, subscribe: &mut Subscribe) {
+        if self.random.once_in(2) {
+            subscribe.credit = None;
+        }
+        subscribe.on_slow = match self.random.below(8) {
+            0 | 1 => SlowPolicy::DropOldest,
+            2 => SlowPolicy::Latest(ConflationKey::Destination),
+            3 => SlowPolicy::Latest(ConflationKey::Property("key".into())),
+            _ => SlowPolicy::Close,
+        };
+        if self.random.once_in(4) {
+            subscribe.rate = NonZero::new(self.random.pick(&[10, 50]));
+        }
     }
 
     pub(super) fn subscribe_as(&mut self, connection: ConnectionId, subscribe: Subscribe) {
@@ -200,12 +221,15 @@ impl Simulation {
         };
         let is_stale = self.random.once_in(stale_in);
         let is_range = self.random.once_in(3);
-        let subscriptions = &self.model.clients[&connection].subscriptions;
+        let client = &self.model.clients[&connection];
+        let subscriptions = &client.subscriptions;
         let deliveries: Vec<(SubscriptionId, Tag)> = if is_stale {
             subscriptions.iter().filter_map(|(&id, s)| Some((id, s.settled_last?))).collect()
         } else {
             let unsettled = subscriptions.iter().map(|(&id, s)| (id, s.unsettled.keys()));
-            unsettled.flat_map(|(id, tags)| tags.map(move |&tag| (id, tag))).collect()
+            let unsettled = unsettled.flat_map(|(id, tags)| tags.map(move |&tag| (id, tag)));
+            // A session does not know that a transaction was rolled back before it has the reply.
+            unsettled.filter(|&(id, tag)| !client.is_in_transaction(id, tag)).collect()
         };
         if deliveries.is_empty() {
             return None;
@@ -214,7 +238,10 @@ impl Simulation {
         // What lies in a range must be known, so none of it is in a transaction.
         let Subscription { unsettled, settling, .. } = &subscriptions[&subscription];
         let first = unsettled.keys().next().copied().unwrap_or(tag).min(tag);
-        let is_range = is_range && settling.range(first..=tag).next().is_none();
+        let is_known = |tag| !client.is_in_transaction(subscription, tag);
+        let is_range = is_range
+            && settling.range(first..=tag).next().is_none()
+            && unsettled.range(first..=tag).all(|(&tag, _)| is_known(tag));
         let first = if is_range { first } else { tag };
         Some(Settle { subscription, tags: first..=tag, outcome })
     }
@@ -240,9 +267,9 @@ impl Simulation {
     }
 
     fn message(&mut self, producer: Producer) -> (Arc<Message>, Sent) {
-        let to = match self.random.below(8) {
-            0 | 1 => self.random.pick(TOPICS).to_owned(),
-            2 => self.any_temporary().unwrap_or_else(|| UNDECLARED.to_owned()),
+        let to = match self.random.below(9) {
+            0..3 => self.random.pick(TOPICS).to_owned(),
+            3 => self.any_temporary().unwrap_or_else(|| UNDECLARED.to_owned()),
             _ => self.random.pick(QUEUES).to_owned(),
         };
         let size =
@@ -251,7 +278,10 @@ impl Simulation {
         let destination = Destination::parse(&to).unwrap();
         let unix_ms = self.world.now.unix_ms;
         self.message_last += 1;
-        let mut message = Message::new(destination, self.message_last, unix_ms, body);
+        let mut parts = Parts::new(body);
+        let key = self.random.pick(&[None, Some("x"), Some("y"), Some("z")]);
+        key.into_iter().for_each(|key| parts.properties.push("key", key));
+        let mut message = Message::new(destination, self.message_last, unix_ms, parts);
         message.header.priority = self.random.pick(&[4, 4, 4, 0, 9]);
         message.header.durable = self.random.once_in(self.schedule.durable_in);
         if self.random.once_in(4) {
@@ -260,9 +290,11 @@ impl Simulation {
         let sent = Sent {
             id: message.id,
             to,
+            lane: producer.1,
             priority: message.header.priority,
             expires_unix_ms: message.header.expires_unix_ms,
             cost: message.cost(),
+            key: key.map(str::to_owned),
         };
         self.producers.insert(message.id, producer);
         (Arc::new(message), sent)

@@ -16,8 +16,7 @@ use std::{collections::BTreeMap, env};
 
 use broker::{Event, Quota, Shard};
 use contract::{
-    ConnectionId, Credit, Delivery, Destination, Mode, Pattern, Settlement, Subscribe,
-    SubscriptionId,
+    ConnectionId, Credit, Delivery, Destination, Pattern, Subscribe, SubscriptionId, Value,
 };
 use testkit::Random;
 
@@ -196,7 +195,7 @@ impl Simulation {
                     if delivery.message.header.durable && durability::is_kept(&queue) {
                         self.check_is_stored(&queue, &arrival);
                     }
-                    self.model.delivered(subscriber, &arrival);
+                    self.model.delivered(subscriber, &arrival, self.world.now.mono_ns);
                 }
             }
         }
@@ -213,14 +212,46 @@ impl Simulation {
             cost: message.cost(),
             tag: delivery.tag,
             redeliveries: delivery.redeliveries,
+            dropped: delivery.dropped,
+            key: match message.property("key") {
+                Some(Value::String(key)) => Some(key.to_owned()),
+                _ => None,
+            },
             dead: dead.map(|dead| (dead.queue.to_string(), dead.reason)),
             // From its home on another core, or on this one.
             left_unix_ms: self.world.caused_at.unix_ms.min(self.world.now.unix_ms),
         }
     }
 
-    /// All that is in flight arrives, is stored and is written, in any order.
+    /// All that is in flight arrives, is stored and is written, in any order; now and then time passes
+    /// until nothing comes any more.
     fn rest(&mut self) {
+        self.settle_down();
+        let has_waited = self.random.once_in(4);
+        let mut quiet = 0;
+        while has_waited && quiet < 3 {
+            let before = self.model.tally.topic_deliveries;
+            self.world.advance(100);
+            for core in 0..self.schedule.cores {
+                self.apply(core, Event::Timeout);
+            }
+            self.settle_down();
+            quiet = if self.model.tally.topic_deliveries == before { quiet + 1 } else { 0 };
+        }
+        let queued = self.world.shards.iter().map(|shard| shard.stats().queued_bytes);
+        assert!(queued.sum::<usize>() <= self.world.ledger.drawn(Quota::Bytes), "not drawn");
+        let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
+            let (ready, unsettled, blocked) = (queue.ready, queue.unsettled, queue.blocked);
+            (queue.name.to_string(), Depth { ready, unsettled, blocked })
+        });
+        let depths: BTreeMap<String, Depth> = depths.collect();
+        for (queue, depth) in depths.iter().filter(|(queue, _)| durability::is_kept(queue)) {
+            self.check_disk(queue, depth.ready + depth.unsettled);
+        }
+        self.model.rest(&depths, has_waited);
+    }
+
+    fn settle_down(&mut self) {
         loop {
             let (busy, writing) = (self.world.busy(), self.world.writing());
             let reading = self.world.reading();
@@ -239,17 +270,6 @@ impl Simulation {
                 break;
             }
         }
-        let queued = self.world.shards.iter().map(|shard| shard.stats().queued_bytes);
-        assert!(queued.sum::<usize>() <= self.world.ledger.drawn(Quota::Bytes), "not drawn");
-        let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
-            let (ready, unsettled, blocked) = (queue.ready, queue.unsettled, queue.blocked);
-            (queue.name.to_string(), Depth { ready, unsettled, blocked })
-        });
-        let depths: BTreeMap<String, Depth> = depths.collect();
-        for (queue, depth) in depths.iter().filter(|(queue, _)| durability::is_kept(queue)) {
-            self.check_disk(queue, depth.ready + depth.unsettled);
-        }
-        self.model.rest(&depths);
     }
 
     /// All go, the queues are emptied, and nothing is left.
@@ -293,8 +313,8 @@ impl Simulation {
         let connection = self.connect(0);
         let id = SubscriptionId(1);
         let pattern = Pattern::parse(queue).unwrap();
-        let (mode, settlement) = (Mode::Consume, Settlement::Automatic);
-        self.subscribe_as(connection, Subscribe { id, pattern, mode, settlement, credit: 0 });
+        let subscribe = Subscribe { credit: Some(0), ..Subscribe::new(id, pattern) };
+        self.subscribe_as(connection, subscribe);
         loop {
             let before = self.model.tally.queue_deliveries;
             self.set_credit(connection, id, Credit::Add(6));

@@ -74,6 +74,7 @@ impl Schedule {
             is_roomy: random.once_in(2),
             is_heavy: random.once_in(6),
             is_tight: random.once_in(3),
+            is_narrow: random.once_in(4),
         };
         let broker = BrokerLimits { deliveries_max: 3, ..BrokerLimits::default() };
         let queued_bytes_max = if rules.is_heavy { 24 << 20 } else { 12 << 10 };
@@ -94,8 +95,7 @@ impl Schedule {
             prefetch_max: 6,
             transactions_max: 1,
             transaction_operations_max: 5,
-            // Those who browse too much at a time have a test of their own.
-            unsent_bytes_max: usize::MAX,
+            unsent_bytes_max: if rules.is_narrow { 1_500 } else { usize::MAX },
             ..ConnectionLimits::default()
         };
         let limits = if rules.is_roomy {

@@ -44,10 +44,10 @@ pub(super) fn notice(connection: ConnectionId, notice: &Notice) -> String {
 
 pub(super) fn delivery(subscriber: Subscriber, delivery: &Delivery) -> String {
     let Subscriber { connection, subscription } = subscriber;
-    let Delivery { message, tag, redeliveries } = delivery;
+    let Delivery { message, tag, redeliveries, dropped } = delivery;
     let tag = tag.map(|tag| format!(" tag {}", tag.0)).unwrap_or_default();
     let (name, message) = (name(connection), show_message(message));
-    format!("  {name} gets by {}: {message}{tag} +{redeliveries}", subscription.0)
+    format!("  {name} gets by {}: {message}{tag} +{redeliveries} -{dropped}", subscription.0)
 }
 
 /// Core and slot.
@@ -58,12 +58,14 @@ fn name(connection: ConnectionId) -> String {
 fn command(command: &Command) -> String {
     match command {
         Command::Subscribe(subscribe) => format!(
-            "subscribe {} to {} {:?} {:?} credit {}",
+            "subscribe {} to {} {:?} {:?} credit {:?} {:?} rate {:?}",
             subscribe.id.0,
             subscribe.pattern,
             subscribe.mode,
             subscribe.settlement,
-            subscribe.credit
+            subscribe.credit,
+            subscribe.on_slow,
+            subscribe.rate
         ),
         Command::Drain(subscription) => format!("drain {}", subscription.0),
         Command::Unsubscribe(subscription) => format!("unsubscribe {}", subscription.0),

@@ -28,7 +28,8 @@ pub(super) enum Kind {
     Unsubscribe(SubscriptionId),
     Declare(String),
     Publish(Sent),
-    Transact,
+    /// With what it settles.
+    Transact(Vec<Settle>),
     Drain(Holder),
     /// To hear that a settlement was carried out.
     Settle,
@@ -72,6 +73,15 @@ impl Model {
         let in_transactions = limits.transactions_max * limits.transaction_operations_max;
         let unsettled_max = limits.prefetch_max as usize + in_transactions;
         let subscriptions_max = limits.subscriptions_max;
+        let mut subscription = Subscription::new(serial, subscribe, unsettled_max);
+        subscription.browse = browse;
+        if let Some(buffered) = &mut subscription.buffered {
+            for (sent, command) in &self.topic_messages_since_rest {
+                if matches(pattern, &sent.to) {
+                    buffered.offer(sent, (command.0, sent.lane), *command, false);
+                }
+            }
+        }
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_taken = client.subscriptions.contains_key(&id);
         let is_full = client.subscriptions.len() >= subscriptions_max;
@@ -86,8 +96,6 @@ impl Model {
             .may_be(Refusal::PrincipalQueues, makes_queues && !is_browse);
         client.pending.insert(token, pending);
         if !is_taken {
-            let mut subscription = Subscription::new(serial, subscribe, unsettled_max);
-            subscription.browse = browse;
             client.subscriptions.insert(id, subscription);
         }
     }
@@ -130,7 +138,16 @@ impl Model {
             panic!("{notice:?} to {connection:?}, which has gone");
         };
         let Notice::Cancelled(id, refusal) = *notice else { panic!("{notice:?} of a broker") };
-        let phase = client.subscriptions.remove(&id).map(|subscription| subscription.phase);
+        let Some(subscription) = client.subscriptions.remove(&id) else {
+            panic!("{notice:?} of what does not exist");
+        };
+        if refusal == Refusal::Slow {
+            let may_be_closed = subscription.buffered.is_some_and(|b| b.may_be_closed());
+            assert!(may_be_closed && self.rules.is_narrow, "{notice:?}");
+            self.tally.closed += 1;
+            return;
+        }
+        let phase = Some(subscription.phase);
         assert_eq!(phase, Some(Phase::Cancelled(refusal)), "{notice:?} to {connection:?}");
         self.tally.cancelled += 1;
     }
@@ -176,7 +193,8 @@ impl Model {
     pub(crate) fn transact(&mut self, command: CommandId, sent: Vec<Sent>, settles: &[Settle]) {
         let is_long =
             sent.len() + settles.len() > self.limits.connection.transaction_operations_max;
-        let mut pending = Pending::new(Kind::Transact, 0).must_be(Refusal::Limit, is_long);
+        let mut pending =
+            Pending::new(Kind::Transact(settles.to_vec()), 0).must_be(Refusal::Limit, is_long);
         let mut settled = Vec::new();
         for settle in settles {
             let Settle { subscription, tags, outcome } = settle.clone();
@@ -235,14 +253,16 @@ impl Model {
     /// All subscriptions that are confirmed must get a message to a topic, unless it may expire first.
     fn await_everywhere(&mut self, sent: &Sent, command: CommandId) {
         self.topic_messages.insert(sent.id, command);
-        if sent.expires_unix_ms.is_some() {
-            return;
-        }
+        self.topic_messages_since_rest.push((sent.clone(), command));
         for client in self.clients.values_mut() {
             for subscription in client.subscriptions.values_mut() {
-                if subscription.phase == Phase::Confirmed
-                    && matches(&subscription.pattern, &sent.to)
-                {
+                let is_confirmed = subscription.phase == Phase::Confirmed;
+                if !matches(&subscription.pattern, &sent.to) {
+                    continue;
+                }
+                if let Some(buffered) = &mut subscription.buffered {
+                    buffered.offer(sent, (command.0, sent.lane), command, is_confirmed);
+                } else if is_confirmed && sent.expires_unix_ms.is_none() {
                     subscription.awaited.insert(sent.id, command);
                 }
             }
@@ -302,7 +322,7 @@ impl Model {
                 assert!(result != Err(Refusal::Full) || is_late, "refused too early");
                 self.decide(command, result.is_ok());
             }
-            Kind::Transact => {
+            Kind::Transact(_) => {
                 self.decide(command, result.is_ok());
                 self.tally.committed += u64::from(result.is_ok());
                 self.tally.rolled_back += u64::from(result.is_err());

@@ -48,6 +48,12 @@ impl Allowance {
         }
     }
 
+    /// One that was used up is there again.
+    pub(super) const fn give_back(&mut self) {
+        self.now.least += 1;
+        self.now.most += 1;
+    }
+
     pub(super) fn drain(&mut self, token: Token) {
         self.drains.push_back((token, Bounds::default()));
     }

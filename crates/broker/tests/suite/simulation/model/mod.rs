@@ -6,6 +6,7 @@
 //! get, and panics at what must not be. What it cannot know (whether a transaction was committed
 //! whose connection has gone) stays open until something shows it.
 
+mod buffered;
 mod commands;
 mod credit;
 mod queues;
@@ -22,7 +23,7 @@ use contract::{
 };
 
 use self::{
-    commands::Pending,
+    commands::{Kind, Pending},
     queues::{Holder, Queues},
     verdicts::Effects,
 };
@@ -44,6 +45,8 @@ pub(super) struct Model {
     fates: BTreeMap<(u64, Tag), Outcome>,
     /// The commands that published them.
     topic_messages: BTreeMap<u128, CommandId>,
+    /// Those that may be in flight.
+    topic_messages_since_rest: Vec<(Sent, CommandId)>,
     message_last: u128,
     serial_last: u64,
     /// The latest time that was ever shown: the clock may be set back.
@@ -62,6 +65,9 @@ pub(super) struct Rules {
     pub(super) is_heavy: bool,
     /// What all queues may take, and those of one principal, is soon used up.
     pub(super) is_tight: bool,
+    /// Only a few messages may wait for a connection. Nobody browses: those who browse too much at a
+    /// time have a test of their own.
+    pub(super) is_narrow: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,15 +78,29 @@ pub(super) struct Client {
     pub(super) temporaries: BTreeMap<String, bool>,
 }
 
+impl Client {
+    /// Whether a transaction settles a delivery that it has no reply to.
+    pub(super) fn is_in_transaction(&self, id: SubscriptionId, tag: Tag) -> bool {
+        self.pending.values().any(|pending| {
+            let Kind::Transact(settles) = &pending.kind else { return false };
+            settles.iter().any(|one| one.subscription == id && one.tags.contains(&tag))
+        })
+    }
+}
+
 /// A delivery that is not written to its connection yet.
 #[derive(Debug)]
 struct Unwritten {
     subscription: SubscriptionId,
+    /// Of the subscription.
+    serial: u64,
     queue: String,
     message: u128,
     tag: Option<Tag>,
     /// It is settled when it is written.
     is_automatic: bool,
+    /// Its subscription has credit for one more when it is written.
+    restores_credit: bool,
     cost: usize,
 }
 
@@ -99,9 +119,12 @@ pub(super) struct Sent {
     /// Grows from message to message.
     pub(super) id: u128,
     pub(super) to: String,
+    pub(super) lane: Lane,
     pub(super) priority: u8,
     pub(super) expires_unix_ms: Option<u64>,
     pub(super) cost: usize,
+    /// The property by which some subscriptions conflate.
+    pub(super) key: Option<String>,
 }
 
 impl Sent {
@@ -120,6 +143,8 @@ pub(super) struct Arrival {
     pub(super) cost: usize,
     pub(super) tag: Option<Tag>,
     pub(super) redeliveries: u32,
+    pub(super) dropped: u32,
+    pub(super) key: Option<String>,
     /// Of a dead letter: the queue where it died, and why.
     pub(super) dead: Option<(String, DeadLetterReason)>,
     /// When its queue sent it, or earlier.
@@ -137,6 +162,7 @@ impl Model {
             effects: BTreeMap::new(),
             fates: BTreeMap::new(),
             topic_messages: BTreeMap::new(),
+            topic_messages_since_rest: Vec::new(),
             message_last: 0,
             serial_last: 0,
             latest_unix_ms: 0,
@@ -187,8 +213,16 @@ impl Model {
         let Some(all) = self.unwritten.get_mut(&connection) else { return };
         let count = count.min(all.len());
         let written: Vec<Unwritten> = all.drain(..count).collect();
-        for Unwritten { queue, message, .. } in written.into_iter().filter(|u| u.is_automatic) {
-            self.queues.conclude(&queue, message, Outcome::Accepted);
+        for unwritten in written {
+            let subscriber = Subscriber { connection, subscription: unwritten.subscription };
+            if unwritten.is_automatic {
+                self.queues.conclude(&unwritten.queue, unwritten.message, Outcome::Accepted);
+            } else if unwritten.restores_credit
+                && let Some(subscription) = self.subscription(subscriber)
+                && subscription.serial == unwritten.serial
+            {
+                subscription.allowance.give_back();
+            }
         }
     }
 
@@ -214,22 +248,32 @@ impl Model {
         }
     }
 
-    pub(super) fn delivered(&mut self, to: Subscriber, arrival: &Arrival) {
+    pub(super) fn delivered(&mut self, to: Subscriber, arrival: &Arrival, now_ns: u64) {
         let Some(subscription) = self.subscription(to) else {
             panic!("{to:?} does not exist");
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
-        if is_queue(&subscription.pattern) {
+        if is_queue(&subscription.pattern) || subscription.buffered.is_some() {
+            let buffered = subscription.buffered.as_ref();
+            let is_buffered = buffered.is_some();
+            let serial = subscription.serial;
+            let is_explicit = subscription.is_explicit;
             let unwritten = Unwritten {
                 subscription: to.subscription,
+                serial,
                 queue: subscription.pattern.clone(),
                 message: arrival.id,
                 tag: arrival.tag,
-                is_automatic: subscription.browse.is_none() && !subscription.is_explicit,
+                is_automatic: subscription.browse.is_none() && !is_explicit && buffered.is_none(),
+                restores_credit: buffered.is_some_and(|b| b.has_credit) && !is_explicit,
                 cost: arrival.cost,
             };
             let bytes: usize = self.unwritten(to.connection).map(|unwritten| unwritten.cost).sum();
             assert!(bytes < UNWRITTEN_BYTES_MAX, "{bytes} bytes are not written");
+            let own = self.unwritten(to.connection).filter(|unwritten| unwritten.serial == serial);
+            let bytes: usize = own.map(|unwritten| unwritten.cost).sum();
+            let is_slow = bytes >= BUFFERED_BYTES_MAX && is_buffered;
+            assert!(!is_slow, "{bytes} bytes of a subscription are not written");
             self.unwritten.entry(to.connection).or_default().push_back(unwritten);
         }
         let Some(subscription) = self.subscription(to) else { return };
@@ -239,17 +283,31 @@ impl Model {
             let queue = subscription.pattern.clone();
             self.delivered_from_queue(to, &queue, arrival);
         } else {
-            self.delivered_from_topic(to, arrival);
+            self.delivered_from_topic(to, arrival, now_ns);
         }
     }
 
-    fn delivered_from_topic(&mut self, to: Subscriber, arrival: &Arrival) {
+    fn delivered_from_topic(&mut self, to: Subscriber, arrival: &Arrival, now_ns: u64) {
         let Some(subscription) = self.subscription(to) else { return };
         assert!(matches(&subscription.pattern, &arrival.to), "{to:?} does not match");
         subscription.get(arrival.id);
         let overtaken_by = subscription.overtaken_by(arrival);
         assert_eq!(overtaken_by, None, "a later message has come before");
-        assert_eq!((arrival.tag, arrival.redeliveries), (None, 0), "topics keep nothing");
+        assert_eq!(arrival.redeliveries, 0, "topics keep nothing");
+        let is_explicit = subscription.is_explicit;
+        match &mut subscription.buffered {
+            Some(buffered) => {
+                buffered.delivered(arrival, now_ns);
+                let has_tag = buffered.has_credit && is_explicit;
+                assert_eq!(arrival.tag.is_some(), has_tag, "whether it is settled");
+                if buffered.has_credit {
+                    subscription.allowance.take_one();
+                }
+                self.tally.buffered += 1;
+                self.tally.dropped += u64::from(arrival.dropped);
+            }
+            None => assert_eq!((arrival.tag, arrival.dropped), (None, 0), "nothing waits"),
+        }
         self.show_topic_message(arrival.id);
         self.tally.topic_deliveries += 1;
     }
@@ -327,6 +385,8 @@ impl Model {
 
 /// A connection is handed no more of queues while this much is not written.
 const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
+/// The same of a subscription to topics to which nothing is pushed.
+const BUFFERED_BYTES_MAX: usize = 16 << 10;
 
 fn is_queue(name: &str) -> bool {
     name.starts_with("/queue/") || name.starts_with("/temp-queue/")

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::Outcome;
 
 use super::{
-    CommandId, Model, Sent, Subscription,
+    CommandId, Effects, Model, Sent, Subscription,
     commands::Kind,
     is_queue, is_temporary,
     queues::{Custody, dead_letter_queue},
@@ -28,10 +28,13 @@ impl Model {
     }
 
     /// Nothing is in flight: no command waits for what could be done.
-    pub(crate) fn rest(&mut self, depths: &BTreeMap<String, Depth>) {
+    ///
+    /// `has_waited`: time has passed until nothing came any more.
+    pub(crate) fn rest(&mut self, depths: &BTreeMap<String, Depth>, has_waited: bool) {
         self.check_replies();
         self.check_notices();
         self.check_topics();
+        self.check_buffered(has_waited);
         self.check_browsers();
         let names: BTreeSet<String> = self.queues.names().chain(depths.keys().cloned()).collect();
         for name in names {
@@ -89,6 +92,24 @@ impl Model {
         }
         for client in self.clients.values_mut() {
             client.subscriptions.values_mut().for_each(|s| s.awaited.clear());
+        }
+    }
+
+    /// Each subscription that may get what waits for it has got it, or was told that it was dropped.
+    fn check_buffered(&mut self, has_waited: bool) {
+        self.topic_messages_since_rest.clear();
+        let (effects, is_narrow) = (&self.effects, self.rules.is_narrow);
+        let verdict = |command| effects.get(&command).and_then(Effects::verdict);
+        for client in self.clients.values_mut() {
+            for subscription in client.subscriptions.values_mut() {
+                subscription.allowance.rest();
+                let is_unblocked = subscription.is_unblocked();
+                let Some(buffered) = &mut subscription.buffered else { continue };
+                if is_unblocked && (has_waited || buffered.rate.is_none()) {
+                    let is_told = buffered.rest(verdict, is_narrow);
+                    self.tally.told += u64::from(is_told && buffered.has_dropped());
+                }
+            }
         }
     }
 

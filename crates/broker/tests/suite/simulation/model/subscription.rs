@@ -7,7 +7,7 @@ use std::{
 
 use contract::{Credit, Refusal, Settlement, Subscribe, Tag, Token};
 
-use super::{Arrival, CommandId, Producer, credit::Allowance};
+use super::{Arrival, CommandId, Producer, buffered::Buffered, credit::Allowance};
 
 /// A subscription, from the command for it to the reply to the command for its end.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Subscription {
     pub(super) is_explicit: bool,
     /// It looks at the messages of a queue.
     pub(super) browse: Option<Browse>,
+    /// It is to topics, which do not push to it.
+    pub(super) buffered: Option<Buffered>,
     pub(crate) phase: Phase,
     /// Deliveries that it has not settled.
     pub(crate) unsettled: BTreeMap<Tag, u128>,
@@ -64,12 +66,13 @@ pub(super) struct Browse {
 impl Subscription {
     pub(super) fn new(serial: u64, subscribe: &Subscribe, unsettled_max: usize) -> Self {
         let mut allowance = Allowance::default();
-        allowance.change(Credit::Add(subscribe.credit));
+        allowance.change(Credit::Add(subscribe.credit.unwrap_or_default()));
         Self {
             serial,
             pattern: subscribe.pattern.to_string(),
             is_explicit: subscribe.settlement == Settlement::Explicit,
             browse: None,
+            buffered: subscribe.is_buffered().then(|| Buffered::new(subscribe)),
             phase: Phase::Requested,
             unsettled: BTreeMap::new(),
             settling: BTreeSet::new(),
@@ -86,6 +89,12 @@ impl Subscription {
 
     pub(crate) const fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending(_) | Phase::Cancelled(_))
+    }
+
+    /// Whether nothing keeps it from what is published, when nothing is in flight.
+    pub(super) fn is_unblocked(&self) -> bool {
+        let is_allowed = |buffered: &Buffered| !buffered.has_credit || self.allowance.is_left();
+        self.phase == Phase::Confirmed && self.buffered.as_ref().is_some_and(is_allowed)
     }
 
     /// Takes out what it has not settled of these.
@@ -121,7 +130,10 @@ impl Subscription {
         if arrival.dead.is_some() {
             return None;
         }
-        let key = (arrival.producer, arrival.to.clone(), arrival.priority);
+        let key = match &self.buffered {
+            Some(buffered) => (arrival.producer, buffered.order_key(arrival), 0),
+            None => (arrival.producer, arrival.to.clone(), arrival.priority),
+        };
         let latest = self.latest.entry(key).or_default();
         let before = *latest;
         *latest = before.max(arrival.id);

@@ -2,6 +2,12 @@
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) topic_deliveries: u64,
+    /// Deliveries to subscriptions to topics to which nothing is pushed, what was dropped for these,
+    /// how often all of that was accounted for, and how many of them ended as too slow.
+    pub(super) buffered: u64,
+    pub(super) dropped: u64,
+    pub(super) told: u64,
+    pub(super) closed: u64,
     pub(crate) queue_deliveries: u64,
     pub(super) redeliveries: u64,
     /// Deliveries to subscriptions that browse.
@@ -27,6 +33,10 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) const fn add(&mut self, other: &Self) {
         self.topic_deliveries += other.topic_deliveries;
+        self.buffered += other.buffered;
+        self.dropped += other.dropped;
+        self.told += other.told;
+        self.closed += other.closed;
         self.queue_deliveries += other.queue_deliveries;
         self.redeliveries += other.redeliveries;
         self.shown += other.shown;
@@ -50,6 +60,10 @@ impl Tally {
     pub(crate) fn assert_covers(&self, runs: u64) {
         let counts = [
             (self.topic_deliveries, 50),
+            (self.buffered, 10),
+            (self.dropped, 2),
+            (8 * self.told, 1),
+            (20 * self.closed, 1),
             (self.queue_deliveries, 50),
             (self.redeliveries, 4),
             (self.shown, 4),

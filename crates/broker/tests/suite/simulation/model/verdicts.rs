@@ -20,6 +20,12 @@ pub(super) struct Effects {
     pub(super) settled: Vec<(String, u128)>,
 }
 
+impl Effects {
+    pub(super) const fn verdict(&self) -> Option<bool> {
+        self.verdict
+    }
+}
+
 impl Model {
     /// It is known whether a command was carried out: all of it was, or nothing.
     pub(super) fn decide(&mut self, id: CommandId, verdict: bool) {

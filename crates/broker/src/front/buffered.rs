@@ -1,0 +1,442 @@
+//! Subscriptions to topics that get what they can take: by their credit, their rate, and what is
+//! written of it to their connection. What they cannot take yet waits here, by their policy.
+//!
+//! ```text
+//! publication --> buffer --credit, rate, little unwritten--> handed over --written--> more may come
+//!                   |
+//!                   +-- replaced, dropped; or too much waits: the subscription ends
+//! ```
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
+
+use contract::{
+    Credit, Delivery, Message, Refusal, Reply, Settlement, SlowPolicy, Subscribe, Tag, Token,
+    internal,
+};
+
+use super::{
+    End, Front, Subscription,
+    buffer::{Buffer, Waiting},
+    rate::Rate,
+    reader::Reader,
+    topics::Topic,
+};
+use crate::{
+    event::Effect, output::ShardOutput, shard_message::Subscriber, stats::SlowSubscription,
+};
+
+/// A subscription to topics to which nothing is pushed.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    pub(super) subscriber: Subscriber,
+    /// Tells it from others that had its name.
+    pub(super) serial: u64,
+    pub(super) topic: usize,
+    /// In the list of the topic.
+    pub(super) index: usize,
+    /// Waits until all shards know of it.
+    pub(super) pending: Option<Token>,
+    on_slow: SlowPolicy,
+    settlement: Settlement,
+    /// How many deliveries it may get; `None`: any number.
+    credit: Option<u32>,
+    rate: Option<Rate>,
+    waiting: Buffer,
+    /// The cost of what it was handed and is not written.
+    unwritten_bytes: usize,
+    /// How many deliveries were handed over.
+    delivered: u64,
+    /// Messages that were dropped since the last delivery.
+    dropped_since: u32,
+    /// All that were dropped since there was no room for them, and that were replaced by newer ones.
+    dropped: u64,
+    conflated: u64,
+    /// Those that are not replied to: until nothing waits that it has credit for.
+    drains: VecDeque<Drain>,
+    /// It is among those of its connection that have their turns.
+    is_parked: bool,
+    /// It is among those that are looked at when time has passed.
+    is_timed: bool,
+}
+
+/// A request to take back what credit is left.
+#[derive(Debug)]
+struct Drain {
+    token: Token,
+    /// What was given after it, and stays.
+    credit_after: u32,
+}
+
+/// Whether a message may be handed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Readiness {
+    Ready,
+    /// Once time has passed.
+    Later,
+    /// Once there is credit, or something is written.
+    Blocked,
+}
+
+impl Buffered {
+    fn new(subscriber: Subscriber, serial: u64, subscribe: &Subscribe) -> Self {
+        Self {
+            subscriber,
+            serial,
+            topic: 0,
+            index: 0,
+            pending: None,
+            on_slow: subscribe.on_slow.clone(),
+            settlement: subscribe.settlement,
+            credit: subscribe.credit,
+            rate: subscribe.rate.map(Rate::new),
+            waiting: Buffer::new(&subscribe.on_slow),
+            unwritten_bytes: 0,
+            delivered: 0,
+            dropped_since: 0,
+            dropped: 0,
+            conflated: 0,
+            drains: VecDeque::new(),
+            is_parked: false,
+            is_timed: false,
+        }
+    }
+
+    /// Bytes of names that it keeps beside its pattern.
+    pub(super) const fn name_bytes(&self) -> usize {
+        self.on_slow.name_bytes()
+    }
+
+    /// One delivery may always be unwritten, however large.
+    const fn readiness(&self, mono_ns: u64) -> Readiness {
+        if matches!(self.credit, Some(0)) || self.unwritten_bytes >= UNWRITTEN_BYTES_MAX {
+            return Readiness::Blocked;
+        }
+        match &self.rate {
+            Some(rate) if !rate.allows_one(mono_ns) => Readiness::Later,
+            Some(_) | None => Readiness::Ready,
+        }
+    }
+
+    const fn count_dropped(&mut self) {
+        self.dropped_since = self.dropped_since.saturating_add(1);
+    }
+}
+
+impl Front {
+    /// Begins a buffered subscription; returns whether all shards know of it.
+    pub(super) fn join_buffered(
+        &mut self,
+        subscriber: Subscriber,
+        token: Token,
+        subscribe: &Subscribe,
+        output: &mut ShardOutput<'_>,
+    ) -> bool {
+        let key = self.buffered.vacant_key();
+        let join = |topic: &mut Topic| topic.join_buffered(key);
+        let (topic, index, confirmed) = self.join(&subscribe.pattern, join, output);
+        let pending = (!confirmed).then_some(token);
+        let serial = self.next_request();
+        let buffered = Buffered::new(subscriber, serial, subscribe);
+        self.buffered.insert(Buffered { topic, index, pending, ..buffered });
+        self.subscriptions.insert(subscriber, Subscription::Buffered(key));
+        confirmed
+    }
+
+    /// Offers a publication to the buffered subscriptions of a topic.
+    pub(super) fn offer(
+        &mut self,
+        topic: usize,
+        message: &Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let mut index = 0;
+        let mut waiting = None;
+        // None joins or leaves meanwhile.
+        while let Some(&key) = self.topics.get(topic).and_then(|t| t.buffered().get(index)) {
+            self.offer_to(key, message, &mut waiting, output);
+            index += 1;
+        }
+        self.lookups += index * OFFER_LOOKUPS;
+    }
+
+    /// `waiting` is the message as it waits, once it does somewhere.
+    fn offer_to(
+        &mut self,
+        key: usize,
+        message: &Arc<Message>,
+        waiting: &mut Option<Arc<Waiting>>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(buffered) = self.buffered.get_mut(key) else {
+            return internal!("a topic has a subscription that does not exist");
+        };
+        let connection = buffered.subscriber.connection;
+        let reader = self.readers.get_or_insert_with(connection, Reader::default);
+        let is_ready = buffered.readiness(output.now.mono_ns) == Readiness::Ready;
+        if buffered.waiting.is_empty() && is_ready && !reader.is_full() {
+            return self.hand_over_buffered(key, Arc::clone(message), output);
+        }
+        let waiting = waiting.get_or_insert_with(|| Waiting::new(message, &self.waiting_bytes));
+        let bytes_before = buffered.waiting.bytes();
+        reader.waiting_bytes -= bytes_before;
+        if buffered.waiting.push(Arc::clone(waiting)).is_some() {
+            buffered.conflated += 1;
+            buffered.count_dropped();
+            self.topic_conflated += 1;
+        }
+        let limits = self.clients.get(&connection).map_or(&self.limits, |client| &client.limits);
+        let bytes_max = limits.unsent_bytes_max;
+        let messages_max = match buffered.on_slow {
+            SlowPolicy::DropOldest => limits.prefetch_max.max(1) as usize,
+            SlowPolicy::Close | SlowPolicy::Latest(_) => usize::MAX,
+        };
+        let others_bytes = reader.waiting_bytes;
+        loop {
+            let (messages, bytes) = (buffered.waiting.len(), buffered.waiting.bytes());
+            // One message may always wait on a connection, however large.
+            let is_alone = messages == 1 && others_bytes == 0;
+            let fits = is_alone || messages <= messages_max && others_bytes + bytes <= bytes_max;
+            // Where too much waits on the core, nothing grows.
+            let is_full = self.waiting_bytes.load(Ordering::Relaxed) > self.waiting_bytes_max;
+            if fits && !(is_full && bytes > bytes_before) {
+                break;
+            }
+            if buffered.on_slow == SlowPolicy::Close {
+                self.overflowing.push(buffered.subscriber);
+                break;
+            }
+            if buffered.waiting.pop().is_none() {
+                break;
+            }
+            buffered.dropped += 1;
+            buffered.count_dropped();
+            self.topic_dropped += 1;
+        }
+        reader.waiting_bytes += buffered.waiting.bytes();
+        self.wake(key, output);
+        self.unpark(connection, output);
+    }
+
+    /// Ends the subscriptions for which more waits than may.
+    pub(super) fn end_overflowing(&mut self, output: &mut ShardOutput<'_>) {
+        while let Some(subscriber) = self.overflowing.pop() {
+            self.end(subscriber, End::Cancelled(Refusal::Slow), output);
+        }
+    }
+
+    /// What allows more deliveries to a subscription may have happened: it gets its turn on its
+    /// connection, or later, if it can.
+    fn wake(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+        self.end_drains(key, output);
+        let Some(buffered) = self.buffered.get_mut(key) else {
+            return internal!("a subscription wakes that does not exist");
+        };
+        let Subscriber { connection, subscription } = buffered.subscriber;
+        if buffered.waiting.is_empty() {
+            return;
+        }
+        match buffered.readiness(output.now.mono_ns) {
+            Readiness::Ready if !buffered.is_parked => {
+                buffered.is_parked = true;
+                let reader = self.readers.get_or_insert_with(connection, Reader::default);
+                reader.park(subscription);
+            }
+            Readiness::Later if !buffered.is_timed => {
+                buffered.is_timed = true;
+                self.timed.push(key);
+            }
+            Readiness::Ready | Readiness::Later | Readiness::Blocked => {}
+        }
+    }
+
+    /// A subscription has its turn on its connection.
+    pub(super) fn take_turn(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+        let Some(buffered) = self.buffered.get_mut(key) else {
+            return internal!("a subscription has its turn and does not exist");
+        };
+        buffered.is_parked = false;
+        if buffered.readiness(output.now.mono_ns) == Readiness::Ready
+            && let Some(message) = buffered.waiting.pop()
+        {
+            if let Some(reader) = self.readers.get_mut(&buffered.subscriber.connection) {
+                reader.waiting_bytes -= message.cost();
+            }
+            if message.is_expired(output.now.unix_ms) {
+                buffered.count_dropped();
+                self.topic_expired += 1;
+            } else {
+                self.hand_over_buffered(key, Arc::<Message>::clone(&message), output);
+            }
+        }
+        self.wake(key, output);
+    }
+
+    fn hand_over_buffered(
+        &mut self,
+        key: usize,
+        message: Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(buffered) = self.buffered.get_mut(key) else { return };
+        let subscriber = buffered.subscriber;
+        let Some(reader) = self.readers.get_mut(&subscriber.connection) else {
+            return internal!("a delivery is handed to a connection that has gone");
+        };
+        if let Some(credit) = &mut buffered.credit {
+            *credit = credit.saturating_sub(1);
+        }
+        if let Some(rate) = &mut buffered.rate {
+            rate.take_one(output.now.mono_ns);
+        }
+        buffered.delivered += 1;
+        let is_explicit = buffered.credit.is_some() && buffered.settlement == Settlement::Explicit;
+        let tag = is_explicit.then_some(Tag(buffered.delivered));
+        let dropped = std::mem::take(&mut buffered.dropped_since);
+        let bytes = message.cost();
+        buffered.unwritten_bytes += bytes;
+        reader.hand_over(subscriber.subscription, buffered.serial, bytes);
+        self.topic_delivered += 1;
+        let delivery = Delivery { tag, dropped, ..Delivery::new(message) };
+        output.effects.push(Effect::Deliver(subscriber, delivery));
+    }
+
+    /// This many deliveries of a subscription were written, which cost so much.
+    pub(super) fn written_buffered(
+        &mut self,
+        key: usize,
+        count: usize,
+        bytes: usize,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(buffered) = self.buffered.get_mut(key) else { return };
+        buffered.unwritten_bytes -= bytes;
+        if buffered.settlement == Settlement::Automatic
+            && let Some(credit) = &mut buffered.credit
+        {
+            *credit = credit.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        self.wake(key, output);
+    }
+
+    pub(super) fn credit_buffered(
+        &mut self,
+        key: usize,
+        credit: Credit,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(buffered) = self.buffered.get_mut(key) else { return };
+        let connection = buffered.subscriber.connection;
+        // One that began without needs none.
+        let Some(left) = &mut buffered.credit else { return };
+        let left = buffered.drains.back_mut().map_or(left, |drain| &mut drain.credit_after);
+        *left = match credit {
+            Credit::Add(count) => left.saturating_add(count),
+            Credit::Set(count) => count,
+        };
+        self.wake(key, output);
+        self.unpark(connection, output);
+    }
+
+    pub(super) fn drain_buffered(
+        &mut self,
+        key: usize,
+        token: Token,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(buffered) = self.buffered.get_mut(key) else { return };
+        let connection = buffered.subscriber.connection;
+        if buffered.credit.is_none() {
+            return self.reply(connection, token, Ok(Reply::Drained), output);
+        }
+        buffered.drains.push_back(Drain { token, credit_after: 0 });
+        self.wake(key, output);
+        self.unpark(connection, output);
+    }
+
+    /// Replies to the drains of a subscription that was handed all that it had credit for before.
+    fn end_drains(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+        while let Some(buffered) = self.buffered.get_mut(key)
+            && (buffered.waiting.is_empty() || buffered.credit == Some(0))
+            && let Some(Drain { token, credit_after }) = buffered.drains.pop_front()
+        {
+            buffered.credit = Some(credit_after);
+            let connection = buffered.subscriber.connection;
+            self.reply(connection, token, Ok(Reply::Drained), output);
+        }
+    }
+
+    /// Forgets a subscription and what waits for it.
+    pub(super) fn remove_buffered(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+        let Some(buffered) = self.buffered.try_remove(key) else {
+            return internal!("a subscription ends that does not exist");
+        };
+        let Subscriber { connection, subscription } = buffered.subscriber;
+        if let Some(reader) = self.readers.get_mut(&connection) {
+            reader.waiting_bytes -= buffered.waiting.bytes();
+            if buffered.is_parked {
+                reader.unpark(subscription);
+            }
+        }
+        if let Some(token) = buffered.pending {
+            self.reply(connection, token, Ok(Reply::Done), output);
+        }
+        for Drain { token, .. } in buffered.drains {
+            self.reply(connection, token, Ok(Reply::Drained), output);
+        }
+        self.leave_buffered(buffered.topic, buffered.index, output);
+    }
+
+    /// Time has passed: those that wait for that get what it allows.
+    pub(crate) fn time_out(&mut self, output: &mut ShardOutput<'_>) {
+        for key in std::mem::take(&mut self.timed) {
+            // It may have ended.
+            let Some(buffered) = self.buffered.get_mut(key) else { continue };
+            buffered.is_timed = false;
+            let connection = buffered.subscriber.connection;
+            self.wake(key, output);
+            self.unpark(connection, output);
+        }
+    }
+
+    /// See [`crate::Shard::slow_subscriptions`].
+    pub(crate) fn slow_subscriptions(&self) -> impl Iterator<Item = SlowSubscription<'_>> {
+        let slow = self.buffered.iter().filter(|(_, one)| one.dropped + one.conflated > 0);
+        slow.filter_map(|(_, one)| {
+            Some(SlowSubscription {
+                subscriber: one.subscriber,
+                pattern: self.topics.get(one.topic)?.pattern(),
+                dropped: one.dropped,
+                conflated: one.conflated,
+                waiting: one.waiting.len(),
+            })
+        })
+    }
+
+    pub(super) fn assert_buffered_consistent(&self) {
+        let mut waiting = std::collections::BTreeMap::new();
+        for (key, buffered) in &self.buffered {
+            let found = self.subscriptions.get(&buffered.subscriber);
+            assert!(matches!(found, Some(&Subscription::Buffered(k)) if k == key), "{buffered:?}");
+            buffered.waiting.assert_consistent();
+            let connection = buffered.subscriber.connection;
+            *waiting.entry(connection).or_default() += buffered.waiting.bytes();
+            let reader = self.readers.get(&connection);
+            let is_parked = reader.is_some_and(|r| r.has_parked(buffered.subscriber.subscription));
+            assert_eq!(buffered.is_parked, is_parked, "{buffered:?}");
+        }
+        for (connection, bytes) in waiting {
+            let counted = self.readers.get(&connection).map_or(0, |reader| reader.waiting_bytes);
+            assert_eq!(counted, bytes, "bytes that wait for {connection:?}");
+        }
+    }
+}
+
+/// Bytes of a subscription's deliveries that may be unwritten while it is handed more, in
+/// [`contract::Message::cost`]. What is handed over can be replaced by nothing newer, and a slow link
+/// takes seconds for what is much more.
+const UNWRITTEN_BYTES_MAX: usize = 16 << 10;
+/// What it costs to offer a publication to a subscription, in look-ups.
+const OFFER_LOOKUPS: usize = 16;
