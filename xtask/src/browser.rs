@@ -11,7 +11,13 @@ pub(crate) fn run() -> Outcome {
     shell::run(
         tools::node()?
             .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
-            .args(["trader.test.mjs", "pages.test.mjs", "paths.test.mjs", "stompjs.test.mjs"])
+            .args([
+                "trader.test.mjs",
+                "slow-link.test.mjs",
+                "pages.test.mjs",
+                "paths.test.mjs",
+                "stompjs.test.mjs",
+            ])
             .current_dir(folder)
             .env("CHROMIUM", chromium)
             .env("PASSERELLE", binaries.gateway)

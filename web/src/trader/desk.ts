@@ -1,4 +1,4 @@
-import { Client, ReconnectionTimeMode } from "@stomp/stompjs";
+import { Client, type IMessage, ReconnectionTimeMode } from "@stomp/stompjs";
 import type { Quote, Reply, Request } from "./messages.ts";
 
 /** What the connection tells. */
@@ -15,6 +15,16 @@ export interface DeskEvents {
 const REPLIES = "/temp-queue/trader";
 const REQUESTS = "/queue/orders";
 const QUOTES = "/topic/quotes.*";
+/**
+ * On a slow link only the newest quote of each instrument is of use. No more than these are on their way
+ * and not acknowledged, since what a link or a proxy holds can be replaced by nothing newer.
+ */
+const QUOTES_IN_FLIGHT = 40;
+const QUOTE_HEADERS = {
+  "x-slow": "latest",
+  ack: "client",
+  "prefetch-count": String(QUOTES_IN_FLIGHT),
+};
 
 /** The STOMP connection to the market and the order desk; it comes back by itself. */
 export class Desk {
@@ -32,12 +42,23 @@ export class Desk {
       onConnect: () => {
         // Before the first request: its reply must find the queue.
         this.#client.subscribe(REPLIES, (message) => events.reply(JSON.parse(message.body)));
-        this.#client.subscribe(QUOTES, (message) => events.quote(JSON.parse(message.body)));
+        this.#subscribeToQuotes(events);
         events.connected();
       },
       onStompError: ({ headers }) => events.refused(headers["message"] ?? "no reason given"),
       onWebSocketClose: () => events.lost(),
     });
+  }
+
+  #subscribeToQuotes(events: DeskEvents): void {
+    let received = 0;
+    const take = (message: IMessage): void => {
+      events.quote(JSON.parse(message.body));
+      received += 1;
+      // It stands for all before it.
+      if (received % (QUOTES_IN_FLIGHT / 2) === 0) message.ack();
+    };
+    this.#client.subscribe(QUOTES, take, QUOTE_HEADERS);
   }
 
   get isConnected(): boolean {
