@@ -153,3 +153,48 @@ impl Drop for Counted {
 const OWN_PIECE_BYTES: usize = 16 << 10;
 /// Entries of bytes that no backlog has any more which are not worth removing.
 const ENTRIES_MIN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(len: usize) -> Bytes {
+        vec![0; len].into()
+    }
+
+    #[test]
+    fn what_backlogs_share_counts_once_until_the_last_has_sent_it() {
+        let (mut shared, body, other) = (SharedBytes::default(), bytes(10_000), bytes(5_000));
+        let mut backlogs: Vec<Backlog> = (0..3).map(|_| Backlog::new(0, 0)).collect();
+        for backlog in &mut backlogs {
+            backlog.copy(b"header");
+            backlog.share(shared.share(&body), 1_000..10_000);
+        }
+        // A part of the same memory is counted by itself.
+        backlogs[0].share(shared.share(&body.slice(..6_000)), 0..6_000);
+        backlogs[0].share(shared.share(&other), 0..5_000);
+        assert_eq!(shared.total(), 10_000 + 6_000 + 5_000);
+        assert_eq!((backlogs[1].bytes(), backlogs[1].own_bytes()), (9_006, 6));
+        backlogs[1].consume(9_005);
+        assert_eq!((backlogs[1].bytes(), backlogs[1].own_bytes()), (1, 0));
+        backlogs[1].consume(1);
+        drop(backlogs.pop());
+        assert_eq!(shared.total(), 21_000, "one has all of it left");
+        backlogs[0].consume(9_006 + 6_000);
+        assert_eq!(shared.total(), 5_000);
+        backlogs.clear();
+        assert_eq!(shared.total(), 0);
+        assert_eq!(Arc::strong_count(&shared.share(&body)), 1, "counted anew");
+    }
+
+    #[test]
+    fn entries_of_what_was_sent_are_removed() {
+        let mut shared = SharedBytes::default();
+        let waiting: Vec<_> = (0..100).map(|_| shared.share(&bytes(1))).collect();
+        for _ in 0..10_000 {
+            drop(shared.share(&bytes(5_000)));
+            assert!(shared.entries.len() <= 200, "{} entries", shared.entries.len());
+        }
+        assert_eq!(shared.total(), waiting.len());
+    }
+}
