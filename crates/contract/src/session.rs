@@ -77,6 +77,11 @@ pub enum Notice {
     /// The peer is this principal from now on: the same user, whose roles or end of the login were
     /// changed. What it may do any more is seen to elsewhere.
     Renewed(Arc<Principal>),
+    /// Nothing carries the connection for now, but its peer may come back: what is sent waits for it.
+    /// The peer sends nothing meanwhile, and cannot be expected to.
+    Detached,
+    /// The connection is carried again, after [`Notice::Detached`].
+    Attached,
 }
 
 /// Both clocks, as the driver read them last.

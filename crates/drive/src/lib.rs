@@ -24,8 +24,8 @@ pub mod tasks;
 pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
 pub use event_loop::{
-    Core, CoreRef, Framing, InboundMessage, NewCore, Publisher, Registration, Subject,
-    name as connection_name,
+    Carrier, Core, CoreRef, Framing, Gone, InboundMessage, NewCore, Publisher, Pulled,
+    Registration, Subject, name as connection_name,
 };
 pub use excerpt::{DETAIL_CHARS_MAX, excerpt};
 pub use handshakes::{Handshake, Handshakes, SigningPermit};

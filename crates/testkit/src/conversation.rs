@@ -18,7 +18,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 ///                                                is said with success), challenge bytes
 /// > deliver 0 /topic/a tag=7 redeliveries=1 id=5 priority=9 expires=1 reply-to=/queue/b
 ///     content-type=text/plain correlation-id=c durable binary x:name=value : hello
-/// > notice cancelled 0 Forbidden                 or: renewed ann
+/// > notice cancelled 0 Forbidden                 or: renewed ann, detached, attached
 /// > wait 1500 ms                                 a Timeout comes whenever the deadline is reached
 /// > backlog 100000
 /// > given-up the login has expired
@@ -127,7 +127,9 @@ impl<S: Session> Play<'_, S> {
                     Some("renewed") => {
                         Notice::Renewed(Arc::new(Principal::new(words.next().expect("a name"), [])))
                     }
-                    other => panic!("cancelled or renewed, not {other:?}"),
+                    Some("detached") => Notice::Detached,
+                    Some("attached") => Notice::Attached,
+                    other => panic!("cancelled, renewed, detached or attached, not {other:?}"),
                 };
                 self.feed(Input::Notice(notice));
             }

@@ -68,6 +68,7 @@ impl Storm {
                     out: Recorder::seeded(seed),
                     unsent: Vec::new(),
                     model: Model::default(),
+                    is_detached: false,
                     memory_bytes: 0,
                     recent: VecDeque::new(),
                 };
@@ -138,6 +139,7 @@ struct Harness<'a, S> {
     unsent: Vec<u8>,
     peer: Peer,
     model: Model,
+    is_detached: bool,
     memory_bytes: isize,
     /// The last inputs, printed when a test fails.
     recent: VecDeque<Stimulus>,
@@ -250,6 +252,9 @@ impl<S: Session> Harness<'_, S> {
             10..=35 => self.reply().unwrap_or(Stimulus::Timeout),
             36..=60 => self.delivery().unwrap_or(Stimulus::Timeout),
             61 if random.once_in(20) => self.cancel().unwrap_or(Stimulus::Timeout),
+            62 => self.carry(),
+            // The peer of one that is detached sends nothing before it comes back.
+            _ if self.is_detached => self.carry(),
             _ => {
                 if self.unsent.is_empty() {
                     self.unsent = vocabulary(random, &mut self.peer);
@@ -336,6 +341,12 @@ impl<S: Session> Harness<'_, S> {
         let redeliveries = u32::from(random.once_in(8));
         let delivery = Delivery { tag, redeliveries, ..Delivery::new(Arc::new(message)) };
         Some(Stimulus::Delivered(*id, delivery))
+    }
+
+    /// Detaches the session, or attaches it again.
+    const fn carry(&mut self) -> Stimulus {
+        self.is_detached = !self.is_detached;
+        Stimulus::Notice(if self.is_detached { Notice::Detached } else { Notice::Attached })
     }
 
     fn cancel(&mut self) -> Option<Stimulus> {

@@ -59,6 +59,20 @@ impl Backlog {
         self.pieces.iter().map(Piece::rest)
     }
 
+    /// The first bytes, at most so many; those of a shared piece are not copied.
+    pub(crate) fn peek(&self, max: usize) -> Bytes {
+        if let Some(Piece::Shared { whole, range }) = self.pieces.front() {
+            return whole.bytes.slice(range.start..range.end.min(range.start.saturating_add(max)));
+        }
+        let mut first = Vec::new();
+        for piece in &self.pieces {
+            let Piece::Own { .. } = piece else { break };
+            let rest = piece.rest();
+            first.extend_from_slice(rest.get(..max - first.len()).unwrap_or(rest));
+        }
+        first.into()
+    }
+
     pub(crate) fn consume(&mut self, mut count: usize) {
         self.bytes -= count;
         while let Some(piece) = self.pieces.front_mut() {

@@ -8,6 +8,7 @@ mod accepted;
 mod backlog;
 /// HTTP/1.1, by hyper.
 pub mod http1;
+mod io;
 mod outgoing;
 pub mod proxy_header;
 mod reactor;
@@ -18,8 +19,10 @@ mod timers;
 mod tls;
 
 pub use accepted::{Accepted, Closed};
+pub use io::{Carried, Io};
 pub use outgoing::Outgoing;
 pub use reactor::{Entry, Reactor, Slot};
 pub use socket::{Flushed, Read, Socket, set_user_timeout};
 pub use stream::Stream;
 pub use timers::Timers;
+pub use tls::Tls;

@@ -2,7 +2,6 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, IoSlice},
     ops::Range,
-    os::fd::AsRawFd as _,
     sync::Arc,
 };
 
@@ -13,7 +12,7 @@ use wire::Map;
 use crate::{
     backlog::{Backlog, SharedBytes},
     ring::Ring,
-    socket::{Flushed, NO_SEGMENT, Pending, Socket},
+    socket::{Flushed, NO_SEGMENT, Output, Pending, Socket},
 };
 
 /// What one core sends in one turn.
@@ -110,9 +109,11 @@ impl Outgoing {
     ) -> io::Result<()> {
         for socket in sockets {
             let pending = socket.pending;
-            if pending.first != pending.last || !socket.takes_plain() {
+            let Some(descriptor) =
+                socket.plain_descriptor().filter(|_| pending.first == pending.last)
+            else {
                 continue;
-            }
+            };
             let Some(Segment { source, .. }) = self.segments.get(pending.first as usize) else {
                 continue;
             };
@@ -122,7 +123,6 @@ impl Outgoing {
             if ring.is_full() {
                 ring.submit(|name, result| record(sent, name, result))?;
             }
-            let descriptor = socket.stream.as_raw_fd();
             // SAFETY: `self` and the sockets are borrowed until the ring is submitted or dropped, so
             // that no frame moves and no socket is closed.
             unsafe { ring.push(descriptor, self.bytes_of(*source), pending.first) };
@@ -149,7 +149,9 @@ impl Outgoing {
             },
         };
         // After a short send the kernel's buffer is full: an event tells when it is not.
-        socket.writable = !result.as_ref().is_ok_and(|written| *written < wanted);
+        if result.as_ref().is_ok_and(|written| *written < wanted) {
+            socket.output = Output::Full;
+        }
         Some(result)
     }
 
@@ -219,7 +221,7 @@ impl Outgoing {
     pub fn flush(&mut self, socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
         let flushed = self.try_flush(socket, mono_ns);
         if flushed.is_err() {
-            socket.broken = true;
+            socket.output = Output::Broken;
             socket.backlog = None;
         }
         flushed
@@ -227,7 +229,7 @@ impl Outgoing {
 
     fn try_flush(&mut self, socket: &mut Socket, mono_ns: u64) -> io::Result<Flushed> {
         let pending = std::mem::take(&mut socket.pending);
-        if socket.broken {
+        if socket.is_broken() {
             return Ok(Flushed { written: 0, backlog_bytes: 0 });
         }
         if let Some(backlog) = &mut socket.backlog {
@@ -237,7 +239,7 @@ impl Outgoing {
         if pending.is_empty() {
             return Ok(Flushed { written: 0, backlog_bytes: 0 });
         }
-        let written = if !socket.writable {
+        let written = if socket.output != Output::Ready {
             0
         } else {
             let wanted = self.total(pending);
@@ -245,12 +247,12 @@ impl Outgoing {
                 Some(sent) => sent?,
                 None => self.write(socket, pending, wanted)?,
             };
-            if written == wanted && socket.writable {
+            if written == wanted && socket.output == Output::Ready {
                 return Ok(Flushed { written, backlog_bytes: 0 });
             }
             written
         };
-        let encrypted = socket.encrypted_bytes();
+        let encrypted = socket.io.encrypted_bytes();
         let mut backlog = Box::new(Backlog::new(mono_ns, encrypted));
         self.keep(pending, written, &mut backlog);
         let flushed = Flushed { written, backlog_bytes: backlog.bytes() };

@@ -6,13 +6,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use contract::internal;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
-use crate::{socket::Socket, stream::Stream};
+use crate::{
+    io::{Carried, Io},
+    socket::{Input, Output, Socket},
+};
 
-/// The sockets of one core, each with its owner's part.
+/// The connections of one core, each with its owner's part. Most are sockets; others are carried by
+/// a task, or by nothing for a time ([`Io`]).
 ///
 /// Edge-triggered: a socket is registered once, for both directions. The owner calls
 /// [`Reactor::poll`], then serves the [`Reactor::next_readable`] and [`Reactor::next_writable`]
@@ -72,19 +77,17 @@ impl<T> Reactor<T> {
         self.poll.as_raw_fd()
     }
 
-    /// Takes a connected socket. It counts as readable at first, since its bytes may have come
-    /// before.
+    /// Takes a connection. It counts as readable at first, since its bytes may have come before.
     ///
     /// # Errors
-    /// When the kernel cannot watch it; the socket is closed then.
-    pub fn insert(&mut self, stream: impl Into<Stream>, state: T) -> io::Result<Slot> {
-        let mut stream = stream.into();
+    /// When the kernel cannot watch it; the connection is closed then.
+    pub fn insert(&mut self, io: impl Into<Io>, state: T) -> io::Result<Slot> {
+        let mut io = io.into();
         let vacant = self.entries.vacant_entry();
         let index = u32::try_from(vacant.key()).map_err(io::Error::other)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream.tcp, Token(vacant.key()), interest)?;
+        io.watch(self.poll.registry(), Token(vacant.key()))?;
         self.generation = self.generation.wrapping_add(1);
-        let socket = Socket::new(stream, self.generation);
+        let socket = Socket::new(io, self.generation);
         vacant.insert(Entry { socket, state });
         self.readable.push_back(index);
         Ok(Slot { index, generation: self.generation })
@@ -94,9 +97,58 @@ impl<T> Reactor<T> {
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
         self.get_mut(slot)?;
         let mut entry = self.entries.try_remove(slot.index as usize)?;
-        // Closing the descriptor would do too; this also holds when a duplicate exists.
-        drop(self.poll.registry().deregister(&mut entry.socket.stream));
+        entry.socket.io.unwatch(self.poll.registry());
         Some(entry.state)
+    }
+
+    /// Takes away what carries a connection: the peer may come back, and what is sent to it waits.
+    /// `None`: it is gone or broken, or nothing carries it.
+    pub fn detach(&mut self, slot: Slot, mono_ns: u64) -> Option<Io> {
+        let socket = &mut self.get_mut(slot)?.socket;
+        if socket.is_broken() || socket.away_since().is_some() {
+            return None;
+        }
+        let mut io = socket.replace(Io::Away { since_mono_ns: mono_ns }, mono_ns);
+        io.unwatch(self.poll.registry());
+        Some(io)
+    }
+
+    /// Has a connection whose peer was away carried by something. It counts as readable.
+    ///
+    /// # Errors
+    /// When the kernel cannot watch it, the connection is gone, or something carries it.
+    pub fn attach(&mut self, slot: Slot, mut io: Io, mono_ns: u64) -> io::Result<()> {
+        if self.get(slot).is_none_or(|entry| entry.socket.away_since().is_none()) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        io.watch(self.poll.registry(), Token(slot.index as usize))?;
+        if let Some(entry) = self.get_mut(slot) {
+            entry.socket.replace(io, mono_ns);
+            if entry.socket.backlog.is_some() {
+                self.writable.push(slot.index);
+            }
+            self.resume(slot);
+        }
+        Ok(())
+    }
+
+    /// Hands over what the peer of a carried connection has sent, which must not be
+    /// [full](Socket::is_full).
+    pub fn feed(&mut self, slot: Slot, bytes: Bytes) {
+        self.fed(slot, |carried| carried.feed(bytes));
+    }
+
+    /// The peer of a carried connection sends nothing more.
+    pub fn end(&mut self, slot: Slot) {
+        self.fed(slot, Carried::end);
+    }
+
+    fn fed(&mut self, slot: Slot, act: impl FnOnce(&mut Carried)) {
+        let Some(entry) = self.get_mut(slot) else { return };
+        let Io::Carried(carried) = &mut entry.socket.io else { return };
+        act(carried);
+        entry.socket.input = Input::Ready;
+        self.requeue(slot);
     }
 
     /// The socket, unless it is gone.
@@ -135,17 +187,19 @@ impl<T> Reactor<T> {
                 continue;
             };
             if event.is_read_closed() || event.is_error() {
-                socket.half_closed = true;
+                socket.input = Input::Ended;
+            } else if event.is_readable() && socket.input == Input::Dry {
+                socket.input = Input::Ready;
             }
-            if event.is_readable() || socket.half_closed {
-                socket.readable = true;
-                if !socket.queued && !socket.paused {
-                    socket.queued = true;
-                    self.readable.push_back(index);
-                }
+            let may_read = event.is_readable() || socket.input == Input::Ended;
+            if may_read && !socket.queued && !socket.paused {
+                socket.queued = true;
+                self.readable.push_back(index);
             }
             if event.is_writable() {
-                socket.writable = true;
+                if socket.output == Output::Full {
+                    socket.output = Output::Ready;
+                }
                 if socket.backlog.is_some() {
                     self.writable.push(index);
                 }
@@ -180,7 +234,7 @@ impl<T> Reactor<T> {
         let Some(entry) = self.entries.get_mut(slot.index as usize) else { return };
         let socket = &mut entry.socket;
         if socket.generation == slot.generation
-            && socket.readable
+            && socket.input != Input::Dry
             && !socket.queued
             && !socket.paused
         {
@@ -210,7 +264,9 @@ impl<T> Reactor<T> {
     pub fn resume(&mut self, slot: Slot) {
         if let Some(entry) = self.get_mut(slot) {
             entry.socket.paused = false;
-            entry.socket.readable = true;
+            if entry.socket.input == Input::Dry {
+                entry.socket.input = Input::Ready;
+            }
         }
         self.requeue(slot);
     }

@@ -9,7 +9,7 @@ use rustls::ServerConnection;
 /// what is sent is encrypted only when the kernel can accept it. It may hold the beginning of a record
 /// (at most 18 KiB), and ciphertext that the kernel did not accept (at most [`ENCRYPTED_BYTES_MAX`]).
 #[derive(Debug)]
-pub(crate) struct Tls {
+pub struct Tls {
     connection: ServerConnection,
     /// The peer has sent close_notify: it sends nothing more.
     half_closed: bool,

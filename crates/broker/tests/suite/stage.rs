@@ -226,6 +226,9 @@ impl Stage {
                     (name(connection), true, format!("s{} cancelled {refusal:?}", id.0))
                 }
                 Outcome::Noticed(_, Notice::Renewed(_)) => panic!("a broker knows no principals"),
+                Outcome::Noticed(_, Notice::Detached | Notice::Attached) => {
+                    panic!("a broker knows no transports")
+                }
                 Outcome::Delivered(subscriber, delivery) => {
                     let message = &delivery.message;
                     let body = str::from_utf8(message.body().bytes()).unwrap().trim_end();

@@ -104,7 +104,7 @@ impl Core {
             }
             self.tools.pending_requests.push_back(Request::Gone(id));
         }
-        if let Life::Open(kind) | Life::HalfClosed(kind) = life {
+        if let Life::Open(kind) | Life::HalfClosed(kind) | Life::Away(kind) = life {
             self.close_other_end(kind, reason);
         }
     }
@@ -114,7 +114,8 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Life::Draining { is_half_closed, .. } = entry.state.life else { return };
         entry.socket.finish();
-        if is_half_closed {
+        // The task that carries a connection is to learn why it has ended.
+        if is_half_closed && !entry.socket.is_carried() {
             return self.remove(slot, Reason::Lost);
         }
         entry.state.life.linger(self.now.mono_ns + CLOSE_TIMEOUT_NS);
@@ -147,6 +148,8 @@ impl Core {
         let is_gone =
             context.login.is_some_and(|login| !is_stream || !self.cores.half_closed(login));
         let is_done = !has_unsent && (context.in_flight == 0 || life.kind().is_none());
+        // The task that carries a connection is to learn why it has ended.
+        let is_done = is_done && !socket.is_carried();
         if socket.is_broken() || is_gone || is_done {
             return self.remove(slot, Reason::Lost);
         }
@@ -191,12 +194,18 @@ impl Core {
                 self.shutdown_next_mono_ns = u64::MAX;
                 return;
             };
-            match self.reactor.get(slot).and_then(|entry| entry.state.life.kind()) {
+            let entry = self.reactor.get(slot);
+            let is_away = entry.is_some_and(|entry| entry.socket.away_since().is_some());
+            match entry.and_then(|entry| entry.state.life.kind()) {
                 Some(ConnectionKind::Session(_)) => self.step(slot, Input::Shutdown),
                 Some(ConnectionKind::Relay(_)) => {
                     self.send_close(slot, Reason::Shutdown, STOPPING);
                 }
                 Some(ConnectionKind::Upstream(_)) | None => {}
+            }
+            if is_away {
+                // It cannot be told.
+                self.remove(slot, Reason::Shutdown);
             }
         }
         self.shutdown_next_mono_ns = self.now.mono_ns + CLOSE_STEP_NS;

@@ -19,23 +19,32 @@ pub(crate) struct Connection {
 /// ```text
 ///        the peer's end, but replies are due
 ///   Open ----------------------------------> HalfClosed
-///     |                                          |
-///     | close                                    | the last reply, or close
-///     +--------------------+---------------------+
-///                          v
-///                       Draining
-///                          | all is written
-///                          +---- the peer's end came before ----> (removed)
-///                          v
-///                      Lingering ---- the peer's end, or 2 s ---> (removed)
+///    ^ | \                                    |   |
+///    | |  \ detach                     detach |   |
+///    | |   +-------------> Away <-------------+   |
+///    | |      attach       | |                    |
+///    +-|-------------------+ |                    |
+///      | close               | close              | the last reply, or close
+///      +---------------------+--------------------+
+///                            v
+///                         Draining
+///                            | all is written
+///                            +---- the peer's end came before ----> (removed)
+///                            v
+///                        Lingering ---- the peer's end, or 2 s ---> (removed)
 /// ```
 ///
-/// A connection that is broken, too slow, or closed with nothing due to its peer is removed at once.
+/// One that drains may be away too: what waits for its peer is written when that comes back. A
+/// connection that is broken, too slow, or away for too long is removed at once, and so is one whose
+/// peer has closed its side when nothing is due to it. One that a task carries is removed when the
+/// task has taken the end.
 pub(crate) enum Life {
     /// Both sides send.
     Open(ConnectionKind),
     /// The peer has closed its side, and only waits for the replies to what it sent.
     HalfClosed(ConnectionKind),
+    /// Nothing carries it ([`transports::Io::Away`]).
+    Away(ConnectionKind),
     /// Nothing is added to its backlog, which is still written.
     Draining {
         /// Why it was closed.
@@ -56,7 +65,7 @@ impl Life {
     /// What the connection is for, until it is closed.
     pub(crate) const fn kind(&self) -> Option<&ConnectionKind> {
         match self {
-            Self::Open(kind) | Self::HalfClosed(kind) => Some(kind),
+            Self::Open(kind) | Self::HalfClosed(kind) | Self::Away(kind) => Some(kind),
             Self::Draining { .. } | Self::Lingering { .. } => None,
         }
     }
@@ -64,7 +73,7 @@ impl Life {
     /// See [`Life::kind`].
     pub(crate) const fn kind_mut(&mut self) -> Option<&mut ConnectionKind> {
         match self {
-            Self::Open(kind) | Self::HalfClosed(kind) => Some(kind),
+            Self::Open(kind) | Self::HalfClosed(kind) | Self::Away(kind) => Some(kind),
             Self::Draining { .. } | Self::Lingering { .. } => None,
         }
     }
@@ -88,7 +97,7 @@ impl Life {
     /// Why the connection was closed, once it is.
     pub(crate) const fn closed(&self) -> Option<Reason> {
         match self {
-            Self::Open(_) | Self::HalfClosed(_) => None,
+            Self::Open(_) | Self::HalfClosed(_) | Self::Away(_) => None,
             Self::Draining { reason, .. } | Self::Lingering { reason, .. } => Some(*reason),
         }
     }
@@ -98,15 +107,36 @@ impl Life {
         *self = match std::mem::replace(self, Self::MOVED) {
             Self::Open(kind) => Self::HalfClosed(kind),
             Self::Draining { reason, .. } => Self::Draining { reason, is_half_closed: true },
-            same @ (Self::HalfClosed(_) | Self::Lingering { .. }) => same,
+            same @ (Self::HalfClosed(_) | Self::Away(_) | Self::Lingering { .. }) => same,
         };
     }
 
-    /// The connection is closed; returns what it was for. It must not be closed already.
+    /// Nothing carries the connection any more.
+    pub(crate) fn detach(&mut self) {
+        *self = match std::mem::replace(self, Self::MOVED) {
+            Self::Open(kind) | Self::HalfClosed(kind) => Self::Away(kind),
+            // The end of the peer's side went with what carried it.
+            Self::Draining { reason, .. } => Self::Draining { reason, is_half_closed: false },
+            same @ (Self::Away(_) | Self::Lingering { .. }) => same,
+        };
+    }
+
+    /// The connection is carried again.
+    pub(crate) fn attach(&mut self) {
+        *self = match std::mem::replace(self, Self::MOVED) {
+            Self::Away(kind) => Self::Open(kind),
+            same @ (Self::Open(_)
+            | Self::HalfClosed(_)
+            | Self::Draining { .. }
+            | Self::Lingering { .. }) => same,
+        };
+    }
+
+    /// The connection is closed; returns what it was for, unless it was closed before.
     pub(crate) fn drain(&mut self, reason: Reason) -> Option<ConnectionKind> {
         let is_half_closed = matches!(self, Self::HalfClosed(_));
         match std::mem::replace(self, Self::Draining { reason, is_half_closed }) {
-            Self::Open(kind) | Self::HalfClosed(kind) => Some(kind),
+            Self::Open(kind) | Self::HalfClosed(kind) | Self::Away(kind) => Some(kind),
             closed @ (Self::Draining { .. } | Self::Lingering { .. }) => {
                 *self = closed;
                 None

@@ -5,6 +5,7 @@ use transports::{Entry, Slot};
 
 use super::{
     Core,
+    carry::AWAY_TIMEOUT_NS,
     connection::{Codec, Connection, Life},
     name,
 };
@@ -22,6 +23,8 @@ enum Deadline {
     Login,
     /// The peer's end after a close ([`CLOSE_TIMEOUT_NS`]).
     Linger,
+    /// The return of a peer that is away ([`AWAY_TIMEOUT_NS`]).
+    Away,
     /// What the session has a time for: the login, heart-beats.
     Session,
     /// Something of a silent WebSocket ([`ConnectionLimits::ping_interval`]).
@@ -30,13 +33,23 @@ enum Deadline {
 
 impl Deadline {
     /// All of them, in the order in which those that are due together are acted on.
-    const ALL: [Self; 6] =
-        [Self::Write, Self::Login, Self::Assembly, Self::Linger, Self::Session, Self::Ping];
+    const ALL: [Self; 7] = [
+        Self::Write,
+        Self::Login,
+        Self::Assembly,
+        Self::Linger,
+        Self::Away,
+        Self::Session,
+        Self::Ping,
+    ];
 
     /// When it is due, on the clock of [`Now::mono_ns`]; `None`: not as things are.
     fn at(self, entry: &Entry<Connection>, limits: &ConnectionLimits, now: Now) -> Option<u64> {
         let Entry { socket, state: Connection { life, context } } = entry;
         match self {
+            // Nothing is expected of a peer that is away but to come back.
+            Self::Write | Self::Assembly | Self::Ping if socket.away_since().is_some() => None,
+            Self::Away => Some(socket.away_since()?.saturating_add(AWAY_TIMEOUT_NS)),
             Self::Write => {
                 let since = Now { mono_ns: socket.backlog_since()?, unix_ms: 0 };
                 Some(since.after(limits.write_timeout))
@@ -49,7 +62,7 @@ impl Deadline {
             Self::Login => life.kind().and_then(|_| context.expiry_at(now)),
             Self::Linger => match life {
                 Life::Lingering { until_mono_ns, .. } => Some(*until_mono_ns),
-                Life::Open(_) | Life::HalfClosed(_) | Life::Draining { .. } => None,
+                Life::Open(_) | Life::HalfClosed(_) | Life::Away(_) | Life::Draining { .. } => None,
             },
             Self::Session => life.session()?.deadline(),
             Self::Ping => {
@@ -128,7 +141,7 @@ impl Core {
                 }
             }
             Deadline::Login => self.end_login(slot, &Refusal::Expired.to_string()),
-            Deadline::Linger => self.remove(slot, Reason::Lost),
+            Deadline::Linger | Deadline::Away => self.remove(slot, Reason::Lost),
             Deadline::Session => self.step(slot, Input::Timeout),
             Deadline::Ping => self.ping(slot),
         }

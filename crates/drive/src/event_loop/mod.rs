@@ -1,6 +1,7 @@
 //! One core, turn by turn. Nothing here waits.
 
 mod authorise;
+mod carry;
 mod close;
 mod connection;
 mod deadlines;
@@ -33,11 +34,12 @@ use contract::{
     Principal, Refusal, Reply, Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
-use transports::{Outgoing, Reactor, Slot, Socket, Stream, Timers};
+use transports::{Io, Outgoing, Reactor, Slot, Socket, Stream, Timers};
 use websocket::{Deflater, InflaterPool};
 use wire::Map;
 
 pub use self::authorise::Subject;
+pub use self::carry::{Carrier, Gone, Pulled};
 pub(crate) use self::connection::Connection;
 pub use self::connection::Framing;
 pub use self::inbound::InboundMessage;
@@ -368,10 +370,10 @@ impl Core {
         self.inbox.try_recv().ok()
     }
 
-    /// Takes a socket into the reactor. `kind` makes what it is for.
+    /// Takes a connection into the reactor. `kind` makes what it is for.
     pub(crate) fn register(
         &mut self,
-        stream: impl Into<Stream>,
+        io: impl Into<Io>,
         mut registration: Registration<'_>,
         kind: impl FnOnce(&Opening<'_>, Now) -> ConnectionKind,
     ) -> io::Result<Slot> {
@@ -393,15 +395,8 @@ impl Core {
         let is_upstream = matches!(kind, ConnectionKind::Upstream(_));
         let protocol = self.tools.counters().label(registration.protocol);
         let context = Context::new(registration, protocol, is_upstream, self.now);
-        let slot = self.reactor.insert(stream, Connection { life: Life::Open(kind), context })?;
-        let write_timeout = service.limits.write_timeout;
-        if write_timeout != self.cores.settings.limits.write_timeout
-            && let Some(entry) = self.reactor.get(slot)
-            // Its listener has set that of all.
-            && let Err(error) = entry.socket.set_user_timeout(write_timeout)
-        {
-            tracing::debug!(%error, "a connection keeps the write timeout of its listener");
-        }
+        let slot = self.reactor.insert(io, Connection { life: Life::Open(kind), context })?;
+        self.set_user_timeout(slot);
         self.opened(slot);
         if let Some(principal) = &principal {
             self.set_principal(slot, principal);
@@ -424,6 +419,18 @@ impl Core {
             self.end_login(slot, REVOKED);
         }
         Ok(slot)
+    }
+
+    /// Has the kernel know the write timeout of a connection, where that is not the one of all, which
+    /// its listener has set.
+    fn set_user_timeout(&self, slot: Slot) {
+        let write_timeout = self.limits(slot).write_timeout;
+        if write_timeout != self.cores.settings.limits.write_timeout
+            && let Some(entry) = self.reactor.get(slot)
+            && let Err(error) = entry.socket.set_user_timeout(write_timeout)
+        {
+            tracing::debug!(%error, "a connection keeps the write timeout of its listener");
+        }
     }
 
     /// See [`Event::KeepInterest`].

@@ -58,14 +58,23 @@ impl Core {
     /// Writes what a socket has to send; `true`: its backlog is larger than it may be.
     fn flush_socket(&mut self, slot: Slot) -> bool {
         let Some(entry) = self.reactor.get_mut(slot) else { return false };
-        let (socket, context) = (&mut entry.socket, &mut entry.state.context);
-        let Ok(flushed) = self.tools.outgoing.flush(socket, self.now.mono_ns) else {
-            // What it sent before is still to be read, and then its end.
-            context.backlog_bytes = 0;
-            self.own_backlog_bytes -= std::mem::take(&mut context.own_backlog_bytes);
-            self.reactor.resume(slot);
-            return false;
-        };
+        if let Ok(flushed) = self.tools.outgoing.flush(&mut entry.socket, self.now.mono_ns) {
+            self.tools.counters().writes.add(u64::from(flushed.written > 0));
+            return self.count_flushed(slot, flushed);
+        }
+        // What it sent before is still to be read, and then its end.
+        let context = &mut entry.state.context;
+        context.backlog_bytes = 0;
+        self.own_backlog_bytes -= std::mem::take(&mut context.own_backlog_bytes);
+        self.reactor.resume(slot);
+        false
+    }
+
+    /// Counts what was written to a connection, or acknowledged by its peer, and what waits for it;
+    /// `true`: that is more than it may be.
+    pub(super) fn count_flushed(&mut self, slot: Slot, flushed: Flushed) -> bool {
+        let Some(entry) = self.reactor.get_mut(slot) else { return false };
+        let (socket, context) = (&entry.socket, &mut entry.state.context);
         let Flushed { written, backlog_bytes } = flushed;
         if written > 0 {
             self.spent += written / BYTES_PER_SPENT;
@@ -83,6 +92,7 @@ impl Core {
         self.own_backlog_bytes =
             self.own_backlog_bytes + own - std::mem::replace(&mut context.own_backlog_bytes, own);
         context.backlog_bytes = backlog_bytes;
+        socket.wake();
         self.flushed.push(slot);
         let limits = self.limits.get(usize::from(context.service));
         // Of queues a connection is handed no more than it takes, but one message may be large.
@@ -163,7 +173,6 @@ impl Core {
 /// Counts bytes that the kernel accepted, and the messages sent with them.
 fn count_written(tools: &Tools, context: &mut Context, written: u64) {
     let messages = u64::from(std::mem::take(&mut context.sent));
-    tools.counters().writes.add(1);
     if !context.is_upstream {
         let row = tools.row(context);
         row.bytes_out.add(written);

@@ -1,4 +1,9 @@
-use std::net::{TcpListener, TcpStream};
+mod carried;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+};
 
 use auth::{Access, Users};
 use bytes::Bytes;
@@ -126,7 +131,13 @@ fn connect(core: &mut Core, listener: &TcpListener, session: impl Session + 'sta
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (stream, address) = listener.accept().unwrap();
     stream.set_nonblocking(true).unwrap();
-    let registration = Registration {
+    let kind = |_: &Opening<'_>, _| ConnectionKind::Session(Box::new(session));
+    core.register(mio::net::TcpStream::from_std(stream), registration(address), kind).unwrap();
+    peer
+}
+
+fn registration(peer: SocketAddr) -> Registration<'static> {
+    Registration {
         service: 0,
         protocol: "test",
         framing: Framing::Stream,
@@ -136,13 +147,10 @@ fn connect(core: &mut Core, listener: &TcpListener, session: impl Session + 'sta
         anonymous: false,
         principal: Some(Principal::anonymous()),
         users_version: 0,
-        peer: address,
+        peer,
         permit: None,
         early: &[],
-    };
-    let kind = |_: &Opening<'_>, _| ConnectionKind::Session(Box::new(session));
-    core.register(mio::net::TcpStream::from_std(stream), registration, kind).unwrap();
-    peer
+    }
 }
 
 fn bytes_out(core: &Core) -> usize {

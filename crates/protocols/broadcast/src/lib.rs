@@ -64,7 +64,7 @@ impl Session for Broadcast {
             Input::GivenUp(reason, why) => out.close(reason, why, None),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING, None),
             Input::Replied(_, Ok(_))
-            | Input::Notice(Notice::Renewed(_))
+            | Input::Notice(Notice::Renewed(_) | Notice::Detached | Notice::Attached)
             | Input::Timeout
             | Input::Closed(_) => {}
         }

@@ -1,7 +1,7 @@
 //! Echo: sends back each message that it receives.
 #![forbid(unsafe_code)]
 
-use contract::{Incoming, Input, Now, Outbox, Reason, STOPPING, Session};
+use contract::{Incoming, Input, Notice, Now, Outbox, Reason, STOPPING, Session};
 use wire::Fragments;
 
 /// Sends back what it receives.
@@ -21,7 +21,9 @@ impl Session for Echo {
             Input::Opened
             | Input::Replied(..)
             | Input::Delivered(..)
-            | Input::Notice(_)
+            | Input::Notice(
+                Notice::Cancelled(..) | Notice::Renewed(_) | Notice::Detached | Notice::Attached,
+            )
             | Input::Timeout
             | Input::Closed(_) => {}
         }

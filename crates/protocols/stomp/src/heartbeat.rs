@@ -72,6 +72,12 @@ impl Heartbeat {
         self.received_at = now.mono_ns;
     }
 
+    /// Both sides count from now on.
+    pub(crate) const fn restart(&mut self, now: Now) {
+        self.sent_at = now.mono_ns;
+        self.received_at = now.mono_ns;
+    }
+
     /// From now on the peer need not send anything.
     pub(crate) const fn expect_nothing(&mut self) {
         self.receive_every = 0;

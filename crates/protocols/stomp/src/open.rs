@@ -1,7 +1,7 @@
 use std::mem;
 
 use contract::{
-    Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Notice, Now, Outbox,
+    Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Now, Outbox,
     ProtocolLimits, Reason, Refusal, SendBuffer, SubscriptionId, Token,
 };
 
@@ -195,8 +195,8 @@ impl Open {
         }
     }
 
-    pub(crate) fn noticed(&mut self, notice: &Notice) -> Result<(), End> {
-        let Notice::Cancelled(id, refusal) = *notice else { return Ok(()) };
+    /// The gateway has ended a subscription.
+    pub(crate) fn cancelled(&mut self, id: SubscriptionId, refusal: Refusal) -> Result<(), End> {
         match self.subscriptions.remove(id) {
             // The client has given it up already.
             Some(subscription) if subscription.is_leaving => Ok(()),

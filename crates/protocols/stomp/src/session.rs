@@ -2,8 +2,8 @@ use std::{fmt, mem, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use contract::{
-    ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Now, Opening, Outbox, Principal,
-    ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
+    ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Notice, Now, Opening, Outbox,
+    Principal, ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
 };
 
 use crate::{
@@ -19,6 +19,8 @@ pub struct Session {
     limits: Arc<ConnectionLimits>,
     protocol_limits: Arc<ProtocolLimits>,
     kind: Kind,
+    /// Nothing carries the connection: the client can neither send nor receive a heart-beat.
+    is_detached: bool,
     decoder: Decoder,
     state: State,
 }
@@ -77,6 +79,7 @@ impl Session {
             limits: Arc::clone(opening.limits),
             protocol_limits: Arc::clone(opening.protocol_limits),
             kind: opening.kind,
+            is_detached: false,
             decoder: Decoder::new(),
             state: State::Greeting(Box::new(Greeting {
                 principal: opening.principal.cloned(),
@@ -89,6 +92,17 @@ impl Session {
 
 impl contract::Session for Session {
     fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
+        match (&input, &mut self.state) {
+            (Input::Notice(Notice::Detached), _) => self.is_detached = true,
+            (Input::Notice(Notice::Attached), state) => {
+                self.is_detached = false;
+                if let State::Open(open) = state {
+                    open.heartbeat.restart(now);
+                }
+            }
+            (Input::Timeout, State::Open(_)) if self.is_detached => return,
+            _ => {}
+        }
         let mut cx = Context {
             limits: &self.limits,
             protocol_limits: &self.protocol_limits,
@@ -122,7 +136,7 @@ impl contract::Session for Session {
         match &self.state {
             State::Greeting(greeting) => Some(greeting.until),
             State::LoggingIn(login) | State::Challenged(login) => Some(login.until),
-            State::Open(open) => open.deadline(),
+            State::Open(open) => open.deadline().filter(|_| !self.is_detached),
             State::Closed => None,
         }
     }
@@ -198,7 +212,9 @@ impl State {
                 open.delivered(id, delivery, cx);
                 Ok(())
             }
-            (Self::Open(open), Input::Notice(notice)) => open.noticed(&notice),
+            (Self::Open(open), Input::Notice(Notice::Cancelled(id, refusal))) => {
+                open.cancelled(id, refusal)
+            }
             (Self::Open(open), Input::Timeout) => open.timed_out(cx),
             (
                 Self::Greeting(_) | Self::LoggingIn(_) | Self::Challenged(_) | Self::Open(_),

@@ -837,6 +837,35 @@ fn disconnect_waits_for_what_came_before() {
 }
 
 #[test]
+fn hearts_do_not_beat_while_nothing_carries_the_connection() {
+    check(
+        "
+        > recv CONNECT|accept-version:1.2|heart-beat:5000,2000||^@
+        < login 0 anonymous
+        > notice detached
+        > reply 0 login anonymous
+        < send CONNECTED|version:1.2|server:passerelle/*|session:00000000000000000000000000000001|heart-beat:2000,5000||^@
+        > wait 60000 ms
+        > notice attached
+        > wait 4999 ms
+        < send |
+        < send |
+        > notice detached
+        > wait 60000 ms
+        > notice attached
+        > wait 9999 ms
+        < send |
+        < send |
+        < send |
+        < send |
+        > wait 1 ms
+        < send ERROR|message:no heart-beat|content-type:text/plain|content-length:65||nothing came for twice the heart-beat interval that was agreed on^@
+        < close Idle no heart-beat
+        ",
+    );
+}
+
+#[test]
 fn hearts_beat() {
     check(
         "

@@ -1,0 +1,539 @@
+//! Sessions that outlive what carries them, turn by turn: STOMP clients that a test carries, cuts off
+//! anywhere and carries on, and what they have received by then.
+
+use std::{
+    pin::pin,
+    task::{Context as TaskContext, Poll, Waker},
+};
+
+use contract::{ProtocolLimits, Reason};
+use stomp::{Decoder, Frame, FrameLimits, Verb, Version};
+use testkit::Random;
+
+use super::*;
+use crate::event_loop::carry::AWAY_TIMEOUT_NS;
+
+/// A conversation of a client that reads a queue and a topic, publishes, and leaves; and what another
+/// publishes meanwhile.
+fn conversation() -> Vec<Step> {
+    let mut steps = vec![
+        Step::Client(frame(Verb::Connect, &[("accept-version", "1.2")], "")),
+        Step::Client(subscribe("q", "/queue/a")),
+        Step::Client(subscribe("t", "/topic/a")),
+        Step::Other(frame(Verb::Connect, &[("accept-version", "1.2")], "")),
+    ];
+    for number in 0..6 {
+        steps.push(Step::Other(send("/queue/a", &format!("q{number}"))));
+        steps.push(Step::Other(send("/topic/a", &format!("t{number}"))));
+        if number % 3 == 0 {
+            let receipt = format!("r{number}");
+            let headers = [("destination", "/queue/b"), ("receipt", &*receipt)];
+            steps.push(Step::Client(frame(Verb::Send, &headers, "x")));
+        }
+    }
+    steps.push(Step::Client(frame(Verb::Disconnect, &[("receipt", "bye")], "")));
+    steps
+}
+
+enum Step {
+    Client(Vec<u8>),
+    Other(Vec<u8>),
+}
+
+/// Cut off after any byte, and carried on from any byte before that which the client says it has, a
+/// conversation is the same as without.
+#[test]
+fn a_conversation_goes_on_after_any_byte() {
+    let expected = play(usize::MAX, 0);
+    assert_eq!(expected.iter().filter(|line| line.starts_with("Message")).count(), 12);
+    let mut lost_at = 0;
+    loop {
+        for away_for in 0..3 {
+            let mut random = Random::new((lost_at * 3 + away_for) as u64);
+            let (lines, was_lost) = play_broken(lost_at, away_for, &mut random);
+            assert_eq!(lines, expected, "lost at {lost_at}, for {away_for} steps");
+            if !was_lost {
+                assert!(lost_at > 1_000, "a conversation of {lost_at} bytes");
+                return;
+            }
+        }
+        lost_at += 1;
+    }
+}
+
+fn play(lost_at: usize, away_for: usize) -> Vec<String> {
+    play_broken(lost_at, away_for, &mut Random::new(0)).0
+}
+
+/// Plays the conversation, cut off once after so many bytes; returns what was received, and whether
+/// it came to the cut.
+fn play_broken(lost_at: usize, away_for: usize, random: &mut Random) -> (Vec<String>, bool) {
+    let world = World::new();
+    let mut client = Client::new(&world);
+    let other = Client::new(&world);
+    let mut away = 0;
+    let mut was_lost = false;
+    for step in conversation() {
+        match step {
+            Step::Client(bytes) => {
+                client.attach(&world);
+                client.feed(&world, &bytes);
+            }
+            Step::Other(bytes) => other.feed(&world, &bytes),
+        }
+        if client.carrier.is_none() && away < away_for {
+            away += 1;
+            continue;
+        }
+        client.attach(&world);
+        if was_lost {
+            client.receive(usize::MAX, random);
+        } else if client.receive(lost_at, random) {
+            was_lost = true;
+            client.lose_carrier(random);
+            world.turns();
+        }
+    }
+    client.attach(&world);
+    client.receive(usize::MAX, random);
+    assert_eq!(client.end, Some(Pulled::End(Reason::Normal)));
+    (client.lines(), was_lost)
+}
+
+/// Of one that never comes back, others get exactly what it did not acknowledge.
+#[test]
+fn what_was_not_acknowledged_is_delivered_to_others() {
+    for acked in 0.. {
+        let world = World::new();
+        let mut random = Random::new(acked);
+        let other = Client::new(&world);
+        other.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+        for number in 0..5 {
+            other.feed(&world, &send("/queue/a", &number.to_string()));
+        }
+        let acked = usize::try_from(acked).unwrap();
+        let mut client = Client::reader(&world);
+        let was_lost = client.receive(acked, &mut random);
+        client.acknowledge();
+        client.lose_carrier(&mut Random::new(0));
+        client.forget_after(client.acked);
+        let has = bodies(&client.lines());
+        world.pass(AWAY_TIMEOUT_NS);
+        assert_eq!(world.core.attach(client.slot).err(), Some(Gone));
+        let mut next = Client::reader(&world);
+        next.receive(usize::MAX, &mut random);
+        let both = [has, bodies(&next.lines())].concat();
+        assert_eq!(both, ["0", "1", "2", "3", "4"], "{acked} bytes acknowledged");
+        if !was_lost {
+            assert!(acked > 400, "{acked} bytes");
+            return;
+        }
+    }
+}
+
+/// Clients that are cut off, taken over and carried on at any time, and acknowledge what they like.
+#[test]
+fn nothing_is_lost_doubled_or_reordered_in_a_storm() {
+    for seed in 0..SEEDS {
+        storm(seed);
+    }
+}
+
+const SEEDS: u64 = 150;
+const CLIENTS: usize = 3;
+const STEPS: usize = 400;
+
+fn storm(seed: u64) {
+    let random = &mut Random::new(seed);
+    let world = World::new();
+    let other = Client::new(&world);
+    other.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|index| {
+            let client = Client::new(&world);
+            client.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+            client.feed(&world, &subscribe("q", &format!("/queue/{index}")));
+            client.feed(&world, &subscribe("t", "/topic/a"));
+            client
+        })
+        .collect();
+    let (mut to_queues, mut to_topic, mut receipts) = ([0; CLIENTS], 0, [0; CLIENTS]);
+    let mut unsent: [Vec<u8>; CLIENTS] = Default::default();
+    for _ in 0..STEPS {
+        let index = random.below(CLIENTS);
+        let client = &mut clients[index];
+        match random.below(12) {
+            0 => {
+                let body = format!("{}{}", to_queues[index], ".".repeat(random.below(300)));
+                other.feed(&world, &send(&format!("/queue/{index}"), &body));
+                to_queues[index] += 1;
+            }
+            1 => {
+                // Some are shared by their backlogs.
+                let length = random.pick(&[10, 300, 6000]);
+                let body = format!("{to_topic}{}", ".".repeat(length));
+                other.feed(&world, &send("/topic/a", &body));
+                to_topic += 1;
+            }
+            2 => {
+                let receipt = receipts[index].to_string();
+                let headers = [("destination", "/topic/none"), ("receipt", &*receipt)];
+                unsent[index].extend(frame(Verb::Send, &headers, "x"));
+                receipts[index] += 1;
+            }
+            3 | 4 => {
+                if let Some(carrier) = &client.carrier {
+                    let split = random.below(unsent[index].len() + 1);
+                    let rest = unsent[index].split_off(split);
+                    let piece = std::mem::replace(&mut unsent[index], rest);
+                    if poll(carrier.feed(piece.clone().into())).is_pending() {
+                        drop(unsent[index].splice(..0, piece));
+                    }
+                }
+            }
+            5..=7 => client.take(random),
+            8 => client.lose_carrier(random),
+            9 => client.attach(&world),
+            // Taken over from a carrier that is not known to be lost.
+            10 => client.take_over(&world, random),
+            _ => world.turns(),
+        }
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        world.turns();
+        client.attach(&world);
+        client.feed(&world, &unsent[index]);
+        client.receive(usize::MAX, random);
+        let lines = client.lines();
+        let numbers = |start: &str| -> Vec<usize> {
+            let lines = lines.iter().filter_map(|line| line.strip_prefix(start));
+            lines.map(|line| line.trim_end_matches('.').parse().unwrap()).collect()
+        };
+        let all = |count| (0..count).collect::<Vec<_>>();
+        let case = format!("seed {seed}, client {index}");
+        assert_eq!(numbers("Message q "), all(to_queues[index]), "{case}");
+        assert_eq!(numbers("Message t "), all(to_topic), "{case}");
+        assert_eq!(numbers("Receipt r"), all(receipts[index]), "{case}");
+    }
+}
+
+#[test]
+fn a_carrier_that_was_replaced_carries_nothing() {
+    let world = World::new();
+    let mut client = Client::reader(&world);
+    client.receive(10, &mut Random::new(0));
+    let old = client.carrier.take().unwrap();
+    assert!(poll(old.pull(client.seen.len() as u64, 1)).is_ready());
+    let new = world.core.attach(client.slot).unwrap();
+    assert_eq!(poll(old.feed(Bytes::from_static(b"\n"))), Poll::Ready(Err(Gone)));
+    assert_eq!(poll(old.pull(0, 1)), Poll::Ready(Pulled::Gone));
+    old.end();
+    drop(old);
+    world.turns();
+    // It is not detached, nor half-closed, by what the old one does.
+    assert_eq!(poll(new.feed(Bytes::from_static(b"\n"))), Poll::Ready(Ok(())));
+    assert!(matches!(poll(new.pull(10, 100)), Poll::Ready(Pulled::Bytes(_))));
+}
+
+#[test]
+fn only_what_waits_can_be_pulled() {
+    let world = World::new();
+    let client = Client::new(&world);
+    client.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+    let carrier = client.carrier.as_ref().unwrap();
+    let pull = |acked| poll(carrier.pull(acked, 1000));
+    let Poll::Ready(Pulled::Bytes(first)) = pull(0) else { panic!("CONNECTED") };
+    let end = first.len() as u64;
+    assert_eq!(pull(end + 1), Poll::Ready(Pulled::NotKept), "never sent");
+    assert_eq!(pull(0), Poll::Ready(Pulled::Bytes(first.clone())), "as before");
+    assert_eq!(pull(5), Poll::Ready(Pulled::Bytes(first.slice(5..))));
+    assert_eq!(pull(4), Poll::Ready(Pulled::NotKept), "acknowledged before");
+    assert_eq!(poll(carrier.pull(end, 0)), Poll::Ready(Pulled::Bytes(Bytes::new())));
+    assert_eq!(pull(end), Poll::Pending, "nothing more");
+    assert_eq!(pull(u64::MAX), Poll::Ready(Pulled::NotKept));
+}
+
+#[test]
+fn no_more_waits_for_one_that_is_away_than_for_a_slow_one() {
+    let world = World::new();
+    let mut client = Client::new(&world);
+    client.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+    client.feed(&world, &subscribe("t", "/topic/a"));
+    client.lose_carrier(&mut Random::new(0));
+    let other = Client::new(&world);
+    other.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+    let body = ".".repeat(100_000);
+    let max = ConnectionLimits::default().unsent_bytes_max;
+    for count in 1..=max / body.len() + 1 {
+        assert!(world.has(client.slot), "{count} messages");
+        other.feed(&world, &send("/topic/a", &body));
+    }
+    assert!(!world.has(client.slot));
+    let slow =
+        world.core.with(|core| core.counters().row(0, core.counters().label("test")).slow.get());
+    assert_eq!(slow, 1);
+}
+
+#[test]
+fn one_that_is_away_ends_with_the_gateway() {
+    let world = World::new();
+    let mut client = Client::reader(&world);
+    client.lose_carrier(&mut Random::new(0));
+    world.turns();
+    assert!(world.has(client.slot));
+    world.core.with(Core::start_shutdown);
+    world.turns();
+    assert!(!world.has(client.slot));
+}
+
+#[test]
+fn a_session_moves_from_one_transport_to_another() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = connect(&mut world.core.core.borrow_mut(), &listener, echo::Echo::default());
+    let slot = world.core.core.borrow().reactor.iter().next().unwrap().0;
+    let echo = |peer: &mut TcpStream, what: &[u8]| {
+        peer.write_all(what).unwrap();
+        let mut received = vec![0; what.len()];
+        peer.set_nonblocking(true).unwrap();
+        let mut got = 0;
+        while got < what.len() {
+            world.turns();
+            match peer.read(&mut received[got..]) {
+                Ok(count) => got += count,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        assert_eq!(received, what);
+    };
+    echo(&mut peer, b"over TCP");
+    // The same connection, after a time in which what it sends waits in the kernel.
+    let tcp = world.core.with(|core| core.detach(slot)).unwrap();
+    world.turns();
+    assert!(world.core.with(|core| core.detach(slot)).is_none(), "nothing carries it");
+    peer.write_all(b"later, ").unwrap();
+    world.turns();
+    world.core.with(|core| core.attach(slot, tcp)).unwrap();
+    let mut received = [0; 7];
+    peer.set_nonblocking(false).unwrap();
+    world.turns();
+    peer.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"later, ");
+    echo(&mut peer, b"over TCP again");
+    // Then a task carries it on, at the position after all that was sent.
+    drop(world.core.with(|core| core.detach(slot)).unwrap());
+    peer.set_nonblocking(false).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
+    let carrier = world.core.attach(slot).unwrap();
+    assert!(poll(carrier.feed(Bytes::from_static(b"carried"))).is_ready());
+    world.turns();
+    let sent = "over TCPlater, over TCP again".len() as u64;
+    let bytes = Bytes::from_static(b"carried");
+    assert_eq!(poll(carrier.pull(sent, 100)), Poll::Ready(Pulled::Bytes(bytes)));
+    assert_eq!(poll(carrier.pull(sent - 1, 100)), Poll::Ready(Pulled::NotKept));
+}
+
+/// A core, with clients that this test carries.
+struct World {
+    core: CoreRef,
+}
+
+impl World {
+    fn new() -> Self {
+        let work = Rc::new(Notify::new());
+        let handshakes = Handshakes::new(Rc::clone(&work));
+        Self { core: CoreRef { core: Rc::new(RefCell::new(core())), work, handshakes } }
+    }
+
+    /// Does all there is to do.
+    fn turns(&self) {
+        let is_done = |_: &usize| !self.core.core.borrow_mut().turn().unwrap().busy;
+        assert!((0..10_000).any(|turn| is_done(&turn)), "never done");
+    }
+
+    /// Has deadlines pass that are due so much later.
+    fn pass(&self, ns: u64) {
+        self.core.with(|core| {
+            core.now.mono_ns += ns + Timers::STEP_NS;
+            core.check_deadlines();
+        });
+        self.turns();
+    }
+
+    fn has(&self, slot: Slot) -> bool {
+        self.core.core.borrow().reactor.get(slot).is_some()
+    }
+}
+
+/// A client and what it has received.
+struct Client {
+    carrier: Option<Carrier>,
+    slot: Slot,
+    /// All that was ever received of what is sent to it.
+    seen: Vec<u8>,
+    /// How much of that it still knows.
+    position: usize,
+    /// How much of that it has acknowledged.
+    acked: usize,
+    /// What came instead of bytes.
+    end: Option<Pulled>,
+}
+
+impl Client {
+    fn new(world: &World) -> Self {
+        let open = |opening: &Opening<'_>, now: Now| -> Box<dyn Session> {
+            Box::new(stomp::Session::open(opening, now))
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let carrier = world.core.carry(registration(address), open).unwrap();
+        let slot = carrier.slot();
+        Self { carrier: Some(carrier), slot, seen: Vec::new(), position: 0, acked: 0, end: None }
+    }
+
+    /// One that reads a queue.
+    fn reader(world: &World) -> Self {
+        let client = Self::new(world);
+        client.feed(world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+        client.feed(world, &subscribe("q", "/queue/a"));
+        client
+    }
+
+    fn feed(&self, world: &World, bytes: &[u8]) {
+        let carrier = self.carrier.as_ref().unwrap();
+        world.turns();
+        let bytes = Bytes::copy_from_slice(bytes);
+        assert_eq!(poll(carrier.feed(bytes)), Poll::Ready(Ok(())));
+        world.turns();
+    }
+
+    /// Is carried on, if nothing carries it.
+    fn attach(&mut self, world: &World) {
+        if self.carrier.is_none() {
+            self.carrier = Some(world.core.attach(self.slot).unwrap());
+        }
+    }
+
+    /// Its carrier is lost, and of what was received since it last acknowledged some may be, too.
+    fn lose_carrier(&mut self, random: &mut Random) {
+        if self.carrier.take().is_some() {
+            self.position -= random.below(self.position - self.acked + 1);
+        }
+    }
+
+    fn take_over(&mut self, world: &World, random: &mut Random) {
+        let old = self.carrier.take();
+        self.carrier = Some(world.core.attach(self.slot).unwrap());
+        self.position -= random.below(self.position - self.acked + 1);
+        drop(old);
+    }
+
+    /// Receives all there is, but of its first `upto` bytes only; returns whether there was more.
+    fn receive(&mut self, upto: usize, random: &mut Random) -> bool {
+        loop {
+            if self.position >= upto {
+                return true;
+            }
+            let acked = if random.once_in(3) {
+                self.position
+            } else {
+                self.acked + random.below(self.position - self.acked + 1)
+            };
+            let most = (upto - acked).min(self.position - acked + 1 + random.below(100));
+            if !self.pull(acked, most) {
+                return false;
+            }
+        }
+    }
+
+    /// Receives something, if there is.
+    fn take(&mut self, random: &mut Random) {
+        if self.carrier.is_some() {
+            let acked = self.acked + random.below(self.position - self.acked + 1);
+            let max = random.pick(&[1, 100, 10_000]);
+            self.pull(acked, 1 + random.below(max));
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let carrier = self.carrier.as_ref().unwrap();
+        let pulled = poll(carrier.pull(self.position as u64, 0));
+        assert_eq!(pulled, Poll::Ready(Pulled::Bytes(Bytes::new())));
+        self.acked = self.position;
+    }
+
+    /// Compares what comes with what came from there before; returns whether something came.
+    fn pull(&mut self, acked: usize, max: usize) -> bool {
+        let carrier = self.carrier.as_ref().unwrap();
+        match poll(carrier.pull(acked as u64, max)) {
+            Poll::Ready(Pulled::Bytes(bytes)) => {
+                assert!(bytes.len() <= max);
+                let known = &self.seen[acked..];
+                let (again, new) = bytes.split_at(known.len().min(bytes.len()));
+                assert_eq!(again, &known[..again.len()], "other bytes than before");
+                self.seen.extend(new);
+                self.acked = acked;
+                self.position = self.position.max(acked + bytes.len());
+                true
+            }
+            Poll::Ready(end) => {
+                self.end.get_or_insert(end);
+                false
+            }
+            Poll::Pending => {
+                self.acked = acked;
+                // What it was sent is all of what waits.
+                assert!(acked == self.position || max == 0, "nothing at {acked}");
+                false
+            }
+        }
+    }
+
+    fn forget_after(&mut self, position: usize) {
+        self.seen.truncate(position);
+    }
+
+    /// The frames, without what differs between runs.
+    fn lines(&self) -> Vec<String> {
+        let mut decoder = Decoder::new();
+        decoder.set_version(Version::V1_2);
+        let limits = FrameLimits::new(&ConnectionLimits::default(), &ProtocolLimits::default());
+        let mut rest = &*self.seen;
+        let mut lines = Vec::new();
+        while let Some(frame) = decoder.next(&mut rest, limits).unwrap() {
+            let header = |name| frame.header(name).unwrap_or_default();
+            lines.push(if frame.verb == Verb::Message {
+                let body = str::from_utf8(&frame.body).unwrap();
+                format!("Message {} {body}", header("subscription"))
+            } else {
+                format!("{:?} r{}", frame.verb, header("receipt-id"))
+            });
+        }
+        lines
+    }
+}
+
+fn bodies(lines: &[String]) -> Vec<String> {
+    let bodies = lines.iter().filter_map(|line| line.strip_prefix("Message q "));
+    bodies.map(str::to_owned).collect()
+}
+
+fn subscribe(id: &str, to: &str) -> Vec<u8> {
+    frame(Verb::Subscribe, &[("id", id), ("destination", to)], "")
+}
+
+fn send(to: &str, body: &str) -> Vec<u8> {
+    frame(Verb::Send, &[("destination", to)], body)
+}
+
+fn frame(verb: Verb, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame =
+        headers.iter().fold(Frame::new(verb), |frame, (name, value)| frame.with(name, value));
+    frame.with_body(body.to_owned()).encode(Version::V1_2, &mut bytes);
+    bytes
+}
+
+/// Polls once: what is not ready is given up.
+fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut TaskContext::from_waker(Waker::noop()))
+}
