@@ -3,7 +3,7 @@ use wire::Utf8;
 
 use crate::{
     Close, Deflate, FrameError, InflaterPool, Opcode, Unread, Version,
-    header::{HEADER_BYTES_MAX, Header, Progress},
+    header::{HEADER_BYTES_MAX, Header, Progress, Role},
     inflate::{INFLATER_BYTES, Inflater, deflated_bytes_max},
     mask, rfc6455,
 };
@@ -21,7 +21,7 @@ pub enum Event<'a> {
     Close(Option<Close<'a>>),
 }
 
-/// Decodes what one client sends.
+/// Decodes what one client sends, or what a server does.
 ///
 /// Feed it what was read and pull events until there are none. Payload is handed out as it
 /// arrives and never copied; between frames a decoder owns no other memory.
@@ -35,6 +35,7 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Decoder {
     version: Version,
+    from: Role,
     deflate: bool,
     /// Messages, and control frames outside them, that have come; wrapping.
     count: u32,
@@ -80,11 +81,21 @@ enum Step<'b> {
 }
 
 impl Decoder {
-    /// A decoder for a connection that was just upgraded.
+    /// A decoder of what a client sends on a connection that was just upgraded.
     #[must_use]
     pub const fn new(version: Version, deflate: Option<Deflate>) -> Self {
-        let deflate = deflate.is_some();
-        Self { version, deflate, count: 0, stage: Stage::Header, message: None, buffered: None }
+        Self::from(Role::Client, version, deflate.is_some())
+    }
+
+    /// A decoder of what a server of RFC 6455 sends, without compression.
+    #[must_use]
+    pub const fn of_server() -> Self {
+        Self::from(Role::Server, Version::Rfc6455, false)
+    }
+
+    const fn from(from: Role, version: Version, deflate: bool) -> Self {
+        let stage = Stage::Header;
+        Self { version, from, deflate, count: 0, stage, message: None, buffered: None }
     }
 
     /// The next event; `None` when all was decoded, which took it from `unread`.
@@ -137,7 +148,8 @@ impl Decoder {
         unread: &mut Unread<'b>,
         limits: &ConnectionLimits,
     ) -> Result<Option<Data<'b>>, FrameError> {
-        let is_fresh = matches!(self.stage, Stage::Header)
+        let is_fresh = self.from == Role::Client
+            && matches!(self.stage, Stage::Header)
             && self.message.is_none()
             && self.buffered.is_none()
             && self.version != Version::Hybi06;
@@ -248,7 +260,7 @@ impl Decoder {
     /// The header of the next frame, once all of it is there.
     fn header(&mut self, unread: &mut Unread<'_>) -> Result<Option<Header>, FrameError> {
         if self.buffered.is_none() {
-            match self.version.read(unread.rest())? {
+            match self.version.read(self.from, unread.rest())? {
                 Progress::Complete(header, count) => {
                     let _read = unread.take(count as u64);
                     return Ok(Some(header));
@@ -259,7 +271,7 @@ impl Decoder {
         }
         let buffered = self.buffered.get_or_insert_default();
         loop {
-            match self.version.read(buffered.bytes())? {
+            match self.version.read(self.from, buffered.bytes())? {
                 Progress::Complete(header, _) => {
                     self.buffered = None;
                     return Ok(Some(header));

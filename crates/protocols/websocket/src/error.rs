@@ -16,6 +16,9 @@ pub enum FrameError {
     /// A client's frame without a masking key (RFC 6455 section 5.1).
     #[error("a client's frame must be masked")]
     NotMasked,
+    /// A server's frame with a masking key (RFC 6455 section 5.1).
+    #[error("a server's frame must not be masked")]
+    Masked,
     /// A control frame that is not the last of its message (RFC 6455 section 5.5).
     #[error("a control frame must not be fragmented")]
     ControlFragmented,
@@ -66,6 +69,7 @@ impl FrameError {
             Self::UnknownOpcode
             | Self::ReservedBit
             | Self::NotMasked
+            | Self::Masked
             | Self::ControlFragmented
             | Self::ControlTooLong
             | Self::LengthNotShortest

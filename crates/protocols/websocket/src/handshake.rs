@@ -203,7 +203,7 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a list names something, in any case.
-fn names(headers: &HeaderMap, header: &HeaderName, name: &str) -> bool {
+pub(crate) fn names(headers: &HeaderMap, header: &HeaderName, name: &str) -> bool {
     tokens(headers, header).flatten().any(|token| token.eq_ignore_ascii_case(name))
 }
 
@@ -230,7 +230,7 @@ fn key(headers: &HeaderMap) -> Result<&str, Reject> {
 }
 
 /// What shows that the server understood the key (RFC 6455 section 4.2.2).
-fn accept_key(key: &str) -> String {
+pub(crate) fn accept_key(key: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

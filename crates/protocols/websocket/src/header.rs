@@ -21,7 +21,7 @@ pub enum Opcode {
     Pong,
 }
 
-/// The header of a frame from a client.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Header {
     pub(crate) opcode: Opcode,
@@ -31,8 +31,15 @@ pub(crate) struct Header {
     pub(crate) deflated: bool,
     /// Bytes of payload.
     pub(crate) len: u64,
-    /// For the first byte of the payload.
+    /// For the first byte of the payload; zeros for a server's, which is not masked.
     pub(crate) key: [u8; 4],
+}
+
+/// Which of the two sends the frames.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    Client,
+    Server,
 }
 
 /// How far the reading of a header came.
@@ -44,7 +51,7 @@ pub(crate) enum Progress {
     Complete(Header, usize),
 }
 
-/// Longest header of a client's frame, in bytes, in any version.
+/// Longest header of a frame, a client's with 64 bits of length, in bytes, in any version.
 pub(crate) const HEADER_BYTES_MAX: usize = 14;
 
 /// The fixed fields of a header, which all versions have.

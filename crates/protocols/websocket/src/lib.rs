@@ -1,4 +1,5 @@
-//! WebSocket (RFC 6455, RFC 7692, hybi-06) as a pure codec: the server's end.
+//! WebSocket (RFC 6455, RFC 7692, hybi-06) as a pure codec: the server's end, and of RFC 6455 the
+//! client's, too ([`client`], [`Decoder::of_server`], [`Sender::Client`]).
 //!
 //! [`handshake()`] says what to respond, a [`Decoder`] for each connection reads what the client
 //! sends, [`begin`] and the other encoders write what is sent back. Between messages a connection needs no
@@ -49,6 +50,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod close;
 mod decoder;
 mod deflate;
@@ -68,7 +70,7 @@ mod version;
 pub use close::{Close, NO_CODE, close_code};
 pub use decoder::{Decoder, Event};
 pub use deflate::Deflater;
-pub use encode::{MessageStart, begin, encode, encode_close, encode_ping, encode_pong};
+pub use encode::{MessageStart, Sender, begin, encode, encode_close, encode_ping, encode_pong};
 pub use error::FrameError;
 pub use handshake::{Accept, Reject, Service, Subprotocol, Subprotocols, handshake, is_upgrade};
 pub use header::Opcode;

@@ -9,27 +9,34 @@ use wire::Reader;
 
 use crate::{
     FrameError, Opcode,
-    header::{Fields, Progress},
+    header::{Fields, Progress, Role},
 };
 
-/// Reads the header that the bytes begin with.
-pub(crate) fn read(bytes: &[u8]) -> Result<Progress, FrameError> {
+/// Reads the header that the bytes begin with. All frames of a client are masked, and none of a
+/// server (section 5.1).
+pub(crate) fn read(from: Role, bytes: &[u8]) -> Result<Progress, FrameError> {
     let mut reader = Reader::new(bytes);
     let Some([first, second]) = reader.array() else { return Ok(Progress::Needs(2)) };
     let fields = Fields::read(first, second, opcode_of)?;
-    if second & 0x80 == 0 {
-        return Err(FrameError::NotMasked);
-    }
-    let needs = 2 + fields.length_bytes() + 4;
+    let key_bytes = match (from, second & 0x80 != 0) {
+        (Role::Client, true) => 4,
+        (Role::Server, false) => 0,
+        (Role::Client, false) => return Err(FrameError::NotMasked),
+        (Role::Server, true) => return Err(FrameError::Masked),
+    };
+    let needs = 2 + fields.length_bytes() + key_bytes;
     if bytes.len() < needs {
         return Ok(Progress::Needs(needs));
     }
     let len = fields.length(&mut reader)?;
-    let key = reader.array().unwrap_or_default();
+    let key = match from {
+        Role::Client => reader.array().unwrap_or_default(),
+        Role::Server => [0; 4],
+    };
     Ok(Progress::Complete(fields.header(len, key), needs))
 }
 
-/// The kind and length of a final, uncompressed and masked text or binary frame of up to 64 KiB,
+/// The kind and length of a client's final and uncompressed text or binary frame of up to 64 KiB,
 /// and the length of its header. `None`: anything else, or not all of the header.
 pub(crate) fn whole(bytes: &[u8]) -> Option<(Kind, usize, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;

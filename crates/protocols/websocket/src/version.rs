@@ -1,4 +1,8 @@
-use crate::{FrameError, Opcode, header::Progress, hybi06, rfc6455};
+use crate::{
+    FrameError, Opcode,
+    header::{Progress, Role},
+    hybi06, rfc6455,
+};
 
 /// The versions spoken, by their `Sec-WebSocket-Version`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,9 +17,9 @@ pub enum Version {
 
 impl Version {
     /// Reads the header that the bytes begin with.
-    pub(crate) fn read(self, bytes: &[u8]) -> Result<Progress, FrameError> {
+    pub(crate) fn read(self, from: Role, bytes: &[u8]) -> Result<Progress, FrameError> {
         match self {
-            Self::Rfc6455 | Self::Hybi08 => rfc6455::read(bytes),
+            Self::Rfc6455 | Self::Hybi08 => rfc6455::read(from, bytes),
             Self::Hybi06 => hybi06::read(bytes),
         }
     }
@@ -28,7 +32,7 @@ impl Version {
         }
     }
 
-    /// Whether a client may close with this code.
+    /// Whether a peer may close with this code.
     pub(crate) const fn is_code(self, code: u16) -> bool {
         match self {
             Self::Rfc6455 | Self::Hybi08 => rfc6455::is_code(code),
