@@ -194,7 +194,7 @@ impl Closed {
     }
 }
 
-fn unwatched(stream: TcpStream) -> io::Result<mio::net::TcpStream> {
+pub(crate) fn unwatched(stream: TcpStream) -> io::Result<mio::net::TcpStream> {
     stream.into_std().map(mio::net::TcpStream::from_std)
 }
 

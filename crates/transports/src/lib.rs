@@ -6,6 +6,7 @@
 
 mod accepted;
 mod backlog;
+mod client;
 /// HTTP/1.1, by hyper.
 pub mod http1;
 mod io;
@@ -19,6 +20,7 @@ mod timers;
 mod tls;
 
 pub use accepted::{Accepted, Closed};
+pub use client::{ClientTls, Connected, TlsError, dial};
 pub use io::{Carried, Io};
 pub use outgoing::Outgoing;
 pub use reactor::{Entry, Reactor, Slot};

@@ -1,5 +1,5 @@
 //! The header that a proxy sends before a connection's own bytes, with the client's address:
-//! the PROXY protocol of HAProxy, versions 1 and 2.
+//! the PROXY protocol of HAProxy, versions 1 and 2; written in version 2.
 
 use std::{
     io,
@@ -33,6 +33,36 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
         if let Some((source, _)) = decoded {
             return Ok(source);
         }
+    }
+}
+
+/// The header of version 2 (2.2) for a connection of `source` to `target`. An IPv4 address beside one
+/// of IPv6 is written as that is mapped.
+#[must_use]
+pub fn encode(source: SocketAddr, target: SocketAddr) -> Vec<u8> {
+    let mut header = SIGNATURE.to_vec();
+    header.push(PROXY);
+    match (source.ip().to_canonical(), target.ip().to_canonical()) {
+        (IpAddr::V4(source), IpAddr::V4(target)) => {
+            header.extend([TCP_OVER_IPV4, 0, 12]);
+            header.extend(source.octets());
+            header.extend(target.octets());
+        }
+        (source, target) => {
+            header.extend([TCP_OVER_IPV6, 0, 36]);
+            header.extend(mapped(source).octets());
+            header.extend(mapped(target).octets());
+        }
+    }
+    header.extend(source.port().to_be_bytes());
+    header.extend(target.port().to_be_bytes());
+    header
+}
+
+const fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }
 
@@ -124,8 +154,8 @@ fn port(text: &str) -> Option<u16> {
 fn decode_binary(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>, HeaderError> {
     let mut reader = Reader::new(bytes.get(SIGNATURE.len()..).unwrap_or_default());
     let is_local = match reader.u8() {
-        Some(0x20) => true,
-        Some(0x21) => false,
+        Some(LOCAL) => true,
+        Some(PROXY) => false,
         Some(_) => return Err(HeaderError::Version),
         None => return Ok(None),
     };
@@ -173,6 +203,12 @@ where
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const TEXT: &[u8] = b"PROXY ";
+/// Version 2 and its commands.
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
+/// Address families and transports.
+const TCP_OVER_IPV4: u8 = 0x11;
+const TCP_OVER_IPV6: u8 = 0x21;
 /// The longest line of version 1, its end included (2.1).
 const TEXT_BYTES_MAX: usize = 107;
 /// Before what the length of version 2 counts.
@@ -318,6 +354,25 @@ mod tests {
         for (rule, bytes, error) in cases {
             assert_eq!(decode(bytes), Err(*error), "{rule}");
         }
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_is_decoded() {
+        let cases = [
+            ("192.0.2.7:4711", "198.51.100.1:443", "192.0.2.7:4711", 28),
+            ("[2001:db8::7]:4711", "[::1]:443", "[2001:db8::7]:4711", 52),
+            ("[2001:db8::7]:4711", "198.51.100.1:443", "[2001:db8::7]:4711", 52),
+            ("192.0.2.7:0", "[::1]:443", "[::ffff:192.0.2.7]:0", 52),
+            ("[::ffff:192.0.2.7]:1", "198.51.100.1:443", "192.0.2.7:1", 28),
+        ];
+        for (source, target, decoded, len) in cases {
+            let header = encode(source.parse().unwrap(), target.parse().unwrap());
+            assert_eq!(decode(&header), from(decoded, len), "{source} to {target}");
+            assert_eq!(header.len(), len);
+        }
+        let header = encode("1.2.3.4:258".parse().unwrap(), "5.6.7.8:772".parse().unwrap());
+        let bytes = b"\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x03\x04";
+        assert_eq!(header, binary(bytes));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
+use std::{io, net::SocketAddr};
+
 use mio::net::TcpStream;
-use rustls::ServerConnection;
+use rustls::Connection;
 
 use crate::tls::Tls;
 
@@ -17,8 +19,20 @@ impl Stream {
 
     /// With TLS whose handshake is done; no plaintext may be left in it. `half_closed`: the peer
     /// has sent close_notify.
-    pub(crate) fn tls(tcp: TcpStream, connection: ServerConnection, half_closed: bool) -> Self {
+    pub(crate) fn tls(
+        tcp: TcpStream,
+        connection: impl Into<Connection>,
+        half_closed: bool,
+    ) -> Self {
         Self { tcp, tls: Some(Box::new(Tls::new(connection, half_closed))) }
+    }
+
+    /// The gateway's own address on the connection.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
     }
 }
 

@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice, Read, Write as _};
 
 use mio::net::TcpStream;
-use rustls::ServerConnection;
+use rustls::Connection;
 
 /// The TLS of a socket, after its handshake.
 ///
@@ -10,13 +10,14 @@ use rustls::ServerConnection;
 /// (at most 18 KiB), and ciphertext that the kernel did not accept (at most [`ENCRYPTED_BYTES_MAX`]).
 #[derive(Debug)]
 pub struct Tls {
-    connection: ServerConnection,
+    connection: Connection,
     /// The peer has sent close_notify: it sends nothing more.
     half_closed: bool,
 }
 
 impl Tls {
-    pub(crate) fn new(mut connection: ServerConnection, half_closed: bool) -> Self {
+    pub(crate) fn new(connection: impl Into<Connection>, half_closed: bool) -> Self {
+        let mut connection = connection.into();
         connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
         Self { connection, half_closed }
     }
