@@ -20,6 +20,7 @@ mod pattern;
 mod principal;
 mod properties;
 mod reason;
+mod relay;
 mod send_buffer;
 mod session;
 
@@ -42,5 +43,6 @@ pub use pattern::{Level, Pattern};
 pub use principal::{Credentials, Login, Principal, Secret, Step};
 pub use properties::{Properties, Value};
 pub use reason::{Reason, STOPPING};
+pub use relay::{End, Relay, RelayInput, RelayOutbox};
 pub use send_buffer::{Piece, SendBuffer, SharedRange};
 pub use session::{Data, Incoming, Input, Kind, Notice, Now, Opening, Outbox, Session};
