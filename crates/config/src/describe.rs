@@ -104,10 +104,17 @@ fn purpose(service: &Service, config: &Config) -> String {
         ServiceKind::Directory(Directory { root, welcome }) => {
             format!("directory: the files of {}, {welcome} first", root.display())
         }
-        ServiceKind::Proxy(Proxy { connect, text, connect_timeout }) => {
-            let kind = if *text { "text" } else { "binary" };
+        ServiceKind::Proxy(Proxy { connect, text, connect_timeout, .. }) => {
+            let kind = match connect.first().is_some_and(|server| server.scheme.is_websocket()) {
+                true => "",
+                false if *text => ", which replies in text",
+                false => ", which replies in binary",
+            };
             let time = value::show_duration(*connect_timeout);
-            format!("proxy: to the server {connect} within {time}, which replies in {kind}")
+            let which = if connect.len() > 1 { "one of the servers" } else { "the server" };
+            let servers: Vec<_> = connect.iter().map(ToString::to_string).collect();
+            let servers = servers.join(", ");
+            format!("proxy: to {which} {servers} within {time}{kind}")
         }
         ServiceKind::Broker => {
             let first = config.first_broker().and_then(|first| config.services.get(first));
@@ -160,7 +167,26 @@ fn details(service: &Service, config: &Config) -> impl Iterator<Item = String> {
         .map(|((key, own), _)| format!("{key} {own}"));
     let limits = differ.collect::<Vec<_>>().join(", ");
     let limits = (!limits.is_empty()).then_some(limits);
-    origins.into_iter().chain(plain).chain(pings).chain(limits)
+    let upstream = upstream(&service.kind);
+    origins.into_iter().chain(upstream).chain(plain).chain(pings).chain(limits)
+}
+
+/// Whom a proxy trusts to be its server, and what it tells that.
+fn upstream(kind: &ServiceKind) -> Vec<String> {
+    let ServiceKind::Proxy(proxy) = kind else { return Vec::new() };
+    // Names every key; the others are said in the first line.
+    let Proxy { connect, text: _, connect_timeout: _, ca, server_name, proxy_protocol } = proxy;
+    let verified = connect.iter().any(|server| server.scheme.has_tls()).then(|| {
+        let ca = match ca {
+            Some(ca) => format!("the certificates in {}", ca.display()),
+            None => "the certificates that the system trusts".into(),
+        };
+        let name = server_name.as_ref().map(|name| format!(", as {name}"));
+        format!("servers with TLS are verified by {ca}{}", name.unwrap_or_default())
+    });
+    let header =
+        proxy_protocol.then(|| "the PROXY protocol tells servers the client's address".into());
+    verified.into_iter().chain(header).collect()
 }
 
 fn users(config: &Config) -> Vec<String> {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks, networks,
+    AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, networks,
     section::suggest,
     source::{Form, Value},
     value,
@@ -75,7 +75,11 @@ strings! {
     Scope: Scope::parse,
     Grant: Grant::parse,
     Feed: value::feed,
-    HostPort: value::server,
+    Server: value::upstream,
+    HostName: |text| match value::is_host(text) || text.parse::<core::net::Ipv6Addr>().is_ok() {
+        true => Ok(Self(text.into())),
+        false => Err(format!("`{text}` is no name of a host, such as rabbit.internal")),
+    },
     ServicePath: |text| value::service_path(text).map(|text| Self(text.into())),
     FileName: |text| value::file_name(text).map(|text| Self(text.into())),
     Role: |text| match text {
@@ -88,6 +92,45 @@ strings! {
 /// The path of a service.
 #[derive(Debug)]
 pub(crate) struct ServicePath(Box<str>);
+
+/// A server, or a list of them.
+#[derive(Debug)]
+pub(crate) struct Servers(Vec<Server>);
+
+impl Form for Servers {
+    const NAME: &'static str = "a string, or a list of strings";
+
+    fn schema() -> Json {
+        let one = Server::schema();
+        json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        if value.is_string() {
+            return Server::read(value).map(|server| Self(vec![server]));
+        }
+        match Vec::<Server>::read(value)? {
+            none if none.is_empty() => value.refuse("at least one server is required"),
+            servers => Some(Self(servers)),
+        }
+    }
+}
+
+impl From<Servers> for Vec<Server> {
+    fn from(Servers(servers): Servers) -> Self {
+        servers
+    }
+}
+
+/// The name of a host, or its address.
+#[derive(Debug)]
+pub(crate) struct HostName(Box<str>);
+
+impl From<HostName> for Option<Box<str>> {
+    fn from(HostName(name): HostName) -> Self {
+        Some(name)
+    }
+}
 
 /// The name of a file, without a folder.
 #[derive(Debug)]

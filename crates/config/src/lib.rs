@@ -46,7 +46,7 @@ pub use networks::Networks;
 pub use origin::{AllowedOrigin, Origin};
 pub use parse::Reading;
 pub use reference::{reference, schema};
-pub use service::{Feed, HostPort, Service, ServiceKind};
+pub use service::{Feed, HostPort, Server, ServerScheme, Service, ServiceKind};
 pub use tables::{
     Broadcast, CertificateFiles, Directory, Http, Listen, Log, Memory, Operations, Proxy, Shutdown,
     WebSocketService,

@@ -7,7 +7,7 @@ use auth::{Access, Grant, Rule, User, Users};
 use toml::de::DeTable;
 
 use crate::{
-    Config, ConfigError, ConfigErrors, Listen, Memory, Service, ServiceKind,
+    Config, ConfigError, ConfigErrors, Listen, Memory, Proxy, Service, ServiceKind,
     keys::Keys as _,
     limits::{self, Limits},
     located::{Located, Tables},
@@ -179,9 +179,38 @@ impl Reader<'_> {
                      [{section}]"
                 ));
             }
+            self.check_upstream(table);
             services.push(self.service(&table.value));
         }
         services
+    }
+
+    /// Reports keys of a proxy that contradict each other.
+    fn check_upstream(&self, table: &Located<tables::Service>) {
+        let ServiceKind::Proxy(Proxy { connect, .. }) = &table.value.kind else { return };
+        let is_websocket = connect.first().is_some_and(|first| first.scheme.is_websocket());
+        for (index, server) in connect.iter().enumerate() {
+            let message = if connect.iter().take(index).any(|earlier| earlier == server) {
+                format!("{server} is named twice")
+            } else if server.scheme.is_websocket() != is_websocket {
+                "of one service all are WebSockets (ws, wss), or none is (tcp, tls)".to_owned()
+            } else {
+                continue;
+            };
+            table.refuse_item(self.source, ("connect", index), message);
+        }
+        if connect.iter().all(|server| !server.scheme.has_tls()) {
+            for key in ["ca", "server-name"].into_iter().filter(|key| table.place(key).is_some()) {
+                table.refuse(self.source, key, "no server of `connect` has TLS: tls:// or wss://");
+            }
+        }
+        if is_websocket && table.place("text").is_some() {
+            table.refuse(
+                self.source,
+                "text",
+                "messages of WebSockets (ws, wss) stay what they are",
+            );
+        }
     }
 
     fn service(&self, table: &tables::Service) -> Service {

@@ -32,7 +32,7 @@ pub enum ServiceKind {
     Broadcast(Broadcast),
     /// The files of a folder.
     Directory(Directory),
-    /// A WebSocket to a TCP server.
+    /// A WebSocket to another server.
     Proxy(Proxy),
     /// The broker, for every protocol.
     Broker,
@@ -194,6 +194,86 @@ impl fmt::Display for Feed {
             Self::Connect(server) => write!(f, "tcp://{server}"),
             Self::Bind(address) => write!(f, "udp://{address}"),
         }
+    }
+}
+
+/// A server that the connections of a proxy go to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Server {
+    /// What it speaks below its protocol.
+    pub scheme: ServerScheme,
+    /// Where it is.
+    pub address: HostPort,
+    /// What is requested of a WebSocket server: a path, and a query if there is one; `/` of others.
+    pub path: Box<str>,
+}
+
+/// What a server speaks below its protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServerScheme {
+    /// A stream.
+    Tcp,
+    /// A stream over TLS.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl ServerScheme {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// Whether it is over TLS.
+    #[must_use]
+    pub const fn has_tls(self) -> bool {
+        match self {
+            Self::Tls | Self::Wss => true,
+            Self::Tcp | Self::Ws => false,
+        }
+    }
+
+    /// The port where an address names none; `None`: it must.
+    #[must_use]
+    pub const fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Tcp | Self::Tls => None,
+            Self::Ws => Some(80),
+            Self::Wss => Some(443),
+        }
+    }
+
+    /// Whether it is WebSocket.
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        self.default_port().is_some()
+    }
+}
+
+impl Server {
+    /// The host, and its port unless it is the scheme's own: `Host` of a request.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let text = self.address.to_string();
+        let own = self.scheme.default_port().filter(|port| *port == self.address.port);
+        own.and_then(|port| text.strip_suffix(&format!(":{port}")).map(str::to_owned))
+            .unwrap_or(text)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.scheme.is_websocket() { &*self.path } else { "" };
+        write!(f, "{}://{}{path}", self.scheme.as_str(), self.authority())
     }
 }
 

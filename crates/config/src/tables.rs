@@ -8,11 +8,10 @@ use auth::{Grant, Password, Scope};
 use contract::QuotaLimits;
 
 use crate::{
-    AllowedOrigin, Authority, Feed, HostPort, LogFormat, LogLevel, NamedPath, Networks,
-    ServiceKind,
+    AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, ServiceKind,
     form::{
-        Bytes, Count, Count32, FileName, MemoryBytes, Pings, Positive, Roles, ScramSha1,
-        ScramSha256, ServicePath, ServiceType, UnixTime,
+        Bytes, Count, Count32, FileName, HostName, MemoryBytes, Pings, Positive, Roles, ScramSha1,
+        ScramSha256, Servers, ServicePath, ServiceType, UnixTime,
     },
     keys::{Keys, keys},
     limits::{LimitsTable, ServiceLimits},
@@ -183,7 +182,7 @@ keys! {
     "[[service]]";
     pub(crate) struct TypeOfService {
         /// `echo` sends back what it receives. `broadcast` sends what one receives to all.
-        /// `directory` has the files of a folder. `proxy` carries WebSockets to a TCP server.
+        /// `directory` has the files of a folder. `proxy` carries WebSockets to another server.
         /// `broker` speaks every protocol, chosen by subprotocol. `topics` and `queues` publish
         /// what is POSTed below them. `pages` are the pages that come with the gateway.
         of_type as "type": ServiceType => "echo",
@@ -242,16 +241,31 @@ keys! {
 }
 
 keys! {
-    /// A WebSocket to a TCP server.
+    /// A WebSocket to another server.
     #[derive(Clone, Debug, Eq, PartialEq)]
     "[[service]]" of ["proxy"];
     pub struct Proxy {
-        /// The server: `"tcp://host:port"`.
-        pub connect: HostPort => "tcp://rabbit.internal:5672",
-        /// Whether what the server sends are text messages, split at characters, else binary.
+        /// The server: `"tcp://host:port"`, `"tls://host:port"` for TLS, `"ws://host:port/path"` or
+        /// `"wss://host:port/path"` for a WebSocket. A list names several of which any will do: a
+        /// connection goes to the one that has the fewest. One that cannot be connected to is left
+        /// out for a pause that grows from 1 to 30 s; when all are, the one is tried that failed
+        /// first.
+        pub connect: Vec<Server> as Servers => "tcp://rabbit.internal:5672",
+        /// Whether what a stream (`tcp`, `tls`) sends are text messages, split at characters, else
+        /// binary.
         pub text: bool = false,
-        /// How long a connection to the server may take.
+        /// How long it may take to be connected: look-up of the name, TCP, TLS and WebSocket handshake,
+        /// at all servers that are tried.
         pub connect_timeout: Duration as Positive = Duration::from_secs(10),
+        /// The certificates, in PEM, one of which must certify those of servers with TLS. Read at the
+        /// start.
+        pub ca: Option<NamedPath> = None => "those that the system trusts",
+        /// Whether each connection begins by saying whose it is, in the PROXY protocol, version 2: before
+        /// TLS, as HAProxy's `send-proxy-v2` does. For servers that expect that: others take it as a
+        /// breach of their protocol.
+        pub proxy_protocol: bool = false,
+        /// The name that the certificate of servers with TLS must be for.
+        pub server_name: Option<Box<str>> as HostName = None => "that in `connect`",
     }
 }
 

@@ -167,9 +167,16 @@ fn services_take_the_place_of_the_default_ones() {
     assert_eq!(
         proxy.kind,
         ServiceKind::Proxy(Proxy {
-            connect: HostPort { host: "::1".into(), port: 5672 },
+            connect: vec![Server {
+                scheme: ServerScheme::Tcp,
+                address: HostPort { host: "::1".into(), port: 5672 },
+                path: "/".into(),
+            }],
             text: true,
             connect_timeout: Duration::from_millis(2500),
+            ca: None,
+            proxy_protocol: false,
+            server_name: None,
         })
     );
     assert_eq!(proxy.allow_origins, [AllowedOrigin::Any]);
@@ -532,5 +539,29 @@ fn where_operators_are_served_is_described() {
         assert_eq!(metrics.map(str::trim), expected.as_deref(), "{text}");
         assert!(text.contains(note), "{text}");
         assert_eq!(text.contains("/metrics:") || text.contains("(/metrics)"), !note.is_empty());
+    }
+}
+
+#[test]
+fn servers_are_written_as_they_are_read() {
+    let cases = [
+        ("tcp://rabbit:5672", "rabbit:5672", "/"),
+        ("tls://[2001:db8::7]:5671", "[2001:db8::7]:5671", "/"),
+        ("ws://rabbit/", "rabbit", "/"),
+        ("ws://rabbit:8080/ws?a=b/c", "rabbit:8080", "/ws?a=b/c"),
+        ("wss://[2001:db8::7]/ws", "[2001:db8::7]", "/ws"),
+        ("wss://rabbit:80/ws", "rabbit:80", "/ws"),
+    ];
+    for (text, authority, path) in cases {
+        let server = value::upstream(text).unwrap();
+        assert_eq!((server.authority().as_str(), &*server.path), (authority, path), "{text}");
+        assert_eq!(server.to_string(), text);
+    }
+    let shown = |text| value::upstream(text).unwrap().to_string();
+    assert_eq!(shown("ws://rabbit"), "ws://rabbit/");
+    assert_eq!(shown("ws://rabbit:80"), "ws://rabbit/");
+    assert_eq!(shown("wss://rabbit:443/a"), "wss://rabbit/a");
+    for text in ["tcp://rabbit", "ws://", "ws:///a", "ws://a@b/", "ws://[::1/", "http://a:1/"] {
+        assert!(value::upstream(text).is_err(), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::value::{Datetime, Offset};
 
-use crate::{Feed, HostPort};
+use crate::{Feed, HostPort, Server, ServerScheme};
 
 /// Reads `500ms`, `30s`, `1.5s`, `5m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -110,11 +110,30 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Reads `tcp://host:port`.
-pub(crate) fn server(text: &str) -> Result<HostPort, String> {
-    text.strip_prefix("tcp://")
-        .and_then(host_port)
-        .ok_or_else(|| format!("`{text}` is no server, such as tcp://rabbit.internal:5672"))
+/// Reads `tcp://host:port`, `tls://host:port`, `ws://host:port/path` or `wss://host:port/path`.
+pub(crate) fn upstream(text: &str) -> Result<Server, String> {
+    let read = || {
+        let (scheme, rest) = text.split_once("://")?;
+        let schemes = [ServerScheme::Tcp, ServerScheme::Tls, ServerScheme::Ws, ServerScheme::Wss];
+        let scheme = schemes.into_iter().find(|known| known.as_str() == scheme)?;
+        let (authority, path) = match rest.find('/').filter(|_| scheme.is_websocket()) {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, "/"),
+        };
+        let with_port = || {
+            let port = scheme.default_port()?;
+            host_port(&format!("{authority}:{port}"))
+        };
+        let address = host_port(authority).or_else(with_port)?;
+        let is_path = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        is_path.then(|| Server { scheme, address, path: path.into() })
+    };
+    read().ok_or_else(|| {
+        format!(
+            "`{text}` is no server, such as tcp://rabbit.internal:5672, tls://rabbit.internal:5671 \
+             or wss://rabbit.internal:15673/ws"
+        )
+    })
 }
 
 /// Reads `tcp://host:port` or `udp://address:port`.
@@ -127,7 +146,10 @@ pub(crate) fn feed(text: &str) -> Result<Feed, String> {
     };
     match text.strip_prefix("udp://") {
         Some(address) => address.parse().map(Feed::Bind).map_err(|_| form()),
-        None => server(text).map(Feed::Connect).map_err(|_| form()),
+        None => {
+            let server = text.strip_prefix("tcp://").and_then(host_port);
+            server.map(Feed::Connect).ok_or_else(form)
+        }
     }
 }
 

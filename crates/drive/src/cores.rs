@@ -25,6 +25,7 @@ use crate::{
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
     quotas::{Accounts, SharedLedger},
+    upstream::{Upstream, UpstreamStats},
 };
 
 /// All cores, and what they share. For a message nothing of it is written but counters and, for
@@ -79,8 +80,8 @@ pub struct Settings {
 pub struct Service {
     /// What logs call it.
     pub path: Box<str>,
-    /// What logs call the server that its connections are relayed to, if they are.
-    pub upstream: Option<Box<str>>,
+    /// What its connections are relayed to, if they are.
+    pub upstream: Option<Arc<Upstream>>,
     /// The bounds of its connections.
     pub limits: Arc<ConnectionLimits>,
     /// The bounds of the protocols that are spoken on them.
@@ -179,6 +180,17 @@ impl Cores {
     #[must_use]
     pub const fn inbound(&self) -> &InboundPool {
         &self.inbound
+    }
+
+    /// What is known of the addresses of each service's upstream, by the service's index.
+    pub fn upstreams(&self) -> impl Iterator<Item = (usize, UpstreamStats)> {
+        let services = self.settings.services.iter().enumerate();
+        services.flat_map(|(index, service)| {
+            service
+                .upstream
+                .iter()
+                .flat_map(move |upstream| upstream.stats().map(move |s| (index, s)))
+        })
     }
 
     pub(crate) fn add_messages_left(&self, messages: usize) {

@@ -6,6 +6,7 @@
 //! new socket ([`NewCore::run`]) and the constructor of each session ([`CoreRef::register`]).
 
 pub mod clock;
+mod connect;
 mod cores;
 mod counters;
 mod entropy;
@@ -16,10 +17,12 @@ mod inbound;
 pub mod internal_errors;
 mod log_limiter;
 mod logins;
+mod lookup;
 mod permit;
 mod quotas;
 mod store;
 pub mod tasks;
+mod upstream;
 
 pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
@@ -33,3 +36,4 @@ pub use inbound::{INBOUND_FULL, InboundPool};
 pub use log_limiter::LogLimiter;
 pub use logins::{Decision, Requester, Waiter};
 pub use permit::{AddressLimit, AddressPermit, ConnectionPermit, LimitReached};
+pub use upstream::{Resource, Upstream, UpstreamAddress, UpstreamStats};

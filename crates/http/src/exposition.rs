@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeSet, fmt, sync::Arc};
 
 use auth::Denial;
 use broker::QueueDepth;
-use drive::{Count, Counters, HandshakeOutcome, Refused, Row, internal_errors};
+use drive::{Count, Counters, HandshakeOutcome, Refused, Row, UpstreamStats, internal_errors};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text},
@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     pub services: Vec<(Box<str>, &'static str)>,
     /// The scope of each access rule, in the configuration's order.
     pub rules: Vec<Box<str>>,
+    /// What is known of the addresses that services relay to, by the service's index.
+    pub upstreams: Vec<(usize, UpstreamStats)>,
     /// The counts of each core, in their order.
     pub cores: Vec<Core>,
     /// What the messages in all queues may take, in bytes.
@@ -81,6 +83,7 @@ impl Snapshot {
         Self {
             services,
             rules,
+            upstreams: gateway.cores.upstreams().collect(),
             cores,
             queued_bytes_max: gateway.config.memory.quotas().queued_bytes_max,
             inbound_bytes: gateway.cores.inbound().drawn(),
@@ -198,6 +201,7 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.about(&mut encoder)?;
         self.connections(&mut encoder)?;
+        self.upstreams(&mut encoder)?;
         self.access(&mut encoder)?;
         self.inbound(&mut encoder)?;
         self.output(&mut encoder)?;
@@ -244,6 +248,26 @@ impl Snapshot {
         let per_core = self.cores.iter().enumerate();
         let per_core = per_core.map(|(core, said)| ([("core", core)], wide(said.connections)));
         gauges(encoder, "core_connections", "Connections of each core", per_core)
+    }
+
+    /// What is known of each address that a service relays to.
+    fn upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let rows = |of: fn(&UpstreamStats) -> u64| {
+            self.upstreams.iter().filter_map(move |(index, stats)| {
+                let (service, _) = self.services.get(*index)?;
+                Some(([("service", &**service), ("upstream", &*stats.label)], of(stats)))
+            })
+        };
+        let up = rows(|stats| stats.is_up.into());
+        gauges(encoder, "upstream_up", "Whether the last connection could be opened", up)?;
+        let open = rows(|stats| wide(stats.open));
+        let help = "Connections open now, or being opened";
+        gauges(encoder, "upstream_connections_open", help, open)?;
+        let opened = rows(|stats| stats.opened);
+        counters(encoder, "upstream_connections_opened", "Connections ever opened", opened)?;
+        let failed = rows(|stats| stats.failed);
+        let help = "Connections that could not be opened";
+        counters(encoder, "upstream_connections_failed", help, failed)
     }
 
     /// What each access rule has denied. Nothing where there are no rules.
@@ -504,6 +528,9 @@ mod tests {
         let denied = |rule: &str, action: &str| {
             format!("passerelle_access_denied_total{{rule=\"{rule}\",action=\"{action}\"}}")
         };
+        let upstream = |name: &str, label: &str| {
+            format!("passerelle_upstream_{name}{{service=\"/\",upstream=\"{label}\"}}")
+        };
         let text = render(snapshot(cores.into()));
         let expected = [
             (row("connections_open"), 3),
@@ -520,6 +547,11 @@ mod tests {
             (denied("/queue/orders", "subscribe"), 2),
             (denied("none", "subscribe"), 2),
             (denied("none", "send"), 0),
+            (upstream("up", "tcp://a:1"), 1),
+            (upstream("up", "tls://b:2"), 0),
+            (upstream("connections_open", "tcp://a:1"), 3),
+            (upstream("connections_opened_total", "tcp://a:1"), 50),
+            (upstream("connections_failed_total", "tls://b:2"), 7),
             ("passerelle_core_connections{core=\"0\"}".to_owned(), 2),
             ("passerelle_core_connections{core=\"1\"}".to_owned(), 3),
             ("passerelle_frames_encoded_total".to_owned(), 3),
@@ -612,12 +644,17 @@ mod tests {
         Snapshot {
             services,
             rules,
+            upstreams: vec![(0, upstream("tcp://a:1", true)), (0, upstream("tls://b:2", false))],
             cores,
             queued_bytes_max: 1 << 30,
             inbound_bytes: 4096,
             log_lines_dropped: 9,
             internal_errors: 7,
         }
+    }
+
+    fn upstream(label: &str, is_up: bool) -> UpstreamStats {
+        UpstreamStats { label: label.into(), is_up, open: 3, opened: 50, failed: 7 }
     }
 
     fn core(connections: usize) -> Core {

@@ -1,9 +1,9 @@
 use std::io;
 
-use contract::{Destination, Detection, Now, Opening, Session};
+use contract::{Destination, Detection, Now, Opening, Relay, Session};
 use transports::Accepted;
 
-/// The sessions that services open.
+/// The sessions and relays that services open.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocols {
     /// The protocols of `broker` services. The first is spoken on a WebSocket without a
@@ -13,6 +13,8 @@ pub struct Protocols {
     pub echo: fn() -> Box<dyn Session>,
     /// A session of a `broadcast` service, on its topic.
     pub broadcast: fn(Destination) -> Box<dyn Session>,
+    /// A relay of a `proxy` service, which passes on streams as text or not.
+    pub proxy: fn(bool) -> Box<dyn Relay>,
 }
 
 /// A built-in protocol.

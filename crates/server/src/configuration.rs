@@ -3,10 +3,10 @@
 use std::{io, path::Path};
 
 use config::{
-    CertificateFiles, Config, ConfigError, ConfigErrors, Directory, Service, ServiceKind,
+    CertificateFiles, Config, ConfigError, ConfigErrors, Directory, Proxy, Service, ServiceKind,
 };
 
-use crate::{files, tls};
+use crate::{files, tls, upstream};
 
 /// Reads a configuration from its file, and looks at what it names.
 ///
@@ -24,7 +24,9 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let mut reading = Config::read(&text, &file);
     let Config { listens, services, .. } = reading.config();
     let certificates = listens.iter().flat_map(|listen| &listen.tls).filter_map(certificate);
-    let errors: Vec<_> = certificates.chain(services.iter().filter_map(folder)).collect();
+    let folders = services.iter().filter_map(folder);
+    let upstreams = services.iter().filter_map(|service| upstream(service, &file));
+    let errors: Vec<_> = certificates.chain(folders).chain(upstreams).collect();
     errors.into_iter().for_each(|error| reading.refuse(error));
     reading.finish()
 }
@@ -40,6 +42,15 @@ fn certificate(files: &CertificateFiles) -> Option<ConfigError> {
 fn folder(service: &Service) -> Option<ConfigError> {
     let ServiceKind::Directory(Directory { root, .. }) = &service.kind else { return None };
     (!root.is_dir()).then(|| root.error(format_args!("there is no folder {}", root.display())))
+}
+
+/// What is wrong with the upstream of a service.
+fn upstream(service: &Service, file: &str) -> Option<ConfigError> {
+    let error = upstream::open(&service.kind).err()?;
+    let ServiceKind::Proxy(Proxy { ca: Some(ca), .. }) = &service.kind else {
+        return Some(ConfigError::of_file(file, error));
+    };
+    Some(ca.error(error))
 }
 
 #[cfg(test)]
@@ -82,6 +93,14 @@ mod tests {
                  error 2)\n\
                  gw.toml:4:1: unknown key `name` in [[listen]]: did you mean `names`?\n\
                  gw.toml:8:8: `root`: there is no folder none",
+            ),
+            (
+                "a certificate to trust that is none",
+                "[[service]]\npath = \"/\"\ntype = \"proxy\"\nconnect = \"tls://a:1\"\n\
+                 ca = \"none.pem\""
+                    .to_owned(),
+                "gw.toml:5:6: `ca`: none.pem has no certificate in PEM: a block that begins with \
+                 -----BEGIN CERTIFICATE-----",
             ),
             (
                 "a directory that is there",

@@ -15,3 +15,4 @@ mod registry;
 pub mod serve;
 mod systemd;
 pub mod tls;
+mod upstream;

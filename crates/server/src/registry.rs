@@ -14,4 +14,5 @@ pub(crate) const PROTOCOLS: Protocols = Protocols {
     }],
     echo: || Box::<echo::Echo>::default(),
     broadcast: |topic| Box::new(broadcast::Broadcast::new(topic)),
+    proxy: |text| Box::new(proxy::Proxy::new(text)),
 };

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use config::{Config, ServiceKind};
+use config::Config;
 use drive::{Cores, Settings, clock, tasks};
 use passerelle_http::{Gateway, Phase, Worker};
 use rustix::{io::Errno, process::Signal};
@@ -29,6 +29,7 @@ use crate::{
     registry::PROTOCOLS,
     systemd::Systemd,
     tls::{CertificateError, Endpoint},
+    upstream,
 };
 
 /// Why the gateway could not start.
@@ -47,6 +48,14 @@ pub enum StartError {
     Certificate {
         /// The listener's address.
         address: SocketAddr,
+        /// Why.
+        error: CertificateError,
+    },
+    /// An upstream whose certificates cannot be verified.
+    #[error("cannot relay the connections of {service}: {error}")]
+    Upstream {
+        /// The path of the service.
+        service: Box<str>,
         /// Why.
         error: CertificateError,
     },
@@ -162,7 +171,7 @@ fn start_cores(
         Some(threads) => threads.get(),
         None => thread::available_parallelism()?.get(),
     };
-    let (cores, new_cores) = Cores::new(settings(&config), count)?;
+    let (cores, new_cores) = Cores::new(settings(&config)?, count)?;
     let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase, PROTOCOLS));
     cores.start_hashing()?;
     let mut threads = Vec::new();
@@ -195,27 +204,25 @@ fn start_cores(
 }
 
 /// What of the configuration the cores share.
-fn settings(config: &Config) -> Settings {
-    let services = config.services.iter().map(|service| drive::Service {
-        path: service.path.clone(),
-        upstream: match &service.kind {
-            ServiceKind::Proxy(proxy) => Some(proxy.connect.to_string().into()),
-            ServiceKind::Pages
-            | ServiceKind::Echo
-            | ServiceKind::Broadcast { .. }
-            | ServiceKind::Directory { .. }
-            | ServiceKind::Broker
-            | ServiceKind::Topics
-            | ServiceKind::Queues
-            | ServiceKind::Metrics
-            | ServiceKind::Health
-            | ServiceKind::Readiness => None,
-        },
-        limits: Arc::clone(&service.limits.connection),
-        protocol_limits: Arc::clone(&service.limits.protocol),
-    });
-    Settings {
-        services: services.collect(),
+///
+/// # Errors
+/// When an upstream cannot be spoken to.
+fn settings(config: &Config) -> Result<Settings, StartError> {
+    let mut services = Vec::new();
+    for service in &config.services {
+        let upstream = upstream::open(&service.kind).map_err(|error| {
+            let service = service.path.clone();
+            StartError::Upstream { service, error }
+        })?;
+        services.push(drive::Service {
+            path: service.path.clone(),
+            upstream: upstream.map(Arc::new),
+            limits: Arc::clone(&service.limits.connection),
+            protocol_limits: Arc::clone(&service.limits.protocol),
+        });
+    }
+    Ok(Settings {
+        services,
         labels: PROTOCOLS.labels(),
         broker_limits: Arc::clone(&config.limits.broker),
         quotas: config.memory.quotas(),
@@ -225,7 +232,7 @@ fn settings(config: &Config) -> Settings {
         io_uring: config.io_uring,
         unsent_bytes_max_per_core: config.memory.unsent_bytes_max_per_core,
         inbound_bytes_max: config.memory.inbound_bytes_max.unwrap_or(usize::MAX),
-    }
+    })
 }
 
 /// Not ready; still accepting; listeners closed; connections closed; the end.

@@ -6,9 +6,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use config::CertificateFiles;
+use config::{CertificateFiles, Proxy, Server};
 use rustls::{
-    Error, InconsistentKeys, ServerConfig,
+    ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName,
@@ -18,6 +18,7 @@ use rustls::{
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
+use transports::ClientTls;
 use webpki::EndEntityCert;
 
 use crate::files;
@@ -59,6 +60,12 @@ pub enum CertificateError {
         /// The key.
         key: PathBuf,
     },
+    /// The system has no certificates that it trusts, or they are elsewhere.
+    #[error("the system has no certificates that it trusts, in none of {}: name them by `ca`", SYSTEM_ROOTS.join(", "))]
+    NoSystemRoots,
+    /// What no certificate can be for.
+    #[error("`{0}` is no name that a certificate can be for: set `server-name`")]
+    ServerName(Box<str>),
 }
 
 impl CertificateError {
@@ -69,6 +76,7 @@ impl CertificateError {
             | Self::Missing { file, .. }
             | Self::Malformed { file, .. } => **file == *files.key,
             Self::Mismatch { .. } => true,
+            Self::NoSystemRoots | Self::ServerName(_) => false,
         }
     }
 }
@@ -119,6 +127,57 @@ fn config(certificates: Arc<Certificates>) -> ServerConfig {
     }
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     config
+}
+
+/// How TLS is spoken to a server of a proxy.
+///
+/// # Errors
+/// When the certificates that are trusted cannot be read, or the name is none.
+pub(crate) fn client(
+    proxy: &Proxy,
+    roots: Arc<RootCertStore>,
+    server: &Server,
+) -> Result<ClientTls, CertificateError> {
+    let name = proxy.server_name.as_deref().unwrap_or(&server.address.host);
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| CertificateError::ServerName(name.into()))?;
+    let mut config = client_config(roots);
+    if server.scheme.is_websocket() {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    Ok(ClientTls { config: Arc::new(config), name })
+}
+
+/// As [`config`], for the client.
+fn client_config(roots: Arc<RootCertStore>) -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites for both")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// The certificates that a proxy trusts to certify its servers.
+///
+/// # Errors
+/// When they cannot be used.
+pub(crate) fn roots(proxy: &Proxy) -> Result<Arc<RootCertStore>, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    let Some(ca) = &proxy.ca else {
+        let bundle = SYSTEM_ROOTS.iter().map(Path::new).find_map(|file| files::read(file).ok());
+        let bundle = bundle.ok_or(CertificateError::NoSystemRoots)?;
+        // Some bundles have certificates that are too odd to be used, and are not missed.
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).flatten());
+        return Ok(Arc::new(roots));
+    };
+    for certificate in CertificateDer::pem_slice_iter(&read(ca)?) {
+        let certificate = certificate.map_err(|_| malformed(ca, BROKEN_PEM))?;
+        roots.add(certificate).map_err(|_| malformed(ca, "one of its certificates is broken"))?;
+    }
+    if roots.is_empty() {
+        return Err(missing(ca, "certificate", "CERTIFICATE"));
+    }
+    Ok(Arc::new(roots))
 }
 
 /// The certificates of a listener, which may be changed between handshakes.
@@ -205,6 +264,13 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
+/// Where distributions keep the certificates that they trust: Debian, Fedora, SUSE, Alpine.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 const BROKEN_PEM: &str = "a block of PEM has no end, or is no base64";
 /// Sessions of TLS 1.2 without tickets that can be resumed, at about 200 bytes each.
 const SESSIONS_MAX: usize = 4096;

@@ -35,6 +35,8 @@ pub(crate) struct Start {
     pub(crate) limits: &'static str,
     /// The keys of `[memory]`.
     pub(crate) memory: &'static str,
+    /// More services.
+    pub(crate) services: String,
     /// What is before the program in a shell's command.
     pub(crate) launcher: String,
     /// A control group of its own, which is removed when it has ended.
@@ -53,6 +55,7 @@ impl Default for Start {
             log_level: "info",
             limits: "",
             memory: "",
+            services: String::new(),
             launcher: "exec ".into(),
             group: None,
             files_max: None,
@@ -418,13 +421,14 @@ fn certify(folder: &Path) -> Result<Arc<ClientConfig>, String> {
 }
 
 fn configuration(plain: SocketAddr, tls: SocketAddr, start: &Start) -> String {
-    let Start { limits, memory, log_level: level, .. } = start;
+    let Start { limits, memory, services, log_level: level, .. } = start;
     let mut text = format!(
         "[shutdown]\ngrace = \"0s\"\ndrain = \"5s\"\n\n[log]\nlevel = \"{level}\"\n\n\
          [limits]\n{limits}\n\n[memory]\n{memory}\n\n\
          [[listen]]\naddress = \"{plain}\"\n\n\
          [[listen]]\naddress = \"{tls}\"\ntls = {{ certificate = \"gw.pem\", key = \"gw.key\" }}\n"
     );
+    text += services;
     for user in 0..USERS {
         text += &format!("\n[[user]]\nname = \"user-{user}\"\npassword = \"{SECRET}\"\n");
     }

@@ -137,10 +137,21 @@ const SERVICES: &[&str] = &[
 const CORES: &[&str] = &["cores"];
 const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
 /// Files of `tests/interop/proxies`.
-const PROXIES: &[&str] = &["addresses", "proxies", "restarts"];
+const PROXIES: &[&str] = &["addresses", "proxies", "restarts", "upstreams"];
 /// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
-const PLAIN: &[&str] =
-    &["readme", "bounds", "inbound", "limits", "proxied", "quotas", "readers", "resting", "slow"];
+const PLAIN: &[&str] = &[
+    "readme",
+    "bounds",
+    "inbound",
+    "limits",
+    "proxied",
+    "quotas",
+    "readers",
+    "resting",
+    "slow",
+    "upstreams",
+    "websocket-upstreams",
+];
 
 /// Files of `tests/interop/node`; each starts the gateways that it needs, with TLS when there is a
 /// folder with its certificate.

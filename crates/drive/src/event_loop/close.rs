@@ -1,12 +1,13 @@
 use std::io;
 
 use broker::Leave;
-use contract::{Input, Reason, STOPPING};
+use contract::{Input, Reason};
 use transports::Slot;
+use websocket::Close;
 
 use super::{
     Core,
-    connection::{Codec, Connection, ConnectionKind, Life, WebSocket},
+    connection::{Codec, Connection, ConnectionKind, Life},
     deadlines::CLOSE_TIMEOUT_NS,
     name,
     outlet::Request,
@@ -23,6 +24,13 @@ impl Core {
 
     /// Closes a connection whose session wants that, or which has none.
     pub(super) fn send_close(&mut self, slot: Slot, reason: Reason, message: &str) {
+        let code = websocket::close_code(reason);
+        self.send_close_with(slot, reason, Close { code, reason: message });
+    }
+
+    /// As [`Core::send_close`], with what a WebSocket is told: the code may be another protocol's.
+    pub(super) fn send_close_with(&mut self, slot: Slot, reason: Reason, close: Close<'_>) {
+        let message = close.reason;
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if entry.state.life.kind().is_none() {
             return;
@@ -30,16 +38,17 @@ impl Core {
         if !message.is_empty() && entry.state.context.detail.is_none() {
             entry.state.context.detail = Some(excerpt(message, DETAIL_CHARS_MAX).into());
         }
-        if let Codec::WebSocket(WebSocket { version, .. }) = entry.state.context.codec {
+        if let Some(sender) = self.tools.sender(entry.state.context.codec.framing()) {
             self.tools.append(slot, &mut entry.socket, |out| {
-                websocket::encode_close(out, version, websocket::close_code(reason), message);
+                websocket::encode_close(out, sender, close.code, message);
             });
         }
-        self.closing(slot, reason);
+        self.closing(slot, reason, None);
     }
 
-    /// Sends nothing more but the backlog, and awaits the peer's end.
-    pub(super) fn closing(&mut self, slot: Slot, reason: Reason) {
+    /// Sends nothing more but the backlog, and awaits the peer's end. `received`: what the peer closed
+    /// its WebSocket with.
+    pub(super) fn closing(&mut self, slot: Slot, reason: Reason, received: Option<Close<'_>>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let Some(kind) = entry.state.life.drain(reason) else { return };
         entry.state.context.unread = None;
@@ -54,7 +63,7 @@ impl Core {
             self.tools.pending_requests.push_back(closing);
         }
         self.reactor.resume(slot);
-        self.close_other_end(kind, reason);
+        self.close_other_end(kind, slot, reason, received);
         self.schedule_check(slot);
     }
 
@@ -105,7 +114,7 @@ impl Core {
             self.tools.pending_requests.push_back(Request::Gone(id));
         }
         if let Life::Open(kind) | Life::HalfClosed(kind) | Life::Away(kind) = life {
-            self.close_other_end(kind, reason);
+            self.close_other_end(kind, slot, reason, None);
         }
     }
 
@@ -198,9 +207,7 @@ impl Core {
             let is_away = entry.is_some_and(|entry| entry.socket.away_since().is_some());
             match entry.and_then(|entry| entry.state.life.kind()) {
                 Some(ConnectionKind::Session(_)) => self.step(slot, Input::Shutdown),
-                Some(ConnectionKind::Relay(_)) => {
-                    self.send_close(slot, Reason::Shutdown, STOPPING);
-                }
+                Some(ConnectionKind::Relay(_)) => self.shut_down_relay(slot),
                 Some(ConnectionKind::Upstream(_)) | None => {}
             }
             if is_away {

@@ -1,12 +1,12 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use auth::LoginId;
-use contract::{Assembly, Kind, Now, Partial, Principal, Reason, Session};
+use contract::{Assembly, Kind, Now, Partial, Principal, Reason, Relay, Session};
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
 
 use super::Registration;
-use crate::{counters::Label, permit::ConnectionPermit};
+use crate::{counters::Label, permit::ConnectionPermit, upstream::UpstreamPermit};
 
 /// What belongs to each socket of a core.
 pub(crate) struct Connection {
@@ -159,28 +159,43 @@ impl Life {
 pub(crate) enum ConnectionKind {
     /// It speaks a protocol.
     Session(Box<dyn Session>),
-    /// Its messages go to another server, to which [`Upstream`] is the connection.
-    Relay(Relay),
+    /// What it sends goes to another server, to which [`UpstreamEnd`] is the connection.
+    Relay(Box<ClientEnd>),
     /// The upstream's side of a relay.
-    Upstream(Box<Upstream>),
+    Upstream(Box<UpstreamEnd>),
 }
 
-/// The browser's side of a proxied connection.
-#[derive(Debug, Default)]
-pub(crate) struct Relay {
+/// The client's side of a relay, which has what belongs to both.
+pub(crate) struct ClientEnd {
+    /// `None` while it handles an input.
+    pub(crate) relay: Option<Box<dyn Relay>>,
     /// The upstream's socket; `None` while it is being connected.
     pub(crate) upstream: Option<Slot>,
+    pub(crate) sent_in_part: SentInPart,
 }
 
-/// The upstream's side of a proxied connection.
+impl ClientEnd {
+    /// When the relay is to be called next, once it was first.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.upstream?;
+        self.relay.as_ref()?.deadline()
+    }
+}
+
+/// The ends to which a message was sent in part.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SentInPart {
+    pub(crate) to_client: bool,
+    pub(crate) to_upstream: bool,
+}
+
+/// The upstream's side of a relay.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    /// The browser's socket.
-    pub(crate) relay: Slot,
-    /// Send the upstream's bytes as text, split at characters.
-    pub(crate) text: bool,
-    /// The beginning of a character whose rest has not been received: at most three bytes.
-    pub(crate) partial_character: Vec<u8>,
+pub(crate) struct UpstreamEnd {
+    /// The client's socket.
+    pub(crate) client: Slot,
+    /// Which of the upstream's addresses it is connected to.
+    pub(crate) permit: UpstreamPermit,
 }
 
 /// What every connection has, whatever its kind.
@@ -298,6 +313,8 @@ pub enum Framing {
         /// How messages are compressed, if they are.
         deflate: Option<Deflate>,
     },
+    /// In the WebSocket frames of a client, on a connection to a server.
+    WebSocketClient,
 }
 
 /// The framing of a connection, with what that takes.
@@ -310,8 +327,10 @@ pub(crate) enum Codec {
 
 /// A WebSocket.
 pub(crate) struct WebSocket {
-    pub(crate) version: Version,
+    version: Version,
     deflate: Option<Deflate>,
+    /// The peer is a server, and the gateway its client.
+    is_client: bool,
     decoder: Decoder,
     pub(crate) ping: Ping,
 }
@@ -330,13 +349,20 @@ impl Codec {
     fn new(framing: Framing, ping_interval: Duration, now: Now) -> Self {
         match framing {
             Framing::Stream => Self::Stream,
-            Framing::WebSocket { version, deflate } => {
-                let ms = ping_interval.as_nanos().div_ceil(1_000_000);
-                let interval_ms = u32::try_from(ms).unwrap_or(u32::MAX);
-                let decoder = Decoder::new(version, deflate);
-                let ping = Ping { interval_ms, is_sent: false, heard_mono_ns: now.mono_ns };
-                Self::WebSocket(WebSocket { version, deflate, decoder, ping })
-            }
+            Framing::WebSocket { version, deflate } => Self::WebSocket(WebSocket {
+                version,
+                deflate,
+                is_client: false,
+                decoder: Decoder::new(version, deflate),
+                ping: Ping::new(ping_interval, now),
+            }),
+            Framing::WebSocketClient => Self::WebSocket(WebSocket {
+                version: Version::Rfc6455,
+                deflate: None,
+                is_client: true,
+                decoder: Decoder::of_server(),
+                ping: Ping::new(ping_interval, now),
+            }),
         }
     }
 
@@ -344,6 +370,7 @@ impl Codec {
     pub(crate) const fn framing(&self) -> Framing {
         match self {
             Self::Stream => Framing::Stream,
+            Self::WebSocket(WebSocket { is_client: true, .. }) => Framing::WebSocketClient,
             Self::WebSocket(WebSocket { version, deflate, .. }) => {
                 Framing::WebSocket { version: *version, deflate: *deflate }
             }
@@ -389,6 +416,12 @@ impl WebSocket {
 }
 
 impl Ping {
+    fn new(interval: Duration, now: Now) -> Self {
+        let ms = interval.as_nanos().div_ceil(1_000_000);
+        let interval_ms = u32::try_from(ms).unwrap_or(u32::MAX);
+        Self { interval_ms, is_sent: false, heard_mono_ns: now.mono_ns }
+    }
+
     /// Something was received.
     pub(crate) const fn heard(&mut self, mono_ns: u64) {
         self.heard_mono_ns = mono_ns;
@@ -412,7 +445,15 @@ impl Framing {
     pub(crate) const fn kind(self) -> Kind {
         match self {
             Self::Stream => Kind::Stream,
-            Self::WebSocket { .. } => Kind::Text,
+            Self::WebSocket { .. } | Self::WebSocketClient => Kind::Text,
+        }
+    }
+
+    /// How messages are compressed, if they are.
+    pub(crate) const fn deflate(self) -> Option<Deflate> {
+        match self {
+            Self::WebSocket { deflate, .. } => deflate,
+            Self::Stream | Self::WebSocketClient => None,
         }
     }
 }

@@ -1,12 +1,13 @@
 use contract::{
-    Assembly, ConnectionLimits, Incoming, Input, Now, Partial, Reason, Refusal, Session, internal,
+    Assembly, ConnectionLimits, Incoming, Input, Now, Partial, Reason, Refusal, RelayInput,
+    Session, internal,
 };
 use transports::{Entry, Slot};
 
 use super::{
     Core,
     carry::AWAY_TIMEOUT_NS,
-    connection::{Codec, Connection, Life},
+    connection::{Codec, Connection, ConnectionKind, Life},
     name,
 };
 use crate::inbound::InboundSender;
@@ -25,7 +26,7 @@ enum Deadline {
     Linger,
     /// The return of a peer that is away ([`AWAY_TIMEOUT_NS`]).
     Away,
-    /// What the session has a time for: the login, heart-beats.
+    /// What the session or relay has a time for: the login, heart-beats.
     Session,
     /// Something of a silent WebSocket ([`ConnectionLimits::ping_interval`]).
     Ping,
@@ -64,7 +65,11 @@ impl Deadline {
                 Life::Lingering { until_mono_ns, .. } => Some(*until_mono_ns),
                 Life::Open(_) | Life::HalfClosed(_) | Life::Away(_) | Life::Draining { .. } => None,
             },
-            Self::Session => life.session()?.deadline(),
+            Self::Session => match life.kind()? {
+                ConnectionKind::Session(session) => session.deadline(),
+                ConnectionKind::Relay(end) => end.deadline(),
+                ConnectionKind::Upstream(_) => None,
+            },
             Self::Ping => {
                 let (Codec::WebSocket(websocket), Some(_)) = (&context.codec, life.kind()) else {
                     return None;
@@ -142,7 +147,10 @@ impl Core {
             }
             Deadline::Login => self.end_login(slot, &Refusal::Expired.to_string()),
             Deadline::Linger | Deadline::Away => self.remove(slot, Reason::Lost),
-            Deadline::Session => self.step(slot, Input::Timeout),
+            Deadline::Session => {
+                self.step(slot, Input::Timeout);
+                self.advance_relay(slot, RelayInput::Timeout);
+            }
             Deadline::Ping => self.ping(slot),
         }
     }
@@ -155,10 +163,11 @@ impl Core {
             return self.close(slot, Reason::Idle, "no reply to a ping");
         }
         websocket.ping.is_sent = true;
-        let version = websocket.version;
-        self.tools.append(slot, &mut entry.socket, |out| {
-            websocket::encode_ping(out, version, b"");
-        });
+        if let Some(sender) = self.tools.sender(entry.state.context.codec.framing()) {
+            self.tools.append(slot, &mut entry.socket, |out| {
+                websocket::encode_ping(out, sender, b"");
+            });
+        }
     }
 
     /// Updates the deadlines for the rest of what the peer has sent in part, and counts the memory

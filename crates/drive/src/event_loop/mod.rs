@@ -46,7 +46,7 @@ pub use self::inbound::InboundMessage;
 pub(crate) use self::principals::Reload;
 pub use self::run::NewCore;
 use self::{
-    connection::{ConnectionKind, Context, Life, Relay},
+    connection::{ConnectionKind, Context, Life},
     outlet::{Outlet, Request, Tools},
     principals::{Principals, REVIEWS_PER_TURN, REVOKED},
     unwritten::Unwritten,
@@ -161,15 +161,6 @@ impl CoreRef {
     ) {
         let kind = |opening: &Opening<'_>, now| ConnectionKind::Session(open(opening, now));
         drop(self.with(|core| core.register(stream, registration, kind)));
-    }
-
-    /// Moves a socket into the reactor whose messages go to another server, once
-    /// [`Core::relay_connected`] has its connection. Nothing is read meanwhile. `None`: as
-    /// [`CoreRef::register`] fails.
-    #[must_use]
-    pub fn register_relay(&self, stream: Stream, registration: Registration<'_>) -> Option<Slot> {
-        let kind = |_: &Opening<'_>, _| ConnectionKind::Relay(Relay::default());
-        self.with(|core| core.register(stream, registration, kind)).ok()
     }
 
     /// Publishes for a task.
@@ -425,8 +416,10 @@ impl Core {
     /// its listener has set.
     fn set_user_timeout(&self, slot: Slot) {
         let write_timeout = self.limits(slot).write_timeout;
-        if write_timeout != self.cores.settings.limits.write_timeout
-            && let Some(entry) = self.reactor.get(slot)
+        let is_usual = write_timeout == self.cores.settings.limits.write_timeout;
+        // An upstream has no listener.
+        if let Some(entry) = self.reactor.get(slot)
+            && (entry.state.context.is_upstream || !is_usual)
             && let Err(error) = entry.socket.set_user_timeout(write_timeout)
         {
             tracing::debug!(%error, "a connection keeps the write timeout of its listener");

@@ -4,10 +4,10 @@ use auth::{Access, Action};
 use broker::{Account, Leave};
 use contract::{
     Command, ConnectionId, Credit, Kind, Login, Message, Outbox, Reason, Refusal, SendBuffer,
-    Settle, SubscriptionId, Token,
+    Settle, SubscriptionId, Token, internal,
 };
 use transports::{Outgoing, Slot, Socket};
-use websocket::Deflater;
+use websocket::{Deflater, Sender};
 
 use super::{
     authorise::DENIALS_LOGGED,
@@ -129,6 +129,45 @@ impl Tools {
         self.outgoing.append(socket, |out| frame(out, framing, kind, deflater, encode));
         context.sent += 1;
     }
+
+    /// Sends a piece of a message in the connection's framing: its first, its last, both or neither.
+    pub(crate) fn send_piece(
+        &mut self,
+        slot: Slot,
+        socket: &mut Socket,
+        context: &mut Context,
+        kind: Kind,
+        (first, last): (bool, bool),
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.mark_dirty(slot, socket);
+        let framing = context.codec.framing();
+        let (sender, deflate) = (self.sender(framing), framing.deflate());
+        let deflater = &mut self.deflater;
+        self.outgoing.append(socket, |out| {
+            let Some(sender) = sender else { return encode(out.own_mut()) };
+            let start = websocket::begin(out);
+            encode(out.own_mut());
+            if first && last {
+                start.finish(out, sender, kind, deflate.map(|deflate| (deflater, deflate)));
+            } else {
+                start.finish_piece(out, sender, kind, first, last);
+            }
+        });
+        context.sent += u32::from(last);
+    }
+
+    /// Who sends the next frame on a connection; `None`: there are no frames.
+    pub(crate) fn sender(&mut self, framing: Framing) -> Option<Sender> {
+        match framing {
+            Framing::Stream => None,
+            Framing::WebSocket { version, .. } => Some(Sender::Server(version)),
+            Framing::WebSocketClient => {
+                let [a, b, c, d, ..] = self.entropy.next().to_ne_bytes();
+                Some(Sender::Client { key: [a, b, c, d] })
+            }
+        }
+    }
 }
 
 fn frame(
@@ -145,6 +184,7 @@ fn frame(
             encode(out);
             start.finish(out, version, kind, deflate.map(|deflate| (deflater, deflate)));
         }
+        Framing::WebSocketClient => internal!("a session with an upstream"),
     }
 }
 
@@ -296,6 +336,10 @@ fn variant(framing: Framing, kind: Kind) -> u32 {
         Framing::WebSocket { version, deflate } => {
             let bits = deflate.map_or(0, |deflate| u32::from(deflate.server_window_bits()));
             kind | (version as u32 + 1) << 4 | bits << 8
+        }
+        Framing::WebSocketClient => {
+            internal!("a session with an upstream");
+            0
         }
     }
 }

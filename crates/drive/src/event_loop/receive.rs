@@ -2,11 +2,11 @@ use std::rc::Rc;
 
 use contract::{ConnectionLimits, Data, Input, Kind, Reason, internal};
 use transports::{Read, Slot};
-use websocket::{Event, Unread};
+use websocket::{Close, Event, Unread};
 
 use super::{
     BYTES_PER_SPENT, Core,
-    connection::{Codec, ConnectionKind, WebSocket},
+    connection::{Codec, ConnectionKind},
 };
 
 impl Core {
@@ -52,8 +52,14 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
         match (entry.state.life.kind(), &entry.state.context.codec) {
             (None, Codec::Stream) => true,
-            (Some(ConnectionKind::Upstream(_)), _) => {
-                self.relay_from_upstream(slot, bytes);
+            // In one piece, so that it is one message.
+            (Some(ConnectionKind::Upstream(_)), Codec::Stream) => {
+                if !bytes.is_empty() {
+                    self.relay_received(slot, Data { kind: Kind::Stream, bytes, last: true });
+                }
+                if !self.other_end_has_room(slot) {
+                    self.reactor.pause(slot);
+                }
                 true
             }
             (_, Codec::Stream) => self.process_stream(slot, bytes),
@@ -76,7 +82,7 @@ impl Core {
             self.spent += piece.len() / BYTES_PER_SPENT;
             bytes = rest;
             let data = Data { kind: Kind::Stream, bytes: piece, last: true };
-            self.step(slot, Input::Received(data));
+            self.received(slot, data);
             self.process_requests();
         }
     }
@@ -146,6 +152,7 @@ impl Core {
                     self.flush_if_much();
                 }
                 Err(error) => {
+                    self.note_upstream_error(slot, &error);
                     self.close(slot, error.reason(), &error.to_string());
                     break;
                 }
@@ -156,50 +163,60 @@ impl Core {
             let context = &mut entry.state.context;
             context.codec.put_decoder(decoder);
             context.counts.messages_in += messages;
-            self.tools.row(context).messages_in.add(messages);
+            if !context.is_upstream {
+                self.tools.row(context).messages_in.add(messages);
+            }
         }
         self.process_requests();
         done
     }
 
+    /// Passes on what a peer has sent.
+    fn received(&mut self, slot: Slot, data: Data<'_>) {
+        match self.reactor.get(slot).and_then(|entry| entry.state.life.kind()) {
+            Some(ConnectionKind::Session(_)) => self.step(slot, Input::Received(data)),
+            Some(ConnectionKind::Relay(_) | ConnectionKind::Upstream(_)) => {
+                self.relay_received(slot, data);
+            }
+            None => {}
+        }
+    }
+
     fn process_event(&mut self, slot: Slot, event: Event<'_>) {
+        if let Event::Data(data) = event {
+            return self.received(slot, data);
+        }
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
-        let Codec::WebSocket(WebSocket { version, .. }) = connection.context.codec else {
+        let Some(sender) = self.tools.sender(connection.context.codec.framing()) else {
             return internal!("a WebSocket event on a stream");
         };
         match event {
-            Event::Data(data) => match connection.life.kind() {
-                Some(ConnectionKind::Session(_)) => self.step(slot, Input::Received(data)),
-                Some(ConnectionKind::Relay(_)) => self.relay_to_upstream(slot, data),
-                Some(ConnectionKind::Upstream(_)) | None => {}
-            },
+            Event::Data(_) | Event::Pong(_) => {}
             Event::Ping(payload) => {
                 if connection.life.kind().is_some() {
                     self.tools.append(slot, socket, |out| {
-                        websocket::encode_pong(out, version, payload);
+                        websocket::encode_pong(out, sender, payload);
                     });
                 }
             }
-            Event::Pong(_) => {}
             Event::Close(close) => {
                 if connection.life.kind().is_none() {
                     self.remove(slot, Reason::Normal);
                 } else {
-                    let (code, reason) =
-                        close.map_or((websocket::NO_CODE, ""), |close| (close.code, close.reason));
+                    let close = close.unwrap_or(Close { code: websocket::NO_CODE, reason: "" });
                     self.notify_closed(slot, Reason::Normal);
                     let Some(entry) = self.reactor.get_mut(slot) else { return };
                     self.tools.append(slot, &mut entry.socket, |out| {
-                        websocket::encode_close(out, version, code, reason);
+                        websocket::encode_close(out, sender, close.code, close.reason);
                     });
-                    self.closing(slot, Reason::Normal);
+                    self.closing(slot, Reason::Normal, Some(close));
                 }
             }
         }
     }
 
-    /// Whether the session has as much in flight as it may, or the upstream's backlog is full.
+    /// Whether the session has as much in flight as it may, or a relay's other end much unsent.
     fn is_busy(&self, slot: Slot, limits: &ConnectionLimits) -> bool {
         let Some(entry) = self.reactor.get(slot) else { return false };
         match entry.state.life.kind() {
@@ -207,8 +224,10 @@ impl Core {
                 entry.state.context.in_flight as usize >= limits.commands_max
                     || session.in_flight_bytes() >= IN_FLIGHT_BYTES_MAX
             }
-            Some(ConnectionKind::Relay(relay)) => !self.upstream_has_room(relay),
-            Some(ConnectionKind::Upstream(_)) | None => false,
+            Some(ConnectionKind::Relay(_) | ConnectionKind::Upstream(_)) => {
+                !self.other_end_has_room(slot)
+            }
+            None => false,
         }
     }
 

@@ -5,7 +5,6 @@ pub(crate) mod directory;
 mod feed;
 pub(crate) mod operation;
 pub(crate) mod pages;
-mod proxy;
 pub(crate) mod publish;
 pub(crate) mod representation;
 
@@ -36,8 +35,8 @@ pub(crate) fn register(
             let topic = feed::topic(registration.service);
             core.register(stream, registration, |_, _| (protocols.broadcast)(topic));
         }
-        ServiceKind::Proxy(Proxy { connect, text, connect_timeout }) => {
-            proxy::register(core, stream, registration, connect, *text, *connect_timeout);
+        ServiceKind::Proxy(Proxy { text, .. }) => {
+            core.register_relay(stream, registration, (protocols.proxy)(*text));
         }
         ServiceKind::Broker => {
             let named = Some(registration.subprotocol).filter(|name| !name.is_empty());

@@ -8,6 +8,7 @@ mod messaging;
 mod queues;
 mod slow;
 mod unread;
+mod upstreams;
 
 use std::{
     net::Ipv4Addr,
@@ -125,6 +126,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
         unread::ATTACKS,
         queues::ATTACKS,
         memory::ATTACKS,
+        upstreams::ATTACKS,
     ]
     .into_iter()
     .flatten()

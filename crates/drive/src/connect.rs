@@ -1,0 +1,214 @@
+//! Connections from a core to an upstream. All of it is tokio's, until the socket is the reactor's.
+
+use std::{cell::Cell, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use rustix::io::Errno;
+use tokio::{io::AsyncWriteExt as _, time};
+use transports::{Connected, Stream, TlsError, dial, proxy_header};
+use websocket::client::{self, ResponseError};
+
+use crate::{
+    clock,
+    upstream::{Address, Recovery, Resource, Upstream, UpstreamPermit},
+};
+
+/// A connection to an upstream that is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) stream: Stream,
+    /// What was read already and belongs to the protocol.
+    pub(crate) early: Vec<u8>,
+    pub(crate) permit: UpstreamPermit,
+}
+
+/// For whom a connection is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// The index of its service.
+    pub(crate) service: u16,
+    /// Its address.
+    pub(crate) source: SocketAddr,
+    /// The gateway's own that it connected to.
+    pub(crate) target: SocketAddr,
+    /// The subprotocol that it speaks; empty: none.
+    pub(crate) subprotocol: Box<str>,
+}
+
+/// No address of an upstream could be connected to.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    /// The last address that was tried, and what is wrong there, for the log.
+    pub(crate) why: String,
+    /// Whether it is the gateway that lacks what it takes.
+    pub(crate) is_own: bool,
+}
+
+/// Why a connection to an address cannot be opened, in the words of who operates it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// There is no such name, or it cannot be found out.
+    #[error("its name cannot be resolved: {0}")]
+    Lookup(io::Error),
+    /// It refuses, or there is no way to it.
+    #[error("cannot connect: {0}")]
+    Tcp(io::Error),
+    /// There is no TLS with it.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// It is no WebSocket, or does not become one.
+    #[error("{0}")]
+    WebSocket(#[from] ResponseError),
+    /// The connection ends in the WebSocket handshake.
+    #[error("the connection ended in the WebSocket handshake: {0}")]
+    Ended(io::Error),
+    /// It replies to the WebSocket handshake with too much.
+    #[error("its reply to the WebSocket handshake has more than 16 KiB")]
+    TooLong,
+    /// It is too slow.
+    #[error("{0} takes longer than connect-timeout allows")]
+    Late(Stage),
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    Lookup,
+    Tcp,
+    Tls,
+    WebSocket,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lookup => "the look-up of its name",
+            Self::Tcp => "the TCP connection",
+            Self::Tls => "the TLS handshake",
+            Self::WebSocket => "the WebSocket handshake",
+        })
+    }
+}
+
+impl ConnectError {
+    /// Whether the server is well and does not want this client.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::WebSocket(ResponseError::Status(400..=499)))
+    }
+
+    /// Whether it is the gateway that has no descriptors or memory for it.
+    pub(crate) fn is_own(&self) -> bool {
+        let (Self::Lookup(error) | Self::Tcp(error)) = self else { return false };
+        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
+        own.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+}
+
+/// Opens a connection to one address of an upstream after the other, until one is open. `service`
+/// is the path of the service, for the log; `random` returns bits that others cannot foresee.
+///
+/// # Errors
+/// When none is open within [`Upstream::connect_timeout`].
+pub(crate) async fn connect(
+    upstream: &Arc<Upstream>,
+    service: &str,
+    client: &Client,
+    random: impl Fn() -> u128,
+) -> Result<Opened, Unreachable> {
+    let end = clock::now().after(upstream.connect_timeout);
+    let left = || Duration::from_nanos(end.saturating_sub(clock::now().mono_ns));
+    let Ok(_slot) = time::timeout(left(), upstream.opening.acquire()).await else {
+        let why = "too many connections to the upstream are being opened".to_owned();
+        return Err(Unreachable { why, is_own: true });
+    };
+    let header =
+        upstream.proxy_protocol.then(|| proxy_header::encode(client.source, client.target));
+    let mut tried = Vec::new();
+    let mut unreachable = Unreachable { why: String::new(), is_own: false };
+    while let Some((permit, others)) = upstream.choose(&tried, clock::now()) {
+        let address = permit.address();
+        let stage = Cell::new(Stage::Lookup);
+        // Each of those that are left has its part of the time.
+        let part = left() / u32::try_from(others + 1).unwrap_or(u32::MAX);
+        let outcome =
+            match time::timeout(part, open(address, header.as_deref(), client, &random, &stage))
+                .await
+            {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => Err(ConnectError::Late(stage.get())),
+            };
+        let upstream = &*address.label;
+        let error = match outcome {
+            Ok((stream, early)) => {
+                if let Some(Recovery { down_for, missed }) = permit.opened(clock::now()) {
+                    tracing::info!(
+                        service,
+                        upstream,
+                        ?down_for,
+                        missed,
+                        "the upstream is up again"
+                    );
+                }
+                return Ok(Opened { stream, early, permit });
+            }
+            Err(error) => error,
+        };
+        let why = error.to_string();
+        unreachable = Unreachable { why: format!("{upstream}: {why}"), is_own: error.is_own() };
+        if unreachable.is_own || error.is_refusal() {
+            break;
+        }
+        if let Some(missed) = permit.failed(&why, clock::now(), random()) {
+            tracing::warn!(service, upstream, error = why, missed, "the upstream is down");
+        }
+        tried.push(permit.index());
+    }
+    Err(unreachable)
+}
+
+async fn open(
+    address: &Address,
+    header: Option<&[u8]>,
+    client: &Client,
+    random: impl Fn() -> u128,
+    stage: &Cell<Stage>,
+) -> Result<(Stream, Vec<u8>), ConnectError> {
+    let ips = address.name.addresses().await.map_err(ConnectError::Lookup)?;
+    stage.set(Stage::Tcp);
+    let mut stream = dial(&ips, address.port).await.map_err(ConnectError::Tcp)?;
+    if let Some(header) = header {
+        stream.write_all(header).await.map_err(ConnectError::Tcp)?;
+    }
+    let mut connected = match &address.tls {
+        None => Connected::Plain(stream),
+        Some(tls) => {
+            stage.set(Stage::Tls);
+            Connected::tls(stream, tls).await?
+        }
+    };
+    let mut early = Vec::new();
+    if let Some(resource) = &address.websocket {
+        stage.set(Stage::WebSocket);
+        let Resource { host, path } = resource;
+        let subprotocol = &*client.subprotocol;
+        let request = client::Request { host, path, subprotocol, nonce: random() };
+        early = shake_hands(&mut connected, &request).await?;
+    }
+    let (stream, decrypted) = connected.into_stream().map_err(ConnectError::Tcp)?;
+    early.extend(decrypted);
+    Ok((stream, early))
+}
+
+/// Makes a connection a WebSocket. Returns what came behind the response.
+async fn shake_hands(
+    connected: &mut Connected,
+    request: &client::Request<'_>,
+) -> Result<Vec<u8>, ConnectError> {
+    let response = |bytes: &[u8]| request.response(bytes).transpose();
+    let exchanged = connected.exchange(&request.encode(), RESPONSE_BYTES_MAX, response).await;
+    let (len, mut received) = exchanged.map_err(ConnectError::Ended)?;
+    let len = len.ok_or(ConnectError::TooLong)??;
+    Ok(received.split_off(len))
+}
+
+/// The header of a response to a WebSocket handshake.
+const RESPONSE_BYTES_MAX: usize = 16 << 10;
