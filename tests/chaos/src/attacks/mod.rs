@@ -1,6 +1,7 @@
 //! The attacks. Each is a row of the `ATTACKS` of its module.
 
 mod floods;
+mod latest;
 mod logs;
 mod machine;
 mod memory;
@@ -124,6 +125,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Attack> {
         slow::ATTACKS,
         messaging::ATTACKS,
         unread::ATTACKS,
+        latest::ATTACKS,
         queues::ATTACKS,
         memory::ATTACKS,
         upstreams::ATTACKS,
