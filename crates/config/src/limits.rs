@@ -116,7 +116,7 @@ limits! {
     /// refused there; an `echo` takes messages of 16 MiB in
     /// 65,536 fragments and keeps 32 MiB unsent unless `[limits]` says how large either is.
     ConnectionKeys {
-        /// One message: a WebSocket message, a STOMP body.
+        /// One message: a WebSocket message, a STOMP body. At most 1 GiB.
         connection.message_bytes_max: Bytes,
         /// WebSocket frames of one message: what many small frames may cost.
         connection.fragments_max: Count32,
@@ -211,6 +211,11 @@ pub(crate) fn check<T>(
     kind: Option<&ServiceKind>,
 ) {
     let figure = |name| figures(limits).find(|(key, _)| *key == name).map(|(_, figure)| figure);
+    if let Some(place) = table.place("message-bytes-max")
+        && limits.connection.message_bytes_max > MESSAGE_BYTES_MAX
+    {
+        source.report(place.key_start, "`message-bytes-max` is at most 1GiB");
+    }
     for (small, large) in [
         ("message-bytes-max", "unsent-bytes-max"),
         ("message-bytes-max", "transaction-bytes-max"),
@@ -232,3 +237,6 @@ pub(crate) fn check<T>(
         }
     }
 }
+
+/// What one message may have at most: what a core sends in one turn is counted in 32 bits.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
