@@ -3,6 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use contract::{SendBuffer, SharedRange};
 use flate2::{Compress, Compression, FlushCompress, Status};
+use wire::Map;
 
 use crate::Deflate;
 
@@ -18,15 +19,16 @@ use crate::Deflate;
 pub struct Deflater {
     streams: [Option<Box<Compress>>; Deflate::WINDOW_BITS_COUNT],
     scratch: Vec<u8>,
-    shared: Vec<Compressed>,
+    /// What ranges were compressed to, by their address, their length and the bits of the window.
+    shared: Map<(usize, usize, u8), Compressed>,
+    /// The memory that this keeps.
     shared_bytes: usize,
 }
 
 /// What a shared range was compressed to.
 struct Compressed {
-    agreed: Deflate,
     /// Referenced, so that its address stays unique.
-    range: SharedRange,
+    _whole: Bytes,
     /// Whole blocks; `None`: it does not get smaller.
     blocks: Option<Bytes>,
 }
@@ -68,6 +70,13 @@ impl Deflater {
     fn deflate_shared(&mut self, agreed: Deflate, out: &mut SendBuffer, start: usize) -> bool {
         let blocks = out.shared_from(start).iter().map(|range| self.blocks_of(agreed, range));
         let Some(blocks) = blocks.collect::<Option<Vec<_>>>() else { return false };
+        let own_bytes = out.own().len().saturating_sub(start);
+        let stored_bytes =
+            own_bytes + (blocks.len() + own_bytes / STORED_BYTES_MAX + 2) * STORE_BYTES;
+        let block_bytes: usize = blocks.iter().map(Bytes::len).sum();
+        if stored_bytes + block_bytes >= out.len_from(start) {
+            return false;
+        }
         let mut own = std::mem::take(&mut self.scratch);
         own.clear();
         let ranges = out.take_from(start, &mut own);
@@ -90,22 +99,19 @@ impl Deflater {
 
     /// The blocks to which a range is compressed, with the marker that flushes them.
     fn blocks_of(&mut self, agreed: Deflate, range: &SharedRange) -> Option<Bytes> {
-        let is_it = |one: &&Compressed| {
-            let (this, that) = (one.range.bytes(), range.bytes());
-            one.agreed.server_window_bits() == agreed.server_window_bits()
-                && (this.as_ptr(), this.len()) == (that.as_ptr(), that.len())
-        };
-        if let Some(known) = self.shared.iter().rev().find(is_it) {
+        let bytes = range.bytes();
+        let key = (bytes.as_ptr().addr(), bytes.len(), agreed.server_window_bits());
+        if let Some(known) = self.shared.get(&key) {
             return known.blocks.clone();
         }
-        let bytes = range.bytes();
         let blocks = self.compress(agreed, bytes).filter(|blocks| blocks.len() < bytes.len());
         let blocks = blocks.map(Bytes::copy_from_slice);
         if self.shared.len() >= SHARED_MAX || self.shared_bytes > SHARED_BYTES_MAX {
             self.forget_shared();
         }
-        self.shared_bytes += blocks.as_ref().map_or(0, Bytes::len);
-        self.shared.push(Compressed { agreed, range: range.clone(), blocks: blocks.clone() });
+        self.shared_bytes += range.whole.len() + blocks.as_ref().map_or(0, Bytes::len);
+        let compressed = Compressed { _whole: range.whole.clone(), blocks: blocks.clone() };
+        self.shared.insert(key, compressed);
         blocks
     }
 
@@ -137,7 +143,7 @@ impl Deflater {
 
 /// Appends bytes as stored blocks (RFC 1951 section 3.2.4).
 fn store(out: &mut SendBuffer, bytes: &[u8]) {
-    for bytes in bytes.chunks(usize::from(u16::MAX)) {
+    for bytes in bytes.chunks(STORED_BYTES_MAX) {
         let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
         out.push(STORED);
         out.extend_from_slice(&len.to_le_bytes());
@@ -165,6 +171,11 @@ const FLUSH_MARKER: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// the byte.
 const STORED: u8 = 0;
 
-/// Results that are remembered: those of the messages that are delivered together, and some bytes.
-const SHARED_MAX: usize = 64;
-const SHARED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one stored block, and what stands before them.
+const STORED_BYTES_MAX: usize = u16::MAX as usize;
+const STORE_BYTES: usize = 5;
+
+/// Ranges that are remembered, for all sizes of window, and the memory kept for them: much more than
+/// what is delivered to many together, so that it is compressed once for them.
+const SHARED_MAX: usize = 1024;
+const SHARED_BYTES_MAX: usize = 64 << 20;

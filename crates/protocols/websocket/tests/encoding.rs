@@ -4,7 +4,7 @@
 mod client;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io::{self, Read, Write},
 };
 
@@ -285,6 +285,48 @@ fn what_messages_share_is_compressed_once() {
         out.append_shared(&text, 0..text.len() - 1);
     });
     assert!(inflated(15, &other.1) == text[..text.len() - 1]);
+}
+
+#[test]
+fn what_a_run_shares_is_compressed_once_for_each_window() {
+    let body = |seed| noise(seed).take(20_000).map(|byte| b'a' + byte % 16).collect();
+    let run: Vec<Bytes> = (0..64).map(body).collect();
+    let mut deflater = Deflater::new();
+    let mut seen = BTreeSet::new();
+    for round in 0..3 {
+        for bits in [15, 12] {
+            let agreed = agreed(&format!("permessage-deflate; server_max_window_bits={bits}"));
+            for body in &run {
+                let mut out = SendBuffer::default();
+                let start = begin(&mut out);
+                out.append_shared(body, 0..body.len());
+                start.finish(&mut out, Version::Rfc6455, Kind::Text, Some((&mut deflater, agreed)));
+                let blocks = &out.shared_from(0)[0].whole;
+                let is_new = seen.insert(blocks.as_ptr().addr());
+                assert_eq!(is_new, round == 0, "round {round}, {bits} bits");
+            }
+        }
+    }
+}
+
+#[test]
+fn little_that_is_saved_is_not_spent_on_the_blocks_around_it() {
+    // Just so much shorter that what stands before it costs more.
+    let mut body: Vec<u8> = noise(6).take(6000).collect();
+    let agreed = agreed("permessage-deflate");
+    let mut deflater = Deflater::new();
+    for same in 0..120 {
+        body[..same].fill(b' ');
+        let body = Bytes::from(body.clone());
+        let append = |out: &mut SendBuffer| {
+            out.extend_from_slice(&[b'h'; 300]);
+            out.append_shared(&body, 0..body.len());
+        };
+        let plain = finished(None, append).1;
+        let (first, payload) = finished(Some((&mut deflater, agreed)), append);
+        assert!(payload.len() <= plain.len(), "{same}: {} > {}", payload.len(), plain.len());
+        assert!(first == 0x82 || inflated(15, &payload) == plain, "{same}");
+    }
 }
 
 #[test]
