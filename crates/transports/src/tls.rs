@@ -90,7 +90,9 @@ impl Tls {
             if pieces.is_empty() {
                 return Ok((taken, true));
             }
-            match self.connection.writer().write_vectored(pieces)? {
+            // For each record rustls goes through all of them.
+            let next = pieces.get(..PIECES_MAX).unwrap_or(pieces);
+            match self.connection.writer().write_vectored(next)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => {
                     taken += count;
@@ -143,6 +145,8 @@ impl Read for Nothing {
     }
 }
 
+/// Pieces that are handed to rustls together.
+const PIECES_MAX: usize = 64;
 /// What is encrypted at a time, and so what may wait encrypted: four records.
 const ENCRYPTED_BYTES_MAX: usize = 64 << 10;
 /// Plaintext of a record.
