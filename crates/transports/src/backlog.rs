@@ -38,6 +38,11 @@ impl Backlog {
         self.own_bytes + self.encrypted
     }
 
+    /// The memory that would be free without it, if others that share some of it went too.
+    pub(crate) fn memory(&self) -> usize {
+        self.own_bytes() + self.pieces.iter().map(Piece::shared_memory).sum::<usize>()
+    }
+
     pub(crate) fn copy(&mut self, frame: &[u8]) {
         self.bytes += frame.len();
         self.own_bytes += frame.len();
@@ -101,6 +106,14 @@ enum Piece {
 }
 
 impl Piece {
+    /// Its part of what it references.
+    fn shared_memory(&self) -> usize {
+        match self {
+            Self::Own { .. } => 0,
+            Self::Shared { whole, .. } => whole.bytes.len().div_ceil(Arc::strong_count(whole)),
+        }
+    }
+
     fn rest(&self) -> &[u8] {
         match self {
             Self::Own { bytes, from } => bytes.get(*from..).unwrap_or_default(),
@@ -184,6 +197,7 @@ mod tests {
             backlog.copy(b"header");
             backlog.share(shared.share(&body), 1_000..10_000);
         }
+        assert_eq!(backlogs[1].memory(), 6 + 3_334, "each has a third of what they share");
         // A part of the same memory is counted by itself.
         backlogs[0].share(shared.share(&body.slice(..6_000)), 0..6_000);
         backlogs[0].share(shared.share(&other), 0..5_000);

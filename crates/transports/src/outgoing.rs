@@ -188,7 +188,13 @@ impl Outgoing {
         self.total(socket.pending)
     }
 
-    /// Bytes encoded since the last [`Outgoing::clear`], and of what was referenced.
+    /// Memory of what was encoded since the last [`Outgoing::clear`].
+    #[must_use]
+    pub const fn encoded_bytes(&self) -> usize {
+        self.frames.own().len()
+    }
+
+    /// The same, and that of what was referenced.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.frames.own().len() + self.body_bytes

@@ -313,6 +313,12 @@ impl Socket {
         self.backlog.as_ref().map_or(0, |backlog| backlog.own_bytes())
     }
 
+    /// The memory of its backlog: of what others share, its part.
+    #[must_use]
+    pub fn backlog_memory(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.memory())
+    }
+
     /// When something of what waits was last accepted, on the clock of
     /// [`contract::Now::mono_ns`]; `None` when nothing waits.
     #[must_use]

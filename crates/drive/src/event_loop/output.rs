@@ -135,13 +135,14 @@ impl Core {
         self.schedule_check(slot);
     }
 
-    /// The backlogs of this core are over their budget: the largest go first.
+    /// The backlogs of this core are over their budget: those for which most memory is kept go first.
+    /// Of what several share, each has a part.
     fn close_largest(&mut self) {
         let mut backlogs: Vec<(usize, Slot)> = self
             .reactor
             .iter()
-            .map(|(slot, entry)| (entry.state.context.backlog_bytes, slot))
-            .filter(|(backlog, _)| *backlog > 0)
+            .map(|(slot, entry)| (entry.socket.backlog_memory(), slot))
+            .filter(|(memory, _)| *memory > 0)
             .collect();
         backlogs.sort_unstable_by(|a, b| b.cmp(a));
         for (_, slot) in backlogs {
@@ -163,8 +164,9 @@ impl Core {
 
     /// What is to be sent is not left to grow without end within a turn.
     pub(super) fn flush_if_much(&mut self) {
-        let outgoing = &self.tools.outgoing;
-        if outgoing.bytes() > FLUSH_BYTES || outgoing.total_pending_bytes() > FLUSH_PENDING_BYTES {
+        let (encoded, pending) =
+            (self.tools.outgoing.encoded_bytes(), self.tools.outgoing.total_pending_bytes());
+        if encoded > FLUSH_BYTES || pending > FLUSH_PENDING_BYTES {
             self.flush_sockets();
         }
     }
