@@ -148,7 +148,7 @@ pub(crate) fn client(
     Ok(ClientTls { config: Arc::new(config), name })
 }
 
-/// As [`config`], for the client.
+/// As [`config()`], for the client.
 fn client_config(roots: Arc<RootCertStore>) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
