@@ -107,7 +107,7 @@ fn header_belongs(verb: &str, header: &str, random: &mut Random) -> bool {
         "accept-version" | "heart-beat" | "login" => matches!(verb, "CONNECT" | "STOMP"),
         "destination" => matches!(verb, "SEND" | "SUBSCRIBE"),
         "ack" | "prefetch" | "prefetch-count" => verb == "SUBSCRIBE",
-        "x-slow" | "x-max-rate" | "x-key" => verb == "SUBSCRIBE" && random.once_in(12),
+        "x-slow" | "x-max-rate" | "x-key" => verb == "SUBSCRIBE" && random.once_in(30),
         "browser" => verb == "SUBSCRIBE" && random.once_in(6),
         "reply-to" | "priority" | "expires" => verb == "SEND" && random.once_in(3),
         "receipt" => random.once_in(2),
