@@ -40,6 +40,25 @@ fn a_relay_may_rewrite_what_it_passes_on() {
 }
 
 #[test]
+fn a_relay_is_told_which_end_was_reset() {
+    let gateway = Gateway::start(|| Box::<Lines>::default());
+    let reset = |peer: TcpStream| {
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+    };
+    let (mut client, upstream) = gateway.connect();
+    assert_eq!(read(&mut client, 8), b"welcome\n");
+    reset(upstream);
+    assert_eq!(rest(&mut client), b"the server has gone\n");
+    let (mut client, mut upstream) = gateway.connect();
+    assert_eq!(read(&mut client, 8), b"welcome\n");
+    reset(client);
+    assert_eq!(rest(&mut upstream), b"the client has gone\n");
+    drop(upstream);
+    gateway.stop();
+}
+
+#[test]
 fn a_relay_may_reply_by_itself_and_end_both_connections() {
     let gateway = Gateway::start(|| Box::<Lines>::default());
     let (mut client, mut upstream) = gateway.connect();

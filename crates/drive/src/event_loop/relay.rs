@@ -129,11 +129,15 @@ impl Core {
         let Some(end) = self.client_end(client) else { return };
         let (Some(upstream), Some(mut relay)) = (end.upstream, end.relay.take()) else { return };
         let sent_in_part = end.sent_in_part;
+        let is_last = matches!(input, RelayInput::Closed(..));
         let mut outlet = self.relay_outlet(client, upstream, sent_in_part);
         relay.handle(input, now, &mut outlet);
         let RelayOutlet { sent_in_part, closed, .. } = outlet;
         if let Some((reason, message)) = closed {
             return self.send_close(client, reason, &message);
+        }
+        if is_last {
+            return;
         }
         let deadline = relay.deadline();
         let Some(end) = self.client_end(client) else { return };
@@ -207,6 +211,7 @@ impl Core {
         } else {
             "the connection to the upstream broke"
         };
+        self.advance_relay(client, RelayInput::Closed(End::Upstream, Reason::Upstream));
         self.close(client, Reason::Upstream, why);
         self.remove(slot, Reason::Upstream);
     }
