@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
+mod common;
+
 use std::{
     cell::Cell,
     net::SocketAddr,
@@ -14,14 +16,9 @@ use std::{
     time::Duration,
 };
 
-use auth::{Access, Users};
 use bytes::Bytes;
-use contract::{
-    BrokerLimits, ConnectionLimits, Now, Opening, Principal, ProtocolLimits, QuotaLimits, Session,
-};
-use drive::{
-    Arrival, Carrier, CoreRef, Cores, Framing, Pulled, Registration, Service, Settings, tasks,
-};
+use contract::{BrokerLimits, ConnectionLimits, Now, Opening, Session};
+use drive::{Arrival, Carrier, CoreRef, Cores, Pulled, Settings, tasks};
 use testkit::live_bytes;
 
 #[global_allocator]
@@ -149,20 +146,7 @@ impl Storm {
     }
 
     fn carry(&self, open: fn(&Opening<'_>, Now) -> Box<dyn Session>) -> Carrier {
-        let registration = Registration {
-            service: 0,
-            protocol: "test",
-            framing: Framing::Stream,
-            ping_interval: Duration::ZERO,
-            subprotocol: "",
-            host: "",
-            anonymous: false,
-            principal: Some(Principal::anonymous()),
-            users_version: 0,
-            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-            permit: None,
-            early: &[],
-        };
+        let registration = common::registration(SocketAddr::from(([127, 0, 0, 1], 1)));
         self.core.carry(registration, open).unwrap()
     }
 
@@ -185,16 +169,10 @@ impl Storm {
 fn most_bytes<F: Future<Output = ()> + 'static>(
     run: impl FnOnce(Rc<Storm>) -> F + Send + 'static,
 ) -> isize {
-    let limits = Arc::new(ConnectionLimits {
+    let limits = ConnectionLimits {
         unsent_bytes_max: UNSENT_BYTES,
         write_timeout: Duration::from_millis(500),
         ..ConnectionLimits::default()
-    });
-    let service = Service {
-        path: "/".into(),
-        upstream: None,
-        limits: Arc::clone(&limits),
-        protocol_limits: Arc::new(ProtocolLimits::default()),
     };
     let broker_limits = BrokerLimits {
         queue_bytes_max: QUEUE_BYTES,
@@ -202,16 +180,9 @@ fn most_bytes<F: Future<Output = ()> + 'static>(
         ..BrokerLimits::default()
     };
     let settings = Settings {
-        services: vec![service],
-        labels: vec!["test"],
         broker_limits: Arc::new(broker_limits),
-        quotas: QuotaLimits::default(),
-        limits,
-        users: Users::default(),
-        access: Access::default(),
-        io_uring: false,
         unsent_bytes_max_per_core: UNSENT_BYTES_PER_CORE,
-        inbound_bytes_max: 64 << 20,
+        ..common::settings(limits)
     };
     let (cores, new) = Cores::new(settings, 1).unwrap();
     let most = Arc::new(AtomicIsize::new(0));

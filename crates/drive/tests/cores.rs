@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
+mod common;
+
 use std::{
     collections::VecDeque,
     io::{Read as _, Write as _},
@@ -14,14 +16,13 @@ use std::{
     time::Duration,
 };
 
-use auth::{Access, Users};
 use broker::{Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, ConnectionLimits, Destination, Input, Kind, Lane, Message, Now,
-    Opening, Outbox, Principal, QuotaLimits, Refusal, Session, SubscriptionId, Token,
+    Opening, Outbox, Refusal, Session, SubscriptionId, Token,
 };
-use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
+use drive::{Arrival, CoreRef, Cores, Registration, tasks};
 
 #[test]
 fn a_session_is_handed_in_by_its_constructor() {
@@ -166,25 +167,7 @@ impl Gateway {
         count: usize,
         open: impl Fn(&Opening<'_>, Now) -> Box<dyn Session> + Clone + Send + 'static,
     ) -> Self {
-        let limits = Arc::new(ConnectionLimits::default());
-        let service = Service {
-            path: "/".into(),
-            upstream: None,
-            limits: Arc::clone(&limits),
-            protocol_limits: Arc::default(),
-        };
-        let settings = Settings {
-            services: vec![service],
-            labels: vec!["test"],
-            broker_limits: Arc::default(),
-            quotas: QuotaLimits::default(),
-            limits,
-            users: Users::default(),
-            access: Access::default(),
-            io_uring: false,
-            unsent_bytes_max_per_core: 1 << 20,
-            inbound_bytes_max: 1 << 20,
-        };
+        let settings = common::settings(ConnectionLimits::default());
         let (cores, new_cores) = Cores::new(settings, count).unwrap();
         let run = |core: drive::NewCore| {
             let open = open.clone();
@@ -223,20 +206,8 @@ fn register(
     open: &impl Fn(&Opening<'_>, Now) -> Box<dyn Session>,
 ) {
     let Arrival { stream, permit, .. } = arrival;
-    let registration = Registration {
-        service: 0,
-        protocol: "test",
-        framing: Framing::Stream,
-        ping_interval: Duration::ZERO,
-        subprotocol: "",
-        host: "",
-        anonymous: false,
-        principal: Some(Principal::anonymous()),
-        users_version: 0,
-        peer: stream.peer_addr().unwrap(),
-        permit: Some(permit),
-        early: &[],
-    };
+    let registration = common::registration(stream.peer_addr().unwrap());
+    let registration = Registration { permit: Some(permit), ..registration };
     core.register(mio::net::TcpStream::from_std(stream).into(), registration, open);
 }
 

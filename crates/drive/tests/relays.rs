@@ -3,6 +3,8 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test says so by failing")]
 
+mod common;
+
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
@@ -11,14 +13,8 @@ use std::{
     time::Duration,
 };
 
-use auth::{Access, Users};
-use contract::{
-    ConnectionLimits, End, Kind, Now, QuotaLimits, Reason, Relay, RelayInput, RelayOutbox,
-};
-use drive::{
-    Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, Upstream, UpstreamAddress,
-    tasks,
-};
+use contract::{ConnectionLimits, End, Kind, Now, Reason, Relay, RelayInput, RelayOutbox};
+use drive::{Arrival, CoreRef, Cores, Registration, Upstream, UpstreamAddress, tasks};
 use socket2::SockRef;
 use testkit::Random;
 
@@ -344,43 +340,17 @@ impl Gateway {
             websocket: None,
         };
         let upstream = Arc::new(Upstream::new(vec![address], Duration::from_secs(10), false));
-        let limits = Arc::new(ConnectionLimits::default());
-        let service = Service {
-            path: "/".into(),
-            upstream: Some(Arc::clone(&upstream)),
-            limits: Arc::clone(&limits),
-            protocol_limits: Arc::default(),
-        };
-        let settings = Settings {
-            services: vec![service],
-            labels: vec!["test"],
-            broker_limits: Arc::default(),
-            quotas: QuotaLimits::default(),
-            limits,
-            users: Users::default(),
-            access: Access::default(),
-            io_uring: false,
-            unsent_bytes_max_per_core: 1 << 20,
-            inbound_bytes_max: 1 << 20,
-        };
+        let mut settings = common::settings(ConnectionLimits::default());
+        settings.services[0].upstream = Some(Arc::clone(&upstream));
         let (cores, new_cores) = Cores::new(settings, 1).unwrap();
         let run = |core: drive::NewCore| {
             let start = move |core: CoreRef| {
                 move |arrival: Arrival| {
                     let Arrival { stream, permit, .. } = arrival;
                     let registration = Registration {
-                        service: 0,
-                        protocol: "test",
-                        framing: Framing::Stream,
-                        ping_interval: Duration::ZERO,
-                        subprotocol: "",
-                        host: "",
-                        anonymous: false,
                         principal: None,
-                        users_version: 0,
-                        peer: stream.peer_addr().unwrap(),
                         permit: Some(permit),
-                        early: &[],
+                        ..common::registration(stream.peer_addr().unwrap())
                     };
                     let stream = mio::net::TcpStream::from_std(stream);
                     core.register_relay(stream.into(), registration, open());

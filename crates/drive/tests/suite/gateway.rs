@@ -5,16 +5,16 @@ use std::{
     time::Duration,
 };
 
-use auth::{Access, Users};
-use contract::{
-    BrokerLimits, ConnectionLimits, Now, Opening, Principal, ProtocolLimits, QuotaLimits, Session,
-};
-use drive::{Arrival, CoreRef, Cores, Framing, Registration, Service, Settings, tasks};
+use contract::{ConnectionLimits, Now, Opening, ProtocolLimits, Session};
+use drive::{Arrival, CoreRef, Cores, Framing, Registration, tasks};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio::sync::{mpsc, oneshot};
 use transports::Accepted;
 
-use crate::peer::{self, Carry, Peer};
+use crate::{
+    common,
+    peer::{self, Carry, Peer},
+};
 
 /// What carries the connections of a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -47,18 +47,10 @@ impl Setup {
 
     fn registration<'a>(&self, peer: SocketAddr, early: &'a [u8]) -> Registration<'a> {
         Registration {
-            service: 0,
-            protocol: "test",
             framing: self.framing,
             ping_interval: self.ping_interval,
-            subprotocol: "",
-            host: "",
-            anonymous: false,
-            principal: Some(Principal::anonymous()),
-            users_version: 0,
-            peer,
-            permit: None,
             early,
+            ..common::registration(peer)
         }
     }
 }
@@ -77,25 +69,9 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(transport: Transport, setup: Setup) -> Self {
-        let limits = Arc::new(setup.limits.clone());
-        let service = Service {
-            path: "/".into(),
-            upstream: None,
-            limits: Arc::clone(&limits),
-            protocol_limits: Arc::new(setup.protocol_limits.clone()),
-        };
-        let settings = Settings {
-            services: vec![service],
-            labels: vec!["test"],
-            broker_limits: Arc::new(BrokerLimits::default()),
-            quotas: QuotaLimits::default(),
-            limits,
-            users: Users::default(),
-            access: Access::default(),
-            io_uring: false,
-            unsent_bytes_max_per_core: 64 << 20,
-            inbound_bytes_max: 64 << 20,
-        };
+        let mut settings = common::settings(setup.limits.clone());
+        settings.unsent_bytes_max_per_core = 64 << 20;
+        settings.services[0].protocol_limits = Arc::new(setup.protocol_limits.clone());
         let (cores, new) = Cores::new(settings, 1).unwrap();
         let (server, client) = configurations();
         let (carry, carried) = mpsc::unbounded_channel();

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says so by failing")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod gateway;
 mod peer;
 mod scenarios;
