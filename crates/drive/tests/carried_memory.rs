@@ -7,12 +7,15 @@ mod common;
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicIsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -81,6 +84,39 @@ async fn publish_forever(storm: Rc<Storm>) {
     let piece = format!("SEND\ndestination:/queue/a\n\n{body}\0").repeat(6);
     let mut next = Bytes::from_static(b"CONNECT\naccept-version:1.2\n\n\0");
     while carrier.feed(next).await.is_ok() {
+        storm.look();
+        next = piece.clone().into();
+    }
+}
+
+#[test]
+fn of_sessions_whose_carriers_come_and_go() {
+    let most = most_bytes(|storm| async move {
+        // A session that reads nothing more, since its command has no reply yet.
+        let carrier = storm.carry(stomp);
+        let slot = carrier.slot();
+        publish_until_it_waits(&storm, carrier).await;
+        let mut refused = 0;
+        for _ in 0..1_000 {
+            let carrier = storm.core.attach(slot).unwrap();
+            let mut feed = pin!(carrier.feed(Bytes::from(vec![b'\n'; PIECE_BYTES])));
+            refused += u32::from(
+                poll_fn(|context| Poll::Ready(feed.as_mut().poll(context).is_pending())).await,
+            );
+            storm.look();
+        }
+        assert!(refused > 900, "{refused} of 1,000 were not taken");
+    });
+    let waiting = (1 << 20) + 3 * PIECE_BYTES;
+    assert_at_most(most, QUEUE_BYTES + waiting * 5 / 4 + OTHER_BYTES);
+}
+
+/// Publishes to a queue that is full in the end.
+async fn publish_until_it_waits(storm: &Storm, carrier: Carrier) {
+    let body = ".".repeat(10_000);
+    let piece = format!("SEND\ndestination:/queue/a\n\n{body}\0").repeat(6);
+    let mut next = Bytes::from_static(b"CONNECT\naccept-version:1.2\n\n\0");
+    while tokio::time::timeout(Duration::from_millis(50), carrier.feed(next)).await.is_ok() {
         storm.look();
         next = piece.clone().into();
     }

@@ -10,11 +10,11 @@ use std::{io, sync::Arc, task::Poll};
 use bytes::Bytes;
 use contract::{Input, Notice, Now, Opening, Reason, Session};
 use tokio::sync::Notify;
-use transports::{Io, Slot};
+use transports::{Entry, Io, Slot};
 
 use super::{
     Core, CoreRef, Registration,
-    connection::{ConnectionKind, Life},
+    connection::{Connection, ConnectionKind, Life},
 };
 use crate::clock;
 
@@ -201,7 +201,11 @@ impl Core {
         if !self.is_carried_by(carrier) {
             return Poll::Ready(Err(Gone));
         }
-        if self.reactor.get(carrier.slot).is_some_and(|entry| entry.socket.is_full()) {
+        // What other carriers handed over counts too, so that these can come and go.
+        let waits = |entry: &Entry<Connection>| {
+            entry.socket.is_full() || entry.state.context.unread.is_some()
+        };
+        if self.reactor.get(carrier.slot).is_some_and(waits) {
             return Poll::Pending;
         }
         self.reactor.feed(carrier.slot, bytes.clone());

@@ -19,6 +19,9 @@ impl Core {
             if !done {
                 return;
             }
+            if let Some(entry) = self.reactor.get(slot) {
+                entry.socket.wake();
+            }
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let Some(entry) = self.reactor.get_mut(slot) else {
