@@ -3,13 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 #![expect(clippy::disallowed_methods, reason = "clients have threads of their own, and wait")]
 
+mod two_ports;
+
 use std::{
     collections::VecDeque,
-    fs,
-    io::{BufRead as _, BufReader, Read, Write},
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,12 +17,9 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
+use two_ports::Gateway;
 
 /// Handshakes of the flood.
 const FLOOD: usize = 4000;
@@ -34,8 +30,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_flood_of_handshakes_delays_no_other_address() {
-    let gateway = Gateway::start();
-    let hello = gateway.hello();
+    let gateway = Gateway::start("flood", "");
+    let hello = hello(&gateway);
     let is_over = Arc::new(AtomicBool::new(false));
     let flood = {
         let (address, is_over) = (gateway.tls, Arc::clone(&is_over));
@@ -61,13 +57,13 @@ fn a_flood_of_handshakes_delays_no_other_address() {
     let mut rounds = 0;
     while !is_over.load(Ordering::Relaxed) || rounds == 0 {
         assert!(get(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
-        assert!(get(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(get(secure(&gateway, other), "/healthz").starts_with("HTTP/1.1 200"));
         rounds += 1;
     }
     let (sent, open) = flood.join().unwrap();
     // The queue that the flood has left does not matter either.
     assert!(get(connect(other, gateway.plain), "/healthz").starts_with("HTTP/1.1 200"));
-    assert!(get(gateway.secure(other), "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get(secure(&gateway, other), "/healthz").starts_with("HTTP/1.1 200"));
     drop(open);
     let total = || {
         let page = get(connect(other, gateway.plain), "/metrics");
@@ -96,7 +92,7 @@ fn a_flood_of_handshakes_delays_no_other_address() {
 
 #[test]
 fn without_tls_one_is_told_so() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start("flood", "");
     for (sent, expected) in [
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
@@ -133,73 +129,13 @@ fn get(mut connection: impl Read + Write, path: &str) -> String {
     response
 }
 
-struct Gateway {
-    process: Child,
-    folder: PathBuf,
-    tls: SocketAddr,
-    plain: SocketAddr,
-    client: Arc<ClientConfig>,
+/// What a handshake begins with.
+fn hello(gateway: &Gateway) -> Vec<u8> {
+    let mut hello = Vec::new();
+    gateway.client().write_tls(&mut hello).unwrap();
+    hello
 }
 
-impl Gateway {
-    fn start() -> Self {
-        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let name = format!("flood-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let pem = made.cert.pem();
-        fs::write(folder.join("gw.pem"), &pem).unwrap();
-        fs::write(folder.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
-        let config = "threads = 1\n\
-            [[listen]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'gw.pem', key = 'gw.key' }\n\
-            [[listen]]\naddress = '127.0.0.1:0'\noperations = true\n";
-        fs::write(folder.join("gw.toml"), config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_passerelle"))
-            .args(["serve", "--config"])
-            .arg(folder.join("gw.toml"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut address = |scheme: &str| {
-            let line = lines.next().unwrap().unwrap();
-            let rest = line.strip_prefix(&format!("listening on {scheme}://")).unwrap();
-            rest.trim_end_matches('/').parse().unwrap()
-        };
-        let (tls, plain) = (address("https"), address("http"));
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { process, folder, tls, plain, client: Arc::new(client) }
-    }
-
-    fn client(&self) -> ClientConnection {
-        let name = ServerName::try_from("localhost").unwrap();
-        ClientConnection::new(Arc::clone(&self.client), name).unwrap()
-    }
-
-    /// What a handshake begins with.
-    fn hello(&self) -> Vec<u8> {
-        let mut hello = Vec::new();
-        self.client().write_tls(&mut hello).unwrap();
-        hello
-    }
-
-    fn secure(&self, from: Ipv4Addr) -> rustls::StreamOwned<ClientConnection, TcpStream> {
-        rustls::StreamOwned::new(self.client(), connect(from, self.tls))
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-        drop(fs::remove_dir_all(&self.folder));
-    }
+fn secure(gateway: &Gateway, from: Ipv4Addr) -> StreamOwned<ClientConnection, TcpStream> {
+    StreamOwned::new(gateway.client(), connect(from, gateway.tls))
 }

@@ -4,23 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 #![expect(clippy::print_stdout, reason = "figures, with --nocapture")]
 
+mod two_ports;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 use testkit::Random;
+use two_ports::Gateway;
 
 const MIB: usize = 1 << 20;
 const BODY_BYTES: usize = 4 * MIB;
@@ -45,7 +41,7 @@ type Open = fn(&Gateway) -> Stream;
 /// How the subscribers connect.
 const WAYS: &[(&str, Open)] = &[
     ("TCP", |gateway| Box::new(connect(gateway.plain))),
-    ("TLS", |gateway| Box::new(gateway.secure())),
+    ("TLS", |gateway| Box::new(secure(gateway))),
     ("WebSocket", |gateway| Box::new(upgrade(connect(gateway.plain), ""))),
     ("deflated WebSocket", |gateway| {
         let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
@@ -56,7 +52,7 @@ const WAYS: &[(&str, Open)] = &[
 fn stall(way: &str, ack: &str, open: Open) {
     let shown = format!("{way}, {ack}");
     let ciphertext = if way == "TLS" { SUBSCRIBERS * CIPHERTEXT_MAX } else { 0 };
-    let gateway = Gateway::start(MORE_MAX + ciphertext);
+    let gateway = start(MORE_MAX + ciphertext);
     let mut subscribers: Vec<Stream> = Vec::new();
     for n in 0..SUBSCRIBERS {
         let mut stream = open(&gateway);
@@ -68,7 +64,7 @@ fn stall(way: &str, ack: &str, open: Open) {
         stream.wait_for(b"receipt-id:r\n\n\0");
         subscribers.push(stream);
     }
-    let before = (gateway.memory(), gateway.bytes_sent());
+    let before = (memory(&gateway), bytes_sent(&gateway));
     let body = text(BODY_BYTES);
     let mut publisher = connect(gateway.plain);
     Connection::send(&mut publisher, b"CONNECT\naccept-version:1.2\nhost:x\n\n\0");
@@ -77,13 +73,13 @@ fn stall(way: &str, ack: &str, open: Open) {
     Connection::send(&mut publisher, &[head.as_bytes(), &body, b"\0"].concat());
     publisher.wait_for(b"receipt-id:sent\n\n\0");
     // The core responds to this when it has written what can be.
-    let sent = gateway.bytes_sent() - before.1;
-    let more = gateway.memory() - before.0;
+    let sent = bytes_sent(&gateway) - before.1;
+    let more = memory(&gateway) - before.0;
     println!("{shown}: {} KiB more, {} KiB sent", more >> 10, sent >> 10);
     // Of what each is to have, which is 3 MiB at least, the kernel takes a part.
     assert!(sent < SUBSCRIBERS * 5 / 2 * MIB, "{shown}: {sent} bytes sent");
     assert!(more <= BODY_BYTES + MORE_MAX + ciphertext, "{shown}: {more} bytes more");
-    assert_eq!(gateway.metric("passerelle_slow_consumers_total"), 0, "{shown}");
+    assert_eq!(metric(&gateway, "passerelle_slow_consumers_total"), 0, "{shown}");
     if matches!(way, "TCP" | "TLS") {
         for (n, stream) in subscribers.iter_mut().enumerate().step_by(499) {
             let head = stream.wait_for(b"\n\n");
@@ -174,94 +170,42 @@ fn upgrade(mut stream: TcpStream, headers: &str) -> WebSocket {
     WebSocket(stream)
 }
 
-struct Gateway {
-    process: Child,
-    folder: PathBuf,
-    tls: SocketAddr,
-    plain: SocketAddr,
-    client: Arc<ClientConfig>,
+/// One whose core may have this much unsent; what many share counts once.
+fn start(unsent_bytes_max: usize) -> Gateway {
+    let config = format!(
+        "[limits]\nmessage-bytes-max = '5MiB'\ntransaction-bytes-max = '5MiB'\nunsent-bytes-max = '8MiB'\n\
+        [memory]\nunsent-bytes-max-per-core = {unsent_bytes_max}\n"
+    );
+    Gateway::start("shared-bodies", &config)
 }
 
-impl Gateway {
-    /// One whose core may have this much unsent; what many share counts once.
-    fn start(unsent_bytes_max: usize) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("shared-bodies");
-        fs::create_dir_all(&folder).unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let pem = made.cert.pem();
-        fs::write(folder.join("gw.pem"), &pem).unwrap();
-        fs::write(folder.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
-        let config = format!(
-            "threads = 1\n\
-            [limits]\nmessage-bytes-max = '5MiB'\ntransaction-bytes-max = '5MiB'\nunsent-bytes-max = '8MiB'\n\
-            [memory]\nunsent-bytes-max-per-core = {unsent_bytes_max}\n\
-            [[listen]]\naddress = '127.0.0.1:0'\n\
-            tls = {{ certificate = 'gw.pem', key = 'gw.key' }}\n\
-            [[listen]]\naddress = '127.0.0.1:0'\noperations = true\n"
-        );
-        fs::write(folder.join("gw.toml"), config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_passerelle"))
-            .args(["serve", "--config"])
-            .arg(folder.join("gw.toml"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut address = |scheme: &str| {
-            let line = lines.next().unwrap().unwrap();
-            let rest = line.strip_prefix(&format!("listening on {scheme}://")).unwrap();
-            rest.trim_end_matches('/').parse().unwrap()
-        };
-        let (tls, plain) = (address("https"), address("http"));
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { process, folder, tls, plain, client: Arc::new(client) }
-    }
-
-    fn secure(&self) -> StreamOwned<ClientConnection, TcpStream> {
-        let name = ServerName::try_from("localhost").unwrap();
-        let client = ClientConnection::new(Arc::clone(&self.client), name).unwrap();
-        StreamOwned::new(client, connect(self.tls))
-    }
-
-    /// What the process has in memory.
-    fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
-    }
-
-    fn bytes_sent(&self) -> usize {
-        self.metric("passerelle_bytes_sent_total")
-    }
-
-    /// The sum of a metric's series.
-    fn metric(&self, name: &str) -> usize {
-        let mut stream = connect(self.plain);
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).unwrap();
-        let series = page.lines().filter_map(|line| line.strip_prefix(name));
-        let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok());
-        let values: Vec<usize> = values.collect();
-        assert!(!values.is_empty(), "no {name} in {page}");
-        values.into_iter().sum()
-    }
+fn secure(gateway: &Gateway) -> StreamOwned<ClientConnection, TcpStream> {
+    StreamOwned::new(gateway.client(), connect(gateway.tls))
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-        drop(fs::remove_dir_all(&self.folder));
-    }
+/// What the process has in memory.
+fn memory(gateway: &Gateway) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
+fn bytes_sent(gateway: &Gateway) -> usize {
+    metric(gateway, "passerelle_bytes_sent_total")
+}
+
+/// The sum of a metric's series.
+fn metric(gateway: &Gateway, name: &str) -> usize {
+    let mut stream = connect(gateway.plain);
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let series = page.lines().filter_map(|line| line.strip_prefix(name));
+    let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok());
+    let values: Vec<usize> = values.collect();
+    assert!(!values.is_empty(), "no {name} in {page}");
+    values.into_iter().sum()
 }
 
 /// Enough for any machine.
