@@ -13,7 +13,7 @@ use drive::{
 };
 use passerelle_http::{Gateway, Phase, Protocol, Worker, index_u16, linger};
 use rustls::ServerConfig;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 use transports::{Accepted, Closed, proxy_header};
 
@@ -92,9 +92,7 @@ pub(crate) async fn accept(
 fn prepare(stream: TcpStream, write_timeout: Duration) -> io::Result<std::net::TcpStream> {
     let stream = stream.into_std()?;
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive)?;
+    transports::set_keepalive(&stream)?;
     // Ends peers that take nothing, HTTP ones too, which hyper would wait for.
     transports::set_user_timeout(&stream, write_timeout)?;
     Ok(stream)
@@ -309,8 +307,6 @@ const ARRIVING_MAX: usize = 1024;
 const ARRIVING_PAUSE: Duration = Duration::from_millis(1);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// Silence after which the kernel asks whether a peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The reply to HTTP without TLS where there is TLS.
 const HTTP_WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
     content-length: 73\r\nconnection: close\r\n\r\n\

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{accepted::unwatched, stream::Stream};
+use crate::{accepted::unwatched, socket::set_keepalive, stream::Stream};
 
 /// Connects to a server at the first of its addresses that accepts, of which families alternate
 /// (as RFC 8305 section 4): the next is tried when one fails, or has not accepted for 250 ms. No
@@ -56,6 +56,7 @@ pub async fn dial(ips: &[IpAddr], port: u16) -> io::Result<TcpStream> {
         match outcome {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                set_keepalive(&stream)?;
                 return Ok(stream);
             }
             Err(error) => drop(failed.get_or_insert(error)),

@@ -24,7 +24,7 @@ pub use client::{ClientTls, Connected, TlsError, dial};
 pub use io::{Carried, Io};
 pub use outgoing::Outgoing;
 pub use reactor::{Entry, Reactor, Slot};
-pub use socket::{Flushed, Read, Socket, set_user_timeout};
+pub use socket::{Flushed, Read, Socket, set_keepalive, set_user_timeout};
 pub use stream::Stream;
 pub use timers::Timers;
 pub use tls::Tls;

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use mio::net::TcpStream;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::Notify;
 
 use crate::{
@@ -455,6 +455,17 @@ pub fn set_user_timeout(socket: impl AsFd, time: Duration) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_tcp_user_timeout(socket, millis.unsigned_abs())?)
 }
 
+/// Has the kernel find out whether a peer that is silent is still there.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn set_keepalive(socket: &impl AsFd) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+/// Silence after which the kernel asks a peer.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Of a backlog.
 const PIECES_PER_WRITE: usize = 64;
 /// In place of the index of a segment.
