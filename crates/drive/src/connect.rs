@@ -116,10 +116,12 @@ pub(crate) async fn connect(
 ) -> Result<Opened, Unreachable> {
     let end = clock::now().after(upstream.connect_timeout);
     let left = || Duration::from_nanos(end.saturating_sub(clock::now().mono_ns));
+    let too_many = "too many connections to the upstream are being opened";
     let Ok(_slot) = time::timeout(left(), upstream.opening.acquire()).await else {
-        let why = "too many connections to the upstream are being opened".to_owned();
-        return Err(Unreachable { why, is_own: true });
+        return Err(Unreachable { why: too_many.to_owned(), is_own: true });
     };
+    // A server that is too slow for what the queue has left of the time may be well.
+    let is_hurried = left() < upstream.connect_timeout / 2;
     let header =
         upstream.proxy_protocol.then(|| proxy_header::encode(client.source, client.target));
     let mut tried = Vec::new();
@@ -136,33 +138,40 @@ pub(crate) async fn connect(
                 Ok(outcome) => outcome,
                 Err(_elapsed) => Err(ConnectError::Late(stage.get())),
             };
-        let upstream = &*address.label;
+        let label = &*address.label;
         let error = match outcome {
             Ok((stream, early)) => {
-                if let Some(Recovery { down_for, missed }) = permit.opened(clock::now()) {
-                    tracing::info!(
-                        service,
-                        upstream,
-                        ?down_for,
-                        missed,
-                        "the upstream is up again"
-                    );
-                }
+                log_recovery(permit.opened(clock::now()), service, label);
                 return Ok(Opened { stream, early, permit });
             }
             Err(error) => error,
         };
         let why = error.to_string();
-        unreachable = Unreachable { why: format!("{upstream}: {why}"), is_own: error.is_own() };
-        if unreachable.is_own || error.is_refusal() {
+        unreachable = Unreachable { why: format!("{label}: {why}"), is_own: error.is_own() };
+        if unreachable.is_own {
+            break;
+        }
+        if error.is_refusal() {
+            log_recovery(permit.refused(clock::now()), service, label);
+            break;
+        }
+        if is_hurried && matches!(error, ConnectError::Late(_)) {
+            unreachable =
+                Unreachable { why: format!("{label}: {why}, since {too_many}"), is_own: true };
             break;
         }
         if let Some(missed) = permit.failed(&why, clock::now(), random()) {
-            tracing::warn!(service, upstream, error = why, missed, "the upstream is down");
+            tracing::warn!(service, upstream = label, error = why, missed, "the upstream is down");
         }
         tried.push(permit.index());
     }
     Err(unreachable)
+}
+
+fn log_recovery(recovery: Option<Recovery>, service: &str, upstream: &str) {
+    if let Some(Recovery { down_for, missed }) = recovery {
+        tracing::info!(service, upstream, ?down_for, missed, "the upstream is up again");
+    }
 }
 
 async fn open(

@@ -237,9 +237,18 @@ impl UpstreamPermit {
 
     /// The connection is open. Returns what is to be logged of that, if the address had been down.
     pub(crate) fn opened(&self, now: Now) -> Option<Recovery> {
-        let address = self.address();
-        address.opened.fetch_add(1, Ordering::Relaxed);
-        let mut health = address.health();
+        self.address().opened.fetch_add(1, Ordering::Relaxed);
+        self.is_well(now)
+    }
+
+    /// The server does not want this client, and so is well. Returns what [`UpstreamPermit::opened`] does.
+    pub(crate) fn refused(&self, now: Now) -> Option<Recovery> {
+        self.address().failed.fetch_add(1, Ordering::Relaxed);
+        self.is_well(now)
+    }
+
+    fn is_well(&self, now: Now) -> Option<Recovery> {
+        let mut health = self.address().health();
         let since_mono_ns = health.down.take()?.since_mono_ns;
         let down_for = Duration::from_nanos(now.mono_ns.saturating_sub(since_mono_ns));
         Some(Recovery { down_for, missed: health.limiter.due(now)? })
@@ -326,6 +335,19 @@ mod tests {
         let mut order: Vec<_> = (0..3).filter_map(|_| chosen(&upstream, &[], at(0))).collect();
         order.sort_unstable();
         assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_server_that_refuses_a_client_is_up() {
+        let upstream = upstream(1);
+        let (permit, _) = upstream.choose(&[], at(0)).unwrap();
+        assert_eq!(permit.refused(at(0)), None, "it was up before");
+        assert_eq!(permit.failed("refused", at(1_000), 0), Some(0));
+        let recovery = Recovery { down_for: Duration::from_secs(2), missed: 0 };
+        assert_eq!(permit.refused(at(3_000)), Some(recovery));
+        let stats: Vec<_> =
+            upstream.stats().map(|one| (one.is_up, one.opened, one.failed)).collect();
+        assert_eq!(stats, [(true, 0, 3)]);
     }
 
     #[test]
