@@ -1,7 +1,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::{Mechanism, Scram, Users};
+use crate::{Mechanism, Scram, User, Users};
 
 /// Makes verifiers for users that there are not: each name has its own, which stays the same.
 ///
@@ -9,8 +9,9 @@ use crate::{Mechanism, Scram, Users};
 /// restart changes nothing either.
 pub(crate) struct Decoys {
     key: Hmac<Sha256>,
-    /// The iterations and the length of the salt of the first user with a verifier, by mechanism.
-    models: [(u32, usize); Mechanism::ALL.len()],
+    /// Each name has the iterations and the length of the salt of one of them, so that neither tells
+    /// that a user exists.
+    users: Users,
 }
 
 impl Decoys {
@@ -22,13 +23,7 @@ impl Decoys {
         }
         let mut block = [0; 64];
         block.iter_mut().zip(key.finalize().into_bytes()).for_each(|(to, from)| *to = from);
-        let models = Mechanism::ALL.map(|mechanism| {
-            let first = users.iter().find_map(|user| user.password().scram(mechanism));
-            first.map_or((Scram::ITERATIONS, SALT_BYTES), |first| {
-                (first.iterations(), first.salt().len())
-            })
-        });
-        Self { key: Hmac::new(&block.into()), models }
+        Self { key: Hmac::new(&block.into()), users: users.clone() }
     }
 
     /// The verifier of a name.
@@ -40,8 +35,13 @@ impl Decoys {
             }
             key.finalize().into_bytes().into()
         };
-        let model = Mechanism::ALL.iter().zip(self.models).find(|(one, _)| **one == mechanism);
-        let (iterations, salt_bytes) = model.map_or((Scram::ITERATIONS, SALT_BYTES), |(_, it)| it);
+        let [a, b, ..] = key(b"model");
+        let has_verifier = |user: &User| user.password().scram(mechanism).is_some();
+        let model = self.users.any(u16::from_le_bytes([a, b]).into(), has_verifier);
+        let model = model.and_then(|user| user.password().scram(mechanism));
+        let (iterations, salt_bytes) = model.map_or((Scram::ITERATIONS, SALT_BYTES), |scram| {
+            (scram.iterations(), scram.salt().len())
+        });
         let mut salt = [key(b"salt"), key(b"more salt")].concat();
         salt.truncate(salt_bytes);
         Scram::made_up(mechanism, iterations, &salt, key)
@@ -50,3 +50,31 @@ impl Decoys {
 
 /// The length of a salt that `passerelle password` makes.
 const SALT_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::Password;
+
+    #[test]
+    fn a_decoy_looks_like_some_user_each_time() {
+        let secret = contract::Secret::new("x");
+        let user = |name: &str, salt: &[u8], iterations| {
+            let scram = Scram::derive(Mechanism::Sha256, &secret, salt, iterations);
+            User::new(name, [], Password::of_verifier(scram)).unwrap()
+        };
+        let all = [user("ann", b"0123456789abcdef", 4096), user("bob", b"01234567", 10_000)];
+        let decoys = Decoys::new(&all.into_iter().collect());
+        let look = |n: u32| {
+            let scram = decoys.verifier(Mechanism::Sha256, &format!("other-{n}"));
+            (scram.iterations(), scram.salt().len())
+        };
+        let looks: BTreeSet<_> = (0..64).map(look).collect();
+        assert_eq!(looks, BTreeSet::from([(4096, 16), (10_000, 8)]));
+        assert!((0..64).all(|n| look(n) == look(n)));
+        let other = decoys.verifier(Mechanism::Sha1, "ann");
+        assert_eq!((other.iterations(), other.salt().len()), (Scram::ITERATIONS, SALT_BYTES));
+    }
+}
