@@ -43,7 +43,7 @@ pub struct Cores {
     pub(crate) logins: Mutex<Logins<Waiter>>,
     /// [`Logins::users_version`], to be read without the lock.
     pub(crate) users_version: AtomicU64,
-    /// The access rules; each core has its own copy.
+    /// The access rules; each core has a reference of its own to them.
     pub(crate) access: Mutex<Access>,
     /// Wakes a hashing thread that waits for jobs.
     pub(crate) hashing: Condvar,

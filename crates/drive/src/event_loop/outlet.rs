@@ -36,7 +36,7 @@ pub(crate) struct Tools {
     pub(crate) message_count: u64,
     pub(crate) core: u16,
     pub(crate) cores: Arc<Cores>,
-    /// The access rules: this core's own, which no other touches.
+    /// The access rules that hold on this core.
     pub(super) access: Access,
     /// Of lines about what they deny.
     pub(super) denials: LogLimiter<DENIALS_LOGGED>,
