@@ -48,7 +48,7 @@ pub(crate) struct Unreachable {
 pub(crate) enum ConnectError {
     /// There is no such name, or it cannot be found out.
     #[error("its name cannot be resolved: {0}")]
-    Lookup(io::Error),
+    Lookup(Arc<io::Error>),
     /// It refuses, or there is no way to it.
     #[error("cannot connect: {0}")]
     Tcp(io::Error),
@@ -97,7 +97,13 @@ impl ConnectError {
 
     /// Whether it is the gateway that has no descriptors or memory for it.
     pub(crate) fn is_own(&self) -> bool {
-        let (Self::Lookup(error) | Self::Tcp(error)) = self else { return false };
+        let error = match self {
+            Self::Lookup(error) => error,
+            Self::Tcp(error) => error,
+            Self::Tls(_) | Self::WebSocket(_) | Self::Ended(_) | Self::TooLong | Self::Late(_) => {
+                return false;
+            }
+        };
         let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
         own.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
@@ -131,13 +137,12 @@ pub(crate) async fn connect(
         let stage = Cell::new(Stage::Lookup);
         // Each of those that are left has its part of the time.
         let part = left() / u32::try_from(others + 1).unwrap_or(u32::MAX);
-        let outcome =
-            match time::timeout(part, open(address, header.as_deref(), client, &random, &stage))
-                .await
-            {
-                Ok(outcome) => outcome,
-                Err(_elapsed) => Err(ConnectError::Late(stage.get())),
-            };
+        // Where a look-up takes long, there is to be time left for addresses from before.
+        let open = open(address, header.as_deref(), client, &random, part / 2, &stage);
+        let outcome = match time::timeout(part, open).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(ConnectError::Late(stage.get())),
+        };
         let label = &*address.label;
         let error = match outcome {
             Ok((stream, early)) => {
@@ -179,9 +184,10 @@ async fn open(
     header: Option<&[u8]>,
     client: &Client,
     random: impl Fn() -> u128,
+    fallback_timeout: Duration,
     stage: &Cell<Stage>,
 ) -> Result<(Stream, Vec<u8>), ConnectError> {
-    let ips = address.name.addresses().await.map_err(ConnectError::Lookup)?;
+    let ips = address.name.addresses(fallback_timeout).await.map_err(ConnectError::Lookup)?;
     stage.set(Stage::Tcp);
     let mut stream = dial(&ips, address.port).await.map_err(ConnectError::Tcp)?;
     if let Some(header) = header {
