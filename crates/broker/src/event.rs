@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, ConnectionLimits, Credit, Delivery, Message, Notice, Pattern, Refusal,
-    Reply, Settle, SubscriptionId, Token,
+    Command, ConnectionId, ConnectionLimits, Credit, DeadLetterReason, Delivery, Message, Notice,
+    Pattern, Refusal, Reply, Settle, SubscriptionId, Token,
 };
 
 use crate::{
+    queued::{QueueId, QueuePosition},
     quota::Account,
     record::{Record, WriteId},
     shard_message::{ShardMessage, Subscriber},
@@ -48,8 +49,27 @@ pub enum Event {
     FromShard(u16, ShardMessage),
     /// The store has this batch, and all before it, for good.
     Stored(WriteId),
+    /// The store takes no new messages, for this reason, or takes them again. What it was given in
+    /// [`Effect::Store`] it will take all the same, later.
+    StoreRefuses(Option<Refusal>),
+    /// A message was in the store when the process began; comes before any command, to the home of
+    /// its queue.
+    Restored(Box<Restored>),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
+}
+
+/// A message that the store has kept.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The queue that it is in.
+    pub queue: QueueId,
+    /// Where in the queue.
+    pub position: QueuePosition,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Why it is to leave for the dead-letter queue, if [`Record::DeadLetter`] says so.
+    pub dead_letter: Option<DeadLetterReason>,
 }
 
 /// How a connection ends, and so what becomes of deliveries that it has not settled.

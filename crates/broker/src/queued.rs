@@ -13,7 +13,8 @@ pub struct QueueId(Destination);
 
 impl QueueId {
     /// The queue that is a destination of its own; `None`: the destination is a topic.
-    pub(crate) fn of(destination: &Destination) -> Option<Self> {
+    #[must_use]
+    pub fn of(destination: &Destination) -> Option<Self> {
         destination.kind().is_queue().then(|| Self(destination.clone()))
     }
 
@@ -42,15 +43,27 @@ pub(crate) struct QueuedMessage {
     pub(crate) message: Arc<Message>,
     /// Who sent it, and is charged for it.
     pub(crate) account: Option<Account>,
-    /// How many attempts to deliver it have failed.
+    /// How many attempts to deliver it have failed, as far as this process knows.
     pub(crate) attempts: u32,
+    /// It was in the store when the process began: it may have been delivered before that.
+    pub(crate) is_restored: bool,
 }
 
 impl QueuedMessage {
     /// A message that is new in its queue.
     pub(crate) fn new(message: Arc<Message>, account: Option<Account>, sequence: u64) -> Self {
         let position = QueuePosition::new(message.header.priority, sequence);
-        Self { position, message, account, attempts: 0 }
+        Self { position, message, account, attempts: 0, is_restored: false }
+    }
+
+    /// A message that the store has kept.
+    pub(crate) const fn restored(message: Arc<Message>, position: QueuePosition) -> Self {
+        Self { position, message, account: None, attempts: 0, is_restored: true }
+    }
+
+    /// How many times it was delivered before; one that is restored may have been once.
+    pub(crate) fn redeliveries(&self) -> u32 {
+        self.attempts.max(self.is_restored.into())
     }
 }
 
@@ -68,9 +81,21 @@ impl QueuePosition {
         Self(u64::from(urgency) << SEQUENCE_BITS | sequence)
     }
 
-    /// Whether the message came no later than the one with this sequence.
-    pub(crate) const fn is_within(self, sequence: u64) -> bool {
-        self.0 & ((1 << SEQUENCE_BITS) - 1) <= sequence
+    /// The position that [`QueuePosition::bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// As a number, in the order of the positions: its form in the store.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Grows with the time at which the message came.
+    pub(crate) const fn sequence(self) -> u64 {
+        self.0 & ((1 << SEQUENCE_BITS) - 1)
     }
 }
 

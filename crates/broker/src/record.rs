@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::Message;
+use contract::{DeadLetterReason, Message};
 
 use crate::queued::{QueueId, QueuePosition, QueuedMessage};
 
@@ -28,6 +28,9 @@ pub enum Record {
     Put(QueueId, QueuePosition, Arc<Message>),
     /// It is there no more.
     Remove(QueueId, QueuePosition),
+    /// It is to leave the queue for its dead-letter queue, where it may not have come yet: it is not
+    /// delivered from here any more.
+    DeadLetter(QueueId, QueuePosition, DeadLetterReason),
     /// What a transaction does to the queues of one home, once it is committed.
     Prepare(TransactionId, Vec<Self>),
     /// All that was prepared for a transaction takes effect. Comes after all of that is stored. A
@@ -48,7 +51,7 @@ impl Record {
         let content = match self {
             Self::Put(_, _, message) => message.cost(),
             Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
-            Self::Remove(..) | Self::Commit(_) | Self::Rollback(_) => 0,
+            Self::Remove(..) | Self::DeadLetter(..) | Self::Commit(_) | Self::Rollback(_) => 0,
         };
         size_of::<Self>() + content
     }

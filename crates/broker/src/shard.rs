@@ -99,6 +99,11 @@ impl Shard {
                 }
                 home.stored(upto, &mut output);
             }
+            Event::StoreRefuses(refusal) => {
+                output.writes.set_refusal(refusal);
+                home.retry_waiting(&mut output);
+            }
+            Event::Restored(restored) => home.restore(*restored, &mut output),
             Event::Timeout => {
                 front.time_out(&mut output);
                 home.check_deadlines(&mut output);

@@ -104,15 +104,13 @@ pub(crate) enum ToHome {
     Committed(TransactionId),
     /// The end of a transaction.
     Decide { transaction: u64, commit: bool },
-    /// A message for a dead-letter queue, addressed to it; where it is in the store until it is in
-    /// the dead-letter queue: then [`ToHome::DeadLettered`] replies.
+    /// A message for a dead-letter queue, addressed to it, and where it is in the store until it is
+    /// in that queue.
     DeadLetter {
         message: Arc<Message>,
         account: Option<Account>,
         stored_at: Option<(QueueId, QueuePosition)>,
     },
-    /// A message is stored in its dead-letter queue, and so need not be where it was.
-    DeadLettered(QueueId, QueuePosition),
 }
 
 /// From the home of a queue or temporary destination to the front of a connection, or from a front

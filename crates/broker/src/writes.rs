@@ -1,5 +1,7 @@
 use std::{collections::VecDeque, mem};
 
+use contract::Refusal;
+
 use crate::{
     record::{Record, WriteId},
     shard_message::Payload,
@@ -24,6 +26,8 @@ pub(crate) struct Writes {
     delayed: VecDeque<(WriteId, u16, Payload)>,
     /// A publisher waits for room: those that come later wait too, until [`Writes::reopen`].
     is_closed: bool,
+    /// Why the store takes no new messages; what is in flight it will take all the same.
+    refusal: Option<Refusal>,
 }
 
 impl Writes {
@@ -33,18 +37,33 @@ impl Writes {
     /// Whether a durable message may be added; if not, its publisher waits, and all that come
     /// later. One of any size may, while there is any room.
     pub(crate) const fn admits(&mut self) -> bool {
-        self.is_closed |= self.bytes() >= Self::OPEN_BYTES;
+        self.is_closed |= self.is_full();
         !self.is_closed
     }
 
-    /// Whether the durable messages of a transaction may be added.
-    pub(crate) const fn admits_transaction(&self) -> bool {
-        self.bytes() < Self::REFUSE_BYTES
+    /// Why the durable messages of a transaction may not be added, if so.
+    pub(crate) fn transaction_refusal(&self) -> Option<Refusal> {
+        let is_full = self.bytes() >= Self::REFUSE_BYTES;
+        self.refusal.or_else(|| is_full.then_some(Refusal::Busy))
+    }
+
+    /// Why no durable message may be added, if so, however long its publisher waits.
+    pub(crate) const fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// The store takes no new messages, for this reason; or takes them again.
+    pub(crate) const fn set_refusal(&mut self, refusal: Option<Refusal>) {
+        self.refusal = refusal;
     }
 
     /// Lets those that wait try again, if there is room.
     pub(crate) const fn reopen(&mut self) {
-        self.is_closed = self.bytes() >= Self::OPEN_BYTES;
+        self.is_closed = self.is_full();
+    }
+
+    const fn is_full(&self) -> bool {
+        self.refusal.is_some() || self.bytes() >= Self::OPEN_BYTES
     }
 
     /// Whether no publisher waits for room.

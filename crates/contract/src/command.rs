@@ -308,6 +308,12 @@ pub enum Refusal {
         "this user or address has made as many queues as one may (memory.queues-max-per-principal)"
     )]
     PrincipalQueues,
+    /// A durable message, and the disk of the store is full.
+    #[error("the disk is full: messages that are not persistent are taken, and all are delivered")]
+    StoreFull,
+    /// A durable message, and the gateway has no store to keep it in.
+    #[error("this gateway cannot keep persistent messages now: its log says why")]
+    NoStore,
     /// The core has [`crate::BrokerLimits::queues_max`] queues, or as many as may be lasting ones.
     #[error("the gateway has as many queues as it may (limits.queues-max)")]
     Queues,

@@ -237,6 +237,8 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::Busy,
         Refusal::Limit,
         Refusal::Queues,
+        Refusal::StoreFull,
+        Refusal::NoStore,
         Refusal::QueueMemory,
         Refusal::PrincipalMemory,
         Refusal::PrincipalQueues,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use contract::{
-    ConnectionId, DestinationKind, Message, Operation, Outcome, Refusal, Settle, Tag, internal,
+    BrokerLimits, ConnectionId, DeadLetterReason, DestinationKind, Message, Operation, Outcome,
+    Refusal, Settle, Tag, internal,
 };
 
 use super::{
     Home,
+    dead_letter::dead_letter_reason,
     queue::{Consumer, Queue},
 };
 use crate::{
@@ -27,7 +29,7 @@ pub(super) struct Branch {
     temp_topic_publications: Vec<Arc<Message>>,
     /// Taken from their consumers.
     pub(super) settlements: Vec<SettledDelivery>,
-    /// The store has, or will have, what it publishes and accepts from [`Branch::records`].
+    /// The store has, or will have, what it publishes and settles from [`Branch::records`].
     has_records: bool,
 }
 
@@ -74,7 +76,7 @@ impl Home {
                 return vote(connection, transaction, Err(refusal), None, output);
             }
         };
-        let records = branch.records();
+        let records = branch.records(&self.limits);
         if !records.is_empty() {
             branch.has_records = true;
             self.prepared.insert(transaction, branch);
@@ -138,8 +140,8 @@ impl Home {
             count += 1;
             is_durable |= message.header.durable;
         }
-        if is_durable && !output.writes.admits_transaction() {
-            return Err((branch, Refusal::Busy));
+        if is_durable && let Some(refusal) = output.writes.transaction_refusal() {
+            return Err((branch, refusal));
         }
         branch.publications.reserve_exact(count);
         for operation in operations {
@@ -210,7 +212,7 @@ impl Home {
         };
         message.share_name(queue.id.name());
         if !queue.takes(&message, &self.limits) {
-            return Err(self.refusal(index, &message));
+            return Err(self.refusal(index, &message, output));
         }
         if let Err(refusal) = output.quotas.charge(account, &message) {
             self.end_if_idle(index, output);
@@ -254,8 +256,8 @@ impl Home {
             if let Some(consumer) = self.consumer_of(&settled) {
                 consumer.in_transactions -= 1;
             }
-            if branch.has_records && settled.outcome == Outcome::Accepted {
-                self.forget_accepted(&settled, output);
+            if branch.has_records && settled.record(&self.limits).is_some() {
+                self.settle_stored(settled, output);
             } else {
                 written = self.settle_one(settled, output).max(written);
             }
@@ -320,13 +322,19 @@ impl Home {
         None
     }
 
-    /// A delivery is accepted, and the store has it from [`Record::Prepare`].
-    fn forget_accepted(&mut self, settled: &SettledDelivery, output: &mut ShardOutput<'_>) {
-        self.stats.queue_settled += 1;
-        output.quotas.uncharge(settled.queued.account, &settled.queued.message);
-        let Some(index) = self.index_of(&settled.queue) else { return };
-        if let Some(queue) = self.queues.get_mut(index) {
-            queue.uncount(&settled.queued.message);
+    /// A delivery is settled, and the store has that from [`SettledDelivery::record`].
+    fn settle_stored(&mut self, settled: SettledDelivery, output: &mut ShardOutput<'_>) {
+        let reason = settled.dead_letter_reason(&self.limits);
+        let SettledDelivery { queue, queued, .. } = settled;
+        let Some(index) = self.index_of(&queue) else {
+            return internal!("a queue with a delivery that is stored is not there");
+        };
+        if let Some(reason) = reason {
+            self.dead_letter(index, queued, reason, output);
+        } else if let Some(queue) = self.queues.get_mut(index) {
+            self.stats.queue_settled += 1;
+            queue.uncount(&queued.message);
+            output.quotas.uncharge(queued.account, &queued.message);
         }
         self.dispatch_ready(index, output);
     }
@@ -366,16 +374,30 @@ fn store(
 }
 
 impl Branch {
-    /// What the store is to do of it when it is committed. Other outcomes than *accepted* make
-    /// records of their own then, where the store has a part in them.
-    fn records(&self) -> Vec<Record> {
+    /// What the store is to do of it when it is committed.
+    fn records(&self, limits: &BrokerLimits) -> Vec<Record> {
         let puts = self.publications.iter().filter(|p| p.queue.is_durable(&p.message));
-        let accepted = self.settlements.iter().filter(|settled| {
-            settled.outcome == Outcome::Accepted
-                && settled.queue.is_durable(&settled.queued.message)
-        });
         puts.map(|publication| Record::put(&publication.queue, &publication.queued(self.account)))
-            .chain(accepted.map(|s| Record::Remove(s.queue.clone(), s.queued.position)))
+            .chain(self.settlements.iter().filter_map(|settled| settled.record(limits)))
             .collect()
+    }
+}
+
+impl SettledDelivery {
+    /// What the store is to do of it, if it is to do something.
+    fn record(&self, limits: &BrokerLimits) -> Option<Record> {
+        let Self { queue, queued, .. } = self;
+        if !queue.is_durable(&queued.message) {
+            return None;
+        }
+        if self.outcome == Outcome::Accepted {
+            return Some(Record::Remove(queue.clone(), queued.position));
+        }
+        let reason = self.dead_letter_reason(limits)?;
+        Some(Record::DeadLetter(queue.clone(), queued.position, reason))
+    }
+
+    fn dead_letter_reason(&self, limits: &BrokerLimits) -> Option<DeadLetterReason> {
+        dead_letter_reason(self.outcome, self.queued.attempts, limits)
     }
 }

@@ -55,7 +55,7 @@ impl Home {
         let ready = queue.into_iter().flat_map(|queue| queue.ready_after(last));
         let mut is_more = false;
         for queued in ready {
-            let is_shown = queued.position.is_within(browser.sequence_last)
+            let is_shown = queued.position.sequence() <= browser.sequence_last
                 && !queued.message.is_expired(output.now.unix_ms);
             if is_shown && !browser.allowance.allows_one() {
                 is_more = true;

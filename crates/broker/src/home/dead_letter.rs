@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{DeadLetter, DeadLetterReason, Message};
+use contract::{BrokerLimits, DeadLetter, DeadLetterReason, Message, Outcome};
 
 use crate::queued::QueueId;
 
@@ -15,4 +15,19 @@ pub(super) fn dead_letter(
     let to = queue.dead_letter_queue()?;
     let dead_letter = DeadLetter { queue: queue.clone(), reason };
     Some(Arc::new(Arc::unwrap_or_clone(message).into_dead_letter(to, dead_letter)))
+}
+
+/// Why a delivery with this outcome leaves its queue for the dead-letter queue; `None`: it does not.
+pub(super) fn dead_letter_reason(
+    outcome: Outcome,
+    attempts: u32,
+    limits: &BrokerLimits,
+) -> Option<DeadLetterReason> {
+    match outcome {
+        Outcome::Rejected => Some(DeadLetterReason::Rejected),
+        Outcome::Failed if attempts + 1 >= limits.deliveries_max => {
+            Some(DeadLetterReason::Failed(attempts + 1))
+        }
+        Outcome::Accepted | Outcome::Released | Outcome::Failed => None,
+    }
 }

@@ -23,13 +23,15 @@ use wire::Map;
 use self::{
     branch::Branch,
     browse::Browser,
+    dead_letter::{dead_letter, dead_letter_reason},
     queue::{BlockedPublisher, Consumer, Counts, Queue},
     temporary::TempTopic,
 };
 use crate::{
+    event::Restored,
     output::ShardOutput,
     placement::Placement,
-    queued::{QueueId, QueuedMessage, queued_cost},
+    queued::{QueueId, QueuePosition, QueuedMessage, queued_cost},
     quota::{Account, Usage},
     record::{Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Source, Subscriber, ToFront, ToHome},
@@ -128,20 +130,11 @@ impl Home {
             }
             ToHome::Committed(transaction) => self.committed(transaction, output),
             ToHome::DeadLetter { message, account, stored_at } => {
-                let write = self.add_dead_letter(message, account, output);
+                self.add_dead_letter(message, account, output);
                 if let Some((queue, position)) = stored_at {
-                    let home = self.placement.home(queue.name());
-                    if home == output.core {
-                        // In the same batch.
-                        output.writes.add(Record::Remove(queue, position));
-                    } else {
-                        let dead_lettered = ToHome::DeadLettered(queue, position);
-                        output.send_when_stored(write, home, Payload::ToHome(dead_lettered));
-                    }
+                    // In one batch, so that it is always in exactly one queue.
+                    output.writes.add(Record::Remove(queue, position));
                 }
-            }
-            ToHome::DeadLettered(queue, position) => {
-                output.writes.add(Record::Remove(queue, position));
             }
         }
     }
@@ -167,7 +160,9 @@ impl Home {
             return replied(connection, token, Err(Refusal::Busy), output);
         };
         message.share_name(queue.id.name());
-        if let Err(refusal) = output.quotas.charge(account, &message) {
+        let refusal = output.writes.refusal().filter(|_| queue.id.is_durable(&message));
+        let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
+        if let Err(refusal) = charged {
             replied(connection, token, Err(refusal), output);
             return self.end_if_idle(index, output);
         }
@@ -393,13 +388,14 @@ impl Home {
         mut message: Arc<Message>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
-    ) -> Option<WriteId> {
-        let id = QueueId::of(&message.to)?;
-        let index = match self.index_of(&id) {
-            Some(index) => index,
-            None => self.make_queue_anyway(id, account, output),
+    ) {
+        let Some(id) = QueueId::of(&message.to) else {
+            return internal!("a dead letter for a topic");
         };
-        let queue = self.queues.get_mut(index)?;
+        let index = self.find_or_make_queue_anyway(id, account, output);
+        let Some(queue) = self.queues.get_mut(index) else {
+            return internal!("a queue was found and is not there");
+        };
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
             let Some(evicted) = queue.pop() else { break };
@@ -408,9 +404,25 @@ impl Home {
         }
         output.quotas.charge_anyway(account, &message);
         let queued = QueuedMessage::new(message, account, self.next_sequence());
-        let write = self.enter(index, queued, output);
+        self.enter(index, queued, output);
         self.dispatch_ready(index, output);
-        write
+    }
+
+    /// A message that the store has kept is in its queue again, over all bounds if it must be.
+    pub(crate) fn restore(&mut self, restored: Restored, output: &mut ShardOutput<'_>) {
+        let Restored { queue, position, mut message, dead_letter } = restored;
+        self.sequence = self.sequence.max(position.sequence());
+        if let Some(reason) = dead_letter {
+            self.send_dead_letter(&queue, position, message, None, reason, output);
+            return;
+        }
+        let index = self.find_or_make_queue_anyway(queue, None, output);
+        if let Some(queue) = self.queues.get(index) {
+            message.share_name(queue.id.name());
+        }
+        output.quotas.charge_anyway(None, &message);
+        self.enter_stored(index, QueuedMessage::restored(message, position));
+        self.dispatch_ready(index, output);
     }
 
     /// What is stored becomes ready, and what waited for room in the store enters.
@@ -421,7 +433,12 @@ impl Home {
             queue.stored(upto);
             self.dispatch_ready(index, output);
         }
-        // In turn, so that no queue takes all the room.
+        self.retry_waiting(output);
+    }
+
+    /// What waited for room in the store enters, if there is room: in turn, so that no queue takes
+    /// all of it.
+    pub(crate) fn retry_waiting(&mut self, output: &mut ShardOutput<'_>) {
         output.writes.reopen();
         while output.writes.is_open()
             && let Some(index) = self.waiting.pop_front()
@@ -461,42 +478,67 @@ impl Home {
         outcome: Outcome,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
+        let reason = dead_letter_reason(outcome, queued.attempts, &self.limits);
         let queue = self.queues.get_mut(index)?;
-        let reason = match outcome {
+        if let Some(reason) = reason {
+            let is_durable = queue.id.is_durable(&queued.message);
+            let record = Record::DeadLetter(queue.id.clone(), queued.position, reason);
+            let write = is_durable.then(|| output.writes.add(record));
+            self.dead_letter(index, queued, reason, output);
+            return write;
+        }
+        match outcome {
             Outcome::Accepted => {
                 self.stats.queue_settled += 1;
                 return queue.remove(&queued, output);
             }
-            Outcome::Released => {
-                queue.make_ready(queued);
-                return None;
-            }
-            Outcome::Failed if queued.attempts + 1 < self.limits.deliveries_max => {
-                queued.attempts += 1;
-                queue.make_ready(queued);
-                return None;
-            }
-            Outcome::Failed => DeadLetterReason::Failed(queued.attempts + 1),
-            Outcome::Rejected => DeadLetterReason::Rejected,
+            Outcome::Failed => queued.attempts += 1,
+            Outcome::Released | Outcome::Rejected => {}
+        }
+        queue.make_ready(queued);
+        None
+    }
+
+    /// A delivery that the queue still counts leaves it for the dead-letter queue. The store, if it
+    /// has the message, has [`Record::DeadLetter`].
+    fn dead_letter(
+        &mut self,
+        index: usize,
+        queued: QueuedMessage,
+        reason: DeadLetterReason,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return internal!("a queue was found and is not there");
         };
-        let is_durable = queue.id.is_durable(&queued.message);
-        let stored_at = is_durable.then(|| (queue.id.clone(), queued.position));
-        let account = queued.account;
         queue.uncount(&queued.message);
-        output.quotas.uncharge(account, &queued.message);
-        match dead_letter::dead_letter(&queue.id, queued.message, reason) {
+        output.quotas.uncharge(queued.account, &queued.message);
+        let QueuedMessage { position, message, account, .. } = queued;
+        let queue = queue.id.clone();
+        self.send_dead_letter(&queue, position, message, account, reason, output);
+    }
+
+    fn send_dead_letter(
+        &mut self,
+        queue: &QueueId,
+        position: QueuePosition,
+        message: Arc<Message>,
+        account: Option<Account>,
+        reason: DeadLetterReason,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let stored_at = queue.is_durable(&message).then(|| (queue.clone(), position));
+        match dead_letter(queue, message, reason) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);
-                // It stays in the store where it is until it is in the other queue as well: were
-                // the process to end now, it would be delivered once more, not lost.
                 output.send_home(home, ToHome::DeadLetter { message, account, stored_at });
-                None
             }
             None => {
                 self.stats.dropped += 1;
-                stored_at
-                    .map(|(queue, position)| output.writes.add(Record::Remove(queue, position)))
+                if let Some((queue, position)) = stored_at {
+                    output.writes.add(Record::Remove(queue, position));
+                }
             }
         }
     }
@@ -538,7 +580,7 @@ impl Home {
         let tag = Tag(self.tag);
         let delivery = Delivery {
             tag: Some(tag),
-            redeliveries: queued.attempts,
+            redeliveries: queued.redeliveries(),
             ..Delivery::new(Arc::clone(&queued.message))
         };
         let source = Source::Queue(consumer.settlement);
@@ -581,7 +623,8 @@ impl Home {
     fn refuse(&mut self, index: usize, publisher: &BlockedPublisher, output: &mut ShardOutput<'_>) {
         let BlockedPublisher { connection, token, ref message, account, .. } = *publisher;
         output.quotas.uncharge(account, message);
-        replied(connection, token, Err(self.refusal(index, message)), output);
+        let refusal = self.refusal(index, message, output);
+        replied(connection, token, Err(refusal), output);
     }
 
     /// A new message enters a queue. Returns the batch with which it is ready, if it is not at once.
@@ -614,13 +657,17 @@ impl Home {
     }
 
     /// Why a publication cannot enter a queue, or could not in time.
-    fn refusal(&mut self, index: usize, message: &Message) -> Refusal {
-        let queue = self.queues.get(index);
-        if queue.is_some_and(|queue| queue.has_room(queued_cost(message), &self.limits)) {
-            return Refusal::Busy;
+    fn refusal(&mut self, index: usize, message: &Message, output: &ShardOutput<'_>) -> Refusal {
+        match self.queues.get(index) {
+            Some(queue) if queue.has_room(queued_cost(message), &self.limits) => {
+                let is_durable = queue.id.is_durable(message);
+                output.writes.refusal().filter(|_| is_durable).unwrap_or(Refusal::Busy)
+            }
+            Some(_) | None => {
+                self.stats.refused_full += 1;
+                Refusal::Full
+            }
         }
-        self.stats.refused_full += 1;
-        Refusal::Full
     }
 
     /// The queue that is this destination; a plain one is made when missing.
@@ -650,14 +697,17 @@ impl Home {
         Ok(self.insert_queue(queue))
     }
 
-    /// A queue for a message that was in one before, over `queues_max` and the quota of its sender
-    /// if it must be: that is better than to lose the message.
-    fn make_queue_anyway(
+    /// The queue for a message that was in one before; it is made over `queues_max` and the quota of
+    /// the sender if it must be: that is better than to lose the message.
+    fn find_or_make_queue_anyway(
         &mut self,
         id: QueueId,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> usize {
+        if let Some(index) = self.index_of(&id) {
+            return index;
+        }
         output.quotas.add_queue(account);
         self.insert_queue(Queue::new(id, None, account))
     }

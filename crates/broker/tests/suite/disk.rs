@@ -1,17 +1,28 @@
 //! What a store keeps: all batches that are stored, applied to a map.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use broker::{QueueId, QueuePosition, Record, TransactionId};
+use broker::{QueueId, QueuePosition, Record, Restored, TransactionId};
+use contract::{DeadLetterReason, Message};
 
 /// The content of the store, were the process to end now.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    messages: BTreeMap<(QueueId, QueuePosition), u128>,
+    messages: BTreeMap<(QueueId, QueuePosition), Kept>,
     prepared: BTreeMap<TransactionId, Vec<Record>>,
     committed: BTreeSet<TransactionId>,
     /// Messages that were ever in a queue.
     entered: BTreeSet<(String, u128)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    message: Arc<Message>,
+    /// Why it is on its way to a dead-letter queue.
+    dead_letter: Option<DeadLetterReason>,
 }
 
 impl Disk {
@@ -19,12 +30,19 @@ impl Disk {
         match record {
             Record::Put(queue, position, message) => {
                 self.entered.insert((queue.name().to_string(), message.id));
-                let before = self.messages.insert((queue, position), message.id);
-                assert_eq!(before, None, "two messages have one position");
+                let kept = Kept { message, dead_letter: None };
+                let before = self.messages.insert((queue, position), kept);
+                assert!(before.is_none(), "two messages have one position");
             }
             Record::Remove(queue, position) => {
                 let key = (queue, position);
                 assert!(self.messages.remove(&key).is_some(), "{key:?} is not stored");
+            }
+            Record::DeadLetter(queue, position, reason) => {
+                // The home of the dead-letter queue may have been quicker.
+                if let Some(kept) = self.messages.get_mut(&(queue, position)) {
+                    assert_eq!(kept.dead_letter.replace(reason), None, "a dead letter twice");
+                }
             }
             Record::Prepare(id, records) => self.prepared.entry(id).or_default().extend(records),
             Record::Commit(id) => {
@@ -39,6 +57,16 @@ impl Disk {
         }
     }
 
+    /// What a process that begins with it has.
+    pub(crate) fn restored(&self) -> impl Iterator<Item = Restored> {
+        self.messages.iter().map(|((queue, position), kept)| Restored {
+            queue: queue.clone(),
+            position: *position,
+            message: Arc::clone(&kept.message),
+            dead_letter: kept.dead_letter,
+        })
+    }
+
     /// Whether a message is stored in a queue, or was.
     pub(crate) fn has_entered(&self, queue: &str, message: u128) -> bool {
         self.entered.contains(&(queue.to_owned(), message))
@@ -46,8 +74,17 @@ impl Disk {
 
     /// The queues that keep a message.
     pub(crate) fn queues_of(&self, message: u128) -> Vec<String> {
-        let entries = self.messages.iter().filter(|(_, id)| **id == message);
-        entries.map(|((queue, _), _)| queue.name().to_string()).collect()
+        let kept = self.messages.iter().filter(|(_, kept)| kept.message.id == message);
+        kept.map(|((queue, _), _)| queue.name().to_string()).collect()
+    }
+
+    /// Whether a message would be delivered from a queue.
+    pub(crate) fn delivers(&self, queue: &str, message: u128) -> bool {
+        self.messages.iter().any(|((id, _), kept)| {
+            kept.message.id == message
+                && kept.dead_letter.is_none()
+                && id.name().to_string() == queue
+        })
     }
 
     /// How many messages a queue keeps.

@@ -89,19 +89,105 @@ fn a_dead_letter_is_always_stored_somewhere() {
         });
         let settle = Settle::one(SubscriptionId(0), tag.unwrap(), Settled::Rejected);
         world.apply(0, Event::Settle(CONSUMER, settle, None));
-        let mut places = vec![world.disk.queues_of(1)];
         carry(&mut world);
+        assert!(world.disk.delivers(&queue, 1));
         while let Some(&core) = world.writing().first() {
             world.store(core, 1);
+            let places = world.disk.queues_of(1);
+            assert!(places == [queue.clone()] || places == [dead.clone()], "{places:?}");
+            assert!(!world.disk.delivers(&queue, 1), "it was settled");
             carry(&mut world);
-            places.push(world.disk.queues_of(1));
         }
-        let mut expected = vec![vec![queue.clone()], vec![dead.clone()]];
-        if !is_near {
-            expected.insert(1, vec![dead, queue]);
-        }
-        assert_eq!(places, expected);
+        assert_eq!(world.disk.queues_of(1), [dead]);
     }
+}
+
+#[test]
+fn a_rejection_is_confirmed_when_it_is_stored() {
+    for is_in_transaction in [false, true] {
+        let mut world = with_consumers(1, &["/queue/q"]);
+        publish(&mut world, 1, durable("/queue/q", 1));
+        world.store(0, 1);
+        seen(&mut world);
+        let settle = Settle::one(SubscriptionId(0), Tag(1), Settled::Rejected);
+        if is_in_transaction {
+            let operations = vec![Operation::Settle(settle)];
+            let command = Command::Transact(Lane::default(), operations);
+            world.apply(0, Event::Command(CONSUMER, Token(2), command, None));
+        } else {
+            world.apply(0, Event::Settle(CONSUMER, settle, Some(Token(2))));
+        }
+        assert_eq!(seen(&mut world), [""; 0]);
+        assert!(world.disk.delivers("/queue/q", 1));
+        world.store(0, 1);
+        assert!(!world.disk.delivers("/queue/q", 1));
+        assert_eq!(seen(&mut world), ["done 2"]);
+        world.store(0, usize::MAX);
+        assert_eq!(world.disk.queues_of(1), ["/queue/DLQ.q"]);
+    }
+}
+
+#[test]
+fn what_was_stored_is_delivered_after_a_restart_before_what_is_new() {
+    let mut before = World::new(2, Limits::default());
+    for (id, priority) in [(1, 4), (2, 4), (3, 9)] {
+        let mut message = durable("/queue/q", id);
+        Arc::get_mut(&mut message).unwrap().header.priority = priority;
+        publish(&mut before, 1, message);
+    }
+    publish(&mut before, 2, message("/queue/q", 4));
+    before.carry_all();
+    publish(&mut before, 3, durable("/queue/q", 5));
+    carry(&mut before);
+    let mut world = World::new(3, Limits::default());
+    world.restore(&before.disk);
+    publish(&mut world, 6, durable("/queue/q", 6));
+    world.carry_all();
+    let queues: Vec<_> = world.shards.iter().flat_map(broker::Shard::queues).collect();
+    assert_eq!(queues.iter().map(|queue| queue.ready).collect::<Vec<_>>(), [4]);
+    subscribe(&mut world, &["/queue/q"]);
+    world.carry_all();
+    assert_eq!(
+        seen(&mut world),
+        ["done 6", "message 3 again", "message 1 again", "message 2 again", "message 6"]
+    );
+}
+
+#[test]
+fn a_store_that_refuses_stops_durable_messages_alone() {
+    let mut world = World::new(1, Limits::default());
+    publish(&mut world, 1, durable("/queue/q", 1));
+    world.apply(0, Event::StoreRefuses(Some(Refusal::StoreFull)));
+    publish(&mut world, 2, durable("/queue/q", 2));
+    publish(&mut world, 3, durable("/queue/new", 3));
+    publish(&mut world, 4, message("/queue/r", 4));
+    let publications = vec![Operation::Publish(durable("/queue/q", 5))];
+    command(&mut world, 5, Command::Transact(Lane::default(), publications));
+    assert_eq!(seen(&mut world), ["full disk 2", "full disk 3", "done 4", "full disk 5"]);
+    // What it had before it will store; and what is there is delivered and settled.
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1"]);
+    subscribe(&mut world, &["/queue/q"]);
+    settle(&mut world, 1..=1, Some(Token(6)));
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["message 1", "done 6"]);
+    world.apply(0, Event::StoreRefuses(None));
+    publish(&mut world, 7, durable("/queue/r", 7));
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 7"]);
+}
+
+#[test]
+fn a_publisher_that_waits_for_a_full_store_is_told_of_it_at_last() {
+    let mut world = World::new(1, Limits::default());
+    publish(&mut world, 1, make("/queue/q", 1, true, Body::Binary(vec![0; 4 << 20].into())));
+    publish(&mut world, 2, durable("/queue/q", 2));
+    world.apply(0, Event::StoreRefuses(Some(Refusal::StoreFull)));
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1"]);
+    world.advance(6_000);
+    world.time_out();
+    assert_eq!(seen(&mut world), ["full disk 2"]);
 }
 
 #[test]
@@ -171,6 +257,13 @@ fn a_message_larger_than_the_room_in_the_store_enters_while_there_is_any() {
 /// Some cores, and a consumer of each of these queues on the first one.
 fn with_consumers(cores: u16, queues: &[&str]) -> World {
     let mut world = World::new(cores, Limits::default());
+    subscribe(&mut world, queues);
+    carry(&mut world);
+    world.outcomes.clear();
+    world
+}
+
+fn subscribe(world: &mut World, queues: &[&str]) {
     for (id, queue) in (0..).zip(queues) {
         let subscribe = Subscribe {
             settlement: Settlement::Explicit,
@@ -181,9 +274,6 @@ fn with_consumers(cores: u16, queues: &[&str]) -> World {
             Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)), None);
         world.apply(0, event);
     }
-    carry(&mut world);
-    world.outcomes.clear();
-    world
 }
 
 /// A queue at home on core 0, and one on core 1.
@@ -220,11 +310,18 @@ fn carry(world: &mut World) {
 fn seen(world: &mut World) -> Vec<String> {
     let outcomes = std::mem::take(&mut world.outcomes).into_iter();
     outcomes
+        .filter(|outcome| !matches!(outcome, Outcome::Replied(CONSUMER, Token(0), Ok(Reply::Done))))
         .map(|outcome| match outcome {
             Outcome::Replied(_, Token(token), Ok(Reply::Done)) => format!("done {token}"),
             Outcome::Replied(_, Token(token), Err(Refusal::Busy)) => format!("busy {token}"),
+            Outcome::Replied(_, Token(token), Err(Refusal::StoreFull)) => {
+                format!("full disk {token}")
+            }
             Outcome::Replied(..) | Outcome::Noticed(..) => panic!("{outcome:?}"),
-            Outcome::Delivered(_, delivery) => format!("message {}", delivery.message.id),
+            Outcome::Delivered(_, delivery) => {
+                let again = if delivery.redeliveries > 0 { " again" } else { "" };
+                format!("message {}{again}", delivery.message.id)
+            }
         })
         .collect()
 }

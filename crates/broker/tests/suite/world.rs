@@ -6,7 +6,7 @@ use std::{
 };
 
 use broker::{
-    Effect, Event, Ledger, Pool, Quota, Record, Shard, ShardMessage, Subscriber, WriteId,
+    Effect, Event, Ledger, Placement, Pool, Quota, Record, Shard, ShardMessage, Subscriber, WriteId,
 };
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QuotaLimits, Refusal,
@@ -110,6 +110,19 @@ impl World {
             caused_at: Now::default(),
             is_checked: true,
         }
+    }
+
+    /// The process begins with what another one stored.
+    pub(crate) fn restore(&mut self, disk: &Disk) {
+        let placement = Placement::new(u16::try_from(self.shards.len()).unwrap());
+        for restored in disk.restored() {
+            // A disk of its own has it too.
+            let (queue, position) = (restored.queue.clone(), restored.position);
+            self.disk.apply(Record::Put(queue, position, Arc::clone(&restored.message)));
+            let home = placement.home(restored.queue.name());
+            self.apply(home, Event::Restored(Box::new(restored)));
+        }
+        self.carry_all();
     }
 
     pub(crate) fn apply(&mut self, core: u16, event: Event) {

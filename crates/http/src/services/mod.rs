@@ -67,6 +67,8 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         | Refusal::Busy
         | Refusal::Limit
         | Refusal::Queues
+        | Refusal::StoreFull
+        | Refusal::NoStore
         | Refusal::QueueMemory
         | Refusal::PrincipalMemory
         | Refusal::PrincipalQueues

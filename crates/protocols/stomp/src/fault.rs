@@ -79,6 +79,11 @@ impl Fault {
                 "memory full",
                 "what was confirmed stays; consume it, or reconnect and try again later",
             ),
+            Refusal::StoreFull | Refusal::NoStore => (
+                Reason::Busy,
+                "not stored",
+                "what was confirmed stays; send without persistent:true, or try again later",
+            ),
             Refusal::Queues | Refusal::PrincipalQueues => {
                 (Reason::Busy, "limit reached", "consume what is in them: an empty queue ends")
             }

@@ -1,18 +1,28 @@
 //! What the store must have when something is confirmed or delivered.
 
-use contract::{Message, Outcome, Settle, Tag};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+use broker::{Event, Restored, Shard};
+use contract::{
+    Command, ConnectionId, Message, Outcome as Settled, Pattern, Settle, Subscribe, SubscriptionId,
+    Tag, Token,
+};
 
 use super::{
     Simulation,
     model::{Arrival, CommandId},
 };
+use crate::world::{Limits, Outcome, World};
 
 /// What a command, once it is confirmed, has done to the store.
 #[derive(Debug)]
 pub(super) enum Promise {
     /// A message has entered a queue, unless it has expired.
     Entered { queue: String, message: u128, expires_unix_ms: Option<u64> },
-    /// A message has left a queue.
+    /// A message is not delivered from a queue any more.
     Left { queue: String, message: u128 },
 }
 
@@ -37,7 +47,9 @@ impl Simulation {
     ) {
         let client = &self.model.clients[&command.0];
         let Some(subscription) = client.subscriptions.get(&settle.subscription) else { return };
-        if settle.outcome == Outcome::Accepted && is_kept(&subscription.pattern) {
+        if matches!(settle.outcome, Settled::Accepted | Settled::Rejected)
+            && is_kept(&subscription.pattern)
+        {
             let is_settled = |tag: &Tag| {
                 earlier.iter().any(|earlier| {
                     earlier.subscription == settle.subscription && earlier.tags.contains(tag)
@@ -60,9 +72,7 @@ impl Simulation {
                     self.world.disk.has_entered(queue, message)
                         || expires_unix_ms.is_some_and(|ms| ms <= self.latest_unix_ms)
                 }
-                Promise::Left { queue, message } => {
-                    !self.world.disk.queues_of(*message).contains(queue)
-                }
+                Promise::Left { queue, message } => !self.world.disk.delivers(queue, *message),
             };
             assert!(is_kept, "{command:?} is confirmed, but {promise:?} is not stored");
         }
@@ -72,6 +82,59 @@ impl Simulation {
     pub(super) fn check_is_stored(&self, queue: &str, arrival: &Arrival) {
         let is_stored = self.world.disk.has_entered(queue, arrival.id);
         assert!(is_stored, "message {} comes from {queue} and is not stored", arrival.id);
+    }
+
+    /// Were the process to end now, another one would deliver all that is stored once, in the order
+    /// of its queues, and dead letters from where they were to go.
+    pub(super) fn check_restart(&mut self) {
+        let restored: Vec<Restored> = self.world.disk.restored().collect();
+        let mut expected: BTreeMap<String, BTreeSet<u128>> = BTreeMap::new();
+        for Restored { queue, message, dead_letter, .. } in &restored {
+            let queue = match dead_letter {
+                Some(_) => queue.name().dead_letter_queue(),
+                None => Some(queue.name().clone()),
+            };
+            // A dead letter does not expire.
+            let expires = dead_letter.is_none() && message.is_expired(self.world.now.unix_ms);
+            if let Some(queue) = queue.filter(|_| !expires) {
+                let is_new = expected.entry(queue.to_string()).or_default().insert(message.id);
+                assert!(is_new, "message {} is stored twice", message.id);
+            }
+        }
+        let cores = 1 + u16::try_from(self.random.below(4)).unwrap();
+        let mut world = World::new(cores, Limits::default());
+        world.now = self.world.now;
+        world.restore(&self.world.disk);
+        world.time_out();
+        world.carry_all();
+        for (slot, (queue, messages)) in (0..).zip(expected) {
+            let connection = ConnectionId { core: 0, slot, generation: 0 };
+            let credit = Some(u32::MAX);
+            let pattern = Pattern::parse(&queue).unwrap();
+            let subscribe = Subscribe { credit, ..Subscribe::new(SubscriptionId(0), pattern) };
+            let command = Command::Subscribe(Box::new(subscribe));
+            world.apply(0, Event::Command(connection, Token(0), command, None));
+            world.carry_all();
+            let mut delivered = BTreeSet::new();
+            let mut previous = None;
+            for outcome in mem::take(&mut world.outcomes) {
+                let Outcome::Delivered(_, delivery) = outcome else { continue };
+                let Message { id, dead_letter, .. } = &*delivery.message;
+                assert!(delivered.insert(*id), "message {id} is delivered twice after a restart");
+                assert!(delivery.redeliveries > 0 || dead_letter.is_some(), "{delivery:?}");
+                // Those that became dead letters with the restart come behind.
+                if dead_letter.is_none() {
+                    let position = restored.iter().find(|r| r.message.id == *id).unwrap().position;
+                    assert!(previous < Some(position), "the order of {queue} after a restart");
+                    previous = Some(position);
+                }
+            }
+            assert_eq!(delivered, messages, "{queue} after a restart");
+            world.apply(0, Event::Gone(connection));
+            world.carry_all();
+        }
+        world.shards.iter().for_each(Shard::assert_empty);
+        assert!(world.disk.is_empty(), "left in the store: {:?}", world.disk);
     }
 
     /// Everything is stored: what the store keeps is what the queues hold.

@@ -88,6 +88,9 @@ impl Simulation {
         for step in 0..STEPS {
             simulation.trace.begin_step(step);
             simulation.step();
+            if step % RESTART_STEPS == RESTART_STEPS - 1 {
+                simulation.check_restart();
+            }
         }
         simulation.end();
         (simulation.model.tally, simulation.trace.hash())
@@ -335,5 +338,7 @@ fn number(variable: &str) -> Option<u64> {
 
 const SEEDS: u64 = 400;
 const STEPS: usize = 800;
+/// Between two looks at what a process would have that began now.
+const RESTART_STEPS: usize = 50;
 /// A topic in which cores keep their interest.
 const KEPT: &str = "/topic/a.b";

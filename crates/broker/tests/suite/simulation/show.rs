@@ -24,9 +24,12 @@ pub(super) fn event(event: &Event) -> String {
         Event::Closing(connection, leave) => format!("{} closes: {leave:?}", name(*connection)),
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
-        Event::Opened(..) | Event::FromShard(..) | Event::Stored(_) | Event::Timeout => {
-            format!("{event:?}")
-        }
+        Event::Opened(..)
+        | Event::FromShard(..)
+        | Event::Stored(_)
+        | Event::StoreRefuses(_)
+        | Event::Restored(_)
+        | Event::Timeout => format!("{event:?}"),
     }
 }
 
