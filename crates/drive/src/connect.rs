@@ -92,7 +92,22 @@ impl fmt::Display for Stage {
 impl ConnectError {
     /// Whether the server is well and does not want this client.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::WebSocket(ResponseError::Status(400..=499)))
+        use ResponseError::{Status, Subprotocol};
+        matches!(self, Self::WebSocket(Status(400..=499) | Subprotocol))
+    }
+
+    /// Whether it may be due to the subprotocol that the client chose: some servers end the
+    /// connection, or reply with a 5xx, to one that they do not know.
+    fn may_be_of_subprotocol(&self) -> bool {
+        match self {
+            Self::WebSocket(_) | Self::Ended(_) | Self::TooLong | Self::Late(Stage::WebSocket) => {
+                true
+            }
+            Self::Lookup(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Late(Stage::Lookup | Stage::Tcp | Stage::Tls) => false,
+        }
     }
 
     /// Whether it is the gateway that has no descriptors or memory for it.
@@ -146,7 +161,7 @@ pub(crate) async fn connect(
         let label = &*address.label;
         let error = match outcome {
             Ok((stream, early)) => {
-                log_recovery(permit.opened(clock::now()), service, label);
+                log_recovery(permit.opened(&client.subprotocol, clock::now()), service, label);
                 return Ok(Opened { stream, early, permit });
             }
             Err(error) => error,
@@ -165,7 +180,9 @@ pub(crate) async fn connect(
                 Unreachable { why: format!("{label}: {why}, since {too_many}"), is_own: true };
             break;
         }
-        if let Some(missed) = permit.failed(&why, clock::now(), random()) {
+        if error.may_be_of_subprotocol() && !permit.has_agreed_to(&client.subprotocol) {
+            permit.not_opened();
+        } else if let Some(missed) = permit.failed(&why, clock::now(), random()) {
             tracing::warn!(service, upstream = label, error = why, missed, "the upstream is down");
         }
         tried.push(permit.index());
@@ -227,3 +244,126 @@ async fn shake_hands(
 
 /// The header of a response to a WebSocket handshake.
 const RESPONSE_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{tasks, upstream::UpstreamAddress};
+
+    /// What a server does with a request for a WebSocket.
+    type Serve = fn(TcpStream, &str);
+
+    /// A WebSocket server, with a thread that lasts until the process ends.
+    fn server(serve: Serve) -> UpstreamAddress {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let run = move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.extend(byte);
+                }
+                serve(stream, str::from_utf8(&request).unwrap());
+            }
+        };
+        tasks::thread("server", run).unwrap();
+        let resource = Resource { host: "127.0.0.1".into(), path: "/".into() };
+        let (label, host) = (format!("ws://127.0.0.1:{port}").into(), "127.0.0.1".into());
+        UpstreamAddress { label, host, port, tls: None, websocket: Some(resource) }
+    }
+
+    fn upstream(addresses: Vec<UpstreamAddress>) -> Arc<Upstream> {
+        Arc::new(Upstream::new(addresses, Duration::from_millis(500), false))
+    }
+
+    async fn open(upstream: &Arc<Upstream>, subprotocol: &str) -> Result<Opened, Unreachable> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 1));
+        let subprotocol = subprotocol.into();
+        let client = Client { service: 0, source: any, target: any, subprotocol };
+        // The key of RFC 6455 section 1.3.
+        let nonce = || u128::from_ne_bytes(*b"the sample nonce");
+        connect(upstream, "/", &client, nonce).await
+    }
+
+    fn reply(mut to: TcpStream, head: &str) {
+        // The other side may have gone.
+        drop(to.write_all(head.as_bytes()));
+    }
+
+    const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+         Sec-WebSocket-Protocol: known\r\n\r\n";
+
+    /// Agrees to the subprotocol `known`, and does something else with others.
+    macro_rules! knows {
+        (|$stream:ident| $else:expr) => {
+            |stream, request| {
+                if request.contains("Sec-WebSocket-Protocol: known\r\n") {
+                    return reply(stream, AGREED);
+                }
+                let $stream = stream;
+                $else;
+            }
+        };
+    }
+
+    #[tokio::test]
+    async fn no_subprotocol_of_a_client_brings_a_server_down() {
+        let cases: [(&str, Serve); 9] = [
+            ("another subprotocol", knows!(|stream| reply(stream, AGREED))),
+            ("400", knows!(|stream| reply(stream, "HTTP/1.1 400 Bad Request\r\n\r\n"))),
+            ("500", knows!(|stream| reply(stream, "HTTP/1.1 500 Internal Error\r\n\r\n"))),
+            ("503", knows!(|stream| reply(stream, "HTTP/1.1 503 Unavailable\r\n\r\n"))),
+            ("200", knows!(|stream| reply(stream, "HTTP/1.1 200 OK\r\n\r\n"))),
+            ("the end", knows!(|stream| drop(stream))),
+            ("no HTTP", knows!(|stream| reply(stream, "ERROR\n"))),
+            (
+                "too much",
+                knows!(|stream| reply(stream, &format!("HTTP/1.1 {}", "2".repeat(1 << 15)))),
+            ),
+            ("silence", knows!(|stream| tasks::thread("silent", || wait_for_end(stream)).unwrap())),
+        ];
+        for (rule, serve) in cases {
+            let upstream = upstream(vec![server(serve)]);
+            let is_up = || upstream.stats().next().unwrap().is_up;
+            assert!(open(&upstream, "known").await.is_ok(), "{rule}");
+            for subprotocol in ["unknown", "other", ""] {
+                let unreachable = open(&upstream, subprotocol).await.unwrap_err();
+                assert!(!unreachable.is_own, "{rule}: {unreachable:?}");
+                assert!(is_up(), "{rule}: {unreachable:?}");
+            }
+            assert_eq!(upstream.stats().next().unwrap().failed, 3, "{rule}");
+            assert!(open(&upstream, "known").await.is_ok(), "{rule}, afterwards");
+        }
+    }
+
+    fn wait_for_end(mut stream: TcpStream) {
+        drop(stream.read(&mut [0]));
+    }
+
+    #[tokio::test]
+    async fn what_fails_with_the_subprotocol_that_worked_is_down() {
+        for before in [false, true] {
+            let broken = server(|stream, _| reply(stream, "HTTP/1.1 503 Unavailable\r\n\r\n"));
+            let upstream = upstream(vec![broken, server(|stream, _| reply(stream, AGREED))]);
+            if before {
+                let (permit, _) = upstream.choose(&[1], clock::now()).unwrap();
+                assert_eq!(permit.opened("known", clock::now()), None);
+            }
+            // One goes to the one that is broken first, and from there to the other.
+            for _ in 0..2 {
+                assert!(open(&upstream, "known").await.is_ok());
+            }
+            let is_up: Vec<_> = upstream.stats().map(|stats| stats.is_up).collect();
+            assert_eq!(is_up, [false, true], "agreed to before: {before}");
+        }
+    }
+}

@@ -77,6 +77,9 @@ pub(crate) struct Address {
 #[derive(Debug, Default)]
 struct Health {
     down: Option<Down>,
+    /// The subprotocol of the client for which a connection was opened last. What fails with another
+    /// may be that client's doing.
+    agreed: Option<Box<str>>,
     limiter: LogLimiter<LINES_PER_SECOND>,
 }
 
@@ -208,6 +211,14 @@ impl Address {
     }
 }
 
+impl Health {
+    fn is_well(&mut self, now: Now) -> Option<Recovery> {
+        let since_mono_ns = self.down.take()?.since_mono_ns;
+        let down_for = Duration::from_nanos(now.mono_ns.saturating_sub(since_mono_ns));
+        Some(Recovery { down_for, missed: self.limiter.due(now)? })
+    }
+}
+
 /// Pauses before an address that is down is tried again grow from the first to the last. Those who
 /// share an upstream do not try it together: `random` shortens each by up to a half.
 fn pause(failures: u32, random: u128) -> Duration {
@@ -235,31 +246,39 @@ impl UpstreamPermit {
         self.upstream.address(self.index)
     }
 
-    /// The connection is open. Returns what is to be logged of that, if the address had been down.
-    pub(crate) fn opened(&self, now: Now) -> Option<Recovery> {
-        self.address().opened.fetch_add(1, Ordering::Relaxed);
-        self.is_well(now)
+    /// Whether the last connection that was opened had this subprotocol of a client, or none was yet.
+    pub(crate) fn has_agreed_to(&self, subprotocol: &str) -> bool {
+        self.address().health().agreed.as_deref().is_none_or(|agreed| agreed == subprotocol)
+    }
+
+    /// The connection is open, for a client with this subprotocol. Returns what is to be logged of
+    /// that, if the address had been down.
+    pub(crate) fn opened(&self, subprotocol: &str, now: Now) -> Option<Recovery> {
+        let address = self.address();
+        address.opened.fetch_add(1, Ordering::Relaxed);
+        let mut health = address.health();
+        if health.agreed.as_deref() != Some(subprotocol) {
+            health.agreed = Some(subprotocol.into());
+        }
+        health.is_well(now)
     }
 
     /// The server does not want this client, and so is well. Returns what [`UpstreamPermit::opened`] does.
     pub(crate) fn refused(&self, now: Now) -> Option<Recovery> {
-        self.address().failed.fetch_add(1, Ordering::Relaxed);
-        self.is_well(now)
+        self.not_opened();
+        self.address().health().is_well(now)
     }
 
-    fn is_well(&self, now: Now) -> Option<Recovery> {
-        let mut health = self.address().health();
-        let since_mono_ns = health.down.take()?.since_mono_ns;
-        let down_for = Duration::from_nanos(now.mono_ns.saturating_sub(since_mono_ns));
-        Some(Recovery { down_for, missed: health.limiter.due(now)? })
+    /// The connection could not be opened, which says nothing of the server.
+    pub(crate) fn not_opened(&self) {
+        self.address().failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The connection cannot be opened. If that is to be logged, since the address was up, or down for
     /// another reason, returns how often such a line was left out.
     pub(crate) fn failed(&self, why: &str, now: Now, random: u128) -> Option<u64> {
-        let address = self.address();
-        address.failed.fetch_add(1, Ordering::Relaxed);
-        let mut health = address.health();
+        self.not_opened();
+        let mut health = self.address().health();
         let before = health.down.take();
         let is_news = before.as_ref().is_none_or(|down| down.why != why);
         let failures = before.as_ref().map_or(0, |down| down.failures).saturating_add(1);
@@ -365,8 +384,8 @@ mod tests {
         assert_eq!((trial.index(), left), (0, 0));
         assert_eq!(chosen(&upstream, &[1], at(2_001)), None, "one tries it");
         let recovery = Recovery { down_for: Duration::from_secs(3), missed: 0 };
-        assert_eq!(trial.opened(at(3_000)), Some(recovery));
-        assert_eq!(trial.opened(at(3_000)), None);
+        assert_eq!(trial.opened("", at(3_000)), Some(recovery));
+        assert_eq!(trial.opened("", at(3_000)), None);
         assert_eq!(chosen(&upstream, &[1], at(3_000)), Some(0));
         let stats: Vec<_> = upstream.stats().collect();
         assert!(stats[0].is_up && stats[0].opened == 2 && stats[0].failed == 2, "{stats:?}");
