@@ -110,17 +110,25 @@ impl ConnectError {
         }
     }
 
-    /// Whether it is the gateway that has no descriptors or memory for it.
+    /// Whether it is the gateway that lacks what a connection takes: descriptors, memory or ports.
     pub(crate) fn is_own(&self) -> bool {
+        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
+        self.is_out_of_ports() || own.into_iter().any(|errno| self.is_of(errno))
+    }
+
+    /// Whether all ports for connections to this address are in use. Those to another address have
+    /// theirs.
+    fn is_out_of_ports(&self) -> bool {
+        self.is_of(Errno::ADDRNOTAVAIL)
+    }
+
+    fn is_of(&self, errno: Errno) -> bool {
         let error = match self {
             Self::Lookup(error) => error,
-            Self::Tcp(error) => error,
-            Self::Tls(_) | Self::WebSocket(_) | Self::Ended(_) | Self::TooLong | Self::Late(_) => {
-                return false;
-            }
+            Self::Tcp(error) | Self::Ended(error) | Self::Tls(TlsError::Broken(error)) => error,
+            Self::Tls(_) | Self::WebSocket(_) | Self::TooLong | Self::Late(_) => return false,
         };
-        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
-        own.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+        error.raw_os_error() == Some(errno.raw_os_error())
     }
 }
 
@@ -168,6 +176,10 @@ pub(crate) async fn connect(
         };
         let why = error.to_string();
         unreachable = Unreachable { why: format!("{label}: {why}"), is_own: error.is_own() };
+        if error.is_out_of_ports() {
+            tried.push(permit.index());
+            continue;
+        }
         if unreachable.is_own {
             break;
         }
@@ -364,6 +376,33 @@ mod tests {
             }
             let is_up: Vec<_> = upstream.stats().map(|stats| stats.is_up).collect();
             assert_eq!(is_up, [false, true], "agreed to before: {before}");
+        }
+    }
+
+    #[test]
+    fn what_the_gateway_lacks_says_nothing_of_the_server() {
+        let of = |errno: Errno| io::Error::from(errno);
+        let own = [
+            ConnectError::Tcp(of(Errno::MFILE)),
+            ConnectError::Tcp(of(Errno::NFILE)),
+            ConnectError::Tcp(of(Errno::ADDRNOTAVAIL)),
+            ConnectError::Tcp(of(Errno::NOBUFS)),
+            ConnectError::Lookup(Arc::new(of(Errno::MFILE))),
+            ConnectError::Tls(TlsError::from(of(Errno::NOBUFS))),
+            ConnectError::Ended(of(Errno::NOMEM)),
+        ];
+        for error in own {
+            assert!(error.is_own(), "{error}");
+        }
+        let others = [
+            ConnectError::Tcp(of(Errno::CONNREFUSED)),
+            ConnectError::Tcp(of(Errno::NETUNREACH)),
+            ConnectError::Tcp(of(Errno::TIMEDOUT)),
+            ConnectError::Tls(TlsError::Closed),
+            ConnectError::Late(Stage::Tcp),
+        ];
+        for error in others {
+            assert!(!error.is_own(), "{error}");
         }
     }
 }

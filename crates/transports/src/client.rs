@@ -3,13 +3,14 @@
 use std::{
     future::poll_fn,
     io::{self, Read as _},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     pin::Pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
+use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -32,7 +33,7 @@ pub async fn dial(ips: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     let mut failed: Option<io::Error> = None;
     loop {
         if let Some(address) = addresses.next() {
-            attempts.push(Box::pin(TcpStream::connect(address)));
+            attempts.push(Box::pin(connect(address)));
         } else if attempts.is_empty() {
             return Err(failed.unwrap_or_else(|| io::ErrorKind::NotFound.into()));
         }
@@ -62,6 +63,29 @@ pub async fn dial(ips: &[IpAddr], port: u16) -> io::Result<TcpStream> {
             Err(error) => drop(failed.get_or_insert(error)),
         }
     }
+}
+
+/// Connects to an address.
+///
+/// The kernel says that no address is available when all ports towards this one are in use, and also
+/// where the host has no address of the family; that is said as what it is, an unreachable network.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let outcome = TcpStream::connect(address).await;
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !has_source(address) => {
+            Err(Errno::NETUNREACH.into())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether this host has an address from which it could send to that one. Nothing is sent.
+fn has_source(address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)).is_ok()
 }
 
 /// The families by turns, beginning with that of the first.
