@@ -14,6 +14,7 @@ mod outgoing;
 pub mod proxy_header;
 mod reactor;
 mod ring;
+mod send_queue;
 mod socket;
 mod stream;
 mod timers;

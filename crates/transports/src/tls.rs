@@ -3,23 +3,26 @@ use std::io::{self, IoSlice, Read, Write as _};
 use mio::net::TcpStream;
 use rustls::Connection;
 
+use crate::send_queue::SendQueue;
+
 /// The TLS of a socket, after its handshake.
 ///
 /// Between calls it holds no plaintext: what comes is decrypted into the caller's buffer at once,
 /// what is sent is encrypted only when the kernel can accept it. It may hold the beginning of a record
-/// (at most 18 KiB), and ciphertext that the kernel did not accept (at most [`ENCRYPTED_BYTES_MAX`]).
+/// (at most 18 KiB), and ciphertext that the kernel did not accept: most often none or little of it, at
+/// most [`ENCRYPTED_BYTES_MAX`], since no more is encrypted than the kernel says it has room for.
 #[derive(Debug)]
 pub struct Tls {
     connection: Connection,
     /// The peer has sent close_notify: it sends nothing more.
     half_closed: bool,
+    /// The peer has taken what the kernel had no room for at first: it is not one that never reads.
+    takes: bool,
 }
 
 impl Tls {
     pub(crate) fn new(connection: impl Into<Connection>, half_closed: bool) -> Self {
-        let mut connection = connection.into();
-        connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
-        Self { connection, half_closed }
+        Self { connection: connection.into(), half_closed, takes: false }
     }
 
     /// Splits a buffer: plaintext goes to its front, ciphertext to its back. The plaintext has room
@@ -85,13 +88,16 @@ impl Tls {
         mut pieces: &mut [IoSlice<'_>],
     ) -> io::Result<(usize, bool)> {
         let mut taken = 0;
+        let waited = self.connection.wants_write();
         IoSlice::advance_slices(&mut pieces, 0);
         while self.send(tcp)? {
+            self.takes |= waited;
             if pieces.is_empty() {
                 return Ok((taken, true));
             }
             // For each record rustls goes through all of them.
             let next = pieces.get(..PIECES_MAX).unwrap_or(pieces);
+            self.connection.set_buffer_limit(Some(encrypt_max(tcp, next, self.takes)));
             match self.connection.writer().write_vectored(next)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => {
@@ -136,6 +142,26 @@ impl Tls {
     }
 }
 
+/// How much of the pieces to encrypt and send at once. What is encrypted must be sent as it is: what the
+/// kernel does not accept stays in memory, of this connection alone, whoever shares the pieces.
+///
+/// So it is no more than the kernel has room for, or little. Until it is known that the peer `takes`
+/// something, it is little also when much waits in the kernel, which has less room than it says when
+/// many connections use it up.
+fn encrypt_max(tcp: &TcpStream, pieces: &[IoSlice<'_>], takes: bool) -> usize {
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= ENCRYPTED_BYTES_FEW {
+        return ENCRYPTED_BYTES_FEW;
+    }
+    let Ok(queue) = SendQueue::of(tcp) else { return ENCRYPTED_BYTES_FEW };
+    let max = if takes || queue.used < QUEUED_BYTES_MANY {
+        ENCRYPTED_BYTES_MAX
+    } else {
+        ENCRYPTED_BYTES_FEW
+    };
+    // A quarter is for its overhead. Without room, only a try makes the kernel tell when there is some.
+    (queue.free / 4 * 3).clamp(ENCRYPTED_BYTES_MIN, max)
+}
+
 /// Has nothing to read now.
 struct Nothing;
 
@@ -147,8 +173,14 @@ impl Read for Nothing {
 
 /// Pieces that are handed to rustls together.
 const PIECES_MAX: usize = 64;
-/// What is encrypted at a time, and so what may wait encrypted: four records.
+/// What is encrypted and sent at once, four records, while the kernel has room.
 const ENCRYPTED_BYTES_MAX: usize = 64 << 10;
+/// The same when it may have none.
+const ENCRYPTED_BYTES_FEW: usize = 8 << 10;
+/// The same when it has none.
+const ENCRYPTED_BYTES_MIN: usize = 4 << 10;
+/// In the kernel, of a peer that may have stalled.
+const QUEUED_BYTES_MANY: usize = 256 << 10;
 /// Plaintext of a record.
 const RECORD_BYTES_MAX: usize = 16 << 10;
 /// What rustls reads at a time, and the buffer that it keeps.
