@@ -12,6 +12,7 @@ use crate::{
 /// points back.
 const WALLS: &[(&str, &[&str])] = &[
     ("contract", &[]),
+    ("selector", &[]),
     ("wire", &[]),
     ("logging", &[]),
     ("auth", &["contract"]),
