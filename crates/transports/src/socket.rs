@@ -167,6 +167,12 @@ impl Socket {
         }
     }
 
+    /// Whether it is a TCP connection: the kernel has what was sent to it, and ends it.
+    #[must_use]
+    pub const fn is_tcp(&self) -> bool {
+        matches!(self.io, Io::Tcp(..))
+    }
+
     /// Whether a task carries it.
     #[must_use]
     pub const fn is_carried(&self) -> bool {

@@ -22,7 +22,8 @@ use crate::clock;
 ///
 /// A session whose carrier is dropped is detached: another carrier can take it over
 /// ([`CoreRef::attach`]) within a minute, and while what waits for the peer stays within
-/// [`contract::ConnectionLimits::unsent_bytes_max`].
+/// [`contract::ConnectionLimits::unsent_bytes_max`]. That holds for one that has ended as well, until
+/// a carrier has taken [`Pulled::End`]; it counts as a connection meanwhile.
 #[derive(Debug)]
 pub struct Carrier {
     core: CoreRef,
@@ -67,7 +68,8 @@ impl CoreRef {
     /// Has another carrier go on with a connection. One that it still has is detached first.
     ///
     /// # Errors
-    /// When the connection is gone, or only its end is left.
+    /// When the connection is gone. One that has ended is kept for a minute, with the bytes that its
+    /// peer has not acknowledged.
     pub fn attach(&self, slot: Slot) -> Result<Carrier, Gone> {
         let (io, changed) = Io::carried();
         self.with(|core| core.attach(slot, io)).map_err(|_gone| Gone)?;
@@ -137,10 +139,11 @@ impl Core {
     /// has gone, maybe with this, since nothing is left to be sent or the gateway is stopping.
     pub fn detach(&mut self, slot: Slot) -> Option<Io> {
         self.now = clock::now();
-        let is_over = |life: &Life| matches!(life, Life::Lingering { .. });
-        if self.is_shutting_down
-            || self.reactor.get(slot).is_some_and(|entry| is_over(&entry.state.life))
-        {
+        // The kernel has the end of a TCP connection; of others, the peer is still to learn it.
+        let is_over = |entry: &Entry<Connection>| {
+            matches!(entry.state.life, Life::Lingering { .. }) && entry.socket.is_tcp()
+        };
+        if self.is_shutting_down || self.reactor.get(slot).is_some_and(is_over) {
             self.remove(slot, Reason::Lost);
             return None;
         }
@@ -167,7 +170,7 @@ impl Core {
         self.set_user_timeout(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return Ok(()) };
         let context = &mut entry.state.context;
-        entry.state.life.attach();
+        entry.state.life.attach(self.now.mono_ns + AWAY_TIMEOUT_NS);
         context.codec.heard(self.now.mono_ns);
         // The peer has its time from now on.
         context.assemblies = Default::default();
@@ -249,5 +252,6 @@ impl Core {
     }
 }
 
-/// Time that a session waits for its peer to come back: 1 min.
+/// Time that a session waits for its peer to come back, and one that has ended for its peer to learn
+/// why: 1 min.
 pub(super) const AWAY_TIMEOUT_NS: u64 = 60_000_000_000;

@@ -7,6 +7,7 @@ use websocket::Close;
 
 use super::{
     Core,
+    carry::AWAY_TIMEOUT_NS,
     connection::{Codec, Connection, ConnectionKind, Life},
     deadlines::CLOSE_TIMEOUT_NS,
     name,
@@ -127,7 +128,8 @@ impl Core {
         if is_half_closed && !entry.socket.is_carried() {
             return self.remove(slot, Reason::Lost);
         }
-        entry.state.life.linger(self.now.mono_ns + CLOSE_TIMEOUT_NS);
+        let timeout = if entry.socket.is_tcp() { CLOSE_TIMEOUT_NS } else { AWAY_TIMEOUT_NS };
+        entry.state.life.linger(self.now.mono_ns + timeout);
         if entry.state.context.is_registered {
             self.tools.pending_requests.push_back(Request::Gone(self.tools.id(slot)));
         }

@@ -34,10 +34,11 @@ pub(crate) struct Connection {
 ///                        Lingering ---- the peer's end, or 2 s ---> (removed)
 /// ```
 ///
-/// One that drains may be away too: what waits for its peer is written when that comes back. A
-/// connection that is broken, too slow, or away for too long is removed at once, and so is one whose
-/// peer has closed its side when nothing is due to it. One that a task carries is removed when the
-/// task has taken the end.
+/// One that drains or lingers may be away too: what waits for its peer is written when that comes
+/// back. A connection that is broken, too slow, or away for too long is removed at once, and so is one
+/// whose peer has closed its side when nothing is due to it. One that a task carries lingers for a
+/// minute, and is removed when the task has taken the end: so the peer learns why, also one that was
+/// away.
 pub(crate) enum Life {
     /// Both sides send.
     Open(ConnectionKind),
@@ -121,14 +122,15 @@ impl Life {
         };
     }
 
-    /// The connection is carried again.
-    pub(crate) fn attach(&mut self) {
+    /// The connection is carried again. If only its end is left, what carries it has until then to
+    /// take that.
+    pub(crate) fn attach(&mut self, linger_until_mono_ns: u64) {
         *self = match std::mem::replace(self, Self::MOVED) {
             Self::Away(kind) => Self::Open(kind),
-            same @ (Self::Open(_)
-            | Self::HalfClosed(_)
-            | Self::Draining { .. }
-            | Self::Lingering { .. }) => same,
+            Self::Lingering { reason, .. } => {
+                Self::Lingering { reason, until_mono_ns: linger_until_mono_ns }
+            }
+            same @ (Self::Open(_) | Self::HalfClosed(_) | Self::Draining { .. }) => same,
         };
     }
 

@@ -22,7 +22,8 @@ enum Deadline {
     Assembly,
     /// The login of the peer ([`contract::Principal::expires_unix_ms`]).
     Login,
-    /// The peer's end after a close ([`CLOSE_TIMEOUT_NS`]).
+    /// The peer's end after a close ([`CLOSE_TIMEOUT_NS`]), or that a task takes the reason of the
+    /// close ([`AWAY_TIMEOUT_NS`]).
     Linger,
     /// The return of a peer that is away ([`AWAY_TIMEOUT_NS`]).
     Away,
@@ -49,7 +50,11 @@ impl Deadline {
         let Entry { socket, state: Connection { life, context } } = entry;
         match self {
             // Nothing is expected of a peer that is away but to come back.
-            Self::Write | Self::Assembly | Self::Ping if socket.away_since().is_some() => None,
+            Self::Write | Self::Assembly | Self::Linger | Self::Ping
+                if socket.away_since().is_some() =>
+            {
+                None
+            }
             Self::Away => Some(socket.away_since()?.saturating_add(AWAY_TIMEOUT_NS)),
             Self::Write => {
                 let since = Now { mono_ns: socket.backlog_since()?, unix_ms: 0 };

@@ -286,6 +286,53 @@ fn one_that_is_away_ends_with_the_gateway() {
     assert!(!world.has(client.slot));
 }
 
+/// Whether it was away by then or is soon after, and whether it has all that was sent to it or not.
+#[test]
+fn a_peer_that_comes_back_learns_why_its_session_ended() {
+    let almost = AWAY_TIMEOUT_NS - 1_000_000_000;
+    let end = |world: &World, slot| {
+        world.core.with(|core| core.close(slot, Reason::Forbidden, ""));
+        world.turns();
+    };
+    for case in 0..8 {
+        let [has_bytes, is_away_before, is_away_after] = [1, 2, 4].map(|bit| case & bit > 0);
+        let random = &mut Random::new(case);
+        let world = World::new();
+        let mut client = Client::reader(&world);
+        if !has_bytes {
+            client.receive(usize::MAX, random);
+            client.acknowledge();
+        }
+        if is_away_before {
+            client.lose_carrier(random);
+        }
+        end(&world, client.slot);
+        if is_away_after {
+            client.lose_carrier(random);
+        }
+        // One that something carries is to take what waits for it in the time of any.
+        let is_away = is_away_before || is_away_after;
+        let time = if has_bytes && !is_away { 1_000_000_000 } else { almost };
+        world.pass(time);
+        client.attach(&world);
+        client.receive(usize::MAX, random);
+        assert_eq!(client.end, Some(Pulled::End(Reason::Forbidden)), "{case}");
+        assert!(client.lines()[0].starts_with("Connected"), "{case}");
+        assert!(!world.has(client.slot), "{case}");
+    }
+    for is_away in [false, true] {
+        let world = World::new();
+        let mut client = Client::new(&world);
+        end(&world, client.slot);
+        if is_away {
+            client.lose_carrier(&mut Random::new(0));
+        }
+        world.pass(AWAY_TIMEOUT_NS);
+        assert!(!world.has(client.slot), "kept for longer");
+        assert_eq!(world.core.with(|core| core.connections()), 0);
+    }
+}
+
 #[test]
 fn a_session_moves_from_one_transport_to_another() {
     let world = World::new();
