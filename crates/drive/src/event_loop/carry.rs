@@ -139,11 +139,15 @@ impl Core {
     /// has gone, maybe with this, since nothing is left to be sent or the gateway is stopping.
     pub fn detach(&mut self, slot: Slot) -> Option<Io> {
         self.now = clock::now();
+        if self.is_shutting_down {
+            self.remove(slot, Reason::Shutdown);
+            return None;
+        }
         // The kernel has the end of a TCP connection; of others, the peer is still to learn it.
         let is_over = |entry: &Entry<Connection>| {
             matches!(entry.state.life, Life::Lingering { .. }) && entry.socket.is_tcp()
         };
-        if self.is_shutting_down || self.reactor.get(slot).is_some_and(is_over) {
+        if self.reactor.get(slot).is_some_and(is_over) {
             self.remove(slot, Reason::Lost);
             return None;
         }

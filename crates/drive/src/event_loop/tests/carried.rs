@@ -2,7 +2,9 @@
 //! anywhere and carries on, and what they have received by then.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     pin::pin,
+    sync::Mutex,
     task::{Context as TaskContext, Poll, Waker},
 };
 
@@ -333,6 +335,48 @@ fn a_peer_that_comes_back_learns_why_its_session_ended() {
     }
 }
 
+/// A session that is away is not lost, nor is one whose carrier goes because the gateway stops: what
+/// it has not acknowledged returns to its queues uncounted.
+#[test]
+fn one_that_is_away_is_closed_by_the_shutdown() {
+    for (case, lost_before, was_told) in
+        [("before", true, false), ("as it begins", false, false), ("while it goes on", false, true)]
+    {
+        let world = World::new();
+        let reasons = Arc::<Mutex<Vec<_>>>::default();
+        let ended = Ended(Arc::clone(&reasons));
+        let mut carrier =
+            Some(world.core.carry(registration(ADDRESS), |_, _| Box::new(ended)).unwrap());
+        let slot = carrier.as_ref().unwrap().slot();
+        if lost_before {
+            carrier = None;
+        }
+        world.turns();
+        world.core.with(Core::start_shutdown);
+        if was_told {
+            world.turns();
+        }
+        drop(carrier);
+        world.turns();
+        assert!(!world.has(slot), "{case}");
+        assert_eq!(*reasons.lock().unwrap(), [Reason::Shutdown], "{case}");
+    }
+}
+
+/// Notes why it ends, and does not close when the gateway stops.
+struct Ended(Arc<Mutex<Vec<Reason>>>);
+
+impl Session for Ended {
+    fn handle(&mut self, input: Input<'_>, _: Now, _: &mut dyn Outbox) {
+        if let Input::Closed(reason) = input {
+            self.0.lock().unwrap().push(reason);
+        }
+    }
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
 #[test]
 fn a_session_moves_from_one_transport_to_another() {
     let world = World::new();
@@ -379,6 +423,8 @@ fn a_session_moves_from_one_transport_to_another() {
     assert_eq!(poll(carrier.pull(sent, 100)), Poll::Ready(Pulled::Bytes(bytes)));
     assert_eq!(poll(carrier.pull(sent - 1, 100)), Poll::Ready(Pulled::NotKept));
 }
+
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// A core, with clients that this test carries.
 struct World {
@@ -431,8 +477,7 @@ impl Client {
         let open = |opening: &Opening<'_>, now: Now| -> Box<dyn Session> {
             Box::new(stomp::Session::open(opening, now))
         };
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let carrier = world.core.carry(registration(address), open).unwrap();
+        let carrier = world.core.carry(registration(ADDRESS), open).unwrap();
         let slot = carrier.slot();
         Self { carrier: Some(carrier), slot, seen: Vec::new(), position: 0, acked: 0, end: None }
     }
