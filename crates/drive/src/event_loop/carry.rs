@@ -103,7 +103,7 @@ impl Carrier {
     /// attached anew says so again.
     pub fn end(&self) {
         self.core.with(|core| {
-            if core.is_carried_by(self) {
+            if core.is_carried_by(self.slot, &self.changed) {
                 core.reactor.end(self.slot);
             }
         });
@@ -126,9 +126,10 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        self.core.with(|core| {
-            if core.is_carried_by(self) {
-                core.lose_carrier(self.slot);
+        let (slot, changed) = (self.slot, Arc::clone(&self.changed));
+        self.core.with_when_free(move |core| {
+            if core.is_carried_by(slot, &changed) {
+                core.lose_carrier(slot);
             }
         });
     }
@@ -198,14 +199,13 @@ impl Core {
         self.reactor.resume(slot);
     }
 
-    fn is_carried_by(&self, carrier: &Carrier) -> bool {
-        let entry = self.reactor.get(carrier.slot);
-        entry.is_some_and(|entry| entry.socket.is_carried_by(&carrier.changed))
+    fn is_carried_by(&self, slot: Slot, changed: &Arc<Notify>) -> bool {
+        self.reactor.get(slot).is_some_and(|entry| entry.socket.is_carried_by(changed))
     }
 
     /// Hands over what the peer has sent. Pending while what came before is not read.
     fn feed(&mut self, carrier: &Carrier, bytes: &Bytes) -> Poll<Result<(), Gone>> {
-        if !self.is_carried_by(carrier) {
+        if !self.is_carried_by(carrier.slot, &carrier.changed) {
             return Poll::Ready(Err(Gone));
         }
         // What other carriers handed over counts too, so that these can come and go.
@@ -223,7 +223,7 @@ impl Core {
     fn pull(&mut self, carrier: &Carrier, acked: u64, max: usize) -> Poll<Pulled> {
         let slot = carrier.slot;
         self.now = clock::now();
-        if !self.is_carried_by(carrier) {
+        if !self.is_carried_by(slot, &carrier.changed) {
             return Poll::Ready(Pulled::Gone);
         }
         let Some(entry) = self.reactor.get_mut(slot) else { return Poll::Ready(Pulled::Gone) };

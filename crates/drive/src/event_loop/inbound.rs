@@ -52,7 +52,7 @@ impl InboundMessage {
 impl Drop for InboundMessage {
     fn drop(&mut self) {
         if let Some((task, _)) = self.counted {
-            self.core.core.borrow_mut().end_inbound_task(task);
+            self.core.with_when_free(move |core| core.end_inbound_task(task));
         }
     }
 }

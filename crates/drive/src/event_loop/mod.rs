@@ -130,6 +130,8 @@ pub struct CoreRef {
     /// Wakes the reactor's task.
     work: Rc<Notify>,
     handshakes: Handshakes,
+    cores: Arc<Cores>,
+    index: u16,
 }
 
 impl std::fmt::Debug for CoreRef {
@@ -139,11 +141,35 @@ impl std::fmt::Debug for CoreRef {
 }
 
 impl CoreRef {
-    /// Does something with the core at once, and wakes its loop for what follows.
+    fn new(core: Core) -> Self {
+        let work = Rc::new(Notify::new());
+        Self {
+            handshakes: Handshakes::new(Rc::clone(&work)),
+            work,
+            cores: Arc::clone(&core.cores),
+            index: core.index,
+            core: Rc::new(RefCell::new(core)),
+        }
+    }
+
+    /// Does something with the core at once, and wakes its loop for what follows. Within that no other
+    /// method may be called, but what is dropped may have a part in the core, as a [`Carrier`] has.
+    ///
+    /// # Panics
+    /// When it is called within itself.
     pub fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
         let result = act(&mut self.core.borrow_mut());
         self.work.notify_one();
         result
+    }
+
+    /// As [`CoreRef::with`], for what is dropped: if that is within a call, it is done after that.
+    fn with_when_free(&self, act: impl FnOnce(&mut Core) + Send + 'static) {
+        if self.core.try_borrow_mut().is_ok() {
+            self.with(act);
+        } else if let Some(handle) = self.cores.handles().get(usize::from(self.index)) {
+            handle.send(ToCore::Call(Box::new(move |core| core.with(act))));
+        }
     }
 
     /// The TLS handshakes in flight.

@@ -1,21 +1,18 @@
 use std::{
-    cell::RefCell,
     io,
     os::fd::{AsRawFd, RawFd},
     pin::pin,
-    rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use tokio::{io::unix::AsyncFd, sync::Notify, task::LocalSet, time};
+use tokio::{io::unix::AsyncFd, task::LocalSet, time};
 use transports::Reactor;
 
 use super::{Connection, Core, CoreRef};
 use crate::{
     clock,
     cores::{Arrival, Cores, ToCore},
-    handshakes::Handshakes,
 };
 
 /// A core that is still to run.
@@ -64,10 +61,7 @@ impl NewCore {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async move {
             let descriptor = Descriptor(reactor.descriptor());
-            let core = Rc::new(RefCell::new(Core::new(cores, index, inbox, reactor)));
-            let work = Rc::new(Notify::new());
-            let handshakes = Handshakes::new(Rc::clone(&work));
-            let core = CoreRef { core, work, handshakes };
+            let core = CoreRef::new(Core::new(cores, index, inbox, reactor));
             let accept = start(core.clone());
             let outcome = react(&core, descriptor, accept).await;
             core.core.borrow().count_messages_left();
@@ -128,7 +122,7 @@ async fn react(
 }
 
 /// Takes what other threads have sent; `false`: nothing.
-fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
+pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bool {
     for count in 0..INBOX_PER_TURN {
         let Some(what) = core.core.borrow_mut().next_message() else { return count > 0 };
         match what {

@@ -13,7 +13,7 @@ use stomp::{Decoder, Frame, FrameLimits, Verb, Version};
 use testkit::Random;
 
 use super::*;
-use crate::event_loop::carry::AWAY_TIMEOUT_NS;
+use crate::event_loop::{carry::AWAY_TIMEOUT_NS, run::take_inbox};
 
 /// A conversation of a client that reads a queue and a topic, publishes, and leaves; and what another
 /// publishes meanwhile.
@@ -238,6 +238,34 @@ fn a_carrier_that_was_replaced_carries_nothing() {
 }
 
 #[test]
+fn what_has_a_part_in_a_core_can_be_dropped_within_a_call() {
+    let world = World::new();
+    let mut client = Client::reader(&world);
+    let mut message = world.core.inbound_message();
+    let waker = &mut TaskContext::from_waker(Waker::noop());
+    assert!(message.poll_refused(1000, waker).is_pending());
+    let is_away = |core: &Core, slot| {
+        core.reactor.get(slot).is_some_and(|entry| entry.socket.away_since().is_some())
+    };
+    world.core.with(|core| {
+        assert_ne!(core.cores.inbound().drawn(), 0);
+        drop((client.carrier.take(), message));
+        assert!(!is_away(core, client.slot), "in the middle of something");
+    });
+    take_inbox(&world.core, &mut |_| {});
+    world.core.with(|core| {
+        assert_eq!(core.cores.inbound().drawn(), 0);
+        assert!(is_away(core, client.slot));
+    });
+    client.attach(&world);
+    // One that another has replaced by then takes nothing from that.
+    world.core.with(|_| drop(client.carrier.take()));
+    let new = world.core.attach(client.slot).unwrap();
+    take_inbox(&world.core, &mut |_| {});
+    assert_eq!(poll(new.feed(Bytes::from_static(b"\n"))), Poll::Ready(Ok(())));
+}
+
+#[test]
 fn only_what_waits_can_be_pulled() {
     let world = World::new();
     let client = Client::new(&world);
@@ -433,9 +461,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let work = Rc::new(Notify::new());
-        let handshakes = Handshakes::new(Rc::clone(&work));
-        Self { core: CoreRef { core: Rc::new(RefCell::new(core())), work, handshakes } }
+        Self { core: CoreRef::new(core()) }
     }
 
     /// Does all there is to do.
