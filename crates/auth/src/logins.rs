@@ -53,6 +53,8 @@ pub struct Logins<W> {
     users: Users,
     /// How often they were replaced.
     users_version: u64,
+    /// The version since which each user has gone or has another password, of all that there ever were.
+    ended: BTreeMap<Box<str>, u64>,
     key: Hmac<Sha256>,
     /// The challenges to unknown names.
     decoys: Decoys,
@@ -217,6 +219,7 @@ impl<W> Logins<W> {
             decoys: Decoys::new(&users),
             users,
             users_version: 0,
+            ended: BTreeMap::new(),
             key: Hmac::new(key.into()),
             remembered: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -245,6 +248,8 @@ impl<W> Logins<W> {
         self.users = users;
         self.users_version += 1;
         self.remembered.clear();
+        let ended = changes.iter().filter(|(_, change)| **change == Change::Ended);
+        self.ended.extend(ended.map(|(name, _)| (name.clone(), self.users_version)));
         changes
     }
 
@@ -252,6 +257,23 @@ impl<W> Logins<W> {
     #[must_use]
     pub const fn users_version(&self) -> u64 {
         self.users_version
+    }
+
+    /// Who it is now that has logged in when the users had an earlier [`Logins::users_version`].
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] when the user is gone or has got another password since.
+    pub fn principal_now(
+        &self,
+        principal: &Principal,
+        users_version: u64,
+    ) -> Result<Principal, Refusal> {
+        if principal.is_anonymous() || users_version >= self.users_version {
+            return Ok(principal.clone());
+        }
+        let has_ended = self.ended.get(&*principal.name).is_some_and(|&at| at > users_version);
+        let user = self.users.get(&principal.name).filter(|_| !has_ended);
+        user.map(|user| user.principal().clone()).ok_or(Refusal::Unauthenticated)
     }
 
     /// Decides a login, or queues it. `anonymous`: logins without credentials are accepted.

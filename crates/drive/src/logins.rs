@@ -9,7 +9,7 @@ use std::{
 };
 
 use auth::{Accepted, Access, AddressKey, Authentication, Finished, LoginId, Logins, Users};
-use contract::{ConnectionId, Login, Refusal, Step, Token};
+use contract::{ConnectionId, Login, Principal, Refusal, Step, Token};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -37,15 +37,15 @@ pub struct Waiter {
 pub enum Requester {
     /// A session, by its connection and token.
     Session(ConnectionId, Token),
-    /// A task.
-    Task(oneshot::Sender<Result<Step, Refusal>>),
+    /// A task, which is told the [`Cores::users_version`] of the outcome too.
+    Task(oneshot::Sender<(Result<Step, Refusal>, u64)>),
 }
 
 /// What becomes of a login.
 #[derive(Debug)]
 pub enum Decision {
-    /// It is decided.
-    Done(Result<Step, Refusal>),
+    /// It is decided, by users with this [`Cores::users_version`].
+    Done(Result<Step, Refusal>, u64),
     /// The peer is to be told this, and the next login names this exchange; until then
     /// [`Cores::cancel_login`] says that it has gone.
     Challenge(LoginId, Vec<u8>),
@@ -76,6 +76,7 @@ impl Cores {
                 logins.authenticate(login, anonymous, key, clock::now(), waiter)
             }
         };
+        let users_version = logins.users_version();
         drop(logins);
         match authentication {
             Authentication::Decided(_, outcome) => {
@@ -84,11 +85,11 @@ impl Cores {
                 {
                     log_failure(&credentials.name, address, protocol, 1);
                 }
-                Decision::Done(outcome.map(accepted))
+                Decision::Done(outcome.map(accepted), users_version)
             }
             Authentication::Checked(finished) => {
                 log_failures(&finished);
-                Decision::Done(finished.result.map(accepted))
+                Decision::Done(finished.result.map(accepted), users_version)
             }
             Authentication::Challenged(_, exchange, challenge) => {
                 Decision::Challenge(exchange, challenge)
@@ -122,11 +123,21 @@ impl Cores {
         }
     }
 
-    /// How often the users were replaced. What authenticates a peer before its connection is registered
-    /// reads it first: see [`crate::Registration::users_version`].
+    /// How often the users were replaced.
     #[must_use]
     pub fn users_version(&self) -> u64 {
         self.users_version.load(Ordering::Acquire)
+    }
+
+    /// As [`auth::Logins::principal_now`], with the version of the users by which that is so.
+    pub(crate) fn principal_now(
+        &self,
+        principal: &Principal,
+        users_version: u64,
+    ) -> Result<(Principal, u64), Refusal> {
+        let logins = self.logins();
+        let principal = logins.principal_now(principal, users_version)?;
+        Ok((principal, logins.users_version()))
     }
 
     /// The access rules.
@@ -205,7 +216,7 @@ impl Cores {
                 }
             }
             // A task that has gone in the meantime needs no reply.
-            Requester::Task(task) => drop(task.send(outcome)),
+            Requester::Task(task) => drop(task.send((outcome, users_version))),
         }
     }
 

@@ -198,10 +198,9 @@ impl Connection {
         let operators = &gateway.config.operations.roles;
         !operators.is_empty()
             && headers.contains_key(header::AUTHORIZATION)
-            && self
-                .identify(gateway, headers)
-                .await
-                .is_ok_and(|principal| principal.roles.iter().any(|role| operators.contains(role)))
+            && self.identify(gateway, headers).await.is_ok_and(|(principal, _)| {
+                principal.roles.iter().any(|role| operators.contains(role))
+            })
     }
 
     /// The response to a request that reaches another service than it meant, or none.
@@ -365,7 +364,7 @@ impl Connection {
         } else {
             match self.identify(gateway, &head.headers).await {
                 Err(response) => (None, *response),
-                Ok(principal) => {
+                Ok((principal, _)) => {
                     let limits = &service.limits.connection;
                     let subject = Subject {
                         principal: Some(&principal),
@@ -437,9 +436,12 @@ impl Connection {
         self.origin(gateway, service, &head.headers, Aim::WebSocket)?;
         // STOMP may log in later, by its own CONNECT.
         let later = is_broker && credentials(&head.headers).is_err();
-        let users_version = gateway.cores.users_version();
-        let principal =
-            if later { None } else { Some(self.identify(gateway, &head.headers).await?) };
+        let (principal, users_version) = if later {
+            (None, 0)
+        } else {
+            let (principal, users_version) = self.identify(gateway, &head.headers).await?;
+            (Some(principal), users_version)
+        };
         let address = self.address_permit(gateway)?;
         let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
         response.headers_mut().clone_from(&accept.headers);
@@ -497,12 +499,13 @@ impl Connection {
         })
     }
 
-    /// Who sends the request: by HTTP Basic, or anonymous where that is allowed.
+    /// Who sends the request: by HTTP Basic, or anonymous where that is allowed. With the
+    /// [`Cores::users_version`] by which that is so.
     async fn identify(
         &self,
         gateway: &Gateway,
         headers: &HeaderMap,
-    ) -> Result<Principal, ErrorResponse> {
+    ) -> Result<(Principal, u64), ErrorResponse> {
         let shown = credentials(headers);
         let login = shown.clone().map_or(Login::Anonymous, Login::Password);
         let anonymous = self.listen(gateway).is_some_and(|listen| listen.anonymous);
@@ -512,19 +515,19 @@ impl Connection {
             address: self.peer().ip(),
             protocol: HTTP,
         };
-        let reply = match gateway.cores.login(&login, None, anonymous, waiter) {
-            Decision::Done(outcome) => outcome,
-            Decision::Challenge(_, challenge) => Ok(Step::Challenge(challenge)),
+        let (reply, users_version) = match gateway.cores.login(&login, None, anonymous, waiter) {
+            Decision::Done(outcome, users_version) => (outcome, users_version),
+            Decision::Challenge(_, challenge) => (Ok(Step::Challenge(challenge)), 0),
             Decision::Later(id) => {
                 let _gone = CancelOnDrop(&gateway.cores, id);
                 tokio::select! {
-                    reply = receiver => reply.unwrap_or(Err(Refusal::Busy)),
-                    () = self.hung_up(gateway, id) => Err(Refusal::Busy),
+                    reply = receiver => reply.unwrap_or((Err(Refusal::Busy), 0)),
+                    () = self.hung_up(gateway, id) => (Err(Refusal::Busy), 0),
                 }
             }
         };
         let accepted = reply.and_then(|step| match step {
-            Step::Accepted(principal, _) => Ok(principal),
+            Step::Accepted(principal, _) => Ok((principal, users_version)),
             Step::Challenge(_) => {
                 internal!("a challenge to HTTP Basic");
                 Err(Refusal::Busy)

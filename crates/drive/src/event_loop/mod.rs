@@ -249,7 +249,7 @@ pub struct Registration<'a> {
     pub anonymous: bool,
     /// As [`Opening::principal`].
     pub principal: Option<Principal>,
-    /// [`Cores::users_version`] before that was authenticated; anything without.
+    /// The [`Cores::users_version`] by which that was authenticated; anything without.
     pub users_version: u64,
     /// The peer, or whom a trusted proxy says it is.
     pub peer: SocketAddr,
@@ -395,6 +395,16 @@ impl Core {
         kind: impl FnOnce(&Opening<'_>, Now) -> ConnectionKind,
     ) -> io::Result<Slot> {
         self.now = clock::now();
+        let mut is_revoked = false;
+        if let Some(principal) = &mut registration.principal
+            && registration.users_version < self.users_version
+        {
+            match self.cores.principal_now(principal, registration.users_version) {
+                Ok(now) => (*principal, registration.users_version) = now,
+                Err(_gone) => is_revoked = true,
+            }
+        }
+        let users_version = registration.users_version;
         let service = service(&self.cores, registration.service);
         let opening = Opening {
             principal: registration.principal.as_ref(),
@@ -407,8 +417,6 @@ impl Core {
         let kind = kind(&opening, self.now);
         let is_session = matches!(kind, ConnectionKind::Session(_));
         let principal = registration.principal.take();
-        let is_revoked = registration.users_version < self.users_version
-            && principal.as_ref().is_some_and(|principal| !principal.is_anonymous());
         let is_upstream = matches!(kind, ConnectionKind::Upstream(_));
         let protocol = self.tools.counters().label(registration.protocol);
         let context = Context::new(registration, protocol, is_upstream, self.now);
@@ -416,7 +424,7 @@ impl Core {
         self.set_user_timeout(slot);
         self.opened(slot);
         if let Some(principal) = &principal {
-            self.set_principal(slot, principal);
+            self.set_principal(slot, principal, users_version);
         }
         if self.is_shutting_down {
             self.to_shut_down.push_back(slot);

@@ -1,9 +1,6 @@
 //! Who is connected: the names of principals lead to their connections, whose logins end or are renewed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use auth::{Access, Action, Change};
 use broker::Subscriber;
@@ -16,7 +13,8 @@ use crate::clock;
 /// Who is connected. Those who have not logged in are in no index, and share one value.
 #[derive(Debug)]
 pub(super) struct Principals {
-    connections: BTreeMap<Arc<str>, BTreeSet<Slot>>,
+    /// By name, with the [`crate::Cores::users_version`] of each login.
+    connections: BTreeMap<Arc<str>, BTreeMap<Slot, u64>>,
     anonymous: Arc<Principal>,
 }
 
@@ -37,12 +35,14 @@ impl Default for Principals {
 }
 
 impl Principals {
-    /// Notes that a connection is of this principal; returns what the connection keeps.
-    fn add(&mut self, principal: &Principal, slot: Slot) -> Arc<Principal> {
+    /// Notes that a connection is of this principal, by users with this version; returns what the
+    /// connection keeps.
+    fn add(&mut self, principal: &Principal, slot: Slot, users_version: u64) -> Arc<Principal> {
         if principal.is_anonymous() {
             return Arc::clone(&self.anonymous);
         }
-        self.connections.entry(Arc::clone(&principal.name)).or_default().insert(slot);
+        let slots = self.connections.entry(Arc::clone(&principal.name)).or_default();
+        slots.insert(slot, users_version);
         Arc::new(principal.clone())
     }
 
@@ -57,19 +57,30 @@ impl Principals {
 
     /// The connections of the principal with this name.
     fn of(&self, name: &str) -> impl Iterator<Item = Slot> {
-        self.connections.get(name).into_iter().flatten().copied()
+        self.connections.get(name).into_iter().flat_map(BTreeMap::keys).copied()
+    }
+
+    /// Has the login of a connection be by users with this version; `false`: it was already, or by later
+    /// ones.
+    fn update(&mut self, name: &str, slot: Slot, users_version: u64) -> bool {
+        let version = self.connections.get_mut(name).and_then(|slots| slots.get_mut(&slot));
+        let Some(version) = version.filter(|version| **version < users_version) else {
+            return false;
+        };
+        *version = users_version;
+        true
     }
 }
 
 impl Core {
-    /// A connection is of this principal from now on.
-    pub(super) fn set_principal(&mut self, slot: Slot, principal: &Principal) {
+    /// A connection is of this principal from now on, by users with this version.
+    pub(super) fn set_principal(&mut self, slot: Slot, principal: &Principal, users_version: u64) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let kept = &mut entry.state.context.principal;
         if let Some(before) = kept.take() {
             self.principals.remove(&before, slot);
         }
-        *kept = Some(self.principals.add(principal, slot));
+        *kept = Some(self.principals.add(principal, slot, users_version));
     }
 
     /// Takes users and access rules that were changed. Their connections are gone through in the
@@ -104,20 +115,28 @@ impl Core {
     }
 
     fn review_one(&mut self, slot: Slot, reload: &Reload) {
+        self.review_login(slot, reload);
+        self.cancel_forbidden(slot);
+    }
+
+    /// Does what a change of users means for the login of a connection, unless that is newer.
+    fn review_login(&mut self, slot: Slot, reload: &Reload) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
-        let context = &mut entry.state.context;
-        let change = context.principal.as_ref().and_then(|who| reload.changes.get(&*who.name));
+        let principal = &mut entry.state.context.principal;
+        let Some(name) = principal.as_ref().map(|principal| &*principal.name) else { return };
+        let Some(change) = reload.changes.get(name) else { return };
+        if !self.principals.update(name, slot, reload.users_version) {
+            return;
+        }
         match change {
-            Some(Change::Ended) => return self.end_login(slot, REVOKED),
-            Some(Change::Renewed(principal)) => {
-                let principal = Arc::new(principal.clone());
-                context.principal = Some(Arc::clone(&principal));
-                self.step(slot, Input::Notice(Notice::Renewed(principal)));
+            Change::Ended => self.end_login(slot, REVOKED),
+            Change::Renewed(renewed) => {
+                let renewed = Arc::new(renewed.clone());
+                *principal = Some(Arc::clone(&renewed));
+                self.step(slot, Input::Notice(Notice::Renewed(renewed)));
                 self.schedule_check(slot);
             }
-            None => {}
         }
-        self.cancel_forbidden(slot);
     }
 
     /// Ends the subscriptions of a connection that its principal may not have any more.
@@ -161,7 +180,7 @@ mod tests {
         let slot = |index| Slot { index, generation: 1 };
         let who = ["ann", "bob"].map(|name| Principal::new(name, []));
         for (index, principal) in (0..10).zip(who.iter().cycle()) {
-            assert_eq!(*principals.add(principal, slot(index)), *principal);
+            assert_eq!(*principals.add(principal, slot(index), 0), *principal);
         }
         let of = |principals: &Principals, name| {
             principals.of(name).map(|slot| slot.index).collect::<Vec<_>>()
@@ -182,7 +201,7 @@ mod tests {
         let mut principals = Principals::default();
         let anonymous = Principal::anonymous();
         let [one, other] =
-            [0, 1].map(|index| principals.add(&anonymous, Slot { index, generation: 1 }));
+            [0, 1].map(|index| principals.add(&anonymous, Slot { index, generation: 1 }, 0));
         assert!(Arc::ptr_eq(&one, &other));
         assert!(principals.connections.is_empty());
     }

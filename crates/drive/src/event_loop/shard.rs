@@ -67,7 +67,9 @@ impl Core {
                     };
                     let exchange = context.login.take();
                     match self.cores.login(&login, exchange, context.anonymous, waiter) {
-                        Decision::Done(outcome) => self.logged_in(id, token, outcome),
+                        Decision::Done(outcome, users_version) => {
+                            self.logged_in(id, token, outcome, users_version);
+                        }
                         Decision::Challenge(exchange, challenge) => {
                             context.login = Some(exchange);
                             let step = Box::new(Step::Challenge(challenge));
@@ -119,8 +121,8 @@ impl Core {
         );
     }
 
-    /// Hands a session the outcome of its login that another thread has decided. That of users whom
-    /// others have replaced meanwhile may hold no more.
+    /// Hands a session the outcome of its login that another thread has decided, by users with this
+    /// version. Others may have replaced them by now.
     pub(crate) fn login_decided(
         &mut self,
         id: ConnectionId,
@@ -128,18 +130,34 @@ impl Core {
         outcome: Result<Step, Refusal>,
         users_version: u64,
     ) {
-        let is_current = users_version >= self.users_version;
-        self.logged_in(id, token, if is_current { outcome } else { Err(Refusal::Busy) });
+        if users_version >= self.users_version {
+            return self.logged_in(id, token, outcome, users_version);
+        }
+        let now = match outcome {
+            Ok(Step::Accepted(principal, message)) => self
+                .cores
+                .principal_now(&principal, users_version)
+                .map(|(principal, version)| (Step::Accepted(principal, message), version)),
+            Ok(Step::Challenge(_)) | Err(_) => Err(Refusal::Busy),
+        };
+        let version = now.as_ref().map_or(users_version, |(_, version)| *version);
+        self.logged_in(id, token, now.map(|(step, _)| step), version);
     }
 
-    /// Hands a session the outcome of its login.
-    fn logged_in(&mut self, id: ConnectionId, token: Token, outcome: Result<Step, Refusal>) {
+    /// Hands a session the outcome of its login, by users with this version.
+    fn logged_in(
+        &mut self,
+        id: ConnectionId,
+        token: Token,
+        outcome: Result<Step, Refusal>,
+        users_version: u64,
+    ) {
         self.now = clock::now();
         if let Some(entry) = self.reactor.get_mut(slot_of(id)) {
             entry.state.context.login = None;
         }
         if let Ok(Step::Accepted(principal, _)) = &outcome {
-            self.set_principal(slot_of(id), principal);
+            self.set_principal(slot_of(id), principal, users_version);
         }
         if outcome.is_err() {
             self.tools.counters().refuse(Refused::Login);

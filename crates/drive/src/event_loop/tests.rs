@@ -1,4 +1,5 @@
 mod carried;
+mod reloads;
 
 use std::{
     io::{Read as _, Write as _},
@@ -102,6 +103,10 @@ fn queue() -> Destination {
 }
 
 fn core() -> Core {
+    core_of(Users::default())
+}
+
+fn core_of(users: Users) -> Core {
     let limits = Arc::new(ConnectionLimits::default());
     let service = Service {
         path: "/".into(),
@@ -116,7 +121,7 @@ fn core() -> Core {
         broker_limits: Arc::new(broker_limits),
         quotas: QuotaLimits::default(),
         limits,
-        users: Users::default(),
+        users,
         access: Access::default(),
         io_uring: false,
         unsent_bytes_max_per_core: 1 << 30,

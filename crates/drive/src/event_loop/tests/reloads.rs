@@ -1,0 +1,162 @@
+//! Users and access rules that change while there are connections, turn by turn.
+
+use std::sync::Mutex;
+
+use auth::{Password, User};
+use contract::{Notice, Reason, Secret, Step};
+
+use super::*;
+use crate::event_loop::run::take_inbox;
+
+/// Of a user whose password changes, a login with the new one stays whenever it comes, and one with the
+/// old one ends or is refused; one of another user stays.
+#[test]
+fn a_login_around_a_reload_holds_by_the_users_that_accepted_it() {
+    let [old, new] = ["old", "new"].map(|text| Password::make(&Secret::new(text)).unwrap());
+    let users = |ann: &Password, role: &str| -> Users {
+        [user("ann", "", ann), user("bob", role, &old)].into_iter().collect()
+    };
+    let world = World::new(users(&old, "clerk"));
+    let [ann, bob, bob_before] = [("ann", ""), ("bob", "boss"), ("bob", "clerk")]
+        .map(|(name, role)| Principal::new(name, [role.into()]));
+    let mut peers = Vec::new();
+    // The version of the users that accepted the login, and what becomes of the connection.
+    let mut connect = |world: &World, who: &Principal, version, is_of: Option<&Principal>| {
+        peers.push((world.register(who, version), is_of.cloned()));
+        peers.push((world.log_in(who, version), is_of.cloned()));
+    };
+    connect(&world, &ann, 0, None);
+    connect(&world, &bob_before, 0, Some(&bob));
+    world.cores.reload(users(&new, "boss"), &Access::default());
+    // The core does not know yet.
+    connect(&world, &ann, 0, None);
+    connect(&world, &ann, 1, Some(&ann));
+    connect(&world, &bob_before, 0, Some(&bob));
+    connect(&world, &bob, 1, Some(&bob));
+    world.take_inbox();
+    // It knows, and has not gone through all connections.
+    connect(&world, &ann, 0, None);
+    connect(&world, &ann, 1, Some(&ann));
+    world.turns();
+    connect(&world, &ann, 0, None);
+    connect(&world, &bob_before, 0, Some(&bob));
+    for (number, (peer, is_of)) in peers.iter().enumerate() {
+        assert_eq!(world.principal(peer), *is_of, "{number}");
+        let said = peer.said.lock().unwrap();
+        let roles = said.iter().rev().find_map(|line| line.strip_prefix("roles "));
+        if is_of.as_ref() == Some(&bob) && said.iter().any(|line| line == "roles clerk") {
+            assert_eq!(roles, Some("boss"), "{number}: it is told");
+        }
+    }
+    // A user who goes and comes back is another.
+    world.cores.reload(Users::default(), &Access::default());
+    world.cores.reload(users(&new, "boss"), &Access::default());
+    assert_eq!(world.cores.principal_now(&ann, 1), Err(Refusal::Unauthenticated));
+    assert_eq!(world.cores.principal_now(&ann, 3), Ok((ann, 3)));
+    world.take_inbox();
+    world.turns();
+    assert!(peers.iter().all(|(peer, _)| world.principal(peer).is_none()));
+}
+
+fn user(name: &str, role: &str, password: &Password) -> User {
+    User::new(name, [role.into()], password.clone()).unwrap()
+}
+
+/// A core, with the connections of this test.
+struct World {
+    core: CoreRef,
+    cores: Arc<Cores>,
+}
+
+/// A connection, and what its session was told.
+struct Peer {
+    carrier: Carrier,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    fn new(users: Users) -> Self {
+        let core = core_of(users);
+        let cores = Arc::clone(&core.cores);
+        Self { core: CoreRef::new(core), cores }
+    }
+
+    fn take_inbox(&self) {
+        take_inbox(&self.core, &mut |_| {});
+    }
+
+    fn turns(&self) {
+        let is_done = |_: &usize| !self.core.core.borrow_mut().turn().unwrap().busy;
+        assert!((0..10_000).any(|turn| is_done(&turn)), "never done");
+    }
+
+    fn connect(&self, principal: Option<Principal>, users_version: u64) -> Peer {
+        let said = Arc::<Mutex<Vec<String>>>::default();
+        let registration =
+            Registration { principal, users_version, ..registration(([127, 0, 0, 1], 1).into()) };
+        let session = Listener(Arc::clone(&said));
+        let carrier = self.core.carry(registration, |_, _| Box::new(session)).unwrap();
+        Peer { carrier, said }
+    }
+
+    /// One whose peer was authenticated before, as by HTTP.
+    fn register(&self, who: &Principal, users_version: u64) -> Peer {
+        self.connect(Some(who.clone()), users_version)
+    }
+
+    /// One that logs in by its protocol.
+    fn log_in(&self, who: &Principal, users_version: u64) -> Peer {
+        let peer = self.connect(None, 0);
+        self.core.with(|core| {
+            let id = core.tools.id(peer.carrier.slot());
+            let accepted = Step::Accepted(who.clone(), Vec::new());
+            core.login_decided(id, Token(1), Ok(accepted), users_version);
+        });
+        peer
+    }
+
+    /// Who the peer of a connection is, while it lasts.
+    fn principal(&self, peer: &Peer) -> Option<Principal> {
+        self.core.with(|core| {
+            let connection = &core.reactor.get(peer.carrier.slot())?.state;
+            connection.life.kind()?;
+            connection.context.principal.as_deref().cloned()
+        })
+    }
+}
+
+/// Notes what it is told of its login, and closes when that ends.
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl Session for Listener {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        let mut said = self.0.lock().unwrap();
+        let mut is = |principal: &Principal| {
+            let roles: Vec<_> = principal.roles.iter().map(|role| &**role).collect();
+            said.push(format!("roles {}", roles.join(" ")));
+        };
+        match input {
+            Input::Notice(Notice::Renewed(principal)) => is(&principal),
+            Input::Replied(_, Ok(Reply::Login(step))) => {
+                if let Step::Accepted(principal, _) = &*step {
+                    is(principal);
+                }
+            }
+            Input::GivenUp(reason, why) => out.close(reason, why, None),
+            Input::Replied(_, Err(refusal)) => {
+                out.close(Reason::Unauthenticated, &refusal.to_string(), None);
+            }
+            Input::Opened
+            | Input::Received(_)
+            | Input::Replied(_, Ok(_))
+            | Input::Delivered(..)
+            | Input::Notice(_)
+            | Input::Timeout
+            | Input::Shutdown
+            | Input::Closed(_) => {}
+        }
+    }
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
