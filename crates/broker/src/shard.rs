@@ -3,6 +3,7 @@ use std::{collections::VecDeque, mem, sync::Arc};
 use contract::{BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, SubscriptionId};
 
 use crate::{
+    Subscriber,
     event::{Effect, Event},
     front::Front,
     home::Home,
@@ -120,11 +121,15 @@ impl Shard {
     }
 
     /// The subscriptions of a connection of this core that have not ended.
-    pub fn subscriptions(
-        &self,
-        connection: ConnectionId,
-    ) -> impl Iterator<Item = (SubscriptionId, Pattern)> {
+    #[must_use]
+    pub fn subscriptions(&self, connection: ConnectionId) -> &[SubscriptionId] {
         self.front.subscriptions(connection)
+    }
+
+    /// What one of them is to; `None`: it has ended.
+    #[must_use]
+    pub fn pattern_of(&self, subscriber: Subscriber) -> Option<Pattern> {
+        self.front.pattern_of(subscriber)
     }
 
     /// What publications to topics have cost since the last call, beside their effects: how many

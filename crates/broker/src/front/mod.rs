@@ -200,22 +200,18 @@ impl Front {
         self.clients.insert(connection, Client::new(limits));
     }
 
-    pub(crate) fn subscriptions(
-        &self,
-        connection: ConnectionId,
-    ) -> impl Iterator<Item = (SubscriptionId, Pattern)> {
-        let client = self.clients.get(&connection);
-        client.into_iter().flat_map(|client| &client.subscriptions).filter_map(move |&id| {
-            let subscriber = Subscriber { connection, subscription: id };
-            let pattern = match self.subscriptions.get(&subscriber)? {
-                Subscription::Topic { topic, .. } => self.topics.get(*topic)?.pattern().clone(),
-                Subscription::Buffered(key) => {
-                    let buffered = self.buffered.get(*key)?;
-                    self.topics.get(buffered.topic)?.pattern().clone()
-                }
-                Subscription::Home(home) => home.destination.clone().into(),
-            };
-            Some((id, pattern))
+    pub(crate) fn subscriptions(&self, connection: ConnectionId) -> &[SubscriptionId] {
+        self.clients.get(&connection).map_or(&[], |client| &client.subscriptions)
+    }
+
+    pub(crate) fn pattern_of(&self, subscriber: Subscriber) -> Option<Pattern> {
+        Some(match self.subscriptions.get(&subscriber)? {
+            Subscription::Topic { topic, .. } => self.topics.get(*topic)?.pattern().clone(),
+            Subscription::Buffered(key) => {
+                let buffered = self.buffered.get(*key)?;
+                self.topics.get(buffered.topic)?.pattern().clone()
+            }
+            Subscription::Home(home) => home.destination.clone().into(),
         })
     }
 

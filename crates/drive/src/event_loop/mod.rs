@@ -48,7 +48,7 @@ pub use self::run::NewCore;
 use self::{
     connection::{ConnectionKind, Context, Life},
     outlet::{Outlet, Request, Tools},
-    principals::{Principals, REVIEWS_PER_TURN, REVOKED},
+    principals::{Principals, REVOKED, Review},
     unwritten::Unwritten,
 };
 use crate::{
@@ -105,9 +105,9 @@ pub struct Core {
     spent: usize,
     /// The connections of those who have logged in.
     principals: Principals,
-    /// The last change of users and access rules, and the connections that it may be about.
+    /// The last change of users and access rules, while it is still to be compared with connections.
     reload: Option<Arc<Reload>>,
-    to_review: VecDeque<Slot>,
+    to_review: VecDeque<Review>,
     /// That of the last such change.
     users_version: u64,
     /// Sockets that are still to be closed, once the core is shut down.
@@ -359,7 +359,7 @@ impl Core {
         }
         self.check_deadlines();
         self.shut_down_some();
-        self.review(REVIEWS_PER_TURN);
+        self.review();
         if self.now.mono_ns >= self.shard_next_mono_ns {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Timeout);

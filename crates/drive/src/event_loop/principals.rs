@@ -7,7 +7,7 @@ use broker::Subscriber;
 use contract::{Input, Notice, Principal, Reason};
 use transports::Slot;
 
-use super::{Core, connection::ConnectionKind};
+use super::{Core, connection::ConnectionKind, slot_of};
 use crate::clock;
 
 /// Who is connected. Those who have not logged in are in no index, and share one value.
@@ -26,6 +26,14 @@ pub(crate) struct Reload {
     pub(crate) changes: BTreeMap<Box<str>, Change>,
     /// See [`crate::Cores::users_version`].
     pub(crate) users_version: u64,
+}
+
+/// What is still to be compared with a reload.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Review {
+    /// The login of a connection, and then its subscriptions.
+    Connection(Slot),
+    Subscription(Subscriber),
 }
 
 impl Default for Principals {
@@ -90,33 +98,47 @@ impl Core {
         // What was authorised by the rules before is carried out before connections are gone through.
         self.spent = 0;
         self.process_requests();
-        self.review(usize::MAX);
+        let mut to_review = std::mem::take(&mut self.to_review);
+        if let Some(before) = self.reload.take() {
+            for review in &to_review {
+                if let Review::Connection(slot) = *review {
+                    self.review_login(slot, &before);
+                }
+            }
+        }
         let is_about_all = self.tools.access != reload.access;
-        self.to_review = if is_about_all {
-            self.reactor.iter().map(|(slot, _)| slot).collect()
+        if is_about_all {
+            to_review = self.reactor.iter().map(|(slot, _)| Review::Connection(slot)).collect();
         } else {
-            reload.changes.keys().flat_map(|name| self.principals.of(name)).collect()
-        };
+            let changed = reload.changes.keys().flat_map(|name| self.principals.of(name));
+            to_review.extend(changed.map(Review::Connection));
+        }
+        self.to_review = to_review;
         self.tools.access = reload.access.clone();
         self.users_version = reload.users_version;
         self.reload = Some(reload);
     }
 
-    /// Goes through some more of the connections that a reload may be about.
-    pub(super) fn review(&mut self, count: usize) {
+    /// Goes through some more of the connections that a reload may be about, and their subscriptions.
+    pub(super) fn review(&mut self) {
         let Some(reload) = self.reload.clone() else { return };
-        for _ in 0..count {
-            let Some(slot) = self.to_review.pop_front() else {
-                self.reload = None;
-                return;
-            };
-            self.review_one(slot, &reload);
+        for _ in 0..REVIEWS_PER_TURN {
+            match self.to_review.pop_front() {
+                Some(Review::Connection(slot)) => {
+                    self.review_login(slot, &reload);
+                    let connection = self.tools.id(slot);
+                    for &subscription in self.shard.subscriptions(connection).iter().rev() {
+                        let subscriber = Subscriber { connection, subscription };
+                        self.to_review.push_front(Review::Subscription(subscriber));
+                    }
+                }
+                Some(Review::Subscription(subscriber)) => self.cancel_if_forbidden(subscriber),
+                None => {
+                    self.reload = None;
+                    return;
+                }
+            }
         }
-    }
-
-    fn review_one(&mut self, slot: Slot, reload: &Reload) {
-        self.review_login(slot, reload);
-        self.cancel_forbidden(slot);
     }
 
     /// Does what a change of users means for the login of a connection, unless that is newer.
@@ -139,17 +161,14 @@ impl Core {
         }
     }
 
-    /// Ends the subscriptions of a connection that its principal may not have any more.
-    fn cancel_forbidden(&mut self, slot: Slot) {
-        let connection = self.tools.id(slot);
-        let subscriptions: Vec<_> = self.shard.subscriptions(connection).collect();
-        for (subscription, pattern) in subscriptions {
-            let Some(entry) = self.reactor.get(slot) else { return };
-            let subject = entry.state.context.subject(&self.tools, slot);
-            let refusal = self.tools.authorise(&subject, Action::Subscribe(&pattern)).err();
-            if let Some(refusal) = refusal {
-                self.cancel(Subscriber { connection, subscription }, refusal);
-            }
+    /// Ends a subscription that the principal of its connection may not have any more.
+    fn cancel_if_forbidden(&mut self, subscriber: Subscriber) {
+        let slot = slot_of(subscriber.connection);
+        let Some(pattern) = self.shard.pattern_of(subscriber) else { return };
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let subject = entry.state.context.subject(&self.tools, slot);
+        if let Err(refusal) = self.tools.authorise(&subject, Action::Subscribe(&pattern)) {
+            self.cancel(subscriber, refusal);
         }
     }
 
@@ -165,7 +184,7 @@ impl Core {
     }
 }
 
-/// Connections that a turn goes through at most after a reload.
+/// Connections and subscriptions, in all, that a turn goes through at most after a reload.
 pub(super) const REVIEWS_PER_TURN: usize = 1000;
 /// What the peer is told whose user is gone or has another password.
 pub(super) const REVOKED: &str = "this user was removed or its password was changed: log in again";

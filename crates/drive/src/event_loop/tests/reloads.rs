@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use auth::{Password, User};
+use auth::{Grant, Password, Rule, Scope, User};
 use contract::{Notice, Reason, Secret, Step};
 
 use super::*;
-use crate::event_loop::run::take_inbox;
+use crate::event_loop::{principals::REVIEWS_PER_TURN, run::take_inbox};
 
 /// Of a user whose password changes, a login with the new one stays whenever it comes, and one with the
 /// old one ends or is refused; one of another user stays.
@@ -56,6 +56,51 @@ fn a_login_around_a_reload_holds_by_the_users_that_accepted_it() {
     world.take_inbox();
     world.turns();
     assert!(peers.iter().all(|(peer, _)| world.principal(peer).is_none()));
+}
+
+/// However they are spread over connections; and what a second reload finds undone is done by its rules.
+#[test]
+fn a_review_is_paced_by_subscriptions() {
+    const EACH: u32 = 900;
+    let nothing = || Access::new(vec![rule("/topic/none")]);
+    for reloaded_again in [None, Some(nothing()), Some(Access::default())] {
+        let world = World::new(Users::default());
+        let peers: Vec<_> = (0..4).map(|_| world.register(&Principal::anonymous(), 0)).collect();
+        for peer in &peers {
+            world.subscribe(peer, EACH);
+        }
+        let cancelled = || {
+            let said = peers.iter().map(|peer| peer.said.lock().unwrap().clone());
+            said.flatten().filter(|line| line == "cancelled").count()
+        };
+        world.cores.reload(Users::default(), &nothing());
+        world.take_inbox();
+        let (mut turns, mut before) = (0, 0);
+        while world.core.core.borrow_mut().turn().unwrap().busy {
+            turns += 1;
+            let now = cancelled();
+            assert!(now <= before + REVIEWS_PER_TURN, "{} in a turn", now - before);
+            before = now;
+            if turns == 2
+                && let Some(access) = &reloaded_again
+            {
+                assert!((1..4 * EACH as usize).contains(&now), "{now} are done");
+                world.cores.reload(Users::default(), access);
+                world.take_inbox();
+            }
+        }
+        let all = 4 * EACH as usize;
+        match &reloaded_again {
+            Some(access) if access.is_open() => {
+                assert!(cancelled() < all, "they are allowed again");
+            }
+            Some(_) | None => assert_eq!(cancelled(), all),
+        }
+    }
+}
+
+fn rule(scope: &str) -> Rule {
+    Rule { scope: Scope::parse(scope).unwrap(), subscribe: vec![Grant::Everybody], send: vec![] }
 }
 
 fn user(name: &str, role: &str, password: &Password) -> User {
@@ -115,6 +160,20 @@ impl World {
         peer
     }
 
+    fn subscribe(&self, peer: &Peer, count: u32) {
+        self.core.with(|core| {
+            let id = core.tools.id(peer.carrier.slot());
+            for number in 0..count {
+                let topic = Pattern::parse(&format!("/topic/{number}")).unwrap();
+                let subscribe = Box::new(Subscribe::new(SubscriptionId(number), topic));
+                let command = Command::Subscribe(subscribe);
+                let request = Request::Command(id, Token(0), command, None);
+                core.tools.pending_requests.push_back(request);
+            }
+        });
+        self.turns();
+    }
+
     /// Who the peer of a connection is, while it lasts.
     fn principal(&self, peer: &Peer) -> Option<Principal> {
         self.core.with(|core| {
@@ -125,23 +184,24 @@ impl World {
     }
 }
 
-/// Notes what it is told of its login, and closes when that ends.
+/// Notes what it is told of its login and its subscriptions, and closes when that ends.
 struct Listener(Arc<Mutex<Vec<String>>>);
 
 impl Session for Listener {
     fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
         let mut said = self.0.lock().unwrap();
-        let mut is = |principal: &Principal| {
+        let roles = |principal: &Principal| {
             let roles: Vec<_> = principal.roles.iter().map(|role| &**role).collect();
-            said.push(format!("roles {}", roles.join(" ")));
+            format!("roles {}", roles.join(" "))
         };
         match input {
-            Input::Notice(Notice::Renewed(principal)) => is(&principal),
+            Input::Notice(Notice::Renewed(principal)) => said.push(roles(&principal)),
             Input::Replied(_, Ok(Reply::Login(step))) => {
                 if let Step::Accepted(principal, _) = &*step {
-                    is(principal);
+                    said.push(roles(principal));
                 }
             }
+            Input::Notice(Notice::Cancelled(..)) => said.push("cancelled".to_owned()),
             Input::GivenUp(reason, why) => out.close(reason, why, None),
             Input::Replied(_, Err(refusal)) => {
                 out.close(Reason::Unauthenticated, &refusal.to_string(), None);
