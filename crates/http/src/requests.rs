@@ -364,7 +364,7 @@ impl Connection {
         } else {
             match self.identify(gateway, &head.headers).await {
                 Err(response) => (None, *response),
-                Ok((principal, _)) => {
+                Ok((principal, users_version)) => {
                     let limits = &service.limits.connection;
                     let subject = Subject {
                         principal: Some(&principal),
@@ -375,8 +375,17 @@ impl Connection {
                         is_logged: true,
                     };
                     let core = &self.worker.core;
-                    let response =
-                        publish::post(core, gateway, limits, &subject, kind, rest, head, body);
+                    let response = publish::post(
+                        core,
+                        gateway,
+                        limits,
+                        &subject,
+                        users_version,
+                        kind,
+                        rest,
+                        head,
+                        body,
+                    );
                     let response = response.await;
                     (Some(principal), response)
                 }

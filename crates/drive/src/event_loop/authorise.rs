@@ -46,7 +46,7 @@ impl Context {
 
 impl CoreRef {
     /// Decides whether a request may do something, before what it costs is spent. What it then does,
-    /// as [`CoreRef::publish`], is authorised by itself: the rules may have changed.
+    /// as [`CoreRef::publish`], is authorised by itself: the rules or the user may have changed.
     ///
     /// # Errors
     /// When it is not allowed, which was counted and logged.

@@ -198,12 +198,20 @@ impl CoreRef {
         let reply = self.with(|core| {
             let message = make(core.tools.message_id(), clock::now());
             let account = match publisher {
-                Publisher::Peer(subject) => {
+                Publisher::Peer { subject, users_version } => {
                     // The message may have been received for long.
+                    let renewed;
+                    let mut subject = *subject;
+                    if let Some(before) = subject.principal
+                        && users_version < core.cores.users_version()
+                    {
+                        (renewed, _) = core.cores.principal_now(before, users_version)?;
+                        subject.principal = Some(&renewed);
+                    }
                     if subject.principal.is_some_and(|who| who.has_expired(clock::now())) {
                         return Err(Refusal::Expired);
                     }
-                    core.tools.authorise(subject, Action::Send(&message.to))?;
+                    core.tools.authorise(&subject, Action::Send(&message.to))?;
                     subject.principal.map(|who| core.cores.accounts.of(who, subject.peer.ip()))
                 }
                 Publisher::Internal => None,
@@ -224,8 +232,13 @@ impl CoreRef {
 /// For whom a task publishes.
 #[derive(Clone, Copy, Debug)]
 pub enum Publisher<'a> {
-    /// A peer, by the access rules.
-    Peer(&'a Subject<'a>),
+    /// A peer, by the access rules, and by what its user may when the message is published.
+    Peer {
+        /// Who it was when it logged in.
+        subject: &'a Subject<'a>,
+        /// The [`Cores::users_version`] by which that was so.
+        users_version: u64,
+    },
     /// The gateway itself, which the rules are not about: a feed, on its service's own topic.
     Internal,
 }

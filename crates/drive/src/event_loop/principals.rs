@@ -141,6 +141,15 @@ impl Core {
         }
     }
 
+    /// A connection is about to be read: what its peer has sent is done by the login that it has now,
+    /// also what began to come before.
+    pub(super) fn review_reader(&mut self, slot: Slot) {
+        if let Some(reload) = &self.reload {
+            let reload = Arc::clone(reload);
+            self.review_login(slot, &reload);
+        }
+    }
+
     /// Does what a change of users means for the login of a connection, unless that is newer.
     fn review_login(&mut self, slot: Slot, reload: &Reload) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };

@@ -12,6 +12,7 @@ use super::{
 impl Core {
     /// Reads a socket once and processes what was read.
     pub(super) fn read_socket(&mut self, slot: Slot) {
+        self.review_reader(slot);
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         if let Some(mut unread) = entry.state.context.unread.take() {
             let done = self.process(slot, &mut unread);

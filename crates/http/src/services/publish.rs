@@ -32,6 +32,7 @@ pub(crate) async fn post(
     gateway: &Gateway,
     limits: &ConnectionLimits,
     subject: &Subject<'_>,
+    users_version: u64,
     kind: DestinationKind,
     rest: &str,
     head: &request::Parts,
@@ -51,7 +52,7 @@ pub(crate) async fn post(
     };
     let content_type = content_type(&head.headers);
     let published = core
-        .publish(Publisher::Peer(subject), |id, now| {
+        .publish(Publisher::Peer { subject, users_version }, |id, now| {
             let parts = Parts { content_type, ..Parts::new(content(bytes)) };
             Message::new(destination, id, now.unix_ms, parts)
         })

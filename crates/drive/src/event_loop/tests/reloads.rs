@@ -1,6 +1,10 @@
 //! Users and access rules that change while there are connections, turn by turn.
 
-use std::sync::Mutex;
+use std::{
+    pin::pin,
+    sync::Mutex,
+    task::{Context as TaskContext, Poll, Waker},
+};
 
 use auth::{Grant, Password, Rule, Scope, User};
 use contract::{Notice, Reason, Secret, Step};
@@ -58,6 +62,47 @@ fn a_login_around_a_reload_holds_by_the_users_that_accepted_it() {
     assert!(peers.iter().all(|(peer, _)| world.principal(peer).is_none()));
 }
 
+/// What began to come before a reload is done by the rights of its user after it: by a session that the
+/// review has not come to, and for a request.
+#[test]
+fn what_comes_whole_after_a_reload_is_published_by_the_rights_of_then() {
+    let [old, new] = ["old", "new"].map(|text| Password::make(&Secret::new(text)).unwrap());
+    let users = |ann: &Password, bob: &str, eve: &str| -> Users {
+        [user("ann", "boss", ann), user("bob", bob, &old), user("eve", eve, &old)]
+            .into_iter()
+            .collect()
+    };
+    let who = |name, role: &str| Principal::new(name, [role.into()]);
+    let before = [who("ann", "boss"), who("bob", "clerk"), who("eve", "boss")];
+    let access =
+        Access::new(vec![Rule { send: vec![Grant::Role("boss".into())], ..rule("/topic/a") }]);
+    for core_knows in [false, true] {
+        let world = World::new(users(&old, "clerk", "boss"));
+        world.cores.reload(users(&old, "clerk", "boss"), &access);
+        world.take_inbox();
+        world.turns();
+        let peers = before.each_ref().map(|who| world.register(who, 1));
+        world.turns();
+        world.cores.reload(users(&new, "boss", "clerk"), &access);
+        if core_knows {
+            world.take_inbox();
+            for peer in &peers {
+                assert!(poll(peer.carrier.feed(Bytes::from_static(b"the rest"))).is_ready());
+            }
+            world.turns();
+            let said = peers.each_ref().map(|peer| peer.said.lock().unwrap().join(", "));
+            assert_eq!(
+                said,
+                ["", "roles boss, received, done", "roles clerk, received, forbidden"]
+            );
+        }
+        let published = before.each_ref().map(|who| world.publish(who, 1));
+        assert_eq!(published, [Err(Refusal::Unauthenticated), Ok(()), Err(Refusal::Forbidden)]);
+        assert_eq!(world.publish(&who("ann", "boss"), 2), Ok(()));
+        assert_eq!(world.publish(&Principal::anonymous(), 0), Err(Refusal::Forbidden));
+    }
+}
+
 /// However they are spread over connections; and what a second reload finds undone is done by its rules.
 #[test]
 fn a_review_is_paced_by_subscriptions() {
@@ -98,6 +143,8 @@ fn a_review_is_paced_by_subscriptions() {
         }
     }
 }
+
+const PUBLISH: Token = Token(7);
 
 fn rule(scope: &str) -> Rule {
     Rule { scope: Scope::parse(scope).unwrap(), subscribe: vec![Grant::Everybody], send: vec![] }
@@ -160,6 +207,30 @@ impl World {
         peer
     }
 
+    /// Publishes for a request whose sender was authenticated by users with this version.
+    fn publish(&self, who: &Principal, users_version: u64) -> Result<(), Refusal> {
+        let subject = Subject {
+            principal: Some(who),
+            peer: ([127, 0, 0, 1], 1).into(),
+            service: 0,
+            protocol: "test",
+            connection: None,
+            is_logged: false,
+        };
+        let publisher = Publisher::Peer { subject: &subject, users_version };
+        let mut publishing = pin!(self.core.publish(publisher, |id, _| message(id)));
+        let context = &mut TaskContext::from_waker(Waker::noop());
+        let first = publishing.as_mut().poll(context);
+        self.turns();
+        match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => match publishing.poll(context) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => panic!("no reply"),
+            },
+        }
+    }
+
     fn subscribe(&self, peer: &Peer, count: u32) {
         self.core.with(|core| {
             let id = core.tools.id(peer.carrier.slot());
@@ -184,7 +255,17 @@ impl World {
     }
 }
 
-/// Notes what it is told of its login and its subscriptions, and closes when that ends.
+fn message(id: u128) -> Message {
+    Message::new(Destination::parse("/topic/a").unwrap(), id, 0, Body::Binary(Bytes::new()))
+}
+
+/// Polls once: what is not ready is given up.
+fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut TaskContext::from_waker(Waker::noop()))
+}
+
+/// Notes what it is told of its login, its subscriptions and what it publishes, and closes when its
+/// login ends. Publishes when something is received.
 struct Listener(Arc<Mutex<Vec<String>>>);
 
 impl Session for Listener {
@@ -196,6 +277,15 @@ impl Session for Listener {
         };
         match input {
             Input::Notice(Notice::Renewed(principal)) => said.push(roles(&principal)),
+            Input::Received(_) => {
+                said.push("received".to_owned());
+                let publish = Command::Publish(Lane::default(), Arc::new(message(1)));
+                out.command(PUBLISH, publish);
+            }
+            Input::Replied(PUBLISH, outcome) => said.push(match outcome {
+                Ok(_) => "done".to_owned(),
+                Err(refusal) => format!("{refusal:?}").to_lowercase(),
+            }),
             Input::Replied(_, Ok(Reply::Login(step))) => {
                 if let Step::Accepted(principal, _) = &*step {
                     said.push(roles(principal));
@@ -207,7 +297,6 @@ impl Session for Listener {
                 out.close(Reason::Unauthenticated, &refusal.to_string(), None);
             }
             Input::Opened
-            | Input::Received(_)
             | Input::Replied(_, Ok(_))
             | Input::Delivered(..)
             | Input::Notice(_)
