@@ -39,8 +39,18 @@ pub(crate) struct Client {
 pub(crate) struct Unreachable {
     /// The last address that was tried, and what is wrong there, for the log.
     pub(crate) why: String,
-    /// Whether it is the gateway that lacks what it takes.
-    pub(crate) is_own: bool,
+    pub(crate) cause: Cause,
+}
+
+/// Why no address of an upstream could be connected to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Cause {
+    /// Something is wrong with the servers.
+    Upstream,
+    /// The gateway lacks descriptors, memory or ports.
+    Gateway,
+    /// Too many connections are being opened.
+    Queue,
 }
 
 /// Why a connection to an address cannot be opened, in the words of who operates it.
@@ -146,15 +156,15 @@ pub(crate) async fn connect(
     let end = clock::now().after(upstream.connect_timeout);
     let left = || Duration::from_nanos(end.saturating_sub(clock::now().mono_ns));
     let too_many = "too many connections to the upstream are being opened";
-    let Ok(_slot) = time::timeout(left(), upstream.opening.acquire()).await else {
-        return Err(Unreachable { why: too_many.to_owned(), is_own: true });
+    let Ok(_turn) = upstream.turn_to_open(left()).await else {
+        return Err(Unreachable { why: too_many.to_owned(), cause: Cause::Queue });
     };
     // A server that is too slow for what the queue has left of the time may be well.
     let is_hurried = left() < upstream.connect_timeout / 2;
     let header =
         upstream.proxy_protocol.then(|| proxy_header::encode(client.source, client.target));
     let mut tried = Vec::new();
-    let mut unreachable = Unreachable { why: String::new(), is_own: false };
+    let mut unreachable = Unreachable { why: String::new(), cause: Cause::Upstream };
     while let Some((permit, others)) = upstream.choose(&tried, clock::now()) {
         let address = permit.address();
         let stage = Cell::new(Stage::Lookup);
@@ -175,12 +185,13 @@ pub(crate) async fn connect(
             Err(error) => error,
         };
         let why = error.to_string();
-        unreachable = Unreachable { why: format!("{label}: {why}"), is_own: error.is_own() };
+        let cause = if error.is_own() { Cause::Gateway } else { Cause::Upstream };
+        unreachable = Unreachable { why: format!("{label}: {why}"), cause };
         if error.is_out_of_ports() {
             tried.push(permit.index());
             continue;
         }
-        if unreachable.is_own {
+        if cause == Cause::Gateway {
             break;
         }
         if error.is_refusal() {
@@ -188,8 +199,8 @@ pub(crate) async fn connect(
             break;
         }
         if is_hurried && matches!(error, ConnectError::Late(_)) {
-            unreachable =
-                Unreachable { why: format!("{label}: {why}, since {too_many}"), is_own: true };
+            let why = format!("{label}: {why}, since {too_many}");
+            unreachable = Unreachable { why, cause: Cause::Queue };
             break;
         }
         if error.may_be_of_subprotocol() && !permit.has_agreed_to(&client.subprotocol) {
@@ -349,7 +360,7 @@ mod tests {
             assert!(open(&upstream, "known").await.is_ok(), "{rule}");
             for subprotocol in ["unknown", "other", ""] {
                 let unreachable = open(&upstream, subprotocol).await.unwrap_err();
-                assert!(!unreachable.is_own, "{rule}: {unreachable:?}");
+                assert_eq!(unreachable.cause, Cause::Upstream, "{rule}: {unreachable:?}");
                 assert!(is_up(), "{rule}: {unreachable:?}");
             }
             assert_eq!(upstream.stats().next().unwrap().failed, 3, "{rule}");

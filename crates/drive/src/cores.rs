@@ -25,7 +25,7 @@ use crate::{
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
     quotas::{Accounts, SharedLedger},
-    upstream::{Upstream, UpstreamStats},
+    upstream::{Upstream, UpstreamQueue, UpstreamStats},
 };
 
 /// All cores, and what they share. For a message nothing of it is written but counters and, for
@@ -191,6 +191,12 @@ impl Cores {
                 .iter()
                 .flat_map(move |upstream| upstream.stats().map(move |s| (index, s)))
         })
+    }
+
+    /// The connections that wait for their turn to be opened, by the index of their service.
+    pub fn upstream_queues(&self) -> impl Iterator<Item = (usize, UpstreamQueue)> {
+        let services = self.settings.services.iter().enumerate();
+        services.filter_map(|(index, service)| Some((index, service.upstream.as_ref()?.queue())))
     }
 
     pub(crate) fn add_messages_left(&self, messages: usize) {

@@ -1,6 +1,7 @@
 //! What connections are relayed to: the addresses of a service, and how they are.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -9,7 +10,10 @@ use std::{
 };
 
 use contract::Now;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time,
+};
 use transports::ClientTls;
 
 use crate::{event_loop::Framing, log_limiter::LogLimiter, lookup::Name};
@@ -32,7 +36,11 @@ pub struct Upstream {
     /// Counts connections, so that of equal addresses each has its turn.
     turn: AtomicUsize,
     /// Connections that may be opened at a time; more wait.
-    pub(crate) opening: Semaphore,
+    opening: Semaphore,
+    /// Connections that wait for that.
+    waiting: AtomicUsize,
+    /// Connections that were refused, since too many waited or they would have waited too long.
+    refused: AtomicU64,
 }
 
 /// An address of an [`Upstream`].
@@ -111,6 +119,19 @@ pub struct UpstreamStats {
     pub failed: u64,
 }
 
+/// What is known of the connections that wait until others are opened, for metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UpstreamQueue {
+    /// Connections that wait.
+    pub waiting: usize,
+    /// Connections that were refused, since too many waited or they would have waited too long.
+    pub refused: u64,
+}
+
+/// Too many connections are being opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct QueueFull;
+
 impl Upstream {
     /// One that is at these addresses. A connection to one must be open within `connect_timeout`; with
     /// `proxy_protocol` it begins with a header of that, version 2.
@@ -137,7 +158,38 @@ impl Upstream {
             proxy_protocol,
             turn: AtomicUsize::new(0),
             opening: Semaphore::new(OPENING_MAX),
+            waiting: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
         }
+    }
+
+    /// What is known of the connections that wait until others are opened.
+    pub fn queue(&self) -> UpstreamQueue {
+        UpstreamQueue {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits for the turn of a connection to be opened.
+    ///
+    /// # Errors
+    /// When too many wait already, or it does not come within `timeout`.
+    pub(crate) async fn turn_to_open(
+        &self,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, QueueFull> {
+        if let Ok(turn) = self.opening.try_acquire() {
+            return Ok(turn);
+        }
+        let turn = match Waiting::new(&self.waiting) {
+            Ok(_waiting) => time::timeout(timeout, self.opening.acquire()).await.ok(),
+            Err(QueueFull) => None,
+        };
+        turn.and_then(Result::ok).ok_or_else(|| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            QueueFull
+        })
     }
 
     /// What is known of each address.
@@ -170,8 +222,8 @@ impl Upstream {
             all.min_by_key(|&index| self.address(index).failed_mono_ns())
         })?;
         self.address(chosen).open.fetch_add(1, Ordering::Relaxed);
-        self.address(chosen).claim(now);
-        let permit = UpstreamPermit { upstream: Arc::clone(self), index: chosen };
+        let is_trial = Cell::new(self.address(chosen).claim(now));
+        let permit = UpstreamPermit { upstream: Arc::clone(self), index: chosen, is_trial };
         Some((permit, due.len().saturating_sub(1)))
     }
 
@@ -203,10 +255,18 @@ impl Address {
         self.health().down.as_ref().map_or(0, |down| down.failed_mono_ns)
     }
 
-    /// While it is down, one connection at a time tries it.
-    fn claim(&self, now: Now) {
+    /// While it is down, one connection at a time tries it. Returns whether that is so.
+    fn claim(&self, now: Now) -> bool {
+        let mut health = self.health();
+        let Some(down) = &mut health.down else { return false };
+        down.until_mono_ns = now.after(pause(down.failures, u128::MAX));
+        true
+    }
+
+    /// A connection that tried it has ended without an outcome: the next may.
+    fn release(&self) {
         if let Some(down) = &mut self.health().down {
-            down.until_mono_ns = now.after(pause(down.failures, u128::MAX));
+            down.until_mono_ns = 0;
         }
     }
 }
@@ -229,11 +289,32 @@ fn pause(failures: u32, random: u128) -> Duration {
     half + part.min(half)
 }
 
+/// A connection that waits for its turn, counted until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Result<Self, QueueFull> {
+        if count.fetch_add(1, Ordering::Relaxed) < WAITING_MAX {
+            return Ok(Self(count));
+        }
+        count.fetch_sub(1, Ordering::Relaxed);
+        Err(QueueFull)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection to an address, counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UpstreamPermit {
     upstream: Arc<Upstream>,
     index: usize,
+    /// While the address is down this connection tries it, and has no outcome yet.
+    is_trial: Cell<bool>,
 }
 
 impl UpstreamPermit {
@@ -255,6 +336,7 @@ impl UpstreamPermit {
     /// that, if the address had been down.
     pub(crate) fn opened(&self, subprotocol: &str, now: Now) -> Option<Recovery> {
         let address = self.address();
+        self.is_trial.set(false);
         address.opened.fetch_add(1, Ordering::Relaxed);
         let mut health = address.health();
         if health.agreed.as_deref() != Some(subprotocol) {
@@ -266,6 +348,7 @@ impl UpstreamPermit {
     /// The server does not want this client, and so is well. Returns what [`UpstreamPermit::opened`] does.
     pub(crate) fn refused(&self, now: Now) -> Option<Recovery> {
         self.not_opened();
+        self.is_trial.set(false);
         self.address().health().is_well(now)
     }
 
@@ -278,6 +361,7 @@ impl UpstreamPermit {
     /// another reason, returns how often such a line was left out.
     pub(crate) fn failed(&self, why: &str, now: Now, random: u128) -> Option<u64> {
         self.not_opened();
+        self.is_trial.set(false);
         let mut health = self.address().health();
         let before = health.down.take();
         let is_news = before.as_ref().is_none_or(|down| down.why != why);
@@ -303,12 +387,18 @@ pub(crate) struct Recovery {
 
 impl Drop for UpstreamPermit {
     fn drop(&mut self) {
+        if self.is_trial.get() {
+            self.address().release();
+        }
         self.address().open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Connections of one upstream that are opened at a time, over all cores.
 const OPENING_MAX: usize = 256;
+/// Connections that wait for their turn, over all cores: a service whose browsers all come back at
+/// the same time has more only where opening one takes long.
+const WAITING_MAX: usize = 4096;
 /// Lines of the log about an address that goes down and up all the time.
 const LINES_PER_SECOND: u32 = 4;
 /// Pauses before an address that is down is tried while others are up.
@@ -389,6 +479,52 @@ mod tests {
         assert_eq!(chosen(&upstream, &[1], at(3_000)), Some(0));
         let stats: Vec<_> = upstream.stats().collect();
         assert!(stats[0].is_up && stats[0].opened == 2 && stats[0].failed == 2, "{stats:?}");
+    }
+
+    #[test]
+    fn a_trial_without_an_outcome_is_followed_by_the_next() {
+        let upstream = upstream(2);
+        let (permit, _) = upstream.choose(&[1], at(0)).unwrap();
+        permit.failed("refused", at(0), u128::MAX);
+        drop(permit);
+        for _ in 0..3 {
+            let (trial, _) = upstream.choose(&[1], at(2_000)).unwrap();
+            assert_eq!(chosen(&upstream, &[1], at(2_000)), None, "one tries it");
+            // Its client has left, or offers what the server does not know.
+            drop(trial);
+        }
+        let (trial, _) = upstream.choose(&[1], at(2_000)).unwrap();
+        trial.failed("refused", at(2_000), u128::MAX);
+        drop(trial);
+        assert_eq!(chosen(&upstream, &[1], at(3_999)), None, "that has an outcome");
+    }
+
+    #[tokio::test]
+    async fn the_connections_that_wait_to_be_opened_are_bounded() {
+        let upstream = upstream(1);
+        let hour = Duration::from_secs(3600);
+        let mut turns = Vec::new();
+        for _ in 0..OPENING_MAX {
+            turns.push(upstream.turn_to_open(hour).await.unwrap());
+        }
+        let mut waiting: Vec<_> =
+            (0..WAITING_MAX).map(|_| Box::pin(upstream.turn_to_open(hour))).collect();
+        for one in &mut waiting {
+            assert!(time::timeout(Duration::ZERO, one).await.is_err());
+        }
+        assert_eq!(upstream.queue(), UpstreamQueue { waiting: WAITING_MAX, refused: 0 });
+        assert_eq!(upstream.turn_to_open(hour).await.unwrap_err(), QueueFull);
+        assert_eq!(upstream.queue(), UpstreamQueue { waiting: WAITING_MAX, refused: 1 });
+        // One that leaves makes room; one that waits too long is refused.
+        drop(waiting.pop());
+        assert_eq!(upstream.turn_to_open(Duration::ZERO).await.unwrap_err(), QueueFull);
+        assert_eq!(upstream.queue(), UpstreamQueue { waiting: WAITING_MAX - 1, refused: 2 });
+        // The first is next.
+        drop(turns.pop());
+        turns.push(waiting.remove(0).await.unwrap());
+        drop((turns, waiting));
+        assert_eq!(upstream.queue(), UpstreamQueue { waiting: 0, refused: 2 });
+        assert_eq!(upstream.opening.available_permits(), OPENING_MAX);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::{cmp::Reverse, collections::BTreeSet, fmt, sync::Arc};
 
 use auth::Denial;
 use broker::QueueDepth;
-use drive::{Count, Counters, HandshakeOutcome, Refused, Row, UpstreamStats, internal_errors};
+use drive::{
+    Count, Counters, HandshakeOutcome, Refused, Row, UpstreamQueue, UpstreamStats, internal_errors,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text},
@@ -26,6 +28,8 @@ pub(crate) struct Snapshot {
     pub rules: Vec<Box<str>>,
     /// What is known of the addresses that services relay to, by the service's index.
     pub upstreams: Vec<(usize, UpstreamStats)>,
+    /// The connections that wait to be opened to those, by the service's index.
+    pub upstream_queues: Vec<(usize, UpstreamQueue)>,
     /// The counts of each core, in their order.
     pub cores: Vec<Core>,
     /// What the messages in all queues may take, in bytes.
@@ -84,6 +88,7 @@ impl Snapshot {
             services,
             rules,
             upstreams: gateway.cores.upstreams().collect(),
+            upstream_queues: gateway.cores.upstream_queues().collect(),
             cores,
             queued_bytes_max: gateway.config.memory.quotas().queued_bytes_max,
             inbound_bytes: gateway.cores.inbound().drawn(),
@@ -267,7 +272,19 @@ impl Snapshot {
         counters(encoder, "upstream_connections_opened", "Connections ever opened", opened)?;
         let failed = rows(|stats| stats.failed);
         let help = "Connections that could not be opened";
-        counters(encoder, "upstream_connections_failed", help, failed)
+        counters(encoder, "upstream_connections_failed", help, failed)?;
+        let rows = |of: fn(&UpstreamQueue) -> u64| {
+            self.upstream_queues.iter().filter_map(move |(index, queue)| {
+                let (service, _) = self.services.get(*index)?;
+                Some(([("service", &**service)], of(queue)))
+            })
+        };
+        let waiting = rows(|queue| wide(queue.waiting));
+        let help = "Connections that wait until others are opened";
+        gauges(encoder, "upstream_connections_waiting", help, waiting)?;
+        let refused = rows(|queue| queue.refused);
+        let help = "Connections refused, as too many were being opened";
+        counters(encoder, "upstream_connections_refused", help, refused)
     }
 
     /// What each access rule has denied. Nothing where there are no rules.
@@ -552,6 +569,8 @@ mod tests {
             (upstream("connections_open", "tcp://a:1"), 3),
             (upstream("connections_opened_total", "tcp://a:1"), 50),
             (upstream("connections_failed_total", "tls://b:2"), 7),
+            ("passerelle_upstream_connections_waiting{service=\"/\"}".to_owned(), 4),
+            ("passerelle_upstream_connections_refused_total{service=\"/\"}".to_owned(), 5),
             ("passerelle_core_connections{core=\"0\"}".to_owned(), 2),
             ("passerelle_core_connections{core=\"1\"}".to_owned(), 3),
             ("passerelle_frames_encoded_total".to_owned(), 3),
@@ -645,6 +664,7 @@ mod tests {
             services,
             rules,
             upstreams: vec![(0, upstream("tcp://a:1", true)), (0, upstream("tls://b:2", false))],
+            upstream_queues: vec![(0, UpstreamQueue { waiting: 4, refused: 5 })],
             cores,
             queued_bytes_max: 1 << 30,
             inbound_bytes: 4096,

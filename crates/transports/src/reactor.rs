@@ -32,6 +32,8 @@ pub struct Reactor<T> {
     readable: VecDeque<u32>,
     /// Slots with a backlog that the kernel may accept more of.
     writable: Vec<u32>,
+    /// Slots that are paused and whose peer has closed its side.
+    ended: Vec<u32>,
 }
 
 /// A socket and its owner's part.
@@ -67,6 +69,7 @@ impl<T> Reactor<T> {
             generation: 0,
             readable: VecDeque::new(),
             writable: Vec::new(),
+            ended: Vec::new(),
         };
         Ok((reactor, waker))
     }
@@ -188,6 +191,9 @@ impl<T> Reactor<T> {
             };
             if event.is_read_closed() || event.is_error() {
                 socket.input = Input::Ended;
+                if socket.paused {
+                    self.ended.push(index);
+                }
             } else if event.is_readable() && socket.input == Input::Dry {
                 socket.input = Input::Ready;
             }
@@ -253,10 +259,26 @@ impl<T> Reactor<T> {
         None
     }
 
+    /// Takes the next socket that is paused and whose peer has closed its side or reset the
+    /// connection. What was sent before may still be read.
+    pub fn next_ended(&mut self) -> Option<Slot> {
+        while let Some(index) = self.ended.pop() {
+            if let Some(entry) = self.entries.get(index as usize)
+                && entry.socket.paused
+                && entry.socket.input == Input::Ended
+            {
+                return Some(Slot { index, generation: entry.socket.generation });
+            }
+        }
+        None
+    }
+
     /// Stops reading from a socket.
     pub fn pause(&mut self, slot: Slot) {
-        if let Some(entry) = self.get_mut(slot) {
-            entry.socket.paused = true;
+        let Some(entry) = self.get_mut(slot) else { return };
+        entry.socket.paused = true;
+        if entry.socket.input == Input::Ended {
+            self.ended.push(slot.index);
         }
     }
 

@@ -1,7 +1,8 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use auth::LoginId;
 use contract::{Assembly, Kind, Now, Partial, Principal, Reason, Relay, Session};
+use tokio::sync::oneshot;
 use transports::Slot;
 use websocket::{Decoder, Deflate, Version};
 
@@ -171,15 +172,30 @@ pub(crate) enum ConnectionKind {
 pub(crate) struct ClientEnd {
     /// `None` while it handles an input.
     pub(crate) relay: Option<Box<dyn Relay>>,
-    /// The upstream's socket; `None` while it is being connected.
-    pub(crate) upstream: Option<Slot>,
+    pub(crate) upstream: UpstreamState,
     pub(crate) sent_in_part: SentInPart,
 }
 
+/// How far a relay is with its upstream.
+pub(crate) enum UpstreamState {
+    /// A task connects to it, for as long as this is there.
+    Connecting { _task: oneshot::Sender<Infallible> },
+    /// Its socket.
+    Connected(Slot),
+}
+
 impl ClientEnd {
+    /// The upstream's socket, once it is connected.
+    pub(crate) const fn upstream(&self) -> Option<Slot> {
+        match self.upstream {
+            UpstreamState::Connecting { .. } => None,
+            UpstreamState::Connected(slot) => Some(slot),
+        }
+    }
+
     /// When the relay is to be called next, once it was first.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.upstream?;
+        self.upstream()?;
         self.relay.as_ref()?.deadline()
     }
 }

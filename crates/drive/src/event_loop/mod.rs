@@ -367,6 +367,9 @@ impl Core {
             let Some(slot) = self.reactor.next_readable() else { break };
             self.read_socket(slot);
         }
+        while let Some(slot) = self.reactor.next_ended() {
+            self.paused_peer_ended(slot);
+        }
         while let Some(slot) = self.reactor.next_writable() {
             self.tools.dirty.push(slot);
         }

@@ -3,18 +3,22 @@ use std::{fmt, io, sync::Arc};
 use contract::{
     Data, End, Kind, Opening, Reason, Relay, RelayInput, RelayOutbox, STOPPING, internal,
 };
+use tokio::sync::oneshot;
 use transports::{Reactor, Slot, Stream};
 use websocket::Close;
 
 use super::{
     Core, CoreRef, Registration,
-    connection::{ClientEnd, Connection, ConnectionKind, Framing, SentInPart, UpstreamEnd},
+    connection::{
+        ClientEnd, Codec, Connection, ConnectionKind, Framing, SentInPart, UpstreamEnd,
+        UpstreamState,
+    },
     name,
     outlet::Tools,
     service,
 };
 use crate::{
-    connect::{self, Client, Opened, Unreachable},
+    connect::{self, Cause, Client, Opened, Unreachable},
     excerpt::{DETAIL_CHARS_MAX, excerpt},
     tasks,
 };
@@ -31,8 +35,9 @@ impl CoreRef {
         let Ok(target) = stream.local_addr() else { return };
         let (source, subprotocol) = (registration.peer, registration.subprotocol.into());
         let service = registration.service;
-        let end =
-            ClientEnd { relay: Some(relay), upstream: None, sent_in_part: SentInPart::default() };
+        let (task, client_has_left) = oneshot::channel();
+        let upstream = UpstreamState::Connecting { _task: task };
+        let end = ClientEnd { relay: Some(relay), upstream, sent_in_part: SentInPart::default() };
         let kind = |_: &Opening<'_>, _| ConnectionKind::Relay(Box::new(end));
         let Ok(client) = self.with(|core| core.register(stream, registration, kind)) else {
             // The socket has gone, or there are no descriptors left.
@@ -40,7 +45,12 @@ impl CoreRef {
         };
         let core = self.clone();
         let for_whom = Client { service, source, target, subprotocol };
-        tasks::local(async move { core.connect_relay(client, for_whom).await });
+        tasks::local(async move {
+            tokio::select! {
+                () = core.connect_relay(client, for_whom) => {}
+                _ = client_has_left => {}
+            }
+        });
     }
 
     async fn connect_relay(&self, slot: Slot, client: Client) {
@@ -88,7 +98,7 @@ impl Core {
         let Some(end) = self.client_end(client) else {
             return self.remove(upstream, Reason::Lost);
         };
-        end.upstream = Some(upstream);
+        end.upstream = UpstreamState::Connected(upstream);
         self.advance_relay(client, RelayInput::Opened);
         self.reactor.resume(client);
     }
@@ -97,10 +107,24 @@ impl Core {
     fn relay_failed(&mut self, client: Slot, unreachable: &Unreachable) {
         let Some(entry) = self.reactor.get_mut(client) else { return };
         entry.state.context.detail = Some(excerpt(&unreachable.why, DETAIL_CHARS_MAX).into());
-        if unreachable.is_own {
-            self.close(client, Reason::Busy, "too many connections");
-        } else {
-            self.close(client, Reason::Upstream, "the upstream cannot be reached");
+        let (reason, why) = match unreachable.cause {
+            Cause::Upstream => (Reason::Upstream, "the upstream cannot be reached"),
+            Cause::Gateway => (Reason::Busy, "too many connections"),
+            Cause::Queue => (Reason::Busy, "too many connections at a time, try again later"),
+        };
+        self.close(client, reason, why);
+    }
+
+    /// The peer of a socket that is not read has closed its side. A WebSocket's has gone: where its
+    /// upstream is being connected, that is for no one.
+    pub(super) fn paused_peer_ended(&mut self, slot: Slot) {
+        let Some(Connection { life, context }) = self.reactor.get(slot).map(|entry| &entry.state)
+        else {
+            return;
+        };
+        let Some(ConnectionKind::Relay(end)) = life.kind() else { return };
+        if end.upstream().is_none() && matches!(context.codec, Codec::WebSocket(_)) {
+            self.remove(slot, Reason::Lost);
         }
     }
 
@@ -117,7 +141,7 @@ impl Core {
 
     /// The gateway is stopping.
     pub(super) fn shut_down_relay(&mut self, client: Slot) {
-        if self.client_end(client).is_some_and(|end| end.upstream.is_none()) {
+        if self.client_end(client).is_some_and(|end| end.upstream().is_none()) {
             return self.send_close(client, Reason::Shutdown, STOPPING);
         }
         self.advance_relay(client, RelayInput::Shutdown);
@@ -127,7 +151,7 @@ impl Core {
     pub(super) fn advance_relay(&mut self, client: Slot, input: RelayInput<'_>) {
         let now = self.now;
         let Some(end) = self.client_end(client) else { return };
-        let (Some(upstream), Some(mut relay)) = (end.upstream, end.relay.take()) else { return };
+        let (Some(upstream), Some(mut relay)) = (end.upstream(), end.relay.take()) else { return };
         let sent_in_part = end.sent_in_part;
         let is_last = matches!(input, RelayInput::Closed(..));
         let mut outlet = self.relay_outlet(client, upstream, sent_in_part);
@@ -178,7 +202,7 @@ impl Core {
     /// The other socket of a relay, if there is one.
     fn other_end(&self, slot: Slot) -> Option<Slot> {
         match self.reactor.get(slot)?.state.life.kind()? {
-            ConnectionKind::Relay(end) => end.upstream,
+            ConnectionKind::Relay(end) => end.upstream(),
             ConnectionKind::Upstream(end) => Some(end.client),
             ConnectionKind::Session(_) => None,
         }
@@ -236,9 +260,8 @@ impl Core {
     ) {
         match kind {
             ConnectionKind::Relay(end) => {
-                let ClientEnd { relay, upstream: Some(upstream), sent_in_part } = *end else {
-                    return;
-                };
+                let ClientEnd { relay, upstream, sent_in_part } = *end;
+                let UpstreamState::Connected(upstream) = upstream else { return };
                 if let Some(mut relay) = relay {
                     let now = self.now;
                     let mut outlet = self.relay_outlet(slot, upstream, sent_in_part);

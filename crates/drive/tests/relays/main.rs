@@ -3,20 +3,23 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod gateway;
+mod upstreams;
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::Arc,
-    thread::JoinHandle,
+    net::{Shutdown, TcpStream},
     time::Duration,
 };
 
-use contract::{ConnectionLimits, End, Kind, Now, Reason, Relay, RelayInput, RelayOutbox};
-use drive::{Arrival, CoreRef, Cores, Registration, Upstream, UpstreamAddress, tasks};
+use contract::{End, Kind, Now, Reason, Relay, RelayInput, RelayOutbox};
+use drive::tasks;
 use socket2::SockRef;
 use testkit::Random;
+
+use crate::gateway::Gateway;
 
 #[test]
 fn a_relay_may_rewrite_what_it_passes_on() {
@@ -38,10 +41,6 @@ fn a_relay_may_rewrite_what_it_passes_on() {
 #[test]
 fn a_relay_is_told_which_end_was_reset() {
     let gateway = Gateway::start(|| Box::<Lines>::default());
-    let reset = |peer: TcpStream| {
-        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(peer);
-    };
     let (mut client, upstream) = gateway.connect();
     assert_eq!(read(&mut client, 8), b"welcome\n");
     reset(upstream);
@@ -145,18 +144,8 @@ fn storms_lose_nothing_and_end() {
             end_after(client, upstream, leaves, len, &mut Random::new(1), &rule);
         }
     }
-    let counts = || {
-        let stats = gateway.upstream.stats().next().unwrap();
-        // One that was reset at once may have failed.
-        (stats.open, stats.opened + stats.failed)
-    };
-    // The last may not be counted yet.
-    for _ in 0..1000 {
-        if counts() != (0, 960) {
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-    }
-    assert_eq!(counts(), (0, 960));
+    // One that was reset at once may have failed.
+    gateway.wait_for_counts((0, 960));
     gateway.stop();
 }
 
@@ -320,68 +309,9 @@ fn take_line(from: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(from.drain(..end).collect())
 }
 
-struct Gateway {
-    cores: Arc<Cores>,
-    listener: TcpListener,
-    servers: TcpListener,
-    upstream: Arc<Upstream>,
-    threads: Vec<JoinHandle<std::io::Result<()>>>,
-}
-
-impl Gateway {
-    /// Runs a core whose connections all have such a relay, to a listener of its own.
-    fn start(open: fn() -> Box<dyn Relay>) -> Self {
-        let [listener, servers] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let address = UpstreamAddress {
-            label: "tcp://test".into(),
-            host: "127.0.0.1".into(),
-            port: servers.local_addr().unwrap().port(),
-            tls: None,
-            websocket: None,
-        };
-        let upstream = Arc::new(Upstream::new(vec![address], Duration::from_secs(10), false));
-        let mut settings = common::settings(ConnectionLimits::default());
-        settings.services[0].upstream = Some(Arc::clone(&upstream));
-        let (cores, new_cores) = Cores::new(settings, 1).unwrap();
-        let run = |core: drive::NewCore| {
-            let start = move |core: CoreRef| {
-                move |arrival: Arrival| {
-                    let Arrival { stream, permit, .. } = arrival;
-                    let registration = Registration {
-                        principal: None,
-                        permit: Some(permit),
-                        ..common::registration(stream.peer_addr().unwrap())
-                    };
-                    let stream = mio::net::TcpStream::from_std(stream);
-                    core.register_relay(stream.into(), registration, open());
-                }
-            };
-            tasks::thread("core", move || core.run(start)).unwrap()
-        };
-        let threads = new_cores.into_iter().map(run).collect();
-        Self { cores, listener, servers, upstream, threads }
-    }
-
-    /// A client, and the server's end of what its relay has connected to.
-    fn connect(&self) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = self.listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        self.cores.least_loaded().unwrap().accept(stream, 0);
-        let (upstream, _) = self.servers.accept().unwrap();
-        for end in [&client, &upstream] {
-            end.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            end.set_nodelay(true).unwrap();
-        }
-        (client, upstream)
-    }
-
-    fn stop(self) {
-        self.cores.shut_down();
-        for thread in self.threads {
-            thread.join().unwrap().unwrap();
-        }
-    }
+fn reset(peer: TcpStream) {
+    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
 }
 
 fn read(peer: &mut TcpStream, count: usize) -> Vec<u8> {
