@@ -1,4 +1,5 @@
 use crate::{
+    allocation_bytes,
     like::Like,
     value::{Arithmetic, Comparison, Number},
 };
@@ -76,6 +77,35 @@ pub(crate) enum Kind {
 }
 
 impl Expression {
+    /// Memory that it takes beside its own size, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let boxed = |one: &Self| allocation_bytes(size_of::<Self>()) + one.heap_bytes();
+        let list = |all: &[Self]| {
+            allocation_bytes(size_of_val(all)) + all.iter().map(Self::heap_bytes).sum::<usize>()
+        };
+        match self {
+            Self::Bool(_) | Self::Number(_) | Self::Header(_) => 0,
+            Self::String(text) | Self::Property(text) => allocation_bytes(text.len()),
+            Self::Not(one) | Self::IsNull(one) | Self::Negative(one) | Self::Positive(one) => {
+                boxed(one)
+            }
+            Self::All(all) | Self::Any(all) => list(all),
+            Self::Compare(_, all) => list(&**all),
+            Self::Between(_, all) => list(&**all),
+            Self::In(one, strings) => {
+                let each = strings.iter().map(|string| allocation_bytes(string.len()));
+                boxed(one) + allocation_bytes(size_of_val(&**strings)) + each.sum::<usize>()
+            }
+            Self::Like(one, like) => {
+                boxed(one) + allocation_bytes(size_of::<Like>()) + like.heap_bytes()
+            }
+            Self::Arithmetic(one, rest) => {
+                let each = rest.iter().map(|(_, operand)| operand.heap_bytes());
+                boxed(one) + allocation_bytes(size_of_val(&**rest)) + each.sum::<usize>()
+            }
+        }
+    }
+
     pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::Header(_) | Self::Property(_) => Kind::Identifier,

@@ -41,6 +41,7 @@ pub struct Selector {
     strings: Strings,
     condition: Expression,
     nodes: usize,
+    bytes: usize,
 }
 
 /// What strings in messages count as.
@@ -72,7 +73,8 @@ impl Selector {
     /// text is no selector: it is for the caller to select all messages by it.
     pub fn parse(text: &str, strings: Strings) -> Result<Self, SelectorError> {
         let (condition, nodes) = Parser::parse(text)?;
-        Ok(Self { text: text.into(), strings, condition, nodes })
+        let bytes = size_of::<Self>() + allocation_bytes(text.len()) + condition.heap_bytes();
+        Ok(Self { text: text.into(), strings, condition, nodes, bytes })
     }
 
     /// Its value for a message; `None`: unknown.
@@ -93,22 +95,21 @@ impl Selector {
         &self.text
     }
 
-    /// What an evaluation costs at most: look-ups of fields and operations.
+    /// Operations and look-ups of fields in an evaluation at most. Each takes a time linear in the
+    /// values at most.
     #[must_use]
     pub const fn cost(&self) -> usize {
         self.nodes
     }
 
-    /// Memory that it takes, in bytes, rounded up.
+    /// Memory that it takes, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        size_of::<Self>() + self.nodes * NODE_BYTES + self.text.len() * TEXT_FACTOR
+        self.bytes
     }
 }
 
-/// A node in a list of others, or in an allocation of its own.
-const NODE_BYTES: usize = size_of::<Expression>() + 16;
-
-/// The text, and what is kept of its strings: a list's entry takes 16 bytes beside its own allocation
-/// where it is three in the text; a pattern's `_` may take 24 for one.
-const TEXT_FACTOR: usize = 25;
+/// What an allocation of this size takes, in bytes.
+const fn allocation_bytes(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16) }
+}

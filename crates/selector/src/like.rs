@@ -1,4 +1,4 @@
-use crate::{Selector, error::Fault};
+use crate::{Selector, allocation_bytes, error::Fault};
 
 /// The pattern of a LIKE, split at each `%`. It is matched in a time linear in the text.
 #[derive(Debug)]
@@ -71,6 +71,17 @@ impl Like {
         Ok(Self { start: Segment::new(&start), rest: Some(rest) })
     }
 
+    /// Memory that it takes beside its own size, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Some(Rest { middle, end }) = &self.rest else { return self.start.heap_bytes() };
+        let each = middle.iter().map(|searched| match searched {
+            Searched::Plain(plain) => allocation_bytes(plain.len()),
+            Searched::Wild(masks) => allocation_bytes(size_of_val(&*masks.chars)),
+        });
+        let middle_bytes = allocation_bytes(size_of_val(&**middle)) + each.sum::<usize>();
+        self.start.heap_bytes() + middle_bytes + end.heap_bytes()
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
         let Some(text) = self.start.behind(text) else { return false };
         let Some(Rest { middle, end }) = &self.rest else { return text.is_empty() };
@@ -83,6 +94,13 @@ impl Like {
 impl Segment {
     fn new(chars: &[Option<char>]) -> Self {
         plain(chars).map_or_else(|| Self::Wild(chars.into()), Self::Plain)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Plain(plain) => allocation_bytes(plain.len()),
+            Self::Wild(wild) => allocation_bytes(size_of_val(&**wild)),
+        }
     }
 
     /// What of the text follows it, if the text begins with it.
