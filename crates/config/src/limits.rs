@@ -147,7 +147,7 @@ limits! {
         connection.write_timeout: Positive,
         /// Subscriptions of one connection.
         connection.subscriptions_max: Count,
-        /// The names in all subscriptions of one connection.
+        /// The names and selectors in all subscriptions of one connection.
         connection.pattern_bytes_max: Bytes,
         /// Temporary destinations of one connection.
         connection.temporary_max: Count,

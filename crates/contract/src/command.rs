@@ -1,6 +1,6 @@
 use std::{num::NonZero, ops::RangeInclusive, sync::Arc};
 
-use crate::{Destination, DestinationKind, Message, Pattern, Step};
+use crate::{Destination, DestinationKind, Message, Pattern, Selector, Step};
 
 /// Names one connection of this process; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -74,6 +74,9 @@ pub struct Subscribe {
     pub on_slow: SlowPolicy,
     /// How many messages of a topic it gets in a second at most, on average. Queues ignore it.
     pub rate: Option<NonZero<u32>>,
+    /// Which messages it gets, by their headers and properties; `None`: all. Those that it does not
+    /// select stay in a queue, and of a topic are none of its.
+    pub selector: Option<Arc<Selector>>,
 }
 
 impl Subscribe {
@@ -88,6 +91,7 @@ impl Subscribe {
             credit: None,
             on_slow: SlowPolicy::Close,
             rate: None,
+            selector: None,
         }
     }
 
@@ -326,9 +330,12 @@ pub enum Refusal {
          in the first 64"
     )]
     TooDeep,
-    /// The names of a connection's subscriptions have more bytes than
+    /// The names and selectors of a connection's subscriptions have more bytes than
     /// [`crate::ConnectionLimits::pattern_bytes_max`].
-    #[error("the names of this connection's subscriptions are too long (limits.pattern-bytes-max)")]
+    #[error(
+        "the names and selectors of this connection's subscriptions are too long \
+         (limits.pattern-bytes-max)"
+    )]
     PatternBytes,
     /// There is no such destination: a temporary one that has gone.
     #[error("no such destination")]

@@ -21,6 +21,7 @@ mod principal;
 mod properties;
 mod reason;
 mod relay;
+mod selection;
 mod send_buffer;
 mod session;
 
@@ -44,5 +45,6 @@ pub use principal::{Credentials, Login, Principal, Secret, Step};
 pub use properties::{Properties, Value};
 pub use reason::{Reason, STOPPING};
 pub use relay::{End, Relay, RelayInput, RelayOutbox};
+pub use selector::{Selector, SelectorError, Strings};
 pub use send_buffer::{Piece, SendBuffer, SharedRange};
 pub use session::{Data, Incoming, Input, Kind, Notice, Now, Opening, Outbox, Session};

@@ -8,7 +8,7 @@ use std::time::Duration;
 ///
 /// A connection takes up to `unsent_bytes_max` for its backlog, and as much for what waits for its
 /// subscriptions to topics with credit or a policy, 256 KiB and a message of queues beside, `message_bytes_max` for a message received in part and [`ProtocolLimits::header_bytes_max`] for the header of its frame,
-/// `pattern_bytes_max` for the names of its subscriptions,
+/// `pattern_bytes_max` for the names and selectors of its subscriptions,
 /// [`ProtocolLimits::transaction_bytes_max`] for its open transactions, and 1 MiB, a message and a
 /// transaction for what waits for replies of the broker ([`crate::Session::in_flight_bytes`]).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,7 +39,7 @@ pub struct ConnectionLimits {
     pub commands_max: usize,
     /// Subscriptions of one connection. Default: 1,000.
     pub subscriptions_max: usize,
-    /// Bytes of the names of all subscriptions of one connection. Default: 256 KiB.
+    /// Bytes of the names and selectors of all subscriptions of one connection. Default: 256 KiB.
     pub pattern_bytes_max: usize,
     /// Temporary destinations of one connection. Default: 100.
     pub temporary_max: usize,

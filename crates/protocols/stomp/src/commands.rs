@@ -172,7 +172,9 @@ impl Open {
         let prefetch = credit.unwrap_or_default();
         let id = self.subscriptions.add(name, self.version, ack_mode, prefetch, deliveries);
         let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
-        let subscribe = Subscribe { id, pattern, mode, settlement, credit, on_slow, rate };
+        let selector = None;
+        let subscribe =
+            Subscribe { id, pattern, mode, settlement, credit, on_slow, rate, selector };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
         if let Some(queue) = browsed {
             let token = self.pending.wait(Request::Browse(id, queue), None);
