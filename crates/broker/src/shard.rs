@@ -132,11 +132,12 @@ impl Shard {
         self.front.pattern_of(subscriber)
     }
 
-    /// What publications to topics have cost since the last call, beside their effects: how many
-    /// tables of patterns they were looked up in, 2,100 for one at most, and for each buffered
-    /// subscription that they were offered to as much as 16 of these.
+    /// What events have cost since the last call, beside their effects. For publications to topics
+    /// that is how many tables of patterns they were looked up in, 2,100 for one at most, and for each
+    /// buffered subscription that they were offered to as much as 16 of these; for each message that a
+    /// selector was evaluated for, as much as the operations in it ([`contract::Message::selection_cost`]).
     pub const fn take_lookups(&mut self) -> usize {
-        self.front.take_lookups()
+        self.front.take_lookups() + self.home.take_spent()
     }
 
     /// What it has done and what it holds.

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
     ConnectionId, Credit, Delivery, Destination, Message, Mode, Operation, Outcome, Pattern,
-    Refusal, Reply, Settlement, SubscriptionId, Tag, Token,
+    Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token,
 };
 
 use crate::{
@@ -182,6 +182,7 @@ pub(crate) struct Consume {
     pub(crate) unsettled_max: usize,
     /// Who is charged for the queue, if it is made.
     pub(crate) account: Option<Account>,
+    pub(crate) selector: Option<Arc<Selector>>,
 }
 
 impl Payload {

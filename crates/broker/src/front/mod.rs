@@ -132,6 +132,8 @@ enum Subscription {
 struct HomeSubscription {
     core: u16,
     destination: Destination,
+    /// What its selector takes.
+    selector_bytes: usize,
     /// Tells it from others that had its name.
     serial: u64,
     /// How many deliveries were handed over.
@@ -298,7 +300,8 @@ impl Front {
         }
         let is_buffered = subscribe.is_buffered();
         let key_bytes = if is_buffered { subscribe.on_slow.name_bytes() } else { 0 };
-        let name_bytes = pattern.name_bytes() + key_bytes;
+        let selector_bytes = subscribe.selector.as_ref().map_or(0, |selector| selector.bytes());
+        let name_bytes = pattern.name_bytes() + key_bytes + selector_bytes;
         let pattern_bytes = client.with_name(name_bytes).ok_or(Refusal::PatternBytes)?;
         if mode == Mode::Browse && !pattern.kind().is_queue() {
             return Err(Refusal::NotFound);
@@ -313,6 +316,7 @@ impl Front {
                 let subscription = HomeSubscription {
                     core,
                     destination: destination.clone(),
+                    selector_bytes,
                     serial: self.next_request(),
                     delivered: 0,
                     handed_over: Tag(0),
@@ -333,6 +337,7 @@ impl Front {
                     credit: subscribe.credit.unwrap_or_default(),
                     unsettled_max,
                     account,
+                    selector: subscribe.selector.clone(),
                 };
                 output.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
@@ -709,7 +714,7 @@ impl Front {
                 let topic = self.topics.get(buffered.topic);
                 buffered.name_bytes() + topic.map_or(0, |topic| topic.pattern().name_bytes())
             }),
-            Some(Subscription::Home(home)) => home.destination.name_bytes(),
+            Some(Subscription::Home(home)) => home.destination.name_bytes() + home.selector_bytes,
             None => 0,
         };
         if let Some(client) = self.clients.get_mut(&connection) {

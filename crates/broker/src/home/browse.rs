@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use contract::{Delivery, Destination, Refusal, Token};
+use contract::{Delivery, Refusal, Selector, Token};
 
 use super::{Home, allowance::Allowance, drained};
 use crate::{
     output::ShardOutput,
     queued::{QueueId, QueuePosition},
-    shard_message::{Source, Subscriber, ToFront},
+    shard_message::{Consume, Source, Subscriber, ToFront},
 };
 
 /// A subscription that browses a queue.
@@ -21,21 +21,25 @@ pub(super) struct Browser {
     last: Option<QueuePosition>,
     /// Messages that came after this one are not shown, so that a browse ends.
     sequence_last: u64,
+    /// `None`: it is shown any message.
+    selector: Option<Arc<Selector>>,
+    /// It goes on later.
+    pub(super) is_unfinished: bool,
     pub(super) allowance: Allowance,
 }
 
 impl Home {
-    pub(super) fn begin_browse(
-        &mut self,
-        subscriber: Subscriber,
-        destination: &Destination,
-    ) -> Result<(), Refusal> {
+    pub(super) fn begin_browse(&mut self, consume: &Consume) -> Result<(), Refusal> {
+        let (subscriber, destination) = (consume.subscriber, &consume.destination);
         let queue = QueueId::of(destination).ok_or(Refusal::NotFound)?;
         if queue.is_temporary() {
             self.check_owner(subscriber.connection, destination)?;
         }
         let (sequence_last, allowance) = (self.sequence, Allowance::default());
-        self.browsers.insert(subscriber, Browser { queue, last: None, sequence_last, allowance });
+        let selector = consume.selector.clone();
+        let (last, is_unfinished) = (None, false);
+        let browser = Browser { queue, last, sequence_last, selector, is_unfinished, allowance };
+        self.browsers.insert(subscriber, browser);
         Ok(())
     }
 
@@ -61,8 +65,15 @@ impl Home {
                 is_more = true;
                 break;
             }
+            if self.effort.is_spent() && browser.selector.is_some() {
+                if !std::mem::replace(&mut browser.is_unfinished, true) {
+                    self.unfinished.push_back(subscriber);
+                }
+                return None;
+            }
             browser.last = Some(queued.position);
-            if !is_shown {
+            let mut selects = |s: &Arc<Selector>| self.effort.selects(s, &queued.message);
+            if !is_shown || !browser.selector.as_ref().is_none_or(&mut selects) {
                 continue;
             }
             browser.allowance.take_one(queued.message.cost());

@@ -5,6 +5,7 @@ mod branch;
 mod browse;
 mod dead_letter;
 mod queue;
+mod selection;
 mod temporary;
 
 use std::{
@@ -25,6 +26,7 @@ use self::{
     browse::Browser,
     dead_letter::{dead_letter, dead_letter_reason},
     queue::{BlockedPublisher, Consumer, Counts, Queue},
+    selection::{Effort, Search},
     temporary::TempTopic,
 };
 use crate::{
@@ -51,6 +53,9 @@ pub(crate) struct Home {
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
     prepared: BTreeMap<TransactionId, Branch>,
+    /// Those whose search by a selector goes on when time has passed. Some may have gone.
+    unfinished: VecDeque<Subscriber>,
+    effort: Effort,
     /// Queues with publishers that wait for room in the store, in order.
     waiting: VecDeque<usize>,
     /// Batches with new messages, and the queues of these, in order.
@@ -72,6 +77,8 @@ impl Home {
             browsers: Map::default(),
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
+            unfinished: VecDeque::new(),
+            effort: Effort::default(),
             waiting: VecDeque::new(),
             arrivals: VecDeque::new(),
             sequence: 0,
@@ -82,6 +89,7 @@ impl Home {
 
     /// A message from a front, or another home, on core `from`.
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
+        self.effort.renew(1);
         match message {
             ToHome::Publish { connection, token, message, account } => {
                 self.publish(connection, token, message, account, output);
@@ -182,9 +190,9 @@ impl Home {
         let Consume { subscriber, token, mode, credit, .. } = *consume;
         let destination = &consume.destination;
         let result = match mode {
-            Mode::Browse => self.begin_browse(subscriber, destination),
+            Mode::Browse => self.begin_browse(consume),
             Mode::Consume if destination.kind() == DestinationKind::TempTopic => {
-                self.join_temp_topic(subscriber, destination)
+                self.join_temp_topic(consume)
             }
             Mode::Consume => self.join_queue(consume, output),
         };
@@ -207,11 +215,12 @@ impl Home {
             self.check_owner(subscriber.connection, destination)?;
         }
         let index = self.find_or_make_queue(destination, consume.account, output)?;
-        self.consumers.insert(subscriber, Consumer::new(index, consume, Tag(self.tag)));
+        let mut consumer = Consumer::new(index, consume, Tag(self.tag));
         match self.queues.get_mut(index) {
-            Some(queue) => queue.add_consumer(),
+            Some(queue) => queue.add_consumer(&mut consumer, consume.selector.as_ref()),
             None => internal!("a queue was found and is not there"),
         }
+        self.consumers.insert(subscriber, consumer);
         Ok(())
     }
 
@@ -226,10 +235,10 @@ impl Home {
         self.stop(subscriber, output);
         self.leave_temp_topic(subscriber, destination);
         self.browsers.remove(&subscriber);
-        let consumer = self.consumers.remove(&subscriber)?;
+        let mut consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
         match self.queues.get_mut(index) {
-            Some(queue) => queue.remove_consumer(&consumer),
+            Some(queue) => queue.remove_consumer(&mut consumer),
             None => internal!("a consumer of a queue that does not exist"),
         }
         if consumer.in_transactions > 0 {
@@ -297,7 +306,9 @@ impl Home {
 
     /// Replies to the drains of a consumer that are done. What it has credit for since is delivered.
     fn finish_drains(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) {
-        while let Some((consumer, queue)) = self.consumer_and_queue(subscriber) {
+        while let Some((consumer, queue)) = self.consumer_and_queue(subscriber)
+            && !consumer.is_unfinished()
+        {
             let index = consumer.queue;
             let is_more = queue.has_ready() && consumer.has_unsettled_room();
             let Some(token) = consumer.allowance.next_drained(is_more) else { return };
@@ -427,6 +438,7 @@ impl Home {
 
     /// What is stored becomes ready, and what waited for room in the store enters.
     pub(crate) fn stored(&mut self, upto: WriteId, output: &mut ShardOutput<'_>) {
+        self.effort.renew(1);
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
@@ -452,6 +464,7 @@ impl Home {
 
     /// Drops what has expired and refuses what has waited for too long.
     pub(crate) fn check_deadlines(&mut self, output: &mut ShardOutput<'_>) {
+        self.effort.renew(TIMEOUT_EVENTS);
         let due = |queue: &Queue| queue.is_due(output.now.unix_ms, output.now.mono_ns);
         let due: Vec<usize> =
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
@@ -466,6 +479,26 @@ impl Home {
                 self.refuse(index, &publisher, output);
             }
             self.dispatch_ready(index, output);
+        }
+        self.search_on(output);
+    }
+
+    /// Goes on with searches that were not finished, in turn.
+    fn search_on(&mut self, output: &mut ShardOutput<'_>) {
+        for _ in 0..self.unfinished.len() {
+            if self.effort.is_spent() {
+                break;
+            }
+            let Some(subscriber) = self.unfinished.pop_front() else { break };
+            if let Some((consumer, queue)) = self.consumer_and_queue(subscriber) {
+                consumer.set_unfinished(false);
+                // It comes behind the others.
+                queue.dequeue_consumer(consumer);
+                self.dispatch_to(subscriber, output);
+            } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
+                browser.is_unfinished = false;
+                self.browse(subscriber, output);
+            }
         }
     }
 
@@ -561,7 +594,8 @@ impl Home {
         }
     }
 
-    /// Delivers one message. `false` if there is none, or no consumer that can take it.
+    /// Offers what is ready to the next consumer. `false` if there is nothing, or no consumer that
+    /// was not offered it.
     fn dispatch(&mut self, index: usize, output: &mut ShardOutput<'_>) -> bool {
         let Some(queue) = self.queues.get_mut(index) else { return false };
         self.stats.expired += queue.expire(output);
@@ -570,8 +604,18 @@ impl Home {
             internal!("a ready consumer that does not exist");
             return true;
         };
-        consumer.dequeued();
-        let Some(queued) = queue.pop() else {
+        let position = match queue.search(consumer, &mut self.effort) {
+            Search::Found(position) => position,
+            Search::Nothing => return true,
+            Search::Unfinished => {
+                if consumer.set_unfinished(true) {
+                    self.unfinished.push_back(subscriber);
+                }
+                return true;
+            }
+        };
+        queue.dequeue_consumer(consumer);
+        let Some(queued) = queue.take(position) else {
             internal!("a message is ready and is not there");
             return false;
         };
@@ -649,6 +693,11 @@ impl Home {
         };
         let ready = queue.enter(queued, None);
         self.arrivals.extend(ready.map(|write| (write, index)));
+    }
+
+    /// See [`crate::Shard::take_lookups`].
+    pub(crate) const fn take_spent(&mut self) -> usize {
+        self.effort.take_spent()
     }
 
     const fn next_sequence(&mut self) -> u64 {
@@ -801,6 +850,9 @@ impl Home {
         usage
     }
 }
+
+/// As many events' searches go on when time has passed.
+const TIMEOUT_EVENTS: usize = 8;
 
 /// Replies to a publication or a settlement.
 fn replied(

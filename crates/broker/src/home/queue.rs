@@ -4,9 +4,12 @@ use std::{
     sync::Arc,
 };
 
-use contract::{BrokerLimits, ConnectionId, Message, Settlement, Tag, Token};
+use contract::{BrokerLimits, ConnectionId, Message, Selector, Settlement, Tag, Token};
 
-use super::allowance::Allowance;
+use super::{
+    allowance::Allowance,
+    selection::{Effort, Late, Search, Selection},
+};
 use crate::{
     output::ShardOutput,
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
@@ -41,6 +44,9 @@ pub(super) struct Queue {
     /// Consumers that can take a message, the one that has waited longest first.
     ready_consumers: BTreeMap<u64, Subscriber>,
     ready_key_next: u64,
+    /// Those with lower keys were offered all that is ready.
+    offered: u64,
+    late: Late,
     consumers: usize,
     /// Messages that count for the bounds: arriving, ready, unsettled and reserved.
     messages: usize,
@@ -103,6 +109,8 @@ pub(super) struct Consumer {
     pub(super) settled_write: WriteId,
     /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
     ready_key: Option<u64>,
+    /// `None`: it takes any message.
+    selection: Option<Box<Selection>>,
 }
 
 impl Consumer {
@@ -117,12 +125,21 @@ impl Consumer {
             since,
             settled_write: WriteId::default(),
             ready_key: None,
+            selection: None,
         }
     }
 
-    /// It is not in [`Queue::ready_consumers`] any more.
-    pub(super) const fn dequeued(&mut self) {
-        self.ready_key = None;
+    /// Its search for a message goes on later; returns whether that is new.
+    pub(super) fn set_unfinished(&mut self, is_unfinished: bool) -> bool {
+        let selection = self.selection.as_mut();
+        selection.is_some_and(|selection| {
+            std::mem::replace(&mut selection.is_unfinished, is_unfinished) != is_unfinished
+        })
+    }
+
+    /// Whether there may be a message for it that it has not come to.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.selection.as_ref().is_some_and(|selection| selection.is_unfinished)
     }
 
     /// Takes out the first unsettled delivery with one of these tags.
@@ -148,11 +165,7 @@ impl Consumer {
 }
 
 impl Queue {
-    pub(super) const fn new(
-        id: QueueId,
-        owner: Option<ConnectionId>,
-        account: Option<Account>,
-    ) -> Self {
+    pub(super) fn new(id: QueueId, owner: Option<ConnectionId>, account: Option<Account>) -> Self {
         Self {
             id,
             owner,
@@ -164,6 +177,8 @@ impl Queue {
             blocked_bytes: 0,
             ready_consumers: BTreeMap::new(),
             ready_key_next: 0,
+            offered: 0,
+            late: Late::default(),
             consumers: 0,
             messages: 0,
             bytes: 0,
@@ -222,12 +237,20 @@ impl Queue {
         if let Some(expires) = queued.message.header.expires_unix_ms {
             self.expiring.insert((expires, queued.position));
         }
+        self.late.became_ready(queued.position);
+        self.offered = 0;
         self.ready.insert(queued.position, queued);
     }
 
     /// Takes the first ready message out; it still counts for the bounds.
     pub(super) fn pop(&mut self) -> Option<QueuedMessage> {
-        let (position, queued) = self.ready.pop_first()?;
+        let position = *self.ready.first_key_value()?.0;
+        self.take(position)
+    }
+
+    /// Takes a ready message out; it still counts for the bounds.
+    pub(super) fn take(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
+        let queued = self.ready.remove(&position)?;
         if let Some(expires) = queued.message.header.expires_unix_ms {
             self.expiring.remove(&(expires, position));
         }
@@ -318,13 +341,26 @@ impl Queue {
         Some(publisher)
     }
 
-    pub(super) const fn add_consumer(&mut self) {
+    pub(super) fn add_consumer(
+        &mut self,
+        consumer: &mut Consumer,
+        selector: Option<&Arc<Selector>>,
+    ) {
         self.consumers += 1;
+        let select = |selector| Box::new(Selection::new(Arc::clone(selector), &mut self.late));
+        consumer.selection = selector.map(select);
     }
 
-    pub(super) fn remove_consumer(&mut self, consumer: &Consumer) {
+    pub(super) fn remove_consumer(&mut self, consumer: &mut Consumer) {
         self.consumers -= 1;
-        if let Some(ready_key) = consumer.ready_key {
+        self.dequeue_consumer(consumer);
+        if consumer.selection.take().is_some() {
+            self.late.remove_consumer();
+        }
+    }
+
+    pub(super) fn dequeue_consumer(&mut self, consumer: &mut Consumer) {
+        if let Some(ready_key) = consumer.ready_key.take() {
             self.ready_consumers.remove(&ready_key);
         }
     }
@@ -340,10 +376,8 @@ impl Queue {
 
     /// A consumer that may have no credit any more is not ready.
     pub(super) fn dequeue_exhausted(&mut self, consumer: &mut Consumer) {
-        if !consumer.allowance.allows_one()
-            && let Some(ready_key) = consumer.ready_key.take()
-        {
-            self.ready_consumers.remove(&ready_key);
+        if !consumer.allowance.allows_one() {
+            self.dequeue_consumer(consumer);
         }
     }
 
@@ -360,13 +394,26 @@ impl Queue {
         self.ready.range((start, Bound::Unbounded)).map(|(_, queued)| queued)
     }
 
-    /// The consumer that comes next, if a message is ready. It is taken out, of which
-    /// [`Consumer::dequeued`] is to be told.
+    /// The consumer that comes next, if a message is ready; it comes no more until it was dequeued or
+    /// a message becomes ready.
     pub(super) fn next_consumer(&mut self) -> Option<Subscriber> {
         if self.ready.is_empty() {
             return None;
         }
-        self.ready_consumers.pop_first().map(|(_, subscriber)| subscriber)
+        let (&ready_key, &subscriber) = self.ready_consumers.range(self.offered..).next()?;
+        self.offered = ready_key + 1;
+        Some(subscriber)
+    }
+
+    /// The first message that is ready and that a consumer takes.
+    pub(super) fn search(&mut self, consumer: &mut Consumer, effort: &mut Effort) -> Search {
+        match &mut consumer.selection {
+            Some(selection) => selection.search(&self.ready, &mut self.late, effort),
+            None => match self.ready.first_key_value() {
+                Some((position, _)) => Search::Found(*position),
+                None => Search::Nothing,
+            },
+        }
     }
 
     /// Nothing is in it and nothing waits at it: nothing would be lost with it.

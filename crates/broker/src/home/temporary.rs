@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use contract::{
-    ConnectionId, Delivery, Destination, DestinationKind, Message, Refusal, SubscriptionId, Token,
+    ConnectionId, Delivery, Destination, DestinationKind, Message, Refusal, Selector,
+    SubscriptionId, Token,
 };
 
 use super::{Home, queue::Queue, replied};
@@ -11,14 +12,14 @@ use crate::{
     output::ShardOutput,
     queued::QueueId,
     quota::Account,
-    shard_message::{Source, Subscriber, ToFront},
+    shard_message::{Consume, Source, Subscriber, ToFront},
 };
 
 /// A temporary topic.
 #[derive(Debug)]
 pub(super) struct TempTopic {
     owner: ConnectionId,
-    subscriptions: Vec<SubscriptionId>,
+    subscriptions: Vec<(SubscriptionId, Option<Arc<Selector>>)>,
 }
 
 impl Home {
@@ -102,14 +103,11 @@ impl Home {
         }
     }
 
-    pub(super) fn join_temp_topic(
-        &mut self,
-        subscriber: Subscriber,
-        destination: &Destination,
-    ) -> Result<(), Refusal> {
+    pub(super) fn join_temp_topic(&mut self, consume: &Consume) -> Result<(), Refusal> {
+        let (subscriber, destination) = (consume.subscriber, &consume.destination);
         self.check_owner(subscriber.connection, destination)?;
         if let Some(topic) = self.temp_topics.get_mut(destination) {
-            topic.subscriptions.push(subscriber.subscription);
+            topic.subscriptions.push((subscriber.subscription, consume.selector.clone()));
         }
         Ok(())
     }
@@ -118,18 +116,25 @@ impl Home {
         if let Some(topic) = self.temp_topics.get_mut(destination)
             && topic.owner == subscriber.connection
         {
-            topic.subscriptions.retain(|&subscription| subscription != subscriber.subscription);
+            topic
+                .subscriptions
+                .retain(|(subscription, _)| *subscription != subscriber.subscription);
         }
     }
 
     pub(super) fn publish_temp_topic(
-        &self,
+        &mut self,
         message: &Arc<Message>,
         output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
         let topic = self.temp_topics.get(&message.to).ok_or(Refusal::NotFound)?;
         let connection = topic.owner;
-        for &subscription in &topic.subscriptions {
+        for (subscription, selector) in &topic.subscriptions {
+            let mut selects = |selector: &Arc<Selector>| self.effort.selects(selector, message);
+            if !selector.as_ref().is_none_or(&mut selects) {
+                continue;
+            }
+            let subscription = *subscription;
             let subscriber = Subscriber { connection, subscription };
             let delivery = Delivery::new(Arc::clone(message));
             let source = Source::TempTopic;

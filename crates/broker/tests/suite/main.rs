@@ -8,6 +8,7 @@ mod interest;
 mod limits;
 mod memory;
 mod quotas;
+mod selectors;
 mod simulation;
 mod stage;
 mod store;

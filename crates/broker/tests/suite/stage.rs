@@ -15,8 +15,8 @@ use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConflationKey, ConnectionId, ConnectionLimits, Credit, DeadLetter,
     Declare, Destination, DestinationKind, Lane, Message, Mode, Notice, Operation,
-    Outcome as Settled, Parts, Pattern, Refusal, Reply, Settle, Settlement, SlowPolicy, Subscribe,
-    SubscriptionId, Tag, Token,
+    Outcome as Settled, Parts, Pattern, Refusal, Reply, Selector, Settle, Settlement, SlowPolicy,
+    Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -293,6 +293,10 @@ fn subscribe(id: &str, pattern: &str, words: &[&str]) -> Subscribe {
             }
             Some(("latest", name)) => {
                 subscribe.on_slow = SlowPolicy::Latest(ConflationKey::Property(name.into()));
+            }
+            Some(("select", text)) => {
+                let selector = Selector::parse(text, Strings::Coerced).unwrap();
+                subscribe.selector = Some(Arc::new(selector));
             }
             Some(("rate", rate)) => subscribe.rate = Some(rate.parse().unwrap()),
             _ => panic!("{word:?}"),

@@ -5,5 +5,6 @@ mod buffered;
 mod cancelling;
 mod queues;
 mod readers;
+mod selectors;
 mod topics;
 mod transactions;

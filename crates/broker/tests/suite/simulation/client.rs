@@ -6,13 +6,13 @@ use broker::{Account, Event, Leave, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConflationKey, ConnectionId, Credit, Declare, Destination, DestinationKind,
-    Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Settle, Settlement,
-    SlowPolicy, Subscribe, SubscriptionId, Tag, Token,
+    Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Selector, Settle, Settlement,
+    SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use super::{
     Simulation,
-    model::{Producer, Sent, Subscription},
+    model::{Producer, SELECTORS, Sent, Subscription},
 };
 
 impl Simulation {
@@ -52,6 +52,9 @@ impl Simulation {
         }
         if subscribe.pattern.kind() == DestinationKind::Topic {
             self.choose_flow(&mut subscribe);
+        } else if self.random.once_in(3) {
+            let (text, _) = self.random.pick(&SELECTORS);
+            subscribe.selector = Some(Arc::new(Selector::parse(text, Strings::Strict).unwrap()));
         }
         self.subscribe_as(connection, subscribe);
     }

@@ -6,6 +6,7 @@ use contract::{ConnectionId, Mode, Notice, Outcome, Refusal, Settle, Subscribe, 
 use super::{
     CommandId, Holder, Model, Sent, Subscription, is_queue, is_temporary, matches,
     queues::{Custody, Settling},
+    selection,
     subscription::{Browse, Phase},
 };
 
@@ -64,7 +65,11 @@ impl Model {
         let is_of_another =
             is_temporary(pattern) && owner.is_none_or(|(owner, _)| owner != connection);
         let is_declared = owner.is_some_and(|(_, is_confirmed)| is_confirmed);
-        let (ready, epoch) = (self.queues.ready_since_rest(pattern), self.queues.epoch());
+        let selects =
+            |sent: &Sent| selection::selects(subscribe)(sent.priority, sent.key.as_deref());
+        let mut ready = self.queues.ready_since_rest(pattern);
+        ready.retain(|id| self.queues.get(pattern, *id).is_some_and(|q| selects(&q.sent)));
+        let epoch = self.queues.epoch();
         let browse = is_browse.then_some(Browse { ready, epoch, message_last: u128::MAX });
         self.serial_last += 1;
         let serial = self.serial_last;
@@ -77,7 +82,7 @@ impl Model {
         subscription.browse = browse;
         if let Some(buffered) = &mut subscription.buffered {
             for (sent, command) in &self.topic_messages_since_rest {
-                if matches(pattern, &sent.to) {
+                if matches(pattern, &sent.to) && selects(sent) {
                     buffered.offer(sent, (command.0, sent.lane), *command, false);
                 }
             }
@@ -257,7 +262,7 @@ impl Model {
         for client in self.clients.values_mut() {
             for subscription in client.subscriptions.values_mut() {
                 let is_confirmed = subscription.phase == Phase::Confirmed;
-                if !matches(&subscription.pattern, &sent.to) {
+                if !matches(&subscription.pattern, &sent.to) || !subscription.selects(sent) {
                     continue;
                 }
                 if let Some(buffered) = &mut subscription.buffered {

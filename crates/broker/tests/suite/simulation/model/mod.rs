@@ -11,6 +11,7 @@ mod commands;
 mod credit;
 mod queues;
 mod rest;
+mod selection;
 mod subscription;
 mod tally;
 mod verdicts;
@@ -27,7 +28,10 @@ use self::{
     queues::{Holder, Queues},
     verdicts::Effects,
 };
-pub(super) use self::{rest::Depth, subscription::Subscription, tally::Tally, verdicts::CommandId};
+pub(super) use self::{
+    rest::Depth, selection::SELECTORS, subscription::Subscription, tally::Tally,
+    verdicts::CommandId,
+};
 use crate::world::Limits;
 
 #[derive(Debug)]
@@ -253,6 +257,7 @@ impl Model {
             panic!("{to:?} does not exist");
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
+        assert!(subscription.selects_arrival(arrival), "{to:?} does not select {arrival:?}");
         if is_queue(&subscription.pattern) || subscription.buffered.is_some() {
             let buffered = subscription.buffered.as_ref();
             let is_buffered = buffered.is_some();

@@ -257,6 +257,17 @@ impl Queues {
         self.epoch += 1;
     }
 
+    /// The messages that are ready in it for certain.
+    pub(super) fn ready(&self, name: &str, unix_ms: u64) -> impl Iterator<Item = &Sent> {
+        let messages = self.queues.get(name).into_iter().flat_map(|queue| queue.messages.values());
+        let is_ready = move |queued: &&Queued| {
+            queued.custody == Custody::Queue
+                && queued.is_certain
+                && !queued.sent.has_expired(unix_ms)
+        };
+        messages.filter(is_ready).map(|queued| &queued.sent)
+    }
+
     pub(super) fn census(&self, name: &str, unix_ms: u64) -> Census {
         let mut census = Census::default();
         for queued in self.queues.get(name).iter().flat_map(|queue| queue.messages.values()) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::Outcome;
 
 use super::{
-    CommandId, Effects, Model, Sent, Subscription,
+    CommandId, Effects, Model, Sent,
     commands::Kind,
     is_queue, is_temporary,
     queues::{Custody, dead_letter_queue},
@@ -139,7 +139,7 @@ impl Model {
         }
     }
 
-    /// A queue holds what it must, and no message waits while a consumer does.
+    /// A queue holds what it must, and no message waits while a consumer does that selects it.
     fn check_depth(&self, name: &str, depth: Depth) {
         let census = self.queues.census(name, self.latest_unix_ms);
         let shown = format!("{name}: {depth:?}, but {census:?}");
@@ -150,8 +150,12 @@ impl Model {
         );
         assert!(depth.blocked <= census.ready_max, "{shown}");
         let subscriptions = self.clients.values().flat_map(|client| client.subscriptions.values());
-        let has_reader = subscriptions.filter(|s| s.pattern == name).any(Subscription::is_ready);
-        assert!(!has_reader || depth.ready == 0 && census.ready_min == 0, "stuck: {shown}");
+        let waits_for = |sent: &Sent| {
+            let mut readers = subscriptions.clone().filter(|s| s.pattern == name && s.is_ready());
+            readers.any(|reader| reader.selects(sent))
+        };
+        let is_stuck = self.queues.ready(name, self.latest_unix_ms).any(waits_for);
+        assert!(!is_stuck, "stuck: {shown}");
     }
 
     /// All clients have gone, and the queues are about to be emptied. Returns their names.

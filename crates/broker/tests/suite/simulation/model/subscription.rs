@@ -7,7 +7,12 @@ use std::{
 
 use contract::{Credit, Refusal, Settlement, Subscribe, Tag, Token};
 
-use super::{Arrival, CommandId, Producer, buffered::Buffered, credit::Allowance};
+use super::{
+    Arrival, CommandId, Producer, Sent,
+    buffered::Buffered,
+    credit::Allowance,
+    selection::{Selects, selects},
+};
 
 /// A subscription, from the command for it to the reply to the command for its end.
 #[derive(Debug)]
@@ -16,6 +21,7 @@ pub(crate) struct Subscription {
     pub(super) serial: u64,
     pub(crate) pattern: String,
     pub(super) is_explicit: bool,
+    selects: Selects,
     /// It looks at the messages of a queue.
     pub(super) browse: Option<Browse>,
     /// It is to topics, which do not push to it.
@@ -71,6 +77,7 @@ impl Subscription {
             serial,
             pattern: subscribe.pattern.to_string(),
             is_explicit: subscribe.settlement == Settlement::Explicit,
+            selects: selects(subscribe),
             browse: None,
             buffered: subscribe.is_buffered().then(|| Buffered::new(subscribe)),
             phase: Phase::Requested,
@@ -85,6 +92,14 @@ impl Subscription {
             latest: BTreeMap::new(),
             priority_last: None,
         }
+    }
+
+    pub(super) fn selects(&self, sent: &Sent) -> bool {
+        (self.selects)(sent.priority, sent.key.as_deref())
+    }
+
+    pub(super) fn selects_arrival(&self, arrival: &Arrival) -> bool {
+        (self.selects)(arrival.priority, arrival.key.as_deref())
     }
 
     pub(crate) const fn is_ending(&self) -> bool {

@@ -1,0 +1,175 @@
+//! How a consumer with a selector finds its messages in a queue.
+//!
+//! It looks at the ready messages in the order of the queue, from where it stopped the last time, so
+//! that it looks at each once. What becomes ready behind that place later (it is more urgent, or has
+//! come back) is in a list of the queue, which each such consumer goes through as well. An event looks
+//! at a bounded number of messages; the search goes on with the next event of the queue, or when time
+//! has passed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use contract::{Message, Selector};
+
+use crate::queued::{QueuePosition, QueuedMessage};
+
+/// What a consumer with a selector has seen of its queue.
+#[derive(Debug)]
+pub(super) struct Selection {
+    selector: Arc<Selector>,
+    /// The last position that it has looked at.
+    last: Option<QueuePosition>,
+    /// How many entries of [`Late`] it has looked at.
+    seen: u64,
+    /// What it selects of these and has not got. Some may have gone.
+    found: BTreeSet<QueuePosition>,
+    /// Its search goes on later.
+    pub(super) is_unfinished: bool,
+}
+
+/// What became ready at a position that a consumer with a selector may have passed.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// The consumers with a selector.
+    consumers: usize,
+    /// The last position that any of them has looked at.
+    furthest: Option<QueuePosition>,
+    /// The latest positions; those before them are forgotten.
+    positions: VecDeque<QueuePosition>,
+    /// How many there were ever.
+    count: u64,
+}
+
+/// What came of a search.
+pub(super) enum Search {
+    Found(QueuePosition),
+    Nothing,
+    /// Too many messages were looked at.
+    Unfinished,
+}
+
+/// What an event may spend on selectors, in [`Message::selection_cost`].
+#[derive(Debug, Default)]
+pub(super) struct Effort {
+    left: usize,
+    spent: usize,
+}
+
+impl Selection {
+    pub(super) fn new(selector: Arc<Selector>, late: &mut Late) -> Self {
+        late.consumers += 1;
+        let (seen, found) = (late.count, BTreeSet::new());
+        Self { selector, last: None, seen, found, is_unfinished: false }
+    }
+
+    /// Looks for the first message that it selects.
+    pub(super) fn search(
+        &mut self,
+        ready: &BTreeMap<QueuePosition, QueuedMessage>,
+        late: &mut Late,
+        effort: &mut Effort,
+    ) -> Search {
+        let forgotten = late.count - late.positions.len() as u64;
+        if self.seen < forgotten {
+            self.begin_again(late);
+        }
+        while self.seen < late.count {
+            if effort.is_spent() {
+                return Search::Unfinished;
+            }
+            let index = usize::try_from(self.seen - forgotten).unwrap_or(usize::MAX);
+            self.seen += 1;
+            // What it has not passed yet it will come to.
+            if let Some(position) = late.positions.get(index)
+                && Some(*position) <= self.last
+                && let Some(queued) = ready.get(position)
+                && effort.selects(&self.selector, &queued.message)
+            {
+                self.found.insert(*position);
+            }
+        }
+        if self.found.len() > FOUND_MAX {
+            self.begin_again(late);
+        }
+        while let Some(position) = self.found.first() {
+            if ready.contains_key(position) {
+                return Search::Found(*position);
+            }
+            self.found.pop_first();
+        }
+        let start = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        for (position, queued) in ready.range((start, Bound::Unbounded)) {
+            if effort.is_spent() {
+                return Search::Unfinished;
+            }
+            self.last = Some(*position);
+            late.furthest = late.furthest.max(self.last);
+            if effort.selects(&self.selector, &queued.message) {
+                return Search::Found(*position);
+            }
+        }
+        Search::Nothing
+    }
+
+    fn begin_again(&mut self, late: &Late) {
+        self.last = None;
+        self.seen = late.count;
+        self.found.clear();
+    }
+}
+
+impl Late {
+    /// A message becomes ready.
+    pub(super) fn became_ready(&mut self, position: QueuePosition) {
+        if self.consumers > 0 && Some(position) <= self.furthest {
+            self.positions.push_back(position);
+            self.count += 1;
+            if self.positions.len() > LATE_MAX {
+                self.positions.pop_front();
+            }
+        }
+    }
+
+    pub(super) fn remove_consumer(&mut self) {
+        self.consumers -= 1;
+        if self.consumers == 0 {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Effort {
+    /// Allows to look at more.
+    pub(super) const fn renew(&mut self, events: usize) {
+        self.left = SEARCH_COST_MAX * events;
+    }
+
+    pub(super) const fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether a selector selects a message, which is spent on.
+    pub(super) fn selects(&mut self, selector: &Selector, message: &Message) -> bool {
+        let cost = 1 + message.selection_cost(selector);
+        self.left = self.left.saturating_sub(cost);
+        self.spent += cost;
+        message.is_selected_by(selector)
+    }
+
+    /// See [`crate::Shard::take_lookups`].
+    pub(super) const fn take_spent(&mut self) -> usize {
+        std::mem::replace(&mut self.spent, 0)
+    }
+}
+
+/// What an event may spend: some thousand simple selectors, about a millisecond.
+const SEARCH_COST_MAX: usize = 16 << 10;
+
+/// Positions that a queue remembers: a consumer that has missed more begins again.
+const LATE_MAX: usize = 1024;
+
+/// Positions that a consumer remembers; with more it begins again.
+const FOUND_MAX: usize = 1024;
