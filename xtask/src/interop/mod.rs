@@ -117,6 +117,7 @@ const STOMPJS: &[&str] = &[
     "shared",
     "dead-letters",
     "browsing",
+    "selectors",
     "transactions",
     "login",
     "reload",

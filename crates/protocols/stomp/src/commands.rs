@@ -7,8 +7,8 @@ use std::{
 use bytes::Bytes;
 
 use contract::{
-    Command, Credit, Declare, Destination, Mode, Operation, Outcome, Pattern, Settle, Settlement,
-    Subscribe, SubscriptionId,
+    Command, Credit, Declare, Destination, DestinationKind, Mode, Operation, Outcome, Pattern,
+    Selector, Settle, Settlement, Strings, Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -161,6 +161,7 @@ impl Open {
         let ack_mode = self.ack_mode(frame)?;
         let mode = mode(frame, &pattern, ack_mode)?;
         let Flow { credit, on_slow, rate } = Flow::read(frame, pattern.kind(), cx)?;
+        let selector = selector(frame, pattern.kind())?;
         self.check_subscribe(frame, name, cx)?;
         let pattern = match pattern.destination() {
             Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
@@ -172,7 +173,6 @@ impl Open {
         let prefetch = credit.unwrap_or_default();
         let id = self.subscriptions.add(name, self.version, ack_mode, prefetch, deliveries);
         let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
-        let selector = None;
         let subscribe =
             Subscribe { id, pattern, mode, settlement, credit, on_slow, rate, selector };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
@@ -449,6 +449,22 @@ fn mode(frame: &Frame, pattern: &Pattern, ack_mode: AckMode) -> Result<Mode, Fau
     Err(Fault::malformed("bad browser", detail))
 }
 
+/// The header `selector`; an empty one selects all. Since what STOMP sends has no types, strings count as
+/// what they spell.
+fn selector(frame: &Frame, kind: DestinationKind) -> Result<Option<Arc<Selector>>, Fault> {
+    let text = frame.header("selector").unwrap_or_default();
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    if kind == DestinationKind::Topic {
+        return Err(Fault::malformed("bad selector", "a selector is for queues"));
+    }
+    match Selector::parse(text, Strings::Coerced) {
+        Ok(selector) => Ok(Some(Arc::new(selector))),
+        Err(error) => Err(Fault::malformed("bad selector", format!("selector, {error}"))),
+    }
+}
+
 /// What a subscription keeps of its deliveries, and when they are settled.
 const fn deliveries(
     is_queue: bool,
@@ -485,8 +501,7 @@ fn unknown_subscription(verb: &str, name: &str) -> Fault {
 }
 
 /// Headers of SUBSCRIBE that change what is delivered; to ignore them would be to lie.
-const UNSUPPORTED: [(&str, &str); 3] = [
-    ("selector", "subscribe to fewer destinations instead"),
+const UNSUPPORTED: [(&str, &str); 2] = [
     ("activemq.subscriptionName", "subscriptions end with their connection; use a queue"),
     ("durable-subscription-name", "subscriptions end with their connection; use a queue"),
 ];

@@ -534,8 +534,8 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "a selector",
         "1.2",
-        "SUBSCRIBE|id:1|destination:/queue/a|selector:a = 1||^@",
-        "ERROR|message:not supported||the header selector is not supported: subscribe to fewer destinations instead",
+        "SUBSCRIBE|id:1|destination:/queue/a|selector:a LIKE 1||^@",
+        "ERROR|message:bad selector||selector, column 8: expected a string after LIKE",
     ),
     (
         "a durable subscription",
