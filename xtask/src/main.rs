@@ -14,6 +14,7 @@ mod interop;
 mod lint;
 mod names;
 mod paths;
+mod selectors;
 mod shell;
 mod stamp;
 mod steps;
@@ -23,7 +24,7 @@ mod tools;
 mod walls;
 mod web;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -67,6 +68,12 @@ enum Command {
     Chaos(chaos::Options),
     /// Let clients send, settle and fail at random, and account for each message
     Disorder(disorder::Options),
+    /// Compare the values of message selectors with ActiveMQ's
+    Selectors {
+        /// Where the jars of libactivemq-java and its dependencies are
+        #[arg(long, default_value = "/usr/share/java")]
+        jars: PathBuf,
+    },
     /// Compare the gateway with other servers
     Bench(bench::Options),
 }
@@ -85,6 +92,7 @@ fn main() -> ExitCode {
         Command::Measure => bench::measure(),
         Command::Chaos(options) => chaos::run(&options),
         Command::Disorder(options) => disorder::run(&options),
+        Command::Selectors { jars } => selectors::run(&jars),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {
