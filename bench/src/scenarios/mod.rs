@@ -4,6 +4,7 @@ mod cores;
 mod echo;
 mod fan_out;
 mod idle;
+mod latest;
 mod proxy;
 pub(crate) mod soak;
 mod stalled;
@@ -86,6 +87,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("connect", connect::rate),
     ("storm", connect::storm),
     ("stalled", stalled::run),
+    ("latest", latest::run),
     ("cores", cores::run),
     ("start", idle::start),
     ("idle", idle::memory),
