@@ -329,10 +329,8 @@ impl<'a> Value<'a> {
 
     /// A date and time with an offset, in milliseconds since 1970-01-01 UTC.
     pub(crate) fn unix_ms(&self) -> Option<u64> {
-        let time = self.value.get_ref().as_datetime().and_then(value::unix_ms);
-        time.or_else(|| {
-            self.expected("a date and time with its offset, and no quotes: 2026-12-31T18:00:00Z")
-        })
+        let time = self.value.get_ref().as_datetime().ok_or(value::DATE_AND_TIME);
+        time.and_then(value::unix_ms).map_or_else(|error| self.refuse(error), Some)
     }
 
     /// A list.

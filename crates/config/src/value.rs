@@ -29,10 +29,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
 
 const SECONDS_MAX: f64 = 365.0 * 86_400.0;
 
-/// Milliseconds from 1970-01-01 UTC to a date and time that has an offset; `None` where it has none, or
-/// is before.
-pub(crate) fn unix_ms(at: &Datetime) -> Option<u64> {
-    let (date, time, offset) = (at.date?, at.time?, at.offset?);
+/// Milliseconds from 1970-01-01 UTC to a date and time that has an offset.
+pub(crate) fn unix_ms(at: &Datetime) -> Result<u64, &'static str> {
+    let Datetime { date: Some(date), time: Some(time), offset: Some(offset) } = *at else {
+        return Err(DATE_AND_TIME);
+    };
     let offset_minutes = match offset {
         Offset::Z => 0,
         Offset::Custom { minutes } => i64::from(minutes),
@@ -46,8 +47,13 @@ pub(crate) fn unix_ms(at: &Datetime) -> Option<u64> {
     let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute) - offset_minutes;
     let seconds = minutes * 60 + i64::from(time.second.unwrap_or_default());
     let ms = i64::from(time.nanosecond.unwrap_or_default()) / 1_000_000;
-    u64::try_from(seconds * 1000 + ms).ok()
+    u64::try_from(seconds * 1000 + ms)
+        .map_err(|_| "a time before 1970: write a later one, such as 2026-12-31T18:00:00Z")
 }
+
+/// What is said where there is no date and time with an offset.
+pub(crate) const DATE_AND_TIME: &str =
+    "expected a date and time with its offset, and no quotes: 2026-12-31T18:00:00Z";
 
 /// From the first of March of the year 0.
 const DAYS_TO_1970: i64 = 719_468;
@@ -208,6 +214,7 @@ mod tests {
             ("1970-01-01T00:00:00Z", Some(0)),
             ("1970-01-01T01:00:00.250+01:00", Some(250)),
             ("1969-12-31T23:59:59Z", None),
+            ("1970-01-01T00:30:00+01:00", None),
             ("2000-02-29T12:00:00Z", Some(951_825_600_000)),
             ("2000-03-01T00:00:00-00:30", Some(951_870_600_000)),
             ("2026-12-31T18:00:00Z", Some(1_798_740_000_000)),
@@ -216,7 +223,7 @@ mod tests {
             ("2026-12-31", None),
             ("18:00:00", None),
         ] {
-            assert_eq!(unix_ms(&text.parse().unwrap()), expected, "{text}");
+            assert_eq!(unix_ms(&text.parse().unwrap()).ok(), expected, "{text}");
         }
     }
 }
