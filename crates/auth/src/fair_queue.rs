@@ -64,6 +64,10 @@ impl<T: Copy + Eq> FairQueue<T> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
     /// The number of jobs of an address, and of one name there.
     pub(crate) fn count(&self, address: AddressKey, name: NameKey) -> (usize, usize) {
         self.addresses.get(&address).map_or((0, 0), |waiting| {

@@ -37,7 +37,8 @@ use crate::{
 ///
 /// A mechanism with a challenge is an exchange: what it has come to is kept here between its legs, by
 /// the [`LoginId`] of the last. Its proof is verified at once where no delay is due, and else as any job:
-/// so guesses by an exchange are no faster than others.
+/// so guesses by an exchange are no faster than others. From many addresses neither: after
+/// [`Logins::WRONG_PROOFS_MAX`] wrong ones in a second, all proofs are jobs, and jobs wait.
 ///
 /// `W` identifies a waiter: what is told the result. A verified secret is remembered for
 /// [`Logins::REMEMBERED`] by a keyed hash, so that ten thousand reconnects are not ten thousand
@@ -72,6 +73,8 @@ pub struct Logins<W> {
     last_id: u64,
     queue: FairQueue<CredentialDigest>,
     throttle: FailureThrottle,
+    /// When all wrong proofs so far are over, if each took [`WRONG_PROOF_NS`] behind the others.
+    wrong_proofs_end_ns: u64,
     /// The longest delay of one name at one address.
     name_delay_max: Duration,
     /// The longest delay of one address.
@@ -201,6 +204,8 @@ impl<W> Logins<W> {
     /// Jobs of an address with many failures. For one more, a job of the name with most is evicted;
     /// else the newcomer is refused as [`Refusal::Busy`].
     pub const SUSPECT_JOBS_MAX: usize = 16;
+    /// Wrong proofs of all addresses in a second: as many passwords are checked in that by two threads.
+    pub const WRONG_PROOFS_MAX: u64 = 100;
     /// Different passwords of one name at one address; those beyond are refused as
     /// [`Refusal::Busy`].
     pub const NAME_JOBS_MAX: usize = 4;
@@ -234,6 +239,7 @@ impl<W> Logins<W> {
                 names: Failures::new(),
                 now: Now::default(),
             },
+            wrong_proofs_end_ns: 0,
             name_delay_max: login_timeout / 4,
             // All jobs that a suspect address may have are run in half of the time.
             address_delay_max: login_timeout / 32,
@@ -369,7 +375,7 @@ impl<W> Logins<W> {
             Ok(proof) => Box::new(proof),
         };
         let (digest, name) = (self.exchange_digest(id), self.name_key(&proof.name));
-        let until = self.throttle.address_until(address);
+        let until = self.throttle.address_until(address).max(self.jobs_from_ns());
         if self.throttle.name_until(address, name).max(until) <= now.mono_ns {
             let verdict = Job { digest, check: Check::Proof(proof) }.run();
             self.record_outcome(address, name, verdict.user.is_some(), now);
@@ -503,6 +509,10 @@ impl<W> Logins<W> {
     /// When there is none now.
     pub fn next(&mut self, now: Now) -> Result<Job, Option<u64>> {
         self.throttle.now = now;
+        let jobs_from_ns = self.jobs_from_ns();
+        if jobs_from_ns > now.mono_ns {
+            return Err((!self.queue.is_empty()).then_some(jobs_from_ns));
+        }
         loop {
             let digest = self.queue.next(now, &self.throttle)?;
             let Some(pending) = self.jobs.get_mut(&digest) else {
@@ -537,9 +547,18 @@ impl<W> Logins<W> {
         Finished { waiters, ..self.conclude(verdict, now) }
     }
 
+    /// The time before which no job is run, and no proof verified: there were too many wrong ones.
+    const fn jobs_from_ns(&self) -> u64 {
+        let burst_ns = (Self::WRONG_PROOFS_MAX - 1) * WRONG_PROOF_NS;
+        self.wrong_proofs_end_ns.saturating_sub(burst_ns)
+    }
+
     /// What a verdict means, if the user is still the one who was checked.
     fn conclude(&mut self, verdict: Verdict, now: Now) -> Finished<W> {
         let Verdict { name, digest, user, is_password } = verdict;
+        if !is_password && user.is_none() {
+            self.wrong_proofs_end_ns = self.wrong_proofs_end_ns.max(now.mono_ns) + WRONG_PROOF_NS;
+        }
         let result = user.ok_or(Refusal::Unauthenticated).and_then(|(checked, message)| {
             let user = self.users.get(checked.name());
             let user = user.filter(|user| user.password() == checked.password());
@@ -739,6 +758,8 @@ fn addresses<W>(pending: &PendingJob<W>) -> BTreeSet<AddressKey> {
 const SUSPECT_FROM: u32 = 4;
 /// Delay after the first failure of a name at an address; each further one doubles it.
 const NAME_DELAY_FIRST: Duration = Duration::from_millis(100);
+/// The time that a wrong proof takes of the [`Logins::WRONG_PROOFS_MAX`] of a second.
+const WRONG_PROOF_NS: u64 = 1_000_000_000 / Logins::<()>::WRONG_PROOFS_MAX;
 /// What each further failure adds to the delay of an address.
 const ADDRESS_DELAY_EACH: Duration = Duration::from_millis(20);
 

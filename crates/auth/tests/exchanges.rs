@@ -240,6 +240,62 @@ fn guesses_at_the_same_time_are_few() {
     assert_eq!((checked, pending, busy), (1, Logins::<u32>::NAME_JOBS_MAX, 95));
 }
 
+/// From as many addresses as there are jobs, so that none is delayed for itself.
+#[test]
+fn guesses_from_everywhere_are_no_faster_than_passwords() {
+    const ADDRESSES: u32 = 1000;
+    let max = Logins::<u32>::WRONG_PROOFS_MAX;
+    let mut logins = logins();
+    let mut begun = Vec::new();
+    for number in 0..ADDRESSES {
+        let (id, challenge) = begin(&mut logins, "ann", host(number), at(0));
+        begun.push((id, proof("ann", &format!("guess {number}"), &challenge).0, host(number)));
+    }
+    let (honest, challenge) = begin(&mut logins, "bob", host(ADDRESSES), at(0));
+    let right = proof("bob", "secret", &challenge).0;
+    let (mut at_once, mut is_pending) = (0, None);
+    for (number, (id, guess, address)) in begun.into_iter().enumerate() {
+        // Among the first of those that wait.
+        if number == 150 {
+            let login = logins.respond(honest, &right, host(ADDRESSES), at(0), 7);
+            is_pending = Some(matches!(login, Authentication::Pending(..)));
+        }
+        match logins.respond(id, &guess, address, at(0), 1) {
+            Authentication::Checked(_) => at_once += 1,
+            Authentication::Pending(..) | Authentication::Decided(_, Err(Refusal::Busy)) => {}
+            other @ (Authentication::Decided(..) | Authentication::Challenged(..)) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+    assert_eq!((at_once, is_pending), (max, Some(true)));
+    let (mut now, mut checked, mut served_at) = (at(0), at_once, None);
+    loop {
+        match logins.next(now) {
+            Ok(job) => {
+                let finished = logins.finish(job.run(), now);
+                if finished.waiters == [7] {
+                    assert!(finished.result.is_ok());
+                    served_at = Some(now);
+                } else {
+                    checked += 1;
+                }
+                let possible = max + now.mono_ns / 1_000_000 * max / 1000;
+                assert!(checked <= possible, "{checked} of {possible} by {now:?}");
+            }
+            Err(Some(mono_ns)) => now = Now { mono_ns, ..now },
+            Err(None) => break,
+        }
+    }
+    assert_eq!(checked, u64::from(ADDRESSES));
+    assert!(served_at.is_some_and(|now| now.mono_ns < at(1000).mono_ns), "{served_at:?}");
+    // Right ones are no guesses.
+    for number in 0..ADDRESSES {
+        let (result, at_once) = play(&mut logins, "bob", "secret", host(number), at(60_000));
+        assert!(result.is_ok() && at_once, "{number}");
+    }
+}
+
 #[test]
 fn many_clients_of_one_user_log_in_at_once() {
     let mut logins = logins();
