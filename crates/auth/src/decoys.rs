@@ -6,7 +6,8 @@ use crate::{Mechanism, Scram, User, Users};
 /// Makes verifiers for users that there are not: each name has its own, which stays the same.
 ///
 /// The key is made of what is kept of the first user's password, which only the operator knows: so a
-/// restart changes nothing either.
+/// restart changes nothing either, unless that password was changed. Other users change no key: else
+/// all made-up salts would change with the first user's password, and those of real users would not.
 pub(crate) struct Decoys {
     key: Hmac<Sha256>,
     /// Each name has the iterations and the length of the salt of one of them, so that neither tells
@@ -24,6 +25,15 @@ impl Decoys {
         let mut block = [0; 64];
         block.iter_mut().zip(key.finalize().into_bytes()).for_each(|(to, from)| *to = from);
         Self { key: Hmac::new(&block.into()), users: users.clone() }
+    }
+
+    /// Makes them for names that are none of these users' from now on.
+    pub(crate) fn set_users(&mut self, users: &Users) {
+        if self.users.is_empty() {
+            *self = Self::new(users);
+        } else {
+            self.users = users.clone();
+        }
     }
 
     /// The verifier of a name.
@@ -57,6 +67,29 @@ mod tests {
 
     use super::*;
     use crate::Password;
+
+    #[test]
+    fn other_users_change_no_salt() {
+        let user = |name: &str, password: &str| {
+            let secret = contract::Secret::new(password);
+            let scram = Scram::derive(Mechanism::Sha256, &secret, b"0123456789abcdef", 1);
+            User::new(name, [], Password::of_verifier(scram)).unwrap()
+        };
+        let salt = |decoys: &Decoys| decoys.verifier(Mechanism::Sha256, "eve").salt().to_owned();
+        let users = |all: &[(&str, &str)]| {
+            all.iter().map(|(name, password)| user(name, password)).collect::<Users>()
+        };
+        let mut decoys = Decoys::new(&users(&[("bob", "x"), ("cid", "x")]));
+        let before = salt(&decoys);
+        for others in [[("bob", "y"), ("cid", "x")], [("ann", "x"), ("bob", "y")]] {
+            decoys.set_users(&users(&others));
+            assert_eq!(salt(&decoys), before, "{others:?}");
+        }
+        // Without users there was nothing to make a key of.
+        let mut decoys = Decoys::new(&Users::default());
+        decoys.set_users(&users(&[("bob", "x")]));
+        assert_eq!(salt(&decoys), before);
+    }
 
     #[test]
     fn a_decoy_looks_like_some_user_each_time() {

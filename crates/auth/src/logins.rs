@@ -250,7 +250,7 @@ impl<W> Logins<W> {
     /// have begun succeed only where the user's password has stayed the same. Returns whom it is about.
     pub fn set_users(&mut self, users: Users) -> BTreeMap<Box<str>, Change> {
         let changes = self.users.changes(&users);
-        self.decoys = Decoys::new(&users);
+        self.decoys.set_users(&users);
         self.users = users;
         self.users_version += 1;
         self.remembered.clear();
