@@ -2,6 +2,7 @@
 //! anywhere and carries on, and what they have received by then.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     pin::pin,
     sync::Mutex,
@@ -15,12 +16,39 @@ use testkit::Random;
 use super::*;
 use crate::event_loop::{carry::AWAY_TIMEOUT_NS, run::take_inbox};
 
-/// A conversation of a client that reads a queue and a topic, publishes, and leaves; and what another
-/// publishes meanwhile.
-fn conversation() -> Vec<Step> {
+/// How a client acknowledges what it reads of queues.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    Auto,
+    /// The last of several.
+    Client,
+    /// Each, in any order.
+    Individual,
+    /// Some, together with as many messages that it sends.
+    Transaction,
+}
+
+impl Mode {
+    const ALL: [Self; 4] = [Self::Auto, Self::Client, Self::Individual, Self::Transaction];
+
+    fn subscribe(self, to: &str, prefetch: &str) -> Vec<u8> {
+        let ack = match self {
+            Self::Auto => "auto",
+            Self::Client => "client",
+            Self::Individual | Self::Transaction => "client-individual",
+        };
+        let headers = [("id", "q"), ("destination", to), ("ack", ack), ("prefetch", prefetch)];
+        frame(Verb::Subscribe, &headers, "")
+    }
+}
+
+/// A conversation of a client that reads a queue and a topic, acknowledges, publishes, and leaves; and
+/// what another publishes meanwhile.
+fn conversation(mode: Mode) -> Vec<Step> {
     let mut steps = vec![
         Step::Client(frame(Verb::Connect, &[("accept-version", "1.2")], "")),
-        Step::Client(subscribe("q", "/queue/a")),
+        // It is handed more when it acknowledges.
+        Step::Client(mode.subscribe("/queue/a", "2")),
         Step::Client(subscribe("t", "/topic/a")),
         Step::Other(frame(Verb::Connect, &[("accept-version", "1.2")], "")),
     ];
@@ -32,6 +60,9 @@ fn conversation() -> Vec<Step> {
             let headers = [("destination", "/queue/b"), ("receipt", &*receipt)];
             steps.push(Step::Client(frame(Verb::Send, &headers, "x")));
         }
+        if number == 1 || number == 3 {
+            steps.push(Step::Acknowledge);
+        }
     }
     steps.push(Step::Client(frame(Verb::Disconnect, &[("receipt", "bye")], "")));
     steps
@@ -40,20 +71,27 @@ fn conversation() -> Vec<Step> {
 enum Step {
     Client(Vec<u8>),
     Other(Vec<u8>),
+    /// The client acknowledges all that it has.
+    Acknowledge,
 }
 
 /// Cut off after any byte, and carried on from any byte before that which the client says it has, a
 /// conversation is the same as without.
 #[test]
 fn a_conversation_goes_on_after_any_byte() {
-    let expected = play(usize::MAX, 0);
-    assert_eq!(expected.iter().filter(|line| line.starts_with("Message")).count(), 12);
+    Mode::ALL.into_iter().for_each(goes_on_after_any_byte);
+}
+
+fn goes_on_after_any_byte(mode: Mode) {
+    let (expected, _) = play(mode, usize::MAX, 0, &mut Random::new(0));
+    assert_eq!(expected.iter().filter(|line| line.starts_with("Message")).count(), 12, "{mode:?}");
     let mut lost_at = 0;
     loop {
-        for away_for in 0..3 {
+        let times = if mode == Mode::Auto { 0..3 } else { lost_at % 3..lost_at % 3 + 1 };
+        for away_for in times {
             let mut random = Random::new((lost_at * 3 + away_for) as u64);
-            let (lines, was_lost) = play_broken(lost_at, away_for, &mut random);
-            assert_eq!(lines, expected, "lost at {lost_at}, for {away_for} steps");
+            let (lines, was_lost) = play(mode, lost_at, away_for, &mut random);
+            assert_eq!(lines, expected, "{mode:?}, lost at {lost_at}, for {away_for} steps");
             if !was_lost {
                 assert!(lost_at > 1_000, "a conversation of {lost_at} bytes");
                 return;
@@ -63,25 +101,38 @@ fn a_conversation_goes_on_after_any_byte() {
     }
 }
 
-fn play(lost_at: usize, away_for: usize) -> Vec<String> {
-    play_broken(lost_at, away_for, &mut Random::new(0)).0
-}
-
-/// Plays the conversation, cut off once after so many bytes; returns what was received, and whether
-/// it came to the cut.
-fn play_broken(lost_at: usize, away_for: usize, random: &mut Random) -> (Vec<String>, bool) {
+/// Plays the conversation, cut off once after so many bytes, and again within what it acknowledges;
+/// returns what was received, and whether it came to the cut.
+fn play(mode: Mode, lost_at: usize, away_for: usize, random: &mut Random) -> (Vec<String>, bool) {
     let world = World::new();
-    let mut client = Client::new(&world);
+    let mut client = Client { mode, ..Client::new(&world) };
     let other = Client::new(&world);
     let mut away = 0;
     let mut was_lost = false;
-    for step in conversation() {
+    for step in conversation(mode) {
         match step {
             Step::Client(bytes) => {
                 client.attach(&world);
                 client.feed(&world, &bytes);
             }
             Step::Other(bytes) => other.feed(&world, &bytes),
+            Step::Acknowledge => {
+                client.attach(&world);
+                if !was_lost && client.receive(lost_at, random) {
+                    was_lost = true;
+                    client.lose_carrier(random);
+                    client.attach(&world);
+                }
+                client.receive(usize::MAX, random);
+                let acks = client.acks(usize::MAX, random);
+                let (before, after) = acks.split_at(random.below(acks.len() + 1));
+                client.feed(&world, before);
+                if was_lost {
+                    client.lose_carrier(random);
+                    client.attach(&world);
+                }
+                client.feed(&world, after);
+            }
         }
         if client.carrier.is_none() && away < away_for {
             away += 1;
@@ -99,6 +150,11 @@ fn play_broken(lost_at: usize, away_for: usize, random: &mut Random) -> (Vec<Str
     client.attach(&world);
     client.receive(usize::MAX, random);
     assert_eq!(client.end, Some(Pulled::End(Reason::Normal)));
+    // Others get what it did not acknowledge, and what it sent.
+    let unsettled = if mode == Mode::Auto { &[][..] } else { &["q4", "q5"][..] };
+    assert_eq!(read_all(&world, "/queue/a"), unsettled, "{mode:?}, lost at {lost_at}");
+    let sent = if mode == Mode::Transaction { &["q0", "q1", "q2", "q3"][..] } else { &[][..] };
+    assert_eq!(read_all(&world, "/queue/done"), sent, "{mode:?}, lost at {lost_at}");
     (client.lines(), was_lost)
 }
 
@@ -136,25 +192,29 @@ fn what_was_not_acknowledged_is_delivered_to_others() {
 /// Clients that are cut off, taken over and carried on at any time, and acknowledge what they like.
 #[test]
 fn nothing_is_lost_doubled_or_reordered_in_a_storm() {
+    let mut settled = 0;
     for seed in 0..SEEDS {
-        storm(seed);
+        settled += storm(seed);
     }
+    assert!(settled > 1000, "{settled} messages were acknowledged");
 }
 
 const SEEDS: u64 = 150;
-const CLIENTS: usize = 3;
+const CLIENTS: usize = Mode::ALL.len();
 const STEPS: usize = 400;
 
-fn storm(seed: u64) {
+/// Returns how many messages were acknowledged by clients.
+fn storm(seed: u64) -> usize {
     let random = &mut Random::new(seed);
     let world = World::new();
     let other = Client::new(&world);
     other.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|index| {
-            let client = Client::new(&world);
+            let client = Client { mode: Mode::ALL[index], ..Client::new(&world) };
             client.feed(&world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
-            client.feed(&world, &subscribe("q", &format!("/queue/{index}")));
+            let prefetch = random.pick(&["1", "3", "100"]);
+            client.feed(&world, &client.mode.subscribe(&format!("/queue/{index}"), prefetch));
             client.feed(&world, &subscribe("t", "/topic/a"));
             client
         })
@@ -164,7 +224,7 @@ fn storm(seed: u64) {
     for _ in 0..STEPS {
         let index = random.below(CLIENTS);
         let client = &mut clients[index];
-        match random.below(12) {
+        match random.below(13) {
             0 => {
                 let body = format!("{}{}", to_queues[index], ".".repeat(random.below(300)));
                 other.feed(&world, &send(&format!("/queue/{index}"), &body));
@@ -198,6 +258,10 @@ fn storm(seed: u64) {
             9 => client.attach(&world),
             // Taken over from a carrier that is not known to be lost.
             10 => client.take_over(&world, random),
+            11 => {
+                let count = random.pick(&[1, 3, usize::MAX]);
+                unsent[index].extend(client.acks(count, random));
+            }
             _ => world.turns(),
         }
     }
@@ -206,6 +270,12 @@ fn storm(seed: u64) {
         client.attach(&world);
         client.feed(&world, &unsent[index]);
         client.receive(usize::MAX, random);
+        while bodies(&client.lines()).len() < to_queues[index] {
+            let acks = client.acks(usize::MAX, random);
+            assert!(!acks.is_empty(), "seed {seed}, client {index}: no more");
+            client.feed(&world, &acks);
+            client.receive(usize::MAX, random);
+        }
         let lines = client.lines();
         let numbers = |start: &str| -> Vec<usize> {
             let lines = lines.iter().filter_map(|line| line.strip_prefix(start));
@@ -216,7 +286,34 @@ fn storm(seed: u64) {
         assert_eq!(numbers("Message q "), all(to_queues[index]), "{case}");
         assert_eq!(numbers("Message t "), all(to_topic), "{case}");
         assert_eq!(numbers("Receipt r"), all(receipts[index]), "{case}");
+        // What it did not acknowledge is for others, once it has gone, and no other message is.
+        client.acknowledge();
+        client.lose_carrier(random);
+        let number = |body: &String| -> usize { body.trim_end_matches('.').parse().unwrap() };
+        world.core.with(|core| core.remove(client.slot, Reason::Lost));
+        let left: Vec<_> =
+            read_all(&world, &format!("/queue/{index}")).iter().map(number).collect();
+        let unsettled = all(to_queues[index]).into_iter();
+        let unsettled = unsettled.filter(|number| !client.settled.contains(number));
+        let unsettled = unsettled.filter(|_| client.mode != Mode::Auto);
+        assert_eq!(left, unsettled.collect::<Vec<_>>(), "{case}");
+        if client.mode == Mode::Transaction {
+            let mut sent: Vec<_> = read_all(&world, "/queue/done").iter().map(number).collect();
+            sent.sort_unstable();
+            assert_eq!(sent, client.settled.iter().copied().collect::<Vec<_>>(), "{case}");
+        }
     }
+    clients.iter().map(|client| client.settled.len()).sum()
+}
+
+/// What another client is handed of a queue.
+fn read_all(world: &World, queue: &str) -> Vec<String> {
+    let mut client = Client::new(world);
+    client.feed(world, &frame(Verb::Connect, &[("accept-version", "1.2")], ""));
+    client.feed(world, &subscribe("q", queue));
+    client.receive(usize::MAX, &mut Random::new(0));
+    client.acknowledge();
+    bodies(&client.lines())
 }
 
 #[test]
@@ -496,6 +593,14 @@ struct Client {
     acked: usize,
     /// What came instead of bytes.
     end: Option<Pulled>,
+    mode: Mode,
+    /// How much of what it has received was looked through for messages.
+    parsed: usize,
+    /// What it has not acknowledged of the queue: where each ends, its `ack`, and its body.
+    unsettled: Vec<(usize, String, String)>,
+    /// The numbers of the messages that it has acknowledged.
+    settled: BTreeSet<usize>,
+    transactions: usize,
 }
 
 impl Client {
@@ -505,7 +610,19 @@ impl Client {
         };
         let carrier = world.core.carry(registration(ADDRESS), open).unwrap();
         let slot = carrier.slot();
-        Self { carrier: Some(carrier), slot, seen: Vec::new(), position: 0, acked: 0, end: None }
+        Self {
+            carrier: Some(carrier),
+            slot,
+            seen: Vec::new(),
+            position: 0,
+            acked: 0,
+            end: None,
+            mode: Mode::Auto,
+            parsed: 0,
+            unsettled: Vec::new(),
+            settled: BTreeSet::new(),
+            transactions: 0,
+        }
     }
 
     /// One that reads a queue.
@@ -572,6 +689,59 @@ impl Client {
         }
     }
 
+    /// What acknowledges messages of the queue that it knows, so many at most.
+    fn acks(&mut self, count: usize, random: &mut Random) -> Vec<u8> {
+        let mut decoder = Decoder::new();
+        decoder.set_version(Version::V1_2);
+        let mut rest = self.seen.get(self.parsed..self.position).unwrap_or_default();
+        while let Some(frame) = decoder.next(&mut rest, frame_limits()).unwrap() {
+            self.parsed = self.position - rest.len();
+            if let Some(ack) = frame.header("ack") {
+                let body = String::from_utf8(frame.body.to_vec()).unwrap();
+                self.unsettled.push((self.parsed, ack.to_owned(), body));
+            }
+        }
+        let known = self.unsettled.iter().filter(|(end, ..)| *end <= self.position).count();
+        let mut some: Vec<_> = self.unsettled[..known.min(count)].to_vec();
+        let ack =
+            |id: &str, more: &[(&str, &str)]| frame(Verb::Ack, &[&[("id", id)], more].concat(), "");
+        let mut bytes = Vec::new();
+        match self.mode {
+            Mode::Auto => {}
+            Mode::Client => {
+                bytes.extend(some.last().map(|(_, id, _)| ack(id, &[])).into_iter().flatten());
+            }
+            Mode::Individual => {
+                let mut all = self.unsettled[..known].to_vec();
+                some.iter_mut().for_each(|one| *one = all.swap_remove(random.below(all.len())));
+                bytes.extend(some.iter().flat_map(|(_, id, _)| ack(id, &[])));
+            }
+            Mode::Transaction => {
+                self.transactions += 1;
+                let name = self.transactions.to_string();
+                let transaction = ("transaction", &*name);
+                bytes.extend(frame(Verb::Begin, &[transaction], ""));
+                for (_, id, body) in &some {
+                    bytes.extend(ack(id, &[transaction]));
+                    let headers = [("destination", "/queue/done"), transaction];
+                    bytes.extend(frame(Verb::Send, &headers, body));
+                }
+                // Not always: some are acknowledged again.
+                let is_aborted = count != usize::MAX && random.once_in(4);
+                let end = if is_aborted { Verb::Abort } else { Verb::Commit };
+                bytes.extend(frame(end, &[transaction], ""));
+                if is_aborted {
+                    some.clear();
+                }
+            }
+        }
+        self.unsettled.retain(|one| !some.contains(one));
+        let numbers =
+            some.iter().filter_map(|(.., body)| body.trim_end_matches('.').parse::<usize>().ok());
+        self.settled.extend(numbers);
+        bytes
+    }
+
     fn acknowledge(&mut self) {
         let carrier = self.carrier.as_ref().unwrap();
         let pulled = poll(carrier.pull(self.position as u64, 0));
@@ -614,7 +784,7 @@ impl Client {
     fn lines(&self) -> Vec<String> {
         let mut decoder = Decoder::new();
         decoder.set_version(Version::V1_2);
-        let limits = FrameLimits::new(&ConnectionLimits::default(), &ProtocolLimits::default());
+        let limits = frame_limits();
         let mut rest = &*self.seen;
         let mut lines = Vec::new();
         while let Some(frame) = decoder.next(&mut rest, limits).unwrap() {
@@ -628,6 +798,10 @@ impl Client {
         }
         lines
     }
+}
+
+fn frame_limits() -> FrameLimits {
+    FrameLimits::new(&ConnectionLimits::default(), &ProtocolLimits::default())
 }
 
 fn bodies(lines: &[String]) -> Vec<String> {
