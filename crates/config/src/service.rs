@@ -270,11 +270,17 @@ impl Server {
     }
 }
 
+/// Without the query, which may be a secret: what logs and metrics show.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.scheme.is_websocket() { &*self.path } else { "" };
+        let path = if self.scheme.is_websocket() { without_query(&self.path) } else { "" };
         write!(f, "{}://{}{path}", self.scheme.as_str(), self.authority())
     }
+}
+
+/// What stands before the query of a URL.
+pub(crate) fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
 }
 
 /// A TCP server.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::value::{Datetime, Offset};
 
-use crate::{Feed, HostPort, Server, ServerScheme};
+use crate::{Feed, HostPort, Server, ServerScheme, service::without_query};
 
 /// Reads `500ms`, `30s`, `1.5s`, `5m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -135,8 +135,9 @@ pub(crate) fn upstream(text: &str) -> Result<Server, String> {
         is_path.then(|| Server { scheme, address, path: path.into() })
     };
     read().ok_or_else(|| {
+        let shown = without_query(text);
         format!(
-            "`{text}` is no server, such as tcp://rabbit.internal:5672, tls://rabbit.internal:5671 \
+            "`{shown}` is no server, such as tcp://rabbit.internal:5672, tls://rabbit.internal:5671 \
              or wss://rabbit.internal:15673/ws"
         )
     })

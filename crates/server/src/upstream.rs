@@ -36,6 +36,39 @@ fn of_proxy(proxy: &Proxy) -> Result<Upstream, CertificateError> {
         let websocket = server.scheme.is_websocket().then(resource);
         Ok(UpstreamAddress { label: server.to_string().into(), host, port, tls, websocket })
     };
-    let addresses = proxy.connect.iter().map(address).collect::<Result<_, _>>()?;
+    let mut addresses: Vec<_> = proxy.connect.iter().map(address).collect::<Result<_, _>>()?;
+    tell_apart(&mut addresses);
     Ok(Upstream::new(addresses, proxy.connect_timeout, proxy.proxy_protocol))
+}
+
+/// Numbers those that look the same, since their queries are not shown.
+fn tell_apart(addresses: &mut [UpstreamAddress]) {
+    let labels: Vec<_> = addresses.iter().map(|address| address.label.clone()).collect();
+    for (index, address) in addresses.iter_mut().enumerate() {
+        let before = labels.iter().take(index).filter(|label| **label == address.label).count();
+        if before > 0 {
+            address.label = format!("{}#{}", address.label, before + 1).into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_not_shown_and_labels_differ() {
+        let text = r#"
+            [[service]]
+            path = "/p"
+            type = "proxy"
+            connect = ["ws://a/ws?token=one", "ws://a/ws?token=two", "ws://b:1/?key=3", "ws://a/ws"]
+        "#;
+        let config = config::Config::parse(text, "test.toml").unwrap();
+        let kind = &config.services.first().unwrap().kind;
+        let upstream = open(kind).unwrap().unwrap();
+        let labels: Vec<_> = upstream.stats().map(|stats| stats.label).collect();
+        let expected = ["ws://a/ws", "ws://a/ws#2", "ws://b:1/", "ws://a/ws#3"];
+        assert!(labels.iter().map(|label| &**label).eq(expected), "{labels:?}");
+    }
 }
