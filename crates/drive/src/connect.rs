@@ -258,8 +258,9 @@ async fn shake_hands(
     connected: &mut Connected,
     request: &client::Request<'_>,
 ) -> Result<Vec<u8>, ConnectError> {
-    let response = |bytes: &[u8]| request.response(bytes).transpose();
-    let exchanged = connected.exchange(&request.encode(), RESPONSE_BYTES_MAX, response).await;
+    let mut response = client::Response::new(*request);
+    let parse = |received: &[u8]| response.parse(received).transpose();
+    let exchanged = connected.exchange(&request.encode(), RESPONSE_BYTES_MAX, parse).await;
     let (len, mut received) = exchanged.map_err(ConnectError::Ended)?;
     let len = len.ok_or(ConnectError::TooLong)??;
     Ok(received.split_off(len))

@@ -145,7 +145,7 @@ impl Connected {
         &mut self,
         request: &[u8],
         bytes_max: usize,
-        parse: impl Fn(&[u8]) -> Option<T>,
+        parse: impl FnMut(&[u8]) -> Option<T>,
     ) -> io::Result<(Option<T>, Vec<u8>)> {
         match self {
             Self::Plain(stream) => exchange(stream, request, bytes_max, parse).await,
@@ -176,7 +176,7 @@ async fn exchange<T>(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &[u8],
     bytes_max: usize,
-    parse: impl Fn(&[u8]) -> Option<T>,
+    mut parse: impl FnMut(&[u8]) -> Option<T>,
 ) -> io::Result<(Option<T>, Vec<u8>)> {
     stream.write_all(request).await?;
     stream.flush().await?;

@@ -58,24 +58,6 @@ impl Request<'_> {
         request.into_bytes()
     }
 
-    /// The length of the response that the bytes begin with; `None`: it is not complete.
-    ///
-    /// # Errors
-    /// When the server does not agree, or to something else. None of the subprotocols, though one is
-    /// offered, is agreement: then the server does not say what it speaks.
-    pub fn response(&self, bytes: &[u8]) -> Result<Option<usize>, ResponseError> {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut fields);
-        let parsed = response.parse(bytes).map_err(|_| ResponseError::Malformed)?;
-        let httparse::Status::Complete(len) = parsed else { return Ok(None) };
-        match (response.version, response.code) {
-            (Some(1), Some(101)) => {}
-            (Some(_), Some(status)) if status != 101 => return Err(ResponseError::Status(status)),
-            _ => return Err(ResponseError::Malformed),
-        }
-        self.check(&headers(response.headers)?).map(|()| Some(len))
-    }
-
     fn check(&self, headers: &HeaderMap) -> Result<(), ResponseError> {
         if !names(headers, &header::UPGRADE, "websocket")
             || !names(headers, &header::CONNECTION, "upgrade")
@@ -100,6 +82,61 @@ impl Request<'_> {
     }
 }
 
+/// Reads the response to a request as it comes: interim responses (RFC 9110 section 15.2), of which
+/// up to [`INTERIM_MAX`] are skipped, and the final one.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    request: Request<'a>,
+    /// Where it begins, behind the interim ones.
+    start: usize,
+    interim: usize,
+    /// The bytes that were there when it was last parsed, or need not be.
+    seen: usize,
+}
+
+impl<'a> Response<'a> {
+    /// That to this request, of which nothing has come.
+    #[must_use]
+    pub const fn new(request: Request<'a>) -> Self {
+        Self { request, start: 0, interim: 0, seen: 0 }
+    }
+
+    /// The length of what `received` begins with, up to the end of the response; `None`: it is not
+    /// complete. `received` is all that came: what it was in the last call, and more.
+    ///
+    /// # Errors
+    /// When the server does not agree, or to something else. None of the subprotocols, though one is
+    /// offered, is agreement: then the server does not say what it speaks.
+    pub fn parse(&mut self, received: &[u8]) -> Result<Option<usize>, ResponseError> {
+        let news = received.get(self.seen..).unwrap_or_default();
+        self.seen = received.len();
+        // Each line is parsed once it is whole, which is linear as their number is bounded; what is
+        // no HTTP may have no lines, but that is seen in its first bytes.
+        if received.len() > BEGINNING_BYTES && !news.contains(&b'\n') {
+            return Ok(None);
+        }
+        loop {
+            let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+            let mut response = httparse::Response::new(&mut fields);
+            let rest = received.get(self.start..).unwrap_or_default();
+            let parsed = response.parse(rest).map_err(|_| ResponseError::Malformed)?;
+            let httparse::Status::Complete(len) = parsed else { return Ok(None) };
+            self.start += len;
+            match (response.version, response.code) {
+                (Some(1), Some(101)) => {
+                    let headers = headers(response.headers)?;
+                    return self.request.check(&headers).map(|()| Some(self.start));
+                }
+                (Some(1), Some(100..=199)) if self.interim < INTERIM_MAX => self.interim += 1,
+                (Some(_), Some(status)) if status != 101 => {
+                    return Err(ResponseError::Status(status));
+                }
+                _ => return Err(ResponseError::Malformed),
+            }
+        }
+    }
+}
+
 fn headers(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, ResponseError> {
     let mut headers = HeaderMap::new();
     for field in fields {
@@ -113,6 +150,10 @@ fn headers(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, ResponseError> 
 
 /// Fields of a response that are read.
 const FIELDS_MAX: usize = 64;
+/// Interim responses that are skipped.
+const INTERIM_MAX: usize = 8;
+/// What comes first is parsed at every byte: an HTTP response is known by its version and status.
+const BEGINNING_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -145,7 +186,20 @@ mod tests {
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
         let with = |more: &str| format!("{UPGRADE}{ACCEPT}{more}\r\n");
         let many: String = (0..FIELDS_MAX).map(|n| format!("a{n}: b\r\n")).collect();
+        let interim = |count| "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);
         let cases: &[(&str, String, Option<ResponseError>)] = &[
+            ("behind an interim response", format!("HTTP/1.1 100 Go on\r\n\r\n{}", with("")), None),
+            ("behind several", format!("{}{}", interim(INTERIM_MAX), with("")), None),
+            (
+                "behind too many",
+                format!("{}{}", interim(INTERIM_MAX + 1), with("")),
+                Some(ResponseError::Status(103)),
+            ),
+            (
+                "refused behind an interim response",
+                format!("{}HTTP/1.1 403 Forbidden\r\n\r\n", interim(1)),
+                Some(ResponseError::Status(403)),
+            ),
             ("as the standard shows it", with("Sec-WebSocket-Protocol: chat\r\n"), None),
             ("no subprotocol", with(""), None),
             ("no extension", with("Sec-WebSocket-Extensions:\r\n"), None),
@@ -206,13 +260,32 @@ mod tests {
         for (rule, response, error) in cases {
             let bytes = [response.as_bytes(), b"\x81\x02hi"].concat();
             let expected = error.map_or(Ok(Some(response.len())), Err);
-            assert_eq!(REQUEST.response(&bytes), expected, "{rule}");
+            assert_eq!(Response::new(REQUEST).parse(&bytes), expected, "{rule}");
             for split in 0..response.len() {
-                let early = REQUEST.response(&bytes[..split]);
-                let may_be = [Ok(None), Err(ResponseError::Malformed)];
+                let mut response = Response::new(REQUEST);
+                let early = response.parse(&bytes[..split]);
+                let may_be = [Ok(None), Err(ResponseError::Malformed), expected];
                 assert!(may_be.contains(&early), "{rule}, split at {split}: {early:?}");
                 assert!(error.is_some() || early == Ok(None), "{rule}, split at {split}");
+                if early == Ok(None) {
+                    assert_eq!(response.parse(&bytes), expected, "{rule}, split at {split}");
+                }
             }
+            let mut response = Response::new(REQUEST);
+            let mut by_byte = (0..=bytes.len()).map(|end| response.parse(&bytes[..end]));
+            let first = by_byte.find(|outcome| *outcome != Ok(None));
+            assert_eq!(first, Some(expected), "{rule}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn a_response_that_comes_by_the_byte_is_parsed_in_linear_time() {
+        // Parsed from its beginning at every byte it would take days.
+        let len = 8 << 20;
+        let endless = format!("HTTP/1.1 101 Switching Protocols\r\na: {}", "b".repeat(len));
+        let mut response = Response::new(REQUEST);
+        for end in 0..endless.len() {
+            assert_eq!(response.parse(&endless.as_bytes()[..end]), Ok(None));
         }
     }
 
@@ -221,6 +294,9 @@ mod tests {
         let request = Request { subprotocol: "", ..REQUEST };
         let response = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: a\r\n\r\n";
-        assert_eq!(request.response(response.as_bytes()), Err(ResponseError::Subprotocol));
+        assert_eq!(
+            Response::new(request).parse(response.as_bytes()),
+            Err(ResponseError::Subprotocol)
+        );
     }
 }
