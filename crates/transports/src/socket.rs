@@ -389,7 +389,8 @@ fn read_tls(
         }
         let arrived = match read_tcp(tcp, input, ciphertext)? {
             Read::Bytes(count) => ciphertext.get(..count).unwrap_or_default(),
-            nothing @ (Read::Nothing | Read::End) => return Ok(nothing),
+            Read::End => return Ok(Read::Truncated),
+            nothing @ (Read::Nothing | Read::Truncated) => return Ok(nothing),
         };
         let count = tls.decrypt(tcp, arrived, plaintext)?;
         if *output == Output::Ready {
@@ -421,6 +422,9 @@ pub enum Read {
     Nothing,
     /// The peer has closed its side.
     End,
+    /// As [`Read::End`], but without the close_notify of TLS (RFC 8446 section 6.1): the peer, or
+    /// another in its name, may have ended it before all was sent.
+    Truncated,
 }
 
 /// The result of a flush of a socket.

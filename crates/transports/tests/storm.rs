@@ -149,7 +149,7 @@ impl Gateway {
                     self.received += count;
                 }
                 Got::Nothing => {}
-                Got::End => {
+                Got::End | Got::Truncated => {
                     self.half_closed = true;
                     return;
                 }

@@ -59,6 +59,7 @@ before(async () => {
     proxy('plain', `ws://127.0.0.1:${port}/echo`),
     proxy('look', `ws://127.0.0.1:${port}/look`),
     proxy('secure', `wss://127.0.0.1:${await listen(https)}/echo?a=b`, 'ca = "ca.pem"'),
+    proxy('pinged', `ws://127.0.0.1:${port}/look`, '[service.ping]\nchat = "200ms"'),
     proxy('small', `ws://127.0.0.1:${port}/look`, 'limits = { message-bytes-max = 1000 }'),
   ];
   for (const [name, [bytes]] of Object.entries(bad)) {
@@ -126,6 +127,14 @@ test('a message of several frames goes on before it is whole', async (t) => {
   await within(5000, 'a fragment at the upstream', seen);
   client.send(' ended', { fin: true });
   assert.equal(await server.messages.next(), 'begun ended');
+});
+
+test('an upstream is pinged as often as its client', async (t) => {
+  const socket = await Socket.open(gateway.ws('/pinged'), ['chat']);
+  t.after(() => socket.terminate());
+  const [upstream] = await accepted.next();
+  // Not after the usual 30 s.
+  await within(15_000, 'a ping to the upstream', once(upstream, 'ping'));
 });
 
 test('the subprotocol that the client speaks is offered, and no origin is told', async (t) => {

@@ -395,6 +395,16 @@ impl Codec {
         }
     }
 
+    /// Time of silence after which a WebSocket is pinged; zero: never.
+    pub(crate) fn ping_interval(&self) -> Option<Duration> {
+        match self {
+            Self::Stream => None,
+            Self::WebSocket(websocket) => {
+                Some(Duration::from_nanos(websocket.ping.interval_ns().unwrap_or(0)))
+            }
+        }
+    }
+
     /// Something was received.
     pub(crate) const fn heard(&mut self, mono_ns: u64) {
         if let Self::WebSocket(websocket) = self {

@@ -45,6 +45,7 @@ impl Core {
             }
             Ok(Read::Nothing) => {}
             Ok(Read::End) => self.half_closed(slot),
+            Ok(Read::Truncated) => self.truncated(slot),
             Err(error) => self.connection_failed(slot, &error),
         }
         self.buffer = buffer;

@@ -10,7 +10,7 @@ use websocket::Close;
 use super::{
     Core, CoreRef, Registration,
     connection::{
-        ClientEnd, Codec, Connection, ConnectionKind, Framing, SentInPart, UpstreamEnd,
+        ClientEnd, Codec, Connection, ConnectionKind, Framing, Life, SentInPart, UpstreamEnd,
         UpstreamState,
     },
     name,
@@ -74,11 +74,12 @@ impl Core {
         let framing = permit.address().framing();
         let Some(entry) = self.reactor.get(client) else { return };
         let context = &entry.state.context;
+        let limits = &service(&self.cores, context.service).limits;
         let registration = Registration {
             service: context.service,
             protocol: self.tools.counters().name(context.protocol),
             framing,
-            ping_interval: service(&self.cores, context.service).limits.ping_interval,
+            ping_interval: context.codec.ping_interval().unwrap_or(limits.ping_interval),
             subprotocol: "",
             host: "",
             anonymous: false,
@@ -226,8 +227,7 @@ impl Core {
     /// The connection to the upstream has broken, which is not its normal close.
     pub(super) fn upstream_failed(&mut self, slot: Slot, error: &io::Error) {
         let Some(entry) = self.reactor.get(slot) else { return };
-        let Some(ConnectionKind::Upstream(end)) = entry.state.life.kind() else { return };
-        let client = end.client;
+        let Some(ConnectionKind::Upstream(_)) = entry.state.life.kind() else { return };
         self.note_upstream_error(slot, error);
         let is_reset = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
         let why = if is_reset.contains(&error.kind()) {
@@ -235,6 +235,29 @@ impl Core {
         } else {
             "the connection to the upstream broke"
         };
+        self.upstream_broke(slot, why);
+    }
+
+    /// The peer of a TLS connection has closed its side without saying so in TLS. Many clients do; what
+    /// an upstream sends may have been meant to go on.
+    pub(super) fn truncated(&mut self, slot: Slot) {
+        let life = self.reactor.get(slot).map(|entry| &entry.state.life);
+        match life.and_then(Life::kind) {
+            Some(ConnectionKind::Upstream(_)) => self.upstream_broke(
+                slot,
+                "the upstream ended without a TLS close_notify: what it sent may be incomplete",
+            ),
+            Some(ConnectionKind::Session(_) | ConnectionKind::Relay(_)) | None => {
+                self.half_closed(slot);
+            }
+        }
+    }
+
+    /// Ends both connections of a relay, that of the client after what was received before.
+    fn upstream_broke(&mut self, slot: Slot, why: &str) {
+        let Some(entry) = self.reactor.get(slot) else { return };
+        let Some(ConnectionKind::Upstream(end)) = entry.state.life.kind() else { return };
+        let client = end.client;
         self.advance_relay(client, RelayInput::Closed(End::Upstream, Reason::Upstream));
         self.close(client, Reason::Upstream, why);
         self.remove(slot, Reason::Upstream);

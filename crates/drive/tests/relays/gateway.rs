@@ -86,18 +86,17 @@ impl Gateway {
         (self.client(), self.server())
     }
 
-    /// Waits until the connections to the server are counted so: open, and ever tried.
-    pub(crate) fn wait_for_counts(&self, expected: (usize, u64)) {
-        let counts = || {
-            let stats = self.upstream.stats().next().unwrap();
-            (stats.open, stats.opened + stats.failed)
-        };
+    /// Waits until no connections are left, and returns how many to the server had an outcome.
+    pub(crate) fn wait_for_end(&self) -> u64 {
+        let connections = || self.cores.least_loaded().unwrap().connections();
+        let stats = || self.upstream.stats().next().unwrap();
         for _ in 0..1000 {
-            if counts() != expected {
+            if connections() + stats().open > 0 {
                 std::thread::park_timeout(Duration::from_millis(10));
             }
         }
-        assert_eq!(counts(), expected);
+        assert_eq!((connections(), stats().open, self.upstream.queue().waiting), (0, 0, 0));
+        stats().opened + stats().failed
     }
 
     pub(crate) fn stop(self) {

@@ -144,8 +144,10 @@ fn storms_lose_nothing_and_end() {
             end_after(client, upstream, leaves, len, &mut Random::new(1), &rule);
         }
     }
-    // One that was reset at once may have failed.
-    gateway.wait_for_counts((0, 960));
+    // One that was reset at once may have failed; or it is not tried further, where it was the
+    // client that left before its upstream was connected.
+    let tried = gateway.wait_for_end();
+    assert!((960 - 2 * 40..=960).contains(&tried), "{tried}");
     gateway.stop();
 }
 
