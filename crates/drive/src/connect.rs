@@ -106,6 +106,11 @@ impl ConnectError {
         matches!(self, Self::WebSocket(Status(400..=499) | Subprotocol))
     }
 
+    /// Whether the TLS handshake failed, or took too long.
+    fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Late(Stage::Tls))
+    }
+
     /// Whether it may be due to the subprotocol that the client chose: some servers end the
     /// connection, or reply with a 5xx, to one that they do not know.
     fn may_be_of_subprotocol(&self) -> bool {
@@ -179,11 +184,17 @@ pub(crate) async fn connect(
         let label = &*address.label;
         let error = match outcome {
             Ok((stream, early)) => {
+                if address.tls.is_some() {
+                    permit.shook_hands(true);
+                }
                 log_recovery(permit.opened(&client.subprotocol, clock::now()), service, label);
                 return Ok(Opened { stream, early, permit });
             }
             Err(error) => error,
         };
+        if address.tls.is_some() && (error.is_of_tls() || stage.get() == Stage::WebSocket) {
+            permit.shook_hands(!error.is_of_tls());
+        }
         let why = error.to_string();
         let cause = if error.is_own() { Cause::Gateway } else { Cause::Upstream };
         unreachable = Unreachable { why: format!("{label}: {why}"), cause };

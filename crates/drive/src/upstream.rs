@@ -78,6 +78,8 @@ pub(crate) struct Address {
     open: AtomicUsize,
     opened: AtomicU64,
     failed: AtomicU64,
+    /// TLS handshakes that were completed, and that failed or took too long.
+    handshakes: [AtomicU64; 2],
     health: Mutex<Health>,
 }
 
@@ -117,6 +119,8 @@ pub struct UpstreamStats {
     pub opened: u64,
     /// Connections that could not be opened.
     pub failed: u64,
+    /// TLS handshakes that were completed, and that failed or took too long; `None`: it has no TLS.
+    pub handshakes: Option<[u64; 2]>,
 }
 
 /// What is known of the connections that wait until others are opened, for metrics.
@@ -150,6 +154,7 @@ impl Upstream {
             open: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            handshakes: Default::default(),
             health: Mutex::default(),
         };
         Self {
@@ -200,6 +205,10 @@ impl Upstream {
             open: address.open.load(Ordering::Relaxed),
             opened: address.opened.load(Ordering::Relaxed),
             failed: address.failed.load(Ordering::Relaxed),
+            handshakes: address
+                .tls
+                .as_ref()
+                .map(|_| address.handshakes.each_ref().map(|count| count.load(Ordering::Relaxed))),
         })
     }
 
@@ -350,6 +359,13 @@ impl UpstreamPermit {
         self.not_opened();
         self.is_trial.set(false);
         self.address().health().is_well(now)
+    }
+
+    /// The TLS handshake with it has ended.
+    pub(crate) fn shook_hands(&self, is_done: bool) {
+        let [done, failed] = &self.address().handshakes;
+        let count = if is_done { done } else { failed };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The connection could not be opened, which says nothing of the server.

@@ -273,6 +273,18 @@ impl Snapshot {
         let failed = rows(|stats| stats.failed);
         let help = "Connections that could not be opened";
         counters(encoder, "upstream_connections_failed", help, failed)?;
+        let handshakes = self.upstreams.iter().flat_map(|(index, stats)| {
+            let service = self.services.get(*index);
+            let counts = ["done", "failed"].into_iter().zip(stats.handshakes.into_iter().flatten());
+            counts.filter_map(move |(outcome, count)| {
+                let (service, _) = service?;
+                let upstream = &*stats.label;
+                let labels =
+                    [("service", &**service), ("upstream", upstream), ("outcome", outcome)];
+                Some((labels, count))
+            })
+        });
+        counters(encoder, "upstream_tls_handshakes", "TLS handshakes with servers", handshakes)?;
         let rows = |of: fn(&UpstreamQueue) -> u64| {
             self.upstream_queues.iter().filter_map(move |(index, queue)| {
                 let (service, _) = self.services.get(*index)?;
@@ -569,6 +581,8 @@ mod tests {
             (upstream("connections_open", "tcp://a:1"), 3),
             (upstream("connections_opened_total", "tcp://a:1"), 50),
             (upstream("connections_failed_total", "tls://b:2"), 7),
+            (upstream("tls_handshakes_total", "tls://b:2").replace('}', ",outcome=\"done\"}"), 60),
+            (upstream("tls_handshakes_total", "tls://b:2").replace('}', ",outcome=\"failed\"}"), 8),
             ("passerelle_upstream_connections_waiting{service=\"/\"}".to_owned(), 4),
             ("passerelle_upstream_connections_refused_total{service=\"/\"}".to_owned(), 5),
             ("passerelle_core_connections{core=\"0\"}".to_owned(), 2),
@@ -674,7 +688,8 @@ mod tests {
     }
 
     fn upstream(label: &str, is_up: bool) -> UpstreamStats {
-        UpstreamStats { label: label.into(), is_up, open: 3, opened: 50, failed: 7 }
+        let handshakes = label.starts_with("tls").then_some([60, 8]);
+        UpstreamStats { label: label.into(), is_up, open: 3, opened: 50, failed: 7, handshakes }
     }
 
     fn core(connections: usize) -> Core {
