@@ -145,24 +145,24 @@ impl Front {
         confirmed
     }
 
-    /// Offers a publication to the buffered subscriptions of a topic.
+    /// Offers a publication to the buffered subscriptions of a topic. `waiting` is the message as it
+    /// waits, once it does for a subscription to one of the topics that match.
     pub(super) fn offer(
         &mut self,
         topic: usize,
         message: &Arc<Message>,
+        waiting: &mut Option<Arc<Waiting>>,
         output: &mut ShardOutput<'_>,
     ) {
         let mut index = 0;
-        let mut waiting = None;
         // None joins or leaves meanwhile.
         while let Some(&key) = self.topics.get(topic).and_then(|t| t.buffered().get(index)) {
-            self.offer_to(key, message, &mut waiting, output);
+            self.offer_to(key, message, waiting, output);
             index += 1;
         }
         self.lookups += index * OFFER_LOOKUPS;
     }
 
-    /// `waiting` is the message as it waits, once it does somewhere.
     fn offer_to(
         &mut self,
         key: usize,

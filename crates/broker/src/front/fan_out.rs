@@ -226,8 +226,9 @@ impl Front {
             output.effects.push(Effect::Fanout(Arc::clone(list), Arc::clone(message)));
         }
         if !self.buffered.is_empty() {
+            let mut waiting = None;
             for &topic in &found.topics {
-                self.offer(topic, message, output);
+                self.offer(topic, message, &mut waiting, output);
             }
             self.end_overflowing(output);
         }

@@ -27,6 +27,18 @@ fn a_message_that_waits_for_many_counts_once() {
 }
 
 #[test]
+fn a_message_that_matches_many_patterns_counts_once() {
+    let mut shard = shard();
+    for (n, pattern) in (0..).zip(["/topic/a.b", "/topic/a.*", "/topic/*.b", "/topic/>"]) {
+        subscribe(&mut shard, n, pattern);
+    }
+    publish(&mut shard, "/topic/a.b", 1);
+    let bytes = shard.stats().waiting_bytes;
+    assert!((MESSAGE_BYTES..2 * MESSAGE_BYTES).contains(&bytes), "{bytes} bytes wait");
+    end(shard);
+}
+
+#[test]
 fn nothing_grows_where_too_much_waits() {
     let mut shard = shard();
     for n in 0..CONNECTIONS {
