@@ -3,14 +3,13 @@ use std::{collections::VecDeque, mem, sync::Arc};
 use contract::{BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, SubscriptionId};
 
 use crate::{
-    Subscriber,
     event::{Effect, Event},
     front::Front,
     home::Home,
     output::ShardOutput,
     placement::Placement,
     quota::{Pool, Quotas},
-    shard_message::{Payload, ShardMessage},
+    shard_message::{Payload, ShardMessage, Subscriber},
     stats::{QueueDepth, SlowSubscription, Stats},
     window::Windows,
     writes::Writes,
@@ -55,8 +54,8 @@ impl Shard {
     }
 
     /// Bounds the messages to topics that wait for subscriptions of this core, in bytes
-    /// ([`contract::Message::cost`]; one that waits for many counts once). Beyond, no subscription has
-    /// more waiting than before: its oldest are dropped.
+    /// ([`contract::Message::cost`]; one that waits for many counts once). Beyond, the oldest are dropped
+    /// of the connections for which the most waits, or their subscriptions end, by their policies.
     #[must_use]
     pub const fn with_waiting_bytes_max(mut self, bytes: usize) -> Self {
         self.front.set_waiting_bytes_max(bytes);
@@ -134,10 +133,16 @@ impl Shard {
 
     /// What events have cost since the last call, beside their effects. For publications to topics
     /// that is how many tables of patterns they were looked up in, 2,100 for one at most, and for each
-    /// buffered subscription that they were offered to as much as 16 of these; for each message that a
-    /// selector was evaluated for, as much as the operations in it ([`contract::Message::selection_cost`]).
+    /// buffered subscription that they were offered to, or that lost a message for them, as much as 16 of these; for each
+    /// message that a selector was evaluated for, as much as the operations in it ([`contract::Message::selection_cost`]).
     pub const fn take_lookups(&mut self) -> usize {
         self.front.take_lookups() + self.home.take_spent()
+    }
+
+    /// The last subscription from which was taken, since the last call, what waited for it, because
+    /// more did on the core than may.
+    pub const fn take_shed_from(&mut self) -> Option<Subscriber> {
+        self.front.take_shed_from()
     }
 
     /// What it has done and what it holds.

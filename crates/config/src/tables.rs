@@ -457,7 +457,8 @@ keys! {
             => "1000, or half of `queues-max` where that is less",
         /// What waits for slow peers, over all connections of a core; beyond, the largest backlog
         /// is closed first. Besides, a quarter as much may wait for subscriptions to topics with
-        /// `x-slow`, `x-max-rate` or `prefetch-count`; beyond, none of them has more waiting than before.
+        /// `x-slow`, `x-max-rate` or `prefetch-count`; beyond, those of the connections with the most lose their oldest
+        /// messages, or end.
         pub unsent_bytes_max_per_core: usize as Bytes = 256 << 20,
     }
 }

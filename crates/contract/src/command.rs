@@ -108,7 +108,8 @@ impl Subscribe {
 /// are bounded by [`crate::ConnectionLimits::unsent_bytes_max`] for all of a connection.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum SlowPolicy {
-    /// When more would wait than may, the subscription ends with [`Refusal::Slow`].
+    /// When more would wait than may, the subscription ends with [`Refusal::Slow`] or
+    /// [`Refusal::SlowCore`].
     #[default]
     Close,
     /// The oldest that wait are dropped for new ones, also where there are
@@ -340,9 +341,17 @@ pub enum Refusal {
     /// There is no such destination: a temporary one that has gone.
     #[error("no such destination")]
     NotFound,
-    /// More waits for a subscription with [`SlowPolicy::Close`] than may.
+    /// More waits for a connection than [`crate::ConnectionLimits::unsent_bytes_max`], and for a
+    /// subscription of it with [`SlowPolicy::Close`].
     #[error("more messages wait for its reader than may (limits.unsent-bytes-max)")]
     Slow,
+    /// More waits for the connections of a core than may, and the most for this one, with a
+    /// subscription that has [`SlowPolicy::Close`].
+    #[error(
+        "more messages wait for slow readers than may, and the most of them for this one (a quarter of \
+         memory.unsent-bytes-max-per-core)"
+    )]
+    SlowCore,
     /// A transaction named a delivery that is not unsettled any more.
     #[error("the transaction cannot be carried out: a delivery in it is settled already")]
     Stale,

@@ -247,6 +247,7 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::PatternBytes,
         Refusal::NotFound,
         Refusal::Slow,
+        Refusal::SlowCore,
         Refusal::Stale,
     ];
     let found = all.into_iter().find(|refusal| Some(format!("{refusal:?}").as_str()) == word);

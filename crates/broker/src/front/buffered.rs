@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Buffered {
     credit: Option<u32>,
     rate: Option<Rate>,
     waiting: Buffer,
+    /// What its connection knows it by among those with something waiting.
+    known_bytes: usize,
     /// The cost of what it was handed and is not written.
     unwritten_bytes: usize,
     /// How many deliveries were handed over.
@@ -93,6 +95,7 @@ impl Buffered {
             credit: subscribe.credit,
             rate: subscribe.rate.map(Rate::new),
             waiting: Buffer::new(&subscribe.on_slow),
+            known_bytes: 0,
             unwritten_bytes: 0,
             delivered: 0,
             dropped_since: 0,
@@ -122,6 +125,16 @@ impl Buffered {
 
     const fn count_dropped(&mut self) {
         self.dropped_since = self.dropped_since.saturating_add(1);
+    }
+
+    /// Drops the message that has waited longest; `false`: none waits.
+    fn drop_oldest(&mut self) -> bool {
+        let is_dropped = self.waiting.pop().is_some();
+        if is_dropped {
+            self.dropped += 1;
+            self.count_dropped();
+        }
+        is_dropped
     }
 }
 
@@ -180,8 +193,7 @@ impl Front {
             return self.hand_over_buffered(key, Arc::clone(message), output);
         }
         let waiting = waiting.get_or_insert_with(|| Waiting::new(message, &self.waiting_bytes));
-        let bytes_before = buffered.waiting.bytes();
-        reader.waiting_bytes -= bytes_before;
+        reader.waiting_bytes -= buffered.waiting.bytes();
         if buffered.waiting.push(Arc::clone(waiting)).is_some() {
             buffered.conflated += 1;
             buffered.count_dropped();
@@ -198,26 +210,76 @@ impl Front {
             let (messages, bytes) = (buffered.waiting.len(), buffered.waiting.bytes());
             // One message may always wait on a connection, however large.
             let is_alone = messages == 1 && others_bytes == 0;
-            let fits = is_alone || messages <= messages_max && others_bytes + bytes <= bytes_max;
-            // Where too much waits on the core, nothing grows.
-            let is_full = self.waiting_bytes.load(Ordering::Relaxed) > self.waiting_bytes_max;
-            if fits && !(is_full && bytes > bytes_before) {
+            if is_alone || messages <= messages_max && others_bytes + bytes <= bytes_max {
                 break;
             }
             if buffered.on_slow == SlowPolicy::Close {
                 self.overflowing.push(buffered.subscriber);
                 break;
             }
-            if buffered.waiting.pop().is_none() {
+            if !buffered.drop_oldest() {
                 break;
             }
-            buffered.dropped += 1;
-            buffered.count_dropped();
             self.topic_dropped += 1;
         }
-        reader.waiting_bytes += buffered.waiting.bytes();
+        let bytes = buffered.waiting.bytes();
+        reader.waiting_bytes += bytes;
+        reader.by_waiting.grow(key, &mut buffered.known_bytes, bytes);
+        self.by_waiting.grow(connection, &mut reader.known_bytes, reader.waiting_bytes);
         self.wake(key, output);
         self.unpark(connection, output);
+    }
+
+    /// Where more waits on the core than may, takes from the subscription with the most, of the
+    /// connection with the most, until no more does: so none loses anything that has no more than its
+    /// share.
+    pub(super) fn make_room(&mut self, output: &mut ShardOutput<'_>) {
+        while self.waiting_bytes.load(Ordering::Relaxed) > self.waiting_bytes_max {
+            let Some(key) = self.with_most_waiting() else {
+                return internal!("more waits than may, and for no subscription");
+            };
+            self.take_from(key, output);
+            self.lookups += OFFER_LOOKUPS;
+        }
+    }
+
+    /// Drops the oldest message of a subscription, or ends it, by its policy.
+    fn take_from(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+        let Some(buffered) = self.buffered.get_mut(key) else { return };
+        let subscriber = buffered.subscriber;
+        self.shed_from = Some(subscriber);
+        if buffered.on_slow == SlowPolicy::Close {
+            return self.end(subscriber, End::Cancelled(Refusal::SlowCore), output);
+        }
+        let Some(reader) = self.readers.get_mut(&subscriber.connection) else { return };
+        reader.waiting_bytes -= buffered.waiting.bytes();
+        buffered.drop_oldest();
+        reader.waiting_bytes += buffered.waiting.bytes();
+        self.topic_dropped += 1;
+        self.end_drains(key, output);
+    }
+
+    /// The key of the subscription with the most waiting, of the connection with the most.
+    fn with_most_waiting(&mut self) -> Option<usize> {
+        loop {
+            let connection = self.by_waiting.last()?;
+            let reader = self.readers.get_mut(&connection)?;
+            let bytes = reader.waiting_bytes;
+            if self.by_waiting.correct(connection, &mut reader.known_bytes, bytes) {
+                continue;
+            }
+            let key = reader.by_waiting.last()?;
+            let buffered = self.buffered.get_mut(key)?;
+            let bytes = buffered.waiting.bytes();
+            if !reader.by_waiting.correct(key, &mut buffered.known_bytes, bytes) {
+                return Some(key);
+            }
+        }
+    }
+
+    /// See [`crate::Shard::take_shed_from`].
+    pub(crate) const fn take_shed_from(&mut self) -> Option<Subscriber> {
+        self.shed_from.take()
     }
 
     /// Ends the subscriptions for which more waits than may.
@@ -370,12 +432,14 @@ impl Front {
 
     /// Forgets a subscription and what waits for it.
     pub(super) fn remove_buffered(&mut self, key: usize, output: &mut ShardOutput<'_>) {
-        let Some(buffered) = self.buffered.try_remove(key) else {
+        let Some(mut buffered) = self.buffered.try_remove(key) else {
             return internal!("a subscription ends that does not exist");
         };
         let Subscriber { connection, subscription } = buffered.subscriber;
         if let Some(reader) = self.readers.get_mut(&connection) {
             reader.waiting_bytes -= buffered.waiting.bytes();
+            reader.by_waiting.correct(key, &mut buffered.known_bytes, 0);
+            self.by_waiting.correct(connection, &mut reader.known_bytes, reader.waiting_bytes);
             if buffered.is_parked {
                 reader.unpark(subscription);
             }
@@ -416,21 +480,33 @@ impl Front {
     }
 
     pub(super) fn assert_buffered_consistent(&self) {
-        let mut waiting = std::collections::BTreeMap::new();
+        let mut waiting = BTreeMap::<_, (usize, usize)>::new();
         for (key, buffered) in &self.buffered {
             let found = self.subscriptions.get(&buffered.subscriber);
             assert!(matches!(found, Some(&Subscription::Buffered(k)) if k == key), "{buffered:?}");
             buffered.waiting.assert_consistent();
             let connection = buffered.subscriber.connection;
-            *waiting.entry(connection).or_default() += buffered.waiting.bytes();
+            let (bytes, known) = (buffered.waiting.bytes(), buffered.known_bytes);
+            let (all_bytes, all_known) = waiting.entry(connection).or_default();
+            *all_bytes += bytes;
+            *all_known += usize::from(known > 0);
             let reader = self.readers.get(&connection);
+            match reader {
+                Some(reader) => reader.by_waiting.assert_contains(key, known, bytes),
+                None => assert_eq!((bytes, known), (0, 0), "{buffered:?}"),
+            }
             let is_parked = reader.is_some_and(|r| r.has_parked(buffered.subscriber.subscription));
             assert_eq!(buffered.is_parked, is_parked, "{buffered:?}");
         }
-        for (connection, bytes) in waiting {
-            let counted = self.readers.get(&connection).map_or(0, |reader| reader.waiting_bytes);
-            assert_eq!(counted, bytes, "bytes that wait for {connection:?}");
+        let mut known = 0;
+        for (connection, (bytes, known_here)) in waiting {
+            let Some(reader) = self.readers.get(&connection) else { continue };
+            assert_eq!(reader.waiting_bytes, bytes, "bytes that wait for {connection:?}");
+            assert_eq!(reader.by_waiting.len(), known_here, "subscriptions of {connection:?}");
+            self.by_waiting.assert_contains(connection, reader.known_bytes, bytes);
+            known += usize::from(reader.known_bytes > 0);
         }
+        assert_eq!(self.by_waiting.len(), known, "connections for which something waits");
     }
 }
 

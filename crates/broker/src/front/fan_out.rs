@@ -230,7 +230,9 @@ impl Front {
             for &topic in &found.topics {
                 self.offer(topic, message, &mut waiting, output);
             }
+            drop(waiting);
             self.end_overflowing(output);
+            self.make_room(output);
         }
     }
 

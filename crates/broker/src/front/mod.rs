@@ -2,6 +2,7 @@
 
 mod buffer;
 mod buffered;
+mod by_bytes;
 mod fan_out;
 mod rate;
 mod reader;
@@ -27,6 +28,7 @@ use wire::Map;
 
 use self::{
     buffered::Buffered,
+    by_bytes::ByBytes,
     fan_out::Scratch,
     reader::{Parked, Reader},
     topics::{Topic, Topics},
@@ -57,6 +59,10 @@ pub(crate) struct Front {
     /// The cost of what waits for them, of each message once, and what it may be.
     waiting_bytes: Arc<AtomicUsize>,
     waiting_bytes_max: usize,
+    /// The connections for which it waits.
+    by_waiting: ByBytes<ConnectionId>,
+    /// See [`crate::Shard::take_shed_from`].
+    shed_from: Option<Subscriber>,
     /// Those for which more waits than may.
     overflowing: Vec<Subscriber>,
     /// The connections that were handed something of which it matters when it is written.
@@ -178,6 +184,8 @@ impl Front {
             timed: Vec::new(),
             waiting_bytes: Arc::default(),
             waiting_bytes_max: usize::MAX,
+            by_waiting: ByBytes::default(),
+            shed_from: None,
             overflowing: Vec::new(),
             readers: Map::default(),
             topics: Topics::default(),

@@ -12,7 +12,7 @@ use contract::{
     ConnectionId, Delivery, Refusal, Reply, Settlement, SubscriptionId, Tag, Token, internal,
 };
 
-use super::{End, Front, Subscription};
+use super::{End, Front, Subscription, by_bytes::ByBytes};
 use crate::{
     event::Effect,
     output::ShardOutput,
@@ -29,8 +29,12 @@ pub(super) struct Reader {
     parked: VecDeque<SubscriptionId>,
     /// The cost of what is parked and no queue has any more, as it may be with what was browsed.
     browsed_bytes: usize,
-    /// The cost of what waits for its buffered subscriptions.
+    /// The cost of what waits for its buffered subscriptions, and what it is known by among the
+    /// connections for which something does.
     pub(super) waiting_bytes: usize,
+    pub(super) known_bytes: usize,
+    /// These subscriptions, by their keys.
+    pub(super) by_waiting: ByBytes<usize>,
     /// Subscriptions that end once what they were handed is written.
     ending: Vec<SubscriptionId>,
 }

@@ -165,7 +165,7 @@ fn world(cores: u16) -> World {
         queued_bytes_max_per_principal: 1 << 40,
         ..QuotaLimits::default()
     };
-    unchecked(cores, Limits { broker, connection, quotas })
+    unchecked(cores, Limits { broker, connection, quotas, ..Limits::default() })
 }
 
 /// Whose counts are checked here, and not after each event.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use broker::{Effect, Event, Shard};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Credit, Destination, Lane, Message, Now, Pattern, QuotaLimits,
-    Settlement, SlowPolicy, Subscribe, SubscriptionId, Token,
+    Body, Command, ConflationKey, ConnectionId, Credit, Destination, Lane, Message, Notice, Now,
+    Pattern, QuotaLimits, Refusal, Reply, Settlement, SlowPolicy, Subscribe, SubscriptionId, Token,
 };
 
 use crate::world::SharedLedger;
@@ -39,24 +39,143 @@ fn a_message_that_matches_many_patterns_counts_once() {
 }
 
 #[test]
-fn nothing_grows_where_too_much_waits() {
+fn what_waits_on_a_core_is_bounded() {
     let mut shard = shard();
     for n in 0..CONNECTIONS {
         let topic = format!("/topic/{n}");
         subscribe(&mut shard, n, &topic);
-        (1..4).for_each(|id| publish(&mut shard, &topic, id));
+        (1..4).for_each(|id| drop(publish(&mut shard, &topic, id)));
         let bytes = shard.stats().waiting_bytes;
         assert!(bytes <= WAITING_BYTES_MAX, "{bytes} bytes wait");
     }
-    // What is newer replaces what has waited longest.
-    publish(&mut shard, "/topic/0", 4);
+    // All are told of what they have lost, and what is newer has replaced what has waited longest.
+    for n in 0..CONNECTIONS {
+        let delivered = take(&mut shard, n);
+        let dropped: u32 = delivered.iter().map(|&(_, dropped)| dropped).sum();
+        let ids: Vec<u128> = delivered.iter().map(|&(id, _)| id).collect();
+        assert!(ids.is_empty() || ids == [3], "{ids:?}");
+        assert_eq!(delivered.len() + dropped as usize, 3 * ids.len());
+    }
+    end(shard);
+}
+
+#[test]
+fn those_with_the_most_waiting_make_room() {
+    for on_slow in [SlowPolicy::DropOldest, SlowPolicy::Latest(ConflationKey::Destination)] {
+        let mut shard = shard();
+        for n in 0..2 {
+            subscribe(&mut shard, n, &format!("/topic/{n}.*"));
+            (1..20).for_each(|id| drop(publish(&mut shard, &format!("/topic/{n}.{id}"), id)));
+        }
+        assert_eq!(shard.take_shed_from().map(|one| one.connection.slot), Some(1));
+        assert_eq!(shard.take_shed_from(), None);
+        for n in 2..4 {
+            let pattern = Pattern::parse(&format!("/topic/{n}")).unwrap();
+            let on_slow = if n == 2 { SlowPolicy::Close } else { on_slow.clone() };
+            subscribe_as(&mut shard, n, Subscribe { on_slow, ..Subscribe::new(ID, pattern) });
+            publish(&mut shard, &format!("/topic/{n}"), 1);
+            assert!(shard.take_shed_from().is_some_and(|one| one.connection.slot < 2));
+        }
+        for n in 2..4 {
+            assert_eq!(take(&mut shard, n), [(1, 0)], "what another one lost");
+        }
+        for n in 0..2 {
+            let delivered = take(&mut shard, n);
+            assert!(delivered.len() > 1, "{delivered:?} of what may wait");
+            let dropped: u32 = delivered.iter().map(|&(_, dropped)| dropped).sum();
+            assert_eq!(delivered.len() + dropped as usize, 19);
+        }
+        end(shard);
+    }
+}
+
+#[test]
+fn one_with_the_most_waiting_ends_where_nothing_is_dropped() {
+    let mut shard = shard();
+    for n in 0..2 {
+        let pattern = Pattern::parse(&format!("/topic/{n}")).unwrap();
+        subscribe_as(&mut shard, n, Subscribe::new(ID, pattern));
+    }
+    publish(&mut shard, "/topic/0", 1);
     let mut effects = Vec::new();
-    shard.apply(Event::Credit(connection(0), ID, Credit::Add(9)), Now::default(), &mut effects);
-    let delivered = effects.iter().filter_map(|effect| {
-        let Effect::Deliver(_, delivery) = effect else { return None };
-        Some((delivery.message.id, delivery.dropped))
+    for id in 1.. {
+        effects = publish(&mut shard, "/topic/1", id);
+        if effects.iter().any(|effect| matches!(effect, Effect::Notice(..))) {
+            break;
+        }
+        assert!(id < 10, "nothing ends");
+    }
+    let notices = effects.iter().filter_map(|effect| {
+        let Effect::Notice(connection, notice) = effect else { return None };
+        Some((connection.slot, notice))
     });
-    assert_eq!(delivered.collect::<Vec<_>>(), [(2, 1), (3, 0), (4, 0)]);
+    let slow = Notice::Cancelled(ID, Refusal::SlowCore);
+    assert_eq!(notices.collect::<Vec<_>>(), [(1, &slow)]);
+    assert_eq!(take(&mut shard, 0), [(1, 0)]);
+    end(shard);
+}
+
+#[test]
+fn a_connection_with_many_subscriptions_has_no_larger_share() {
+    let mut shard = shard();
+    for id in 0..100 {
+        let pattern = Pattern::parse(&format!("/topic/many.{id}")).unwrap();
+        let subscribe = Subscribe::new(SubscriptionId(id), pattern);
+        subscribe_as(&mut shard, 0, Subscribe { on_slow: SlowPolicy::DropOldest, ..subscribe });
+    }
+    subscribe(&mut shard, 1, "/topic/one");
+    for id in 1..4 {
+        publish(&mut shard, "/topic/one", id);
+        (0..100).for_each(|n| drop(publish(&mut shard, &format!("/topic/many.{n}"), 100)));
+    }
+    assert_eq!(take(&mut shard, 1), [(1, 0), (2, 0), (3, 0)]);
+    end(shard);
+}
+
+#[test]
+fn the_subscription_with_the_most_of_a_connection_makes_room() {
+    let mut shard = shard();
+    for id in [1, 2] {
+        let pattern = Pattern::parse(&format!("/topic/{id}")).unwrap();
+        let subscribe = Subscribe::new(SubscriptionId(id), pattern);
+        subscribe_as(&mut shard, 0, Subscribe { on_slow: SlowPolicy::DropOldest, ..subscribe });
+    }
+    publish(&mut shard, "/topic/1", 1);
+    (1..20).for_each(|id| drop(publish(&mut shard, "/topic/2", id)));
+    assert_eq!(take(&mut shard, 0), [(1, 0)]);
+    end(shard);
+}
+
+#[test]
+fn what_is_larger_than_all_that_may_wait_takes_nothing_from_others() {
+    let mut shard = shard();
+    subscribe(&mut shard, 0, "/topic/0");
+    (1..4).for_each(|id| drop(publish(&mut shard, "/topic/0", id)));
+    for n in 1..4 {
+        subscribe(&mut shard, n, "/topic/large");
+    }
+    publish_sized(&mut shard, "/topic/large", 1, 2 * WAITING_BYTES_MAX);
+    assert_eq!(take(&mut shard, 0), [(1, 0), (2, 0), (3, 0)]);
+    publish(&mut shard, "/topic/large", 2);
+    assert_eq!(take(&mut shard, 1), [(2, 1)]);
+    end(shard);
+}
+
+#[test]
+fn a_drain_ends_when_what_it_waits_for_is_dropped() {
+    let mut shard = shard();
+    subscribe(&mut shard, 0, "/topic/0");
+    shard.apply(Event::Credit(connection(0), ID, Credit::Add(5)), Now::default(), &mut Vec::new());
+    // Of what may be unwritten, the first takes all.
+    publish_sized(&mut shard, "/topic/0", 1, 20_000);
+    publish(&mut shard, "/topic/0", 2);
+    let effects = command(&mut shard, connection(0), Command::Drain(ID));
+    assert!(effects.is_empty(), "{effects:?}");
+    subscribe(&mut shard, 1, "/topic/1");
+    let mut effects = publish_sized(&mut shard, "/topic/0", 3, WAITING_BYTES_MAX);
+    effects
+        .retain(|effect| matches!(effect, Effect::Reply(connection, ..) if connection.slot == 0));
+    assert!(matches!(effects[..], [Effect::Reply(_, _, Ok(Reply::Drained))]), "{effects:?}");
     end(shard);
 }
 
@@ -67,25 +186,45 @@ fn shard() -> Shard {
 }
 
 fn subscribe(shard: &mut Shard, n: u32, topic: &str) {
-    let subscribe = Subscribe {
-        settlement: Settlement::Explicit,
-        credit: Some(0),
-        on_slow: SlowPolicy::DropOldest,
-        ..Subscribe::new(ID, Pattern::parse(topic).unwrap())
-    };
+    let subscribe = Subscribe::new(ID, Pattern::parse(topic).unwrap());
+    subscribe_as(shard, n, Subscribe { on_slow: SlowPolicy::DropOldest, ..subscribe });
+}
+
+/// Subscribes without credit.
+fn subscribe_as(shard: &mut Shard, n: u32, subscribe: Subscribe) {
+    let (settlement, credit) = (Settlement::Explicit, Some(0));
+    let subscribe = Subscribe { settlement, credit, ..subscribe };
     command(shard, connection(n), Command::Subscribe(Box::new(subscribe)));
 }
 
-fn publish(shard: &mut Shard, topic: &str, id: u128) {
-    let body = Body::Binary(Bytes::from(vec![0; MESSAGE_BYTES]));
-    let message = Message::new(Destination::parse(topic).unwrap(), id, 0, body);
-    command(shard, connection(CONNECTIONS), Command::Publish(Lane::default(), Arc::new(message)));
+fn publish(shard: &mut Shard, topic: &str, id: u128) -> Vec<Effect> {
+    publish_sized(shard, topic, id, MESSAGE_BYTES)
 }
 
-fn command(shard: &mut Shard, connection: ConnectionId, command: Command) {
-    let event = Event::Command(connection, Token(1), command, None);
-    shard.apply(event, Now::default(), &mut Vec::new());
+fn publish_sized(shard: &mut Shard, topic: &str, id: u128, bytes: usize) -> Vec<Effect> {
+    let body = Body::Binary(Bytes::from(vec![0; bytes]));
+    let message = Arc::new(Message::new(Destination::parse(topic).unwrap(), id, 0, body));
+    command(shard, connection(CONNECTIONS), Command::Publish(Lane::default(), message))
+}
+
+/// What a connection gets when it has credit for its subscription: ids, and how many were dropped
+/// before each.
+fn take(shard: &mut Shard, n: u32) -> Vec<(u128, u32)> {
+    let mut effects = Vec::new();
+    shard.apply(Event::Credit(connection(n), ID, Credit::Add(99)), Now::default(), &mut effects);
     shard.assert_consistent();
+    let delivered = effects.iter().filter_map(|effect| {
+        let Effect::Deliver(_, delivery) = effect else { return None };
+        Some((delivery.message.id, delivery.dropped))
+    });
+    delivered.collect()
+}
+
+fn command(shard: &mut Shard, connection: ConnectionId, command: Command) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    shard.apply(Event::Command(connection, Token(1), command, None), Now::default(), &mut effects);
+    shard.assert_consistent();
+    effects
 }
 
 fn end(mut shard: Shard) {

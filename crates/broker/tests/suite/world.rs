@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) broker: BrokerLimits,
     pub(crate) connection: ConnectionLimits,
     pub(crate) quotas: QuotaLimits,
+    /// See [`Shard::with_waiting_bytes_max`].
+    pub(crate) waiting_bytes_max: Option<usize>,
 }
 
 /// Where the shards draw on their quotas.
@@ -95,6 +97,7 @@ impl World {
         let shard = |core| {
             let pool = Arc::clone(&ledger);
             Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
+                .with_waiting_bytes_max(limits.waiting_bytes_max.unwrap_or(usize::MAX))
         };
         Self {
             shards: (0..cores).map(shard).collect(),

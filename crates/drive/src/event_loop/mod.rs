@@ -90,6 +90,8 @@ pub struct Core {
     shard_messages: Vec<Vec<ShardMessage>>,
     /// Of lines about queues that may take no more.
     quota_limiter: LogLimiter,
+    /// Of lines about subscribers of topics for whom too much waits.
+    shed_limiter: LogLimiter,
     /// Publications of tasks (HTTP, feeds) that wait for their replies.
     tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
     task_tokens: u64,
@@ -337,6 +339,7 @@ impl Core {
             inbox,
             shard_messages: (0..count).map(|_| Vec::new()).collect(),
             quota_limiter: LogLimiter::default(),
+            shed_limiter: LogLimiter::default(),
             tasks: Map::default(),
             task_tokens: 0,
             unwritten: Map::default(),
@@ -379,6 +382,7 @@ impl Core {
         if self.now.mono_ns >= self.shard_next_mono_ns {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Timeout);
+            self.log_shed();
         }
         self.process_requests();
         self.flush();

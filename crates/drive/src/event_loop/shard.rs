@@ -6,6 +6,7 @@ use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Toke
 use super::{
     Core, SPENT_PER_TURN,
     connection::{Connection, Life},
+    name,
     outlet::Request,
     service, slot_of,
 };
@@ -118,6 +119,21 @@ impl Core {
             missed,
             detail = %refusal,
             "queues are full"
+        );
+    }
+
+    /// Logs that subscriptions to topics lost what waited for them, because too much did on this core:
+    /// a line a second.
+    pub(super) fn log_shed(&mut self) {
+        let Some(subscriber) = self.shard.take_shed_from() else { return };
+        let Some(missed) = self.shed_limiter.due(self.now) else { return };
+        let context = self.reactor.get(slot_of(subscriber.connection)).map(|e| &e.state.context);
+        tracing::warn!(
+            connection = %name(subscriber.connection),
+            peer = context.map(|context| tracing::field::display(context.peer)),
+            principal = context.and_then(|context| context.principal.as_ref()).map(|p| &*p.name),
+            missed,
+            "more waits for the slow subscribers of a core than may: those with the most lose it"
         );
     }
 

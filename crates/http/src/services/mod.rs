@@ -73,7 +73,8 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         | Refusal::PrincipalMemory
         | Refusal::PrincipalQueues
         | Refusal::PatternBytes
-        | Refusal::Slow => return unavailable(&refusal.to_string()),
+        | Refusal::Slow
+        | Refusal::SlowCore => return unavailable(&refusal.to_string()),
     };
     text(status, &refusal.to_string())
 }

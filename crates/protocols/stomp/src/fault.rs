@@ -103,7 +103,7 @@ impl Fault {
                 "no such destination",
                 "a temporary destination is gone with the connection that made it",
             ),
-            Refusal::Slow => (
+            Refusal::Slow | Refusal::SlowCore => (
                 Reason::Slow,
                 "too slow",
                 "read and acknowledge faster, or have older messages dropped with x-slow",

@@ -712,6 +712,17 @@ fn a_subscription_that_is_too_slow_ends_its_connection() {
         < close Slow too slow
         "#,
     );
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client|prefetch-count:1||^@
+        < command 1 subscribe 0 /topic/a explicit credit=1
+        > reply 1 done
+        > notice cancelled 0 SlowCore
+        < send ERROR|message:too slow|content-type:text/plain|content-length:233||the subscription "s1" was ended: more messages wait for slow readers than may, and the most of them for this one (a quarter of memory.unsent-bytes-max-per-core); read and acknowledge faster, or have older messages dropped with x-slow^@
+        < close Slow too slow
+        "#,
+    );
 }
 
 #[test]

@@ -98,9 +98,10 @@ impl Schedule {
             unsent_bytes_max: if rules.is_narrow { 1_500 } else { usize::MAX },
             ..ConnectionLimits::default()
         };
+        let waiting_bytes_max = (rules.is_narrow && random.once_in(2)).then_some(3_000);
         let limits = if rules.is_roomy {
             let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
-            Limits { broker, connection, quotas }
+            Limits { broker, connection, quotas, waiting_bytes_max }
         } else {
             Limits {
                 broker: BrokerLimits {
@@ -115,6 +116,7 @@ impl Schedule {
                     ..connection
                 },
                 quotas,
+                waiting_bytes_max,
             }
         };
         Self {

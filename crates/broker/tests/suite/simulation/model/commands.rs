@@ -146,11 +146,17 @@ impl Model {
         let Some(subscription) = client.subscriptions.remove(&id) else {
             panic!("{notice:?} of what does not exist");
         };
-        if refusal == Refusal::Slow {
-            let may_be_closed = subscription.buffered.is_some_and(|b| b.may_be_closed());
-            assert!(may_be_closed && self.rules.is_narrow, "{notice:?}");
-            self.tally.closed += 1;
-            return;
+        let is_narrow = [
+            (Refusal::Slow, self.rules.is_narrow),
+            (Refusal::SlowCore, self.limits.waiting_bytes_max.is_some()),
+        ];
+        for (closed, (slow, is_narrow)) in self.tally.closed.iter_mut().zip(is_narrow) {
+            if refusal == slow {
+                let may_be_closed = subscription.buffered.is_some_and(|b| b.may_be_closed());
+                assert!(may_be_closed && is_narrow, "{notice:?}");
+                *closed += 1;
+                return;
+            }
         }
         let phase = Some(subscription.phase);
         assert_eq!(phase, Some(Phase::Cancelled(refusal)), "{notice:?} to {connection:?}");

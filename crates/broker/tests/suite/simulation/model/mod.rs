@@ -69,7 +69,7 @@ pub(super) struct Rules {
     pub(super) is_heavy: bool,
     /// What all queues may take, and those of one principal, is soon used up.
     pub(super) is_tight: bool,
-    /// Only a few messages may wait for a connection. Nobody browses: those who browse too much at a
+    /// Only a few messages may wait for a connection, or on a core. Nobody browses: those who browse too much at a
     /// time have a test of their own.
     pub(super) is_narrow: bool,
 }

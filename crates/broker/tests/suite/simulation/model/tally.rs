@@ -3,11 +3,12 @@
 pub(crate) struct Tally {
     pub(crate) topic_deliveries: u64,
     /// Deliveries to subscriptions to topics to which nothing is pushed, what was dropped for these,
-    /// how often all of that was accounted for, and how many of them ended as too slow.
+    /// how often all of that was accounted for, and how many of them ended since too much waited for their
+    /// connection, or on their core.
     pub(super) buffered: u64,
     pub(super) dropped: u64,
     pub(super) told: u64,
-    pub(super) closed: u64,
+    pub(super) closed: [u64; 2],
     pub(crate) queue_deliveries: u64,
     pub(super) redeliveries: u64,
     /// Deliveries to subscriptions that browse.
@@ -36,7 +37,9 @@ impl Tally {
         self.buffered += other.buffered;
         self.dropped += other.dropped;
         self.told += other.told;
-        self.closed += other.closed;
+        let [connection, core] = other.closed;
+        self.closed[0] += connection;
+        self.closed[1] += core;
         self.queue_deliveries += other.queue_deliveries;
         self.redeliveries += other.redeliveries;
         self.shown += other.shown;
@@ -63,7 +66,8 @@ impl Tally {
             (self.buffered, 10),
             (self.dropped, 2),
             (8 * self.told, 1),
-            (20 * self.closed, 1),
+            (20 * self.closed[0], 1),
+            (100 * self.closed[1], 1),
             (self.queue_deliveries, 50),
             (self.redeliveries, 4),
             (self.shown, 4),
