@@ -67,7 +67,7 @@ pub struct Subscribe {
     /// needs no credit, and a queue delivers nothing yet.
     ///
     /// Settling does not give credit back by itself. Of a topic with [`Settlement::Automatic`], a
-    /// delivery uses its credit only until it is written.
+    /// delivery uses its credit only until it is written, unless that was drained or set meanwhile.
     pub credit: Option<u32>,
     /// What becomes of the messages of a topic while the subscription may get none. Queues keep theirs
     /// and ignore it.

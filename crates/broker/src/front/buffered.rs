@@ -49,8 +49,11 @@ pub(super) struct Buffered {
     known_bytes: usize,
     /// The cost of what it was handed and is not written.
     unwritten_bytes: usize,
-    /// How many deliveries were handed over.
+    /// How many deliveries were handed over, and how many of them were written.
     delivered: u64,
+    written: u64,
+    /// Those up to this one leave no credit when they are written: it was drained or set since.
+    spent: u64,
     /// Messages that were dropped since the last delivery.
     dropped_since: u32,
     /// All that were dropped since there was no room for them, and that were replaced by newer ones.
@@ -98,6 +101,8 @@ impl Buffered {
             known_bytes: 0,
             unwritten_bytes: 0,
             delivered: 0,
+            written: 0,
+            spent: 0,
             dropped_since: 0,
             dropped: 0,
             conflated: 0,
@@ -375,9 +380,13 @@ impl Front {
     ) {
         let Some(buffered) = self.buffered.get_mut(key) else { return };
         buffered.unwritten_bytes -= bytes;
+        let before = buffered.written.max(buffered.spent);
+        buffered.written += count as u64;
         if buffered.settlement == Settlement::Automatic
+            && buffered.drains.is_empty()
             && let Some(credit) = &mut buffered.credit
         {
+            let count = buffered.written.saturating_sub(before);
             *credit = credit.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         }
         self.wake(key, output);
@@ -393,6 +402,9 @@ impl Front {
         let connection = buffered.subscriber.connection;
         // One that began without needs none.
         let Some(left) = &mut buffered.credit else { return };
+        if let Credit::Set(_) = credit {
+            buffered.spent = buffered.delivered;
+        }
         let left = buffered.drains.back_mut().map_or(left, |drain| &mut drain.credit_after);
         *left = match credit {
             Credit::Add(count) => left.saturating_add(count),
@@ -425,6 +437,7 @@ impl Front {
             && let Some(Drain { token, credit_after }) = buffered.drains.pop_front()
         {
             buffered.credit = Some(credit_after);
+            buffered.spent = buffered.delivered;
             let connection = buffered.subscriber.connection;
             self.reply(connection, token, Ok(Reply::Drained), output);
         }

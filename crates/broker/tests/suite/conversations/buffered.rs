@@ -241,6 +241,96 @@ fn a_drain_takes_back_the_credit_that_is_left() {
 }
 
 #[test]
+fn what_was_in_flight_leaves_no_credit_after_a_drain() {
+    check(
+        "
+        > a0 stall
+        > a0 sub 1 /topic/p auto 3
+        < a0 1 done
+        > p1 pub /topic/p 1
+        < a0 s1 1
+        < p1 1 done
+        > p1 pub /topic/p 2
+        < a0 s1 2
+        < p1 2 done
+        > a0 drain 1
+        < a0 2 drained
+        > p1 pub /topic/p 3
+        < p1 3 done
+        > a0 write 1
+        > a0 credit 1 2
+        < a0 s1 3
+        > a0 write 1
+        > p1 pub /topic/p 4
+        < a0 s1 4
+        < p1 4 done
+        > p1 pub /topic/p 5
+        < p1 5 done
+        > a0 write 1
+        < a0 s1 5
+        > a0 write 2
+        > a0 gone
+        > p1 gone
+        ",
+    );
+}
+
+#[test]
+fn what_was_in_flight_leaves_no_credit_when_it_was_set() {
+    check(
+        "
+        > a0 stall
+        > a0 sub 1 /topic/p auto 2
+        < a0 1 done
+        > p1 pub /topic/p 1
+        < a0 s1 1
+        < p1 1 done
+        > p1 pub /topic/p 2
+        < a0 s1 2
+        < p1 2 done
+        > a0 credit 1 =1
+        > a0 write 2
+        > p1 pub /topic/p 3
+        < a0 s1 3
+        < p1 3 done
+        > p1 pub /topic/p 4
+        < p1 4 done
+        > a0 write 1
+        < a0 s1 4
+        > a0 gone
+        > p1 gone
+        ",
+    );
+}
+
+#[test]
+fn what_is_written_does_not_prolong_a_drain() {
+    check(
+        "
+        > a0 stall
+        > a0 sub 1 /topic/p auto 2
+        < a0 1 done
+        > p1 pub /topic/p 1 size=20000
+        < a0 s1 1
+        < p1 1 done
+        > p1 pub /topic/p 2 size=20000
+        < p1 2 done
+        > p1 pub /topic/p 3
+        < p1 3 done
+        > a0 drain 1
+        > a0 write 1
+        < a0 2 drained
+        < a0 s1 2
+        > a0 write 1
+        > a0 credit 1 1
+        < a0 s1 3
+        > a0 gone
+        > p1 gone
+        ",
+    );
+}
+
+#[test]
 fn a_rate_is_kept() {
     check(
         "

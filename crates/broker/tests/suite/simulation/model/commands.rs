@@ -323,6 +323,7 @@ impl Model {
                     && let Some(subscription) = self.subscription(holder.subscriber)
                 {
                     subscription.allowance.drained(token);
+                    self.forget_credit(connection, holder.serial);
                 }
             }
             Kind::Declare(name) if result.is_ok() => drop(client.temporaries.insert(name, true)),

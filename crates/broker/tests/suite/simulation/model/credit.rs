@@ -54,6 +54,10 @@ impl Allowance {
         self.now.most += 1;
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        !self.drains.is_empty()
+    }
+
     pub(super) fn drain(&mut self, token: Token) {
         self.drains.push_back((token, Bounds::default()));
     }

@@ -224,6 +224,7 @@ impl Model {
             } else if unwritten.restores_credit
                 && let Some(subscription) = self.subscription(subscriber)
                 && subscription.serial == unwritten.serial
+                && !subscription.allowance.is_draining()
             {
                 subscription.allowance.give_back();
             }
@@ -235,8 +236,22 @@ impl Model {
     }
 
     pub(super) fn credit(&mut self, connection: ConnectionId, id: SubscriptionId, credit: Credit) {
-        if let Some(subscription) = self.subscription(Subscriber { connection, subscription: id }) {
-            subscription.allowance.change(credit);
+        let Some(subscription) = self.subscription(Subscriber { connection, subscription: id })
+        else {
+            return;
+        };
+        subscription.allowance.change(credit);
+        let serial = subscription.serial;
+        if matches!(credit, Credit::Set(_)) {
+            self.forget_credit(connection, serial);
+        }
+    }
+
+    /// What a subscription has in flight leaves it no credit any more.
+    pub(super) fn forget_credit(&mut self, connection: ConnectionId, serial: u64) {
+        let unwritten = self.unwritten.get_mut(&connection).into_iter().flatten();
+        for unwritten in unwritten.filter(|unwritten| unwritten.serial == serial) {
+            unwritten.restores_credit = false;
         }
     }
 
