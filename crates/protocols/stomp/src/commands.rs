@@ -7,8 +7,8 @@ use std::{
 use bytes::Bytes;
 
 use contract::{
-    Command, Credit, Declare, Destination, DestinationKind, Mode, Operation, Outcome, Pattern,
-    Selector, Settle, Settlement, Strings, Subscribe, SubscriptionId,
+    Command, Credit, Declare, Destination, DestinationKind, Mode, Outcome, Pattern, Selector,
+    Settle, Settlement, Strings, Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -171,7 +171,8 @@ impl Open {
         let is_queue = pattern.kind().is_queue();
         let (deliveries, settlement) = deliveries(is_queue, mode, ack_mode, credit.is_some());
         let prefetch = credit.unwrap_or_default();
-        let id = self.subscriptions.add(name, self.version, ack_mode, prefetch, deliveries);
+        let id =
+            self.subscriptions.add(name, self.version, ack_mode, prefetch, is_queue, deliveries);
         let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
         let subscribe =
             Subscribe { id, pattern, mode, settlement, credit, on_slow, rate, selector };
@@ -259,15 +260,15 @@ impl Open {
             self.transactions.check(transaction)?;
         }
         let acknowledged = self.acknowledged(frame, transaction.is_some())?;
-        let Some((subscription, Acknowledged { ranges, count: count @ 1.., credit })) =
-            acknowledged
+        let Some((subscription, acknowledged @ Acknowledged { count: 1.., .. })) = acknowledged
         else {
             self.pending.done(Request::Local, receipt);
             return Ok(());
         };
+        let Acknowledged { ranges, count, credit, is_queue } = acknowledged;
         let settles = ranges.into_iter().map(|tags| Settle { subscription, tags, outcome });
         if let Some(transaction) = transaction {
-            self.transactions.settle(transaction, settles, count, cx)?;
+            self.transactions.settle(transaction, settles, count, is_queue, cx)?;
             give_credit(subscription, credit, cx);
             self.pending.done(Request::Local, receipt);
             return Ok(());
@@ -374,27 +375,27 @@ impl Open {
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let (operations, bytes) = self.transactions.end(name)?;
-        if operations.is_empty() {
-            self.pending.done(Request::Local, receipt);
-            return Ok(());
-        }
-        let settled: Vec<Settle> = settles(&operations).collect();
-        let token = self.pending.publish(Request::Commit(name.into()), receipt, bytes);
-        cx.out.command(token, Command::Transact(LANE, operations));
-        for settle in settled {
+        let transaction = self.transactions.end(name)?;
+        for settle in transaction.settles() {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
                 subscription.forget(&settle.tags);
             }
         }
+        if transaction.operations.is_empty() {
+            self.pending.done(Request::Local, receipt);
+            return Ok(());
+        }
+        let request = Request::Commit(name.into());
+        let token = self.pending.publish(request, receipt, transaction.bytes);
+        cx.out.command(token, Command::Transact(LANE, transaction.operations));
         Ok(())
     }
 
     /// The deliveries that the transaction was to settle count for `prefetch` again.
     fn abort(&mut self, name: &str, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let (operations, _) = self.transactions.end(name)?;
+        let transaction = self.transactions.end(name)?;
         let mut touched = BTreeSet::new();
-        for settle in settles(&operations) {
+        for settle in transaction.settles() {
             if let Some(subscription) = self.subscriptions.get_mut(settle.subscription) {
                 subscription.give_back(&settle.tags);
                 touched.insert(settle.subscription);
@@ -484,13 +485,6 @@ const fn deliveries(
             (deliveries, Settlement::Explicit)
         }
     }
-}
-
-fn settles(operations: &[Operation]) -> impl Iterator<Item = Settle> {
-    operations.iter().filter_map(|operation| match operation {
-        Operation::Settle(settle) => Some(settle.clone()),
-        Operation::Publish(_) => None,
-    })
 }
 
 fn unknown_subscription(verb: &str, name: &str) -> Fault {

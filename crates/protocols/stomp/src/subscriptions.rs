@@ -21,6 +21,8 @@ pub(crate) struct Subscription {
     /// tells its encoding from another's.
     header: Box<[u8]>,
     pub(crate) ack_mode: AckMode,
+    /// Its deliveries come from a queue, which keeps them until they are settled.
+    is_queue: bool,
     /// UNSUBSCRIBE was received, and has no reply yet.
     pub(crate) is_leaving: bool,
     /// Deliveries that may wait for an acknowledgement, or that credit is given for at once.
@@ -75,6 +77,8 @@ pub(crate) struct Acknowledged {
     pub(crate) count: usize,
     /// For how many the subscription is to be given credit.
     pub(crate) credit: usize,
+    /// They come from a queue.
+    pub(crate) is_queue: bool,
 }
 
 /// What an ACK or NACK names.
@@ -98,6 +102,7 @@ impl Subscriptions {
         version: Version,
         ack_mode: AckMode,
         prefetch: u32,
+        is_queue: bool,
         deliveries: Deliveries,
     ) -> SubscriptionId {
         let id = SubscriptionId(self.next);
@@ -107,8 +112,15 @@ impl Subscriptions {
         if self.list.len() < 4 {
             self.list.reserve_exact(1);
         }
-        let is_leaving = false;
-        self.list.push(Subscription { id, header, ack_mode, is_leaving, prefetch, deliveries });
+        self.list.push(Subscription {
+            id,
+            header,
+            ack_mode,
+            is_queue,
+            is_leaving: false,
+            prefetch,
+            deliveries,
+        });
         id
     }
 
@@ -215,6 +227,7 @@ impl Subscription {
             }
         }
         acknowledged.credit = self.room() - room;
+        acknowledged.is_queue = self.is_queue;
         Some(acknowledged)
     }
 

@@ -13,12 +13,26 @@ pub(crate) struct Transactions {
 }
 
 #[derive(Debug)]
-struct Transaction {
+pub(crate) struct Transaction {
     name: Box<str>,
-    operations: Vec<Operation>,
+    /// What the broker is to do.
+    pub(crate) operations: Vec<Operation>,
+    /// Settlements of deliveries from topics, which keep nothing: no end of a subscription makes COMMIT
+    /// fail for them.
+    of_topics: Vec<Settle>,
     /// Messages sent and deliveries settled.
     count: usize,
-    bytes: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Transaction {
+    pub(crate) fn settles(&self) -> impl Iterator<Item = &Settle> {
+        let of_queues = self.operations.iter().filter_map(|operation| match operation {
+            Operation::Settle(settle) => Some(settle),
+            Operation::Publish(_) => None,
+        });
+        of_queues.chain(&self.of_topics)
+    }
 }
 
 impl Transactions {
@@ -39,16 +53,22 @@ impl Transactions {
         self.open.reserve_exact(1);
         let bytes = size_of::<Transaction>() + allocation_bytes(name.len());
         self.bytes += bytes;
-        self.open.push(Transaction { name: name.into(), operations: Vec::new(), count: 0, bytes });
+        self.open.push(Transaction {
+            name: name.into(),
+            operations: Vec::new(),
+            of_topics: Vec::new(),
+            count: 0,
+            bytes,
+        });
         Ok(())
     }
 
-    /// Ends a transaction; returns what was to be done in it, and the bytes of that.
-    pub(crate) fn end(&mut self, name: &str) -> Result<(Vec<Operation>, usize), Fault> {
+    /// Ends a transaction; returns what was to be done in it.
+    pub(crate) fn end(&mut self, name: &str) -> Result<Transaction, Fault> {
         let position = self.position(name)?;
         let transaction = self.open.swap_remove(position);
         self.bytes -= transaction.bytes;
-        Ok((transaction.operations, transaction.bytes))
+        Ok(transaction)
     }
 
     /// Fails as adding to the transaction would.
@@ -64,28 +84,37 @@ impl Transactions {
     ) -> Result<(), Fault> {
         let bytes = message.cost();
         let operation = Operation::Publish(Arc::new(message));
-        self.push(name, [operation], 1, bytes, cx)
+        self.add(name, 1, cx, |transaction| {
+            bytes + extend(&mut transaction.operations, [operation])
+        })
     }
 
-    /// Adds settlements of `count` deliveries.
+    /// Adds settlements of `count` deliveries, from a queue or from a topic.
     pub(crate) fn settle(
         &mut self,
         name: &str,
         settles: impl IntoIterator<Item = Settle>,
         count: usize,
+        is_queue: bool,
         cx: &Context<'_>,
     ) -> Result<(), Fault> {
-        let operations = settles.into_iter().map(Operation::Settle);
-        self.push(name, operations, count, 0, cx)
+        self.add(name, count, cx, |transaction| {
+            if is_queue {
+                let operations = settles.into_iter().map(Operation::Settle);
+                extend(&mut transaction.operations, operations)
+            } else {
+                extend(&mut transaction.of_topics, settles)
+            }
+        })
     }
 
-    fn push(
+    /// `add` adds to the transaction, and returns the bytes that it takes more with that.
+    fn add(
         &mut self,
         name: &str,
-        operations: impl IntoIterator<Item = Operation>,
         count: usize,
-        message_bytes: usize,
         cx: &Context<'_>,
+        add: impl FnOnce(&mut Transaction) -> usize,
     ) -> Result<(), Fault> {
         let position = self.position(name)?;
         let Some(transaction) = self.open.get_mut(position) else {
@@ -98,10 +127,7 @@ impl Transactions {
                 cx.limits.transaction_operations_max
             )));
         }
-        let room = transaction.operations.capacity();
-        transaction.operations.extend(operations);
-        let bytes =
-            message_bytes + (transaction.operations.capacity() - room) * size_of::<Operation>();
+        let bytes = add(transaction);
         if self.bytes + bytes > cx.protocol_limits.transaction_bytes_max {
             return Err(Fault::transaction_too_large(format!(
                 "the open transactions of a connection may hold at most {} bytes \
@@ -123,6 +149,13 @@ impl Transactions {
             )
         })
     }
+}
+
+/// Adds to a list; returns by how many bytes its memory grew.
+fn extend<T>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> usize {
+    let room = list.capacity();
+    list.extend(items);
+    (list.capacity() - room) * size_of::<T>()
 }
 
 /// All that a connection sends is one lane: its messages stay in order, whether they were sent in a

@@ -758,6 +758,60 @@ fn a_transaction_may_hold_more_than_prefetch() {
 }
 
 #[test]
+fn acknowledgements_of_a_topic_fail_no_transaction() {
+    check_in(
+        "1.2",
+        r#"
+        > recv SUBSCRIBE|id:s1|destination:/topic/a|ack:client|prefetch-count:2||^@
+        < command 1 subscribe 0 /topic/a explicit credit=2
+        > reply 1 done
+        > deliver 0 /topic/a tag=1 : 1
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000001|ack:0-1|destination:/topic/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /topic/a tag=2 : 2
+        < send MESSAGE|subscription:s1|message-id:00000000000000000000000000000002|ack:0-2|destination:/topic/a|content-length:1|timestamp:1000000||2^@
+        > recv BEGIN|transaction:t1||^@ACK|id:0-1|transaction:t1||^@
+        < credit 0 1
+        > recv ABORT|transaction:t1||^@
+        < credit 0 =0
+        > recv BEGIN|transaction:t2||^@ACK|id:0-1|transaction:t2||^@
+        < credit 0 1
+        > recv COMMIT|transaction:t2|receipt:r1||^@
+        < send RECEIPT|receipt-id:r1||^@
+        > recv BEGIN|transaction:t3||^@ACK|id:0-2|transaction:t3||^@
+        < credit 0 1
+        > recv SEND|destination:/queue/b|transaction:t3||x^@
+        > recv UNSUBSCRIBE|id:s1|receipt:r2||^@
+        < command 11 unsubscribe 0
+        > reply 11 done
+        < send RECEIPT|receipt-id:r2||^@
+        > recv COMMIT|transaction:t3|receipt:r3||^@
+        < command 12 transact [publish /queue/b : x]
+        > reply 12 done
+        < send RECEIPT|receipt-id:r3||^@
+        "#,
+    );
+}
+
+#[test]
+fn acknowledgements_of_a_topic_count_as_operations() {
+    let setup = Setup::stream().limited(|limits, _| limits.transaction_operations_max = 1);
+    let script = "
+        > recv SUBSCRIBE|id:1|destination:/topic/a|ack:client|prefetch-count:2||^@
+        < command 1 subscribe 0 /topic/a explicit credit=2
+        > reply 1 done
+        > deliver 0 /topic/a tag=1 : 1
+        < send MESSAGE|subscription:1|message-id:00000000000000000000000000000001|ack:0-1|destination:/topic/a|content-length:1|timestamp:1000000||1^@
+        > deliver 0 /topic/a tag=2 : 2
+        < send MESSAGE|subscription:1|message-id:00000000000000000000000000000002|ack:0-2|destination:/topic/a|content-length:1|timestamp:1000000||2^@
+        > recv BEGIN|transaction:a||^@
+        > recv ACK|id:0-2|transaction:a||^@
+        < send ERROR|message:limit reached|content-type:text/plain|content-length:79||a transaction may have at most 1 operations (limits.transaction-operations-max)^@
+        < close TooLarge limit reached
+        ";
+    check_as(&setup, &format!("{}{script}", login("1.2")));
+}
+
+#[test]
 fn a_transaction_may_fail() {
     check_in(
         "1.2",
