@@ -31,7 +31,7 @@ use auth::Action;
 use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, SlowSubscription, Stats, Subscriber};
 use contract::{
     Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
-    Principal, Refusal, Reply, Session, Token,
+    Principal, Refusal, Session, Token,
 };
 use tokio::sync::{Notify, oneshot};
 use transports::{Io, Outgoing, Reactor, Slot, Socket, Stream, Timers};
@@ -76,8 +76,8 @@ pub struct Core {
     store: MemoryStore,
     /// Messages on their way to the same list of subscriptions.
     run: Vec<Delivery>,
-    /// Replies that wait for the end of a run.
-    late_replies: Vec<(ConnectionId, Token, Result<Reply, Refusal>)>,
+    /// What waits for the end of a run.
+    late_effects: Vec<Effect>,
     tools: Tools,
     /// The bounds of each service: this core's own copies, whose counts no other core touches.
     limits: Vec<Rc<ConnectionLimits>>,
@@ -330,7 +330,7 @@ impl Core {
             effects: Vec::new(),
             store: MemoryStore::default(),
             run: Vec::new(),
-            late_replies: Vec::new(),
+            late_effects: Vec::new(),
             tools,
             limits,
             buffer: vec![0; READ_BYTES].into(),

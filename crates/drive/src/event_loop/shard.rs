@@ -236,53 +236,53 @@ impl Core {
         let mut effects = std::mem::take(&mut self.effects);
         let mut rest = effects.drain(..).peekable();
         while let Some(effect) = rest.next() {
-            match effect {
-                Effect::Reply(id, token, outcome) => self.reply(id, token, outcome),
-                Effect::Notice(id, notice) => self.step(slot_of(id), Input::Notice(notice)),
-                Effect::Deliver(subscriber, delivery) => {
-                    self.spent += 1;
-                    self.deliver(subscriber, &delivery);
-                }
-                Effect::Fanout(subscribers, message) => {
-                    let mut run = std::mem::take(&mut self.run);
-                    let mut replies = std::mem::take(&mut self.late_replies);
+            let Effect::Fanout(subscribers, message) = effect else {
+                self.carry_out(effect);
+                continue;
+            };
+            let mut run = std::mem::take(&mut self.run);
+            let mut late = std::mem::take(&mut self.late_effects);
+            run.push(Delivery::new(message));
+            while run.len() < RUN_MAX
+                && let Some(effect) = rest.next_if(|effect| goes_along(effect, &subscribers))
+            {
+                if let Effect::Fanout(_, message) = effect {
                     run.push(Delivery::new(message));
-                    while run.len() < RUN_MAX
-                        && let Some(effect) =
-                            rest.next_if(|effect| goes_along(effect, &subscribers))
-                    {
-                        match effect {
-                            Effect::Fanout(_, message) => run.push(Delivery::new(message)),
-                            Effect::Reply(id, token, outcome) => replies.push((id, token, outcome)),
-                            Effect::Notice(..)
-                            | Effect::Deliver(..)
-                            | Effect::Store(..)
-                            | Effect::ToShard(..) => {}
-                        }
-                    }
-                    self.fan_out(&subscribers, &run);
-                    run.clear();
-                    self.run = run;
-                    for (id, token, outcome) in replies.drain(..) {
-                        self.reply(id, token, outcome);
-                    }
-                    self.late_replies = replies;
-                }
-                Effect::Store(id, records) => self.store.write(id, records),
-                Effect::ToShard(to, message) => {
-                    match self.shard_messages.get_mut(usize::from(to)) {
-                        Some(messages) => messages.push(message),
-                        None => internal!("a shard message to a core that does not exist"),
-                    }
+                } else {
+                    late.push(effect);
                 }
             }
-            self.flush_if_much();
+            self.fan_out(&subscribers, &run);
+            run.clear();
+            self.run = run;
+            late.drain(..).for_each(|effect| self.carry_out(effect));
+            self.late_effects = late;
         }
         drop(rest);
         self.effects = effects;
         if let Some(id) = self.store.take_stored() {
             self.apply(Event::Stored(id));
         }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply(id, token, outcome) => self.reply(id, token, outcome),
+            Effect::Notice(id, notice) => self.step(slot_of(id), Input::Notice(notice)),
+            Effect::Deliver(subscriber, delivery) => {
+                self.spent += 1;
+                self.deliver(subscriber, &delivery);
+            }
+            Effect::Fanout(subscribers, message) => {
+                self.fan_out(&subscribers, &[Delivery::new(message)]);
+            }
+            Effect::Store(id, records) => self.store.write(id, records),
+            Effect::ToShard(to, message) => match self.shard_messages.get_mut(usize::from(to)) {
+                Some(messages) => messages.push(message),
+                None => internal!("a shard message to a core that does not exist"),
+            },
+        }
+        self.flush_if_much();
     }
 
     /// Delivers messages to the same subscriptions: all of them to each in turn, so that each
@@ -308,13 +308,13 @@ impl Core {
     }
 }
 
-/// Whether an effect may be carried out together with a fan-out to these: another one, or a reply,
-/// which may as well come a little later.
+/// Whether an effect may be carried out together with a fan-out to these: another one, or what may as
+/// well come a little later. Deliveries to others among that have no order with these.
 fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
     match effect {
         Effect::Fanout(others, _) => Arc::ptr_eq(others, subscribers),
-        Effect::Reply(..) => true,
-        Effect::Notice(..) | Effect::Deliver(..) | Effect::Store(..) | Effect::ToShard(..) => false,
+        Effect::Reply(..) | Effect::Notice(..) | Effect::Deliver(..) | Effect::ToShard(..) => true,
+        Effect::Store(..) => false,
     }
 }
 

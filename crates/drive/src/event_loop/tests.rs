@@ -4,12 +4,14 @@ mod reloads;
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    sync::Mutex,
 };
 
 use auth::{Access, Users};
 use bytes::Bytes;
 use contract::{
-    Body, BrokerLimits, Destination, Kind, Message, Outbox, QuotaLimits, Subscribe, SubscriptionId,
+    Body, BrokerLimits, Destination, Kind, Message, Outbox, QuotaLimits, SlowPolicy, Subscribe,
+    SubscriptionId,
 };
 
 use super::*;
@@ -43,6 +45,86 @@ fn readers_of_large_messages_leave_others_their_turn() {
     assert!(written > 2 * bytes_max, "{written} bytes are no more than two turns may write");
     assert!(core.tools.pending_requests.is_empty() && core.tools.dirty.is_empty());
     drop(peers);
+}
+
+/// A subscription of its own kind among those of a topic, and replies, leave messages that come
+/// together together for the others.
+#[test]
+fn one_buffered_subscription_breaks_no_run() {
+    let mut core = core();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let seen = Seen::default();
+    let reader = |name, on_slow| TopicReader { name, on_slow, seen: Arc::clone(&seen) };
+    let peers = [
+        connect(&mut core, &listener, reader("buffered", SlowPolicy::DropOldest)),
+        connect(&mut core, &listener, reader("pushed", SlowPolicy::Close)),
+        connect(&mut core, &listener, reader("pushed too", SlowPolicy::Close)),
+        connect(&mut core, &listener, TopicSender),
+    ];
+    while core.turn().unwrap().busy {}
+    let all = |name| (1..4).map(move |id| (name, id));
+    let expected: Vec<_> = ["pushed", "pushed too", "buffered"].into_iter().flat_map(all).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+    drop(peers);
+}
+
+/// Who got which message, in order.
+type Seen = Arc<Mutex<Vec<(&'static str, u128)>>>;
+
+struct TopicReader {
+    name: &'static str,
+    on_slow: SlowPolicy,
+    seen: Seen,
+}
+
+impl Session for TopicReader {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Opened => {
+                let subscribe = Subscribe {
+                    on_slow: self.on_slow.clone(),
+                    ..Subscribe::new(SubscriptionId(0), topic().into())
+                };
+                out.command(Token(0), Command::Subscribe(Box::new(subscribe)));
+            }
+            Input::Delivered(_, delivery) => {
+                self.seen.lock().unwrap().push((self.name, delivery.message.id));
+            }
+            Input::Received(_)
+            | Input::Replied(..)
+            | Input::Notice(_)
+            | Input::Timeout
+            | Input::GivenUp(..)
+            | Input::Shutdown
+            | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Sends to a topic, all at a time.
+struct TopicSender;
+
+impl Session for TopicSender {
+    fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
+        if matches!(input, Input::Opened) {
+            for id in 1..4 {
+                let message = Message::new(topic(), id, 0, Body::Binary(Bytes::new()));
+                out.command(Token(0), Command::Publish(Lane::default(), Arc::new(message)));
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
+fn topic() -> Destination {
+    Destination::parse("/topic/a").unwrap()
 }
 
 /// Fills a queue.

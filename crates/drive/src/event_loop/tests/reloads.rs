@@ -7,7 +7,7 @@ use std::{
 };
 
 use auth::{Grant, Password, Rule, Scope, User};
-use contract::{Notice, Reason, Secret, Step};
+use contract::{Notice, Reason, Reply, Secret, Step};
 
 use super::*;
 use crate::event_loop::{principals::REVIEWS_PER_TURN, run::take_inbox};
