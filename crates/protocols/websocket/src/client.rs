@@ -83,7 +83,7 @@ impl Request<'_> {
 }
 
 /// Reads the response to a request as it comes: interim responses (RFC 9110 section 15.2), of which
-/// up to [`INTERIM_MAX`] are skipped, and the final one.
+/// up to 8 are skipped, and the final one.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     request: Request<'a>,
