@@ -39,10 +39,15 @@ impl Allowance {
         }
     }
 
-    pub(super) fn take_one(&mut self) {
+    /// One comes from where the credit is: it uses up none that is given behind a drain.
+    pub(super) fn take_one_here(&mut self) {
         assert!(self.now.most > 0, "more than the credit allows");
         self.now.most -= 1;
         self.now.least = self.now.least.saturating_sub(1);
+    }
+
+    pub(super) fn take_one(&mut self) {
+        self.take_one_here();
         for (_, bounds) in self.drains.iter_mut().filter(|(_, bounds)| bounds.was_set) {
             bounds.least = bounds.least.saturating_sub(1);
         }

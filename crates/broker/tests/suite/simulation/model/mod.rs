@@ -321,7 +321,7 @@ impl Model {
                 let has_tag = buffered.has_credit && is_explicit;
                 assert_eq!(arrival.tag.is_some(), has_tag, "whether it is settled");
                 if buffered.has_credit {
-                    subscription.allowance.take_one();
+                    subscription.allowance.take_one_here();
                 }
                 self.tally.buffered += 1;
                 self.tally.dropped += u64::from(arrival.dropped);
