@@ -57,6 +57,9 @@ pub enum Event {
     Restored(Box<Restored>),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
+    /// Subscriptions that want the latest may be handed as much again; expected while
+    /// [`crate::Shard::is_turn_used`], after others had their turn.
+    Turn,
 }
 
 /// A message that the store has kept.

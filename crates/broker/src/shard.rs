@@ -62,6 +62,15 @@ impl Shard {
         self
     }
 
+    /// Bounds what subscriptions that want only the latest of each key are handed before the next
+    /// [`Event::Turn`], in deliveries of 128 bytes: they can take something new at any time. What they get
+    /// then is newer.
+    #[must_use]
+    pub const fn with_latest_per_turn(mut self, deliveries: usize) -> Self {
+        self.front.set_latest_per_turn(deliveries);
+        self
+    }
+
     /// Advances the shard by one event; what is to be done is added to `effects`, in order.
     pub fn apply(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let (front, home) = (&mut self.front, &mut self.home);
@@ -104,6 +113,7 @@ impl Shard {
                 home.retry_waiting(&mut output);
             }
             Event::Restored(restored) => home.restore(*restored, &mut output),
+            Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {
                 front.time_out(&mut output);
                 home.check_deadlines(&mut output);
@@ -133,10 +143,23 @@ impl Shard {
 
     /// What events have cost since the last call, beside their effects. For publications to topics
     /// that is how many tables of patterns they were looked up in, 2,100 for one at most, and for each
-    /// buffered subscription that they were offered to, or that lost a message for them, as much as 16 of these; for each
+    /// buffered subscription or table of the latest that they were offered to, or that lost a message for them, as much as 16 of these, and
+    /// each place of a table that was looked at; for each
     /// message that a selector was evaluated for, as much as the operations in it ([`contract::Message::selection_cost`]).
     pub const fn take_lookups(&mut self) -> usize {
         self.front.take_lookups() + self.home.take_spent()
+    }
+
+    /// Whether subscriptions were handed something that [`Shard::with_latest_per_turn`] bounds.
+    #[must_use]
+    pub const fn is_turn_used(&self) -> bool {
+        self.front.is_turn_used()
+    }
+
+    /// Whether some of them wait for the next turn.
+    #[must_use]
+    pub fn has_deferred(&self) -> bool {
+        self.front.has_deferred()
     }
 
     /// The last subscription from which was taken, since the last call, what waited for it, because

@@ -1,5 +1,6 @@
 //! Subscriptions to topics that get what they can take: by their credit, their rate, and what is
-//! written of it to their connection. What they cannot take yet waits here, by their policy.
+//! written of it to their connection. What they cannot take yet waits here, by their policy; what only
+//! the latest of wait for, in a table that they share (see `latest`).
 //!
 //! ```text
 //! publication --> buffer --credit, rate, little unwritten--> handed over --written--> more may come
@@ -8,20 +9,22 @@
 //! ```
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::Ordering},
 };
 
 use contract::{
-    Credit, Delivery, Message, Refusal, Reply, Settlement, SlowPolicy, Subscribe, Tag, Token,
-    internal,
+    ConnectionId, ConnectionLimits, Credit, Delivery, Message, Refusal, Reply, Settlement,
+    SlowPolicy, Subscribe, Tag, Token, internal,
 };
 
 use super::{
-    End, Front, Subscription,
+    End, Front, Holder, Subscription,
     buffer::{Buffer, Waiting},
     rate::Rate,
     reader::Reader,
+    table::{Cursor, Missed},
     topics::Topic,
 };
 use crate::{
@@ -35,8 +38,10 @@ pub(super) struct Buffered {
     /// Tells it from others that had its name.
     pub(super) serial: u64,
     pub(super) topic: usize,
-    /// In the list of the topic.
+    /// In the list of the topic, unless it has a cursor.
     pub(super) index: usize,
+    /// In the table of the latest of its topic, if it wants no more.
+    pub(super) cursor: Option<Box<Cursor>>,
     /// Waits until all shards know of it.
     pub(super) pending: Option<Token>,
     on_slow: SlowPolicy,
@@ -44,7 +49,10 @@ pub(super) struct Buffered {
     /// How many deliveries it may get; `None`: any number.
     credit: Option<u32>,
     rate: Option<Rate>,
-    waiting: Buffer,
+    /// What waits for it alone, and how much of that may.
+    pub(super) waiting: Buffer,
+    bytes_max: usize,
+    messages_max: usize,
     /// What its connection knows it by among those with something waiting.
     known_bytes: usize,
     /// The cost of what it was handed and is not written.
@@ -65,6 +73,8 @@ pub(super) struct Buffered {
     is_parked: bool,
     /// It is among those that are looked at when time has passed.
     is_timed: bool,
+    /// It has its turn when the core has its next.
+    pub(super) is_deferred: bool,
 }
 
 /// A request to take back what credit is left.
@@ -86,18 +96,30 @@ enum Readiness {
 }
 
 impl Buffered {
-    fn new(subscriber: Subscriber, serial: u64, subscribe: &Subscribe) -> Self {
+    fn new(
+        subscriber: Subscriber,
+        serial: u64,
+        subscribe: &Subscribe,
+        limits: &ConnectionLimits,
+    ) -> Self {
+        let messages_max = match subscribe.on_slow {
+            SlowPolicy::DropOldest => limits.prefetch_max.max(1) as usize,
+            SlowPolicy::Close | SlowPolicy::Latest(_) => usize::MAX,
+        };
         Self {
             subscriber,
             serial,
             topic: 0,
             index: 0,
+            cursor: None,
             pending: None,
             on_slow: subscribe.on_slow.clone(),
             settlement: subscribe.settlement,
             credit: subscribe.credit,
             rate: subscribe.rate.map(Rate::new),
-            waiting: Buffer::new(&subscribe.on_slow),
+            waiting: Buffer::default(),
+            bytes_max: limits.unsent_bytes_max,
+            messages_max,
             known_bytes: 0,
             unwritten_bytes: 0,
             delivered: 0,
@@ -109,6 +131,7 @@ impl Buffered {
             drains: VecDeque::new(),
             is_parked: false,
             is_timed: false,
+            is_deferred: false,
         }
     }
 
@@ -132,6 +155,14 @@ impl Buffered {
         self.dropped_since = self.dropped_since.saturating_add(1);
     }
 
+    /// Of its table it does not get these.
+    pub(super) fn count_missed(&mut self, missed: Missed) {
+        let Missed { dropped, replaced } = missed;
+        self.dropped += u64::from(dropped);
+        self.conflated += u64::from(replaced);
+        self.dropped_since = self.dropped_since.saturating_add(dropped).saturating_add(replaced);
+    }
+
     /// Drops the message that has waited longest; `false`: none waits.
     fn drop_oldest(&mut self) -> bool {
         let is_dropped = self.waiting.pop().is_some();
@@ -153,12 +184,23 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) -> bool {
         let key = self.buffered.vacant_key();
-        let join = |topic: &mut Topic| topic.join_buffered(key);
+        let conflation = match &subscribe.on_slow {
+            SlowPolicy::Latest(conflation) => Some(conflation),
+            SlowPolicy::Close | SlowPolicy::DropOldest => None,
+        };
+        let join = |topic: &mut Topic| match conflation {
+            Some(_) => 0,
+            None => topic.join_buffered(key),
+        };
         let (topic, index, confirmed) = self.join(&subscribe.pattern, join, output);
         let pending = (!confirmed).then_some(token);
         let serial = self.next_request();
-        let buffered = Buffered::new(subscriber, serial, subscribe);
-        self.buffered.insert(Buffered { topic, index, pending, ..buffered });
+        let client = self.clients.get(&subscriber.connection);
+        let limits = client.map_or(&self.limits, |client| &client.limits);
+        let buffered = Buffered::new(subscriber, serial, subscribe, limits);
+        let bytes_max = buffered.bytes_max;
+        let cursor = conflation.map(|one| Box::new(self.join_table(topic, one, key, bytes_max)));
+        self.buffered.insert(Buffered { topic, index, cursor, pending, ..buffered });
         self.subscriptions.insert(subscriber, Subscription::Buffered(key));
         confirmed
     }
@@ -179,9 +221,15 @@ impl Front {
             index += 1;
         }
         self.lookups += index * OFFER_LOOKUPS;
+        let mut index = 0;
+        while let Some(&table) = self.topics.get(topic).and_then(|t| t.tables().get(index)) {
+            self.offer_to_table(table, message, waiting, output);
+            index += 1;
+        }
     }
 
-    fn offer_to(
+    /// Offers a publication to a subscription, for which it waits alone.
+    pub(super) fn offer_to(
         &mut self,
         key: usize,
         message: &Arc<Message>,
@@ -194,22 +242,14 @@ impl Front {
         let connection = buffered.subscriber.connection;
         let reader = self.readers.get_or_insert_with(connection, Reader::default);
         let is_ready = buffered.readiness(output.now.mono_ns) == Readiness::Ready;
-        if buffered.waiting.is_empty() && is_ready && !reader.is_full() {
+        let is_first = buffered.waiting.is_empty() && buffered.cursor.is_none();
+        if is_first && is_ready && !reader.is_full() {
             return self.hand_over_buffered(key, Arc::clone(message), output);
         }
         let waiting = waiting.get_or_insert_with(|| Waiting::new(message, &self.waiting_bytes));
         reader.waiting_bytes -= buffered.waiting.bytes();
-        if buffered.waiting.push(Arc::clone(waiting)).is_some() {
-            buffered.conflated += 1;
-            buffered.count_dropped();
-            self.topic_conflated += 1;
-        }
-        let limits = self.clients.get(&connection).map_or(&self.limits, |client| &client.limits);
-        let bytes_max = limits.unsent_bytes_max;
-        let messages_max = match buffered.on_slow {
-            SlowPolicy::DropOldest => limits.prefetch_max.max(1) as usize,
-            SlowPolicy::Close | SlowPolicy::Latest(_) => usize::MAX,
-        };
+        buffered.waiting.push(Arc::clone(waiting));
+        let (bytes_max, messages_max) = (buffered.bytes_max, buffered.messages_max);
         let others_bytes = reader.waiting_bytes;
         loop {
             let (messages, bytes) = (buffered.waiting.len(), buffered.waiting.bytes());
@@ -230,20 +270,21 @@ impl Front {
         let bytes = buffered.waiting.bytes();
         reader.waiting_bytes += bytes;
         reader.by_waiting.grow(key, &mut buffered.known_bytes, bytes);
-        self.by_waiting.grow(connection, &mut reader.known_bytes, reader.waiting_bytes);
-        self.wake(key, output);
-        self.unpark(connection, output);
+        let holder = Holder::Connection(connection);
+        self.by_waiting.grow(holder, &mut reader.known_bytes, reader.waiting_bytes);
+        self.wake_up(key, output);
     }
 
-    /// Where more waits on the core than may, takes from the subscription with the most, of the
-    /// connection with the most, until no more does: so none loses anything that has no more than its
-    /// share.
+    /// Where more waits on the core than may, takes from the table with the most, or the subscription
+    /// with the most of the connection with the most, until no more does: so none loses anything that
+    /// has no more than its share.
     pub(super) fn make_room(&mut self, output: &mut ShardOutput<'_>) {
         while self.waiting_bytes.load(Ordering::Relaxed) > self.waiting_bytes_max {
-            let Some(key) = self.with_most_waiting() else {
-                return internal!("more waits than may, and for no subscription");
-            };
-            self.take_from(key, output);
+            match self.with_most_waiting() {
+                Some(Most::Subscription(key)) => self.take_from(key, output),
+                Some(Most::Table(id)) => self.take_from_table(id),
+                None => return internal!("more waits than may, and for no subscription"),
+            }
             self.lookups += OFFER_LOOKUPS;
         }
     }
@@ -264,20 +305,32 @@ impl Front {
         self.end_drains(key, output);
     }
 
-    /// The key of the subscription with the most waiting, of the connection with the most.
-    fn with_most_waiting(&mut self) -> Option<usize> {
+    /// The table with the most waiting, or the subscription with the most of the connection with the
+    /// most.
+    fn with_most_waiting(&mut self) -> Option<Most> {
         loop {
-            let connection = self.by_waiting.last()?;
+            let holder = self.by_waiting.last()?;
+            let connection = match holder {
+                Holder::Connection(connection) => connection,
+                Holder::Table(id) => {
+                    let table = self.tables.get_mut(id)?;
+                    let bytes = table.bytes();
+                    if self.by_waiting.correct(holder, &mut table.known_bytes, bytes) {
+                        continue;
+                    }
+                    return Some(Most::Table(id));
+                }
+            };
             let reader = self.readers.get_mut(&connection)?;
             let bytes = reader.waiting_bytes;
-            if self.by_waiting.correct(connection, &mut reader.known_bytes, bytes) {
+            if self.by_waiting.correct(holder, &mut reader.known_bytes, bytes) {
                 continue;
             }
             let key = reader.by_waiting.last()?;
             let buffered = self.buffered.get_mut(key)?;
             let bytes = buffered.waiting.bytes();
             if !reader.by_waiting.correct(key, &mut buffered.known_bytes, bytes) {
-                return Some(key);
+                return Some(Most::Subscription(key));
             }
         }
     }
@@ -294,29 +347,47 @@ impl Front {
         }
     }
 
+    /// As [`Front::wake`], of one whose turn may come at once.
+    pub(super) fn wake_up(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+        if let Some(connection) = self.wake(key, output) {
+            self.unpark(connection, output);
+        }
+    }
+
     /// What allows more deliveries to a subscription may have happened: it gets its turn on its
-    /// connection, or later, if it can.
-    fn wake(&mut self, key: usize, output: &mut ShardOutput<'_>) {
+    /// connection, which is returned, or later, if it can.
+    fn wake(&mut self, key: usize, output: &mut ShardOutput<'_>) -> Option<ConnectionId> {
         self.end_drains(key, output);
+        if !self.has_waiting(key) {
+            self.rest(key);
+            return None;
+        }
         let Some(buffered) = self.buffered.get_mut(key) else {
-            return internal!("a subscription wakes that does not exist");
+            internal!("a subscription wakes that does not exist");
+            return None;
         };
         let Subscriber { connection, subscription } = buffered.subscriber;
-        if buffered.waiting.is_empty() {
-            return;
-        }
         match buffered.readiness(output.now.mono_ns) {
-            Readiness::Ready if !buffered.is_parked => {
+            Readiness::Ready if !buffered.is_parked && !buffered.is_deferred => {
                 buffered.is_parked = true;
                 let reader = self.readers.get_or_insert_with(connection, Reader::default);
                 reader.park(subscription);
+                return Some(connection);
             }
             Readiness::Later if !buffered.is_timed => {
                 buffered.is_timed = true;
-                self.timed.push(key);
+                let next = buffered.rate.as_ref().map_or(0, Rate::next_mono_ns);
+                self.timed.push(Reverse((next, key)));
             }
             Readiness::Ready | Readiness::Later | Readiness::Blocked => {}
         }
+        None
+    }
+
+    /// Whether something waits for a subscription.
+    fn has_waiting(&mut self, key: usize) -> bool {
+        let waits_alone = |buffered: &Buffered| !buffered.waiting.is_empty();
+        self.buffered.get(key).is_some_and(waits_alone) || self.find_latest(key).is_some()
     }
 
     /// A subscription has its turn on its connection.
@@ -325,20 +396,45 @@ impl Front {
             return internal!("a subscription has its turn and does not exist");
         };
         buffered.is_parked = false;
+        if buffered.cursor.is_some() && self.turn_left == 0 {
+            buffered.is_deferred = true;
+            return self.deferred.push_back((key, buffered.serial));
+        }
         if buffered.readiness(output.now.mono_ns) == Readiness::Ready
-            && let Some(message) = buffered.waiting.pop()
+            && let Some(message) = self.take_next(key)
         {
-            if let Some(reader) = self.readers.get_mut(&buffered.subscriber.connection) {
-                reader.waiting_bytes -= message.cost();
-            }
             if message.is_expired(output.now.unix_ms) {
-                buffered.count_dropped();
+                if let Some(buffered) = self.buffered.get_mut(key) {
+                    buffered.count_dropped();
+                }
                 self.topic_expired += 1;
             } else {
-                self.hand_over_buffered(key, Arc::<Message>::clone(&message), output);
+                self.hand_over_buffered(key, message, output);
             }
         }
         self.wake(key, output);
+    }
+
+    /// Takes out the next message for a subscription: those of its table and those that wait for it
+    /// alone take turns.
+    fn take_next(&mut self, key: usize) -> Option<Arc<Message>> {
+        let place = self.find_latest(key);
+        let buffered = self.buffered.get_mut(key)?;
+        let waits_alone = !buffered.waiting.is_empty();
+        if let (Some(cursor), Some(place)) = (&mut buffered.cursor, place)
+            && !(waits_alone && cursor.is_keyless_next)
+        {
+            cursor.is_keyless_next = true;
+            return self.take_latest(key, place);
+        }
+        if let Some(cursor) = &mut buffered.cursor {
+            cursor.is_keyless_next = false;
+        }
+        let message = buffered.waiting.pop()?;
+        if let Some(reader) = self.readers.get_mut(&buffered.subscriber.connection) {
+            reader.waiting_bytes -= message.bytes();
+        }
+        Some(Arc::<Message>::clone(&message))
     }
 
     fn hand_over_buffered(
@@ -363,6 +459,9 @@ impl Front {
         let tag = is_explicit.then_some(Tag(buffered.delivered));
         let dropped = std::mem::take(&mut buffered.dropped_since);
         let bytes = message.cost();
+        if buffered.cursor.is_some() {
+            self.turn_left = self.turn_left.saturating_sub(1 + bytes / BYTES_PER_DELIVERY);
+        }
         buffered.unwritten_bytes += bytes;
         reader.hand_over(subscriber.subscription, buffered.serial, bytes);
         self.topic_delivered += 1;
@@ -399,7 +498,6 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         let Some(buffered) = self.buffered.get_mut(key) else { return };
-        let connection = buffered.subscriber.connection;
         // One that began without needs none.
         let Some(left) = &mut buffered.credit else { return };
         if let Credit::Set(_) = credit {
@@ -410,8 +508,7 @@ impl Front {
             Credit::Add(count) => left.saturating_add(count),
             Credit::Set(count) => count,
         };
-        self.wake(key, output);
-        self.unpark(connection, output);
+        self.wake_up(key, output);
     }
 
     pub(super) fn drain_buffered(
@@ -426,14 +523,15 @@ impl Front {
             return self.reply(connection, token, Ok(Reply::Drained), output);
         }
         buffered.drains.push_back(Drain { token, credit_after: 0 });
-        self.wake(key, output);
-        self.unpark(connection, output);
+        self.wake_up(key, output);
     }
 
     /// Replies to the drains of a subscription that was handed all that it had credit for before.
     fn end_drains(&mut self, key: usize, output: &mut ShardOutput<'_>) {
-        while let Some(buffered) = self.buffered.get_mut(key)
-            && (buffered.waiting.is_empty() || buffered.credit == Some(0))
+        while let Some(buffered) = self.buffered.get(key)
+            && !buffered.drains.is_empty()
+            && (buffered.credit == Some(0) || !self.has_waiting(key))
+            && let Some(buffered) = self.buffered.get_mut(key)
             && let Some(Drain { token, credit_after }) = buffered.drains.pop_front()
         {
             buffered.credit = Some(credit_after);
@@ -452,7 +550,8 @@ impl Front {
         if let Some(reader) = self.readers.get_mut(&connection) {
             reader.waiting_bytes -= buffered.waiting.bytes();
             reader.by_waiting.correct(key, &mut buffered.known_bytes, 0);
-            self.by_waiting.correct(connection, &mut reader.known_bytes, reader.waiting_bytes);
+            let holder = Holder::Connection(connection);
+            self.by_waiting.correct(holder, &mut reader.known_bytes, reader.waiting_bytes);
             if buffered.is_parked {
                 reader.unpark(subscription);
             }
@@ -463,32 +562,40 @@ impl Front {
         for Drain { token, .. } in buffered.drains {
             self.reply(connection, token, Ok(Reply::Drained), output);
         }
-        self.leave_buffered(buffered.topic, buffered.index, output);
+        match buffered.cursor {
+            Some(cursor) => self.leave_table(&cursor, output),
+            None => self.leave_buffered(buffered.topic, buffered.index, output),
+        }
     }
 
     /// Time has passed: those that wait for that get what it allows.
     pub(crate) fn time_out(&mut self, output: &mut ShardOutput<'_>) {
-        for key in std::mem::take(&mut self.timed) {
+        while let Some(&Reverse((mono_ns, key))) = self.timed.peek()
+            && mono_ns <= output.now.mono_ns
+        {
+            self.timed.pop();
             // It may have ended.
             let Some(buffered) = self.buffered.get_mut(key) else { continue };
             buffered.is_timed = false;
-            let connection = buffered.subscriber.connection;
-            self.wake(key, output);
-            self.unpark(connection, output);
+            self.wake_up(key, output);
         }
     }
 
     /// See [`crate::Shard::slow_subscriptions`].
     pub(crate) fn slow_subscriptions(&self) -> impl Iterator<Item = SlowSubscription<'_>> {
-        let slow = self.buffered.iter().filter(|(_, one)| one.dropped + one.conflated > 0);
-        slow.filter_map(|(_, one)| {
-            Some(SlowSubscription {
+        self.buffered.iter().filter_map(|(_, one)| {
+            let table = one.cursor.as_ref().and_then(|cursor| {
+                self.tables.get(cursor.table).map(|table| table.waiting(cursor))
+            });
+            let (waiting, missed) = table.unwrap_or_default();
+            let slow = SlowSubscription {
                 subscriber: one.subscriber,
                 pattern: self.topics.get(one.topic)?.pattern(),
-                dropped: one.dropped,
-                conflated: one.conflated,
-                waiting: one.waiting.len(),
-            })
+                dropped: one.dropped + u64::from(missed.dropped),
+                conflated: one.conflated + u64::from(missed.replaced),
+                waiting: one.waiting.len() + waiting,
+            };
+            (slow.dropped + slow.conflated > 0).then_some(slow)
         })
     }
 
@@ -516,11 +623,20 @@ impl Front {
             let Some(reader) = self.readers.get(&connection) else { continue };
             assert_eq!(reader.waiting_bytes, bytes, "bytes that wait for {connection:?}");
             assert_eq!(reader.by_waiting.len(), known_here, "subscriptions of {connection:?}");
-            self.by_waiting.assert_contains(connection, reader.known_bytes, bytes);
+            let holder = Holder::Connection(connection);
+            self.by_waiting.assert_contains(holder, reader.known_bytes, bytes);
             known += usize::from(reader.known_bytes > 0);
         }
-        assert_eq!(self.by_waiting.len(), known, "connections for which something waits");
+        known += self.assert_tables_consistent();
+        assert_eq!(self.by_waiting.len(), known, "those with something waiting");
     }
+}
+
+/// Who has the most waiting.
+#[derive(Clone, Copy, Debug)]
+enum Most {
+    Subscription(usize),
+    Table(usize),
 }
 
 /// Bytes of a subscription's deliveries that may be unwritten while it is handed more, in
@@ -528,4 +644,6 @@ impl Front {
 /// takes seconds for what is much more.
 const UNWRITTEN_BYTES_MAX: usize = 16 << 10;
 /// What it costs to offer a publication to a subscription, in look-ups.
-const OFFER_LOOKUPS: usize = 16;
+pub(super) const OFFER_LOOKUPS: usize = 16;
+/// Bytes that cost as much to encode and to write as a delivery beside them.
+const BYTES_PER_DELIVERY: usize = 128;

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token, internal};
 
-use super::{Front, Subscription, topics::Topic};
+use super::{Front, Subscription, table::Table, topics::Topic};
 use crate::{event::Effect, output::ShardOutput, shard_message::Interest};
 
 /// Where a publication goes; memory that the next one reuses.
@@ -103,7 +103,7 @@ impl Front {
     }
 
     /// Removes the interest in a topic without subscriptions.
-    fn tidy(&mut self, id: usize, output: &mut ShardOutput<'_>) {
+    pub(super) fn tidy(&mut self, id: usize, output: &mut ShardOutput<'_>) {
         let Some(topic) = self.topics.get_mut(id) else { return };
         if !topic.has_locals() && !topic.is_kept() {
             topic.cancel_request();
@@ -130,7 +130,10 @@ impl Front {
         if !topic.interest_added(request) {
             return;
         }
-        for key in topic.buffered().to_vec() {
+        let tables = topic.tables().iter().filter_map(|&table| self.tables.get(table));
+        let members = tables.flat_map(Table::members);
+        let all: Vec<usize> = topic.buffered().iter().chain(members).copied().collect();
+        for key in all {
             if let Some(buffered) = self.buffered.get_mut(key)
                 && let Some(token) = buffered.pending.take()
             {
@@ -231,6 +234,7 @@ impl Front {
                 self.offer(topic, message, &mut waiting, output);
             }
             drop(waiting);
+            self.time_out(output);
             self.end_overflowing(output);
             self.make_room(output);
         }

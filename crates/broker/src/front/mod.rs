@@ -4,14 +4,17 @@ mod buffer;
 mod buffered;
 mod by_bytes;
 mod fan_out;
+mod latest;
 mod rate;
 mod reader;
+mod table;
 mod topics;
 mod transaction;
 mod wildcards;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -31,6 +34,7 @@ use self::{
     by_bytes::ByBytes,
     fan_out::Scratch,
     reader::{Parked, Reader},
+    table::Table,
     topics::{Topic, Topics},
     transaction::{Deferred, Transaction},
 };
@@ -54,13 +58,24 @@ pub(crate) struct Front {
     subscriptions: Map<Subscriber, Subscription>,
     /// What is kept of the buffered ones among them.
     buffered: Slab<Buffered>,
-    /// Those of them that may be handed more once time has passed.
-    timed: Vec<usize>,
+    /// Those of them that may be handed more once time has passed, and when.
+    timed: BinaryHeap<Reverse<(u64, usize)>>,
+    /// What waits for those that want the latest.
+    tables: Slab<Table>,
+    /// What their places take, see [`Table::places_bytes`].
+    places_bytes: usize,
+    /// Memory for those that are woken.
+    woken: Vec<usize>,
+    /// Deliveries of the latest that a turn of the core makes, and that are left of it; those that
+    /// have theirs in the next, with their serials.
+    per_turn: usize,
+    turn_left: usize,
+    deferred: VecDeque<(usize, u64)>,
     /// The cost of what waits for them, of each message once, and what it may be.
     waiting_bytes: Arc<AtomicUsize>,
     waiting_bytes_max: usize,
-    /// The connections for which it waits.
-    by_waiting: ByBytes<ConnectionId>,
+    /// Where it waits.
+    by_waiting: ByBytes<Holder>,
     /// See [`crate::Shard::take_shed_from`].
     shed_from: Option<Subscriber>,
     /// Those for which more waits than may.
@@ -157,6 +172,15 @@ struct HomeSubscription {
     ending: Option<End>,
 }
 
+/// Where messages to topics wait.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Holder {
+    /// For subscriptions of a connection, each alone.
+    Connection(ConnectionId),
+    /// For those that share a table.
+    Table(usize),
+}
+
 /// What ends a subscription, and so what its connection is told in the end.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -181,7 +205,13 @@ impl Front {
             clients: Map::default(),
             subscriptions: Map::default(),
             buffered: Slab::new(),
-            timed: Vec::new(),
+            timed: BinaryHeap::new(),
+            tables: Slab::new(),
+            places_bytes: 0,
+            woken: Vec::new(),
+            per_turn: usize::MAX,
+            turn_left: usize::MAX,
+            deferred: VecDeque::new(),
             waiting_bytes: Arc::default(),
             waiting_bytes_max: usize::MAX,
             by_waiting: ByBytes::default(),
@@ -293,16 +323,19 @@ impl Front {
         let &Subscribe { id, mode, settlement, .. } = subscribe;
         let pattern = &subscribe.pattern;
         let subscriber = Subscriber { connection, subscription: id };
-        let Some(client) = self.clients.get_mut(&connection) else {
-            internal!("a command of a connection that is not open");
-            return Err(Refusal::Busy);
-        };
         if self.subscriptions.contains_key(&subscriber) {
             return Err(Refusal::DuplicateId);
+        }
+        if !self.allows_latest(subscribe) {
+            return Err(Refusal::Limit);
         }
         if !Topics::allows(pattern) {
             return Err(Refusal::TooDeep);
         }
+        let Some(client) = self.clients.get_mut(&connection) else {
+            internal!("a command of a connection that is not open");
+            return Err(Refusal::Busy);
+        };
         if client.subscriptions.len() >= client.limits.subscriptions_max {
             return Err(Refusal::Limit);
         }
@@ -756,6 +789,7 @@ impl Front {
         assert_eq!(self.subscriptions.len(), 0, "subscriptions");
         assert_eq!(self.buffered.len(), 0, "buffered subscriptions");
         assert_eq!(self.waiting_bytes.load(Ordering::Relaxed), 0, "bytes that wait for them");
+        assert_eq!(self.tables.len(), 0, "tables");
         assert_eq!(self.readers.len(), 0, "readers");
         assert_eq!(self.transactions.len(), 0, "transactions");
         self.topics.assert_empty();

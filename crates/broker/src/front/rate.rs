@@ -13,6 +13,11 @@ impl Rate {
         Self { interval_ns: 1_000_000_000 / u64::from(per_second.get()), next_mono_ns: 0 }
     }
 
+    /// When the next message may come.
+    pub(super) const fn next_mono_ns(&self) -> u64 {
+        self.next_mono_ns
+    }
+
     pub(super) const fn allows_one(&self, mono_ns: u64) -> bool {
         self.next_mono_ns <= mono_ns
     }

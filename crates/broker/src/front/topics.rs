@@ -26,8 +26,10 @@ pub(super) struct Topic {
     /// Effects share the list, so that a publication allocates nothing; it is copied only if it
     /// changes while an effect still holds it.
     locals: Arc<Vec<Subscriber>>,
-    /// The others of this core, by their keys.
+    /// The others of this core, by their keys, but for those that share tables of the latest.
     buffered: Vec<usize>,
+    /// These tables, by their keys; each has a subscription.
+    tables: Vec<usize>,
     /// The other cores.
     remotes: Vec<u16>,
     /// The interest of this core lasts without subscriptions.
@@ -134,6 +136,7 @@ impl Topic {
             pattern,
             locals: Arc::default(),
             buffered: Vec::new(),
+            tables: Vec::new(),
             remotes: Vec::new(),
             kept: false,
             request: 0,
@@ -155,7 +158,7 @@ impl Topic {
 
     /// Whether there are subscriptions of this core.
     pub(super) fn has_locals(&self) -> bool {
-        !self.locals.is_empty() || !self.buffered.is_empty()
+        !self.locals.is_empty() || !self.buffered.is_empty() || !self.tables.is_empty()
     }
 
     pub(super) fn remotes(&self) -> &[u16] {
@@ -188,6 +191,18 @@ impl Topic {
             self.buffered.swap_remove(index);
         }
         self.buffered.get(index).copied()
+    }
+
+    pub(super) fn tables(&self) -> &[usize] {
+        &self.tables
+    }
+
+    pub(super) fn add_table(&mut self, key: usize) {
+        self.tables.push(key);
+    }
+
+    pub(super) fn remove_table(&mut self, key: usize) {
+        self.tables.retain(|&other| other != key);
     }
 
     pub(super) const fn keep(&mut self) {

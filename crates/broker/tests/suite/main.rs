@@ -5,6 +5,7 @@ mod conversations;
 mod cost;
 mod disk;
 mod interest;
+mod latest;
 mod limits;
 mod memory;
 mod quotas;

@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) quotas: QuotaLimits,
     /// See [`Shard::with_waiting_bytes_max`].
     pub(crate) waiting_bytes_max: Option<usize>,
+    /// See [`Shard::with_latest_per_turn`].
+    pub(crate) latest_per_turn: Option<usize>,
 }
 
 /// Where the shards draw on their quotas.
@@ -98,6 +100,7 @@ impl World {
             let pool = Arc::clone(&ledger);
             Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
                 .with_waiting_bytes_max(limits.waiting_bytes_max.unwrap_or(usize::MAX))
+                .with_latest_per_turn(limits.latest_per_turn.unwrap_or(usize::MAX))
         };
         Self {
             shards: (0..cores).map(shard).collect(),
@@ -236,6 +239,8 @@ impl World {
                 self.store(core, usize::MAX);
             } else if let Some(&(from, to)) = self.busy().first() {
                 self.carry(from, to);
+            } else if let Some(&core) = self.deferring().first() {
+                self.apply(core, Event::Turn);
             } else if let Some(&connection) =
                 self.reading().iter().find(|c| !self.stalled.contains(c))
             {
@@ -244,6 +249,12 @@ impl World {
                 break;
             }
         }
+    }
+
+    /// The cores on which subscriptions wait for the next turn.
+    pub(crate) fn deferring(&self) -> Vec<u16> {
+        let cores = (0..).zip(&self.shards).filter(|(_, shard)| shard.has_deferred());
+        cores.map(|(core, _)| core).collect()
     }
 
     /// Memory that is in flight, in bytes.

@@ -319,7 +319,8 @@ impl Core {
             Arc::clone(&settings.limits),
             Arc::<SharedLedger>::clone(&cores.ledger),
         )
-        .with_waiting_bytes_max(settings.unsent_bytes_max_per_core / WAITING_PART);
+        .with_waiting_bytes_max(settings.unsent_bytes_max_per_core / WAITING_PART)
+        .with_latest_per_turn(LATEST_PER_TURN);
         Self {
             cores,
             index,
@@ -362,6 +363,9 @@ impl Core {
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
         self.now = clock::now();
         self.spent = 0;
+        if self.shard.is_turn_used() {
+            self.apply(Event::Turn);
+        }
         let mut busy = self.reactor.poll()?;
         for _ in 0..READS_PER_TURN {
             if self.spent > SPENT_PER_TURN {
@@ -400,6 +404,7 @@ impl Core {
             || !self.tools.pending_requests.is_empty()
             || !self.flushed.is_empty()
             || !self.to_review.is_empty()
+            || self.shard.has_deferred()
     }
 
     /// Takes what other threads have sent.
@@ -613,6 +618,8 @@ const READS_PER_TURN: usize = 1024;
 /// Deliveries, or what costs as much, after which a turn reads no more: some 20 ms. Less would cost
 /// more writes: what a turn has for a socket goes out together.
 const SPENT_PER_TURN: usize = 200_000;
+/// Deliveries of the latest in a turn, whose subscribers can always take more: some 1 ms.
+const LATEST_PER_TURN: usize = 4_000;
 /// Bytes whose decoding and copying, or writing, cost about as much as a delivery.
 const BYTES_PER_SPENT: usize = 128;
 /// How often a shard looks for what has expired: 100 ms.

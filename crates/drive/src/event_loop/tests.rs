@@ -10,8 +10,8 @@ use std::{
 use auth::{Access, Users};
 use bytes::Bytes;
 use contract::{
-    Body, BrokerLimits, Destination, Kind, Message, Outbox, QuotaLimits, SlowPolicy, Subscribe,
-    SubscriptionId,
+    Body, BrokerLimits, ConflationKey, Destination, Kind, Message, Outbox, QuotaLimits, SlowPolicy,
+    Subscribe, SubscriptionId,
 };
 
 use super::*;
@@ -54,12 +54,15 @@ fn one_buffered_subscription_breaks_no_run() {
     let mut core = core();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let seen = Seen::default();
-    let reader = |name, on_slow| TopicReader { name, on_slow, seen: Arc::clone(&seen) };
+    let reader = |name, on_slow| {
+        let pattern = topic().into();
+        TopicReader { name, pattern, on_slow, seen: Arc::clone(&seen) }
+    };
     let peers = [
         connect(&mut core, &listener, reader("buffered", SlowPolicy::DropOldest)),
         connect(&mut core, &listener, reader("pushed", SlowPolicy::Close)),
         connect(&mut core, &listener, reader("pushed too", SlowPolicy::Close)),
-        connect(&mut core, &listener, TopicSender),
+        connect(&mut core, &listener, TopicSender(vec![topic(); 3])),
     ];
     while core.turn().unwrap().busy {}
     let all = |name| (1..4).map(move |id| (name, id));
@@ -68,11 +71,49 @@ fn one_buffered_subscription_breaks_no_run() {
     drop(peers);
 }
 
+/// They could take more at any time.
+#[test]
+fn readers_of_the_latest_leave_others_their_turn() {
+    const KEYS: usize = 100;
+    let mut core = core();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let seen = Seen::default();
+    let mut peers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let reader = TopicReader {
+                name: "latest",
+                pattern: Pattern::parse("/topic/k.*").unwrap(),
+                on_slow: SlowPolicy::Latest(ConflationKey::Destination),
+                seen: Arc::clone(&seen),
+            };
+            connect(&mut core, &listener, reader)
+        })
+        .collect();
+    while core.turn().unwrap().busy {}
+    let topics = (0..KEYS).map(|key| Destination::parse(&format!("/topic/k.{key}")).unwrap());
+    peers.push(connect(&mut core, &listener, TopicSender(topics.collect())));
+    let (mut before, mut turns) = (0, 0);
+    loop {
+        let turn = core.turn().unwrap();
+        let count = seen.lock().unwrap().len();
+        assert!(count - before <= LATEST_PER_TURN, "{} in a turn", count - before);
+        turns += usize::from(count > before);
+        before = count;
+        if !turn.busy {
+            break;
+        }
+    }
+    assert_eq!(before, READERS * KEYS);
+    assert!(turns > READERS * KEYS / LATEST_PER_TURN, "{turns} turns");
+    drop(peers);
+}
+
 /// Who got which message, in order.
 type Seen = Arc<Mutex<Vec<(&'static str, u128)>>>;
 
 struct TopicReader {
     name: &'static str,
+    pattern: Pattern,
     on_slow: SlowPolicy,
     seen: Seen,
 }
@@ -83,7 +124,7 @@ impl Session for TopicReader {
             Input::Opened => {
                 let subscribe = Subscribe {
                     on_slow: self.on_slow.clone(),
-                    ..Subscribe::new(SubscriptionId(0), topic().into())
+                    ..Subscribe::new(SubscriptionId(0), self.pattern.clone())
                 };
                 out.command(Token(0), Command::Subscribe(Box::new(subscribe)));
             }
@@ -105,14 +146,14 @@ impl Session for TopicReader {
     }
 }
 
-/// Sends to a topic, all at a time.
-struct TopicSender;
+/// Sends a message to each of these topics, all at a time.
+struct TopicSender(Vec<Destination>);
 
 impl Session for TopicSender {
     fn handle(&mut self, input: Input<'_>, _: Now, out: &mut dyn Outbox) {
         if matches!(input, Input::Opened) {
-            for id in 1..4 {
-                let message = Message::new(topic(), id, 0, Body::Binary(Bytes::new()));
+            for (id, topic) in (1..).zip(&self.0) {
+                let message = Message::new(topic.clone(), id, 0, Body::Binary(Bytes::new()));
                 out.command(Token(0), Command::Publish(Lane::default(), Arc::new(message)));
             }
         }

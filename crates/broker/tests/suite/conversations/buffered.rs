@@ -23,8 +23,8 @@ fn the_latest_of_each_destination_waits() {
         > p1 pub /topic/p.c 6
         < p1 5 done
         > a0 write 1
-        < a0 s1 4 -2
-        < a0 s1 5
+        < a0 s1 4 -1
+        < a0 s1 5 -1
         < a0 s1 6
         > a0 write 3
         > p1 pub /topic/p.c 7
@@ -62,6 +62,70 @@ fn the_latest_of_each_value_of_a_property_waits() {
         < a0 s1 3
         < a0 s1 4
         < a0 s1 5
+        > a0 gone
+        > p1 gone
+        ",
+    );
+}
+
+#[test]
+fn the_latest_that_expires_is_told_of_with_another() {
+    check(
+        "
+        > a0 stall
+        > a0 sub 1 /topic/p.* latest
+        < a0 1 done
+        > p1 pub /topic/p.a 1 size=20000
+        < a0 s1 1
+        < p1 1 done
+        > p1 pub /topic/p.a 2
+        < p1 2 done
+        > p1 pub /topic/p.a 3 expires=100
+        < p1 3 done
+        > p1 pub /topic/p.b 4
+        < p1 4 done
+        > pass 100
+        > a0 write 1
+        < a0 s1 4 -2
+        > a0 gone
+        > p1 gone
+        ",
+    );
+}
+
+#[test]
+fn the_latest_is_drained() {
+    check(
+        "
+        > a0 stall
+        > a0 sub 1 /topic/p.* auto 3 latest
+        < a0 1 done
+        > a0 sub 2 /topic/p.b latest
+        < a0 2 done
+        > p1 pub /topic/p.a 1 size=20000
+        < a0 s1 1
+        < p1 1 done
+        > p1 pub /topic/p.b 2
+        < a0 s2 2
+        < p1 2 done
+        > a0 drain 1
+        > a0 write 1
+        < a0 3 drained
+        < a0 s1 2
+        > p1 pub /topic/p.b 3
+        < a0 s2 3
+        < p1 3 done
+        > p1 pub /topic/p.b 4
+        < a0 s2 4
+        < p1 4 done
+        > a0 write 9
+        > a0 credit 1 1
+        < a0 s1 4 -1
+        > a0 unsub 1
+        < a0 4 done
+        > p1 pub /topic/p.b 5
+        < a0 s2 5
+        < p1 5 done
         > a0 gone
         > p1 gone
         ",

@@ -126,6 +126,7 @@ impl Simulation {
                 self.trace.add(format!("the clock is set back to {}", self.world.now.unix_ms));
             }
             Step::Timeout(core) => self.apply(core, Event::Timeout),
+            Step::Turn(core) => self.apply(core, Event::Turn),
             Step::Connect(core) => drop(self.connect(core)),
             Step::Vanish if !self.closing.is_empty() && self.random.once_in(2) => {
                 let connection = self.random.pick(&self.closing);
@@ -269,6 +270,8 @@ impl Simulation {
             } else if !busy.is_empty() {
                 let (from, to) = self.random.pick(&busy);
                 self.carry(from, to);
+            } else if let Some(&core) = self.world.deferring().first() {
+                self.apply(core, Event::Turn);
             } else {
                 break;
             }

@@ -59,6 +59,8 @@ pub(super) enum Step {
     SetBack(u64),
     /// A shard is told that time has passed.
     Timeout(u16),
+    /// It may hand over more of the latest.
+    Turn(u16),
     Connect(u16),
     Vanish,
     Act,
@@ -99,9 +101,10 @@ impl Schedule {
             ..ConnectionLimits::default()
         };
         let waiting_bytes_max = (rules.is_narrow && random.once_in(2)).then_some(3_000);
+        let latest_per_turn = random.once_in(2).then_some(2);
         let limits = if rules.is_roomy {
             let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
-            Limits { broker, connection, quotas, waiting_bytes_max }
+            Limits { broker, connection, quotas, waiting_bytes_max, latest_per_turn }
         } else {
             Limits {
                 broker: BrokerLimits {
@@ -117,6 +120,7 @@ impl Schedule {
                 },
                 quotas,
                 waiting_bytes_max,
+                latest_per_turn,
             }
         };
         Self {
@@ -148,6 +152,7 @@ impl Schedule {
         match random.below(20) {
             0..9 if !busy.is_empty() => self.carry(random, busy),
             9 => Step::Pass(random.below(1000) as u64),
+            10 if random.once_in(2) => Step::Turn(self.any_core(random)),
             10 => Step::Timeout(self.any_core(random)),
             11 if clients < self.clients_max => Step::Connect(self.any_core(random)),
             11 if !self.is_calm && random.once_in(4) => Step::Vanish,

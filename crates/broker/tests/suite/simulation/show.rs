@@ -29,6 +29,7 @@ pub(super) fn event(event: &Event) -> String {
         | Event::Stored(_)
         | Event::StoreRefuses(_)
         | Event::Restored(_)
+        | Event::Turn
         | Event::Timeout => format!("{event:?}"),
     }
 }
