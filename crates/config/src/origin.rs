@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{Authority, Listen, Scheme, Service};
+use crate::{Authority, Listen, Scheme, Service, value::show_url};
 
 /// Whose page a request comes from (RFC 6454). Two of the same origin are equal, however they
 /// were spelt.
@@ -73,8 +73,9 @@ impl AllowedOrigin {
             return Ok(Self::Any);
         }
         Origin::parse(text).map(Self::One).ok_or_else(|| {
+            let shown = show_url(text);
             format!(
-                "`{text}` is no origin: write the scheme and the authority, such as \
+                "{shown} is no origin: write the scheme and the authority, such as \
                  https://app.example.com, or * for all"
             )
         })

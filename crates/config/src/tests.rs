@@ -557,9 +557,21 @@ fn servers_are_written_as_they_are_read() {
         assert_eq!((server.authority().as_str(), &*server.path), (authority, path), "{text}");
         assert_eq!(server.to_string(), text.split('?').next().unwrap(), "without the query");
     }
-    for text in ["http://rabbit/ws?token=secret", "ws://rabbit/w s?token=secret"] {
-        let error = value::upstream(text).unwrap_err();
-        assert!(!error.contains("secret"), "{error}");
+    for text in [
+        "http://rabbit/ws?token=secret",
+        "ws://rabbit/w s?token=secret",
+        "ws://rabbit/w s?token=a@secret",
+        "tcp://user:secret@rabbit:5672",
+        "tcp://user:sec?ret@rabbit:5672",
+        "tcp://user:s/secret@rabbit:5672",
+        "user:secret@rabbit",
+    ] {
+        let errors = [
+            value::upstream(text).unwrap_err(),
+            value::feed(text).unwrap_err(),
+            AllowedOrigin::parse(text).unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| !error.contains("sec")), "{errors:?}");
     }
     let shown = |text| value::upstream(text).unwrap().to_string();
     assert_eq!(shown("ws://rabbit"), "ws://rabbit/");

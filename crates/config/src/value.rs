@@ -101,6 +101,14 @@ pub(crate) fn show_bytes(bytes: usize) -> String {
     }
 }
 
+/// Writes a malformed URL, without what may be a secret.
+pub(crate) fn show_url(text: &str) -> String {
+    match text.contains('@') {
+        true => "a URL with `user:password@`".into(),
+        false => format!("`{}`", without_query(text)),
+    }
+}
+
 /// Reads the address of a listener.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| {
@@ -135,9 +143,9 @@ pub(crate) fn upstream(text: &str) -> Result<Server, String> {
         is_path.then(|| Server { scheme, address, path: path.into() })
     };
     read().ok_or_else(|| {
-        let shown = without_query(text);
+        let shown = show_url(text);
         format!(
-            "`{shown}` is no server, such as tcp://rabbit.internal:5672, tls://rabbit.internal:5671 \
+            "{shown} is no server, such as tcp://rabbit.internal:5672, tls://rabbit.internal:5671 \
              or wss://rabbit.internal:15673/ws"
         )
     })
@@ -146,8 +154,9 @@ pub(crate) fn upstream(text: &str) -> Result<Server, String> {
 /// Reads `tcp://host:port` or `udp://address:port`.
 pub(crate) fn feed(text: &str) -> Result<Feed, String> {
     let form = || {
+        let shown = show_url(text);
         format!(
-            "`{text}` is no feed: tcp://host:port connects to a server, udp://127.0.0.1:9999 \
+            "{shown} is no feed: tcp://host:port connects to a server, udp://127.0.0.1:9999 \
              receives datagrams there"
         )
     };
