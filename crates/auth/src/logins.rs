@@ -38,7 +38,8 @@ use crate::{
 /// A mechanism with a challenge is an exchange: what it has come to is kept here between its legs, by
 /// the [`LoginId`] of the last. Its proof is verified at once where no delay is due, and else as any job:
 /// so guesses by an exchange are no faster than others. From many addresses neither: after
-/// [`Logins::WRONG_PROOFS_MAX`] wrong ones in a second, all proofs are jobs, and jobs wait.
+/// [`Logins::WRONG_PROOFS_MAX`] wrong ones in a second, all proofs are jobs, and jobs wait. New proofs
+/// come behind those for as long as any wait and wrong ones have part of a second.
 ///
 /// `W` identifies a waiter: what is told the result. A verified secret is remembered for
 /// [`Logins::REMEMBERED`] by a keyed hash, so that ten thousand reconnects are not ten thousand
@@ -376,7 +377,10 @@ impl<W> Logins<W> {
         };
         let (digest, name) = (self.exchange_digest(id), self.name_key(&proof.name));
         let until = self.throttle.address_until(address).max(self.jobs_from_ns());
-        if self.throttle.name_until(address, name).max(until) <= now.mono_ns {
+        let is_due = self.throttle.name_until(address, name).max(until) <= now.mono_ns;
+        // What wrong proofs have left of the second is for those that wait.
+        let has_slot = self.wrong_proofs_end_ns <= now.mono_ns || self.queue.is_empty();
+        if is_due && has_slot {
             let verdict = Job { digest, check: Check::Proof(proof) }.run();
             self.record_outcome(address, name, verdict.user.is_some(), now);
             let mut finished = self.conclude(verdict, now);

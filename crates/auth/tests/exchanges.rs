@@ -270,6 +270,8 @@ fn guesses_from_everywhere_are_no_faster_than_passwords() {
     }
     assert_eq!((at_once, is_pending), (max, Some(true)));
     let (mut now, mut checked, mut served_at) = (at(0), at_once, None);
+    let (mut guesses, mut newcomers) =
+        (u64::from(ADDRESSES), (ADDRESSES + 1..).take(500).map(host));
     loop {
         match logins.next(now) {
             Ok(job) => {
@@ -283,11 +285,25 @@ fn guesses_from_everywhere_are_no_faster_than_passwords() {
                 let possible = max + now.mono_ns / 1_000_000 * max / 1000;
                 assert!(checked <= possible, "{checked} of {possible} by {now:?}");
             }
-            Err(Some(mono_ns)) => now = Now { mono_ns, ..now },
+            Err(Some(mono_ns)) => {
+                now = Now { mono_ns, ..now };
+                // One that is new takes no turn from those that wait.
+                if let Some(newcomer) = newcomers.next() {
+                    let (id, challenge) = begin(&mut logins, "ann", newcomer, now);
+                    let (guess, _) = proof("ann", "a new guess", &challenge);
+                    match logins.respond(id, &guess, newcomer, now, 1) {
+                        Authentication::Pending(..) => guesses += 1,
+                        Authentication::Decided(_, Err(Refusal::Busy)) => {}
+                        other @ (Authentication::Checked(_)
+                        | Authentication::Decided(..)
+                        | Authentication::Challenged(..)) => panic!("{other:?}"),
+                    }
+                }
+            }
             Err(None) => break,
         }
     }
-    assert_eq!(checked, u64::from(ADDRESSES));
+    assert_eq!(checked, guesses);
     assert!(served_at.is_some_and(|now| now.mono_ns < at(1000).mono_ns), "{served_at:?}");
     // Right ones are no guesses.
     for number in 0..ADDRESSES {
