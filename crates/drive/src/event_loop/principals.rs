@@ -1,13 +1,13 @@
 //! Who is connected: the names of principals lead to their connections, whose logins end or are renewed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use auth::{Access, Action, Change};
 use broker::Subscriber;
 use contract::{Input, Notice, Principal, Reason};
 use transports::Slot;
 
-use super::{Core, connection::ConnectionKind, slot_of};
+use super::{Core, connection::ConnectionKind, outlet::Request, slot_of};
 use crate::clock;
 
 /// Who is connected. Those who have not logged in are in no index, and share one value.
@@ -95,10 +95,7 @@ impl Core {
     /// turns to come, some at a time.
     pub(crate) fn reload(&mut self, reload: Arc<Reload>) {
         self.now = clock::now();
-        // What was authorised by the rules before is carried out before connections are gone through.
-        self.spent = 0;
-        self.process_requests();
-        let mut to_review = std::mem::take(&mut self.to_review);
+        let mut to_review = mem::take(&mut self.to_review);
         if let Some(before) = self.reload.take() {
             for review in &to_review {
                 if let Review::Connection(slot) = *review {
@@ -116,7 +113,28 @@ impl Core {
         self.to_review = to_review;
         self.tools.access = reload.access.clone();
         self.users_version = reload.users_version;
+        self.authorise_pending(&reload);
         self.reload = Some(reload);
+    }
+
+    /// Authorises again what was authorised by the rules before and is not carried out: a subscription
+    /// would come to be behind the review of its connection. Of one that has gone none stays.
+    fn authorise_pending(&mut self, reload: &Reload) {
+        let mut pending = mem::take(&mut self.tools.pending_requests);
+        for request in &mut pending {
+            let Request::Command(id, token, command, _) = request else { continue };
+            let slot = slot_of(*id);
+            self.review_login(slot, reload);
+            let Some(entry) = self.reactor.get_mut(slot) else { continue };
+            let context = &mut entry.state.context;
+            let subject = context.subject(&self.tools, slot);
+            if let Err(refusal) = self.tools.authorise(&subject, Action::Command(command)) {
+                context.has_denial = true;
+                *request = Request::Denied(*id, *token, refusal);
+            }
+        }
+        pending.append(&mut self.tools.pending_requests);
+        self.tools.pending_requests = pending;
     }
 
     /// Goes through some more of the connections that a reload may be about, and their subscriptions.

@@ -103,6 +103,47 @@ fn what_comes_whole_after_a_reload_is_published_by_the_rights_of_then() {
     }
 }
 
+/// One that waits behind what the turn has no more time for, when the connection is gone through. By
+/// the rules, and by the rights of its user.
+#[test]
+fn a_subscription_that_is_not_begun_before_a_reload_is_not_begun_after_it() {
+    const EACH: u32 = 500;
+    const MESSAGES: usize = SPENT_PER_TURN / EACH as usize + 1;
+    let password = Password::make(&Secret::new("secret")).unwrap();
+    let users = |role| -> Users { [user("ann", role, &password)].into_iter().collect() };
+    let rule = || Rule { subscribe: vec![Grant::Role("boss".into())], ..rule("/topic/secret") };
+    let others = || Rule { send: vec![Grant::Everybody], ..self::rule("/topic/a") };
+    let open = Access::default();
+    let access = Access::new(vec![rule(), others()]);
+    for (before, after) in [(("clerk", &open), "clerk"), (("boss", &access), "clerk")] {
+        let world = World::new(users(before.0));
+        world.cores.reload(users(before.0), before.1);
+        world.take_inbox();
+        world.turns();
+        let ann = world.register(&Principal::new("ann", [before.0.into()]), 1);
+        let topic = |name| Pattern::parse(name).unwrap();
+        let id = world.core.with(|core| core.tools.id(ann.carrier.slot()));
+        let subscribe = |number, name| {
+            let subscribe = Subscribe::new(SubscriptionId(number), topic(name));
+            Request::Command(id, Token(0), Command::Subscribe(Box::new(subscribe)), None)
+        };
+        world.request((0..EACH).map(|number| subscribe(number, "/topic/a")));
+        world.turns();
+        let publish = Command::Publish(Lane::default(), Arc::new(message(1)));
+        let much = (0..MESSAGES).map(|_| Request::Command(id, Token(0), publish.clone(), None));
+        // The second waits for the next turn, since the first hands over what came before.
+        let written = [Request::Written(id, 0), Request::Written(id, 0)];
+        world.request(much.chain(written).chain([subscribe(EACH, "/topic/secret")]));
+        world.cores.reload(users(after), &access);
+        world.take_inbox();
+        world.turns();
+        world.core.with(|core| {
+            let subscriber = Subscriber { connection: id, subscription: SubscriptionId(EACH) };
+            assert_eq!(core.shard.pattern_of(subscriber), None, "as {before:?}");
+        });
+    }
+}
+
 /// However they are spread over connections; and what a second reload finds undone is done by its rules.
 #[test]
 fn a_review_is_paced_by_subscriptions() {
@@ -232,17 +273,18 @@ impl World {
     }
 
     fn subscribe(&self, peer: &Peer, count: u32) {
-        self.core.with(|core| {
-            let id = core.tools.id(peer.carrier.slot());
-            for number in 0..count {
-                let topic = Pattern::parse(&format!("/topic/{number}")).unwrap();
-                let subscribe = Box::new(Subscribe::new(SubscriptionId(number), topic));
-                let command = Command::Subscribe(subscribe);
-                let request = Request::Command(id, Token(0), command, None);
-                core.tools.pending_requests.push_back(request);
-            }
-        });
+        let id = self.core.with(|core| core.tools.id(peer.carrier.slot()));
+        self.request((0..count).map(|number| {
+            let topic = Pattern::parse(&format!("/topic/{number}")).unwrap();
+            let subscribe = Box::new(Subscribe::new(SubscriptionId(number), topic));
+            Request::Command(id, Token(0), Command::Subscribe(subscribe), None)
+        }));
         self.turns();
+    }
+
+    /// What sessions have requested, and may.
+    fn request(&self, requests: impl Iterator<Item = Request>) {
+        self.core.with(|core| core.tools.pending_requests.extend(requests));
     }
 
     /// Who the peer of a connection is, while it lasts.
