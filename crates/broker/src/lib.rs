@@ -34,4 +34,4 @@ pub use quota::{Account, Ledger, Pool, Quota};
 pub use record::{Record, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
-pub use stats::{QueueDepth, SlowSubscription, Stats};
+pub use stats::{QueueDepth, Shed, SlowSubscription, Stats};

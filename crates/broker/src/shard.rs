@@ -10,7 +10,7 @@ use crate::{
     placement::Placement,
     quota::{Pool, Quotas},
     shard_message::{Payload, ShardMessage, Subscriber},
-    stats::{QueueDepth, SlowSubscription, Stats},
+    stats::{QueueDepth, Shed, SlowSubscription, Stats},
     window::Windows,
     writes::Writes,
 };
@@ -162,10 +162,9 @@ impl Shard {
         self.front.has_deferred()
     }
 
-    /// The last subscription from which was taken, since the last call, what waited for it, because
-    /// more did on the core than may.
-    pub const fn take_shed_from(&mut self) -> Option<Subscriber> {
-        self.front.take_shed_from()
+    /// What was shed since this last returned something, if it is to be known now.
+    pub fn take_shed(&mut self, is_due: impl FnOnce() -> bool) -> Option<Shed> {
+        self.front.take_shed(is_due)
     }
 
     /// What it has done and what it holds.

@@ -66,6 +66,17 @@ pub struct QueueDepth<'a> {
     pub blocked: usize,
 }
 
+/// What subscriptions to topics lost, because more waited for them on a core than may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Shed {
+    /// The last of them.
+    pub from: Subscriber,
+    /// Messages that were dropped, each counted for each subscription.
+    pub dropped: u64,
+    /// Subscriptions that ended.
+    pub ended: u64,
+}
+
 /// A subscription that gets less than was published, as metrics show it.
 #[derive(Clone, Copy, Debug)]
 pub struct SlowSubscription<'a> {

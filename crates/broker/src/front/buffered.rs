@@ -28,7 +28,10 @@ use super::{
     topics::Topic,
 };
 use crate::{
-    event::Effect, output::ShardOutput, shard_message::Subscriber, stats::SlowSubscription,
+    event::Effect,
+    output::ShardOutput,
+    shard_message::Subscriber,
+    stats::{Shed, SlowSubscription},
 };
 
 /// A subscription to topics to which nothing is pushed.
@@ -293,13 +296,16 @@ impl Front {
     fn take_from(&mut self, key: usize, output: &mut ShardOutput<'_>) {
         let Some(buffered) = self.buffered.get_mut(key) else { return };
         let subscriber = buffered.subscriber;
-        self.shed_from = Some(subscriber);
+        let shed = self.shed.get_or_insert(Shed { from: subscriber, dropped: 0, ended: 0 });
+        shed.from = subscriber;
         if buffered.on_slow == SlowPolicy::Close {
+            shed.ended += 1;
             return self.end(subscriber, End::Cancelled(Refusal::SlowCore), output);
         }
         let Some(reader) = self.readers.get_mut(&subscriber.connection) else { return };
         reader.waiting_bytes -= buffered.waiting.bytes();
         buffered.drop_oldest();
+        shed.dropped += 1;
         reader.waiting_bytes += buffered.waiting.bytes();
         self.topic_dropped += 1;
         self.end_drains(key, output);
@@ -335,9 +341,9 @@ impl Front {
         }
     }
 
-    /// See [`crate::Shard::take_shed_from`].
-    pub(crate) const fn take_shed_from(&mut self) -> Option<Subscriber> {
-        self.shed_from.take()
+    /// See [`crate::Shard::take_shed`].
+    pub(crate) fn take_shed(&mut self, is_due: impl FnOnce() -> bool) -> Option<Shed> {
+        self.shed.take_if(|_| is_due())
     }
 
     /// Ends the subscriptions for which more waits than may.

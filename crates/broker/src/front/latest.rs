@@ -11,7 +11,7 @@ use super::{
     buffered::OFFER_LOOKUPS,
     table::{Cursor, Missed, Table},
 };
-use crate::output::ShardOutput;
+use crate::{output::ShardOutput, stats::Shed};
 
 impl Front {
     pub(crate) const fn set_latest_per_turn(&mut self, deliveries: usize) {
@@ -177,9 +177,12 @@ impl Front {
     /// Drops the oldest message of a table.
     pub(super) fn take_from_table(&mut self, id: usize) {
         let Some(table) = self.tables.get_mut(id) else { return };
-        table.drop_oldest();
+        let behind = table.drop_oldest();
         let member = table.members().first().and_then(|&key| self.buffered.get(key));
-        self.shed_from = member.map(|member| member.subscriber);
+        let Some(from) = member.map(|member| member.subscriber) else { return };
+        let shed = self.shed.get_or_insert(Shed { from, dropped: 0, ended: 0 });
+        shed.from = from;
+        shed.dropped += behind as u64;
     }
 
     /// Where the next message of its table is for a subscription, if it has one.

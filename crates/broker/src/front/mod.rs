@@ -44,7 +44,7 @@ use crate::{
     placement::Placement,
     quota::Account,
     shard_message::{Consume, Subscriber, ToFront, ToHome},
-    stats::Stats,
+    stats::{Shed, Stats},
 };
 
 /// What a core knows of its connections, and of the topics.
@@ -76,8 +76,8 @@ pub(crate) struct Front {
     waiting_bytes_max: usize,
     /// Where it waits.
     by_waiting: ByBytes<Holder>,
-    /// See [`crate::Shard::take_shed_from`].
-    shed_from: Option<Subscriber>,
+    /// See [`crate::Shard::take_shed`].
+    shed: Option<Shed>,
     /// Those for which more waits than may.
     overflowing: Vec<Subscriber>,
     /// The connections that were handed something of which it matters when it is written.
@@ -215,7 +215,7 @@ impl Front {
             waiting_bytes: Arc::default(),
             waiting_bytes_max: usize::MAX,
             by_waiting: ByBytes::default(),
-            shed_from: None,
+            shed: None,
             overflowing: Vec::new(),
             readers: Map::default(),
             topics: Topics::default(),

@@ -232,13 +232,16 @@ impl Table {
         }
     }
 
-    /// Drops the message of the key that had none for longest.
-    pub(super) fn drop_oldest(&mut self) {
-        if self.oldest != NONE {
-            self.changes += 1;
-            self.dropped = self.changes;
-            self.vacate(self.oldest);
-        }
+    /// Drops the message of the key that had none for longest; returns how many subscriptions do not
+    /// get it.
+    pub(super) fn drop_oldest(&mut self) -> usize {
+        let Some(behind) = self.places.get(at(self.oldest)).map(|place| place.behind) else {
+            return 0;
+        };
+        self.changes += 1;
+        self.dropped = self.changes;
+        self.vacate(self.oldest);
+        behind
     }
 
     /// The place of the next message for a subscription. What it missed elsewhere is added, and how
@@ -682,7 +685,7 @@ mod tests {
                     6 if random.once_in(4) && scene.cursors.len() > 3 => {
                         scene.leave(3 + random.below(since.len() - 3));
                     }
-                    7 if random.once_in(10) => scene.table.drop_oldest(),
+                    7 if random.once_in(10) => _ = scene.table.drop_oldest(),
                     _ => {
                         let key = random.below(since.len());
                         let got = scene.take(key);

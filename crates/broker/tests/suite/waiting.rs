@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Effect, Event, Shard};
+use broker::{Effect, Event, Shard, Shed, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConflationKey, ConnectionId, Credit, Destination, Lane, Message, Notice, Now,
@@ -67,14 +67,18 @@ fn those_with_the_most_waiting_make_room() {
             subscribe(&mut shard, n, &format!("/topic/{n}.*"));
             (1..20).for_each(|id| drop(publish(&mut shard, &format!("/topic/{n}.{id}"), id)));
         }
-        assert_eq!(shard.take_shed_from().map(|one| one.connection.slot), Some(1));
-        assert_eq!(shard.take_shed_from(), None);
+        assert_eq!(shard.take_shed(|| false), None);
+        let shed = shard.take_shed(|| true).expect("more than may wait");
+        assert_eq!((shed.from.connection.slot, shed.ended), (1, 0));
+        assert_eq!(shed.dropped, shard.stats().topic_dropped);
+        assert_eq!(shard.take_shed(|| true), None);
         for n in 2..4 {
             let pattern = Pattern::parse(&format!("/topic/{n}")).unwrap();
             let on_slow = if n == 2 { SlowPolicy::Close } else { on_slow.clone() };
             subscribe_as(&mut shard, n, Subscribe { on_slow, ..Subscribe::new(ID, pattern) });
             publish(&mut shard, &format!("/topic/{n}"), 1);
-            assert!(shard.take_shed_from().is_some_and(|one| one.connection.slot < 2));
+            let shed = shard.take_shed(|| true);
+            assert!(shed.is_some_and(|shed| shed.from.connection.slot < 2), "{shed:?}");
         }
         for n in 2..4 {
             assert_eq!(take(&mut shard, n), [(1, 0)], "what another one lost");
@@ -111,6 +115,8 @@ fn one_with_the_most_waiting_ends_where_nothing_is_dropped() {
     });
     let slow = Notice::Cancelled(ID, Refusal::SlowCore);
     assert_eq!(notices.collect::<Vec<_>>(), [(1, &slow)]);
+    let from = Subscriber { connection: connection(1), subscription: ID };
+    assert_eq!(shard.take_shed(|| true), Some(Shed { from, dropped: 0, ended: 1 }));
     assert_eq!(take(&mut shard, 0), [(1, 0)]);
     end(shard);
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, ShardMessage, Subscriber};
+use broker::{Effect, Event, ShardMessage, Shed, Subscriber};
 use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
 use super::{
@@ -122,18 +122,19 @@ impl Core {
         );
     }
 
-    /// Logs that subscriptions to topics lost what waited for them, because too much did on this core:
-    /// a line a second.
+    /// Logs what subscriptions to topics lost, because too much waited for them on this core: a line a
+    /// second.
     pub(super) fn log_shed(&mut self) {
-        let Some(subscriber) = self.shard.take_shed_from() else { return };
-        let Some(missed) = self.shed_limiter.due(self.now) else { return };
-        let context = self.reactor.get(slot_of(subscriber.connection)).map(|e| &e.state.context);
+        let is_due = || self.shed_limiter.due(self.now).is_some();
+        let Some(Shed { from, dropped, ended }) = self.shard.take_shed(is_due) else { return };
+        let context = self.reactor.get(slot_of(from.connection)).map(|e| &e.state.context);
         tracing::warn!(
-            connection = %name(subscriber.connection),
+            connection = %name(from.connection),
             peer = context.map(|context| tracing::field::display(context.peer)),
             principal = context.and_then(|context| context.principal.as_ref()).map(|p| &*p.name),
-            missed,
-            "more waits for the slow subscribers of a core than may: those with the most lose it"
+            dropped,
+            ended,
+            "more waits for the slow subscribers of a core than may: those with the most lose it, or end"
         );
     }
 
