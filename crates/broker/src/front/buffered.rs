@@ -11,7 +11,8 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    ptr,
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use contract::{
@@ -270,25 +271,60 @@ impl Front {
             }
             self.topic_dropped += 1;
         }
-        let bytes = buffered.waiting.bytes();
-        reader.waiting_bytes += bytes;
-        reader.by_waiting.grow(key, &mut buffered.known_bytes, bytes);
-        let holder = Holder::Connection(connection);
-        self.by_waiting.grow(holder, &mut reader.known_bytes, reader.waiting_bytes);
+        reader.waiting_bytes += buffered.waiting.bytes();
+        reader.by_waiting.grow(key, &mut buffered.known_bytes, buffered.waiting.share());
+        let (holder, bytes) = (Holder::Connection(connection), reader.by_waiting.total());
+        self.by_waiting.grow(holder, &mut reader.known_bytes, bytes);
         self.wake_up(key, output);
     }
 
     /// Where more waits on the core than may, takes from the table with the most, or the subscription
-    /// with the most of the connection with the most, until no more does: so none loses anything that
-    /// has no more than its share.
+    /// with the largest part in it, of the connection with the largest, until no more does: so none
+    /// loses anything that has no more than its share.
     pub(super) fn make_room(&mut self, output: &mut ShardOutput<'_>) {
         while self.waiting_bytes.load(Ordering::Relaxed) > self.waiting_bytes_max {
-            match self.with_most_waiting() {
-                Some(Most::Subscription(key)) => self.take_from(key, output),
-                Some(Most::Table(id)) => self.take_from_table(id),
-                None => return internal!("more waits than may, and for no subscription"),
+            if output.now.mono_ns >= self.measure_mono_ns {
+                self.measure_mono_ns = output.now.mono_ns + MEASURED_NS;
+                self.measure_all();
             }
             self.lookups += OFFER_LOOKUPS;
+            let key = match self.with_most_waiting() {
+                Some(Most::Subscription(key)) => key,
+                Some(Most::Table(id)) => {
+                    self.take_from_table(id);
+                    continue;
+                }
+                None => return internal!("more waits than may, and for no subscription"),
+            };
+            let Some(buffered) = self.buffered.get(key) else { return };
+            let (topic, oldest) = (buffered.topic, buffered.waiting.first().map(Arc::downgrade));
+            let bytes = self.known_bytes(key);
+            self.take_from(key, output);
+            // Nothing is free before the last of them has let it go.
+            if let Some(oldest) = oldest.filter(|oldest| oldest.strong_count() > 0) {
+                self.take_from_others(topic, &oldest, bytes, output);
+            }
+        }
+    }
+
+    /// As [`Front::take_from`], of those with the same message next whose connections have as much.
+    fn take_from_others(
+        &mut self,
+        topic: usize,
+        message: &Weak<Waiting>,
+        bytes: usize,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(topic) = self.topics.get(topic) else { return };
+        for key in topic.buffered().to_vec() {
+            let first = self.buffered.get(key).and_then(|other| other.waiting.first());
+            if first.is_some_and(|first| ptr::eq(Arc::as_ptr(first), message.as_ptr())) {
+                self.measure(key);
+                if self.known_bytes(key) >= bytes {
+                    self.take_from(key, output);
+                }
+                self.lookups += OFFER_LOOKUPS;
+            }
         }
     }
 
@@ -311,8 +347,8 @@ impl Front {
         self.end_drains(key, output);
     }
 
-    /// The table with the most waiting, or the subscription with the most of the connection with the
-    /// most.
+    /// The table with the most waiting, or the subscription with the largest part in what waits, of the
+    /// connection with the largest.
     fn with_most_waiting(&mut self) -> Option<Most> {
         loop {
             let holder = self.by_waiting.last()?;
@@ -327,17 +363,47 @@ impl Front {
                     return Some(Most::Table(id));
                 }
             };
-            let reader = self.readers.get_mut(&connection)?;
-            let bytes = reader.waiting_bytes;
-            if self.by_waiting.correct(holder, &mut reader.known_bytes, bytes) {
-                continue;
-            }
-            let key = reader.by_waiting.last()?;
-            let buffered = self.buffered.get_mut(key)?;
-            let bytes = buffered.waiting.bytes();
-            if !reader.by_waiting.correct(key, &mut buffered.known_bytes, bytes) {
+            let key = self.readers.get(&connection)?.by_waiting.last()?;
+            if !self.measure(key) {
                 return Some(Most::Subscription(key));
             }
+        }
+    }
+
+    /// What the connection of a subscription is known by.
+    fn known_bytes(&self, key: usize) -> usize {
+        let connection = self.buffered.get(key).map(|buffered| buffered.subscriber.connection);
+        let reader = connection.and_then(|connection| self.readers.get(&connection));
+        reader.map_or(0, |reader| reader.known_bytes)
+    }
+
+    /// Measures the part of a subscription in what waits, unless little has come since it was measured
+    /// last. Returns whether what is known of it or its connection changes.
+    fn measure(&mut self, key: usize) -> bool {
+        let Some(buffered) = self.buffered.get_mut(key) else { return false };
+        let connection = buffered.subscriber.connection;
+        let Some(reader) = self.readers.get_mut(&connection) else { return false };
+        if !buffered.waiting.is_measured() {
+            self.lookups += buffered.waiting.len();
+            buffered.waiting.measure();
+        }
+        let share = buffered.waiting.share();
+        let is_changed = reader.by_waiting.correct(key, &mut buffered.known_bytes, share);
+        let (holder, bytes) = (Holder::Connection(connection), reader.by_waiting.total());
+        self.by_waiting.correct(holder, &mut reader.known_bytes, bytes) || is_changed
+    }
+
+    /// Measures all parts anew: those grow whose messages others have let go.
+    fn measure_all(&mut self) {
+        for (key, buffered) in &mut self.buffered {
+            let connection = buffered.subscriber.connection;
+            let Some(reader) = self.readers.get_mut(&connection) else { continue };
+            self.lookups += buffered.waiting.len();
+            buffered.waiting.measure();
+            let share = buffered.waiting.share();
+            reader.by_waiting.correct(key, &mut buffered.known_bytes, share);
+            let (holder, bytes) = (Holder::Connection(connection), reader.by_waiting.total());
+            self.by_waiting.correct(holder, &mut reader.known_bytes, bytes);
         }
     }
 
@@ -556,8 +622,8 @@ impl Front {
         if let Some(reader) = self.readers.get_mut(&connection) {
             reader.waiting_bytes -= buffered.waiting.bytes();
             reader.by_waiting.correct(key, &mut buffered.known_bytes, 0);
-            let holder = Holder::Connection(connection);
-            self.by_waiting.correct(holder, &mut reader.known_bytes, reader.waiting_bytes);
+            let (holder, bytes) = (Holder::Connection(connection), reader.by_waiting.total());
+            self.by_waiting.correct(holder, &mut reader.known_bytes, bytes);
             if buffered.is_parked {
                 reader.unpark(subscription);
             }
@@ -618,7 +684,9 @@ impl Front {
             *all_known += usize::from(known > 0);
             let reader = self.readers.get(&connection);
             match reader {
-                Some(reader) => reader.by_waiting.assert_contains(key, known, bytes),
+                Some(reader) => {
+                    reader.by_waiting.assert_contains(key, known, buffered.waiting.share());
+                }
                 None => assert_eq!((bytes, known), (0, 0), "{buffered:?}"),
             }
             let is_parked = reader.is_some_and(|r| r.has_parked(buffered.subscriber.subscription));
@@ -629,8 +697,8 @@ impl Front {
             let Some(reader) = self.readers.get(&connection) else { continue };
             assert_eq!(reader.waiting_bytes, bytes, "bytes that wait for {connection:?}");
             assert_eq!(reader.by_waiting.len(), known_here, "subscriptions of {connection:?}");
-            let holder = Holder::Connection(connection);
-            self.by_waiting.assert_contains(holder, reader.known_bytes, bytes);
+            let (holder, parts) = (Holder::Connection(connection), reader.by_waiting.total());
+            self.by_waiting.assert_contains(holder, reader.known_bytes, parts);
             known += usize::from(reader.known_bytes > 0);
         }
         known += self.assert_tables_consistent();
@@ -649,6 +717,8 @@ enum Most {
 /// [`contract::Message::cost`]. What is handed over can be replaced by nothing newer, and a slow link
 /// takes seconds for what is much more.
 const UNWRITTEN_BYTES_MAX: usize = 16 << 10;
+/// How long the parts of subscriptions in what waits are good enough, where others let go: 100 ms.
+const MEASURED_NS: u64 = 100_000_000;
 /// What it costs to offer a publication to a subscription, in look-ups.
 pub(super) const OFFER_LOOKUPS: usize = 16;
 /// Bytes that cost as much to encode and to write as a delivery beside them.

@@ -6,11 +6,15 @@ use std::{collections::BTreeSet, mem};
 /// It learns at once that one has more, and that one has less only when it looks like the one with the
 /// most. Each owner keeps the `known` bytes by which its own is found here, 0 at first.
 #[derive(Debug)]
-pub(super) struct ByBytes<K>(BTreeSet<(usize, K)>);
+pub(super) struct ByBytes<K> {
+    order: BTreeSet<(usize, K)>,
+    /// Of all, as they are known.
+    total: usize,
+}
 
 impl<K> Default for ByBytes<K> {
     fn default() -> Self {
-        Self(BTreeSet::new())
+        Self { order: BTreeSet::new(), total: 0 }
     }
 }
 
@@ -24,7 +28,7 @@ impl<K: Copy + Ord> ByBytes<K> {
 
     /// The one with the most, unless it has less than is known: see [`ByBytes::correct`].
     pub(super) fn last(&self) -> Option<K> {
-        self.0.last().map(|&(_, key)| key)
+        self.order.last().map(|&(_, key)| key)
     }
 
     /// Returns whether that changes what is known.
@@ -33,21 +37,30 @@ impl<K: Copy + Ord> ByBytes<K> {
         if *known == before {
             return false;
         }
-        self.0.remove(&(before, key));
+        self.order.remove(&(before, key));
         if *known > 0 {
-            self.0.insert((*known, key));
+            self.order.insert((*known, key));
         }
+        self.total = self.total - before + *known;
         true
     }
 
+    pub(super) const fn total(&self) -> usize {
+        self.total
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.order.len()
     }
 
     /// Panics unless one is found as it is said to be.
     pub(super) fn assert_contains(&self, key: K, known: usize, bytes: usize) {
         assert!(rounded(bytes) <= known, "{bytes} bytes are known as {known}");
-        assert_eq!(self.0.contains(&(known, key)), known > 0, "{bytes} bytes, known as {known}");
+        assert_eq!(
+            self.order.contains(&(known, key)),
+            known > 0,
+            "{bytes} bytes, known as {known}"
+        );
     }
 }
 
@@ -91,6 +104,6 @@ mod tests {
         }
         bytes.fill(0);
         assert_eq!(most(&mut order, &mut known, &bytes), None);
-        assert_eq!(order.len(), 0);
+        assert_eq!((order.len(), order.total()), (0, 0));
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct Front {
     waiting_bytes_max: usize,
     /// Where it waits.
     by_waiting: ByBytes<Holder>,
+    /// When the part of each subscription in that is to be measured anew, once more waits than may.
+    measure_mono_ns: u64,
     /// See [`crate::Shard::take_shed`].
     shed: Option<Shed>,
     /// Those for which more waits than may.
@@ -215,6 +217,7 @@ impl Front {
             waiting_bytes: Arc::default(),
             waiting_bytes_max: usize::MAX,
             by_waiting: ByBytes::default(),
+            measure_mono_ns: 0,
             shed: None,
             overflowing: Vec::new(),
             readers: Map::default(),

@@ -1,6 +1,6 @@
 //! What waits for subscriptions to topics is bounded on a core.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use broker::{Effect, Event, Shard, Shed, Subscriber};
 use bytes::Bytes;
@@ -121,6 +121,76 @@ fn one_with_the_most_waiting_ends_where_nothing_is_dropped() {
     end(shard);
 }
 
+/// Of what waits for many, each has its part.
+#[test]
+fn those_that_share_what_waits_are_not_those_with_the_most() {
+    const MANY: u32 = 50;
+    let mut shard = shard();
+    (0..MANY).for_each(|n| subscribe_to_end(&mut shard, n, "/topic/all"));
+    (1..6).for_each(|id| drop(publish(&mut shard, "/topic/all", id)));
+    (MANY..MANY + 2).for_each(|n| subscribe_to_end(&mut shard, n, &format!("/topic/{n}")));
+    let mut ended = Vec::new();
+    for id in 1..10 {
+        for n in MANY..MANY + 2 {
+            ended.extend(cancelled(&publish(&mut shard, &format!("/topic/{n}"), id)));
+        }
+    }
+    assert!(!ended.is_empty() && ended.iter().all(|&n| n >= MANY), "{ended:?}");
+    for n in 0..MANY {
+        assert_eq!(take(&mut shard, n).len(), 5);
+    }
+    end(shard);
+}
+
+/// One that others have left alone with what waited for them all has the most.
+#[test]
+fn a_part_grows_when_others_let_go() {
+    const MANY: u32 = 50;
+    let mut shard = shard();
+    (0..MANY).for_each(|n| subscribe(&mut shard, n, "/topic/all"));
+    (1..6).for_each(|id| drop(publish(&mut shard, "/topic/all", id)));
+    for n in MANY..MANY + 5 {
+        subscribe(&mut shard, n, &format!("/topic/{n}"));
+        publish(&mut shard, &format!("/topic/{n}"), 1);
+    }
+    assert_eq!(shard.take_shed(|| true).map(|shed| shed.from.connection.slot >= MANY), Some(true));
+    for n in 1..MANY {
+        assert_eq!(take(&mut shard, n).len(), 5);
+    }
+    let later = Now { mono_ns: 1_000_000_000, ..Now::default() };
+    let message = message("/topic/50", 2, MESSAGE_BYTES);
+    let publish = Command::Publish(Lane::default(), message);
+    let event = Event::Command(connection(CONNECTIONS), Token(1), publish, None);
+    shard.apply(event, later, &mut Vec::new());
+    assert_eq!(shard.take_shed(|| true).map(|shed| shed.from.connection.slot), Some(0));
+    end(shard);
+}
+
+/// Where all share with others, those end that free something together.
+#[test]
+fn no_more_end_than_free_what_is_too_much() {
+    const GROUPS: u32 = 4;
+    const EACH: u32 = 3;
+    let mut shard = shard();
+    for n in 0..GROUPS * EACH {
+        subscribe_to_end(&mut shard, n, &format!("/topic/{}", n % GROUPS));
+    }
+    let overhead = message("/topic/0", 1, 0).cost();
+    let bytes = WAITING_BYTES_MAX / 2 / GROUPS as usize - overhead - 20;
+    for group in 0..GROUPS {
+        for id in 1..3 {
+            let effects = publish_sized(&mut shard, &format!("/topic/{group}"), id, bytes);
+            assert!(cancelled(&effects).is_empty(), "{effects:?}");
+        }
+    }
+    subscribe_to_end(&mut shard, GROUPS * EACH, "/topic/small");
+    let ended = cancelled(&publish_sized(&mut shard, "/topic/small", 1, 0));
+    let groups: BTreeSet<u32> = ended.iter().map(|n| n % GROUPS).collect();
+    assert_eq!((ended.len(), groups.len()), (EACH as usize, 1), "{ended:?}");
+    assert!(!ended.contains(&(GROUPS * EACH)));
+    end(shard);
+}
+
 #[test]
 fn a_connection_with_many_subscriptions_has_no_larger_share() {
     let mut shard = shard();
@@ -196,6 +266,20 @@ fn subscribe(shard: &mut Shard, n: u32, topic: &str) {
     subscribe_as(shard, n, Subscribe { on_slow: SlowPolicy::DropOldest, ..subscribe });
 }
 
+/// As [`subscribe`], to end where too much waits.
+fn subscribe_to_end(shard: &mut Shard, n: u32, topic: &str) {
+    subscribe_as(shard, n, Subscribe::new(ID, Pattern::parse(topic).unwrap()));
+}
+
+/// The connections whose subscriptions end.
+fn cancelled(effects: &[Effect]) -> Vec<u32> {
+    let cancelled = effects.iter().filter_map(|effect| {
+        let Effect::Notice(connection, Notice::Cancelled(..)) = effect else { return None };
+        Some(connection.slot)
+    });
+    cancelled.collect()
+}
+
 /// Subscribes without credit.
 fn subscribe_as(shard: &mut Shard, n: u32, subscribe: Subscribe) {
     let (settlement, credit) = (Settlement::Explicit, Some(0));
@@ -208,9 +292,13 @@ fn publish(shard: &mut Shard, topic: &str, id: u128) -> Vec<Effect> {
 }
 
 fn publish_sized(shard: &mut Shard, topic: &str, id: u128, bytes: usize) -> Vec<Effect> {
+    let publish = Command::Publish(Lane::default(), message(topic, id, bytes));
+    command(shard, connection(CONNECTIONS), publish)
+}
+
+fn message(topic: &str, id: u128, bytes: usize) -> Arc<Message> {
     let body = Body::Binary(Bytes::from(vec![0; bytes]));
-    let message = Arc::new(Message::new(Destination::parse(topic).unwrap(), id, 0, body));
-    command(shard, connection(CONNECTIONS), Command::Publish(Lane::default(), message))
+    Arc::new(Message::new(Destination::parse(topic).unwrap(), id, 0, body))
 }
 
 /// What a connection gets when it has credit for its subscription: ids, and how many were dropped
