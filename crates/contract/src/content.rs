@@ -145,8 +145,15 @@ impl Sections {
     }
 
     /// The bytes of all sections.
-    pub(crate) const fn bytes(&self) -> &Bytes {
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Where each [`Section`] ends in [`Sections::bytes`].
+    #[must_use]
+    pub const fn ends(&self) -> [u32; 5] {
+        self.ends
     }
 
     /// Where a section is in [`Sections::bytes`].

@@ -32,6 +32,22 @@ impl Properties {
         Self(Vec::with_capacity(bytes))
     }
 
+    /// The properties of [`Properties::as_bytes`]. `None`: the bytes are not such.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut properties = Iter(bytes);
+        while !properties.0.is_empty() {
+            properties.next()?;
+        }
+        Some(Self(bytes.to_vec()))
+    }
+
+    /// All properties in the form that is drawn above, with integers in little-endian order.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Bytes that one property takes.
     #[must_use]
     pub fn bytes_of(name: &str, value: Value<'_>) -> usize {
@@ -122,7 +138,8 @@ impl<'a> Iterator for Iter<'a> {
             F32 => Value::F32(f32::from_le_bytes(self.fixed()?)),
             F64 => Value::F64(f64::from_le_bytes(self.fixed()?)),
             STRING => Value::String(str::from_utf8(self.counted()?).ok()?),
-            _ => Value::Bytes(self.counted()?),
+            BYTES => Value::Bytes(self.counted()?),
+            _ => return None,
         };
         Some((name, value))
     }
@@ -192,5 +209,10 @@ mod tests {
         assert_eq!(properties.capacity(), bytes, "what was foreseen");
         assert_eq!(properties.get("yes"), Some(Value::Bool(true)), "the first counts");
         assert_eq!(properties.get("other"), None);
+        let bytes = properties.as_bytes();
+        assert_eq!(Properties::from_bytes(bytes), Some(properties.clone()));
+        let whole = (0..bytes.len()).filter(|&end| Properties::from_bytes(&bytes[..end]).is_some());
+        assert_eq!(whole.count(), all.len(), "only between two properties");
+        assert_eq!(Properties::from_bytes(&[0, 0, 0, 0, 10]), None, "an unknown type");
     }
 }
