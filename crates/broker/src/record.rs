@@ -47,7 +47,8 @@ impl Record {
     }
 
     /// Memory that it takes until it is stored, in bytes.
-    pub(crate) fn cost(&self) -> usize {
+    #[must_use]
+    pub fn cost(&self) -> usize {
         let content = match self {
             Self::Put(_, _, message) => message.cost(),
             Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
