@@ -18,6 +18,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("auth", &["contract"]),
     ("broker", &["contract", "wire"]),
     ("config", &["auth", "contract"]),
+    ("store", &["broker", "contract", "wire"]),
     ("transports", &["contract", "wire"]),
     ("drive", &["auth", "broker", "contract", "transports", "websocket", "wire"]),
     (

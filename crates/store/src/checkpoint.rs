@@ -1,0 +1,319 @@
+//! The index on the disk, so that a start reads no bodies.
+//!
+//! ```text
+//! file header | Begin | Changes* | Queue* | Bodies* | End
+//! ```
+//!
+//! It is written a few entries at a time, while the index changes. That is no matter, since what
+//! changed from [`Begin`](Kind::Begin) on is in the log behind it, and to do it again changes
+//! nothing. The file replaces the last one when it is whole and on the disk; then what is before
+//! its beginning in the log has no meaning any more but for the bodies that are still in queues.
+
+use std::{
+    io,
+    ops::Bound::{Excluded, Included, Unbounded},
+    sync::{Arc, Mutex},
+};
+
+use broker::{QueueId, QueuePosition};
+use wire::Reader;
+
+use crate::{
+    change::{BodyId, Change, read_queue},
+    error::{StoreError, doing},
+    files::{File, Files},
+    index::{Index, Place},
+    log::lock,
+    message,
+    record::{self, Kind, RawRecord, Seed},
+    segment::{FILE_HEADER_BYTES, FIRST_OFFSET, FileHeader, read_whole},
+};
+
+/// Where the log goes on from a checkpoint.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct LogPosition {
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+    /// That of the record there.
+    pub(crate) sequence: u64,
+}
+
+impl LogPosition {
+    /// That of the first record of a segment.
+    pub(crate) const fn beginning(segment: u32, sequence: u64) -> Self {
+        Self { segment, offset: FIRST_OFFSET, sequence }
+    }
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+pub(crate) struct CheckpointWriter {
+    file: Arc<dyn File>,
+    seed: Seed,
+    pub(crate) begin: LogPosition,
+    /// Bytes of the log between the beginning of the last one and that of this one.
+    pub(crate) log_bytes: u64,
+    offset: u64,
+    synced: u64,
+    blocks: u64,
+    buffer: Vec<u8>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The queues behind this position are next.
+    Queues(Option<(QueueId, QueuePosition)>),
+    /// The bodies behind this one are next.
+    Bodies(Option<BodyId>),
+    Written,
+}
+
+impl CheckpointWriter {
+    /// Begins one in a file of zeros; the log up to `begin` is synced, and in the index.
+    pub(crate) fn begin(
+        file: Arc<dyn File>,
+        salt: u64,
+        begin: LogPosition,
+        log_bytes: u64,
+        index: &Index,
+    ) -> Self {
+        let header = FileHeader { magic: MAGIC, number: 0, salt, first_sequence: begin.sequence };
+        let mut writer = Self {
+            file,
+            seed: header.seed(),
+            begin,
+            log_bytes,
+            offset: 0,
+            synced: 0,
+            blocks: 0,
+            buffer: header.to_bytes(),
+            stage: Stage::Queues(None),
+        };
+        writer.block(Kind::Begin, |buffer| {
+            buffer.extend(begin.segment.to_be_bytes());
+            buffer.extend(begin.offset.to_be_bytes());
+            buffer.extend(begin.sequence.to_be_bytes());
+        });
+        for change in index.pending() {
+            writer.block(Kind::Changes, |buffer| change.write(buffer));
+        }
+        writer
+    }
+
+    /// Writes some of it; `true`: that was the last.
+    ///
+    /// # Errors
+    /// When the file cannot be written or synced.
+    pub(crate) fn step(&mut self, index: &Mutex<Index>) -> io::Result<bool> {
+        let index = lock(index);
+        self.stage = match &self.stage {
+            Stage::Queues(after) => self.write_queues(&index, after.clone().as_ref()),
+            Stage::Bodies(after) => self.write_bodies(&index, *after),
+            Stage::Written => Stage::Written,
+        };
+        drop(index);
+        self.flush()?;
+        Ok(matches!(self.stage, Stage::Written))
+    }
+
+    /// Ends it and gives it its name. All that is in the log before `sequence` is synced. Returns
+    /// its size.
+    ///
+    /// # Errors
+    /// When that fails; then the last checkpoint counts, or this one.
+    pub(crate) fn finish(
+        mut self,
+        files: &dyn Files,
+        sequence: u64,
+        body_next: BodyId,
+    ) -> io::Result<u64> {
+        self.block(Kind::End, |buffer| {
+            buffer.extend(sequence.to_be_bytes());
+            buffer.extend(body_next.0.to_be_bytes());
+        });
+        self.flush()?;
+        self.file.sync()?;
+        files.rename(NEW, NAME)?;
+        files.sync_folder()?;
+        Ok(self.offset)
+    }
+
+    fn write_queues(&mut self, index: &Index, after: Option<&(QueueId, QueuePosition)>) -> Stage {
+        let from = after.map_or(Unbounded, |(queue, _)| Included(queue));
+        for (queue, positions) in index.queues.range::<QueueId, _>((from, Unbounded)) {
+            let behind = match after {
+                Some((last, position)) if last == queue => Excluded(*position),
+                _ => Unbounded,
+            };
+            let mut rest = positions.range((behind, Unbounded)).peekable();
+            while rest.peek().is_some() {
+                let mut last = QueuePosition::default();
+                self.block(Kind::Queue, |buffer| {
+                    message::write_destination(buffer, queue.name());
+                    for (position, body) in rest.by_ref().take(BLOCK_ENTRIES) {
+                        buffer.extend(position.bits().to_be_bytes());
+                        buffer.extend(body.0.to_be_bytes());
+                        last = *position;
+                    }
+                });
+                if self.buffer.len() >= STEP_BYTES {
+                    return Stage::Queues(Some((queue.clone(), last)));
+                }
+            }
+        }
+        Stage::Bodies(None)
+    }
+
+    fn write_bodies(&mut self, index: &Index, after: Option<BodyId>) -> Stage {
+        let from = after.map_or(Unbounded, Excluded);
+        let mut bodies = index.bodies.range((from, Unbounded)).take(2 * BLOCK_ENTRIES).peekable();
+        if bodies.peek().is_none() {
+            return Stage::Written;
+        }
+        let mut last = BodyId::default();
+        self.block(Kind::Bodies, |buffer| {
+            for (body, at) in bodies {
+                buffer.extend(body.0.to_be_bytes());
+                let Place { segment, offset, bytes } = at.place;
+                for number in [segment, offset, bytes] {
+                    buffer.extend(number.to_be_bytes());
+                }
+                last = *body;
+            }
+        });
+        Stage::Bodies(Some(last))
+    }
+
+    fn block(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+        record::append(&mut self.buffer, &self.seed, self.blocks, self.blocks, kind, write);
+        self.blocks += 1;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.buffer, self.offset)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        // Little by little, so that no sync takes long: commits wait for it.
+        if self.offset - self.synced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.synced = self.offset;
+        }
+        Ok(())
+    }
+}
+
+/// A checkpoint as it was read.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// What the log from `begin` on is to be applied to.
+    pub(crate) index: Index,
+    pub(crate) begin: LogPosition,
+    /// The log is synced up to this record at least.
+    pub(crate) end_sequence: u64,
+    pub(crate) body_next: BodyId,
+    pub(crate) bytes: u64,
+}
+
+impl Checkpoint {
+    /// Reads the one of a store.
+    pub(crate) fn load(files: &dyn Files) -> Result<Self, StoreError> {
+        let file = files.open(NAME).map_err(doing("open", NAME))?;
+        let bytes = read_whole(&*file).map_err(doing("read", NAME))?;
+        let header = FileHeader::read(NAME, &bytes, MAGIC)?;
+        let seed = header.seed();
+        let mut checkpoint = Self {
+            index: Index::replaying(),
+            begin: LogPosition::default(),
+            end_sequence: 0,
+            body_next: BodyId::default(),
+            bytes: 0,
+        };
+        let mut offset = FILE_HEADER_BYTES;
+        for block in 0.. {
+            let damaged =
+                |what| StoreError::Damaged { file: NAME.to_owned(), offset: offset as u64, what };
+            let rest = bytes.get(offset..).unwrap_or_default();
+            let record = record::read(rest, &seed)
+                .filter(|record| record.sequence == block)
+                .ok_or_else(|| damaged("a block is not what was written"))?;
+            let kind = record.known_kind().filter(|kind| (*kind == Kind::Begin) == (block == 0));
+            let kind = kind.ok_or_else(|| damaged("a block of a kind that is not known"))?;
+            let read = checkpoint.read(kind, record);
+            read.ok_or_else(|| damaged("a block has not the form of its kind"))?;
+            offset += record.bytes();
+            if kind == Kind::End {
+                break;
+            }
+        }
+        checkpoint.bytes = offset as u64;
+        Ok(checkpoint)
+    }
+
+    fn read(&mut self, kind: Kind, record: RawRecord<'_>) -> Option<()> {
+        let mut reader = Reader::new(record.payload);
+        match kind {
+            Kind::Begin => {
+                let (segment, offset) = (reader.u32()?, reader.u32()?);
+                self.begin = LogPosition { segment, offset, sequence: reader.u64()? };
+            }
+            Kind::Changes => {
+                let changes = Change::read_all(&mut reader)?;
+                changes.into_iter().for_each(|change| self.index.apply(change));
+            }
+            Kind::Queue => {
+                let queue = read_queue(&mut reader)?;
+                let positions = self.index.queues.entry(queue).or_default();
+                while !reader.is_empty() {
+                    let position = QueuePosition::from_bits(reader.u64()?);
+                    positions.insert(position, BodyId(reader.u64()?));
+                }
+            }
+            Kind::Bodies => {
+                while !reader.is_empty() {
+                    let body = BodyId(reader.u64()?);
+                    let (segment, offset) = (reader.u32()?, reader.u32()?);
+                    self.index.place(body, Place { segment, offset, bytes: reader.u32()? });
+                }
+            }
+            Kind::End => {
+                self.end_sequence = reader.u64()?;
+                self.body_next = BodyId(reader.u64()?);
+            }
+            Kind::Body | Kind::Synced => return None,
+        }
+        reader.is_empty().then_some(())
+    }
+}
+
+/// What a checkpoint of this index takes at most, in bytes.
+pub(crate) fn bytes_of(index: &Index) -> u64 {
+    const QUEUE_BYTES: usize = record::HEADER_BYTES + 5 + contract::Destination::NAME_BYTES_MAX;
+    const POSITION_BYTES: usize = 16 + 1;
+    const BODY_BYTES: usize = 20 + 1;
+    const ENDS_BYTES: usize = 256;
+    let prepared: usize = index.prepared.values().map(Vec::len).sum();
+    let pending = index.prepared.len() + prepared + index.dead_letters.len();
+    let bytes = ENDS_BYTES
+        + index.messages() * POSITION_BYTES
+        + index.bodies.len() * BODY_BYTES
+        + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
+    bytes as u64
+}
+
+/// The name of the checkpoint that counts.
+pub(crate) const NAME: &str = "checkpoint";
+
+/// The name of the one that is being written.
+pub(crate) const NEW: &str = "checkpoint.new";
+
+const MAGIC: [u8; 8] = *b"PASSRCKP";
+
+/// Entries of a queue in a block.
+const BLOCK_ENTRIES: usize = 4096;
+
+/// A step ends when it has written this many bytes.
+const STEP_BYTES: usize = 64 << 10;
+
+/// Bytes that are written between two syncs.
+const SYNC_BYTES: u64 = 1 << 20;

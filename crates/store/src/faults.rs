@@ -1,0 +1,323 @@
+//! Each fault that a store may meet, by itself. Each test names the guard without which it fails.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Condvar, Mutex},
+    thread,
+};
+
+use broker::{QueuePosition, Record, WriteId};
+use contract::Message;
+
+use crate::{
+    Completions, Options, StoreError, WriteRefusal,
+    files::{File, Files, SimulatedDisk},
+    log::Log,
+    model::{Model, contents, message, open, options, queue},
+    segment,
+};
+
+/// Without `?` behind the sync of `Log::sync`, or with a second one after it, the second batch is
+/// confirmed and lost.
+#[test]
+fn a_failed_sync_is_an_error_and_never_tried_again() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    commit(&mut log, &[put(1, 10)]);
+    let before = contents(&log).unwrap();
+    disk.fail_sync_after(0);
+    let outcome = log.commit(&[(0, &[put(2, 10)])]);
+    assert!(matches!(outcome, Err(StoreError::Io { doing: "sync", .. })), "{outcome:?}");
+    let log = open(&disk.after_kill(), 2).unwrap();
+    assert_eq!(contents(&log).unwrap().queues, before.queues);
+}
+
+/// Without the salt in `Seed::new` the records are found again.
+#[test]
+fn records_of_an_earlier_use_of_the_same_blocks_are_none() {
+    let old = SimulatedDisk::default();
+    let mut log = open(&old, 1).unwrap();
+    commit(&mut log, &[put(1, 10), put(2, 10)]);
+    let stale = old.content(&segment::name(1)).unwrap();
+    let disk = SimulatedDisk::default();
+    for name in ["spare-0", "spare-1"] {
+        disk.create(name, stale.len() as u64).unwrap().write_at(&stale, 0).unwrap();
+    }
+    drop(open(&disk, 2).unwrap());
+    let log = open(&disk.after_kill(), 3).unwrap();
+    assert!(contents(&log).unwrap().queues.is_empty());
+}
+
+/// Without the search of `SegmentReader::check_nothing_synced_follows`, or without
+/// `Log::write_synced`, what is behind the damage is lost silently.
+#[test]
+fn a_flipped_byte_is_an_error_or_changes_nothing() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    commit(&mut log, &[put(1, 10), put(2, 1000), put(3, 10)]);
+    assert!(log.write_checkpoint().unwrap());
+    for id in 4..12 {
+        commit(&mut log, &[put(id, 500), remove(id - 2)]);
+        log.write_synced().unwrap();
+    }
+    let expected = contents(&log).unwrap();
+    drop(log);
+    let (mut found, mut unnoticed) = (0, 0);
+    for name in disk.list().unwrap() {
+        for offset in 0..disk.content(&name).unwrap().len() {
+            let damaged = disk.after_kill();
+            damaged.damage(&name, offset, |byte| *byte ^= 0x10);
+            match open(&damaged, 2).and_then(|log| contents(&log)) {
+                Ok(contents) => {
+                    assert_eq!(contents.queues, expected.queues, "byte {offset} of {name}");
+                    unnoticed += 1;
+                }
+                Err(StoreError::Damaged { file, .. }) => {
+                    assert_eq!(file, name, "byte {offset}");
+                    found += 1;
+                }
+                Err(error) => panic!("byte {offset} of {name}: {error}"),
+            }
+        }
+    }
+    // The files are allocated beforehand, and what is not used of them says nothing.
+    assert!(found > 5000 && unnoticed > 5000, "{found} found, {unnoticed} not");
+}
+
+/// If `Log::drop_segments` does not wait for a checkpoint, the removed message is back.
+#[test]
+fn a_removal_outlives_its_segment() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    // Two messages in the first segment, of which one stays.
+    commit(&mut log, &[put(1, 2500), put(2, 500)]);
+    let mut id = 10;
+    while log.active.number == 1 {
+        commit(&mut log, &[put(id, 500)]);
+        commit(&mut log, &[remove(id)]);
+        id += 1;
+    }
+    let removal_in = log.active.number;
+    commit(&mut log, &[remove(2)]);
+    while disk.content(&segment::name(removal_in)).is_some() {
+        commit(&mut log, &[put(id, 500)]);
+        commit(&mut log, &[remove(id)]);
+        log.maintain().unwrap();
+        id += 1;
+        assert!(id < 1000, "no segment is ever dropped");
+    }
+    assert!(disk.content(&segment::name(1)).is_some(), "the older segment is there");
+    let log = open(&disk.after_kill(), 2).unwrap();
+    let left: Vec<_> = contents(&log).unwrap().queues.into_keys().collect();
+    assert_eq!(left, [(queue(0), QueuePosition::from_bits(1))]);
+}
+
+/// If `Store::write` refuses nothing, more than the bound is in flight.
+#[test]
+fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
+    const BOUND: usize = 256 << 10;
+    let files = Arc::new(StalledDisk::default());
+    let options = Options { in_flight_bytes_max: BOUND, ..options(1) };
+    let opened = crate::open(Arc::clone(&files) as Arc<dyn Files>, options).unwrap();
+    let told = Arc::new(Mutex::new(BTreeMap::new()));
+    let (store, writer) = opened.start(Told(Arc::clone(&told)));
+    files.stall(true);
+    let mut submitted = 0;
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| writer.run());
+        // A thousand producers that do not wait for their replies.
+        for round in 0..4 {
+            for producer in 0..1000 {
+                submitted += 1;
+                store.write(0, WriteId(submitted), vec![put(round * 1000 + producer, 1024)]);
+                assert!(store.in_flight_bytes(0) < BOUND + 2048);
+            }
+        }
+        submitted += 1;
+        store.write(0, WriteId(submitted), vec![remove(1)]);
+        files.stall(false);
+        store.close();
+        writer.join().unwrap().unwrap();
+    });
+    let told = told.lock().unwrap();
+    assert_eq!(told.len() as u64, submitted, "one reply for each");
+    let refused = told.values().filter(|refusal| **refusal == Some(WriteRefusal::InFlight));
+    assert!(refused.count() > 3000, "most of them");
+    assert_eq!(told.last_key_value(), Some((&submitted, &None)), "a removal never");
+    assert_eq!(store.in_flight_bytes(0), 0);
+}
+
+/// If `begin_segment` never uses the reserve, or the checkpoint has none, the removals are refused,
+/// or make no room.
+#[test]
+fn a_full_disk_refuses_messages_and_takes_removals_which_make_room() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    disk.set_capacity(Some(80 << 10));
+    let mut stored = Vec::new();
+    for id in 1.. {
+        let outcomes = log.commit(&[(0, &[put(id, 700)])]).unwrap();
+        if outcomes == [Err(WriteRefusal::DiskFull)] {
+            break;
+        }
+        stored.push(id);
+        while log.maintain().unwrap() {}
+    }
+    assert!(stored.len() > 50, "{} messages in 80 KiB", stored.len());
+    // Something else takes what is left.
+    disk.set_capacity(Some(disk.used()));
+    for &id in &stored {
+        commit(&mut log, &[remove(id)]);
+        while log.maintain().unwrap() {}
+    }
+    commit(&mut log, &[put(5000, 700)]);
+    let log = open(&disk.after_kill(), 2).unwrap();
+    assert_eq!(contents(&log).unwrap().queues.len(), 1);
+}
+
+#[test]
+fn sparse_segments_are_emptied_and_removed() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    for id in 0..200 {
+        commit(&mut log, &[put(id, 400)]);
+    }
+    let full = disk.used();
+    for id in (0..200).filter(|id| id % 10 > 0) {
+        commit(&mut log, &[remove(id)]);
+    }
+    while log.maintain().unwrap() {}
+    assert!(disk.used() < full / 3, "{} of {full} bytes", disk.used());
+    let expected = contents(&log).unwrap();
+    assert_eq!(expected.queues.len(), 20);
+    let log = open(&disk.after_kill(), 2).unwrap();
+    assert_eq!(contents(&log).unwrap().queues, expected.queues);
+}
+
+#[test]
+fn a_file_that_is_gone_is_named() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    let mut expected = Model::default();
+    for id in 0..20 {
+        let records = [put(id, 1000)];
+        commit(&mut log, &records);
+        expected.apply(0, &records);
+    }
+    assert_eq!(contents(&log).unwrap().queues, expected.queues);
+    for name in ["checkpoint", "log-0000000001", "log-0000000002"] {
+        let disk = disk.after_kill();
+        disk.remove(name).unwrap();
+        let error = open(&disk, 2).unwrap_err();
+        assert!(matches!(&error, StoreError::Missing { file } if file == name), "{error}");
+    }
+}
+
+fn commit(log: &mut Log, records: &[Record]) {
+    let outcomes = log.commit(&[(0, records)]).unwrap();
+    assert_eq!(outcomes, [Ok(())]);
+}
+
+fn put(id: u64, bytes: usize) -> Record {
+    let message: Arc<Message> = message(id, bytes);
+    Record::Put(queue(0), QueuePosition::from_bits(id), message)
+}
+
+fn remove(id: u64) -> Record {
+    Record::Remove(queue(0), QueuePosition::from_bits(id))
+}
+
+/// What was told of each batch.
+#[derive(Debug)]
+struct Told(Arc<Mutex<BTreeMap<u64, Option<WriteRefusal>>>>);
+
+impl Completions for Told {
+    fn stored(&mut self, _core: u16, upto: WriteId) {
+        let mut told = self.0.lock().unwrap();
+        let first = told.last_key_value().map_or(1, |(last, _)| last + 1);
+        told.extend((first..=upto.0).map(|write| (write, None)));
+    }
+
+    fn refused(&mut self, _core: u16, write: WriteId, refusal: WriteRefusal) {
+        let mut told = self.0.lock().unwrap();
+        assert_eq!(told.last_key_value().map_or(1, |(last, _)| last + 1), write.0, "in order");
+        told.insert(write.0, Some(refusal));
+    }
+}
+
+/// A disk whose syncs may take long.
+#[derive(Clone, Debug, Default)]
+struct StalledDisk {
+    disk: SimulatedDisk,
+    stalled: Arc<(Mutex<bool>, Condvar)>,
+}
+
+#[derive(Debug)]
+struct StalledFile {
+    file: Arc<dyn File>,
+    stalled: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl StalledDisk {
+    fn stall(&self, stalled: bool) {
+        *self.stalled.0.lock().unwrap() = stalled;
+        self.stalled.1.notify_all();
+    }
+
+    fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(StalledFile { file, stalled: Arc::clone(&self.stalled) })
+    }
+}
+
+impl StalledFile {
+    fn wait(&self) {
+        let stalled = self.stalled.0.lock().unwrap();
+        drop(self.stalled.1.wait_while(stalled, |stalled| *stalled).unwrap());
+    }
+}
+
+impl Files for StalledDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
+        Ok(self.file(self.disk.create(name, bytes)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(self.file(self.disk.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.disk.sync_folder()
+    }
+}
+
+impl File for StalledFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_at(into, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.wait();
+        self.file.sync()
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.file.bytes()
+    }
+}

@@ -1,0 +1,206 @@
+//! The message log: what the durable queues contain, on disk.
+//!
+//! One folder is one store, and one process at a time has it open. All cores put their batches
+//! ([`broker::Effect::Store`]) into one queue; one thread writes them, all that wait together, and
+//! syncs once for all of them; then it tells each core ([`broker::Event::Stored`]).
+//!
+//! ```text
+//!  core 0 ── Store::write ──┐                                  ┌── Completions::stored(0, upto)
+//!  core 1 ── Store::write ──┼─► queue ─► Writer::run ──────────┼── Completions::stored(1, upto)
+//!  core 2 ── Store::write ──┘            write, sync, index    └── Completions::refused(2, ..)
+//!                                              │
+//!  any thread ─ Reader::read ◄── index ◄───────┘
+//! ```
+//!
+//! A batch takes effect as a whole or not at all, whenever the process or the machine ends. What was
+//! reported as stored is there after that, and nothing of it comes again once its removal was.
+//!
+//! The whole use:
+//!
+//! ```
+//! use std::{path::Path, sync::Arc, thread};
+//!
+//! use broker::{Record, WriteId};
+//! use store::{Completions, Folder, Options, StoreError, WriteRefusal};
+//!
+//! /// What wakes the cores.
+//! struct Wakes;
+//!
+//! impl Completions for Wakes {
+//!     fn stored(&mut self, core: u16, upto: WriteId) { /* send the core Event::Stored(upto) */ }
+//!
+//!     fn refused(&mut self, core: u16, write: WriteId, refusal: WriteRefusal) { /* and that */ }
+//! }
+//!
+//! fn run(path: &Path, salt: u64, records: Vec<Record>) -> Result<(), StoreError> {
+//!     // `StoreError::Locked` names the process that has it open.
+//!     let folder = Folder::open(path)?;
+//!     let opened = store::open(Arc::new(folder), Options::new(1, salt))?;
+//!     // What the queues contain, before anything else is written.
+//!     for queue in opened.queues() {
+//!         for stored in opened.messages(&queue) {
+//!             let message = opened.reader().read(stored.body)?.expect("what is in a queue");
+//!             println!("{} {stored:?} {message:?}", queue.name());
+//!         }
+//!     }
+//!     let (store, writer) = opened.start(Wakes);
+//!     // An error ends the process: `drive::tasks` starts the thread there.
+//!     let thread = thread::spawn(move || writer.run());
+//!     store.write(0, WriteId(1), records);
+//!     // At the end: what is in the queue is written, and a checkpoint.
+//!     store.close();
+//!     thread.join().expect("no panic")
+//! }
+//! # let folder = std::env::temp_dir().join(format!("store-example-{}", std::process::id()));
+//! # for _ in 0..2 {
+//! #     run(&folder, 7, Vec::new()).unwrap();
+//! # }
+//! # std::fs::remove_dir_all(folder).unwrap();
+//! ```
+//!
+//! On the disk: segments of checksummed records (`segment.rs`, `record.rs`), in which a message is
+//! written once, and a checkpoint of the index (`checkpoint.rs`), from which on the log is read at a
+//! start (`recovery.rs`). A segment is removed when no message is in it any more (`compaction.rs`).
+#![forbid(unsafe_code)]
+
+mod change;
+mod check;
+mod checkpoint;
+mod compaction;
+mod error;
+#[cfg(test)]
+mod faults;
+pub mod files;
+mod fuzzing;
+mod index;
+mod lock;
+mod log;
+mod message;
+#[cfg(test)]
+mod model;
+mod reader;
+mod record;
+mod recovery;
+mod segment;
+mod spares;
+mod writer;
+
+use std::sync::Arc;
+
+use broker::{QueueId, QueuePosition};
+use contract::DeadLetterReason;
+
+pub use change::BodyId;
+pub use check::{Findings, check, dump};
+pub use error::{StoreError, WriteRefusal};
+pub use files::{Files, Folder};
+#[doc(hidden)]
+pub use fuzzing::disk_of_records;
+pub use reader::Reader;
+pub use writer::{Completions, Store, Writer};
+
+/// How a store is used.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The cores that write, numbered from 0.
+    pub cores: u16,
+    /// A number that no peer can know, new at each start: it keeps a message that looks like records
+    /// of the log from being taken for such.
+    pub salt: u64,
+    /// The size of a segment: what is allocated at once, and removed at once. At least 4 KiB; three
+    /// segments are the least that a store takes. Default: 32 MiB.
+    pub segment_bytes: u32,
+    /// Bytes of batches of one core, as [`broker::Record::cost`] counts, from which on more are
+    /// refused ([`WriteRefusal::InFlight`]) until some are written. Default: 128 MiB, for a caller
+    /// that lets its publishers wait long before.
+    pub in_flight_bytes_max: usize,
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub const fn new(cores: u16, salt: u64) -> Self {
+        Self { cores, salt, segment_bytes: 32 << 20, in_flight_bytes_max: 128 << 20 }
+    }
+}
+
+/// A store that was read, and is not written yet.
+#[derive(Debug)]
+pub struct Opened {
+    log: log::Log,
+    reader: Reader,
+    options: Options,
+}
+
+/// A message in a queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoredMessage {
+    /// Its position in the queue.
+    pub position: QueuePosition,
+    /// By which [`Reader::read`] finds it.
+    pub body: BodyId,
+    /// Why it is to leave for the dead-letter queue, if [`broker::Record::DeadLetter`] says so.
+    pub dead_letter: Option<DeadLetterReason>,
+}
+
+/// Opens a store, or makes it. Reads what was written since the last checkpoint, and no bodies from
+/// before; transactions that were prepared and not committed are rolled back.
+///
+/// # Errors
+/// When what was written for good cannot be read ([`StoreError::Damaged`], [`StoreError::Missing`]);
+/// nothing is changed then. When there is no room for a segment, and when the file system fails.
+pub fn open(files: Arc<dyn Files>, options: Options) -> Result<Opened, StoreError> {
+    let log = recovery::open(files, &options)?;
+    let reader = Reader::new(Arc::clone(&log.index));
+    Ok(Opened { log, reader, options })
+}
+
+impl Opened {
+    /// The queues with messages, in the order of their ids.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueId> {
+        log::lock(&self.log.index).queues.keys().cloned().collect()
+    }
+
+    /// The messages of a queue, in the order of their positions. One that is in several queues has
+    /// the same body in each.
+    #[must_use]
+    pub fn messages(&self, queue: &QueueId) -> Vec<StoredMessage> {
+        let index = log::lock(&self.log.index);
+        let mut key = (queue.clone(), QueuePosition::default());
+        let mut stored = |(&position, &body)| {
+            key.1 = position;
+            let dead_letter = index.dead_letters.get(&key).copied();
+            StoredMessage { position, body, dead_letter }
+        };
+        let positions = index.queues.get(queue).into_iter().flatten();
+        positions.map(&mut stored).collect()
+    }
+
+    /// What reads messages.
+    #[must_use]
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Moves what is left in segments that are less than nine tenths in use, and removes them; for a
+    /// store that no gateway uses.
+    ///
+    /// # Errors
+    /// When it is not known what is on the disk.
+    pub fn compact(mut self) -> Result<(), StoreError> {
+        self.log.compact(90)?;
+        self.log.close()
+    }
+
+    /// Begins to write. [`Writer::run`] is for a thread of its own.
+    #[must_use]
+    pub fn start<C: Completions>(self, completions: C) -> (Store, Writer<C>) {
+        let Options { cores, in_flight_bytes_max, .. } = self.options;
+        Store::new(self.log, self.reader, cores, in_flight_bytes_max, completions)
+    }
+}
+
+/// What one batch may take in the log.
+pub const BATCH_BYTES_MAX: usize = 1 << 30;

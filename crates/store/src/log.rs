@@ -1,0 +1,402 @@
+//! The end of the log: batches are appended, and synced together.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use broker::Record;
+
+use crate::{
+    BATCH_BYTES_MAX,
+    change::{Batch, BodyId, Change},
+    checkpoint::{CheckpointWriter, LogPosition},
+    compaction::Compaction,
+    error::{StoreError, WriteRefusal, doing},
+    files::{File, Files},
+    index::{Index, Place, Segment},
+    message,
+    record::{self, Kind, Seed},
+    segment::{self, FILE_HEADER_BYTES, FileHeader},
+    spares::Spares,
+};
+
+/// The log of an open store: one thread writes it.
+///
+/// ```text
+///  log-1            log-2 (sealed)    log-3 (active)              spare-0   spare-1
+///  | live | dead |  | dead | live |   | synced | buffer ... |     what the next ones are made of
+/// ```
+///
+/// What it appends is in `buffer` first. [`Log::sync`] writes that, syncs it, and only then changes
+/// the index by it: so whatever is derived from the index, a checkpoint or the end of a segment,
+/// depends on nothing that a crash could take back.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) index: Arc<Mutex<Index>>,
+    pub(crate) segment_bytes: u64,
+    pub(crate) salt: u64,
+    pub(crate) active: Active,
+    /// The sequence of the next record.
+    pub(crate) sequence: u64,
+    /// The first record that is not known to be synced.
+    pub(crate) synced: u64,
+    pub(crate) body_next: BodyId,
+    buffer: Vec<u8>,
+    /// What changes in the index when the buffer is synced.
+    unapplied: Vec<Unapplied>,
+    /// The first batch of the group for which there was no room after all.
+    abandoned: Option<usize>,
+    pub(crate) spares: Spares,
+    /// Bytes of the log since the beginning of the last checkpoint.
+    pub(crate) since_checkpoint: u64,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) checkpoint: Option<CheckpointWriter>,
+    pub(crate) compaction: Compaction,
+}
+
+/// The segment that is appended to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) number: u32,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) seed: Seed,
+    /// Bytes of it that are written.
+    pub(crate) written: u64,
+    /// Bytes that it has room for.
+    pub(crate) capacity: u64,
+}
+
+/// The numbers that a log begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) salt: u64,
+    pub(crate) sequence: u64,
+    pub(crate) body_next: BodyId,
+    pub(crate) checkpoint_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Unapplied {
+    /// The number of the batch in its group; `None`: it is no batch.
+    batch: Option<usize>,
+    bodies: Vec<(BodyId, Place)>,
+    changes: Vec<Change>,
+}
+
+/// What is appended at once.
+pub(crate) enum Addition<'a> {
+    /// A batch of the home on this core, and its number in the group.
+    Batch(usize, u16, &'a [Record]),
+    /// Bodies that are elsewhere already, as the payloads of their records.
+    Bodies(&'a [(BodyId, Vec<u8>)]),
+}
+
+impl Addition<'_> {
+    /// Whether the room that is reserved is for it: for what does not only add.
+    fn may_use_reserve(&self) -> bool {
+        match self {
+            Self::Batch(_, _, records) => !records.iter().all(is_addition),
+            Self::Bodies(_) => false,
+        }
+    }
+}
+
+impl Log {
+    pub(crate) fn new(
+        files: Arc<dyn Files>,
+        index: Arc<Mutex<Index>>,
+        segment_bytes: u64,
+        active: Active,
+        start: Start,
+        spares: Spares,
+    ) -> Self {
+        Self {
+            files,
+            index,
+            segment_bytes,
+            salt: start.salt,
+            active,
+            sequence: start.sequence,
+            synced: start.sequence,
+            body_next: start.body_next,
+            buffer: Vec::new(),
+            unapplied: Vec::new(),
+            abandoned: None,
+            spares,
+            since_checkpoint: 0,
+            checkpoint_bytes: start.checkpoint_bytes,
+            checkpoint: None,
+            compaction: Compaction::default(),
+        }
+    }
+
+    /// Writes batches, each of the home on a core, and syncs them together. Returns for each whether
+    /// it is stored.
+    ///
+    /// Only batches that do nothing but add are refused. Where there is no room for another, not
+    /// even in the reserve, it and those behind it have no outcome: they are to be tried again.
+    ///
+    /// # Errors
+    /// When it is not known what is on the disk. The process has to end then.
+    pub(crate) fn commit(
+        &mut self,
+        batches: &[(u16, &[Record])],
+    ) -> Result<Vec<Result<(), WriteRefusal>>, StoreError> {
+        let mut outcomes = Vec::with_capacity(batches.len());
+        let mut may_add = true;
+        loop {
+            while let Some(&(home, records)) = batches.get(outcomes.len()) {
+                let is_addition = records.iter().all(is_addition);
+                if is_addition && !may_add {
+                    outcomes.push(Err(WriteRefusal::DiskFull));
+                    continue;
+                }
+                match self.append(&Addition::Batch(outcomes.len(), home, records))? {
+                    Ok(()) => outcomes.push(Ok(())),
+                    Err(WriteRefusal::DiskFull) if !is_addition => break,
+                    Err(refusal) => outcomes.push(Err(refusal)),
+                }
+                if self.abandoned.is_some() {
+                    break;
+                }
+            }
+            self.sync()?;
+            match self.abandoned.take() {
+                None => return Ok(outcomes),
+                // Once more from there on, in another segment.
+                Some(number) => {
+                    outcomes.truncate(number);
+                    may_add = false;
+                }
+            }
+        }
+    }
+
+    /// Appends to the buffer, unless there is no room.
+    ///
+    /// # Errors
+    /// As [`Log::sync`].
+    pub(crate) fn append(
+        &mut self,
+        addition: &Addition<'_>,
+    ) -> Result<Result<(), WriteRefusal>, StoreError> {
+        for _ in 0..2 {
+            let (start, sequence, body_next) = (self.buffer.len(), self.sequence, self.body_next);
+            let unapplied = self.encode(addition);
+            if self.active.written + self.buffer.len() as u64 <= self.active.capacity {
+                self.unapplied.push(unapplied);
+                return Ok(Ok(()));
+            }
+            let bytes = (self.buffer.len() - start) as u64;
+            self.buffer.truncate(start);
+            (self.sequence, self.body_next) = (sequence, body_next);
+            if bytes > BATCH_BYTES_MAX as u64 {
+                return Ok(Err(WriteRefusal::TooLarge));
+            }
+            let is_begun = self.begin_segment(bytes, addition.may_use_reserve())?;
+            // What was before it in the buffer comes first.
+            if !is_begun || self.abandoned.is_some() {
+                return Ok(Err(WriteRefusal::DiskFull));
+            }
+        }
+        contract::internal!("a batch has no room in a segment that was made for it");
+        Ok(Err(WriteRefusal::TooLarge))
+    }
+
+    /// Writes what is in the buffer, waits until it is on the disk, and changes the index by it.
+    ///
+    /// # Errors
+    /// When that fails: it is not known then what is on the disk, and a second try would not tell,
+    /// since the kernel takes pages that it failed to write for written.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        if self.sequence == self.synced {
+            return Ok(());
+        }
+        self.active.file.sync().map_err(|error| self.failed("sync")(error))?;
+        self.synced = self.sequence;
+        let mut index = lock(&self.index);
+        for Unapplied { bodies, changes, .. } in self.unapplied.drain(..) {
+            bodies.iter().for_each(|&(body, place)| index.place(body, place));
+            changes.into_iter().for_each(|change| index.apply(change));
+            index.drop_unreferenced(bodies.into_iter().map(|(body, _)| body));
+        }
+        Ok(())
+    }
+
+    /// Writes a record that says that all before it is synced: so damage to the last of it is not
+    /// taken for what a crash left. It is not synced itself, and costs little.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_synced(&mut self) -> Result<(), StoreError> {
+        let room = self.active.capacity - self.active.written;
+        if self.sequence == self.synced && room >= record::HEADER_BYTES as u64 {
+            self.encode_record(Kind::Synced, |_| {});
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Where the log goes on. All before is synced.
+    pub(crate) fn position(&self) -> LogPosition {
+        // Segments are smaller than 4 GiB.
+        let offset = u32::try_from(self.active.written).unwrap_or(u32::MAX);
+        LogPosition { segment: self.active.number, offset, sequence: self.sequence }
+    }
+
+    fn encode(&mut self, addition: &Addition<'_>) -> Unapplied {
+        match addition {
+            Addition::Batch(number, home, records) => {
+                let batch = Batch::of(*home, records, self.body_next);
+                self.body_next.0 += batch.bodies.len() as u64;
+                let bodies = batch.bodies.iter().map(|(body, message)| {
+                    let place = self.encode_record(Kind::Body, |buffer| {
+                        buffer.extend(body.0.to_be_bytes());
+                        message::write(buffer, message);
+                    });
+                    (*body, place)
+                });
+                let bodies = bodies.collect();
+                self.encode_record(Kind::Changes, |buffer| {
+                    batch.changes.iter().for_each(|change| change.write(buffer));
+                });
+                Unapplied { batch: Some(*number), bodies, changes: batch.changes }
+            }
+            Addition::Bodies(payloads) => {
+                let bodies = payloads.iter().map(|(body, payload)| {
+                    (*body, self.encode_record(Kind::Body, |buffer| buffer.extend(payload)))
+                });
+                Unapplied { batch: None, bodies: bodies.collect(), changes: Vec::new() }
+            }
+        }
+    }
+
+    fn encode_record(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Place {
+        let start = self.buffer.len();
+        let (seed, sequence) = (&self.active.seed, self.sequence);
+        record::append(&mut self.buffer, seed, sequence, self.synced, kind, write);
+        self.sequence += 1;
+        let fits = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Place {
+            segment: self.active.number,
+            offset: fits(self.active.written + start as u64),
+            bytes: fits((self.buffer.len() - start) as u64),
+        }
+    }
+
+    /// Writes the buffer. Where the disk has no room for it after all (its blocks are allocated, but
+    /// a file system that never overwrites takes others), what is in it is not stored.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        match self.active.file.write_at(&self.buffer, self.active.written) {
+            Ok(()) => {
+                self.active.written += self.buffer.len() as u64;
+                self.since_checkpoint += self.buffer.len() as u64;
+                self.buffer.clear();
+                self.buffer.shrink_to(BUFFER_BYTES);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.abandon(error),
+            Err(error) => Err(self.failed("write")(error)),
+        }
+    }
+
+    /// Forgets what is in the buffer, of which a part may be written. The next segment begins with
+    /// the same sequence, which says that this one ends before it; without one, what is refused
+    /// might come back at the next start, and so the process has to end.
+    fn abandon(&mut self, error: io::Error) -> Result<(), StoreError> {
+        let first = self.unapplied.drain(..).find_map(|unapplied| unapplied.batch);
+        self.abandoned = self.abandoned.or(first);
+        self.buffer.clear();
+        self.sequence = self.synced;
+        let is_begun = self.begin_segment(0, true)?;
+        self.spares.is_disk_full = true;
+        if is_begun { Ok(()) } else { Err(self.failed("write")(error)) }
+    }
+
+    /// Seals the active segment and begins another, with room for `bytes` at least. `false`: there
+    /// is no room on the disk, or only what is reserved.
+    fn begin_segment(&mut self, bytes: u64, may_use_reserve: bool) -> Result<bool, StoreError> {
+        self.sync()?;
+        let bytes = (bytes + FILE_HEADER_BYTES as u64).max(self.segment_bytes);
+        let Some(spare) = self.take_spare(bytes, may_use_reserve)? else { return Ok(false) };
+        let number = self.active.number + 1;
+        let header = FileHeader {
+            magic: segment::MAGIC,
+            number,
+            salt: self.salt,
+            first_sequence: self.sequence,
+        };
+        let Some(active) = create(&*self.files, &spare, header)? else {
+            self.spares.put_back(spare);
+            return Ok(false);
+        };
+        self.active = active;
+        self.synced = self.sequence;
+        lock(&self.index).segments.insert(number, self.active.to_segment());
+        Ok(true)
+    }
+
+    fn failed(&self, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        let name = segment::name(self.active.number);
+        move |error| doing(what, &name)(error)
+    }
+}
+
+impl Active {
+    pub(crate) fn to_segment(&self) -> Segment {
+        Segment {
+            file: Arc::clone(&self.file),
+            seed: self.seed.clone(),
+            bytes: self.capacity,
+            live_bytes: 0,
+        }
+    }
+}
+
+/// Whether a record does nothing but add messages, or prepare to: then it may be refused.
+pub(crate) const fn is_addition(record: &Record) -> bool {
+    matches!(record, Record::Put(..) | Record::Prepare(..))
+}
+
+/// Makes a segment of a spare file. It gets its name when its header is on the disk. `None`: there
+/// is no room even for that.
+///
+/// # Errors
+/// When that fails. Nothing is known of the disk then.
+pub(crate) fn create(
+    files: &dyn Files,
+    spare: &str,
+    header: FileHeader,
+) -> Result<Option<Active>, StoreError> {
+    let name = segment::name(header.number);
+    let bytes = header.to_bytes();
+    let create = || -> io::Result<Active> {
+        let file = files.open(spare)?;
+        let capacity = file.bytes()?;
+        file.write_at(&bytes, 0)?;
+        file.sync()?;
+        files.rename(spare, &name)?;
+        files.sync_folder()?;
+        let (seed, number) = (header.seed(), header.number);
+        Ok(Active { number, file, seed, written: bytes.len() as u64, capacity })
+    };
+    match create() {
+        Ok(active) => Ok(Some(active)),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(None),
+        Err(error) => Err(doing("create", &name)(error)),
+    }
+}
+
+/// What the buffer keeps when it is written: room for a group as it is in most cases.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The index, whatever a reader that panicked did: it changes nothing.
+pub(crate) fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    index.lock().unwrap_or_else(PoisonError::into_inner)
+}

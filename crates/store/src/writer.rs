@@ -1,0 +1,289 @@
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use broker::{Record, WriteId};
+use contract::internal;
+
+use crate::{
+    error::{StoreError, WriteRefusal},
+    log::{Log, is_addition},
+    reader::Reader,
+};
+
+/// What the writer tells the cores: on its thread, in the order of each core's batches.
+pub trait Completions {
+    /// All batches of this core up to this one are on the disk, but those that were refused before.
+    fn stored(&mut self, core: u16, upto: WriteId);
+
+    /// Nothing of a batch is stored, now or later. Only one that does nothing but add is refused
+    /// ([`Record::Put`], [`Record::Prepare`]).
+    fn refused(&mut self, core: u16, write: WriteId, refusal: WriteRefusal);
+}
+
+/// Where the cores put their batches. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    reader: Reader,
+}
+
+/// What writes them, for the thread that the caller makes for it.
+#[derive(Debug)]
+pub struct Writer<C> {
+    log: Log,
+    shared: Arc<Shared>,
+    completions: C,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Of each core.
+    in_flight_bytes: Box<[AtomicUsize]>,
+    in_flight_bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: VecDeque<Submitted>,
+    is_writer_waiting: bool,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Submitted {
+    core: u16,
+    write: WriteId,
+    records: Vec<Record>,
+    bytes: usize,
+    /// It is not to be written; it is here because the core is told in order.
+    refusal: Option<WriteRefusal>,
+}
+
+/// What the writer is to do next.
+enum Next {
+    Batches(VecDeque<Submitted>),
+    Maintenance,
+    End,
+}
+
+impl Store {
+    pub(crate) fn new<C>(
+        log: Log,
+        reader: Reader,
+        cores: u16,
+        in_flight_bytes_max: usize,
+        completions: C,
+    ) -> (Self, Writer<C>) {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            in_flight_bytes: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
+            in_flight_bytes_max,
+        });
+        let writer = Writer { log, shared: Arc::clone(&shared), completions };
+        (Self { shared, reader }, writer)
+    }
+
+    /// Puts a batch of a core into the queue; [`Completions`] tells what became of it. Never waits.
+    ///
+    /// A batch that does nothing but add is refused while [`crate::Options::in_flight_bytes_max`] of
+    /// its core are in flight. Any other is stored, however long it takes until there is room.
+    pub fn write(&self, core: u16, write: WriteId, mut records: Vec<Record>) {
+        let Some(in_flight) = self.shared.in_flight_bytes.get(usize::from(core)) else {
+            return internal!("a batch of a core that does not exist");
+        };
+        let is_full = in_flight.load(Ordering::Relaxed) >= self.shared.in_flight_bytes_max;
+        let is_refused = is_full && records.iter().all(is_addition);
+        let refusal = is_refused.then_some(WriteRefusal::InFlight);
+        if is_refused {
+            records = Vec::new();
+        }
+        let bytes = records.iter().map(Record::cost).sum();
+        in_flight.fetch_add(bytes, Ordering::Relaxed);
+        let mut queue = self.shared.lock();
+        queue.batches.push_back(Submitted { core, write, records, bytes, refusal });
+        if mem::take(&mut queue.is_writer_waiting) {
+            drop(queue);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Bytes of a core's batches that it was not yet told of: what its publishers wait by.
+    #[must_use]
+    pub fn in_flight_bytes(&self, core: u16) -> usize {
+        let in_flight = self.shared.in_flight_bytes.get(usize::from(core));
+        in_flight.map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    /// What reads messages.
+    #[must_use]
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Lets the writer return when it has written what is in the queue.
+    pub fn close(&self) {
+        self.shared.lock().is_closed = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+impl<C: Completions> Writer<C> {
+    /// Writes batches until [`Store::close`].
+    ///
+    /// # Errors
+    /// When it is not known what is on the disk. The process has to end then: what was not reported
+    /// as stored may be there or not, and a second try would not tell.
+    pub fn run(mut self) -> Result<(), StoreError> {
+        let mut has_more = true;
+        let mut groups: u32 = 0;
+        loop {
+            match self.shared.next(has_more) {
+                Next::Batches(mut batches) => {
+                    self.commit(&mut batches)?;
+                    groups = groups.wrapping_add(1);
+                    if !batches.is_empty() {
+                        has_more = self.log.maintain()?;
+                        if self.shared.put_back(batches) {
+                            return self.log.close();
+                        }
+                    } else if !self.shared.has_batches() {
+                        self.log.write_synced()?;
+                        has_more = true;
+                    } else if has_more && groups.is_multiple_of(GROUPS_PER_STEP) {
+                        has_more = self.log.maintain()?;
+                    }
+                }
+                Next::Maintenance => has_more = self.log.maintain()?,
+                Next::End => return self.log.close(),
+            }
+        }
+    }
+
+    /// Writes batches and tells what became of them; those are left that are to be tried again.
+    fn commit(&mut self, batches: &mut VecDeque<Submitted>) -> Result<(), StoreError> {
+        let accepted = batches.iter().filter(|batch| batch.refusal.is_none());
+        let accepted: Vec<_> = accepted.map(|batch| (batch.core, &*batch.records)).collect();
+        let mut outcomes = self.log.commit(&accepted)?.into_iter();
+        let mut stored = vec![None; self.shared.in_flight_bytes.len()];
+        while let Some(batch) = batches.pop_front() {
+            let outcome = match batch.refusal {
+                Some(refusal) => Err(refusal),
+                None => match outcomes.next() {
+                    Some(outcome) => outcome,
+                    None => {
+                        batches.push_front(batch);
+                        break;
+                    }
+                },
+            };
+            let Submitted { core, write, records, bytes, .. } = batch;
+            drop(records);
+            let core_index = usize::from(core);
+            if let Some(in_flight) = self.shared.in_flight_bytes.get(core_index) {
+                in_flight.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            let Some(upto) = stored.get_mut(core_index) else { continue };
+            match outcome {
+                Ok(()) => *upto = Some(write),
+                Err(refusal) => {
+                    if let Some(upto) = upto.take() {
+                        self.completions.stored(core, upto);
+                    }
+                    self.completions.refused(core, write, refusal);
+                }
+            }
+        }
+        for (core, upto) in (0..).zip(stored) {
+            if let Some(upto) = upto {
+                self.completions.stored(core, upto);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// What is next; waits for it.
+    fn next(&self, has_more: bool) -> Next {
+        let mut queue = self.lock();
+        loop {
+            if !queue.batches.is_empty() {
+                return Next::Batches(queue.take_group());
+            }
+            if queue.is_closed {
+                return Next::End;
+            }
+            queue.is_writer_waiting = true;
+            if has_more {
+                let waited = self.wake.wait_timeout(queue, STEP_PAUSE);
+                let timed_out;
+                (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+                queue.is_writer_waiting = false;
+                if timed_out.timed_out() && queue.batches.is_empty() && !queue.is_closed {
+                    return Next::Maintenance;
+                }
+            } else {
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.is_writer_waiting = false;
+            }
+        }
+    }
+
+    /// Returns batches for which there is no room, to be tried again a little later. `true`: the
+    /// store is closed, and they are not to be.
+    fn put_back(&self, mut batches: VecDeque<Submitted>) -> bool {
+        let mut queue = self.lock();
+        batches.append(&mut queue.batches);
+        queue.batches = batches;
+        let is_closed = queue.is_closed;
+        if !is_closed {
+            drop(self.wake.wait_timeout(queue, NO_ROOM_PAUSE));
+        }
+        is_closed
+    }
+
+    fn has_batches(&self) -> bool {
+        !self.lock().batches.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// The batches that are written and synced together: all, up to a number of bytes.
+    fn take_group(&mut self) -> VecDeque<Submitted> {
+        let mut bytes = 0;
+        let count = self.batches.iter().take_while(|batch| {
+            let fits = bytes < GROUP_BYTES_MAX;
+            bytes += batch.bytes;
+            fits
+        });
+        let count = count.count();
+        self.batches.drain(..count).collect()
+    }
+}
+
+/// A group ends at the batch with which it has this many bytes.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// The writer waits this long between two steps beside the batches, so that what they read and write
+/// is little against what the disk can: some 50 MiB a second.
+const STEP_PAUSE: Duration = Duration::from_millis(5);
+
+/// Until a batch for which there is no room is tried again.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// While batches come without a pause, there is a step after this many groups.
+const GROUPS_PER_STEP: u32 = 8;
