@@ -78,7 +78,7 @@ impl Home {
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
             unfinished: VecDeque::new(),
-            effort: Effort::default(),
+            effort: Effort::new(),
             waiting: VecDeque::new(),
             arrivals: VecDeque::new(),
             sequence: 0,
@@ -89,7 +89,7 @@ impl Home {
 
     /// A message from a front, or another home, on core `from`.
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
-        self.effort.renew(1);
+        self.effort.renew(output.now);
         match message {
             ToHome::Publish { connection, token, message, account } => {
                 self.publish(connection, token, message, account, output);
@@ -438,7 +438,7 @@ impl Home {
 
     /// What is stored becomes ready, and what waited for room in the store enters.
     pub(crate) fn stored(&mut self, upto: WriteId, output: &mut ShardOutput<'_>) {
-        self.effort.renew(1);
+        self.effort.renew(output.now);
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
@@ -464,7 +464,7 @@ impl Home {
 
     /// Drops what has expired and refuses what has waited for too long.
     pub(crate) fn check_deadlines(&mut self, output: &mut ShardOutput<'_>) {
-        self.effort.renew(TIMEOUT_EVENTS);
+        self.effort.renew(output.now);
         let due = |queue: &Queue| queue.is_due(output.now.unix_ms, output.now.mono_ns);
         let due: Vec<usize> =
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
@@ -818,6 +818,7 @@ impl Home {
             let Some(queue) = self.queues.get(consumer.queue) else { return false };
             let counts = counts.entry(&queue.id).or_default();
             counts.consumers += 1;
+            counts.selecting += usize::from(consumer.has_selector());
             for queued in consumer.unsettled.values() {
                 counts.add(&queued.message);
                 usage.add_message(queued.account, &queued.message);
@@ -850,9 +851,6 @@ impl Home {
         usage
     }
 }
-
-/// As many events' searches go on when time has passed.
-const TIMEOUT_EVENTS: usize = 8;
 
 /// Replies to a publication or a settlement.
 fn replied(

@@ -62,6 +62,8 @@ pub(super) struct Queue {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Counts {
     pub(super) consumers: usize,
+    /// Those with a selector.
+    pub(super) selecting: usize,
     pub(super) messages: usize,
     pub(super) bytes: usize,
     pub(super) reserved: usize,
@@ -135,6 +137,10 @@ impl Consumer {
         selection.is_some_and(|selection| {
             std::mem::replace(&mut selection.is_unfinished, is_unfinished) != is_unfinished
         })
+    }
+
+    pub(super) const fn has_selector(&self) -> bool {
+        self.selection.is_some()
     }
 
     /// Whether there may be a message for it that it has not come to.
@@ -447,6 +453,7 @@ impl Queue {
         usage.add_queue(self.account);
         let kept = Counts {
             consumers: self.consumers,
+            selecting: self.late.consumers(),
             messages: self.messages,
             bytes: self.bytes,
             reserved: self.reserved,

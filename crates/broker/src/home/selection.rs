@@ -2,9 +2,9 @@
 //!
 //! It looks at the ready messages in the order of the queue, from where it stopped the last time, so
 //! that it looks at each once. What becomes ready behind that place later (it is more urgent, or has
-//! come back) is in a list of the queue, which each such consumer goes through as well. An event looks
-//! at a bounded number of messages; the search goes on with the next event of the queue, or when time
-//! has passed.
+//! come back) is in a list of the queue, which each such consumer goes through as well. In a turn of the
+//! core a bounded number of messages is looked at; the search goes on with the next event of the queue
+//! in another turn, or when time has passed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Message, Selector};
+use contract::{Message, Now, Selector};
 
 use crate::queued::{QueuePosition, QueuedMessage};
 
@@ -47,14 +47,18 @@ pub(super) struct Late {
 pub(super) enum Search {
     Found(QueuePosition),
     Nothing,
-    /// Too many messages were looked at.
+    /// No more may be spent in this turn.
     Unfinished,
 }
 
-/// What an event may spend on selectors, in [`Message::selection_cost`].
-#[derive(Debug, Default)]
+/// What may be spent on selectors, in [`Message::selection_cost`].
+#[derive(Debug)]
 pub(super) struct Effort {
+    /// All events of a turn have the same time.
+    turn_mono_ns: u64,
+    /// In this turn.
     left: usize,
+    /// What was spent and not told.
     spent: usize,
 }
 
@@ -122,6 +126,10 @@ impl Selection {
 }
 
 impl Late {
+    pub(super) const fn consumers(&self) -> usize {
+        self.consumers
+    }
+
     /// A message becomes ready.
     pub(super) fn became_ready(&mut self, position: QueuePosition) {
         if self.consumers > 0 && Some(position) <= self.furthest {
@@ -142,9 +150,16 @@ impl Late {
 }
 
 impl Effort {
-    /// Allows to look at more.
-    pub(super) const fn renew(&mut self, events: usize) {
-        self.left = SEARCH_COST_MAX * events;
+    pub(super) const fn new() -> Self {
+        Self { turn_mono_ns: 0, left: TURN_COST_MAX, spent: 0 }
+    }
+
+    /// Allows to look at more, if an event is of another turn than the last one.
+    pub(super) const fn renew(&mut self, now: Now) {
+        if self.turn_mono_ns != now.mono_ns {
+            self.turn_mono_ns = now.mono_ns;
+            self.left = TURN_COST_MAX;
+        }
     }
 
     pub(super) const fn is_spent(&self) -> bool {
@@ -165,8 +180,8 @@ impl Effort {
     }
 }
 
-/// What an event may spend: some thousand simple selectors, about a millisecond.
-const SEARCH_COST_MAX: usize = 16 << 10;
+/// What a turn may spend: some ten thousand simple selectors, or a few milliseconds.
+const TURN_COST_MAX: usize = 256 << 10;
 
 /// Positions that a queue remembers: a consumer that has missed more begins again.
 const LATE_MAX: usize = 1024;
