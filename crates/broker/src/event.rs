@@ -49,9 +49,9 @@ pub enum Event {
     FromShard(u16, ShardMessage),
     /// The store has this batch, and all before it, for good.
     Stored(WriteId),
-    /// The store takes no new messages, for this reason, or takes them again. What it was given in
-    /// [`Effect::Store`] it will take all the same, later.
-    StoreRefuses(Option<Refusal>),
+    /// The store has not taken this batch, and will not; it has all before it, for good. Only one that
+    /// does nothing but add may be refused: [`Record::is_addition`].
+    StoreRefused(WriteId, Refusal),
     /// A message was in the store when the process began; comes before any command, to the home of
     /// its queue.
     Restored(Box<Restored>),

@@ -35,3 +35,4 @@ pub use record::{Record, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Shed, SlowSubscription, Stats};
+pub use writes::StoreGate;

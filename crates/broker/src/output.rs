@@ -8,7 +8,7 @@ use crate::{
     record::WriteId,
     shard_message::{Interest, Payload, ShardMessage, ToFront, ToHome},
     window::Windows,
-    writes::Writes,
+    writes::{Delayed, Writes},
 };
 
 /// Where a shard's parts put what they have to say to other shards, the store and the driver, with
@@ -40,14 +40,20 @@ impl ShardOutput<'_> {
         self.send(core, Payload::Interest(message));
     }
 
-    /// Sends when a batch is stored; at once if there is none, or it is.
+    /// Sends when a batch is stored, or refused; at once if there is none, or it is.
     pub(crate) fn send_when_stored(&mut self, write: Option<WriteId>, to: u16, payload: Payload) {
         match write {
             Some(write) if self.writes.is_in_flight(write) => {
-                self.writes.delay(write, to, payload);
+                self.writes.delay(Delayed { write, confirms: false, to, payload });
             }
             Some(_) | None => self.send(to, payload),
         }
+    }
+
+    /// Sends what confirms the batch of this event when that is stored, and
+    /// [`Payload::into_refusal`] of it if it is refused.
+    pub(crate) fn send_when_taken(&mut self, write: WriteId, to: u16, payload: Payload) {
+        self.writes.delay(Delayed { write, confirms: true, to, payload });
     }
 
     /// The one place where what is in flight between shards is counted.

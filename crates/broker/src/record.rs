@@ -46,6 +46,13 @@ impl Record {
         Self::Put(queue.clone(), queued.position, Arc::clone(&queued.message))
     }
 
+    /// Whether it does nothing but add messages, or prepare to: the store may refuse a batch of such
+    /// records.
+    #[must_use]
+    pub const fn is_addition(&self) -> bool {
+        matches!(self, Self::Put(..) | Self::Prepare(..))
+    }
+
     /// Memory that it takes until it is stored, in bytes.
     #[must_use]
     pub fn cost(&self) -> usize {

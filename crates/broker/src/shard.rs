@@ -1,6 +1,8 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use contract::{BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, SubscriptionId};
+use contract::{
+    BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, Refusal, SubscriptionId,
+};
 
 use crate::{
     event::{Effect, Event},
@@ -9,10 +11,11 @@ use crate::{
     output::ShardOutput,
     placement::Placement,
     quota::{Pool, Quotas},
+    record::WriteId,
     shard_message::{Payload, ShardMessage, Subscriber},
     stats::{QueueDepth, Shed, SlowSubscription, Stats},
     window::Windows,
-    writes::Writes,
+    writes::{Delayed, StoreGate, Writes},
 };
 
 /// The part of the broker that lives on one core, as a pure value.
@@ -71,6 +74,21 @@ impl Shard {
         self
     }
 
+    /// Numbers the messages in queues from here on: so that messages which another process numbered,
+    /// and left in the store, have other numbers.
+    #[must_use]
+    pub const fn since(mut self, unix_ms: u64) -> Self {
+        self.home.number_since(unix_ms);
+        self
+    }
+
+    /// Uses a store that may refuse durable messages. Without it, all are taken.
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn StoreGate>) -> Self {
+        self.writes.set_store(store);
+        self
+    }
+
     /// Advances the shard by one event; what is to be done is added to `effects`, in order.
     pub fn apply(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let (front, home) = (&mut self.front, &mut self.home);
@@ -102,21 +120,17 @@ impl Shard {
                 }
             }
             Event::Stored(upto) => {
-                output.writes.stored(upto);
-                while let Some((to, payload)) = output.writes.next_to_send() {
-                    output.send(to, payload);
-                }
-                home.stored(upto, &mut output);
+                stored(upto, None, home, &mut output);
             }
-            Event::StoreRefuses(refusal) => {
-                output.writes.set_refusal(refusal);
-                home.retry_waiting(&mut output);
+            Event::StoreRefused(write, refusal) => {
+                stored(write, Some(refusal), home, &mut output);
             }
             Event::Restored(restored) => home.restore(*restored, &mut output),
             Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {
                 front.time_out(&mut output);
                 home.check_deadlines(&mut output);
+                home.retry_waiting(&mut output);
                 output.quotas.give_back();
             }
         }
@@ -189,6 +203,13 @@ impl Shard {
         self.home.depths()
     }
 
+    /// How many messages in queues end with the process, given whether there is a store. Linear in
+    /// what the queues have.
+    #[must_use]
+    pub fn messages_left(&self, is_stored: bool) -> usize {
+        self.home.messages_left(is_stored)
+    }
+
     /// Panics unless the counts that are kept beside what they count agree with it; for tests,
     /// after each event. Linear in what the shard holds.
     pub fn assert_consistent(&self) {
@@ -205,6 +226,19 @@ impl Shard {
         self.windows.assert_empty();
         self.writes.assert_empty();
     }
+}
+
+/// All batches up to this one are stored; but for the last of them, if it was refused.
+fn stored(upto: WriteId, refusal: Option<Refusal>, home: &mut Home, output: &mut ShardOutput<'_>) {
+    output.writes.stored(upto);
+    while let Some(Delayed { write, confirms, to, payload }) = output.writes.next_to_send() {
+        let payload = match refusal {
+            Some(refusal) if confirms && write == upto => payload.into_refusal(refusal),
+            Some(_) | None => payload,
+        };
+        output.send(to, payload);
+    }
+    home.stored(upto, refusal.is_some(), output);
 }
 
 /// A message from the shard of core `from`, which may be this one.

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
     ConnectionId, Credit, Delivery, Destination, Message, Mode, Operation, Outcome, Pattern,
-    Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token,
+    Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token, internal,
 };
 
 use crate::{
@@ -102,6 +102,8 @@ pub(crate) enum ToHome {
     },
     /// From a home to itself: a transaction of it alone is stored.
     Committed(TransactionId),
+    /// From a home to itself: the store has refused a transaction of it alone.
+    NotCommitted(TransactionId),
     /// The end of a transaction.
     Decide { transaction: u64, commit: bool },
     /// A message for a dead-letter queue, addressed to it, and where it is in the store until it is
@@ -186,6 +188,28 @@ pub(crate) struct Consume {
 }
 
 impl Payload {
+    /// What is sent instead of what confirms a batch, since the store has refused it.
+    pub(crate) fn into_refusal(self, refusal: Refusal) -> Self {
+        match self {
+            Self::ToFront(ToFront::Replied { connection, token, .. }) => {
+                Self::ToFront(ToFront::Replied { connection, token, result: Err(refusal) })
+            }
+            Self::ToFront(ToFront::Voted { transaction, .. }) => {
+                Self::ToFront(ToFront::Voted { transaction, result: Err(refusal) })
+            }
+            Self::ToHome(ToHome::Committed(transaction)) => {
+                Self::ToHome(ToHome::NotCommitted(transaction))
+            }
+            other @ (Self::ToFront(_)
+            | Self::ToHome(_)
+            | Self::Interest(_)
+            | Self::WindowUpdate(_)) => {
+                internal!("a batch was refused that may not be");
+                other
+            }
+        }
+    }
+
     /// Bytes that a publisher put into it; bounded per pair of shards.
     pub(crate) fn published_bytes(&self) -> usize {
         if let Self::Interest(Interest::Publication(message))

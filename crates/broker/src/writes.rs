@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
 use contract::Refusal;
 
@@ -22,12 +22,29 @@ pub(crate) struct Writes {
     /// Batches that the store has, and their bytes.
     in_flight: VecDeque<(WriteId, usize)>,
     in_flight_bytes: usize,
-    /// What is to be sent, and to which core, when a batch is stored.
-    delayed: VecDeque<(WriteId, u16, Payload)>,
+    delayed: VecDeque<Delayed>,
     /// A publisher waits for room: those that come later wait too, until [`Writes::reopen`].
     is_closed: bool,
-    /// Why the store takes no new messages; what is in flight it will take all the same.
-    refusal: Option<Refusal>,
+    store: Option<Arc<dyn StoreGate>>,
+}
+
+/// What is to be sent when a batch is stored.
+#[derive(Debug)]
+pub(crate) struct Delayed {
+    pub(crate) write: WriteId,
+    /// It confirms what is in the batch; else it only comes after it.
+    pub(crate) confirms: bool,
+    /// The core that it is for.
+    pub(crate) to: u16,
+    pub(crate) payload: Payload,
+}
+
+/// Whether the store takes new messages. What it was given by [`crate::Effect::Store`] already it
+/// stores, or refuses by [`crate::Event::StoreRefused`].
+pub trait StoreGate: fmt::Debug + Send + Sync {
+    /// Why no durable message may be added, if so. For each of them this is called; it may open the
+    /// store.
+    fn refusal(&self) -> Option<Refusal>;
 }
 
 impl Writes {
@@ -36,25 +53,24 @@ impl Writes {
 
     /// Whether a durable message may be added; if not, its publisher waits, and all that come
     /// later. One of any size may, while there is any room.
-    pub(crate) const fn admits(&mut self) -> bool {
+    pub(crate) fn admits(&mut self) -> bool {
         self.is_closed |= self.is_full();
-        !self.is_closed
+        !self.is_closed && self.refusal().is_none()
     }
 
     /// Why the durable messages of a transaction may not be added, if so.
     pub(crate) fn transaction_refusal(&self) -> Option<Refusal> {
         let is_full = self.bytes() >= Self::REFUSE_BYTES;
-        self.refusal.or_else(|| is_full.then_some(Refusal::Busy))
+        self.refusal().or_else(|| is_full.then_some(Refusal::Busy))
     }
 
     /// Why no durable message may be added, if so, however long its publisher waits.
-    pub(crate) const fn refusal(&self) -> Option<Refusal> {
-        self.refusal
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.store.as_ref().and_then(|store| store.refusal())
     }
 
-    /// The store takes no new messages, for this reason; or takes them again.
-    pub(crate) const fn set_refusal(&mut self, refusal: Option<Refusal>) {
-        self.refusal = refusal;
+    pub(crate) fn set_store(&mut self, store: Arc<dyn StoreGate>) {
+        self.store = Some(store);
     }
 
     /// Lets those that wait try again, if there is room.
@@ -63,12 +79,12 @@ impl Writes {
     }
 
     const fn is_full(&self) -> bool {
-        self.refusal.is_some() || self.bytes() >= Self::OPEN_BYTES
+        self.bytes() >= Self::OPEN_BYTES
     }
 
-    /// Whether no publisher waits for room.
-    pub(crate) const fn is_open(&self) -> bool {
-        !self.is_closed
+    /// Whether no publisher is to wait for room: there is some, or will be none.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_closed || self.refusal().is_some()
     }
 
     const fn bytes(&self) -> usize {
@@ -79,6 +95,11 @@ impl Writes {
     pub(crate) fn add(&mut self, record: Record) -> WriteId {
         self.records_bytes += record.cost();
         self.records.push(record);
+        self.batch()
+    }
+
+    /// The batch of this event, if it has one.
+    pub(crate) const fn batch(&self) -> WriteId {
         WriteId(self.last.0 + 1)
     }
 
@@ -88,9 +109,8 @@ impl Writes {
         write.0 >= first
     }
 
-    /// Sends something when a batch is stored.
-    pub(crate) fn delay(&mut self, write: WriteId, to: u16, payload: Payload) {
-        self.delayed.push_back((write, to, payload));
+    pub(crate) fn delay(&mut self, delayed: Delayed) {
+        self.delayed.push_back(delayed);
     }
 
     /// The batch of the event that was handled, if it changed anything.
@@ -112,13 +132,13 @@ impl Writes {
         }
     }
 
-    /// The next thing that waits no longer, and the core it is for.
-    pub(crate) fn next_to_send(&mut self) -> Option<(u16, Payload)> {
-        let &(write, ..) = self.delayed.front()?;
+    /// The next thing that waits no longer.
+    pub(crate) fn next_to_send(&mut self) -> Option<Delayed> {
+        let write = self.delayed.front()?.write;
         if self.is_in_flight(write) {
             return None;
         }
-        self.delayed.pop_front().map(|(_, to, payload)| (to, payload))
+        self.delayed.pop_front()
     }
 
     /// See [`crate::Shard::assert_empty`].

@@ -81,10 +81,11 @@ impl Home {
             branch.has_records = true;
             self.prepared.insert(transaction, branch);
             let write = store(transaction, records, alone, output);
-            vote(connection, transaction, Ok(true), write, output);
+            let voted = ToFront::Voted { transaction: transaction.number, result: Ok(true) };
+            output.send_when_taken(write, connection.core, Payload::ToFront(voted));
             if alone {
                 let committed = Payload::ToHome(ToHome::Committed(transaction));
-                output.send_when_stored(write, output.core, committed);
+                output.send_when_taken(write, output.core, committed);
             }
         } else if alone {
             let ready = self.commit(branch, output);
@@ -100,6 +101,18 @@ impl Home {
         match self.prepared.remove(&transaction) {
             Some(branch) => drop(self.commit(branch, output)),
             None => internal!("a transaction is committed that was not prepared"),
+        }
+    }
+
+    /// A transaction of this home alone is not stored, and will not be.
+    pub(super) fn not_committed(
+        &mut self,
+        transaction: TransactionId,
+        output: &mut ShardOutput<'_>,
+    ) {
+        match self.prepared.remove(&transaction) {
+            Some(branch) => self.roll_back(branch, output),
+            None => internal!("a transaction is rolled back that was not prepared"),
         }
     }
 
@@ -365,12 +378,14 @@ fn store(
     records: Vec<Record>,
     alone: bool,
     output: &mut ShardOutput<'_>,
-) -> Option<WriteId> {
-    if alone {
-        records.into_iter().map(|record| output.writes.add(record)).last()
-    } else {
-        Some(output.writes.add(Record::Prepare(transaction, records)))
+) -> WriteId {
+    if !alone {
+        return output.writes.add(Record::Prepare(transaction, records));
     }
+    for record in records {
+        output.writes.add(record);
+    }
+    output.writes.batch()
 }
 
 impl Branch {

@@ -87,6 +87,11 @@ impl Home {
         }
     }
 
+    /// See [`crate::Shard::since`]: up to 2^18 messages a millisecond have numbers of their own.
+    pub(crate) const fn number_since(&mut self, unix_ms: u64) {
+        self.sequence = unix_ms << 18;
+    }
+
     /// A message from a front, or another home, on core `from`.
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
@@ -137,6 +142,7 @@ impl Home {
                 self.decide(TransactionId { core: from, number }, commit, output);
             }
             ToHome::Committed(transaction) => self.committed(transaction, output),
+            ToHome::NotCommitted(transaction) => self.not_committed(transaction, output),
             ToHome::DeadLetter { message, account, stored_at } => {
                 self.add_dead_letter(message, account, output);
                 if let Some((queue, position)) = stored_at {
@@ -168,7 +174,9 @@ impl Home {
             return replied(connection, token, Err(Refusal::Busy), output);
         };
         message.share_name(queue.id.name());
-        let refusal = output.writes.refusal().filter(|_| queue.id.is_durable(&message));
+        // Only what is durable has the store opened.
+        let is_durable = queue.id.is_durable(&message);
+        let refusal = is_durable.then(|| output.writes.refusal()).flatten();
         let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
         if let Err(refusal) = charged {
             replied(connection, token, Err(refusal), output);
@@ -437,12 +445,16 @@ impl Home {
     }
 
     /// What is stored becomes ready, and what waited for room in the store enters.
-    pub(crate) fn stored(&mut self, upto: WriteId, output: &mut ShardOutput<'_>) {
+    /// `refused`: but for the last batch, which is not stored, and will not be.
+    pub(crate) fn stored(&mut self, upto: WriteId, refused: bool, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
-            queue.stored(upto);
+            for queued in queue.stored(upto, refused) {
+                self.stats.refused_full += 1;
+                output.quotas.uncharge(queued.account, &queued.message);
+            }
             self.dispatch_ready(index, output);
         }
         self.retry_waiting(output);
@@ -635,9 +647,15 @@ impl Home {
         true
     }
 
-    /// Takes the messages of blocked publishers for which there is room. `false` if it took none.
+    /// Takes the messages of blocked publishers for which there is room, and refuses those that the
+    /// store refuses. `false` if it took none.
     fn unblock(&mut self, index: usize, output: &mut ShardOutput<'_>) -> bool {
         let mut unblocked = false;
+        while let Some(publisher) =
+            self.queues.get_mut(index).and_then(|q| q.unblock_refused(&self.limits, output.writes))
+        {
+            self.refuse(index, &publisher, output);
+        }
         while let Some(publisher) =
             self.queues.get_mut(index).and_then(|q| q.unblock(&self.limits, output.writes))
         {
@@ -651,16 +669,19 @@ impl Home {
     fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
         let BlockedPublisher { connection, token, message, account, .. } = publisher;
         self.stats.queue_published += 1;
-        let write = if message.is_expired(output.now.unix_ms) {
+        let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
+        let (to, done) = (connection.core, Payload::ToFront(done));
+        if message.is_expired(output.now.unix_ms) {
             self.stats.expired += 1;
             output.quotas.uncharge(account, &message);
-            None
-        } else {
-            let queued = QueuedMessage::new(message, account, self.next_sequence());
-            self.enter(index, queued, output)
-        };
-        let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
-        output.send_when_stored(write, connection.core, Payload::ToFront(done));
+            return output.send(to, done);
+        }
+        let is_durable = self.queues.get(index).is_some_and(|queue| queue.id.is_durable(&message));
+        let queued = QueuedMessage::new(message, account, self.next_sequence());
+        match self.enter(index, queued, output) {
+            Some(write) if is_durable => output.send_when_taken(write, to, done),
+            write => output.send_when_stored(write, to, done),
+        }
     }
 
     /// A publication that is charged for cannot enter a queue, or could not in time.
@@ -710,7 +731,7 @@ impl Home {
         match self.queues.get(index) {
             Some(queue) if queue.has_room(queued_cost(message), &self.limits) => {
                 let is_durable = queue.id.is_durable(message);
-                output.writes.refusal().filter(|_| is_durable).unwrap_or(Refusal::Busy)
+                is_durable.then(|| output.writes.refusal()).flatten().unwrap_or(Refusal::Busy)
             }
             Some(_) | None => {
                 self.stats.refused_full += 1;
@@ -789,6 +810,25 @@ impl Home {
 
     pub(crate) fn depths(&self) -> impl Iterator<Item = QueueDepth<'_>> {
         self.queues.iter().map(|(_, queue)| queue.depth())
+    }
+
+    /// See [`crate::Shard::messages_left`].
+    pub(crate) fn messages_left(&self, is_stored: bool) -> usize {
+        let is_left = |queue: &Queue, queued: &QueuedMessage| {
+            !is_stored || !queue.id.is_durable(&queued.message)
+        };
+        let waiting = self
+            .queues
+            .iter()
+            .flat_map(|(_, queue)| queue.waiting().filter(move |queued| is_left(queue, queued)));
+        let mut left = waiting.count();
+        self.consumers.all(|consumer| {
+            let unsettled = consumer.unsettled.values();
+            let queue = self.queues.get(consumer.queue);
+            left += unsettled.filter(|one| queue.is_some_and(|queue| is_left(queue, one))).count();
+            true
+        });
+        left
     }
 
     pub(crate) fn add_stats(&self, stats: &mut Stats) {

@@ -35,7 +35,7 @@ pub(super) struct Queue {
     /// Who made it, and is charged for it.
     pub(super) account: Option<Account>,
     /// New messages that wait until they, or those before them, are stored: so that none overtakes.
-    arriving: VecDeque<(WriteId, QueuedMessage)>,
+    arriving: VecDeque<Arriving>,
     ready: BTreeMap<QueuePosition, QueuedMessage>,
     /// Those of `ready` that expire, by when in milliseconds since 1970.
     expiring: BTreeSet<(u64, QueuePosition)>,
@@ -56,6 +56,16 @@ pub(super) struct Queue {
     reserved: usize,
     /// It is among those whose publishers wait for the store.
     pub(super) waits_for_store: bool,
+}
+
+/// A new message that is not ready yet.
+#[derive(Debug)]
+struct Arriving {
+    /// It is ready when this batch is stored.
+    write: WriteId,
+    /// The batch is its own: if the store refuses it, the message goes.
+    is_own: bool,
+    queued: QueuedMessage,
 }
 
 /// What a queue counts beside what it holds.
@@ -223,19 +233,28 @@ impl Queue {
         write: Option<WriteId>,
     ) -> Option<WriteId> {
         self.count(&queued.message);
-        let write = write.or_else(|| self.arriving.back().map(|&(write, _)| write));
+        let is_own = write.is_some();
+        let write = write.or_else(|| self.arriving.back().map(|arriving| arriving.write));
         match write {
-            Some(write) => self.arriving.push_back((write, queued)),
+            Some(write) => self.arriving.push_back(Arriving { write, is_own, queued }),
             None => self.make_ready(queued),
         }
         write
     }
 
-    /// What is stored with this batch becomes ready.
-    pub(super) fn stored(&mut self, upto: WriteId) {
-        while let Some((_, queued)) = self.arriving.pop_front_if(|(write, _)| *write <= upto) {
-            self.make_ready(queued);
+    /// What waits for the batches up to this one becomes ready. `refused`: but for what the last of
+    /// them was to add, which is returned.
+    pub(super) fn stored(&mut self, upto: WriteId, refused: bool) -> Vec<QueuedMessage> {
+        let mut lost = Vec::new();
+        while let Some(arriving) = self.arriving.pop_front_if(|arriving| arriving.write <= upto) {
+            if refused && arriving.is_own && arriving.write == upto {
+                self.uncount(&arriving.queued.message);
+                lost.push(arriving.queued);
+            } else {
+                self.make_ready(arriving.queued);
+            }
         }
+        lost
     }
 
     /// A message that counts already becomes ready.
@@ -336,6 +355,19 @@ impl Queue {
         (takes && self.store_admits(message, writes)).then(|| self.pop_blocked()).flatten()
     }
 
+    /// The next blocked publisher, if only the store has no room for its message and will have none.
+    pub(super) fn unblock_refused(
+        &mut self,
+        limits: &BrokerLimits,
+        writes: &Writes,
+    ) -> Option<BlockedPublisher> {
+        let message = &self.blocked.front()?.message;
+        let is_refused = self.has_room(queued_cost(message), limits)
+            && self.id.is_durable(message)
+            && writes.refusal().is_some();
+        is_refused.then(|| self.pop_blocked()).flatten()
+    }
+
     /// The next blocked publisher that has waited for too long.
     pub(super) fn overdue(&mut self, mono_ns: u64) -> Option<BlockedPublisher> {
         (self.blocked.front()?.deadline_ns <= mono_ns).then(|| self.pop_blocked()).flatten()
@@ -391,6 +423,11 @@ impl Queue {
         !self.ready.is_empty()
     }
 
+    /// The messages that no consumer has.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &QueuedMessage> {
+        self.arriving.iter().map(|arriving| &arriving.queued).chain(self.ready.values())
+    }
+
     /// The messages that are ready behind a position, in order.
     pub(super) fn ready_after(
         &self,
@@ -444,8 +481,7 @@ impl Queue {
     pub(super) fn assert_consistent(&self, elsewhere: Counts, usage: &mut Usage) {
         let id = &self.id;
         let mut counts = elsewhere;
-        let arriving = self.arriving.iter().map(|(_, queued)| queued);
-        for queued in arriving.chain(self.ready.values()) {
+        for queued in self.waiting() {
             counts.add(&queued.message);
             usage.add_message(queued.account, &queued.message);
         }

@@ -157,37 +157,60 @@ fn what_was_stored_is_delivered_after_a_restart_before_what_is_new() {
 fn a_store_that_refuses_stops_durable_messages_alone() {
     let mut world = World::new(1, Limits::default());
     publish(&mut world, 1, durable("/queue/q", 1));
-    world.apply(0, Event::StoreRefuses(Some(Refusal::StoreFull)));
+    world.store(0, 1);
+    world.gate.set(Some(Refusal::StoreFull));
     publish(&mut world, 2, durable("/queue/q", 2));
     publish(&mut world, 3, durable("/queue/new", 3));
     publish(&mut world, 4, message("/queue/r", 4));
     let publications = vec![Operation::Publish(durable("/queue/q", 5))];
     command(&mut world, 5, Command::Transact(Lane::default(), publications));
-    assert_eq!(seen(&mut world), ["full disk 2", "full disk 3", "done 4", "full disk 5"]);
-    // What it had before it will store; and what is there is delivered and settled.
-    world.store(0, 1);
-    assert_eq!(seen(&mut world), ["done 1"]);
+    assert_eq!(seen(&mut world), ["done 1", "full disk 2", "full disk 3", "done 4", "full disk 5"]);
     subscribe(&mut world, &["/queue/q"]);
     settle(&mut world, 1..=1, Some(Token(6)));
     world.store(0, 1);
     assert_eq!(seen(&mut world), ["message 1", "done 6"]);
-    world.apply(0, Event::StoreRefuses(None));
+    world.gate.set(None);
     publish(&mut world, 7, durable("/queue/r", 7));
     world.store(0, 1);
     assert_eq!(seen(&mut world), ["done 7"]);
 }
 
 #[test]
-fn a_publisher_that_waits_for_a_full_store_is_told_of_it_at_last() {
+fn what_the_store_refuses_is_as_if_it_had_not_been_sent() {
+    let (near, far) = two_homes();
+    let mut world = with_consumers(2, &[near, far]);
+    publish(&mut world, 1, durable(near, 1));
+    publish(&mut world, 2, message(near, 2));
+    let both = [durable(near, 3), durable(far, 4)].map(Operation::Publish);
+    command(&mut world, 3, Command::Transact(Lane(1), both.into()));
+    let one = [durable(near, 5), message(near, 6)].map(Operation::Publish);
+    command(&mut world, 4, Command::Transact(Lane(2), one.into()));
+    carry(&mut world);
+    publish(&mut world, 5, message(near, 7));
+    world.gate.set(Some(Refusal::StoreFull));
+    while let Some(&core) = world.writing().first() {
+        world.store(core, usize::MAX);
+        carry(&mut world);
+    }
+    let mut seen = seen(&mut world);
+    seen.sort();
+    let expected = ["done 2", "done 5", "full disk 1", "full disk 3", "full disk 4", "message 2"];
+    assert_eq!(seen, [&expected[..], &["message 7"]].concat());
+    assert!(world.disk.is_empty());
+}
+
+#[test]
+fn a_publisher_that_waits_is_refused_when_the_disk_is_full_and_stops_none_behind_it() {
     let mut world = World::new(1, Limits::default());
     publish(&mut world, 1, make("/queue/q", 1, true, Body::Binary(vec![0; 4 << 20].into())));
     publish(&mut world, 2, durable("/queue/q", 2));
-    world.apply(0, Event::StoreRefuses(Some(Refusal::StoreFull)));
-    world.store(0, 1);
-    assert_eq!(seen(&mut world), ["done 1"]);
-    world.advance(6_000);
+    publish(&mut world, 3, message("/queue/q", 3));
+    assert_eq!(seen(&mut world), [""; 0]);
+    world.gate.set(Some(Refusal::StoreFull));
     world.time_out();
-    assert_eq!(seen(&mut world), ["full disk 2"]);
+    world.gate.set(None);
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["full disk 2", "done 1", "done 3"]);
 }
 
 #[test]

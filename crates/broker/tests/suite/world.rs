@@ -6,7 +6,8 @@ use std::{
 };
 
 use broker::{
-    Effect, Event, Ledger, Placement, Pool, Quota, Record, Shard, ShardMessage, Subscriber, WriteId,
+    Effect, Event, Ledger, Placement, Pool, Quota, Record, Shard, ShardMessage, StoreGate,
+    Subscriber, WriteId,
 };
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QuotaLimits, Refusal,
@@ -67,8 +68,25 @@ impl Pool for SharedLedger {
     }
 }
 
+/// Whether the store takes durable messages.
+#[derive(Debug, Default)]
+pub(crate) struct Gate(Mutex<Option<Refusal>>);
+
+impl Gate {
+    pub(crate) fn set(&self, refusal: Option<Refusal>) {
+        *self.0.lock().unwrap() = refusal;
+    }
+}
+
+impl StoreGate for Gate {
+    fn refusal(&self) -> Option<Refusal> {
+        *self.0.lock().unwrap()
+    }
+}
+
 pub(crate) struct World {
     pub(crate) shards: Vec<Shard>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) ledger: Arc<SharedLedger>,
     channels: BTreeMap<(u16, u16), VecDeque<InFlight>>,
     /// Batches of each core that are not stored.
@@ -95,15 +113,17 @@ struct InFlight {
 impl World {
     pub(crate) fn new(cores: u16, limits: Limits) -> Self {
         let (broker, connection) = (Arc::new(limits.broker), Arc::new(limits.connection));
-        let ledger = SharedLedger::new(limits.quotas);
+        let (ledger, gate) = (SharedLedger::new(limits.quotas), Arc::<Gate>::default());
         let shard = |core| {
             let pool = Arc::clone(&ledger);
             Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
                 .with_waiting_bytes_max(limits.waiting_bytes_max.unwrap_or(usize::MAX))
                 .with_latest_per_turn(limits.latest_per_turn.unwrap_or(usize::MAX))
+                .with_store(Arc::<Gate>::clone(&gate))
         };
         Self {
             shards: (0..cores).map(shard).collect(),
+            gate: Arc::clone(&gate),
             ledger,
             channels: BTreeMap::new(),
             writes: BTreeMap::new(),
@@ -190,14 +210,25 @@ impl World {
         true
     }
 
-    /// Stores the next batches of a core, and tells it once.
+    /// Stores the next batches of a core, and tells it once; those that only add are refused while the
+    /// gate is closed.
     pub(crate) fn store(&mut self, core: u16, count: usize) {
         let Some(writes) = self.writes.get_mut(&core) else { return };
         let count = count.min(writes.len());
         let mut upto = None;
-        for (id, records) in writes.drain(..count) {
-            records.into_iter().for_each(|record| self.disk.apply(record));
-            upto = Some(id);
+        let batches: Vec<_> = writes.drain(..count).collect();
+        let refusal = self.gate.refusal();
+        for (id, records) in batches {
+            match refusal {
+                Some(refusal) if records.iter().all(Record::is_addition) => {
+                    upto.take().into_iter().for_each(|upto| self.apply(core, Event::Stored(upto)));
+                    self.apply(core, Event::StoreRefused(id, refusal));
+                }
+                Some(_) | None => {
+                    records.into_iter().for_each(|record| self.disk.apply(record));
+                    upto = Some(id);
+                }
+            }
         }
         if let Some(upto) = upto {
             self.apply(core, Event::Stored(upto));

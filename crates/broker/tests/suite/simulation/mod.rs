@@ -14,9 +14,9 @@ mod trace;
 
 use std::{collections::BTreeMap, env};
 
-use broker::{Event, Quota, Shard};
+use broker::{Event, Quota, Shard, StoreGate as _};
 use contract::{
-    ConnectionId, Credit, Delivery, Destination, Pattern, Subscribe, SubscriptionId, Value,
+    ConnectionId, Credit, Delivery, Destination, Pattern, Refusal, Subscribe, SubscriptionId, Value,
 };
 use testkit::Random;
 
@@ -127,6 +127,10 @@ impl Simulation {
             }
             Step::Timeout(core) => self.apply(core, Event::Timeout),
             Step::Turn(core) => self.apply(core, Event::Turn),
+            Step::Disk => self.world.gate.set(match self.world.gate.refusal() {
+                Some(_) => None,
+                None => Some(Refusal::StoreFull),
+            }),
             Step::Connect(core) => drop(self.connect(core)),
             Step::Vanish if !self.closing.is_empty() && self.random.once_in(2) => {
                 let connection = self.random.pick(&self.closing);
@@ -230,6 +234,13 @@ impl Simulation {
     /// All that is in flight arrives, is stored and is written, in any order; now and then time passes
     /// until nothing comes any more.
     fn rest(&mut self) {
+        if self.world.gate.refusal().is_some() {
+            self.settle_down();
+            self.world.gate.set(None);
+            for core in 0..self.schedule.cores {
+                self.apply(core, Event::Timeout);
+            }
+        }
         self.settle_down();
         let has_waited = self.random.once_in(4);
         let mut quiet = 0;

@@ -61,6 +61,8 @@ pub(super) enum Step {
     Timeout(u16),
     /// It may hand over more of the latest.
     Turn(u16),
+    /// The disk of the store is full, or has room again.
+    Disk,
     Connect(u16),
     Vanish,
     Act,
@@ -77,6 +79,7 @@ impl Schedule {
             is_heavy: random.once_in(6),
             is_tight: random.once_in(3),
             is_narrow: random.once_in(4),
+            is_filled: random.once_in(4),
         };
         let broker = BrokerLimits { deliveries_max: 3, ..BrokerLimits::default() };
         let queued_bytes_max = if rules.is_heavy { 24 << 20 } else { 12 << 10 };
@@ -156,6 +159,7 @@ impl Schedule {
             10 => Step::Timeout(self.any_core(random)),
             11 if clients < self.clients_max => Step::Connect(self.any_core(random)),
             11 if !self.is_calm && random.once_in(4) => Step::Vanish,
+            12 if self.rules.is_filled && random.once_in(4) => Step::Disk,
             12 if random.once_in(20) => Step::SetBack(random.below(500) as u64),
             _ => Step::Act,
         }

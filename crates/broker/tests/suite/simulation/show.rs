@@ -27,7 +27,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Opened(..)
         | Event::FromShard(..)
         | Event::Stored(_)
-        | Event::StoreRefuses(_)
+        | Event::StoreRefused(..)
         | Event::Restored(_)
         | Event::Turn
         | Event::Timeout => format!("{event:?}"),

@@ -245,6 +245,7 @@ impl Model {
             .may_be(Refusal::PrincipalMemory, is_tight)
             .may_be(Refusal::PrincipalQueues, is_tight)
             .may_be(Refusal::NotFound, may_be_missing)
+            .may_be(Refusal::StoreFull, self.rules.is_filled)
             .may_be(Refusal::Busy, self.rules.is_heavy);
         for sent in sent {
             self.message_last = sent.id;
@@ -293,6 +294,7 @@ impl Model {
             Err(refusal) => assert!(self.allows(&pending, refusal), "{refusal:?} to {pending:?}"),
         }
         self.tally.refused += u64::from(result.is_err());
+        self.tally.store_full += u64::from(result == Err(Refusal::StoreFull));
         self.tally.busy += u64::from(result == Err(Refusal::Busy));
         let quotas = [Refusal::QueueMemory, Refusal::PrincipalMemory, Refusal::PrincipalQueues];
         for (count, refusal) in self.tally.over_quota.iter_mut().zip(quotas) {

@@ -72,6 +72,8 @@ pub(super) struct Rules {
     /// Only a few messages may wait for a connection, or on a core. Nobody browses: those who browse too much at a
     /// time have a test of their own.
     pub(super) is_narrow: bool,
+    /// The disk of the store is full now and then.
+    pub(super) is_filled: bool,
 }
 
 #[derive(Debug, Default)]

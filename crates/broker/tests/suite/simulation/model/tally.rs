@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     pub(super) refused: u64,
     /// Of these, those for want of memory in all queues, or of one principal's memory or queues.
     pub(super) over_quota: [u64; 3],
+    /// Those for want of room on the disk.
+    pub(super) store_full: u64,
     /// Subscriptions that were ended from outside.
     pub(super) cancelled: u64,
     /// Publications that waited at a full queue when nothing was in flight.
@@ -53,6 +55,7 @@ impl Tally {
         self.over_quota[0] += memory;
         self.over_quota[1] += principal;
         self.over_quota[2] += queues;
+        self.store_full += other.store_full;
         self.cancelled += other.cancelled;
         self.waiting += other.waiting;
         self.busy += other.busy;
@@ -80,6 +83,7 @@ impl Tally {
             (self.over_quota[0], 1),
             (2 * self.over_quota[1], 1),
             (self.over_quota[2], 1),
+            (self.store_full, 1),
             (self.cancelled, 1),
             (self.waiting, 1),
             (self.rests, 4),
