@@ -26,8 +26,8 @@ pub enum StoreError {
     },
     /// What was once written for good cannot be read. Nothing is changed.
     #[error(
-        "{file} is damaged at byte {offset}: {what}. Nothing was changed; restore the folder of the \
-         store from a backup"
+        "{file} is damaged at byte {offset}: {what}. Restore the folder of the store from a backup; \
+         `passerelle store dump` shows what can still be read"
     )]
     Damaged {
         /// The name of the file in the folder of the store.

@@ -115,13 +115,23 @@ pub struct Options {
     /// refused ([`WriteRefusal::InFlight`]) until some are written. Default: 128 MiB, for a caller
     /// that lets its publishers wait long before.
     pub in_flight_bytes_max: usize,
+    /// Whether what is reported as stored is synced. Else it is written, and synced with the next
+    /// [`Store::sync`], or when there is nothing else to do: it survives the end of the process, and
+    /// not that of the machine. Default: true.
+    pub syncs_commits: bool,
 }
 
 impl Options {
     /// The defaults.
     #[must_use]
     pub const fn new(cores: u16, salt: u64) -> Self {
-        Self { cores, salt, segment_bytes: 32 << 20, in_flight_bytes_max: 128 << 20 }
+        Self {
+            cores,
+            salt,
+            segment_bytes: 32 << 20,
+            in_flight_bytes_max: 128 << 20,
+            syncs_commits: true,
+        }
     }
 }
 
@@ -197,8 +207,7 @@ impl Opened {
     /// Begins to write. [`Writer::run`] is for a thread of its own.
     #[must_use]
     pub fn start<C: Completions>(self, completions: C) -> (Store, Writer<C>) {
-        let Options { cores, in_flight_bytes_max, .. } = self.options;
-        Store::new(self.log, self.reader, cores, in_flight_bytes_max, completions)
+        Store::new(self.log, self.reader, self.options, completions)
     }
 }
 

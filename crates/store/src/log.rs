@@ -54,6 +54,8 @@ pub(crate) struct Log {
     pub(crate) checkpoint_bytes: u64,
     pub(crate) checkpoint: Option<CheckpointWriter>,
     pub(crate) compaction: Compaction,
+    /// `false`: the caller syncs what [`Log::commit`] has written, a little later.
+    pub(crate) syncs_commits: bool,
 }
 
 /// The segment that is appended to.
@@ -129,11 +131,12 @@ impl Log {
             checkpoint_bytes: start.checkpoint_bytes,
             checkpoint: None,
             compaction: Compaction::default(),
+            syncs_commits: true,
         }
     }
 
-    /// Writes batches, each of the home on a core, and syncs them together. Returns for each whether
-    /// it is stored.
+    /// Writes batches, each of the home on a core, and syncs them together, unless
+    /// [`Log::syncs_commits`] says otherwise. Returns for each whether it is stored.
     ///
     /// Only batches that do nothing but add are refused. Where there is no room for another, not
     /// even in the reserve, it and those behind it have no outcome: they are to be tried again.
@@ -162,7 +165,11 @@ impl Log {
                     break;
                 }
             }
-            self.sync()?;
+            if self.syncs_commits {
+                self.sync()?;
+            } else {
+                self.flush()?;
+            }
             match self.abandoned.take() {
                 None => return Ok(outcomes),
                 // Once more from there on, in another segment.

@@ -12,6 +12,7 @@ use broker::{Record, WriteId};
 use contract::internal;
 
 use crate::{
+    Options,
     error::{StoreError, WriteRefusal},
     log::{Log, is_addition},
     reader::Reader,
@@ -55,6 +56,8 @@ struct Shared {
 struct Queue {
     batches: VecDeque<Submitted>,
     is_writer_waiting: bool,
+    /// [`Store::sync`] was called.
+    is_sync_due: bool,
     is_closed: bool,
 }
 
@@ -77,18 +80,19 @@ enum Next {
 
 impl Store {
     pub(crate) fn new<C>(
-        log: Log,
+        mut log: Log,
         reader: Reader,
-        cores: u16,
-        in_flight_bytes_max: usize,
+        options: Options,
         completions: C,
     ) -> (Self, Writer<C>) {
+        let Options { cores, in_flight_bytes_max, syncs_commits, .. } = options;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
             in_flight_bytes: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
             in_flight_bytes_max,
         });
+        log.syncs_commits = syncs_commits;
         let writer = Writer { log, shared: Arc::clone(&shared), completions };
         (Self { shared, reader }, writer)
     }
@@ -122,6 +126,13 @@ impl Store {
     pub fn in_flight_bytes(&self, core: u16) -> usize {
         let in_flight = self.shared.in_flight_bytes.get(usize::from(core));
         in_flight.map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    /// Has what was written synced: for a store that does not sync before it reports
+    /// ([`Options::syncs_commits`]).
+    pub fn sync(&self) {
+        // Without batches the writer syncs by itself.
+        self.shared.lock().is_sync_due = true;
     }
 
     /// What reads messages.
@@ -159,13 +170,22 @@ impl<C: Completions> Writer<C> {
                     } else if !self.shared.has_batches() {
                         self.log.write_synced()?;
                         has_more = true;
-                    } else if has_more && groups.is_multiple_of(GROUPS_PER_STEP) {
+                    } else if self.is_step_due(has_more, groups) {
                         has_more = self.log.maintain()?;
                     }
                 }
                 Next::Maintenance => has_more = self.log.maintain()?,
                 Next::End => return self.log.close(),
             }
+        }
+    }
+
+    /// Whether a step beside the batches, which syncs them, is due while they come without a pause.
+    fn is_step_due(&self, has_more: bool, groups: u32) -> bool {
+        if self.log.syncs_commits {
+            has_more && groups.is_multiple_of(GROUPS_PER_STEP)
+        } else {
+            mem::take(&mut self.shared.lock().is_sync_due)
         }
     }
 
