@@ -100,8 +100,8 @@ impl fmt::Display for Stage {
 }
 
 impl ConnectError {
-    /// Whether the server is well and does not want this client.
-    pub(crate) fn is_refusal(&self) -> bool {
+    /// Whether the server replies that it does not want the connection, which may be due to the client.
+    fn is_refusal(&self) -> bool {
         use ResponseError::{Status, Subprotocol};
         matches!(self, Self::WebSocket(Status(400..=499) | Subprotocol))
     }
@@ -168,9 +168,13 @@ pub(crate) async fn connect(
     let is_hurried = left() < upstream.connect_timeout / 2;
     let header =
         upstream.proxy_protocol.then(|| proxy_header::encode(client.source, client.target));
+    // One that is due only now, when the others have used up the time, is not tried in none.
+    let least = upstream.connect_timeout / 100;
     let mut tried = Vec::new();
-    let mut unreachable = Unreachable { why: String::new(), cause: Cause::Upstream };
-    while let Some((permit, others)) = upstream.choose(&tried, clock::now()) {
+    let mut unreachable = Unreachable { why: too_many.to_owned(), cause: Cause::Queue };
+    while left() >= least
+        && let Some((permit, others)) = upstream.choose(&tried, clock::now())
+    {
         let address = permit.address();
         let stage = Cell::new(Stage::Lookup);
         // Each of those that are left has its part of the time.
@@ -205,16 +209,16 @@ pub(crate) async fn connect(
         if cause == Cause::Gateway {
             break;
         }
-        if error.is_refusal() {
-            log_recovery(permit.refused(clock::now()), service, label);
-            break;
-        }
         if is_hurried && matches!(error, ConnectError::Late(_)) {
             let why = format!("{label}: {why}, since {too_many}");
             unreachable = Unreachable { why, cause: Cause::Queue };
             break;
         }
-        if error.may_be_of_subprotocol() && !permit.has_agreed_to(&client.subprotocol) {
+        let agreed = permit.agreed_to(&client.subprotocol);
+        // What the server knows of a client is its subprotocol, and from a PROXY header its address.
+        if error.is_refusal() && (upstream.proxy_protocol || agreed != Some(true)) {
+            log_recovery(permit.refused(clock::now()), service, label);
+        } else if error.may_be_of_subprotocol() && agreed == Some(false) {
             permit.not_opened();
         } else if let Some(missed) = permit.failed(&why, clock::now(), random()) {
             tracing::warn!(service, upstream = label, error = why, missed, "the upstream is down");
@@ -287,6 +291,8 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
+    use contract::Now;
+
     use super::*;
     use crate::{tasks, upstream::UpstreamAddress};
 
@@ -301,10 +307,15 @@ mod tests {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut request = Vec::new();
-                while !request.ends_with(b"\r\n\r\n") {
+                while !request.ends_with(b"\r\n\r\n") || request.len() == 4 {
                     let mut byte = [0];
                     stream.read_exact(&mut byte).unwrap();
                     request.extend(byte);
+                    if request == b"\r\n\r\n\0" {
+                        // The rest of a PROXY header, which has 28 bytes for IPv4.
+                        stream.read_exact(&mut [0; 23]).unwrap();
+                        request.clear();
+                    }
                 }
                 serve(stream, str::from_utf8(&request).unwrap());
             }
@@ -400,6 +411,69 @@ mod tests {
             let is_up: Vec<_> = upstream.stats().map(|stats| stats.is_up).collect();
             assert_eq!(is_up, [false, true], "agreed to before: {before}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_all_draws_no_connections() {
+        let refusals: [Serve; 3] = [
+            |stream, _| reply(stream, "HTTP/1.1 404 Not Found\r\n\r\n"),
+            |stream, _| reply(stream, "HTTP/1.1 429 Too Many Requests\r\n\r\n"),
+            |stream, _| reply(stream, &AGREED.replace("known", "other")),
+        ];
+        for (index, refuse) in refusals.into_iter().enumerate() {
+            for (before, proxy_protocol) in [(false, false), (true, false), (true, true)] {
+                let shown = format!("{index}, agreed to before: {before}, PROXY: {proxy_protocol}");
+                let addresses = vec![server(refuse), server(|stream, _| reply(stream, AGREED))];
+                let timeout = Duration::from_millis(500);
+                let upstream = Arc::new(Upstream::new(addresses, timeout, proxy_protocol));
+                if before {
+                    let (permit, _) = upstream.choose(&[1], clock::now()).unwrap();
+                    permit.opened("known", clock::now());
+                }
+                let mut all = Vec::new();
+                for _ in 0..4 {
+                    all.push(open(&upstream, "known").await.expect(&shown));
+                }
+                let stats: Vec<_> = upstream.stats().collect();
+                assert_eq!((stats[1].is_up, stats[1].open), (true, 4), "{shown}");
+                // Not where it may be due to the client.
+                let is_down = before && !proxy_protocol;
+                assert_eq!(stats[0].is_up, !is_down, "{shown}");
+                assert!(stats[0].failed >= if is_down { 1 } else { 3 }, "{shown}: {stats:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_all_refuse_is_told_what_the_last_says() {
+        let first = server(|stream, _| reply(stream, "HTTP/1.1 401 Unauthorized\r\n\r\n"));
+        let last = server(|stream, _| reply(stream, "HTTP/1.1 403 Forbidden\r\n\r\n"));
+        let upstream = upstream(vec![first, last]);
+        let why = open(&upstream, "known").await.unwrap_err().why;
+        assert!(why.ends_with("it replies with status 403 to the WebSocket handshake"), "{why}");
+        assert!(upstream.stats().all(|stats| stats.is_up && stats.failed == 1));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_due_when_the_time_is_over_is_not_tried() {
+        let silent =
+            server(|stream, _| drop(tasks::thread("silent", || wait_for_end(stream)).unwrap()));
+        let upstream = upstream(vec![silent, server(|stream, _| reply(stream, AGREED))]);
+        let (other, _) = upstream.choose(&[0], clock::now()).unwrap();
+        let mono_ns = clock::now().after(Duration::from_secs(60));
+        other.failed("refused", Now { mono_ns, unix_ms: 0 }, 0);
+        let recover = async {
+            while upstream.stats().next().unwrap().open == 0 {
+                tokio::task::yield_now().await;
+            }
+            other.opened("known", clock::now());
+        };
+        let (outcome, ()) = tokio::join!(open(&upstream, "known"), recover);
+        let why = outcome.unwrap_err().why;
+        let late = "the WebSocket handshake takes longer than connect-timeout allows";
+        assert!(why.ends_with(late), "{why}");
+        let is_up: Vec<_> = upstream.stats().map(|stats| stats.is_up).collect();
+        assert_eq!(is_up, [false, true]);
     }
 
     #[test]

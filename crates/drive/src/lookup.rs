@@ -2,7 +2,7 @@
 //! blocks, for half a minute where a nameserver does not reply.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs, io, mem,
     net::{IpAddr, ToSocketAddrs as _},
     sync::Arc,
     time::Duration,
@@ -41,6 +41,8 @@ struct Known {
     fresh_until_mono_ns: u64,
     /// When the look-up in flight began.
     since_mono_ns: Option<u64>,
+    /// The log says that the look-up in flight takes long.
+    is_late: bool,
 }
 
 impl Name {
@@ -79,13 +81,27 @@ impl Name {
                 let end =
                     Now { mono_ns: since, ..now }.after(fallback_timeout.min(FALLBACK_TIMEOUT_MAX));
                 let left = Duration::from_nanos(end.saturating_sub(now.mono_ns));
-                drop(time::timeout(left, outcome).await);
+                if time::timeout(left, outcome).await.is_err() {
+                    self.log_late();
+                }
             } else {
                 // It cannot fail: what is waited for lives as long as this name.
                 drop(outcome.await);
             }
         }
         self.known.borrow().outcome(clock::now())
+    }
+
+    /// Logs, once a look-up, that it takes long and addresses from before are used.
+    fn log_late(&self) {
+        // That is nothing to wait for.
+        self.known.send_if_modified(|known| {
+            if known.since_mono_ns.is_some() && !mem::replace(&mut known.is_late, true) {
+                let (name, addresses) = (&*self.name, &known.addresses);
+                tracing::warn!(name, ?addresses, "the look-up of a name takes long");
+            }
+            false
+        });
     }
 
     /// Starts a look-up, if one is due. Returns when the one in flight began.
@@ -98,6 +114,7 @@ impl Name {
             let is_due = is_due(known);
             if is_due {
                 known.since_mono_ns = Some(now.mono_ns);
+                known.is_late = false;
             }
             is_due
         });
@@ -176,7 +193,13 @@ const USABLE: Duration = Duration::from_secs(24 * 60 * 60);
 mod tests {
     use std::sync::{
         Mutex,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
+    };
+
+    use tracing::{
+        Event, Level, Metadata, Subscriber,
+        span::{Attributes, Id, Record},
     };
 
     use super::*;
@@ -297,6 +320,55 @@ mod tests {
         }
         server.finds("192.0.2.2");
         assert_eq!(name.found(LONG).await, "[192.0.2.2]", "after the failure");
+    }
+
+    /// Counts the lines of a thread's log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<AtomicUsize>);
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            if *event.metadata().level() == Level::WARN {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_takes_long_is_a_line_of_the_log() {
+        let lines = Lines::default();
+        let _guard = tracing::subscriber::set_default(lines.clone());
+        let logged = || lines.0.load(Ordering::Relaxed);
+        let (server, name) = Nameserver::start();
+        server.finds("192.0.2.1");
+        assert_eq!(name.found(LONG).await, "[192.0.2.1]");
+        assert_eq!(logged(), 0);
+        for look_up in 1..=2 {
+            name.make_old();
+            for _ in 0..3 {
+                assert_eq!(name.found(SHORT).await, "[192.0.2.1]");
+            }
+            assert_eq!(logged(), look_up);
+            server.finds("192.0.2.1");
+            assert_eq!(name.found(LONG).await, "[192.0.2.1]");
+            assert_eq!(logged(), look_up);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -231,8 +232,8 @@ impl Upstream {
             all.min_by_key(|&index| self.address(index).failed_mono_ns())
         })?;
         self.address(chosen).open.fetch_add(1, Ordering::Relaxed);
-        let is_trial = Cell::new(self.address(chosen).claim(now));
-        let permit = UpstreamPermit { upstream: Arc::clone(self), index: chosen, is_trial };
+        let trial = Cell::new(self.address(chosen).claim(now));
+        let permit = UpstreamPermit { upstream: Arc::clone(self), index: chosen, trial };
         Some((permit, due.len().saturating_sub(1)))
     }
 
@@ -264,18 +265,22 @@ impl Address {
         self.health().down.as_ref().map_or(0, |down| down.failed_mono_ns)
     }
 
-    /// While it is down, one connection at a time tries it. Returns whether that is so.
-    fn claim(&self, now: Now) -> bool {
+    /// While it is down, one connection at a time tries it.
+    fn claim(&self, now: Now) -> Option<Trial> {
         let mut health = self.health();
-        let Some(down) = &mut health.down else { return false };
-        down.until_mono_ns = now.after(pause(down.failures, u128::MAX));
-        true
+        let down = health.down.as_mut()?;
+        let until_mono_ns = now.after(pause(down.failures, u128::MAX));
+        let before_mono_ns = mem::replace(&mut down.until_mono_ns, until_mono_ns);
+        Some(Trial { until_mono_ns, before_mono_ns })
     }
 
-    /// A connection that tried it has ended without an outcome: the next may.
-    fn release(&self) {
-        if let Some(down) = &mut self.health().down {
-            down.until_mono_ns = 0;
+    /// A connection that tried it has ended without an outcome: the next may, unless there has been
+    /// an outcome of another since, or another tries it.
+    fn release(&self, trial: Trial) {
+        if let Some(down) = &mut self.health().down
+            && down.until_mono_ns == trial.until_mono_ns
+        {
+            down.until_mono_ns = trial.before_mono_ns;
         }
     }
 }
@@ -317,13 +322,21 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// What a connection that tries an address which is down makes of [`Down::until_mono_ns`], and what
+/// that was before.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    until_mono_ns: u64,
+    before_mono_ns: u64,
+}
+
 /// A connection to an address, counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UpstreamPermit {
     upstream: Arc<Upstream>,
     index: usize,
     /// While the address is down this connection tries it, and has no outcome yet.
-    is_trial: Cell<bool>,
+    trial: Cell<Option<Trial>>,
 }
 
 impl UpstreamPermit {
@@ -336,16 +349,17 @@ impl UpstreamPermit {
         self.upstream.address(self.index)
     }
 
-    /// Whether the last connection that was opened had this subprotocol of a client, or none was yet.
-    pub(crate) fn has_agreed_to(&self, subprotocol: &str) -> bool {
-        self.address().health().agreed.as_deref().is_none_or(|agreed| agreed == subprotocol)
+    /// Whether the last connection that was opened had this subprotocol of a client. `None`: none was
+    /// opened yet.
+    pub(crate) fn agreed_to(&self, subprotocol: &str) -> Option<bool> {
+        self.address().health().agreed.as_deref().map(|agreed| agreed == subprotocol)
     }
 
     /// The connection is open, for a client with this subprotocol. Returns what is to be logged of
     /// that, if the address had been down.
     pub(crate) fn opened(&self, subprotocol: &str, now: Now) -> Option<Recovery> {
         let address = self.address();
-        self.is_trial.set(false);
+        self.trial.set(None);
         address.opened.fetch_add(1, Ordering::Relaxed);
         let mut health = address.health();
         if health.agreed.as_deref() != Some(subprotocol) {
@@ -357,7 +371,7 @@ impl UpstreamPermit {
     /// The server does not want this client, and so is well. Returns what [`UpstreamPermit::opened`] does.
     pub(crate) fn refused(&self, now: Now) -> Option<Recovery> {
         self.not_opened();
-        self.is_trial.set(false);
+        self.trial.set(None);
         self.address().health().is_well(now)
     }
 
@@ -377,7 +391,7 @@ impl UpstreamPermit {
     /// another reason, returns how often such a line was left out.
     pub(crate) fn failed(&self, why: &str, now: Now, random: u128) -> Option<u64> {
         self.not_opened();
-        self.is_trial.set(false);
+        self.trial.set(None);
         let mut health = self.address().health();
         let before = health.down.take();
         let is_news = before.as_ref().is_none_or(|down| down.why != why);
@@ -403,8 +417,8 @@ pub(crate) struct Recovery {
 
 impl Drop for UpstreamPermit {
     fn drop(&mut self) {
-        if self.is_trial.get() {
-            self.address().release();
+        if let Some(trial) = self.trial.get() {
+            self.address().release(trial);
         }
         self.address().open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -513,6 +527,34 @@ mod tests {
         trial.failed("refused", at(2_000), u128::MAX);
         drop(trial);
         assert_eq!(chosen(&upstream, &[1], at(3_999)), None, "that has an outcome");
+    }
+
+    #[test]
+    fn a_trial_without_an_outcome_leaves_what_is_known_of_others() {
+        let upstream = upstream(2);
+        let open = |ms| upstream.choose(&[1], at(ms)).unwrap().0;
+        let (permit, slow) = (open(0), open(0));
+        permit.failed("refused", at(0), u128::MAX);
+        let trial = open(2_000);
+        // One from when it was up fails only now.
+        slow.failed("refused", at(2_500), u128::MAX);
+        drop(trial);
+        assert_eq!(chosen(&upstream, &[1], at(4_499)), None, "after the second failure");
+        let first = open(4_500);
+        // That takes longer than the pause, so another tries it.
+        let second = open(7_000);
+        drop(first);
+        assert_eq!(chosen(&upstream, &[1], at(7_000)), None, "one tries it");
+        drop(second);
+        assert_eq!(chosen(&upstream, &[1], at(7_000)), Some(0));
+        // All are down, and it is tried before its pause is over.
+        open(7_000).failed("refused", at(7_000), u128::MAX);
+        let (other, _) = upstream.choose(&[0], at(7_000)).unwrap();
+        other.failed("refused", at(7_001), u128::MAX);
+        let (early, _) = upstream.choose(&[], at(7_002)).unwrap();
+        assert_eq!(early.index(), 0);
+        drop(early);
+        assert_eq!(chosen(&upstream, &[1], at(10_999)), None, "its pause goes on");
     }
 
     #[tokio::test]

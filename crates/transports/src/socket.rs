@@ -113,9 +113,15 @@ impl Socket {
     ///
     /// # Errors
     /// Those of the kernel.
-    pub fn set_unsent_max(&self, bytes: u32) -> io::Result<()> {
-        match &self.io {
-            Io::Tcp(tcp, _) => SockRef::from(tcp).set_tcp_notsent_lowat(bytes),
+    pub fn set_unsent_max(&mut self, bytes: u32) -> io::Result<()> {
+        match &mut self.io {
+            Io::Tcp(tcp, tls) => {
+                SockRef::from(&*tcp).set_tcp_notsent_lowat(bytes)?;
+                if let Some(tls) = tls {
+                    tls.note_unsent_max();
+                }
+                Ok(())
+            }
             Io::Carried(_) | Io::Away { .. } => Ok(()),
         }
     }

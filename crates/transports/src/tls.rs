@@ -18,11 +18,13 @@ pub struct Tls {
     half_closed: bool,
     /// The peer has taken what the kernel had no room for at first: it is not one that never reads.
     takes: bool,
+    /// The kernel accepts less than it has room for ([`crate::Socket::set_unsent_max`]).
+    has_unsent_max: bool,
 }
 
 impl Tls {
     pub(crate) fn new(connection: impl Into<Connection>, half_closed: bool) -> Self {
-        Self { connection: connection.into(), half_closed, takes: false }
+        Self { connection: connection.into(), half_closed, takes: false, has_unsent_max: false }
     }
 
     /// Splits a buffer: plaintext goes to its front, ciphertext to its back. The plaintext has room
@@ -97,7 +99,8 @@ impl Tls {
             }
             // For each record rustls goes through all of them.
             let next = pieces.get(..PIECES_MAX).unwrap_or(pieces);
-            self.connection.set_buffer_limit(Some(encrypt_max(tcp, next, self.takes)));
+            let max = self.encrypt_max(tcp, next);
+            self.connection.set_buffer_limit(Some(max));
             match self.connection.writer().write_vectored(next)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => {
@@ -107,6 +110,35 @@ impl Tls {
             }
         }
         Ok((taken, false))
+    }
+
+    /// How much of the pieces to encrypt and send at once. What is encrypted must be sent as it is: what
+    /// the kernel does not accept stays in memory, of this connection alone, whoever shares the pieces.
+    ///
+    /// So it is no more than the kernel has room for, or little. It is little where the kernel does not
+    /// accept all that it has room for. Until it is known that the peer takes something, it is little
+    /// also when much waits in the kernel, which has less room than it says when many connections use
+    /// it up.
+    fn encrypt_max(&self, tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> usize {
+        if self.has_unsent_max
+            || pieces.iter().map(|piece| piece.len()).sum::<usize>() <= ENCRYPTED_BYTES_FEW
+        {
+            return ENCRYPTED_BYTES_FEW;
+        }
+        let Ok(queue) = SendQueue::of(tcp) else { return ENCRYPTED_BYTES_FEW };
+        let max = if self.takes || queue.used < QUEUED_BYTES_MANY {
+            ENCRYPTED_BYTES_MAX
+        } else {
+            ENCRYPTED_BYTES_FEW
+        };
+        // A quarter is for its overhead. Without room, only a try makes the kernel tell when there is
+        // some.
+        (queue.free / 4 * 3).clamp(ENCRYPTED_BYTES_MIN, max)
+    }
+
+    /// The kernel accepts no more while it has some bytes that are not sent yet, whatever its room.
+    pub(crate) const fn note_unsent_max(&mut self) {
+        self.has_unsent_max = true;
     }
 
     /// Bytes of ciphertext that the kernel did not accept.
@@ -140,26 +172,6 @@ impl Tls {
         self.connection.send_close_notify();
         drop(self.send(tcp));
     }
-}
-
-/// How much of the pieces to encrypt and send at once. What is encrypted must be sent as it is: what the
-/// kernel does not accept stays in memory, of this connection alone, whoever shares the pieces.
-///
-/// So it is no more than the kernel has room for, or little. Until it is known that the peer `takes`
-/// something, it is little also when much waits in the kernel, which has less room than it says when
-/// many connections use it up.
-fn encrypt_max(tcp: &TcpStream, pieces: &[IoSlice<'_>], takes: bool) -> usize {
-    if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= ENCRYPTED_BYTES_FEW {
-        return ENCRYPTED_BYTES_FEW;
-    }
-    let Ok(queue) = SendQueue::of(tcp) else { return ENCRYPTED_BYTES_FEW };
-    let max = if takes || queue.used < QUEUED_BYTES_MANY {
-        ENCRYPTED_BYTES_MAX
-    } else {
-        ENCRYPTED_BYTES_FEW
-    };
-    // A quarter is for its overhead. Without room, only a try makes the kernel tell when there is some.
-    (queue.free / 4 * 3).clamp(ENCRYPTED_BYTES_MIN, max)
 }
 
 /// Has nothing to read now.
