@@ -6,8 +6,8 @@ use std::{fmt::Write as _, time::Duration};
 use auth::{Grant, Rule};
 
 use crate::{
-    Broadcast, Config, Directory, Limits, Listen, Proxy, Service, ServiceKind, WebSocketService,
-    limits, value,
+    Broadcast, Config, Directory, Limits, Listen, Proxy, Service, ServiceKind, SyncPolicy,
+    WebSocketService, limits, value,
 };
 
 /// Says what the gateway will do with this configuration.
@@ -251,7 +251,27 @@ fn rest(config: &Config) -> Vec<String> {
     };
     let io_uring = config.io_uring.then(|| "sends to many sockets at once by io_uring".into());
     let settings = [log.settings(), http.settings(), shutdown.settings(), memory.settings()];
-    [cores].into_iter().chain(io_uring).chain(settings).collect()
+    [cores].into_iter().chain(io_uring).chain(settings).chain([store(config)]).collect()
+}
+
+/// Where persistent messages are kept, and what is lost of them when the machine stops.
+fn store(config: &Config) -> String {
+    let Some(store) = &config.store else {
+        return "keeps persistent messages in the state directory, once there are any".into();
+    };
+    let path = match &store.path {
+        Some(path) => path.display().to_string(),
+        None => "the state directory".into(),
+    };
+    match store.sync {
+        SyncPolicy::Always => {
+            format!("keeps persistent messages in {path}: they are on the disk when confirmed")
+        }
+        SyncPolicy::Interval => format!(
+            "keeps persistent messages in {path}: a machine that stops without warning loses up to \
+             100 ms of what was confirmed (sync = \"interval\")"
+        ),
+    }
 }
 
 /// Services that take larger messages than the peers of another may be sent.

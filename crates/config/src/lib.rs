@@ -49,7 +49,7 @@ pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Server, ServerScheme, Service, ServiceKind};
 pub use tables::{
     Broadcast, CertificateFiles, Directory, Http, Listen, Log, Memory, Operations, Proxy, Shutdown,
-    WebSocketService,
+    Store, WebSocketService,
 };
 
 /// What the operator wants.
@@ -79,6 +79,18 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Bounds over many connections.
     pub memory: Memory,
+    /// Where persistent messages are kept; `None`: in the state directory, once it is needed.
+    pub store: Option<Store>,
+}
+
+/// When what is written to the store is brought to the disk.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SyncPolicy {
+    /// Before it is confirmed.
+    #[default]
+    Always,
+    /// Ten times a second.
+    Interval,
 }
 
 /// The form of a log line.
@@ -131,6 +143,7 @@ impl Config {
             ("[http]", self.http != other.http),
             ("[shutdown]", self.shutdown != other.shutdown),
             ("[memory]", self.memory != other.memory),
+            ("[store]", self.store != other.store),
         ];
         differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -236,6 +249,7 @@ impl Default for Config {
             http: Http::default(),
             shutdown: Shutdown::default(),
             memory: Memory::default(),
+            store: None,
         }
     }
 }

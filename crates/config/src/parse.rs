@@ -100,6 +100,7 @@ impl Reader<'_> {
             log: root.log,
             http: root.http,
             shutdown: root.shutdown,
+            store: root.store.clone(),
         }
     }
 

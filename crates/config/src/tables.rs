@@ -9,6 +9,7 @@ use contract::QuotaLimits;
 
 use crate::{
     AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, ServiceKind,
+    SyncPolicy,
     form::{
         Bytes, Count, Count32, FileName, HostName, MemoryBytes, Pings, Positive, Roles, ScramSha1,
         ScramSha256, Servers, ServicePath, ServiceType, UnixTime,
@@ -60,6 +61,9 @@ keys! {
         pub(crate) shutdown: Shutdown = Shutdown::default() => "",
         /// Bounds over many connections: `[memory]`.
         pub(crate) memory: Located<Memory> = Located::default() => "",
+        /// Where persistent messages are kept: `[store]`.
+        pub(crate) store: Option<Store> = None
+            => "a store in the state directory, made with the first persistent message",
     }
 }
 
@@ -479,6 +483,25 @@ impl Memory {
     }
 }
 
+keys! {
+    /// Where persistent messages are kept. With this table the store is opened when the gateway starts,
+    /// which ends if it cannot be. Without it, the store in the state directory is opened if it is
+    /// there, and made with the first persistent message; if it cannot be, the gateway runs and
+    /// refuses persistent messages.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    "[store]";
+    pub struct Store: Default {
+        /// Its folder, which one process uses at a time. The state directory is what systemd calls so
+        /// (`STATE_DIRECTORY`), else `passerelle-state` in the current folder.
+        pub path: Option<NamedPath> = None => "`store` in the state directory",
+        /// When what is written is brought to the disk. `always`: before it is confirmed, so that
+        /// nothing confirmed is lost when the machine stops. `interval`: ten times a second; a
+        /// machine that stops without warning loses up to 100 ms of what was confirmed, a process
+        /// that does so loses nothing.
+        pub sync: SyncPolicy = SyncPolicy::Always,
+    }
+}
+
 /// All tables, in the order of the reference.
 pub(crate) const SECTIONS: &[&Section] = &[
     Root::SECTION,
@@ -496,4 +519,5 @@ pub(crate) const SECTIONS: &[&Section] = &[
     Http::SECTION,
     Shutdown::SECTION,
     Memory::SECTION,
+    Store::SECTION,
 ];

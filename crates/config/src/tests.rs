@@ -488,6 +488,7 @@ Otherwise
   [http] keep-alive = \"75s\"
   [shutdown] grace = \"1s\", drain = \"10s\"
   [memory] inbound-bytes-max = by the memory, queued-bytes-max = by the memory, queued-bytes-max-per-principal = by the memory, queues-max-per-principal = 1000, unsent-bytes-max-per-core = \"256MiB\"
+  keeps persistent messages in the state directory, once there are any
 "
     );
 }

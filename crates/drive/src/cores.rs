@@ -11,9 +11,10 @@ use std::{
 };
 
 use auth::{Access, Logins, Users};
-use broker::ShardMessage;
+use broker::{Placement, Restored, ShardMessage, WriteId};
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QuotaLimits, Refusal, Step, Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QuotaLimits, Refusal, Step,
+    Token, internal,
 };
 use tokio::sync::oneshot;
 use transports::Reactor;
@@ -25,6 +26,7 @@ use crate::{
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
     quotas::{Accounts, SharedLedger},
+    store::Store,
     upstream::{Upstream, UpstreamQueue, UpstreamStats},
 };
 
@@ -66,6 +68,8 @@ pub struct Settings {
     pub users: Users,
     /// Who may subscribe and send where at first.
     pub access: Access,
+    /// Where durable messages are kept; `None`: in memory, as all others.
+    pub store: Option<Arc<dyn Store>>,
     /// Whether io_uring sends what goes to many sockets at once.
     pub io_uring: bool,
     /// Bytes that wait for slow peers, over all connections of a core; beyond, the largest backlog
@@ -109,6 +113,12 @@ pub(crate) enum ToCore {
     Login(ConnectionId, Token, Result<Step, Refusal>, u64),
     /// Users and access rules were changed.
     Reload(Arc<Reload>),
+    /// The batches of its shard up to this one are stored.
+    Stored(WriteId),
+    /// This one is not, and will not be.
+    StoreRefused(WriteId, Refusal),
+    /// What the store has kept for its shard.
+    Restored(Vec<Restored>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
     /// Refuse the largest message received in part: others have no memory left.
@@ -201,6 +211,41 @@ impl Cores {
 
     pub(crate) fn add_messages_left(&self, messages: usize) {
         self.messages_left.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// The batches of a core's shard up to this one are stored.
+    pub fn stored(&self, core: u16, upto: WriteId) {
+        self.send_of_store(core, ToCore::Stored(upto));
+    }
+
+    /// The store has refused a batch of a core's shard; [`broker::Event::StoreRefused`] says which may
+    /// be.
+    pub fn store_refused(&self, core: u16, write: WriteId, refusal: Refusal) {
+        self.send_of_store(core, ToCore::StoreRefused(write, refusal));
+    }
+
+    fn send_of_store(&self, core: u16, what: ToCore) {
+        match self.handles.get(usize::from(core)) {
+            Some(core) => core.send(what),
+            None => internal!("the store has a batch of a core that does not exist"),
+        }
+    }
+
+    /// Puts messages that the store has kept into their queues, before all that comes later.
+    pub fn restore(&self, messages: impl IntoIterator<Item = Restored>) {
+        let placement = Placement::new(u16::try_from(self.handles.len()).unwrap_or(u16::MAX));
+        let mut by_core: Vec<Vec<Restored>> = self.handles.iter().map(|_| Vec::new()).collect();
+        for restored in messages {
+            let home = placement.home(restored.queue.name());
+            if let Some(core) = by_core.get_mut(usize::from(home)) {
+                core.push(restored);
+            }
+        }
+        for (core, restored) in self.handles.iter().zip(by_core) {
+            if !restored.is_empty() {
+                core.send(ToCore::Restored(restored));
+            }
+        }
     }
 
     /// Messages that were in queues when their cores ended.

@@ -12,7 +12,9 @@ use config::{Config, ConfigErrors, Log, LogFormat, describe};
 use drive::{internal_errors, tasks};
 use logging::Format;
 
-use crate::{available::Available, configuration, demo, password, serve};
+use crate::{
+    available::Available, configuration, demo, password, serve, store_command::StoreCommand,
+};
 
 /// A gateway between browsers and messaging: WebSocket, STOMP and HTTP in front of a broker.
 #[derive(Debug, Parser)]
@@ -44,6 +46,9 @@ enum Command {
     },
     /// Read a password from standard input and print what to put into the configuration.
     Password,
+    /// Look after a store that no gateway uses.
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 /// Runs the command of the process's arguments.
@@ -79,6 +84,7 @@ fn carry_out(command: Command) -> ExitCode {
             print(describe(&config))
         }),
         Command::Password => password::run().and_then(print),
+        Command::Store(command) => command.run(|line| print(line)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,8 @@ mod memory;
 mod password;
 mod registry;
 pub mod serve;
+mod store;
+mod store_command;
 mod systemd;
 pub mod tls;
 mod upstream;

@@ -14,6 +14,7 @@ use config::Config;
 use drive::{Cores, Settings, clock, tasks};
 use passerelle_http::{Gateway, Phase, Worker};
 use rustix::{io::Errno, process::Signal};
+use store::StoreError;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
@@ -27,6 +28,7 @@ use crate::{
     listen::{self, Endpoints},
     memory,
     registry::PROTOCOLS,
+    store::Store,
     systemd::Systemd,
     tls::{CertificateError, Endpoint},
     upstream,
@@ -59,6 +61,9 @@ pub enum StartError {
         /// Why.
         error: CertificateError,
     },
+    /// The store cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] StoreError),
     /// The kernel has no descriptors or threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -90,7 +95,7 @@ pub fn serve(mut config: Config, file: Option<PathBuf>) -> Result<(), StartError
         queued_bytes_max = config.memory.queued_bytes_max,
         "memory"
     );
-    let (gateway, threads) = start_cores(config, &endpoints, phase)?;
+    let (gateway, store, threads) = start_cores(config, &endpoints, phase)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         threads = threads.len(),
@@ -113,12 +118,15 @@ pub fn serve(mut config: Config, file: Option<PathBuf>) -> Result<(), StartError
             // These only when the runtime has gone.
             () = reload => {}
             () = memory::give_back(&gateway.cores) => {}
+            () = store.sync() => {}
         }
         let again = stop_signal()?;
         tokio::select! {
             () = stop_in_good_order(&gateway, &systemd, &set_phase, accepting, threads) => {}
             () = again => tracing::warn!("told to stop again: ending at once"),
         }
+        store.close();
+        tracing::info!("stopped");
         Ok(())
     })
 }
@@ -166,12 +174,15 @@ fn start_cores(
     config: Config,
     endpoints: &Endpoints,
     phase: watch::Receiver<Phase>,
-) -> Result<(Arc<Gateway>, Threads), StartError> {
+) -> Result<(Arc<Gateway>, Arc<Store>, Threads), StartError> {
     let count = match config.threads {
         Some(threads) => threads.get(),
         None => thread::available_parallelism()?.get(),
     };
-    let (cores, new_cores) = Cores::new(settings(&config)?, count)?;
+    let store = Arc::new(Store::new(&config, u16::try_from(count).unwrap_or(u16::MAX)));
+    let settings = settings(&config, Arc::<Store>::clone(&store))?;
+    let (cores, new_cores) = Cores::new(settings, count)?;
+    store.start(&config, &cores)?;
     let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase, PROTOCOLS));
     cores.start_hashing()?;
     let mut threads = Vec::new();
@@ -200,14 +211,14 @@ fn start_cores(
         };
         threads.push(tasks::thread(&format!("core-{index}"), run)?);
     }
-    Ok((gateway, threads))
+    Ok((gateway, store, threads))
 }
 
 /// What of the configuration the cores share.
 ///
 /// # Errors
 /// When an upstream cannot be spoken to.
-fn settings(config: &Config) -> Result<Settings, StartError> {
+fn settings(config: &Config, store: Arc<dyn drive::Store>) -> Result<Settings, StartError> {
     let mut services = Vec::new();
     for service in &config.services {
         let upstream = upstream::open(&service.kind).map_err(|error| {
@@ -229,6 +240,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         limits: Arc::clone(&config.limits.connection),
         users: config.users.clone(),
         access: config.access.clone(),
+        store: Some(store),
         io_uring: config.io_uring,
         unsent_bytes_max_per_core: config.memory.unsent_bytes_max_per_core,
         inbound_bytes_max: config.memory.inbound_bytes_max.unwrap_or(usize::MAX),
@@ -266,9 +278,8 @@ async fn stop_in_good_order(
     }
     let messages = gateway.cores.messages_left();
     if messages > 0 {
-        tracing::warn!(messages, "queues are in memory only: the messages in them are gone");
+        tracing::warn!(messages, "what is not persistent is gone: messages that were in queues");
     }
-    tracing::info!("stopped");
 }
 
 /// Says on standard output where the gateway is, for people and for scripts. Their reader

@@ -1,16 +1,19 @@
-//! `passerelle check` and `passerelle password`, as an operator runs them.
+//! `passerelle check`, `passerelle password` and `passerelle store`, as an operator runs them.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
+use broker::{QueueId, QueuePosition, Record, WriteId};
 use config::{Config, describe};
-use contract::Secret;
+use contract::{Body, Destination, Message, Secret};
 use passerelle::{available::Available, configuration};
+use store::{Completions, Folder, Options, WriteRefusal};
 
 fn passerelle(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_passerelle"))
@@ -94,4 +97,76 @@ fn an_empty_password_is_refused() {
     let output = passerelle(&["password"], "\n");
     assert_eq!(text(&output.stderr), "passerelle: the password is empty: pipe it in, or type it\n");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_store_is_checked_shown_and_compacted() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("command-line-store");
+    if path.exists() {
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+    let shown = path.to_str().unwrap();
+    let output = passerelle(&["store", "check", shown], "");
+    assert_eq!(text(&output.stderr), format!("passerelle: there is no store in {shown}\n"));
+    write_store(&path);
+    let output = passerelle(&["store", "check", shown], "");
+    assert!(text(&output.stdout).starts_with("1 messages in 1 queues, "), "{output:?}");
+    assert!(output.status.success());
+    let output = passerelle(&["store", "dump", shown], "");
+    assert!(
+        text(&output.stdout).contains("body 1: to /queue/orders, id 7, 4 bytes\n"),
+        "{output:?}"
+    );
+    let locked = Folder::open(&path).unwrap();
+    let output = passerelle(&["store", "compact", shown], "");
+    let expected = format!("the store in {shown} is used by process {} (", std::process::id());
+    assert!(text(&output.stderr).contains(&expected), "{output:?}");
+    drop(locked);
+    let output = passerelle(&["store", "compact", shown], "");
+    assert!(text(&output.stdout).contains("\nafter:  1 messages in 1 queues, "), "{output:?}");
+    damage(&path);
+    let output = passerelle(&["store", "check", shown], "");
+    assert!(text(&output.stdout).contains(" is damaged at byte "), "{output:?}");
+    assert_eq!(text(&output.stderr), "passerelle: 1 messages cannot be read\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A store with a message.
+fn write_store(path: &Path) {
+    let folder = Arc::new(Folder::open(path).unwrap());
+    let (store, writer) = store::open(folder, Options::new(1, 1)).unwrap().start(Ignored);
+    let to = Destination::parse("/queue/orders").unwrap();
+    let queue = QueueId::of(&to).unwrap();
+    let message = Message::new(to, 7, 0, Body::Text("body".into()));
+    let put = Record::Put(queue, QueuePosition::from_bits(1), Arc::new(message));
+    store.write(0, WriteId(1), vec![put]);
+    store.close();
+    writer.run().unwrap();
+}
+
+/// Changes a byte of its body.
+fn damage(path: &Path) {
+    let mut found = 0;
+    for entry in std::fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        let mut content = std::fs::read(&path).unwrap();
+        let is_log = path.file_name().unwrap().to_str().unwrap().starts_with("log-");
+        let at = content.windows(4).position(|bytes| bytes == b"body").filter(|_| is_log);
+        if let Some(at) = at {
+            *content.get_mut(at).unwrap() = b'B';
+            std::fs::write(path, content).unwrap();
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1);
+}
+
+struct Ignored;
+
+impl Completions for Ignored {
+    fn stored(&mut self, _core: u16, _upto: WriteId) {}
+
+    fn refused(&mut self, _core: u16, write: WriteId, refusal: WriteRefusal) {
+        panic!("{write:?}: {refusal}");
+    }
 }

@@ -82,7 +82,7 @@ test('SIGTERM: the log says how many messages end with their queues', async (t) 
     await peer.sync();
     gateway.terminate();
     assert.equal(await within(5000, 'the exit', gateway.exited), 0);
-    const line = log.split('\n').find((line) => line.includes('the messages in them are gone')) ?? null;
+    const line = log.split('\n').find((line) => line.includes('what is not persistent is gone')) ?? null;
     assert.equal(line?.includes(expected) ?? null, expected && true, log);
   }
 });

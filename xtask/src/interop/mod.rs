@@ -117,6 +117,7 @@ const STOMPJS: &[&str] = &[
     "shared",
     "dead-letters",
     "browsing",
+    "persistence",
     "selectors",
     "transactions",
     "login",

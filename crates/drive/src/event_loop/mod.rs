@@ -28,7 +28,9 @@ use std::{
 };
 
 use auth::Action;
-use broker::{Effect, Event, QueueDepth, Shard, ShardMessage, SlowSubscription, Stats, Subscriber};
+use broker::{
+    Effect, Event, QueueDepth, Shard, ShardMessage, SlowSubscription, Stats, Subscriber, WriteId,
+};
 use contract::{
     Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
     Principal, Refusal, Session, Token,
@@ -61,7 +63,7 @@ use crate::{
     log_limiter::LogLimiter,
     permit::ConnectionPermit,
     quotas::SharedLedger,
-    store::MemoryStore,
+    store::Store,
 };
 
 /// One core: its sockets, sessions and shard. Only its own thread touches it.
@@ -73,11 +75,12 @@ pub struct Core {
     timers: Timers,
     shard: Shard,
     effects: Vec<Effect>,
-    store: MemoryStore,
     /// Messages on their way to the same list of subscriptions.
     run: Vec<Delivery>,
     /// What waits for the end of a run.
     late_effects: Vec<Effect>,
+    /// The last batch of the shard, where there is no store.
+    stored_in_memory: Option<WriteId>,
     tools: Tools,
     /// The bounds of each service: this core's own copies, whose counts no other core touches.
     limits: Vec<Rc<ConnectionLimits>>,
@@ -312,7 +315,7 @@ impl Core {
         let limits =
             services.map(|service| Rc::new(ConnectionLimits::clone(&service.limits))).collect();
         #[expect(clippy::cast_possible_truncation, reason = "the configuration bounds the threads")]
-        let shard = Shard::new(
+        let mut shard = Shard::new(
             index,
             count as u16,
             Arc::clone(&settings.broker_limits),
@@ -320,7 +323,11 @@ impl Core {
             Arc::<SharedLedger>::clone(&cores.ledger),
         )
         .with_waiting_bytes_max(settings.unsent_bytes_max_per_core / WAITING_PART)
-        .with_latest_per_turn(LATEST_PER_TURN);
+        .with_latest_per_turn(LATEST_PER_TURN)
+        .since(clock::now().unix_ms);
+        if let Some(store) = &settings.store {
+            shard = shard.with_store(Arc::<dyn Store>::clone(store));
+        }
         Self {
             cores,
             index,
@@ -329,9 +336,9 @@ impl Core {
             timers: Timers::default(),
             shard,
             effects: Vec::new(),
-            store: MemoryStore::default(),
             run: Vec::new(),
             late_effects: Vec::new(),
+            stored_in_memory: None,
             tools,
             limits,
             buffer: vec![0; READ_BYTES].into(),
@@ -541,10 +548,10 @@ impl Core {
         self.tools.handle().counters()
     }
 
-    /// Counts what ends with this core: what its queues hold.
+    /// Counts what ends with this core: what its queues have and the store has not.
     fn count_messages_left(&self) {
-        let messages = self.queues().map(|queue| queue.ready + queue.unsettled).sum();
-        self.cores.add_messages_left(messages);
+        let is_stored = self.cores.settings.store.is_some();
+        self.cores.add_messages_left(self.shard.messages_left(is_stored));
     }
 
     /// What its shard of the broker counts.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use broker::Event;
 use tokio::{io::unix::AsyncFd, task::LocalSet, time};
 use transports::Reactor;
 
@@ -137,6 +138,11 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
                 core.core.borrow_mut().login_decided(id, token, outcome, users_version);
             }
             ToCore::Reload(reload) => core.core.borrow_mut().reload(reload),
+            ToCore::Stored(upto) => core.core.borrow_mut().apply_all([Event::Stored(upto)]),
+            ToCore::StoreRefused(write, refusal) => {
+                core.core.borrow_mut().apply_all([Event::StoreRefused(write, refusal)]);
+            }
+            ToCore::Restored(messages) => core.core.borrow_mut().restore(messages),
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),
             ToCore::Shutdown => core.core.borrow_mut().start_shutdown(),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, ShardMessage, Shed, Subscriber};
+use broker::{Effect, Event, Restored, ShardMessage, Shed, Subscriber};
 use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
 use super::{
@@ -223,9 +223,19 @@ impl Core {
 
     /// Takes the messages of another core's shard.
     pub(crate) fn apply_shard_messages(&mut self, from: u16, messages: Vec<ShardMessage>) {
+        self.apply_all(messages.into_iter().map(|message| Event::FromShard(from, message)));
+    }
+
+    /// Puts what the store has kept into the queues of the shard.
+    pub(crate) fn restore(&mut self, messages: Vec<Restored>) {
+        self.apply_all(messages.into_iter().map(|one| Event::Restored(Box::new(one))));
+    }
+
+    /// Applies what happened elsewhere.
+    pub(crate) fn apply_all(&mut self, events: impl IntoIterator<Item = Event>) {
         self.now = clock::now();
-        for message in messages {
-            self.apply(Event::FromShard(from, message));
+        for event in events {
+            self.apply(event);
         }
         while !self.effects.is_empty() {
             self.carry_out_effects();
@@ -261,7 +271,7 @@ impl Core {
         }
         drop(rest);
         self.effects = effects;
-        if let Some(id) = self.store.take_stored() {
+        if let Some(id) = self.stored_in_memory.take() {
             self.apply(Event::Stored(id));
         }
     }
@@ -277,7 +287,10 @@ impl Core {
             Effect::Fanout(subscribers, message) => {
                 self.fan_out(&subscribers, &[Delivery::new(message)]);
             }
-            Effect::Store(id, records) => self.store.write(id, records),
+            Effect::Store(id, records) => match &self.cores.settings.store {
+                Some(store) => store.write(self.index, id, records),
+                None => self.stored_in_memory = Some(id),
+            },
             Effect::ToShard(to, message) => match self.shard_messages.get_mut(usize::from(to)) {
                 Some(messages) => messages.push(message),
                 None => internal!("a shard message to a core that does not exist"),

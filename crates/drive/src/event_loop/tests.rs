@@ -246,6 +246,7 @@ fn core_of(users: Users) -> Core {
         limits,
         users,
         access: Access::default(),
+        store: None,
         io_uring: false,
         unsent_bytes_max_per_core: 1 << 30,
         inbound_bytes_max: 1 << 20,

@@ -23,6 +23,7 @@ pub(crate) fn settings(limits: ConnectionLimits) -> Settings {
         limits,
         users: Users::default(),
         access: Access::default(),
+        store: None,
         io_uring: false,
         unsent_bytes_max_per_core: 1 << 20,
         inbound_bytes_max: 64 << 20,

@@ -13,7 +13,7 @@ use contract::{
     Parts,
 };
 use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, Subject, clock};
-use http::{HeaderMap, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
 
@@ -42,6 +42,10 @@ pub(crate) async fn post(
         Ok(destination) => destination,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
+    let persistent = match persistent(&head.headers) {
+        Ok(persistent) => persistent,
+        Err(why) => return text(StatusCode::BAD_REQUEST, why),
+    };
     // Before the body is read; it is checked again when the message is published.
     if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
         return refused(refusal);
@@ -54,7 +58,9 @@ pub(crate) async fn post(
     let published = core
         .publish(Publisher::Peer { subject, users_version }, |id, now| {
             let parts = Parts { content_type, ..Parts::new(content(bytes)) };
-            Message::new(destination, id, now.unix_ms, parts)
+            let mut message = Message::new(destination, id, now.unix_ms, parts);
+            message.header.durable = persistent;
+            message
         })
         .await;
     match published {
@@ -184,8 +190,20 @@ fn content(bytes: Bytes) -> Content {
     if std::str::from_utf8(&bytes).is_ok() { Content::Text(bytes) } else { Content::Binary(bytes) }
 }
 
+/// Whether the sender wants the message to survive a restart, as STOMP's header of that name says it.
+fn persistent(headers: &HeaderMap) -> Result<bool, &'static str> {
+    match headers.get(PERSISTENT).map(HeaderValue::as_bytes) {
+        None | Some(b"false") => Ok(false),
+        Some(b"true") => Ok(true),
+        Some(_) => Err("the header persistent must be true or false"),
+    }
+}
+
 /// What the sender says of the body; curl's default for `-d` says nothing true.
 fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     (value != "application/x-www-form-urlencoded").then(|| value.into())
 }
+
+/// Of a request: whether the message is to survive a restart.
+const PERSISTENT: HeaderName = HeaderName::from_static("persistent");

@@ -20,12 +20,14 @@ const tls = secure && `tls = { certificate = ${file('gw.pem')}, key = ${file('gw
  *
  * @param {string} [config] TOML after the line of `threads`; where it has no `[[listen]]`, the
  *   gateway listens on 127.0.0.1, operators' requests included
- * @param {{threads?: number, files?: Record<string, string | Uint8Array>, descriptors?: number}} [options]
- *   files to put beside the configuration; how many files it may have open at most
+ * @param {{threads?: number, files?: Record<string, string | Uint8Array>, descriptors?: number, folder?: string, disk?: string}} [options]
+ *   files to put beside the configuration; how many files it may have open at most; the folder where it
+ *   runs, if that is not to be a new one; the size of the disk that `store` beside it is on, in the words
+ *   of tmpfs
  */
-export async function start(config = '', { threads = Number(process.env.THREADS ?? 1), files = {}, descriptors } = {}) {
+export async function start(config = '', { threads = Number(process.env.THREADS ?? 1), files = {}, descriptors, folder, disk } = {}) {
   assert(process.env.PASSERELLE, 'PASSERELLE must name the binary of the gateway');
-  const folder = await mkdtemp(join(tmpdir(), 'passerelle-'));
+  folder ??= await mkdtemp(join(tmpdir(), 'passerelle-'));
   for (const [name, content] of Object.entries(files)) {
     await mkdir(join(folder, name, '..'), { recursive: true });
     await writeFile(join(folder, name), content);
@@ -35,10 +37,27 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
   const text = `threads = ${threads}\n${ring}\n${listen}${config}`;
   await writeFile(join(folder, 'passerelle.toml'), secure ? text.replaceAll('[[listen]]\n', `[[listen]]\n${tls}\n`) : text);
 
+  return run(folder, { threads, descriptors, disk });
+}
+
+/** Ends a gateway with a signal, and starts it again where it was. */
+export async function again(gateway, signal) {
+  gateway.process.kill(signal);
+  await within(20_000, 'the gateway to end', gateway.exited);
+  return run(gateway.folder, gateway.options);
+}
+
+async function run(folder, options) {
+  const { threads, descriptors, disk } = options;
   const logs = process.env.LOGS ?? tmpdir();
   await mkdir(logs, { recursive: true });
   const serve = [process.env.PASSERELLE, 'serve', '--config', 'passerelle.toml'];
-  const limited = descriptors ? ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...serve] : serve;
+  const before = [
+    ...(descriptors ? [`ulimit -n ${descriptors}`] : []),
+    ...(disk ? ['mkdir -p store', `mount -t tmpfs -o size=${disk} none store`] : []),
+  ];
+  const shell = before.length > 0 ? ['sh', '-c', `${before.join(' && ')} && exec "$@"`, 'sh', ...serve] : serve;
+  const limited = disk ? ['unshare', '-Urm', ...shell] : shell;
   const process_ = spawn(limited[0], limited.slice(1), {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -47,15 +66,19 @@ export async function start(config = '', { threads = Number(process.env.THREADS 
   const log = createWriteStream(join(logs, `${name}-${threads}.log`), { flags: 'a' });
   process_.stdout.pipe(log, { end: false });
   process_.stderr.pipe(log, { end: false });
-  const gateway = new Gateway(process_, folder);
+  const gateway = new Gateway(process_, folder, options);
   await within(20_000, 'the gateway to start', gateway.listening);
   return gateway;
 }
 
 export class Gateway {
-  constructor(process_, folder) {
+  /** The last of what it has logged. */
+  said = '';
+
+  constructor(process_, folder, options) {
     this.process = process_;
     this.folder = folder;
+    this.options = options;
     /** Resolves with the exit code or signal. */
     this.exited = new Promise((resolve) => {
       process_.once('exit', (code, signal) => resolve(signal ?? code));
@@ -69,10 +92,9 @@ export class Gateway {
           resolve();
         }
       });
-      let said = '';
-      process_.stderr.on('data', (data) => (said = (said + data).slice(-4000)));
+      process_.stderr.on('data', (data) => (this.said = (this.said + data).slice(-4000)));
       process_.once('error', reject);
-      process_.once('exit', (code) => reject(new Error(`the gateway ended with ${code}:\n${said}`)));
+      process_.once('exit', (code) => reject(new Error(`the gateway ended with ${code}:\n${this.said}`)));
     });
   }
 
