@@ -133,7 +133,7 @@ impl Condition {
         }
         match self {
             Self::Bool(Some(true)) => to.push_any(&["TRUE", "t", "t", "true"]),
-            Self::Bool(Some(false)) => to.push_any(&["FALSE", "f", "s", "one", "fAlsE"]),
+            Self::Bool(Some(false)) => to.push_any(&["FALSE", "f", "s", "one", "False"]),
             Self::Bool(None) => to.push_any(&["none", "nothing"]),
             Self::Not(operand) => {
                 to.keyword("NOT");
