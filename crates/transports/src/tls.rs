@@ -10,7 +10,7 @@ use crate::send_queue::SendQueue;
 /// Between calls it holds no plaintext: what comes is decrypted into the caller's buffer at once,
 /// what is sent is encrypted only when the kernel can accept it. It may hold the beginning of a record
 /// (at most 18 KiB), and ciphertext that the kernel did not accept: most often none or little of it, at
-/// most [`ENCRYPTED_BYTES_MAX`], since no more is encrypted than the kernel says it has room for.
+/// most 64 KiB, since no more is encrypted than the kernel says it has room for.
 #[derive(Debug)]
 pub struct Tls {
     connection: Connection,
