@@ -15,8 +15,8 @@ use std::{
 };
 
 use contract::{
-    BrokerLimits, ConnectionId, Credit, DeadLetterReason, Delivery, Destination, DestinationKind,
-    Message, Mode, Outcome, Refusal, Reply, Tag, Token, internal,
+    BrokerLimits, ConnectionId, Credit, Delivery, Destination, DestinationKind, Message, Mode,
+    Outcome, Refusal, Reply, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -24,7 +24,7 @@ use wire::Map;
 use self::{
     branch::Branch,
     browse::Browser,
-    dead_letter::{dead_letter, dead_letter_reason},
+    dead_letter::dead_letter_reason,
     queue::{BlockedPublisher, Consumer, Counts, Queue},
     selection::{Effort, Search},
     temporary::TempTopic,
@@ -33,7 +33,7 @@ use crate::{
     event::Restored,
     output::ShardOutput,
     placement::Placement,
-    queued::{QueueId, QueuePosition, QueuedMessage, queued_cost},
+    queued::{QueueId, QueuedMessage, queued_cost},
     quota::{Account, Usage},
     record::{Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Source, Subscriber, ToFront, ToHome},
@@ -400,33 +400,6 @@ impl Home {
         self.finish_drains(subscriber, output);
     }
 
-    /// A dead letter never waits and is never refused: for it a full dead-letter queue drops what would
-    /// be delivered first.
-    fn add_dead_letter(
-        &mut self,
-        mut message: Arc<Message>,
-        account: Option<Account>,
-        output: &mut ShardOutput<'_>,
-    ) {
-        let Some(id) = QueueId::of(&message.to) else {
-            return internal!("a dead letter for a topic");
-        };
-        let index = self.find_or_make_queue_anyway(id, account, output);
-        let Some(queue) = self.queues.get_mut(index) else {
-            return internal!("a queue was found and is not there");
-        };
-        message.share_name(queue.id.name());
-        while !queue.has_room(queued_cost(&message), &self.limits) {
-            let Some(evicted) = queue.pop() else { break };
-            self.stats.dropped += 1;
-            queue.remove(&evicted, output);
-        }
-        output.quotas.charge_anyway(account, &message);
-        let queued = QueuedMessage::new(message, account, self.next_sequence());
-        self.enter(index, queued, output);
-        self.dispatch_ready(index, output);
-    }
-
     /// A message that the store has kept is in its queue again, over all bounds if it must be.
     pub(crate) fn restore(&mut self, restored: Restored, output: &mut ShardOutput<'_>) {
         let Restored { queue, position, mut message, dead_letter } = restored;
@@ -542,50 +515,6 @@ impl Home {
         }
         queue.make_ready(queued);
         None
-    }
-
-    /// A delivery that the queue still counts leaves it for the dead-letter queue. The store, if it
-    /// has the message, has [`Record::DeadLetter`].
-    fn dead_letter(
-        &mut self,
-        index: usize,
-        queued: QueuedMessage,
-        reason: DeadLetterReason,
-        output: &mut ShardOutput<'_>,
-    ) {
-        let Some(queue) = self.queues.get_mut(index) else {
-            return internal!("a queue was found and is not there");
-        };
-        queue.uncount(&queued.message);
-        output.quotas.uncharge(queued.account, &queued.message);
-        let QueuedMessage { position, message, account, .. } = queued;
-        let queue = queue.id.clone();
-        self.send_dead_letter(&queue, position, message, account, reason, output);
-    }
-
-    fn send_dead_letter(
-        &mut self,
-        queue: &QueueId,
-        position: QueuePosition,
-        message: Arc<Message>,
-        account: Option<Account>,
-        reason: DeadLetterReason,
-        output: &mut ShardOutput<'_>,
-    ) {
-        let stored_at = queue.is_durable(&message).then(|| (queue.clone(), position));
-        match dead_letter(queue, message, reason) {
-            Some(message) => {
-                self.stats.dead_lettered += 1;
-                let home = self.placement.home(&message.to);
-                output.send_home(home, ToHome::DeadLetter { message, account, stored_at });
-            }
-            None => {
-                self.stats.dropped += 1;
-                if let Some((queue, position)) = stored_at {
-                    output.writes.add(Record::Remove(queue, position));
-                }
-            }
-        }
     }
 
     /// Gives what is ready to the consumers that can take it, and the room made so to blocked
