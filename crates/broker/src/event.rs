@@ -57,7 +57,8 @@ pub enum Event {
     Restored(Box<Restored>),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
-    /// Subscriptions that want the latest may be handed as much again; expected while
+    /// Subscriptions that want the latest may be handed as much again, and selectors of subscriptions to
+    /// topics may cost as much; expected while
     /// [`crate::Shard::is_turn_used`], after others had their turn.
     Turn,
 }

@@ -13,6 +13,7 @@
 //! client leaves when it is there ([`Event::Stored`]); `writes.rs` counts what is in flight.
 #![forbid(unsafe_code)]
 
+mod effort;
 mod event;
 mod front;
 mod home;

@@ -74,6 +74,14 @@ impl Shard {
         self
     }
 
+    /// Bounds what selectors of subscriptions to topics cost before the next [`Event::Turn`], as
+    /// [`contract::Message::selection_cost`] says; the rest is evaluated then.
+    #[must_use]
+    pub const fn with_selection_per_turn(mut self, cost: usize) -> Self {
+        self.front.set_selection_per_turn(cost);
+        self
+    }
+
     /// Numbers the messages in queues from here on: so that messages which another process numbered,
     /// and left in the store, have other numbers.
     #[must_use]
@@ -164,13 +172,14 @@ impl Shard {
         self.front.take_lookups() + self.home.take_spent()
     }
 
-    /// Whether subscriptions were handed something that [`Shard::with_latest_per_turn`] bounds.
+    /// Whether something is bounded by the turn ([`Shard::with_latest_per_turn`],
+    /// [`Shard::with_selection_per_turn`]), and used or waits for the next.
     #[must_use]
-    pub const fn is_turn_used(&self) -> bool {
+    pub fn is_turn_used(&self) -> bool {
         self.front.is_turn_used()
     }
 
-    /// Whether some of them wait for the next turn.
+    /// Whether something waits for the next turn.
     #[must_use]
     pub fn has_deferred(&self) -> bool {
         self.front.has_deferred()

@@ -96,11 +96,14 @@ impl Subscribe {
     }
 
     /// Whether messages wait for it in a buffer of its own, where others are pushed to: one to topics
-    /// with credit, a rate or a policy of its own.
+    /// with credit, a rate, a selector or a policy of its own.
     #[must_use]
     pub fn is_buffered(&self) -> bool {
         self.pattern.kind() == DestinationKind::Topic
-            && (self.credit.is_some() || self.rate.is_some() || self.on_slow != SlowPolicy::Close)
+            && (self.credit.is_some()
+                || self.rate.is_some()
+                || self.selector.is_some()
+                || self.on_slow != SlowPolicy::Close)
     }
 }
 

@@ -32,6 +32,8 @@ pub use evaluate::Fields;
 pub use expression::HeaderField;
 pub use value::Value;
 
+use std::hash::{Hash, Hasher};
+
 use self::{evaluate::Evaluation, expression::Expression, parse::Parser};
 
 /// A condition on the header and the properties of a message.
@@ -45,7 +47,7 @@ pub struct Selector {
 }
 
 /// What strings in messages count as.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Strings {
     /// Strings, as the specification has it: `'2'` is not equal to 2, nor greater than 1.
     Strict,
@@ -106,6 +108,22 @@ impl Selector {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+/// Those that were written alike select the same.
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.strings == other.strings
+    }
+}
+
+impl Eq for Selector {}
+
+impl Hash for Selector {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+        self.strings.hash(state);
     }
 }
 

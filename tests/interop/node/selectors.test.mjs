@@ -28,6 +28,90 @@ for (const version of ['1.0', '1.1', '1.2']) {
   });
 }
 
+for (const version of ['1.0', '1.1', '1.2']) {
+  test(`STOMP ${version}: subscribers of a topic get what they select`, async (t) => {
+    const open = peers(t, () => gateway);
+    const sender = await open();
+    const topic = `/topic/${unique()}.a`;
+    const wide = topic.replace(/a$/, '*');
+    const readers = [];
+    for (const [destination, headers] of [
+      [topic, { selector: "color = 'red' AND price > 10" }],
+      [wide, { selector: "color = 'red' AND price > 10" }],
+      [topic, { selector: 'price BETWEEN 1 AND 9.99', 'x-slow': 'drop-oldest' }],
+      [topic, { selector: 'price IS NULL', 'prefetch-count': '9', ack: 'client' }],
+      [topic, {}],
+    ]) {
+      const reader = await open({ versions: [version] });
+      readers.push(await reader.subscribe(destination, headers));
+    }
+    await sender.send(topic, 'green', { color: 'green', price: '5' });
+    await sender.send(topic, 'red 1', { color: 'red', price: '20' });
+    await sender.send(topic, 'cheap red', { color: 'red', price: '9.5' });
+    await sender.send(topic, 'free', { color: 'red' });
+    await sender.send(topic, 'red 2', { color: 'red', price: '10.01' });
+    const all = ['green', 'red 1', 'cheap red', 'free', 'red 2'];
+    const [red, redWide, cheap, free, rest] = readers;
+    assert.deepEqual(await red.bodies(2), ['red 1', 'red 2']);
+    assert.deepEqual(await redWide.bodies(2), ['red 1', 'red 2']);
+    assert.deepEqual(await cheap.bodies(2), ['green', 'cheap red']);
+    assert.deepEqual(await free.bodies(1), ['free']);
+    assert.deepEqual(await rest.bodies(5), all);
+    await sender.send(topic, 'end', { color: 'red', price: '11' });
+    assert.deepEqual(await red.bodies(1), ['end'], 'nothing else came between');
+  });
+}
+
+test('of a topic the selector decides before the latest replaces anything', async (t) => {
+  const open = peers(t, () => gateway);
+  const [sender, reader] = [await open(), await open()];
+  const topic = `/topic/${unique()}`;
+  const slow = { 'x-slow': 'latest', 'prefetch-count': '1', ack: 'client', selector: "kind = 'trade'" };
+  const latest = await reader.subscribe(topic, slow);
+  const [first] = await (async () => {
+    await sender.send(topic, 'first', { kind: 'trade' });
+    return [await latest.messages.next()];
+  })();
+  await sender.send(topic, 'second', { kind: 'trade' });
+  await sender.send(topic, 'quote', { kind: 'quote' });
+  first.ack();
+  const second = await latest.messages.next();
+  assert.equal(second.body, 'second');
+  assert.equal(second.headers['x-dropped'], undefined);
+});
+
+test('subscribers of a temporary topic get what they select', async (t) => {
+  const open = peers(t, () => gateway);
+  const [owner, sender] = [await open(), await open()];
+  const own = await owner.subscribe('/temp-topic/t', { selector: 'n > 1' });
+  const inbox = `/queue/${unique()}`;
+  const asked = await sender.subscribe(inbox);
+  await owner.send(inbox, '?', { 'reply-to': '/temp-topic/t' });
+  const to = (await asked.messages.next()).headers['reply-to'];
+  for (const n of [1, 2, 0, 3]) await sender.send(to, `${n}`, { n: `${n}` });
+  assert.deepEqual(await own.bodies(2), ['2', '3']);
+});
+
+test('many selectors of a topic: each subscriber gets its own', async (t) => {
+  const open = peers(t, () => gateway);
+  const sender = await open();
+  const topic = `/topic/${unique()}`;
+  const readers = [];
+  for (let i = 0; i < 8; i += 1) {
+    const reader = await open();
+    for (let j = 0; j < 50; j += 1) {
+      const n = i * 50 + j;
+      readers.push(await reader.subscribe(topic, { selector: `n = ${n} OR n / 2 * 2 = ${n}` }));
+    }
+  }
+  for (let n = 0; n < 400; n += 1) sender.publish(topic, `${n}`, { n: `${n}` });
+  await sender.sync();
+  for (const [n, reader] of readers.entries()) {
+    const expected = n % 2 === 0 ? [`${n}`, `${n + 1}`] : [`${n}`];
+    assert.deepEqual(await reader.bodies(expected.length), expected);
+  }
+});
+
 test('headers of the message are selected by', async (t) => {
   const open = peers(t, () => gateway);
   const peer = await open();

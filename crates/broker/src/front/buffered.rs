@@ -22,11 +22,11 @@ use contract::{
 
 use super::{
     End, Front, Holder, Subscription,
+    audience::AudienceId,
     buffer::{Buffer, Waiting},
     rate::Rate,
     reader::Reader,
     table::{Cursor, Missed},
-    topics::Topic,
 };
 use crate::{
     event::Effect,
@@ -41,14 +41,16 @@ pub(super) struct Buffered {
     pub(super) subscriber: Subscriber,
     /// Tells it from others that had its name.
     pub(super) serial: u64,
-    pub(super) topic: usize,
-    /// In the list of the topic, unless it has a cursor.
+    pub(super) audience: AudienceId,
+    /// In the list of its audience, unless it has a cursor.
     pub(super) index: usize,
-    /// In the table of the latest of its topic, if it wants no more.
+    /// In a table of the latest of its audience, if it wants no more.
     pub(super) cursor: Option<Box<Cursor>>,
     /// Waits until all shards know of it.
     pub(super) pending: Option<Token>,
-    on_slow: SlowPolicy,
+    /// What its selector takes.
+    selector_bytes: usize,
+    pub(super) on_slow: SlowPolicy,
     settlement: Settlement,
     /// How many deliveries it may get; `None`: any number.
     credit: Option<u32>,
@@ -113,10 +115,11 @@ impl Buffered {
         Self {
             subscriber,
             serial,
-            topic: 0,
+            audience: AudienceId { topic: 0, sieve: None },
             index: 0,
             cursor: None,
             pending: None,
+            selector_bytes: subscribe.selector.as_ref().map_or(0, |selector| selector.bytes()),
             on_slow: subscribe.on_slow.clone(),
             settlement: subscribe.settlement,
             credit: subscribe.credit,
@@ -139,9 +142,9 @@ impl Buffered {
         }
     }
 
-    /// Bytes of names that it keeps beside its pattern.
+    /// Bytes of names and of its selector that it keeps beside its pattern.
     pub(super) const fn name_bytes(&self) -> usize {
-        self.on_slow.name_bytes()
+        self.on_slow.name_bytes() + self.selector_bytes
     }
 
     /// One delivery may always be unwritten, however large.
@@ -155,8 +158,14 @@ impl Buffered {
         }
     }
 
-    const fn count_dropped(&mut self) {
+    pub(super) const fn count_dropped(&mut self) {
         self.dropped_since = self.dropped_since.saturating_add(1);
+    }
+
+    /// It does not get a message for which there is no room.
+    pub(super) const fn count_lost(&mut self) {
+        self.dropped += 1;
+        self.count_dropped();
     }
 
     /// Of its table it does not get these.
@@ -171,8 +180,7 @@ impl Buffered {
     fn drop_oldest(&mut self) -> bool {
         let is_dropped = self.waiting.pop().is_some();
         if is_dropped {
-            self.dropped += 1;
-            self.count_dropped();
+            self.count_lost();
         }
         is_dropped
     }
@@ -192,41 +200,42 @@ impl Front {
             SlowPolicy::Latest(conflation) => Some(conflation),
             SlowPolicy::Close | SlowPolicy::DropOldest => None,
         };
-        let join = |topic: &mut Topic| match conflation {
-            Some(_) => 0,
-            None => topic.join_buffered(key),
-        };
-        let (topic, index, confirmed) = self.join(&subscribe.pattern, join, output);
+        let (topic, _, confirmed) = self.join(&subscribe.pattern, |_| 0, output);
         let pending = (!confirmed).then_some(token);
         let serial = self.next_request();
         let client = self.clients.get(&subscriber.connection);
         let limits = client.map_or(&self.limits, |client| &client.limits);
         let buffered = Buffered::new(subscriber, serial, subscribe, limits);
         let bytes_max = buffered.bytes_max;
-        let cursor = conflation.map(|one| Box::new(self.join_table(topic, one, key, bytes_max)));
-        self.buffered.insert(Buffered { topic, index, cursor, pending, ..buffered });
+        let audience = self.enter_audience(topic, subscribe.selector.as_ref(), bytes_max);
+        let cursor = conflation.map(|one| Box::new(self.join_table(audience, one, key, bytes_max)));
+        let index = match (&cursor, self.audience_mut(audience)) {
+            (None, Some(audience)) => audience.join(key),
+            (Some(_), _) | (None, None) => 0,
+        };
+        self.buffered.insert(Buffered { audience, index, cursor, pending, ..buffered });
         self.subscriptions.insert(subscriber, Subscription::Buffered(key));
         confirmed
     }
 
-    /// Offers a publication to the buffered subscriptions of a topic. `waiting` is the message as it
+    /// Offers a publication to an audience. `waiting` is the message as it
     /// waits, once it does for a subscription to one of the topics that match.
     pub(super) fn offer(
         &mut self,
-        topic: usize,
+        audience: AudienceId,
         message: &Arc<Message>,
         waiting: &mut Option<Arc<Waiting>>,
         output: &mut ShardOutput<'_>,
     ) {
         let mut index = 0;
         // None joins or leaves meanwhile.
-        while let Some(&key) = self.topics.get(topic).and_then(|t| t.buffered().get(index)) {
+        while let Some(&key) = self.audience(audience).and_then(|a| a.buffered().get(index)) {
             self.offer_to(key, message, waiting, output);
             index += 1;
         }
         self.lookups += index * OFFER_LOOKUPS;
         let mut index = 0;
-        while let Some(&table) = self.topics.get(topic).and_then(|t| t.tables().get(index)) {
+        while let Some(&table) = self.audience(audience).and_then(|a| a.tables().get(index)) {
             self.offer_to_table(table, message, waiting, output);
             index += 1;
         }
@@ -294,15 +303,20 @@ impl Front {
                     self.take_from_table(id);
                     continue;
                 }
+                Some(Most::Sieve(id)) => {
+                    self.take_from_sieve(id, output);
+                    continue;
+                }
                 None => return internal!("more waits than may, and for no subscription"),
             };
             let Some(buffered) = self.buffered.get(key) else { return };
-            let (topic, oldest) = (buffered.topic, buffered.waiting.first().map(Arc::downgrade));
+            let (audience, oldest) =
+                (buffered.audience, buffered.waiting.first().map(Arc::downgrade));
             let bytes = self.known_bytes(key);
             self.take_from(key, output);
             // Nothing is free before the last of them has let it go.
             if let Some(oldest) = oldest.filter(|oldest| oldest.strong_count() > 0) {
-                self.take_from_others(topic, &oldest, bytes, output);
+                self.take_from_others(audience, &oldest, bytes, output);
             }
         }
     }
@@ -310,13 +324,13 @@ impl Front {
     /// As [`Front::take_from`], of those with the same message next whose connections have as much.
     fn take_from_others(
         &mut self,
-        topic: usize,
+        audience: AudienceId,
         message: &Weak<Waiting>,
         bytes: usize,
         output: &mut ShardOutput<'_>,
     ) {
-        let Some(topic) = self.topics.get(topic) else { return };
-        for key in topic.buffered().to_vec() {
+        let Some(audience) = self.audience(audience) else { return };
+        for key in audience.buffered().to_vec() {
             let first = self.buffered.get(key).and_then(|other| other.waiting.first());
             if first.is_some_and(|first| ptr::eq(Arc::as_ptr(first), message.as_ptr())) {
                 self.measure(key);
@@ -347,7 +361,7 @@ impl Front {
         self.end_drains(key, output);
     }
 
-    /// The table with the most waiting, or the subscription with the largest part in what waits, of the
+    /// The table or the sieve with the most waiting, or the subscription with the largest part in what waits, of the
     /// connection with the largest.
     fn with_most_waiting(&mut self) -> Option<Most> {
         loop {
@@ -361,6 +375,14 @@ impl Front {
                         continue;
                     }
                     return Some(Most::Table(id));
+                }
+                Holder::Sieve(id) => {
+                    let sieve = self.sieves.get_mut(id)?;
+                    let bytes = sieve.bytes();
+                    if self.by_waiting.correct(holder, &mut sieve.known_bytes, bytes) {
+                        continue;
+                    }
+                    return Some(Most::Sieve(id));
                 }
             };
             let key = self.readers.get(&connection)?.by_waiting.last()?;
@@ -636,7 +658,7 @@ impl Front {
         }
         match buffered.cursor {
             Some(cursor) => self.leave_table(&cursor, output),
-            None => self.leave_buffered(buffered.topic, buffered.index, output),
+            None => self.leave_buffered(buffered.audience, buffered.index, output),
         }
     }
 
@@ -662,7 +684,7 @@ impl Front {
             let (waiting, missed) = table.unwrap_or_default();
             let slow = SlowSubscription {
                 subscriber: one.subscriber,
-                pattern: self.topics.get(one.topic)?.pattern(),
+                pattern: self.topics.get(one.audience.topic)?.pattern(),
                 dropped: one.dropped + u64::from(missed.dropped),
                 conflated: one.conflated + u64::from(missed.replaced),
                 waiting: one.waiting.len() + waiting,
@@ -691,6 +713,9 @@ impl Front {
             }
             let is_parked = reader.is_some_and(|r| r.has_parked(buffered.subscriber.subscription));
             assert_eq!(buffered.is_parked, is_parked, "{buffered:?}");
+            let audience = self.audience(buffered.audience);
+            let at = audience.and_then(|audience| audience.buffered().get(buffered.index));
+            assert!(buffered.cursor.is_some() || at == Some(&key), "{buffered:?}");
         }
         let mut known = 0;
         for (connection, (bytes, known_here)) in waiting {
@@ -701,7 +726,7 @@ impl Front {
             self.by_waiting.assert_contains(holder, reader.known_bytes, parts);
             known += usize::from(reader.known_bytes > 0);
         }
-        known += self.assert_tables_consistent();
+        known += self.assert_tables_consistent() + self.assert_sieves_consistent();
         assert_eq!(self.by_waiting.len(), known, "those with something waiting");
     }
 }
@@ -711,6 +736,7 @@ impl Front {
 enum Most {
     Subscription(usize),
     Table(usize),
+    Sieve(usize),
 }
 
 /// Bytes of a subscription's deliveries that may be unwritten while it is handed more, in

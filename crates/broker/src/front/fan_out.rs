@@ -1,10 +1,10 @@
 //! Publications to topics: to the subscriptions of this core, and to the cores with an interest.
 
-use std::{mem, sync::Arc};
+use std::{iter, mem, sync::Arc};
 
 use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token, internal};
 
-use super::{Front, Subscription, table::Table, topics::Topic};
+use super::{Front, Subscription, audience::AudienceId, topics::Topic};
 use crate::{event::Effect, output::ShardOutput, shard_message::Interest};
 
 /// Where a publication goes; memory that the next one reuses.
@@ -90,16 +90,21 @@ impl Front {
     }
 
     /// As [`Front::leave`], of a buffered subscription.
-    pub(super) fn leave_buffered(&mut self, id: usize, index: usize, output: &mut ShardOutput<'_>) {
-        let Some(topic) = self.topics.get_mut(id) else {
+    pub(super) fn leave_buffered(
+        &mut self,
+        id: AudienceId,
+        index: usize,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Some(audience) = self.audience_mut(id) else {
             return internal!("a subscription to a topic that does not exist");
         };
-        if let Some(moved) = topic.leave_buffered(index)
+        if let Some(moved) = audience.leave(index)
             && let Some(moved) = self.buffered.get_mut(moved)
         {
             moved.index = index;
         }
-        self.tidy(id, output);
+        self.leave_audience(id, output);
     }
 
     /// Removes the interest in a topic without subscriptions.
@@ -130,9 +135,11 @@ impl Front {
         if !topic.interest_added(request) {
             return;
         }
-        let tables = topic.tables().iter().filter_map(|&table| self.tables.get(table));
-        let members = tables.flat_map(Table::members);
-        let all: Vec<usize> = topic.buffered().iter().chain(members).copied().collect();
+        let Some(topic) = self.topics.get(id) else { return };
+        let sieves = topic.sieves().iter().map(|&sieve| Some(sieve));
+        let audiences = iter::once(None).chain(sieves).map(|sieve| AudienceId { topic: id, sieve });
+        let audiences = audiences.filter_map(|audience| self.audience(audience));
+        let all: Vec<usize> = audiences.flat_map(|audience| self.listeners(audience)).collect();
         for key in all {
             if let Some(buffered) = self.buffered.get_mut(key)
                 && let Some(token) = buffered.pending.take()
@@ -230,8 +237,10 @@ impl Front {
         }
         if !self.buffered.is_empty() {
             let mut waiting = None;
+            self.effort.renew(output.now);
             for &topic in &found.topics {
-                self.offer(topic, message, &mut waiting, output);
+                self.offer(AudienceId { topic, sieve: None }, message, &mut waiting, output);
+                self.sift(topic, message, &mut waiting, output);
             }
             drop(waiting);
             self.time_out(output);

@@ -1,5 +1,5 @@
-//! Subscriptions that want only the latest of each key: they share a [`Table`] for each topic and
-//! conflation key, and take from it what they have not seen when they can.
+//! Subscriptions that want only the latest of each key: they share a [`Table`] for each topic,
+//! selector and conflation key, and take from it what they have not seen when they can.
 
 use std::{mem, sync::Arc};
 
@@ -7,6 +7,7 @@ use contract::{ConflationKey, Message, SlowPolicy, Subscribe, internal};
 
 use super::{
     Front, Holder,
+    audience::AudienceId,
     buffer::Waiting,
     buffered::OFFER_LOOKUPS,
     table::{Cursor, Missed, Table},
@@ -20,18 +21,20 @@ impl Front {
     }
 
     /// See [`crate::Shard::is_turn_used`].
-    pub(crate) const fn is_turn_used(&self) -> bool {
-        self.turn_left < self.per_turn
+    pub(crate) fn is_turn_used(&self) -> bool {
+        self.turn_left < self.per_turn || self.has_unseen()
     }
 
     /// See [`crate::Shard::has_deferred`].
     pub(crate) fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty()
+        !self.deferred.is_empty() || self.has_unseen()
     }
 
     /// A turn of the core begins: those that the last one left over come first.
     pub(crate) fn begin_turn(&mut self, output: &mut ShardOutput<'_>) {
         self.turn_left = self.per_turn;
+        self.effort.begin_turn();
+        self.sift_on(output);
         while self.turn_left > 0
             && let Some((key, serial)) = self.deferred.pop_front()
         {
@@ -50,7 +53,9 @@ impl Front {
     pub(super) fn allows_latest(&self, subscribe: &Subscribe) -> bool {
         let SlowPolicy::Latest(key) = &subscribe.on_slow else { return true };
         let topic = self.topics.find(&subscribe.pattern);
-        let id = topic.and_then(|topic| self.table_of(topic, key));
+        let selector = subscribe.selector.as_ref();
+        let audience = topic.and_then(|topic| self.find_audience(topic, selector));
+        let id = audience.and_then(|audience| self.table_of(audience, key));
         let bytes_left = self.places_bytes_max().saturating_sub(self.places_bytes);
         id.and_then(|id| self.tables.get(id)).is_none_or(|table| table.may_be_joined(bytes_left))
     }
@@ -60,23 +65,23 @@ impl Front {
         self.waiting_bytes_max / 2
     }
 
-    fn table_of(&self, topic: usize, key: &ConflationKey) -> Option<usize> {
-        let mut tables = self.topics.get(topic)?.tables().iter().copied();
+    fn table_of(&self, audience: AudienceId, key: &ConflationKey) -> Option<usize> {
+        let mut tables = self.audience(audience)?.tables().iter().copied();
         tables.find(|&id| self.tables.get(id).is_some_and(|table| table.key() == key))
     }
 
     /// Adds a subscription to its table, made when missing.
     pub(super) fn join_table(
         &mut self,
-        topic: usize,
+        audience: AudienceId,
         conflation: &ConflationKey,
         key: usize,
         bytes_max: usize,
     ) -> Cursor {
-        let id = self.table_of(topic, conflation).unwrap_or_else(|| {
-            let id = self.tables.insert(Table::new(topic, conflation.clone()));
-            if let Some(topic) = self.topics.get_mut(topic) {
-                topic.add_table(id);
+        let id = self.table_of(audience, conflation).unwrap_or_else(|| {
+            let id = self.tables.insert(Table::new(audience, conflation.clone()));
+            if let Some(audience) = self.audience_mut(audience) {
+                audience.add_table(id);
             }
             id
         });
@@ -105,15 +110,15 @@ impl Front {
         }
         self.count_missed(missed);
         let Some(table) = self.tables.get_mut(id) else { return };
-        let topic = table.topic;
+        let audience = table.audience;
         if table.members().is_empty() {
             self.by_waiting.correct(Holder::Table(id), &mut table.known_bytes, 0);
             self.places_bytes -= table.places_bytes();
             self.tables.remove(id);
-            if let Some(topic) = self.topics.get_mut(topic) {
-                topic.remove_table(id);
+            if let Some(audience) = self.audience_mut(audience) {
+                audience.remove_table(id);
             }
-            self.tidy(topic, output);
+            self.leave_audience(audience, output);
         }
     }
 
@@ -233,8 +238,8 @@ impl Front {
     pub(super) fn assert_tables_consistent(&self) -> usize {
         let (mut known, mut places_bytes) = (0, 0);
         for (id, table) in &self.tables {
-            let topic = self.topics.get(table.topic);
-            assert!(topic.is_some_and(|topic| topic.tables().contains(&id)), "{table:?}");
+            let audience = self.audience(table.audience);
+            assert!(audience.is_some_and(|a| a.tables().contains(&id)), "{table:?}");
             assert!(!table.members().is_empty(), "a table without subscriptions");
             table.assert_consistent(|key| {
                 let cursor = self.buffered.get(key)?.cursor.as_deref();

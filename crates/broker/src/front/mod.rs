@@ -1,5 +1,6 @@
 //! The front of a core: its connections, their subscriptions and transactions, and the topics.
 
+mod audience;
 mod buffer;
 mod buffered;
 mod by_bytes;
@@ -7,6 +8,7 @@ mod fan_out;
 mod latest;
 mod rate;
 mod reader;
+mod sieve;
 mod table;
 mod topics;
 mod transaction;
@@ -23,8 +25,8 @@ use std::{
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Notice, Pattern, Refusal, Reply, Settle, Subscribe, SubscriptionId, Tag, Token,
-    internal,
+    Message, Mode, Notice, Pattern, Refusal, Reply, Selector, Settle, Subscribe, SubscriptionId,
+    Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -34,11 +36,13 @@ use self::{
     by_bytes::ByBytes,
     fan_out::Scratch,
     reader::{Parked, Reader},
+    sieve::Sieve,
     table::Table,
     topics::{Topic, Topics},
     transaction::{Deferred, Transaction},
 };
 use crate::{
+    effort::Effort,
     event::{Effect, Leave},
     output::ShardOutput,
     placement::Placement,
@@ -64,6 +68,12 @@ pub(crate) struct Front {
     tables: Slab<Table>,
     /// What their places take, see [`Table::places_bytes`].
     places_bytes: usize,
+    /// What selects for those with a selector, and where it is.
+    sieves: Slab<Sieve>,
+    sieves_by_selector: Map<(usize, Arc<Selector>), usize>,
+    /// Those with something that is to be looked at, and their serials. Some may have gone.
+    unfinished: VecDeque<(usize, u64)>,
+    effort: Effort,
     /// Memory for those that are woken.
     woken: Vec<usize>,
     /// Deliveries of the latest that a turn of the core makes, and that are left of it; those that
@@ -181,6 +191,8 @@ enum Holder {
     Connection(ConnectionId),
     /// For those that share a table.
     Table(usize),
+    /// To be looked at for those that share a selector.
+    Sieve(usize),
 }
 
 /// What ends a subscription, and so what its connection is told in the end.
@@ -210,6 +222,10 @@ impl Front {
             timed: BinaryHeap::new(),
             tables: Slab::new(),
             places_bytes: 0,
+            sieves: Slab::new(),
+            sieves_by_selector: Map::default(),
+            unfinished: VecDeque::new(),
+            effort: Effort::new(),
             woken: Vec::new(),
             per_turn: usize::MAX,
             turn_left: usize::MAX,
@@ -252,7 +268,7 @@ impl Front {
             Subscription::Topic { topic, .. } => self.topics.get(*topic)?.pattern().clone(),
             Subscription::Buffered(key) => {
                 let buffered = self.buffered.get(*key)?;
-                self.topics.get(buffered.topic)?.pattern().clone()
+                self.topics.get(buffered.audience.topic)?.pattern().clone()
             }
             Subscription::Home(home) => home.destination.clone().into(),
         })
@@ -755,7 +771,7 @@ impl Front {
                 self.topics.get(topic).map_or(0, |topic| topic.pattern().name_bytes())
             }
             Some(Subscription::Buffered(key)) => self.buffered.get(key).map_or(0, |buffered| {
-                let topic = self.topics.get(buffered.topic);
+                let topic = self.topics.get(buffered.audience.topic);
                 buffered.name_bytes() + topic.map_or(0, |topic| topic.pattern().name_bytes())
             }),
             Some(Subscription::Home(home)) => home.destination.name_bytes() + home.selector_bytes,
@@ -769,7 +785,7 @@ impl Front {
 
     /// See [`crate::Shard::take_lookups`].
     pub(crate) const fn take_lookups(&mut self) -> usize {
-        std::mem::replace(&mut self.lookups, 0)
+        std::mem::replace(&mut self.lookups, 0) + self.effort.take_spent()
     }
 
     pub(crate) fn add_stats(&self, stats: &mut Stats) {
@@ -793,6 +809,7 @@ impl Front {
         assert_eq!(self.buffered.len(), 0, "buffered subscriptions");
         assert_eq!(self.waiting_bytes.load(Ordering::Relaxed), 0, "bytes that wait for them");
         assert_eq!(self.tables.len(), 0, "tables");
+        assert_eq!((self.sieves.len(), self.sieves_by_selector.len()), (0, 0), "sieves");
         assert_eq!(self.readers.len(), 0, "readers");
         assert_eq!(self.transactions.len(), 0, "transactions");
         self.topics.assert_empty();
@@ -805,18 +822,12 @@ impl Front {
             true
         });
         self.assert_buffered_consistent();
-        self.topics.assert_consistent(
-            |subscriber, topic, index| {
-                matches!(
-                    self.subscriptions.get(subscriber),
-                    Some(&Subscription::Topic { topic: t, index: i, .. }) if (t, i) == (topic, index)
-                )
-            },
-            |key, topic, index| {
-                let buffered = self.buffered.get(key);
-                buffered.is_some_and(|one| (one.topic, one.index) == (topic, index))
-            },
-        );
+        self.topics.assert_consistent(|subscriber, topic, index| {
+            matches!(
+                self.subscriptions.get(subscriber),
+                Some(&Subscription::Topic { topic: t, index: i, .. }) if (t, i) == (topic, index)
+            )
+        });
     }
 }
 

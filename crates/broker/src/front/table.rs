@@ -16,12 +16,12 @@ use std::{
 use contract::{ConflationKey, Message, Value, internal};
 use hashbrown::HashTable;
 
-use super::buffer::Waiting;
+use super::{audience::AudienceId, buffer::Waiting};
 
 /// The newest messages of a topic, for its subscriptions with one conflation key.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub(super) topic: usize,
+    pub(super) audience: AudienceId,
     key: ConflationKey,
     places: Vec<Place>,
     /// How many messages came to each place, modulo 2^32. It goes on when another key comes there.
@@ -99,9 +99,9 @@ impl Missed {
 }
 
 impl Table {
-    pub(super) fn new(topic: usize, key: ConflationKey) -> Self {
+    pub(super) fn new(audience: AudienceId, key: ConflationKey) -> Self {
         Self {
-            topic,
+            audience,
             key,
             places: Vec::new(),
             counts: Vec::new(),
@@ -553,7 +553,7 @@ mod tests {
     impl Scene {
         fn new(members: usize, bytes_max: usize) -> Self {
             let mut scene = Self {
-                table: Table::new(0, ConflationKey::Destination),
+                table: Table::new(AudienceId { topic: 0, sieve: None }, ConflationKey::Destination),
                 cursors: Vec::new(),
                 got: Vec::new(),
                 missed: Vec::new(),

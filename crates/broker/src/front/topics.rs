@@ -4,7 +4,7 @@ use contract::{Destination, Pattern};
 use slab::Slab;
 use wire::Map;
 
-use super::wildcards::Wildcards;
+use super::{audience::Audience, wildcards::Wildcards};
 use crate::shard_message::Subscriber;
 
 /// The patterns of topics in which there is an interest, and whose.
@@ -26,10 +26,10 @@ pub(super) struct Topic {
     /// Effects share the list, so that a publication allocates nothing; it is copied only if it
     /// changes while an effect still holds it.
     locals: Arc<Vec<Subscriber>>,
-    /// The others of this core, by their keys, but for those that share tables of the latest.
-    buffered: Vec<usize>,
-    /// These tables, by their keys; each has a subscription.
-    tables: Vec<usize>,
+    /// The others of this core that have no selector.
+    audience: Audience,
+    /// The sieves of those with one, by their keys; each has a subscription.
+    sieves: Vec<usize>,
     /// The other cores.
     remotes: Vec<u16>,
     /// The interest of this core lasts without subscriptions.
@@ -95,19 +95,12 @@ impl Topics {
     }
 
     /// See [`crate::Shard::assert_consistent`]. `is_at` tells whether a subscription is known to be
-    /// at this index of this topic, `is_buffered_at` whether a buffered one is.
-    pub(super) fn assert_consistent(
-        &self,
-        is_at: impl Fn(&Subscriber, usize, usize) -> bool,
-        is_buffered_at: impl Fn(usize, usize, usize) -> bool,
-    ) {
+    /// at this index of this topic.
+    pub(super) fn assert_consistent(&self, is_at: impl Fn(&Subscriber, usize, usize) -> bool) {
         for (id, topic) in &self.topics {
             assert_eq!(self.find(&topic.pattern), Some(id), "{:?} is not found", topic.pattern);
             for (index, subscriber) in topic.locals.iter().enumerate() {
                 assert!(is_at(subscriber, id, index), "{subscriber:?} is not at {index}");
-            }
-            for (index, &key) in topic.buffered.iter().enumerate() {
-                assert!(is_buffered_at(key, id, index), "the buffered {key} is not at {index}");
             }
         }
     }
@@ -135,8 +128,8 @@ impl Topic {
         Self {
             pattern,
             locals: Arc::default(),
-            buffered: Vec::new(),
-            tables: Vec::new(),
+            audience: Audience::default(),
+            sieves: Vec::new(),
             remotes: Vec::new(),
             kept: false,
             request: 0,
@@ -152,13 +145,29 @@ impl Topic {
         &self.locals
     }
 
-    pub(super) fn buffered(&self) -> &[usize] {
-        &self.buffered
+    pub(super) const fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    pub(super) const fn audience_mut(&mut self) -> &mut Audience {
+        &mut self.audience
+    }
+
+    pub(super) fn sieves(&self) -> &[usize] {
+        &self.sieves
+    }
+
+    pub(super) fn add_sieve(&mut self, key: usize) {
+        self.sieves.push(key);
+    }
+
+    pub(super) fn remove_sieve(&mut self, key: usize) {
+        self.sieves.retain(|&other| other != key);
     }
 
     /// Whether there are subscriptions of this core.
     pub(super) fn has_locals(&self) -> bool {
-        !self.locals.is_empty() || !self.buffered.is_empty() || !self.tables.is_empty()
+        !self.locals.is_empty() || !self.audience.is_empty() || !self.sieves.is_empty()
     }
 
     pub(super) fn remotes(&self) -> &[u16] {
@@ -177,32 +186,6 @@ impl Topic {
             Arc::make_mut(&mut self.locals).swap_remove(index);
         }
         self.locals.get(index).copied()
-    }
-
-    /// As [`Topic::join`], of a buffered one.
-    pub(super) fn join_buffered(&mut self, key: usize) -> usize {
-        self.buffered.push(key);
-        self.buffered.len() - 1
-    }
-
-    /// As [`Topic::leave`], of a buffered one.
-    pub(super) fn leave_buffered(&mut self, index: usize) -> Option<usize> {
-        if index < self.buffered.len() {
-            self.buffered.swap_remove(index);
-        }
-        self.buffered.get(index).copied()
-    }
-
-    pub(super) fn tables(&self) -> &[usize] {
-        &self.tables
-    }
-
-    pub(super) fn add_table(&mut self, key: usize) {
-        self.tables.push(key);
-    }
-
-    pub(super) fn remove_table(&mut self, key: usize) {
-        self.tables.retain(|&other| other != key);
     }
 
     pub(super) const fn keep(&mut self) {

@@ -26,10 +26,11 @@ use self::{
     browse::Browser,
     dead_letter::dead_letter_reason,
     queue::{BlockedPublisher, Consumer, Counts, Queue},
-    selection::{Effort, Search},
+    selection::Search,
     temporary::TempTopic,
 };
 use crate::{
+    effort::Effort,
     event::Restored,
     output::ShardOutput,
     placement::Placement,

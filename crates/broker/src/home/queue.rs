@@ -8,9 +8,10 @@ use contract::{BrokerLimits, ConnectionId, Message, Selector, Settlement, Tag, T
 
 use super::{
     allowance::Allowance,
-    selection::{Effort, Late, Search, Selection},
+    selection::{Late, Search, Selection},
 };
 use crate::{
+    effort::Effort,
     output::ShardOutput,
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
     quota::{Account, Usage},

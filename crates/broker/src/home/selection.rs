@@ -12,9 +12,12 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Message, Now, Selector};
+use contract::Selector;
 
-use crate::queued::{QueuePosition, QueuedMessage};
+use crate::{
+    effort::Effort,
+    queued::{QueuePosition, QueuedMessage},
+};
 
 /// What a consumer with a selector has seen of its queue.
 #[derive(Debug)]
@@ -49,17 +52,6 @@ pub(super) enum Search {
     Nothing,
     /// No more may be spent in this turn.
     Unfinished,
-}
-
-/// What may be spent on selectors, in [`Message::selection_cost`].
-#[derive(Debug)]
-pub(super) struct Effort {
-    /// All events of a turn have the same time.
-    turn_mono_ns: u64,
-    /// In this turn.
-    left: usize,
-    /// What was spent and not told.
-    spent: usize,
 }
 
 impl Selection {
@@ -148,40 +140,6 @@ impl Late {
         }
     }
 }
-
-impl Effort {
-    pub(super) const fn new() -> Self {
-        Self { turn_mono_ns: 0, left: TURN_COST_MAX, spent: 0 }
-    }
-
-    /// Allows to look at more, if an event is of another turn than the last one.
-    pub(super) const fn renew(&mut self, now: Now) {
-        if self.turn_mono_ns != now.mono_ns {
-            self.turn_mono_ns = now.mono_ns;
-            self.left = TURN_COST_MAX;
-        }
-    }
-
-    pub(super) const fn is_spent(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Whether a selector selects a message, which is spent on.
-    pub(super) fn selects(&mut self, selector: &Selector, message: &Message) -> bool {
-        let cost = 1 + message.selection_cost(selector);
-        self.left = self.left.saturating_sub(cost);
-        self.spent += cost;
-        message.is_selected_by(selector)
-    }
-
-    /// See [`crate::Shard::take_lookups`].
-    pub(super) const fn take_spent(&mut self) -> usize {
-        std::mem::replace(&mut self.spent, 0)
-    }
-}
-
-/// What a turn may spend: some ten thousand simple selectors, or a few milliseconds.
-const TURN_COST_MAX: usize = 256 << 10;
 
 /// Positions that a queue remembers: a consumer that has missed more begins again.
 const LATE_MAX: usize = 1024;

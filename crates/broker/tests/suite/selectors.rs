@@ -184,3 +184,74 @@ const MESSAGES: usize = 150_000;
 const COST: usize = 4;
 /// What a turn may spend.
 const STEP_MAX: usize = (256 << 10) + COST;
+
+#[test]
+fn equal_selectors_of_topics_are_evaluated_once_for_a_publication() {
+    let spent = |subscriptions: u32, selectors: &[&str]| {
+        let mut world = world();
+        for n in 0..subscriptions {
+            let text = selectors[n as usize % selectors.len()];
+            subscribe_to_topic(&mut world, n, text);
+        }
+        world.outcomes.clear();
+        world.shards[0].take_lookups();
+        publish_to_topic(&mut world, "other");
+        let spent = world.shards[0].take_lookups();
+        assert_eq!(world.outcomes.len(), 1, "{:?}", world.outcomes);
+        spent
+    };
+    assert_eq!(spent(1, &["key = 'wanted'"]), spent(1000, &["key = 'wanted'"]));
+    let few = spent(2, &["key = 'wanted'", "key = 'x'"]);
+    assert_eq!(few, 2 * spent(1, &["key = 'wanted'"]));
+}
+
+#[test]
+fn what_selectors_of_topics_cost_is_bounded_by_the_turn() {
+    let mut world =
+        World::new(1, Limits { selection_per_turn: Some(100 * COST), ..Limits::default() });
+    world.is_checked = false;
+    for n in 0..1000 {
+        subscribe_to_topic(&mut world, n, &format!("key = '{n}'"));
+    }
+    world.outcomes.clear();
+    world.shards[0].take_lookups();
+    for n in 0..3 {
+        publish_to_topic(&mut world, &format!("{n}"));
+    }
+    let mut turns = 0;
+    while world.shards[0].has_deferred() {
+        assert!(world.shards[0].take_lookups() <= 100 * (COST + 17), "in a turn");
+        world.apply(0, Event::Turn);
+        turns += 1;
+    }
+    assert_eq!(turns, 29, "and what was done at once");
+    let delivered: Vec<u32> = world
+        .outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Delivered(subscriber, _) => Some(subscriber.connection.slot),
+            Outcome::Replied(..) | Outcome::Noticed(..) => None,
+        })
+        .collect();
+    assert_eq!(delivered, [10, 11, 12], "each has what it selects");
+    assert_eq!(world.shards[0].stats().waiting_bytes, 0);
+}
+
+fn subscribe_to_topic(world: &mut World, n: u32, text: &str) {
+    let connection = ConnectionId { slot: 10 + n, ..CLIENT };
+    let selector = Selector::parse(text, Strings::Strict).unwrap();
+    let subscribe = Subscribe {
+        selector: Some(Arc::new(selector)),
+        ..Subscribe::new(ID, Pattern::parse("/topic/t").unwrap())
+    };
+    let command = Command::Subscribe(Box::new(subscribe));
+    world.apply(0, Event::Command(connection, Token(1), command, None));
+}
+
+fn publish_to_topic(world: &mut World, key: &str) {
+    let mut parts = Parts::new(Body::Text("x".into()));
+    parts.properties.push("key", key);
+    let to = Destination::parse("/topic/t").unwrap();
+    let publish = Command::Publish(Lane(0), Arc::new(Message::new(to, 7, 0, parts)));
+    world.apply(0, Event::Command(CLIENT, Token(0), publish, None));
+}

@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) waiting_bytes_max: Option<usize>,
     /// See [`Shard::with_latest_per_turn`].
     pub(crate) latest_per_turn: Option<usize>,
+    /// See [`Shard::with_selection_per_turn`].
+    pub(crate) selection_per_turn: Option<usize>,
 }
 
 /// Where the shards draw on their quotas.
@@ -119,6 +121,7 @@ impl World {
             Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
                 .with_waiting_bytes_max(limits.waiting_bytes_max.unwrap_or(usize::MAX))
                 .with_latest_per_turn(limits.latest_per_turn.unwrap_or(usize::MAX))
+                .with_selection_per_turn(limits.selection_per_turn.unwrap_or(1 << 20))
                 .with_store(Arc::<Gate>::clone(&gate))
         };
         Self {

@@ -7,8 +7,8 @@ use std::{
 use bytes::Bytes;
 
 use contract::{
-    Command, Credit, Declare, Destination, DestinationKind, Mode, Outcome, Pattern, Selector,
-    Settle, Settlement, Strings, Subscribe, SubscriptionId,
+    Command, Credit, Declare, Destination, Mode, Outcome, Pattern, Selector, Settle, Settlement,
+    Strings, Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -161,7 +161,7 @@ impl Open {
         let ack_mode = self.ack_mode(frame)?;
         let mode = mode(frame, &pattern, ack_mode)?;
         let Flow { credit, on_slow, rate } = Flow::read(frame, pattern.kind(), cx)?;
-        let selector = selector(frame, pattern.kind())?;
+        let selector = selector(frame)?;
         self.check_subscribe(frame, name, cx)?;
         let pattern = match pattern.destination() {
             Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
@@ -452,13 +452,10 @@ fn mode(frame: &Frame, pattern: &Pattern, ack_mode: AckMode) -> Result<Mode, Fau
 
 /// The header `selector`; an empty one selects all. Since what STOMP sends has no types, strings count as
 /// what they spell.
-fn selector(frame: &Frame, kind: DestinationKind) -> Result<Option<Arc<Selector>>, Fault> {
+fn selector(frame: &Frame) -> Result<Option<Arc<Selector>>, Fault> {
     let text = frame.header("selector").unwrap_or_default();
     if text.trim().is_empty() {
         return Ok(None);
-    }
-    if kind == DestinationKind::Topic {
-        return Err(Fault::malformed("bad selector", "a selector is for queues"));
     }
     match Selector::parse(text, Strings::Coerced) {
         Ok(selector) => Ok(Some(Arc::new(selector))),

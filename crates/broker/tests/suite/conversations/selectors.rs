@@ -172,3 +172,72 @@ fn temporary_destinations_have_selectors_too() {
         ",
     );
 }
+
+#[test]
+fn of_a_topic_each_gets_what_it_selects() {
+    check(
+        "
+        > a0 sub 1 /topic/t select=key='x'
+        < a0 1 done
+        > b1 sub 1 /topic/* select=key='x'
+        < b1 1 done
+        > c2 sub 1 /topic/t
+        < c2 1 done
+        > d3 sub 1 /topic/t select=key<>'x'
+        < d3 1 done
+        > p0 pub /topic/t 1 key=x
+        < a0 s1 1
+        < b1 s1 1
+        < c2 s1 1
+        < p0 1 done
+        > p0 pub /topic/t 2 key=y
+        < c2 s1 2
+        < d3 s1 2
+        < p0 2 done
+        > p0 pub /topic/t 3
+        < c2 s1 3
+        < p0 3 done
+        > a0 unsub 1
+        < a0 2 done
+        > b1 gone
+        > p0 pub /topic/t 4 key=x
+        < c2 s1 4
+        < p0 4 done
+        > a0 gone
+        > c2 gone
+        > d3 gone
+        > p0 gone
+        ",
+    );
+}
+
+#[test]
+fn the_selector_decides_before_anything_is_replaced_or_dropped() {
+    check(
+        "
+        > a0 sub 1 /topic/t auto 0 latest select=key='x'
+        < a0 1 done
+        > b1 sub 1 /topic/t auto 0 latest
+        < b1 1 done
+        > c2 sub 1 /topic/t ack 1 select=key='x'
+        < c2 1 done
+        > p0 pub /topic/t 1 key=x
+        < c2 s1 1 #1
+        < p0 1 done
+        > p0 pub /topic/t 2 key=x
+        < p0 2 done
+        > p0 pub /topic/t 3 key=y
+        < p0 3 done
+        > a0 credit 1 9
+        < a0 s1 2 -1
+        > b1 credit 1 9
+        < b1 s1 3 -2
+        > c2 credit 1 9
+        < c2 s1 2 #2
+        > a0 gone
+        > b1 gone
+        > c2 gone
+        > p0 gone
+        ",
+    );
+}

@@ -52,7 +52,9 @@ impl Simulation {
         }
         if subscribe.pattern.kind() == DestinationKind::Topic {
             self.choose_flow(&mut subscribe);
-        } else if self.random.once_in(3) {
+        }
+        let is_queue = subscribe.pattern.kind() != DestinationKind::Topic;
+        if self.random.once_in(if is_queue { 3 } else { 8 }) {
             let (text, _) = self.random.pick(&SELECTORS);
             subscribe.selector = Some(Arc::new(Selector::parse(text, Strings::Strict).unwrap()));
         }

@@ -105,9 +105,17 @@ impl Schedule {
         };
         let waiting_bytes_max = (rules.is_narrow && random.once_in(2)).then_some(3_000);
         let latest_per_turn = random.once_in(2).then_some(2);
+        let selection_per_turn = random.once_in(2).then_some(8);
         let limits = if rules.is_roomy {
             let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
-            Limits { broker, connection, quotas, waiting_bytes_max, latest_per_turn }
+            Limits {
+                broker,
+                connection,
+                quotas,
+                waiting_bytes_max,
+                latest_per_turn,
+                selection_per_turn,
+            }
         } else {
             Limits {
                 broker: BrokerLimits {
@@ -124,6 +132,7 @@ impl Schedule {
                 quotas,
                 waiting_bytes_max,
                 latest_per_turn,
+                selection_per_turn,
             }
         };
         Self {
