@@ -158,6 +158,9 @@ pub(crate) fn peek(bytes: &[u8]) -> Option<(u64, usize)> {
     (taken <= bytes.len()).then_some((sequence, taken))
 }
 
+/// Where in a record its sequence ends.
+pub(crate) const SEQUENCE_END: usize = 16;
+
 /// What a record takes beside its payload.
 pub(crate) const HEADER_BYTES: usize = 24;
 

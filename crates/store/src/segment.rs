@@ -7,7 +7,7 @@
 //! A segment gets its name once that is on the disk, so a segment without it is damaged. Its records
 //! follow, without a gap.
 
-use std::{io, iter, sync::Arc};
+use std::{io, iter, ops::RangeInclusive, sync::Arc};
 
 use wire::Reader;
 
@@ -175,14 +175,12 @@ impl SegmentReader {
     /// An error if a record behind this place was written after what was here had been synced.
     fn check_nothing_synced_follows(&self, at: SegmentEnd) -> Result<(), StoreError> {
         let rest = self.bytes.get(at.offset..).unwrap_or_default();
+        let later = at.sequence.saturating_add(1)..=at.sequence.saturating_add(rest.len() as u64);
         // A body may be made to look like many long records: what was torn must not take long.
         let mut checked_bytes_left = rest.len().saturating_mul(SEARCH_FACTOR);
-        for skipped in 1..rest.len() {
+        for skipped in places_of_sequences(rest, &later) {
             let candidate = rest.get(skipped..).unwrap_or_default();
-            let Some((sequence, bytes)) = record::peek(candidate) else { continue };
-            if sequence <= at.sequence || sequence - at.sequence > rest.len() as u64 {
-                continue;
-            }
+            let Some((_, bytes)) = record::peek(candidate) else { continue };
             let Some(left) = checked_bytes_left.checked_sub(bytes) else { break };
             checked_bytes_left = left;
             let record = record::read(candidate, &self.seed);
@@ -202,6 +200,32 @@ impl SegmentReader {
     pub(crate) fn damaged(&self, offset: usize, what: &'static str) -> StoreError {
         StoreError::Damaged { file: self.name.clone(), offset: offset as u64, what }
     }
+}
+
+/// Where in `bytes` a record may begin, behind the first byte, by its sequence alone: a start looks
+/// through a segment in which most was never written, or is left of an earlier use.
+fn places_of_sequences<'a>(
+    bytes: &'a [u8],
+    sequences: &'a RangeInclusive<u64>,
+) -> impl Iterator<Item = usize> + 'a {
+    // Behind its sequence, a record has bytes that are not zero.
+    let written = bytes.get(..written_bytes(bytes)).unwrap_or_default();
+    let mut last = 0;
+    written.iter().enumerate().filter_map(move |(at, &byte)| {
+        last = last << 8 | u64::from(byte);
+        let is_one = sequences.contains(&last);
+        if is_one { (at + 1).checked_sub(record::SEQUENCE_END).filter(|&at| at > 0) } else { None }
+    })
+}
+
+/// How many bytes there are up to the last that is not zero.
+fn written_bytes(bytes: &[u8]) -> usize {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    if let Some(last) = rest.iter().rposition(|&byte| byte != 0) {
+        return bytes.len() - rest.len() + last + 1;
+    }
+    let last = chunks.iter().rposition(|chunk| *chunk != [0; 64]);
+    last.map_or(0, |last| (last + 1) * 64)
 }
 
 /// Opens a segment whose records are not read.
@@ -241,3 +265,43 @@ const PREFIX: &str = "log-";
 
 /// How much is checked in search of a record, as a multiple of what is searched.
 const SEARCH_FACTOR: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Kind;
+
+    #[test]
+    fn sequences_are_found_wherever_they_are() {
+        let sequence = 0x0102_0304_0506_0708_u64;
+        for at in [0, 1, 7, 48, 49, 63, 64, 65, 127, 128] {
+            for behind in [9, 63, 64, 65, 1000] {
+                for stale in [0, 1, 7, 255] {
+                    let mut bytes = vec![stale; at];
+                    record::append(&mut bytes, &Seed::new(1, 1), sequence, 1, Kind::Synced, |_| {});
+                    bytes.extend(vec![0; behind]);
+                    let found =
+                        |sequences| places_of_sequences(&bytes, &sequences).collect::<Vec<_>>();
+                    let expected: Vec<_> = [at].into_iter().filter(|&at| at > 0).collect();
+                    let shown = format!("at {at} of {stale}, {behind} behind");
+                    assert_eq!(found(sequence..=sequence), expected, "{shown}");
+                    assert_eq!(found(sequence - 1..=sequence + 1), expected, "{shown}");
+                    assert_eq!(found(sequence + 1..=sequence + 9), [0; 0], "{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_ends_at_the_last_byte_that_is_not_zero() {
+        for length in [0, 1, 63, 64, 65, 200] {
+            assert_eq!(written_bytes(&vec![0; length]), 0);
+            for last in 0..length {
+                let mut bytes = vec![0; length];
+                bytes[last] = 1;
+                let written = written_bytes(&bytes);
+                assert!(written > last && written <= length && written - last <= 64, "{last}");
+            }
+        }
+    }
+}
