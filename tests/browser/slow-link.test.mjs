@@ -9,6 +9,8 @@ import { Demo } from './lib/demo.mjs';
 
 const BYTES_PER_SECOND = 50_000;
 const STEP_MS = 20;
+/** How old what is shown may be. */
+const AGE_MAX_MS = 2000;
 /** What of the market may be on its way: 40 quotes, and some replies. */
 const HELD_MAX = 32_768;
 
@@ -104,5 +106,6 @@ test('prices stay new on a slow link', async () => {
   }
   console.log(`ages in ms: ${ages.join(' ')}; bytes on their way: ${held.join(' ')}`);
   assert.ok(Math.max(...held) <= HELD_MAX, `${Math.max(...held)} bytes are on their way`);
+  assert.ok(Math.max(...ages) < AGE_MAX_MS, `what is shown is ${Math.max(...ages)} ms old`);
   trader.healthy();
 });

@@ -33,7 +33,7 @@ pub enum Event {
     /// This many more of the deliveries that a connection was handed by [`Effect::Deliver`], in that
     /// order, were written to its socket. That settles them where settlement is automatic; and
     /// [`Effect::Deliver`] hands a connection messages only while less than 256 KiB of them are not
-    /// written, and those of a topic to one subscription only while less than 16 KiB are.
+    /// written, and those of a topic to one subscription only while less than 8 KiB are.
     Written(ConnectionId, usize),
     /// A connection sends nothing more, and is sent nothing more but what it was handed:
     /// [`Event::Written`] may still come. Its subscriptions end.

@@ -157,7 +157,12 @@ impl Outgoing {
 
     /// Appends what `encode` writes to what the socket has to send.
     pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut SendBuffer)) {
-        let pieces = self.encode(encode);
+        let start = self.frames.own().len();
+        encode(&mut self.frames);
+        if !self.frames.has_shared() {
+            return self.push(socket, self.own_from(start));
+        }
+        let pieces = self.take_pieces(start);
         self.push_all(socket, pieces.clone());
         self.pieces.truncate(pieces.start);
     }
@@ -176,7 +181,9 @@ impl Outgoing {
             self.push_all(socket, pieces);
             return false;
         }
-        let pieces = self.encode(encode);
+        let start = self.frames.own().len();
+        encode(&mut self.frames);
+        let pieces = self.take_pieces(start);
         self.shared.insert(message, variant, header, pieces.clone());
         self.push_all(socket, pieces);
         true
@@ -281,14 +288,17 @@ impl Outgoing {
         self.shared.clear();
     }
 
-    /// Encodes a frame; returns which are its pieces, of which there is always one.
-    fn encode(&mut self, encode: impl FnOnce(&mut SendBuffer)) -> Range<usize> {
-        let start = self.frames.own().len();
-        encode(&mut self.frames);
+    /// What was encoded from `start` on, if it references nothing.
+    fn own_from(&self, start: usize) -> Source {
+        Source::Frames { start: narrow(start), end: narrow(self.frames.own().len()) }
+    }
+
+    /// Cuts what was encoded from `start` on; returns which are its pieces, of which there is always
+    /// one.
+    fn take_pieces(&mut self, start: usize) -> Range<usize> {
         let first = self.pieces.len();
         if !self.frames.has_shared() {
-            let end = narrow(self.frames.own().len());
-            self.pieces.push(Source::Frames { start: narrow(start), end });
+            self.pieces.push(self.own_from(start));
             return first..first + 1;
         }
         for piece in self.frames.pieces_from(start) {

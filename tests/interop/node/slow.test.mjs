@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';
 import { peers, unique } from './lib/peer.mjs';
-import { pause } from './lib/wait.mjs';
+import { pause, within } from './lib/wait.mjs';
 
 let gateway;
 before(async () => (gateway = await start()));
@@ -129,6 +129,32 @@ test('close: too much waits for a client that does not acknowledge', async (t) =
   const { code } = await reader.closed;
   assert.equal(code, 1008);
   assert.equal(subscription.messages.length, 1);
+});
+
+test('an operator learns that more waits on a core than may', async (t) => {
+  const own = await start(`
+[limits]
+unsent-bytes-max = "2MiB"
+
+[memory]
+unsent-bytes-max-per-core = "4MiB"
+`);
+  t.after(() => own.stop());
+  const open = peers(t, () => own);
+  const [sender, reader] = [await open(), await open()];
+  const topic = `/topic/${unique()}`;
+  const slow = { ack: 'client', 'prefetch-count': '1', 'x-slow': 'drop-oldest' };
+  const subscription = await reader.subscribe(topic, slow);
+  for (let n = 1; n <= 100; n += 1) await sender.send(topic, body(n));
+  assert.equal(number(await subscription.next()), 1);
+  const said = async () => {
+    while (!/more waits for the slow subscribers of a core.*\n/.test(own.said)) await pause(20);
+  };
+  await within(5000, 'the log to say so', said());
+  const [line] = own.said.split('\n').filter((one) => one.includes('more waits for the slow'));
+  assert.match(line, /dropped.{0,8}[1-9]/);
+  assert.match(line, /peer/);
+  assert.doesNotMatch(line, new RegExp(noise.slice(0, 20)));
 });
 
 test('a rate holds on average, and the newest comes', async (t) => {

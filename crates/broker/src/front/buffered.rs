@@ -742,7 +742,7 @@ enum Most {
 /// Bytes of a subscription's deliveries that may be unwritten while it is handed more, in
 /// [`contract::Message::cost`]. What is handed over can be replaced by nothing newer, and a slow link
 /// takes seconds for what is much more.
-const UNWRITTEN_BYTES_MAX: usize = 16 << 10;
+const UNWRITTEN_BYTES_MAX: usize = 8 << 10;
 /// How long the parts of subscriptions in what waits are good enough, where others let go: 100 ms.
 const MEASURED_NS: u64 = 100_000_000;
 /// What it costs to offer a publication to a subscription, in look-ups.

@@ -625,8 +625,9 @@ const READS_PER_TURN: usize = 1024;
 /// Deliveries, or what costs as much, after which a turn reads no more: some 20 ms. Less would cost
 /// more writes: what a turn has for a socket goes out together.
 const SPENT_PER_TURN: usize = 200_000;
-/// Deliveries of the latest in a turn, whose subscribers can always take more: some 1 ms.
-const LATEST_PER_TURN: usize = 4_000;
+/// Deliveries of the latest in a turn, or what costs as much: some 0.2 ms. Their subscribers can always
+/// take more, so that all others wait for as long in each turn.
+const LATEST_PER_TURN: usize = 128;
 /// Bytes whose decoding and copying, or writing, cost about as much as a delivery.
 const BYTES_PER_SPENT: usize = 128;
 /// How often a shard looks for what has expired: 100 ms.

@@ -326,7 +326,7 @@ impl Outbox for Outlet<'_> {
 }
 
 /// What the kernel may have for a connection that would rather get newer messages than all, in bytes.
-const KERNEL_UNSENT_MAX: u32 = 16 << 10;
+const KERNEL_UNSENT_MAX: u32 = 4 << 10;
 
 /// Names the ways in which the same bytes may be framed, for [`Outgoing::append_shared`].
 fn variant(framing: Framing, kind: Kind) -> u32 {

@@ -120,9 +120,9 @@ fn is_number(text: &str) -> bool {
 
 /// How many messages of a queue may be in flight: the gateway's, ActiveMQ's and RabbitMQ's spelling.
 const PREFETCH: [&str; 3] = ["prefetch", "activemq.prefetchSize", "prefetch-count"];
-/// The same of a topic. Clients that acknowledge nothing of topics send the others with every
+/// The same of a topic. Clients of ActiveMQ that acknowledge nothing of topics send theirs with every
 /// subscription.
-const TOPIC_PREFETCH: [&str; 1] = ["prefetch-count"];
+const TOPIC_PREFETCH: [&str; 2] = ["prefetch", "prefetch-count"];
 const SLOW: &str = "x-slow";
 const KEY: &str = "x-key";
 const MAX_RATE: &str = "x-max-rate";

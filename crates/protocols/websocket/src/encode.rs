@@ -104,16 +104,17 @@ impl MessageStart {
             out.insert(payload, more);
         }
         let own = out.own_mut();
-        match own.get_mut(self.start..payload) {
+        match (own.get_mut(self.start..payload), header) {
             // A short payload moves up to its short header.
-            Some(room) if header.len() < room.len() => {
-                let (room, _) = room.split_at_mut(header.len());
-                room.copy_from_slice(header);
+            (Some([first, second, ..]), &[a, b]) => {
+                (*first, *second) = (a, b);
                 own.copy_within(payload.., self.start + header.len());
                 own.truncate(own.len() - (HEADER_BYTES_USUAL - header.len()));
             }
-            Some(room) => room.copy_from_slice(header.get(..room.len()).unwrap_or_default()),
-            None => {}
+            (Some([first, second, third, fourth]), &[a, b, c, d, ..]) => {
+                (*first, *second, *third, *fourth) = (a, b, c, d);
+            }
+            (Some(_) | None, _) => {}
         }
     }
 }
@@ -184,24 +185,24 @@ impl Header {
         let [.., high, low] = payload.to_be_bytes();
         let mut header = Self { bytes: [0; HEADER_BYTES_MAX], len: 0 };
         if payload < 126 {
-            header.put(&[first, low]);
+            header.put([first, low]);
         } else if payload < 1 << 16 {
-            header.put(&[first, 126, high, low]);
+            header.put([first, 126, high, low]);
         } else {
-            header.put(&[first, 127]);
-            header.put(&(payload as u64).to_be_bytes());
+            header.put([first, 127]);
+            header.put((payload as u64).to_be_bytes());
         }
         if let Sender::Client { key } = sender {
             header.bytes[1] |= 0x80;
-            header.put(&key);
+            header.put(key);
         }
         header
     }
 
-    fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.len += bytes.len();
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some(room) = self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            *room = bytes;
+            self.len += N;
         }
     }
 

@@ -187,7 +187,7 @@ const KEYS: usize = 100;
 const LAST: u64 = 1_000_000;
 /// Rounds of all keys within which the newest of each comes: what waits, what is on its way, and what
 /// a slow reader has not read from its own kernel.
-const ROUNDS_MAX: usize = 3;
+const ROUNDS_MAX: usize = 2;
 /// For what is published, and what honest clients cause.
 const MEMORY_BESIDE: u64 = 32 << 20;
 /// Of a subscriber: its connection, and a message of each key that may be no other's.

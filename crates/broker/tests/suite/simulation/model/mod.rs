@@ -408,7 +408,7 @@ impl Model {
 /// A connection is handed no more of queues while this much is not written.
 const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
 /// The same of a subscription to topics to which nothing is pushed.
-const BUFFERED_BYTES_MAX: usize = 16 << 10;
+const BUFFERED_BYTES_MAX: usize = 8 << 10;
 
 fn is_queue(name: &str) -> bool {
     name.starts_with("/queue/") || name.starts_with("/temp-queue/")
