@@ -139,9 +139,10 @@ impl Access {
                         Operation::Settle(_) => Ok(()),
                     })
                 }
-                Command::Unsubscribe(_) | Command::Declare(_) | Command::Drain(_) => {
-                    decide(Right::Other)
-                }
+                Command::Unsubscribe(..)
+                | Command::Delete(_)
+                | Command::Declare(_)
+                | Command::Drain(_) => decide(Right::Other),
             },
         }
     }

@@ -8,7 +8,7 @@ use contract::{
 use crate::{
     queued::{QueueId, QueuePosition},
     quota::Account,
-    record::{Record, WriteId},
+    record::{Record, Terms, WriteId},
     shard_message::{ShardMessage, Subscriber},
 };
 
@@ -52,6 +52,9 @@ pub enum Event {
     /// The store has not taken this batch, and will not; it has all before it, for good. Only one that
     /// does nothing but add may be refused: [`Record::is_addition`].
     StoreRefused(WriteId, Refusal),
+    /// A durable subscription was in the store when the process began; comes to all shards, before
+    /// the messages in it and before any command.
+    Bound(QueueId, Arc<Terms>),
     /// A message was in the store when the process began; comes before any command, to the home of
     /// its queue.
     Restored(Box<Restored>),

@@ -32,7 +32,7 @@ pub use event::{Effect, Event, Leave, Restored};
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};
 pub use quota::{Account, Ledger, Pool, Quota};
-pub use record::{Record, TransactionId, WriteId};
+pub use record::{Record, Terms, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Shed, SlowSubscription, Stats};

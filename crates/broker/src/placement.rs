@@ -24,6 +24,11 @@ impl Placement {
         Self { cores, cores_count }
     }
 
+    /// How many cores there are.
+    pub(crate) const fn cores(&self) -> u16 {
+        self.cores_count
+    }
+
     /// The core at which it lives.
     #[must_use]
     pub fn home(&self, destination: &Destination) -> u16 {

@@ -1,13 +1,14 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use contract::{Destination, DestinationKind, Message};
+use contract::{Destination, DestinationKind, DurableName, Message};
 
 use crate::quota::Account;
 
 /// Names a queue: what its messages are kept, delivered, returned and dead-lettered under.
 ///
 /// It is not where they were sent: [`Message::to`] says that, and a queue may hold
-/// messages that were sent to something else.
+/// messages that were sent to something else. That of a durable subscription does, which is named by
+/// the levels of its [`DurableName`]: as a topic, which no other queue is.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct QueueId(Destination);
 
@@ -18,10 +19,34 @@ impl QueueId {
         destination.kind().is_queue().then(|| Self(destination.clone()))
     }
 
-    /// How peers and operators call it.
+    /// The queue of a durable subscription.
+    #[must_use]
+    pub fn of_subscription(name: &DurableName) -> Self {
+        Self(name.as_levels().clone())
+    }
+
+    /// The queue that has this [`QueueId::name`]; `None`: none has.
+    #[must_use]
+    pub fn named(name: Destination) -> Option<Self> {
+        match name.kind() {
+            DestinationKind::Queue | DestinationKind::TempQueue => Some(Self(name)),
+            DestinationKind::Topic => {
+                DurableName::from_levels(name).map(|name| Self::of_subscription(&name))
+            }
+            DestinationKind::TempTopic => None,
+        }
+    }
+
+    /// The destination that it is, or the levels of the name of a durable subscription.
     #[must_use]
     pub const fn name(&self) -> &Destination {
         &self.0
+    }
+
+    /// Whether it is that of a durable subscription.
+    #[must_use]
+    pub fn is_subscription(&self) -> bool {
+        self.0.kind() == DestinationKind::Topic
     }
 
     /// Whether a message is durable in it, and the store keeps it: a durable one, in a queue that does not end with
@@ -33,6 +58,16 @@ impl QueueId {
     /// Whether it ends with its owner.
     pub(crate) const fn is_temporary(&self) -> bool {
         matches!(self.0.kind(), DestinationKind::TempQueue)
+    }
+}
+
+/// How peers and operators call it.
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match DurableName::from_levels(self.0.clone()) {
+            Some(name) => name.fmt(f),
+            None => self.0.fmt(f),
+        }
     }
 }
 

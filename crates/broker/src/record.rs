@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{DeadLetterReason, Message};
+use contract::{DeadLetterReason, Message, Pattern, Selector};
 
 use crate::queued::{QueueId, QueuePosition, QueuedMessage};
 
@@ -38,6 +38,33 @@ pub enum Record {
     Commit(TransactionId),
     /// What one home prepared for a transaction takes no effect.
     Rollback(TransactionId),
+    /// A durable subscription is there, or has other terms. What is in its queue then is of transactions
+    /// that were in flight.
+    Bind(QueueId, Arc<Terms>),
+    /// It is there no more; what is in its queue has a [`Record::Remove`] each.
+    Unbind(QueueId),
+}
+
+/// What a durable subscription gets, and who reads it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Terms {
+    /// The topics.
+    pub pattern: Pattern,
+    /// Which of their messages.
+    pub selector: Option<Arc<Selector>>,
+    /// Whether several consumers may read it at a time.
+    pub is_shared: bool,
+    /// Whether it does not get what its consumer's own connection publishes.
+    pub no_local: bool,
+}
+
+impl Terms {
+    /// Memory that they take, in bytes, or more.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let selector = self.selector.as_ref().map_or(0, |selector| selector.bytes());
+        size_of::<Self>() + self.pattern.name_bytes() + selector
+    }
 }
 
 impl Record {
@@ -59,7 +86,12 @@ impl Record {
         let content = match self {
             Self::Put(_, _, message) => message.cost(),
             Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
-            Self::Remove(..) | Self::DeadLetter(..) | Self::Commit(_) | Self::Rollback(_) => 0,
+            Self::Bind(_, terms) => terms.bytes(),
+            Self::Remove(..)
+            | Self::DeadLetter(..)
+            | Self::Commit(_)
+            | Self::Rollback(_)
+            | Self::Unbind(_) => 0,
         };
         size_of::<Self>() + content
     }

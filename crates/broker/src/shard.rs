@@ -133,6 +133,10 @@ impl Shard {
             Event::StoreRefused(write, refusal) => {
                 stored(write, Some(refusal), home, &mut output);
             }
+            Event::Bound(queue, terms) => {
+                front.restore_binding(&queue, &terms);
+                home.restore_binding(&queue, &terms, &mut output);
+            }
             Event::Restored(restored) => home.restore(*restored, &mut output),
             Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {

@@ -3,14 +3,14 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
-    ConnectionId, Credit, Delivery, Destination, Message, Mode, Operation, Outcome, Pattern,
-    Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token, internal,
+    ConnectionId, Credit, Delivery, Destination, Ending, Message, Mode, Operation, Outcome,
+    Pattern, Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token, internal,
 };
 
 use crate::{
     queued::{QueueId, QueuePosition},
     quota::Account,
-    record::TransactionId,
+    record::{Terms, TransactionId},
 };
 
 /// One subscription of one connection.
@@ -56,8 +56,9 @@ pub(crate) enum Payload {
 pub(crate) enum ToHome {
     /// [`ToFront::Replied`] replies, late if the queue is full.
     Publish {
-        connection: ConnectionId,
-        token: Token,
+        publisher: Publisher,
+        /// The queue of a durable subscription; `None`: where the message was sent.
+        queue: Option<Box<QueueId>>,
         message: Arc<Message>,
         account: Option<Account>,
     },
@@ -65,7 +66,17 @@ pub(crate) enum ToHome {
     Subscribe(Box<Consume>),
     /// [`ToFront::Unsubscribed`] replies if it is to be confirmed. Unsettled deliveries up to `failed`
     /// count as a failed attempt, the others are released.
-    Unsubscribe { subscriber: Subscriber, destination: Destination, confirm: bool, failed: Tag },
+    Unsubscribe {
+        subscriber: Subscriber,
+        destination: Destination,
+        confirm: bool,
+        failed: Tag,
+        ending: Ending,
+    },
+    /// A front knows that a durable subscription is bound.
+    Bound { queue: QueueId, request: u64 },
+    /// [`ToFront::Replied`] replies.
+    Delete { connection: ConnectionId, token: Token, queue: QueueId },
     /// No delivery is to follow: [`ToHome::Unsubscribe`] will, once it is known what of those that are
     /// settled automatically was written. Those behind `handed_over` never will be.
     Stop { subscriber: Subscriber, handed_over: Tag },
@@ -96,7 +107,7 @@ pub(crate) enum ToHome {
     Prepare {
         connection: ConnectionId,
         transaction: u64,
-        operations: Vec<Operation>,
+        operations: Vec<BranchOperation>,
         account: Option<Account>,
         alone: bool,
     },
@@ -119,6 +130,14 @@ pub(crate) enum ToHome {
 /// to itself.
 #[derive(Debug)]
 pub(crate) enum ToFront {
+    /// What gets these topics; [`ToHome::Bound`] replies.
+    Bind { queue: QueueId, terms: Arc<Terms>, request: u64 },
+    /// It gets them no more.
+    Unbind { queue: QueueId, terms: Arc<Terms> },
+    /// Another consumer takes the place of this one.
+    Displace { subscriber: Subscriber },
+    /// The reply of one of several queues to a publication.
+    Taken { gathering: u64, result: Result<(), Refusal> },
     /// The reply to a publication or a settlement.
     Replied { connection: ConnectionId, token: Token, result: Result<Reply, Refusal> },
     /// The reply to a drain, behind the deliveries.
@@ -141,6 +160,34 @@ pub(crate) enum ToFront {
     Voted { transaction: u64, result: Result<bool, Refusal> },
     /// From a front to itself: the decision to commit a transaction is stored.
     Decided { transaction: u64 },
+}
+
+/// Who waits for the reply to a publication.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publisher {
+    pub(crate) connection: ConnectionId,
+    pub(crate) token: Token,
+    /// What its front gathers the replies of several queues by; 0: there is one.
+    pub(crate) gathering: u64,
+}
+
+impl Publisher {
+    /// The reply of a queue.
+    pub(crate) fn reply(self, result: Result<(), Refusal>) -> ToFront {
+        let Self { connection, token, gathering } = self;
+        match gathering {
+            0 => ToFront::Replied { connection, token, result: result.map(|()| Reply::Done) },
+            _ => ToFront::Taken { gathering, result },
+        }
+    }
+}
+
+/// A part of a transaction, for one home.
+#[derive(Debug)]
+pub(crate) enum BranchOperation {
+    Own(Operation),
+    /// A message for the queue of a durable subscription.
+    PublishTo(QueueId, Arc<Message>),
 }
 
 /// Where a delivery comes from. A queue has its message until it is settled.
@@ -185,6 +232,10 @@ pub(crate) struct Consume {
     /// Who is charged for the queue, if it is made.
     pub(crate) account: Option<Account>,
     pub(crate) selector: Option<Arc<Selector>>,
+    /// The queue is that of a durable subscription, named by the destination, with these terms.
+    pub(crate) durable: Option<Arc<Terms>>,
+    /// It takes the place of one that a durable subscription has.
+    pub(crate) displaces: bool,
 }
 
 impl Payload {
@@ -193,6 +244,9 @@ impl Payload {
         match self {
             Self::ToFront(ToFront::Replied { connection, token, .. }) => {
                 Self::ToFront(ToFront::Replied { connection, token, result: Err(refusal) })
+            }
+            Self::ToFront(ToFront::Taken { gathering, .. }) => {
+                Self::ToFront(ToFront::Taken { gathering, result: Err(refusal) })
             }
             Self::ToFront(ToFront::Voted { transaction, .. }) => {
                 Self::ToFront(ToFront::Voted { transaction, result: Err(refusal) })
@@ -217,7 +271,7 @@ impl Payload {
         {
             ENTRY_BYTES + message.cost()
         } else if let Self::ToHome(ToHome::Prepare { operations, .. }) = self {
-            ENTRY_BYTES + operations.iter().map(published_bytes).sum::<usize>()
+            ENTRY_BYTES + operations.iter().map(BranchOperation::published_bytes).sum::<usize>()
         } else {
             0
         }
@@ -236,13 +290,15 @@ impl Payload {
     }
 }
 
-/// Memory that an operation of a transaction takes, in bytes.
-pub(crate) fn published_bytes(operation: &Operation) -> usize {
-    let message = match operation {
-        Operation::Publish(message) => message.cost(),
-        Operation::Settle(_) => 0,
-    };
-    size_of::<Operation>() + message
+impl BranchOperation {
+    /// Memory that it takes, in bytes.
+    pub(crate) fn published_bytes(&self) -> usize {
+        let message = match self {
+            Self::Own(Operation::Publish(message)) | Self::PublishTo(_, message) => message.cost(),
+            Self::Own(Operation::Settle(_)) => 0,
+        };
+        size_of::<Self>() + message
+    }
 }
 
 /// What a shard message takes in a list that is filled to three quarters, as it is on average.

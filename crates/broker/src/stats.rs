@@ -1,6 +1,6 @@
-use contract::{Destination, Pattern};
+use contract::Pattern;
 
-use crate::shard_message::Subscriber;
+use crate::{queued::QueueId, shard_message::Subscriber};
 
 /// Counts of one shard. Those named after what happened only grow; the sum over all shards is that
 /// of the broker, but for `topics` and `transactions`, which each shard with a part in them counts.
@@ -53,7 +53,7 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct QueueDepth<'a> {
     /// Its name.
-    pub name: &'a Destination,
+    pub name: &'a QueueId,
     /// Messages that wait for a consumer, or for the store.
     pub ready: usize,
     /// Messages that a consumer has not settled, or a transaction not decided.

@@ -1,6 +1,6 @@
 use std::{num::NonZero, ops::RangeInclusive, sync::Arc};
 
-use crate::{Destination, DestinationKind, Message, Pattern, Selector, Step};
+use crate::{Destination, DestinationKind, Durable, DurableName, Message, Pattern, Selector, Step};
 
 /// Names one connection of this process; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -37,8 +37,11 @@ pub enum Command {
     /// Start a subscription. [`Reply::Done`] comes once every shard knows of it: a message
     /// published after that is delivered.
     Subscribe(Box<Subscribe>),
-    /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply.
-    Unsubscribe(SubscriptionId),
+    /// End a subscription; its unsettled deliveries go to others. No delivery follows the reply. What
+    /// is published for one that is durable waits for it, unless it is deleted.
+    Unsubscribe(SubscriptionId, Ending),
+    /// Delete a durable subscription that has no consumer, with what waits for it; or none.
+    Delete(DurableName),
     /// Publish a message. [`Reply::Done`] says that the destination has taken it, and the store if it
     /// is durable. From a full destination or store it comes late, at most
     /// [`crate::BrokerLimits::publish_timeout`], then [`Refusal::Full`] or [`Refusal::Busy`].
@@ -50,6 +53,15 @@ pub enum Command {
     /// Deliver what a subscription has credit for and what is ready, and take back the credit that
     /// is left. [`Reply::Drained`] comes after those deliveries.
     Drain(SubscriptionId),
+}
+
+/// What becomes of a durable subscription when one that reads it ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// It stays.
+    Suspend,
+    /// It is deleted with its last consumer.
+    Delete,
 }
 
 /// A subscription to be.
@@ -77,6 +89,10 @@ pub struct Subscribe {
     /// Which messages it gets, by their headers and properties; `None`: all. Those that it does not
     /// select stay in a queue, and of a topic are none of its.
     pub selector: Option<Arc<Selector>>,
+    /// It is a queue that is bound to topics, and lasts. Where there is one of this name that has no
+    /// consumer and differs in its pattern, its selector or what it gets of its own, that is deleted
+    /// first; it works as a queue does in all else.
+    pub durable: Option<Box<Durable>>,
 }
 
 impl Subscribe {
@@ -92,6 +108,7 @@ impl Subscribe {
             on_slow: SlowPolicy::Close,
             rate: None,
             selector: None,
+            durable: None,
         }
     }
 
@@ -99,7 +116,8 @@ impl Subscribe {
     /// with credit, a rate, a selector or a policy of its own.
     #[must_use]
     pub fn is_buffered(&self) -> bool {
-        self.pattern.kind() == DestinationKind::Topic
+        self.durable.is_none()
+            && self.pattern.kind() == DestinationKind::Topic
             && (self.credit.is_some()
                 || self.rate.is_some()
                 || self.selector.is_some()
@@ -325,6 +343,19 @@ pub enum Refusal {
     /// The core has [`crate::BrokerLimits::queues_max`] queues, or as many as may be lasting ones.
     #[error("the gateway has as many queues as it may (limits.queues-max)")]
     Queues,
+    /// A durable subscription has a consumer, and may have one only; or it is to change or to be
+    /// deleted, and has one.
+    #[error("the durable subscription has a consumer already")]
+    DurableInUse,
+    /// A durable subscription is shared and is to be used by one, or the other way round.
+    #[error(
+        "the durable subscription with this name was made with another value of shared: delete it \
+         first, or use another name"
+    )]
+    DurableShared,
+    /// Another consumer was to have the durable subscription of this one.
+    #[error("another consumer has taken over the durable subscription")]
+    Displaced,
     /// A subscription of the connection has this id.
     #[error("the id of the subscription is in use")]
     DuplicateId,

@@ -169,6 +169,15 @@ impl Destination {
         Self::new(self.kind, iter::once(DEAD_LETTERS).chain(self.levels())).ok()
     }
 
+    /// The queue that takes the dead letters of the durable subscriptions to this topic: `DLQ`, `topic` and
+    /// its levels. `None` for what is no topic, and where the name would be too long.
+    #[must_use]
+    pub fn topic_dead_letter_queue(&self) -> Option<Self> {
+        let levels = [DEAD_LETTERS, "topic"].into_iter().chain(self.levels());
+        let queue = || Self::new(DestinationKind::Queue, levels).ok();
+        (self.kind == DestinationKind::Topic && !self.is_hidden()).then(queue).flatten()
+    }
+
     /// Whether it takes the dead letters of a queue.
     #[must_use]
     pub fn is_dead_letter_queue(&self) -> bool {

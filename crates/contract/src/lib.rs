@@ -12,6 +12,7 @@ mod content;
 mod cost;
 mod destination;
 mod detection;
+mod durable;
 mod internal;
 mod limits;
 mod message;
@@ -27,13 +28,15 @@ mod session;
 
 pub use assembly::{Assembly, Partial};
 pub use command::{
-    Command, ConflationKey, ConnectionId, Credit, Declare, Lane, Mode, Operation, Outcome, Refusal,
-    Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag, Token,
+    Command, ConflationKey, ConnectionId, Credit, Declare, Ending, Lane, Mode, Operation, Outcome,
+    Refusal, Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag,
+    Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections};
 pub use cost::allocation_bytes;
 pub use destination::{Destination, DestinationError, DestinationKind};
 pub use detection::Detection;
+pub use durable::{Durable, DurableName};
 #[doc(hidden)]
 pub use internal::report_internal_error;
 pub use internal::set_internal_error_hook;

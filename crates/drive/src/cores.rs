@@ -11,7 +11,7 @@ use std::{
 };
 
 use auth::{Access, Logins, Users};
-use broker::{Placement, Restored, ShardMessage, WriteId};
+use broker::{Placement, QueueId, Restored, ShardMessage, Terms, WriteId};
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QuotaLimits, Refusal, Step,
     Token, internal,
@@ -117,7 +117,9 @@ pub(crate) enum ToCore {
     Stored(WriteId),
     /// This one is not, and will not be.
     StoreRefused(WriteId, Refusal),
-    /// What the store has kept for its shard.
+    /// The durable subscriptions that the store has kept.
+    Bound(Vec<(QueueId, Arc<Terms>)>),
+    /// What it has kept for its shard.
     Restored(Vec<Restored>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
@@ -231,8 +233,16 @@ impl Cores {
         }
     }
 
-    /// Puts messages that the store has kept into their queues, before all that comes later.
-    pub fn restore(&self, messages: impl IntoIterator<Item = Restored>) {
+    /// Binds the durable subscriptions that the store has kept, and puts messages into their queues,
+    /// before all that comes later.
+    pub fn restore(
+        &self,
+        bindings: &[(QueueId, Arc<Terms>)],
+        messages: impl IntoIterator<Item = Restored>,
+    ) {
+        for core in self.handles.iter().filter(|_| !bindings.is_empty()) {
+            core.send(ToCore::Bound(bindings.to_vec()));
+        }
         let placement = Placement::new(u16::try_from(self.handles.len()).unwrap_or(u16::MAX));
         let mut by_core: Vec<Vec<Restored>> = self.handles.iter().map(|_| Vec::new()).collect();
         for restored in messages {

@@ -64,11 +64,13 @@ impl Accounts {
 /// Whether a command may make a queue, or put something into one.
 pub(crate) fn is_charged(command: &Command) -> bool {
     match command {
-        Command::Subscribe(subscribe) => subscribe.pattern.kind().is_queue(),
+        Command::Subscribe(subscribe) => {
+            subscribe.pattern.kind().is_queue() || subscribe.durable.is_some()
+        }
         Command::Publish(_, message) => message.to.kind().is_queue(),
         Command::Declare(declare) => declare.destination.kind().is_queue(),
         Command::Transact(..) => true,
-        Command::Unsubscribe(_) | Command::Drain(_) => false,
+        Command::Unsubscribe(..) | Command::Delete(_) | Command::Drain(_) => false,
     }
 }
 

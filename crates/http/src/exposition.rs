@@ -137,7 +137,7 @@ impl Queues {
                 consumers: queue.consumers,
                 blocked: queue.blocked,
             };
-            if queue.name.kind().is_temporary() {
+            if queue.name.name().kind().is_temporary() {
                 queues.temporary.get_or_insert_default().add(depth);
             } else {
                 queues.named.push((queue.name.to_string().into(), depth));
@@ -524,6 +524,7 @@ fn wide(number: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use broker::QueueId;
     use contract::{Destination, DestinationKind};
 
     use super::*;
@@ -619,7 +620,7 @@ mod tests {
 
     #[test]
     fn is_well_formed() {
-        let odd = Destination::parse("/queue/a \\ \"b\"").unwrap();
+        let odd = queue("/queue/a \\ \"b\"");
         let mut core = core(1);
         core.counters.row(0, core.counters.label("http")).opened.add(1);
         core.queues = Queues::collect([depth(&odd, 1)].into_iter());
@@ -643,9 +644,8 @@ mod tests {
 
     #[test]
     fn names_no_more_than_the_fullest_queues() {
-        let names: Vec<Destination> = (0..3 * Queues::NAMED_MAX)
-            .map(|at| Destination::parse(&format!("/queue/{at}")).unwrap())
-            .collect();
+        let names: Vec<QueueId> =
+            (0..3 * Queues::NAMED_MAX).map(|at| queue(&format!("/queue/{at}"))).collect();
         let all: usize = (0..names.len()).sum();
         let (even, odd): (Vec<_>, Vec<_>) =
             names.iter().enumerate().partition(|(at, _)| at % 2 == 0);
@@ -662,8 +662,9 @@ mod tests {
 
     #[test]
     fn tells_no_temporary_names() {
-        let secret = Destination::temporary(DestinationKind::TempQueue, 0xabcdef);
-        let other = Destination::temporary(DestinationKind::TempQueue, 0xfedcba);
+        let temporary = |random| Destination::temporary(DestinationKind::TempQueue, random);
+        let secret = QueueId::of(&temporary(0xabcdef)).unwrap();
+        let other = QueueId::of(&temporary(0xfedcba)).unwrap();
         let mut core = core(1);
         core.queues = Queues::collect([depth(&secret, 1), depth(&other, 2)].into_iter());
         let text = render(snapshot(vec![core]));
@@ -708,7 +709,11 @@ mod tests {
         Core { connections, counters, broker, queues, slow }
     }
 
-    const fn depth(name: &Destination, ready: usize) -> QueueDepth<'_> {
+    fn queue(name: &str) -> QueueId {
+        QueueId::of(&Destination::parse(name).unwrap()).unwrap()
+    }
+
+    const fn depth(name: &QueueId, ready: usize) -> QueueDepth<'_> {
         QueueDepth { name, ready, unsettled: 0, bytes: 0, consumers: 0, blocked: 0 }
     }
 }

@@ -91,6 +91,12 @@ impl Selector {
         self.evaluate(fields) == Some(true)
     }
 
+    /// What strings count as.
+    #[must_use]
+    pub const fn strings(&self) -> Strings {
+        self.strings
+    }
+
     /// As it was written.
     #[must_use]
     pub const fn text(&self) -> &str {

@@ -86,6 +86,7 @@ impl Store {
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
         let opened = store::open(Arc::new(folder), options)?;
+        let bindings = opened.bindings();
         let mut restored = Vec::new();
         for queue in opened.queues() {
             for StoredMessage { position, body, dead_letter } in opened.messages(&queue) {
@@ -98,10 +99,11 @@ impl Store {
         tracing::info!(
             folder = %self.folder.display(),
             messages = restored.len(),
+            subscriptions = bindings.len(),
             "store opened"
         );
         if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
-            cores.restore(restored);
+            cores.restore(&bindings, restored);
         }
         let (cores, full_until_ns) = (Arc::clone(&self.cores), Arc::clone(&self.full_until_ns));
         let (store, writer) = opened.start(ToCores { cores, full_until_ns });

@@ -7,15 +7,17 @@
 //! Commit      4 | transaction
 //! Rollback    5 | transaction | home
 //! DeadLetter  6 | queue | position (8) | reason
+//! Bind        7 | queue | terms
+//! Unbind      8 | queue
 //! ```
 
 use std::sync::Arc;
 
-use broker::{QueueId, QueuePosition, Record, TransactionId};
+use broker::{QueueId, QueuePosition, Record, Terms, TransactionId};
 use contract::{DeadLetterReason, Message};
 use wire::Reader;
 
-use crate::message;
+use crate::{message, terms};
 
 /// Names a message of the store, whatever queues it is in and wherever on the disk it is. The ids of
 /// a store only grow.
@@ -37,6 +39,10 @@ pub(crate) enum Change {
     Commit(TransactionId),
     /// What this home prepared is not done.
     Rollback(TransactionId, u16),
+    /// A queue is that of a durable subscription with these terms.
+    Bind(QueueId, Arc<Terms>),
+    /// It is so no more.
+    Unbind(QueueId),
 }
 
 impl Change {
@@ -75,6 +81,15 @@ impl Change {
                 write_transaction(buffer, *transaction);
                 buffer.extend(home.to_be_bytes());
             }
+            Self::Bind(queue, terms) => {
+                buffer.push(BIND);
+                message::write_destination(buffer, queue.name());
+                terms::write(buffer, terms);
+            }
+            Self::Unbind(queue) => {
+                buffer.push(UNBIND);
+                message::write_destination(buffer, queue.name());
+            }
         }
     }
 
@@ -93,6 +108,8 @@ impl Change {
             }
             COMMIT => Self::Commit(read_transaction(reader)?),
             ROLLBACK => Self::Rollback(read_transaction(reader)?, reader.u16()?),
+            BIND => Self::Bind(read_queue(reader)?, Arc::new(terms::read(reader)?)),
+            UNBIND => Self::Unbind(read_queue(reader)?),
             kind => Self::read_simple(kind, reader)?,
         })
     }
@@ -119,7 +136,7 @@ impl Change {
 }
 
 pub(crate) fn read_queue(reader: &mut Reader<'_>) -> Option<QueueId> {
-    QueueId::of(&message::read_destination(reader)?)
+    QueueId::named(message::read_destination(reader)?)
 }
 
 /// The bodies and changes of a batch of records. Consecutive records of the same message share a
@@ -152,6 +169,8 @@ impl Batch {
             }
             Record::Commit(transaction) => Change::Commit(*transaction),
             Record::Rollback(transaction) => Change::Rollback(*transaction, home),
+            Record::Bind(queue, terms) => Change::Bind(queue.clone(), Arc::clone(terms)),
+            Record::Unbind(queue) => Change::Unbind(queue.clone()),
         };
         records.iter().map(convert).collect()
     }
@@ -183,16 +202,26 @@ const PREPARE: u8 = 3;
 const COMMIT: u8 = 4;
 const ROLLBACK: u8 = 5;
 const DEAD_LETTER: u8 = 6;
+const BIND: u8 = 7;
+const UNBIND: u8 = 8;
 
 #[cfg(test)]
 mod tests {
-    use contract::Destination;
+    use contract::{Destination, DurableName, Pattern, Selector, Strings};
 
     use super::*;
 
     #[test]
     fn changes_read_as_they_were_written() {
         let queue = QueueId::of(&Destination::parse("/queue/a.b").unwrap()).unwrap();
+        let name = DurableName::new(None, "client.1", "name").unwrap();
+        let subscription = QueueId::of_subscription(&name);
+        let terms = |selector: Option<&str>| Terms {
+            pattern: Pattern::parse("/topic/*.b.>").unwrap(),
+            selector: selector.map(|text| Selector::parse(text, Strings::Coerced).unwrap().into()),
+            is_shared: selector.is_some(),
+            no_local: selector.is_none(),
+        };
         let position = QueuePosition::from_bits(u64::MAX);
         let transaction = TransactionId { core: 3, number: 9 };
         let put = Change::Put(queue.clone(), position, BodyId(4));
@@ -207,6 +236,9 @@ mod tests {
             Change::Prepare(transaction, 2, vec![put, remove, failed]),
             Change::Commit(transaction),
             Change::Rollback(transaction, 2),
+            Change::Bind(subscription.clone(), Arc::new(terms(Some("a = 'b'")))),
+            Change::Bind(subscription.clone(), Arc::new(terms(None))),
+            Change::Unbind(subscription),
         ];
         let mut bytes = Vec::new();
         all.iter().for_each(|change| change.write(&mut bytes));

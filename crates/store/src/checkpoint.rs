@@ -298,7 +298,8 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
         + index.messages() * POSITION_BYTES
         + index.bodies.len() * BODY_BYTES
         + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
-    bytes as u64
+    let bindings = index.bindings.values().map(|terms| QUEUE_BYTES + 16 + terms.bytes());
+    (bytes + bindings.sum::<usize>()) as u64
 }
 
 /// The name of the checkpoint that counts.

@@ -7,8 +7,8 @@ use std::{
     thread,
 };
 
-use broker::{QueuePosition, Record, WriteId};
-use contract::Message;
+use broker::{QueueId, QueuePosition, Record, Terms, WriteId};
+use contract::{DurableName, Message, Pattern, Selector, Strings};
 
 use crate::{
     Completions, Options, StoreError, WriteRefusal,
@@ -212,6 +212,40 @@ fn a_file_that_is_gone_is_named() {
         let error = open(&disk, 2).unwrap_err();
         assert!(matches!(&error, StoreError::Missing { file } if file == name), "{error}");
     }
+}
+
+/// Without the bindings in `Index::pending`, a checkpoint forgets them.
+#[test]
+fn durable_subscriptions_are_kept_until_they_are_unbound() {
+    let mut disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    let name =
+        |name| QueueId::of_subscription(&DurableName::new(Some("ann"), "client", name).unwrap());
+    let terms = |pattern| Terms {
+        pattern: Pattern::parse(pattern).unwrap(),
+        selector: Some(Arc::new(Selector::parse("a = 1", Strings::Coerced).unwrap())),
+        is_shared: true,
+        no_local: false,
+    };
+    let bind = |one, pattern| Record::Bind(name(one), Arc::new(terms(pattern)));
+    let at = QueuePosition::from_bits(7);
+    let put = Record::Put(name("a"), at, message(7, 10));
+    commit(&mut log, &[bind("a", "/topic/a"), bind("b", "/topic/b"), put]);
+    commit(&mut log, &[bind("b", "/topic/>")]);
+    for (round, writes_checkpoint) in [(2, false), (3, true), (4, false)] {
+        disk = disk.after_kill();
+        log = open(&disk, round).unwrap();
+        let bindings = crate::log::lock(&log.index).bindings.clone();
+        let found: Vec<_> = bindings.iter().map(|(queue, terms)| (queue, &**terms)).collect();
+        let (a, b) = (name("a"), name("b"));
+        assert_eq!(found, [(&a, &terms("/topic/a")), (&b, &terms("/topic/>"))]);
+        assert_eq!(contents(&log).unwrap().queues.len(), 1);
+        assert!(!writes_checkpoint || log.write_checkpoint().unwrap());
+    }
+    let removed = Record::Remove(name("a"), at);
+    commit(&mut log, &[removed, Record::Unbind(name("a")), Record::Unbind(name("b"))]);
+    let log = open(&disk.after_kill(), 5).unwrap();
+    assert!(crate::log::lock(&log.index).bindings.is_empty());
 }
 
 fn commit(log: &mut Log, records: &[Record]) {

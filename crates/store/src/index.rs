@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, TransactionId};
+use broker::{QueueId, QueuePosition, Terms, TransactionId};
 use contract::DeadLetterReason;
 
 use crate::{
@@ -25,6 +25,8 @@ pub(crate) struct Index {
     /// What is to leave for a dead-letter queue; few at a time.
     pub(crate) dead_letters: BTreeMap<(QueueId, QueuePosition), DeadLetterReason>,
     pub(crate) prepared: BTreeMap<(TransactionId, u16), Vec<Change>>,
+    /// The durable subscriptions.
+    pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
     pub(crate) bodies: BTreeMap<BodyId, Body>,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// While the log is read, a change may concern what a checkpoint has seen the end of already:
@@ -127,18 +129,25 @@ impl Index {
                 let changes = self.prepared.remove(&(transaction, home));
                 self.release_all(&changes.unwrap_or_default());
             }
+            Change::Bind(queue, terms) => drop(self.bindings.insert(queue, terms)),
+            Change::Unbind(queue) => drop(self.bindings.remove(&queue)),
         }
     }
 
-    /// What was decided and is not done yet, as the changes that say so.
+    /// The durable subscriptions, and what was decided and is not done yet, as the changes that say so.
     pub(crate) fn pending(&self) -> impl Iterator<Item = Change> {
         let prepared = self.prepared.iter().map(|((transaction, home), changes)| {
             Change::Prepare(*transaction, *home, changes.clone())
         });
+        let bindings = self.bindings.iter();
+        let bindings =
+            bindings.map(|(queue, terms)| Change::Bind(queue.clone(), Arc::clone(terms)));
         let dead_letters = self.dead_letters.iter();
-        prepared.chain(dead_letters.map(|((queue, position), reason)| {
-            Change::DeadLetter(queue.clone(), *position, *reason)
-        }))
+        prepared
+            .chain(dead_letters.map(|((queue, position), reason)| {
+                Change::DeadLetter(queue.clone(), *position, *reason)
+            }))
+            .chain(bindings)
     }
 
     fn remove(&mut self, queue: QueueId, position: QueuePosition) {
@@ -243,6 +252,8 @@ fn bodies_of(changes: &[Change]) -> impl Iterator<Item = BodyId> {
         | Change::DeadLetter(..)
         | Change::Prepare(..)
         | Change::Commit(_)
-        | Change::Rollback(..) => None,
+        | Change::Rollback(..)
+        | Change::Bind(..)
+        | Change::Unbind(_) => None,
     })
 }

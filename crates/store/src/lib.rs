@@ -83,11 +83,12 @@ mod record;
 mod recovery;
 mod segment;
 mod spares;
+mod terms;
 mod writer;
 
 use std::sync::Arc;
 
-use broker::{QueueId, QueuePosition};
+use broker::{QueueId, QueuePosition, Terms};
 use contract::DeadLetterReason;
 
 pub use change::BodyId;
@@ -167,6 +168,13 @@ pub fn open(files: Arc<dyn Files>, options: Options) -> Result<Opened, StoreErro
 }
 
 impl Opened {
+    /// The durable subscriptions, by their queues.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<(QueueId, Arc<Terms>)> {
+        let index = log::lock(&self.log.index);
+        index.bindings.iter().map(|(queue, terms)| (queue.clone(), Arc::clone(terms))).collect()
+    }
+
     /// The queues with messages, in the order of their ids.
     #[must_use]
     pub fn queues(&self) -> Vec<QueueId> {

@@ -52,6 +52,8 @@ impl Model {
                 Record::Rollback(transaction) => {
                     self.prepared.remove(&(*transaction, home));
                 }
+                // What is bound has a test of its own.
+                Record::Bind(..) | Record::Unbind(_) => {}
             }
         }
     }

@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Command, ConflationKey, Content, Credit, Header, Kind, Lane, Login, Message, Mode, Operation,
-    Secret, Settle, Settlement, SlowPolicy, SubscriptionId, Value,
+    Command, ConflationKey, Content, Credit, Durable, Ending, Header, Kind, Lane, Login, Message,
+    Mode, Operation, Secret, Settle, Settlement, SlowPolicy, SubscriptionId, Value,
 };
 
 use crate::Output;
@@ -101,6 +101,13 @@ fn bytes_line(verb: &str, sent: Kind, usual: Kind, bytes: &[u8]) -> String {
     }
 }
 
+fn durable(durable: &Durable) -> String {
+    let Durable { name, is_shared, no_local, displaces } = durable;
+    let words = [(is_shared, " shared"), (no_local, " no-local"), (displaces, " displaces")];
+    let said: String = words.iter().filter(|(is, _)| **is).map(|(_, word)| *word).collect();
+    format!(" durable={name}{said}")
+}
+
 fn command(command: &Command) -> String {
     match command {
         Command::Subscribe(subscribe) => {
@@ -121,9 +128,15 @@ fn command(command: &Command) -> String {
                 SlowPolicy::Latest(ConflationKey::Property(name)) => format!(" latest by {name:?}"),
             };
             let rate = subscribe.rate.map(|rate| format!(" rate={rate}"));
-            format!("{what}{}{on_slow}{}", credit.unwrap_or_default(), rate.unwrap_or_default())
+            let durable = subscribe.durable.as_deref().map(durable).unwrap_or_default();
+            let (credit, rate) = (credit.unwrap_or_default(), rate.unwrap_or_default());
+            format!("{what}{credit}{on_slow}{rate}{durable}")
         }
-        Command::Unsubscribe(SubscriptionId(id)) => format!("unsubscribe {id}"),
+        Command::Unsubscribe(SubscriptionId(id), Ending::Suspend) => format!("unsubscribe {id}"),
+        Command::Unsubscribe(SubscriptionId(id), Ending::Delete) => {
+            format!("unsubscribe {id} delete")
+        }
+        Command::Delete(name) => format!("delete {name}"),
         Command::Drain(SubscriptionId(id)) => format!("drain {id}"),
         Command::Publish(Lane(0), published) => publish(published),
         Command::Publish(Lane(lane), published) => {

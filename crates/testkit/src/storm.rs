@@ -403,7 +403,7 @@ impl Model {
                         self.subscribe(subscribe, limits.prefetch_max);
                         SentCommand::Other
                     }
-                    Command::Unsubscribe(id) => {
+                    Command::Unsubscribe(id, _) => {
                         assert!(self.subscriptions.contains_key(id), "{id:?} is not subscribed");
                         SentCommand::Unsubscribe(*id)
                     }
@@ -412,7 +412,7 @@ impl Model {
                         SentCommand::Other
                     }
                     Command::Drain(id) => SentCommand::Drain(*id),
-                    Command::Publish(..) => SentCommand::Other,
+                    Command::Publish(..) | Command::Delete(_) => SentCommand::Other,
                     Command::Transact(_, operations) => {
                         for operation in operations {
                             if let Operation::Settle(settle) = operation {

@@ -117,6 +117,7 @@ const STOMPJS: &[&str] = &[
     "shared",
     "dead-letters",
     "browsing",
+    "durable",
     "persistence",
     "selectors",
     "transactions",

@@ -5,13 +5,15 @@ use std::{iter, mem, sync::Arc};
 use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token, internal};
 
 use super::{Front, Subscription, audience::AudienceId, topics::Topic};
-use crate::{event::Effect, output::ShardOutput, shard_message::Interest};
+use crate::{event::Effect, output::ShardOutput, queued::QueueId, shard_message::Interest};
 
 /// Where a publication goes; memory that the next one reuses.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     topics: Vec<usize>,
     cores: Vec<u16>,
+    /// Those of durable subscriptions.
+    queues: Vec<QueueId>,
 }
 
 impl Front {
@@ -169,13 +171,26 @@ impl Front {
     ) {
         let found = self.find(&message.to);
         let has_room = |&core: &u16| output.windows.has_room(core, message.cost());
-        if found.cores.iter().all(has_room) {
+        let has_room = found.cores.iter().all(has_room);
+        if has_room && found.queues.is_empty() {
             let full = self.fan_out_to(&found, message, output);
             self.reply_when_not_full(full, connection, token, output);
+        } else if has_room && self.has_room_for(&found.queues, message, output) {
+            let full = self.fan_out_to(&found, message, output);
+            let publisher = (connection, token);
+            self.publish_to_bound(publisher, &found.queues, message, full, output);
         } else {
             self.reply(connection, token, Err(Refusal::Busy), output);
         }
         self.scratch = found;
+    }
+
+    /// The queues of durable subscriptions that a message to a topic is for.
+    pub(super) fn bound_queues(&mut self, destination: &Destination) -> Vec<QueueId> {
+        let mut found = self.find(destination);
+        let queues = mem::take(&mut found.queues);
+        self.scratch = found;
+        queues
     }
 
     /// Publishes to the subscriptions of this core and to the shards with an interest. Returns a
@@ -255,9 +270,11 @@ impl Front {
         let mut found = mem::take(&mut self.scratch);
         found.topics.clear();
         found.cores.clear();
+        found.queues.clear();
         self.lookups += self.topics.matching(destination, &mut found.topics);
         for topic in found.topics.iter().filter_map(|&id| self.topics.get(id)) {
             found.cores.extend_from_slice(topic.remotes());
+            found.queues.extend_from_slice(topic.queues());
         }
         found.cores.sort_unstable();
         found.cores.dedup();

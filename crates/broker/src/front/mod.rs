@@ -1,6 +1,7 @@
 //! The front of a core: its connections, their subscriptions and transactions, and the topics.
 
 mod audience;
+mod bound;
 mod buffer;
 mod buffered;
 mod by_bytes;
@@ -24,14 +25,15 @@ use std::{
 };
 
 use contract::{
-    Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Lane,
-    Message, Mode, Notice, Pattern, Refusal, Reply, Selector, Settle, Subscribe, SubscriptionId,
-    Tag, Token, internal,
+    Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Ending,
+    Lane, Message, Mode, Notice, Pattern, Refusal, Reply, Selector, Settle, Subscribe,
+    SubscriptionId, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
 
 use self::{
+    bound::Gathering,
     buffered::Buffered,
     by_bytes::ByBytes,
     fan_out::Scratch,
@@ -46,8 +48,10 @@ use crate::{
     event::{Effect, Leave},
     output::ShardOutput,
     placement::Placement,
+    queued::QueueId,
     quota::Account,
-    shard_message::{Consume, Subscriber, ToFront, ToHome},
+    record::Terms,
+    shard_message::{Consume, Publisher, Subscriber, ToFront, ToHome},
     stats::{Shed, Stats},
 };
 
@@ -97,6 +101,8 @@ pub(crate) struct Front {
     topics: Topics,
     /// Those in flight that this front coordinates.
     transactions: BTreeMap<u64, Transaction>,
+    /// Publications in flight to several queues.
+    gatherings: BTreeMap<u64, Gathering>,
     /// Numbers requests to other shards: interests, transactions.
     request_last: u64,
     scratch: Scratch,
@@ -165,8 +171,12 @@ enum Subscription {
 struct HomeSubscription {
     core: u16,
     destination: Destination,
-    /// What its selector takes.
-    selector_bytes: usize,
+    /// The topics of a durable one; its queue is the destination.
+    durable: Option<Box<Pattern>>,
+    /// What its names and its selector take.
+    name_bytes: usize,
+    /// What becomes of a durable one.
+    becomes: Ending,
     /// Tells it from others that had its name.
     serial: u64,
     /// How many deliveries were handed over.
@@ -239,6 +249,7 @@ impl Front {
             readers: Map::default(),
             topics: Topics::default(),
             transactions: BTreeMap::new(),
+            gatherings: BTreeMap::new(),
             request_last: 0,
             scratch: Scratch::default(),
             lookups: 0,
@@ -270,7 +281,10 @@ impl Front {
                 let buffered = self.buffered.get(*key)?;
                 self.topics.get(buffered.audience.topic)?.pattern().clone()
             }
-            Subscription::Home(home) => home.destination.clone().into(),
+            Subscription::Home(home) => match &home.durable {
+                Some(pattern) => Pattern::clone(pattern),
+                None => home.destination.clone().into(),
+            },
         })
     }
 
@@ -290,9 +304,14 @@ impl Front {
                     self.reply(connection, token, Err(refusal), output);
                 }
             }
-            Some(Command::Unsubscribe(subscription)) => {
-                self.unsubscribe(Subscriber { connection, subscription }, token, output);
+            Some(Command::Unsubscribe(subscription, becomes)) => {
+                let subscriber = Subscriber { connection, subscription };
+                if let Some(Subscription::Home(home)) = self.subscriptions.get_mut(&subscriber) {
+                    home.becomes = becomes;
+                }
+                self.unsubscribe(subscriber, token, output);
             }
+            Some(Command::Delete(name)) => self.delete(connection, token, &name, output),
             Some(Command::Publish(_, message)) => {
                 self.publish(connection, token, message, account, output);
             }
@@ -315,6 +334,10 @@ impl Front {
             ToFront::Replied { connection, token, result } => {
                 self.reply(connection, token, result, output);
             }
+            ToFront::Bind { queue, terms, request } => self.bind(&queue, &terms, request, output),
+            ToFront::Unbind { queue, terms } => self.unbind(&queue, &terms),
+            ToFront::Displace { subscriber } => self.displace(subscriber, output),
+            ToFront::Taken { gathering, result } => self.taken(gathering, result, output),
             ToFront::Drained { subscriber, token } => self.drained(subscriber, token, output),
             ToFront::Subscribed { subscriber, token, result } => {
                 self.subscribed(subscriber, token, result, output);
@@ -361,22 +384,31 @@ impl Front {
         let is_buffered = subscribe.is_buffered();
         let key_bytes = if is_buffered { subscribe.on_slow.name_bytes() } else { 0 };
         let selector_bytes = subscribe.selector.as_ref().map_or(0, |selector| selector.bytes());
-        let name_bytes = pattern.name_bytes() + key_bytes + selector_bytes;
+        let durable = subscribe.durable.as_deref();
+        let queue = match durable {
+            Some(durable) => Some(QueueId::of_subscription(&durable.name).name().clone()),
+            None if pattern.kind() == DestinationKind::Topic => None,
+            None => pattern.destination().cloned(),
+        };
+        let durable_bytes = queue.as_ref().filter(|_| durable.is_some());
+        let durable_bytes = durable_bytes.map_or(0, Destination::name_bytes);
+        let name_bytes = pattern.name_bytes() + key_bytes + selector_bytes + durable_bytes;
         let pattern_bytes = client.with_name(name_bytes).ok_or(Refusal::PatternBytes)?;
-        if mode == Mode::Browse && !pattern.kind().is_queue() {
+        if mode == Mode::Browse && (!pattern.kind().is_queue() || durable.is_some()) {
             return Err(Refusal::NotFound);
         }
         client.subscriptions.push(id);
         client.pattern_bytes = pattern_bytes;
         let unsettled_max = unsettled_max(&client.limits);
-        match pattern.destination() {
-            Some(destination) if pattern.kind() != DestinationKind::Topic => {
-                let core = self.home_of(destination);
-                let destination = destination.clone();
+        match queue {
+            Some(destination) => {
+                let core = self.home_of(&destination);
                 let subscription = HomeSubscription {
                     core,
                     destination: destination.clone(),
-                    selector_bytes,
+                    durable: durable.map(|_| Box::new(pattern.clone())),
+                    name_bytes,
+                    becomes: Ending::Suspend,
                     serial: self.next_request(),
                     delivered: 0,
                     handed_over: Tag(0),
@@ -397,11 +429,20 @@ impl Front {
                     credit: subscribe.credit.unwrap_or_default(),
                     unsettled_max,
                     account,
-                    selector: subscribe.selector.clone(),
+                    selector: subscribe.selector.clone().filter(|_| durable.is_none()),
+                    durable: durable.map(|durable| {
+                        Arc::new(Terms {
+                            pattern: pattern.clone(),
+                            selector: subscribe.selector.clone(),
+                            is_shared: durable.is_shared,
+                            no_local: durable.no_local,
+                        })
+                    }),
+                    displaces: durable.is_some_and(|durable| durable.displaces),
                 };
                 output.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }
-            Some(_) | None => {
+            None => {
                 let confirmed = if is_buffered {
                     self.join_buffered(subscriber, token, subscribe, output)
                 } else {
@@ -482,11 +523,12 @@ impl Front {
             return internal!("a subscription ends at a home and is not there");
         };
         let (core, destination, failed) = (home.core, home.destination.clone(), Tag(0));
+        let ending = home.becomes;
         let confirm = !matches!(home.ending, Some(End::Closed));
         if !confirm {
             self.subscriptions.remove(&subscriber);
         }
-        let end = ToHome::Unsubscribe { subscriber, destination, confirm, failed };
+        let end = ToHome::Unsubscribe { subscriber, destination, confirm, failed, ending };
         self.send_end(subscriber, core, end, output);
     }
 
@@ -558,6 +600,7 @@ impl Front {
             None => return,
         };
         let was_ending = home.ending.replace(End::Closed).is_some();
+        let ending = home.becomes;
         let awaits = home.unwritten > 0;
         let (core, destination, handed_over) =
             (home.core, home.destination.clone(), home.handed_over);
@@ -577,7 +620,8 @@ impl Front {
             reader.end(subscriber.subscription);
         }
         if awaits || !was_ending {
-            let end = ToHome::Unsubscribe { subscriber, destination, confirm: false, failed };
+            let confirm = false;
+            let end = ToHome::Unsubscribe { subscriber, destination, confirm, failed, ending };
             output.send_home(core, end);
         }
     }
@@ -607,7 +651,9 @@ impl Front {
         }
         let home = self.home_of(&message.to);
         if output.windows.has_room(home, message.cost()) {
-            output.send_home(home, ToHome::Publish { connection, token, message, account });
+            let publisher = Publisher { connection, token, gathering: 0 };
+            let publish = ToHome::Publish { publisher, queue: None, message, account };
+            output.send_home(home, publish);
         } else {
             self.reply(connection, token, Err(Refusal::Busy), output);
         }
@@ -774,7 +820,7 @@ impl Front {
                 let topic = self.topics.get(buffered.audience.topic);
                 buffered.name_bytes() + topic.map_or(0, |topic| topic.pattern().name_bytes())
             }),
-            Some(Subscription::Home(home)) => home.destination.name_bytes() + home.selector_bytes,
+            Some(Subscription::Home(home)) => home.name_bytes,
             None => 0,
         };
         if let Some(client) = self.clients.get_mut(&connection) {
@@ -812,6 +858,7 @@ impl Front {
         assert_eq!((self.sieves.len(), self.sieves_by_selector.len()), (0, 0), "sieves");
         assert_eq!(self.readers.len(), 0, "readers");
         assert_eq!(self.transactions.len(), 0, "transactions");
+        assert_eq!(self.gatherings.len(), 0, "publications to several queues");
         self.topics.assert_empty();
     }
 

@@ -5,7 +5,7 @@ use slab::Slab;
 use wire::Map;
 
 use super::{audience::Audience, wildcards::Wildcards};
-use crate::shard_message::Subscriber;
+use crate::{queued::QueueId, shard_message::Subscriber};
 
 /// The patterns of topics in which there is an interest, and whose.
 ///
@@ -30,6 +30,8 @@ pub(super) struct Topic {
     audience: Audience,
     /// The sieves of those with one, by their keys; each has a subscription.
     sieves: Vec<usize>,
+    /// The queues of durable subscriptions, wherever they are.
+    queues: Vec<QueueId>,
     /// The other cores.
     remotes: Vec<u16>,
     /// The interest of this core lasts without subscriptions.
@@ -84,7 +86,12 @@ impl Topics {
 
     /// Forgets a topic without interests.
     pub(super) fn tidy(&mut self, id: usize) {
-        let unused = |topic: &Topic| !topic.has_locals() && topic.remotes.is_empty() && !topic.kept;
+        let unused = |topic: &Topic| {
+            !topic.has_locals()
+                && topic.remotes.is_empty()
+                && topic.queues.is_empty()
+                && !topic.kept
+        };
         if self.topics.get(id).is_some_and(unused) {
             let topic = self.topics.remove(id);
             match topic.pattern.destination() {
@@ -130,6 +137,7 @@ impl Topic {
             locals: Arc::default(),
             audience: Audience::default(),
             sieves: Vec::new(),
+            queues: Vec::new(),
             remotes: Vec::new(),
             kept: false,
             request: 0,
@@ -168,6 +176,20 @@ impl Topic {
     /// Whether there are subscriptions of this core.
     pub(super) fn has_locals(&self) -> bool {
         !self.locals.is_empty() || !self.audience.is_empty() || !self.sieves.is_empty()
+    }
+
+    pub(super) fn queues(&self) -> &[QueueId] {
+        &self.queues
+    }
+
+    pub(super) fn bind(&mut self, queue: &QueueId) {
+        if !self.queues.contains(queue) {
+            self.queues.push(queue.clone());
+        }
+    }
+
+    pub(super) fn unbind(&mut self, queue: &QueueId) {
+        self.queues.retain(|other| other != queue);
     }
 
     pub(super) fn remotes(&self) -> &[u16] {

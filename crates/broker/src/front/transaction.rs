@@ -28,7 +28,7 @@ use crate::{
     output::ShardOutput,
     quota::Account,
     record::{Record, TransactionId},
-    shard_message::{Payload, Subscriber, ToFront, ToHome, published_bytes},
+    shard_message::{BranchOperation, Payload, Subscriber, ToFront, ToHome},
 };
 
 /// A transaction in flight, at the front of its connection.
@@ -143,11 +143,16 @@ impl Front {
             return self.reply(connection, token, Err(Refusal::Limit), output);
         }
         let mut topic_publications = Vec::new();
-        let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
+        let mut branches: BTreeMap<u16, Vec<BranchOperation>> = BTreeMap::new();
         for operation in operations {
             let home = match &operation {
                 Operation::Publish(message) if message.to.kind() == DestinationKind::Topic => {
                     topic_publications.push(Arc::clone(message));
+                    for queue in self.bound_queues(&message.to) {
+                        let home = self.home_of(queue.name());
+                        let part = BranchOperation::PublishTo(queue, Arc::clone(message));
+                        branches.entry(home).or_default().push(part);
+                    }
                     continue;
                 }
                 Operation::Publish(message) => self.home_of(&message.to),
@@ -163,11 +168,12 @@ impl Front {
                     }
                 }
             };
-            branches.entry(home).or_default().push(operation);
+            branches.entry(home).or_default().push(BranchOperation::Own(operation));
         }
         let bytes = topic_publications.iter().map(|message| message.cost()).sum();
-        let fits = |(&home, operations): (&u16, &Vec<Operation>)| {
-            output.windows.has_room(home, operations.iter().map(published_bytes).sum())
+        let fits = |(&home, operations): (&u16, &Vec<BranchOperation>)| {
+            let bytes = operations.iter().map(BranchOperation::published_bytes).sum();
+            output.windows.has_room(home, bytes)
         };
         if !branches.iter().all(fits)
             || !(topic_publications.is_empty()

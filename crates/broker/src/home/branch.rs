@@ -17,7 +17,7 @@ use crate::{
     queued::{QueueId, QueuedMessage},
     quota::Account,
     record::{Record, TransactionId, WriteId},
-    shard_message::{Payload, Subscriber, ToFront, ToHome},
+    shard_message::{BranchOperation, Payload, Subscriber, ToFront, ToHome},
 };
 
 /// The branch of a transaction that one home is ready to commit.
@@ -64,7 +64,7 @@ impl Home {
         &mut self,
         connection: ConnectionId,
         transaction: TransactionId,
-        operations: Vec<Operation>,
+        operations: Vec<BranchOperation>,
         account: Option<Account>,
         alone: bool,
         output: &mut ShardOutput<'_>,
@@ -139,14 +139,15 @@ impl Home {
     fn take_all(
         &mut self,
         connection: ConnectionId,
-        operations: Vec<Operation>,
+        operations: Vec<BranchOperation>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Result<Branch, (Branch, Refusal)> {
         let mut branch = Branch { account, ..Branch::default() };
         let publications = operations.iter().filter_map(|operation| match operation {
-            Operation::Publish(message) => Some(message),
-            Operation::Settle(_) => None,
+            BranchOperation::Own(Operation::Publish(message))
+            | BranchOperation::PublishTo(_, message) => Some(message),
+            BranchOperation::Own(Operation::Settle(_)) => None,
         });
         let (mut count, mut is_durable) = (0, false);
         for message in publications {
@@ -168,10 +169,18 @@ impl Home {
     fn take(
         &mut self,
         connection: ConnectionId,
-        operation: Operation,
+        operation: BranchOperation,
         branch: &mut Branch,
         output: &mut ShardOutput<'_>,
     ) -> Result<(), Refusal> {
+        let operation = match operation {
+            BranchOperation::Own(operation) => operation,
+            BranchOperation::PublishTo(queue, message) => {
+                let publication = self.reserve_bound(connection, &queue, message, output)?;
+                branch.publications.extend(publication);
+                return Ok(());
+            }
+        };
         match operation {
             Operation::Publish(message) if message.to.kind() == DestinationKind::TempTopic => {
                 if !self.temp_topics.contains_key(&message.to) {
@@ -211,13 +220,42 @@ impl Home {
         Ok(())
     }
 
+    /// As [`Home::publish_bound`]; `None`: it is not for that subscription.
+    fn reserve_bound(
+        &mut self,
+        connection: ConnectionId,
+        queue: &QueueId,
+        message: Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) -> Result<Option<Publication>, Refusal> {
+        let Some(index) = self.bound(queue) else { return Ok(None) };
+        let Some(Queue { account, binding: Some(binding), .. }) = self.queues.get(index) else {
+            return Ok(None);
+        };
+        if !binding.takes(connection, &message, &mut self.effort) {
+            return Ok(None);
+        }
+        let account = *account;
+        self.reserve_at(index, message, account, output).map(Some)
+    }
+
     fn reserve(
         &mut self,
-        mut message: Arc<Message>,
+        message: Arc<Message>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Result<Publication, Refusal> {
         let index = self.find_or_make_queue(&message.to, account, output)?;
+        self.reserve_at(index, message, account, output)
+    }
+
+    fn reserve_at(
+        &mut self,
+        index: usize,
+        mut message: Arc<Message>,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) -> Result<Publication, Refusal> {
         let sequence = self.next_sequence();
         let Some(queue) = self.queues.get_mut(index) else {
             internal!("a queue was found and is not there");
@@ -235,15 +273,30 @@ impl Home {
         Ok(Publication { queue: queue.id.clone(), sequence, message })
     }
 
+    /// Who is charged for a message: who sent it, or who made a durable subscription, whose queue is
+    /// there as long as room is reserved in it.
+    pub(super) fn charged(
+        &self,
+        publication: &Publication,
+        sender: Option<Account>,
+    ) -> Option<Account> {
+        if publication.queue.is_subscription() {
+            let index = self.index_of(&publication.queue);
+            return index.and_then(|index| self.queues.get(index)?.account);
+        }
+        sender
+    }
+
     /// Returns the last batch with which its messages are ready, where they are not at once.
     fn commit(&mut self, branch: Branch, output: &mut ShardOutput<'_>) -> Option<WriteId> {
         for message in branch.temp_topic_publications {
             // If it has gone since, so have all subscriptions that would get it.
             let _gone = self.publish_temp_topic(&message, output);
         }
-        let (account, mut written) = (branch.account, None);
+        let mut written = None;
         for publication in branch.publications {
             self.stats.queue_published += 1;
+            let account = self.charged(&publication, branch.account);
             let queued = publication.queued(account);
             let Publication { queue, message, .. } = publication;
             let Some(index) = self.release(&queue, &message) else {
@@ -280,8 +333,10 @@ impl Home {
     }
 
     fn roll_back(&mut self, branch: Branch, output: &mut ShardOutput<'_>) {
-        for Publication { queue, message, .. } in branch.publications {
-            output.quotas.uncharge(branch.account, &message);
+        for publication in branch.publications {
+            let account = self.charged(&publication, branch.account);
+            let Publication { queue, message, .. } = publication;
+            output.quotas.uncharge(account, &message);
             if let Some(index) = self.release(&queue, &message) {
                 self.dispatch_ready(index, output);
             }

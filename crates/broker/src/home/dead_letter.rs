@@ -86,16 +86,20 @@ impl Home {
     }
 }
 
-/// The message as it goes to the dead-letter queue of its queue: addressed to it, saying why, and
+/// The message as it goes to the dead-letter queue of its queue, or of the topic of a durable
+/// subscription: addressed to it, saying why, and
 /// without a time to live. `None` if there is no such queue.
 fn dead_letter(
     queue: &QueueId,
     message: Arc<Message>,
     reason: DeadLetterReason,
 ) -> Option<Arc<Message>> {
-    let queue = queue.name();
-    let to = queue.dead_letter_queue()?;
-    let dead_letter = DeadLetter { queue: queue.clone(), reason };
+    let (queue, to) = if queue.is_subscription() {
+        (message.to.clone(), message.to.topic_dead_letter_queue()?)
+    } else {
+        (queue.name().clone(), queue.name().dead_letter_queue()?)
+    };
+    let dead_letter = DeadLetter { queue, reason };
     Some(Arc::new(Arc::unwrap_or_clone(message).into_dead_letter(to, dead_letter)))
 }
 

@@ -4,6 +4,7 @@ mod allowance;
 mod branch;
 mod browse;
 mod dead_letter;
+mod durable;
 mod queue;
 mod selection;
 mod temporary;
@@ -15,8 +16,8 @@ use std::{
 };
 
 use contract::{
-    BrokerLimits, ConnectionId, Credit, Delivery, Destination, DestinationKind, Message, Mode,
-    Outcome, Refusal, Reply, Tag, Token, internal,
+    BrokerLimits, ConnectionId, Credit, Delivery, Destination, DestinationKind, Ending, Message,
+    Mode, Outcome, Refusal, Reply, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -37,7 +38,7 @@ use crate::{
     queued::{QueueId, QueuedMessage, queued_cost},
     quota::{Account, Usage},
     record::{Record, TransactionId, WriteId},
-    shard_message::{Consume, Payload, Source, Subscriber, ToFront, ToHome},
+    shard_message::{Consume, Payload, Publisher, Source, Subscriber, ToFront, ToHome},
     stats::{QueueDepth, Stats},
 };
 
@@ -63,6 +64,8 @@ pub(crate) struct Home {
     arrivals: VecDeque<(WriteId, usize)>,
     sequence: u64,
     tag: u64,
+    /// Numbers requests to the fronts.
+    request: u64,
     stats: Stats,
 }
 
@@ -84,6 +87,7 @@ impl Home {
             arrivals: VecDeque::new(),
             sequence: 0,
             tag: 0,
+            request: 0,
             stats: Stats::default(),
         }
     }
@@ -97,12 +101,17 @@ impl Home {
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
         match message {
-            ToHome::Publish { connection, token, message, account } => {
-                self.publish(connection, token, message, account, output);
+            ToHome::Publish { publisher, queue, message, account } => match queue {
+                Some(queue) => self.publish_bound(publisher, &queue, message, output),
+                None => self.publish(publisher, message, account, output),
+            },
+            ToHome::Bound { queue, request } => self.front_bound(&queue, request, output),
+            ToHome::Delete { connection, token, queue } => {
+                self.delete_durable(connection, token, &queue, output);
             }
             ToHome::Subscribe(consume) => self.subscribe(&consume, output),
-            ToHome::Unsubscribe { subscriber, destination, confirm, failed } => {
-                let write = self.unsubscribe(subscriber, &destination, failed, output);
+            ToHome::Unsubscribe { subscriber, destination, confirm, failed, ending } => {
+                let write = self.unsubscribe(subscriber, &destination, failed, ending, output);
                 if confirm {
                     let ended = ToFront::Unsubscribed { subscriber };
                     output.send_when_stored(write, from, Payload::ToFront(ended));
@@ -110,6 +119,7 @@ impl Home {
             }
             ToHome::Stop { subscriber, handed_over } => {
                 self.stop(subscriber, output);
+                self.leave_binding(subscriber);
                 self.release_behind(subscriber, handed_over, output);
             }
             ToHome::Written { subscriber, bytes, settled } => {
@@ -156,23 +166,55 @@ impl Home {
 
     fn publish(
         &mut self,
-        connection: ConnectionId,
-        token: Token,
+        publisher: Publisher,
+        message: Arc<Message>,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let core = publisher.connection.core;
+        if message.to.kind() == DestinationKind::TempTopic {
+            let result = self.publish_temp_topic(&message, output);
+            return output.send_front(core, publisher.reply(result));
+        }
+        match self.find_or_make_queue(&message.to, account, output) {
+            Ok(index) => self.publish_at(index, publisher, message, account, output),
+            Err(refusal) => output.send_front(core, publisher.reply(Err(refusal))),
+        }
+    }
+
+    /// A publication to a topic comes to a durable subscription. What waits there is charged to who
+    /// made that.
+    fn publish_bound(
+        &mut self,
+        publisher: Publisher,
+        queue: &QueueId,
+        message: Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        // Without it, it was deleted.
+        let index = self.bound(queue);
+        let queue = index.and_then(|index| self.queues.get(index));
+        if let (Some(index), Some(Queue { account, binding: Some(binding), .. })) = (index, queue)
+            && binding.takes(publisher.connection, &message, &mut self.effort)
+        {
+            let account = *account;
+            return self.publish_at(index, publisher, message, account, output);
+        }
+        output.send_front(publisher.connection.core, publisher.reply(Ok(())));
+    }
+
+    fn publish_at(
+        &mut self,
+        index: usize,
+        publisher: Publisher,
         mut message: Arc<Message>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
-        if message.to.kind() == DestinationKind::TempTopic {
-            let result = self.publish_temp_topic(&message, output);
-            return replied(connection, token, result.map(|()| Reply::Done), output);
-        }
-        let index = match self.find_or_make_queue(&message.to, account, output) {
-            Ok(index) => index,
-            Err(refusal) => return replied(connection, token, Err(refusal), output),
-        };
+        let core = publisher.connection.core;
         let Some(queue) = self.queues.get_mut(index) else {
             internal!("a queue was found and is not there");
-            return replied(connection, token, Err(Refusal::Busy), output);
+            return output.send_front(core, publisher.reply(Err(Refusal::Busy)));
         };
         message.share_name(queue.id.name());
         // Only what is durable has the store opened.
@@ -180,11 +222,11 @@ impl Home {
         let refusal = is_durable.then(|| output.writes.refusal()).flatten();
         let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
         if let Err(refusal) = charged {
-            replied(connection, token, Err(refusal), output);
+            output.send_front(core, publisher.reply(Err(refusal)));
             return self.end_if_idle(index, output);
         }
         let deadline_ns = output.now.after(self.limits.publish_timeout);
-        let publisher = BlockedPublisher { connection, token, message, account, deadline_ns };
+        let publisher = BlockedPublisher { publisher, message, account, deadline_ns };
         if queue.takes(&publisher.message, &self.limits)
             && queue.store_admits(&publisher.message, output.writes)
         {
@@ -198,6 +240,9 @@ impl Home {
     fn subscribe(&mut self, consume: &Consume, output: &mut ShardOutput<'_>) {
         let Consume { subscriber, token, mode, credit, .. } = *consume;
         let destination = &consume.destination;
+        if let Some(terms) = &consume.durable {
+            return self.consume_durable(consume, terms, output);
+        }
         let result = match mode {
             Mode::Browse => self.begin_browse(consume),
             Mode::Consume if destination.kind() == DestinationKind::TempTopic => {
@@ -239,6 +284,7 @@ impl Home {
         subscriber: Subscriber,
         destination: &Destination,
         failed: Tag,
+        ending: Ending,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         self.stop(subscriber, output);
@@ -257,8 +303,18 @@ impl Home {
             let outcome = if tag <= failed { Outcome::Failed } else { Outcome::Released };
             self.apply_outcome(index, queued, outcome, output);
         }
+        let deleted = self.left_durable(index, subscriber, ending, output);
         self.dispatch_ready(index, output);
-        Some(consumer.settled_write)
+        Some(consumer.settled_write).max(deleted)
+    }
+
+    /// A consumer is to end: another may have its durable subscription.
+    fn leave_binding(&mut self, subscriber: Subscriber) {
+        if let Some((_, queue)) = self.consumer_and_queue(subscriber)
+            && let Some(binding) = &mut queue.binding
+        {
+            binding.leave(subscriber);
+        }
     }
 
     /// Returns the last batch that tells the store what this consumer settled.
@@ -409,6 +465,11 @@ impl Home {
             self.send_dead_letter(&queue, position, message, None, reason, output);
             return;
         }
+        if queue.is_subscription() && self.bound(&queue).is_none() {
+            // A transaction with it ended after the subscription did.
+            output.writes.add(Record::Remove(queue, position));
+            return;
+        }
         let index = self.find_or_make_queue_anyway(queue, None, output);
         if let Some(queue) = self.queues.get(index) {
             message.share_name(queue.id.name());
@@ -527,6 +588,9 @@ impl Home {
                 break;
             }
         }
+        if self.queues.get(index).is_some_and(|q| q.id.is_subscription() && q.binding.is_none()) {
+            self.discard(index, output);
+        }
         let Some(queue) = self.queues.get_mut(index) else { return };
         if queue.is_idle() {
             self.remove_queue(index, output);
@@ -561,6 +625,12 @@ impl Home {
             internal!("a message is ready and is not there");
             return false;
         };
+        if queued.position.sequence() <= queue.stale_sequence {
+            queue.remove(&queued, output);
+            queue.enqueue_consumer(subscriber, consumer);
+            self.stats.dropped += 1;
+            return true;
+        }
         consumer.allowance.take_one(queued.message.cost());
         self.tag += 1;
         let tag = Tag(self.tag);
@@ -597,10 +667,9 @@ impl Home {
 
     /// A publication that is charged for enters a queue that has room.
     fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
-        let BlockedPublisher { connection, token, message, account, .. } = publisher;
+        let BlockedPublisher { publisher, message, account, .. } = publisher;
         self.stats.queue_published += 1;
-        let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
-        let (to, done) = (connection.core, Payload::ToFront(done));
+        let (to, done) = (publisher.connection.core, Payload::ToFront(publisher.reply(Ok(()))));
         if message.is_expired(output.now.unix_ms) {
             self.stats.expired += 1;
             output.quotas.uncharge(account, &message);
@@ -616,10 +685,10 @@ impl Home {
 
     /// A publication that is charged for cannot enter a queue, or could not in time.
     fn refuse(&mut self, index: usize, publisher: &BlockedPublisher, output: &mut ShardOutput<'_>) {
-        let BlockedPublisher { connection, token, ref message, account, .. } = *publisher;
+        let BlockedPublisher { publisher, ref message, account, .. } = *publisher;
         output.quotas.uncharge(account, message);
         let refusal = self.refusal(index, message, output);
-        replied(connection, token, Err(refusal), output);
+        output.send_front(publisher.connection.core, publisher.reply(Err(refusal)));
     }
 
     /// A new message enters a queue. Returns the batch with which it is ready, if it is not at once.
@@ -801,7 +870,7 @@ impl Home {
                 let counts = counts.entry(&publication.queue).or_default();
                 counts.reserved += 1;
                 counts.add(&publication.message);
-                usage.add_message(branch.account, &publication.message);
+                usage.add_message(self.charged(publication, branch.account), &publication.message);
             }
             for settlement in &branch.settlements {
                 let queued = &settlement.queued;

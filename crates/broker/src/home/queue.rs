@@ -4,10 +4,11 @@ use std::{
     sync::Arc,
 };
 
-use contract::{BrokerLimits, ConnectionId, Message, Selector, Settlement, Tag, Token};
+use contract::{BrokerLimits, ConnectionId, Message, Selector, Settlement, Tag};
 
 use super::{
     allowance::Allowance,
+    durable::Binding,
     selection::{Late, Search, Selection},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
     quota::{Account, Usage},
     record::{Record, WriteId},
-    shard_message::{Consume, Subscriber},
+    shard_message::{Consume, Publisher, Subscriber},
     stats::QueueDepth,
     writes::Writes,
 };
@@ -35,6 +36,10 @@ pub(super) struct Queue {
     pub(super) owner: Option<ConnectionId>,
     /// Who made it, and is charged for it.
     pub(super) account: Option<Account>,
+    /// What it gets as the queue of a durable subscription; such a queue without this goes.
+    pub(super) binding: Option<Box<Binding>>,
+    /// Messages up to this one were for one that had its name.
+    pub(super) stale_sequence: u64,
     /// New messages that wait until they, or those before them, are stored: so that none overtakes.
     arriving: VecDeque<Arriving>,
     ready: BTreeMap<QueuePosition, QueuedMessage>,
@@ -90,8 +95,7 @@ impl Counts {
 /// A publisher that waits for room.
 #[derive(Debug)]
 pub(super) struct BlockedPublisher {
-    pub(super) connection: ConnectionId,
-    pub(super) token: Token,
+    pub(super) publisher: Publisher,
     pub(super) message: Arc<Message>,
     pub(super) account: Option<Account>,
     /// When it is refused, on the monotonic clock.
@@ -187,6 +191,8 @@ impl Queue {
             id,
             owner,
             account,
+            binding: None,
+            stale_sequence: 0,
             arriving: VecDeque::new(),
             ready: BTreeMap::new(),
             expiring: BTreeSet::new(),
@@ -424,6 +430,15 @@ impl Queue {
         !self.ready.is_empty()
     }
 
+    pub(super) const fn consumers(&self) -> usize {
+        self.consumers
+    }
+
+    /// Takes out the next message that no consumer has; it still counts for the bounds.
+    pub(super) fn pop_waiting(&mut self) -> Option<QueuedMessage> {
+        self.pop().or_else(|| self.arriving.pop_front().map(|arriving| arriving.queued))
+    }
+
     /// The messages that no consumer has.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &QueuedMessage> {
         self.arriving.iter().map(|arriving| &arriving.queued).chain(self.ready.values())
@@ -462,7 +477,11 @@ impl Queue {
 
     /// Nothing is in it and nothing waits at it: nothing would be lost with it.
     pub(super) fn is_idle(&self) -> bool {
-        self.messages == 0 && self.consumers == 0 && self.blocked.is_empty() && self.owner.is_none()
+        self.messages == 0
+            && self.consumers == 0
+            && self.blocked.is_empty()
+            && self.owner.is_none()
+            && self.binding.is_none()
     }
 
     /// Whether the next blocked publisher waits for the store alone, once [`Queue::unblock`] did not
@@ -505,7 +524,7 @@ impl Queue {
     pub(super) fn depth(&self) -> QueueDepth<'_> {
         let ready = self.arriving.len() + self.ready.len();
         QueueDepth {
-            name: self.id.name(),
+            name: &self.id,
             ready,
             unsettled: self.messages - ready - self.reserved,
             bytes: self.bytes(),

@@ -7,7 +7,7 @@ use contract::{
     SubscriptionId, Token,
 };
 
-use super::{Home, queue::Queue, replied};
+use super::{Home, queue::Queue};
 use crate::{
     output::ShardOutput,
     queued::QueueId,
@@ -99,7 +99,8 @@ impl Home {
         }
         while let Some(publisher) = queue.pop_blocked() {
             output.quotas.uncharge(publisher.account, &publisher.message);
-            replied(publisher.connection, publisher.token, Err(Refusal::NotFound), output);
+            let reply = publisher.publisher.reply(Err(Refusal::NotFound));
+            output.send_front(publisher.publisher.connection.core, reply);
         }
     }
 

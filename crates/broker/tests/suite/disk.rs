@@ -5,13 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, Record, Restored, TransactionId};
+use broker::{QueueId, QueuePosition, Record, Restored, Terms, TransactionId};
 use contract::{DeadLetterReason, Message};
 
 /// The content of the store, were the process to end now.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     messages: BTreeMap<(QueueId, QueuePosition), Kept>,
+    /// The durable subscriptions.
+    pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
     prepared: BTreeMap<TransactionId, Vec<Record>>,
     committed: BTreeSet<TransactionId>,
     /// Messages that were ever in a queue.
@@ -29,14 +31,16 @@ impl Disk {
     pub(crate) fn apply(&mut self, record: Record) {
         match record {
             Record::Put(queue, position, message) => {
-                self.entered.insert((queue.name().to_string(), message.id));
+                self.entered.insert((queue.to_string(), message.id));
                 let kept = Kept { message, dead_letter: None };
                 let before = self.messages.insert((queue, position), kept);
                 assert!(before.is_none(), "two messages have one position");
             }
             Record::Remove(queue, position) => {
                 let key = (queue, position);
-                assert!(self.messages.remove(&key).is_some(), "{key:?} is not stored");
+                let removed = self.messages.remove(&key);
+                // What a deleted subscription was to get may be refused yet.
+                assert!(removed.is_some() || key.0.is_subscription(), "{key:?} is not stored");
             }
             Record::DeadLetter(queue, position, reason) => {
                 // The home of the dead-letter queue may have been quicker.
@@ -53,6 +57,10 @@ impl Disk {
             Record::Rollback(id) => {
                 assert!(!self.committed.contains(&id), "{id:?} was committed");
                 self.prepared.remove(&id);
+            }
+            Record::Bind(queue, terms) => drop(self.bindings.insert(queue, terms)),
+            Record::Unbind(queue) => {
+                assert!(self.bindings.remove(&queue).is_some(), "{queue} is not there");
             }
         }
     }
@@ -75,24 +83,22 @@ impl Disk {
     /// The queues that keep a message.
     pub(crate) fn queues_of(&self, message: u128) -> Vec<String> {
         let kept = self.messages.iter().filter(|(_, kept)| kept.message.id == message);
-        kept.map(|((queue, _), _)| queue.name().to_string()).collect()
+        kept.map(|((queue, _), _)| queue.to_string()).collect()
     }
 
     /// Whether a message would be delivered from a queue.
     pub(crate) fn delivers(&self, queue: &str, message: u128) -> bool {
         self.messages.iter().any(|((id, _), kept)| {
-            kept.message.id == message
-                && kept.dead_letter.is_none()
-                && id.name().to_string() == queue
+            kept.message.id == message && kept.dead_letter.is_none() && id.to_string() == queue
         })
     }
 
     /// How many messages a queue keeps.
     pub(crate) fn count(&self, queue: &str) -> usize {
-        self.messages.keys().filter(|(id, _)| id.name().to_string() == queue).count()
+        self.messages.keys().filter(|(id, _)| id.to_string() == queue).count()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.prepared.is_empty()
+        self.messages.is_empty() && self.prepared.is_empty() && self.bindings.is_empty()
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use broker::Event;
 use contract::{
-    Body, Command, ConnectionId, ConnectionLimits, Declare, Destination, DestinationKind, Lane,
-    Message, Operation, Pattern, Refusal, Settlement, Subscribe, SubscriptionId, Token,
+    Body, Command, ConnectionId, ConnectionLimits, Declare, Destination, DestinationKind, Ending,
+    Lane, Message, Operation, Pattern, Refusal, Settlement, Subscribe, SubscriptionId, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -101,7 +101,7 @@ fn the_names_of_a_connection_have_a_budget() {
         assert_eq!(result(subscribe(3, "/topic/abc.d")), Err(Refusal::PatternBytes));
         assert_eq!(result(subscribe(3, "/topic/a.b")), Ok(()));
         for id in 1..=3 {
-            assert_eq!(result(Command::Unsubscribe(SubscriptionId(id))), Ok(()));
+            assert_eq!(result(Command::Unsubscribe(SubscriptionId(id), Ending::Suspend)), Ok(()));
         }
     }
 }

@@ -4,6 +4,7 @@
 mod conversations;
 mod cost;
 mod disk;
+mod durable;
 mod interest;
 mod latest;
 mod limits;

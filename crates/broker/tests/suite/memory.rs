@@ -5,9 +5,9 @@ use std::sync::Arc;
 use broker::{Effect, Event, Placement, Shard};
 use bytes::Bytes;
 use contract::{
-    Body, BrokerLimits, Command, ConnectionId, Credit, Declare, Destination, DestinationKind, Lane,
-    Message, Now, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle, Settlement, Subscribe,
-    SubscriptionId, Token,
+    Body, BrokerLimits, Command, ConnectionId, Credit, Declare, Destination, DestinationKind,
+    Ending, Lane, Message, Now, Outcome as Settled, Pattern, QuotaLimits, Refusal, Settle,
+    Settlement, Subscribe, SubscriptionId, Token,
 };
 use testkit::live_bytes;
 
@@ -91,7 +91,7 @@ fn life(world: &mut World, connection: ConnectionId) {
     command(world, publish("/topic/a.b.c", 10));
     command(world, publish(&queue, 10));
     command(world, subscribe(5, &queue));
-    command(world, Command::Unsubscribe(SubscriptionId(2)));
+    command(world, Command::Unsubscribe(SubscriptionId(2), Ending::Suspend));
     accept_all(world, connection);
     world.apply(connection.core, Event::Gone(connection));
     world.carry_all();

@@ -14,9 +14,9 @@ use broker::{Event, Leave, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConflationKey, ConnectionId, ConnectionLimits, Credit, DeadLetter,
-    Declare, Destination, DestinationKind, Lane, Message, Mode, Notice, Operation,
-    Outcome as Settled, Parts, Pattern, Refusal, Reply, Selector, Settle, Settlement, SlowPolicy,
-    Strings, Subscribe, SubscriptionId, Tag, Token,
+    Declare, Destination, DestinationKind, Durable, DurableName, Ending, Lane, Message, Mode,
+    Notice, Operation, Outcome as Settled, Parts, Pattern, Refusal, Reply, Selector, Settle,
+    Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -140,7 +140,9 @@ impl Stage {
             ["sub", id, pattern, ref rest @ ..] => {
                 Command::Subscribe(Box::new(subscribe(id, pattern, rest)))
             }
-            ["unsub", id] => Command::Unsubscribe(subscription(id)),
+            ["unsub", id, "delete"] => Command::Unsubscribe(subscription(id), Ending::Delete),
+            ["delete", name] => Command::Delete(durable_name(name)),
+            ["unsub", id] => Command::Unsubscribe(subscription(id), Ending::Suspend),
             ["pub", ref rest @ ..] => Command::Publish(lane, self.message(rest)),
             ["declare", name] => Command::Declare(Declare { destination: destination(name) }),
             ["transact", ref rest @ ..] => {
@@ -197,6 +199,7 @@ impl Stage {
         for word in &words[2..] {
             match word.split_once('=').unwrap() {
                 ("size" | "key", _) => {}
+                ("durable", value) => message.header.durable = value == "1",
                 ("priority", value) => message.header.priority = value.parse().unwrap(),
                 (_, value) => {
                     message.header.expires_unix_ms = Some(unix_ms + value.parse::<u64>().unwrap());
@@ -298,11 +301,30 @@ fn subscribe(id: &str, pattern: &str, words: &[&str]) -> Subscribe {
                 let selector = Selector::parse(text, Strings::Coerced).unwrap();
                 subscribe.selector = Some(Arc::new(selector));
             }
+            Some(("durable", name)) => {
+                subscribe.credit = subscribe.credit.or(Some(9));
+                if words.first() != Some(&"auto") {
+                    subscribe.settlement = Settlement::Explicit;
+                }
+                subscribe.durable = Some(Box::new(Durable {
+                    name: durable_name(name),
+                    is_shared: words.contains(&"shared"),
+                    no_local: words.contains(&"no-local"),
+                    displaces: words.contains(&"displace"),
+                }));
+            }
+            None if ["shared", "no-local", "displace"].contains(word) => {}
             Some(("rate", rate)) => subscribe.rate = Some(rate.parse().unwrap()),
             _ => panic!("{word:?}"),
         }
     }
     subscribe
+}
+
+/// Of a client id and a name.
+fn durable_name(text: &str) -> DurableName {
+    let (client, name) = text.split_once('.').unwrap();
+    DurableName::new(None, client, name).unwrap()
 }
 
 fn subscription(id: &str) -> SubscriptionId {

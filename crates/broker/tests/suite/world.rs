@@ -144,6 +144,12 @@ impl World {
     /// The process begins with what another one stored.
     pub(crate) fn restore(&mut self, disk: &Disk) {
         let placement = Placement::new(u16::try_from(self.shards.len()).unwrap());
+        for (queue, terms) in &disk.bindings {
+            self.disk.apply(Record::Bind(queue.clone(), Arc::clone(terms)));
+            for core in 0..u16::try_from(self.shards.len()).unwrap() {
+                self.apply(core, Event::Bound(queue.clone(), Arc::clone(terms)));
+            }
+        }
         for restored in disk.restored() {
             // A disk of its own has it too.
             let (queue, position) = (restored.queue.clone(), restored.position);

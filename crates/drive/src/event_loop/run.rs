@@ -142,6 +142,10 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
             ToCore::StoreRefused(write, refusal) => {
                 core.core.borrow_mut().apply_all([Event::StoreRefused(write, refusal)]);
             }
+            ToCore::Bound(bindings) => {
+                let events = bindings.into_iter().map(|(queue, terms)| Event::Bound(queue, terms));
+                core.core.borrow_mut().apply_all(events);
+            }
             ToCore::Restored(messages) => core.core.borrow_mut().restore(messages),
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),

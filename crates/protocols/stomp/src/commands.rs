@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, VecDeque},
     mem,
     sync::Arc,
@@ -7,12 +8,13 @@ use std::{
 use bytes::Bytes;
 
 use contract::{
-    Command, Credit, Declare, Destination, Mode, Outcome, Pattern, Selector, Settle, Settlement,
-    Strings, Subscribe, SubscriptionId,
+    Command, Credit, Declare, Destination, DestinationKind, Ending, Mode, Outcome, Pattern,
+    Selector, Settle, Settlement, Strings, Subscribe, SubscriptionId,
 };
 
 use crate::{
     Frame, Verb, Version,
+    durable::Identity,
     fault::Fault,
     flow::Flow,
     message::SendHeaders,
@@ -146,6 +148,10 @@ impl Open {
         Ok(real)
     }
 
+    fn identity(&self) -> Cow<'_, Identity> {
+        self.identity.as_deref().map_or_else(Cow::default, Cow::Borrowed)
+    }
+
     fn subscribe(
         &mut self,
         frame: &Frame,
@@ -160,22 +166,25 @@ impl Open {
         let pattern = parse(destination, Pattern::parse)?;
         let ack_mode = self.ack_mode(frame)?;
         let mode = mode(frame, &pattern, ack_mode)?;
-        let Flow { credit, on_slow, rate } = Flow::read(frame, pattern.kind(), cx)?;
+        let durable = self.identity().durable(frame, pattern.kind())?;
+        // It is read as a queue is.
+        let flow_kind = if durable.is_some() { DestinationKind::Queue } else { pattern.kind() };
+        let Flow { credit, on_slow, rate } = Flow::read(frame, flow_kind, cx)?;
         let selector = selector(frame)?;
-        self.check_subscribe(frame, name, cx)?;
+        self.check_subscribe(name, cx)?;
         let pattern = match pattern.destination() {
             Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
             _ => pattern,
         };
         let browsed = pattern.destination().filter(|_| mode == Mode::Browse).cloned();
-        let is_queue = pattern.kind().is_queue();
+        let is_queue = flow_kind.is_queue();
         let (deliveries, settlement) = deliveries(is_queue, mode, ack_mode, credit.is_some());
         let prefetch = credit.unwrap_or_default();
         let id =
             self.subscriptions.add(name, self.version, ack_mode, prefetch, is_queue, deliveries);
         let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
         let subscribe =
-            Subscribe { id, pattern, mode, settlement, credit, on_slow, rate, selector };
+            Subscribe { id, pattern, mode, settlement, credit, on_slow, rate, selector, durable };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
         if let Some(queue) = browsed {
             let token = self.pending.wait(Request::Browse(id, queue), None);
@@ -184,20 +193,8 @@ impl Open {
         Ok(())
     }
 
-    /// Whether a subscription may begin: no header asks for what there is not, its name is free,
-    /// and the connection may have one more.
-    fn check_subscribe(
-        &mut self,
-        frame: &Frame,
-        name: &str,
-        cx: &Context<'_>,
-    ) -> Result<(), Fault> {
-        if let Some((header, why)) = UNSUPPORTED.iter().find(|(h, _)| frame.header(h).is_some()) {
-            return Err(Fault::malformed(
-                "not supported",
-                format!("the header {header} is not supported: {why}"),
-            ));
-        }
+    /// Whether a subscription may begin: its name is free, and the connection may have one more.
+    fn check_subscribe(&mut self, name: &str, cx: &Context<'_>) -> Result<(), Fault> {
         if self.subscriptions.named(self.version, name).is_some() {
             return Err(Fault::malformed(
                 "subscription exists",
@@ -232,19 +229,27 @@ impl Open {
         receipt: Option<Box<str>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
+        let durable = self.identity().named(frame)?;
         let name = match (frame.header("id"), self.version) {
+            (None, _) if durable.is_some() => frame.header("destination").unwrap_or_default(),
             (None, Version::V1_0) => required(frame, "destination")?,
             (None, Version::V1_1 | Version::V1_2) => required(frame, "id")?,
             (Some(id), _) => id,
         };
-        let subscription = self
-            .subscriptions
-            .named(self.version, name)
-            .ok_or_else(|| unknown_subscription("UNSUBSCRIBE", name))?;
-        subscription.is_leaving = true;
-        let id = subscription.id;
-        let token = self.pending.wait(Request::Unsubscribe(id), receipt);
-        cx.out.command(token, Command::Unsubscribe(id));
+        match (self.subscriptions.named(self.version, name), durable) {
+            (Some(subscription), durable) => {
+                subscription.is_leaving = true;
+                let id = subscription.id;
+                let token = self.pending.wait(Request::Unsubscribe(id), receipt);
+                let ending = if durable.is_some() { Ending::Delete } else { Ending::Suspend };
+                cx.out.command(token, Command::Unsubscribe(id, ending));
+            }
+            (None, Some(durable)) => {
+                let token = self.pending.wait(Request::Delete, receipt);
+                cx.out.command(token, Command::Delete(durable));
+            }
+            (None, None) => return Err(unknown_subscription("UNSUBSCRIBE", name)),
+        }
         Ok(())
     }
 
@@ -490,9 +495,3 @@ fn unknown_subscription(verb: &str, name: &str) -> Fault {
         format!("{verb}: this connection has no subscription with the id {name:?}"),
     )
 }
-
-/// Headers of SUBSCRIBE that change what is delivered; to ignore them would be to lie.
-const UNSUPPORTED: [(&str, &str); 2] = [
-    ("activemq.subscriptionName", "subscriptions end with their connection; use a queue"),
-    ("durable-subscription-name", "subscriptions end with their connection; use a queue"),
-];

@@ -87,6 +87,19 @@ impl Fault {
             Refusal::Queues | Refusal::PrincipalQueues => {
                 (Reason::Busy, "limit reached", "consume what is in them: an empty queue ends")
             }
+            Refusal::DurableInUse => (
+                Reason::Busy,
+                "durable subscription in use",
+                "wait until its consumer has gone, or subscribe with displace:true",
+            ),
+            Refusal::DurableShared => (
+                Reason::Malformed,
+                "durable subscription in use",
+                "an UNSUBSCRIBE with its name deletes it",
+            ),
+            Refusal::Displaced => {
+                (Reason::Busy, "displaced", "one client at a time may use this subscription")
+            }
             Refusal::DuplicateId => (
                 Reason::Malformed,
                 "subscription exists",

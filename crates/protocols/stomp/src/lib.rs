@@ -9,6 +9,7 @@
 mod commands;
 mod decode;
 mod detect;
+mod durable;
 mod encode;
 mod fault;
 mod flow;

@@ -7,6 +7,7 @@ use contract::{
 
 use crate::{
     Frame, FrameLimits, Verb, Version,
+    durable::Identity,
     encode::Writer,
     fault::{End, Fault},
     heartbeat::Heartbeat,
@@ -47,6 +48,7 @@ pub(crate) struct Open {
     /// DISCONNECT was received; what follows it is ignored.
     pub(crate) is_leaving: bool,
     pub(crate) heartbeat: Heartbeat,
+    pub(crate) identity: Option<Box<Identity>>,
     pub(crate) pending: Pending,
     pub(crate) subscriptions: Subscriptions,
     /// Where the last message was sent: most often the next one goes there too.
@@ -56,11 +58,17 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(version: Version, heartbeat: Heartbeat, token_next: u64) -> Self {
+    pub(crate) fn new(
+        version: Version,
+        heartbeat: Heartbeat,
+        identity: Option<Box<Identity>>,
+        token_next: u64,
+    ) -> Self {
         Self {
             version,
             is_leaving: false,
             heartbeat,
+            identity,
             pending: Pending::new(token_next),
             subscriptions: Subscriptions::default(),
             last_sent_to: None,
@@ -104,6 +112,7 @@ impl Open {
             Request::Local
             | Request::Send(_)
             | Request::Subscribe(_)
+            | Request::Delete
             | Request::Declare(_)
             | Request::Acknowledge
             | Request::Commit(_)

@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Subscribe(Pattern),
     Browse(SubscriptionId, Destination),
     Unsubscribe(SubscriptionId),
+    /// Of a durable subscription.
+    Delete,
     Declare(Destination),
     Acknowledge,
     Commit(Box<str>),
@@ -117,7 +119,7 @@ impl Entry {
             Request::Send(destination) => format!("SEND to {destination}"),
             Request::Subscribe(pattern) => format!("SUBSCRIBE to {pattern}"),
             Request::Browse(_, queue) => format!("browsing {queue}"),
-            Request::Unsubscribe(_) => "UNSUBSCRIBE".to_owned(),
+            Request::Unsubscribe(_) | Request::Delete => "UNSUBSCRIBE".to_owned(),
             Request::Declare(destination) => format!("the temporary destination {destination}"),
             Request::Acknowledge => "the acknowledgement".to_owned(),
             Request::Commit(transaction) => format!("COMMIT of transaction {transaction:?}"),

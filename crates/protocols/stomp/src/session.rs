@@ -8,6 +8,7 @@ use contract::{
 
 use crate::{
     Decoder, Frame, Verb, Version,
+    durable::Identity,
     encode::Writer,
     fault::{End, Fault},
     heartbeat::{Heartbeat, Intervals},
@@ -59,6 +60,8 @@ struct LoggingIn {
     /// Of its last leg.
     token: Token,
     means: Means,
+    /// The header `client-id`.
+    client: Box<str>,
     /// What was received since that.
     unread: Vec<u8>,
 }
@@ -312,7 +315,8 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
     };
     let means = Means::of(frame)?;
     let (until, unread) = (greeting.until, Vec::new());
-    let login = LoggingIn { version, intervals, until, token: Token(0), means, unread };
+    let client = frame.header("client-id").unwrap_or_default().into();
+    let login = LoggingIn { version, intervals, until, token: Token(0), means, client, unread };
     let with = match (means, &greeting.principal) {
         (Means::Sasl, _) => Login::Sasl {
             mechanism: frame.header(MECHANISM).unwrap_or_default().into(),
@@ -393,7 +397,8 @@ impl LoggingIn {
             writer.body(&[]);
         });
         let heartbeat = Heartbeat::new(self.intervals, ours, cx.now);
-        Open::new(self.version, heartbeat, self.token.0 + 1)
+        let identity = Identity::new(principal, self.client.clone());
+        Open::new(self.version, heartbeat, identity, self.token.0 + 1)
     }
 }
 

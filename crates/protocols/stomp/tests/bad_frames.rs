@@ -541,7 +541,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "a durable subscription",
         "1.2",
         "SUBSCRIBE|id:1|destination:/topic/a|activemq.subscriptionName:d||^@",
-        "ERROR|message:not supported||the header activemq.subscriptionName is not supported: subscriptions end with their connection; use a queue",
+        "ERROR|message:bad durable subscription||a durable subscription belongs to a client: CONNECT with a client-id, or subscribe with shared:true",
     ),
     (
         "the same id twice",

@@ -3,6 +3,7 @@
 
 mod buffered;
 mod cancelling;
+mod durable;
 mod queues;
 mod readers;
 mod selectors;

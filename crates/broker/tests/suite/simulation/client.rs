@@ -6,8 +6,8 @@ use broker::{Account, Event, Leave, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConflationKey, ConnectionId, Credit, Declare, Destination, DestinationKind,
-    Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Selector, Settle, Settlement,
-    SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
+    Ending, Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Selector, Settle,
+    Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use super::{
@@ -87,7 +87,7 @@ impl Simulation {
         let id = self.any_subscription(connection);
         let token = self.next_token();
         self.model.unsubscribe((connection, token), id);
-        self.command(connection, token, Command::Unsubscribe(id));
+        self.command(connection, token, Command::Unsubscribe(id, Ending::Suspend));
     }
 
     /// Ends a subscription from outside.

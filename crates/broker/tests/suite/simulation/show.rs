@@ -25,6 +25,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
         Event::Opened(..)
+        | Event::Bound(..)
         | Event::FromShard(..)
         | Event::Stored(_)
         | Event::StoreRefused(..)
@@ -72,7 +73,8 @@ fn command(command: &Command) -> String {
             subscribe.rate
         ),
         Command::Drain(subscription) => format!("drain {}", subscription.0),
-        Command::Unsubscribe(subscription) => format!("unsubscribe {}", subscription.0),
+        Command::Unsubscribe(subscription, _) => format!("unsubscribe {}", subscription.0),
+        Command::Delete(name) => format!("delete {name}"),
         Command::Publish(lane, message) => {
             format!("lane {}: publish {}", lane.0, show_message(message))
         }

@@ -1,0 +1,137 @@
+//! The headers of SUBSCRIBE and UNSUBSCRIBE that name a durable subscription: the gateway's, which are
+//! Artemis's too, ActiveMQ's and RabbitMQ's.
+
+use contract::{Destination, DestinationError, DestinationKind, Durable, DurableName, Principal};
+
+use crate::{Frame, Verb, fault::Fault};
+
+/// Who a client is to durable subscriptions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    /// `None`: it did not log in.
+    user: Option<Box<str>>,
+    /// The header `client-id` of CONNECT, or empty.
+    client: Box<str>,
+}
+
+impl Identity {
+    /// `None`: it is nobody in particular.
+    pub(crate) fn new(principal: &Principal, client: Box<str>) -> Option<Box<Self>> {
+        let user: Option<Box<str>> = (!principal.is_anonymous()).then(|| (*principal.name).into());
+        (user.is_some() || !client.is_empty()).then(|| Box::new(Self { user, client }))
+    }
+
+    fn name(&self, name: &str) -> Result<DurableName, Fault> {
+        DurableName::new(self.user.as_deref(), &self.client, name).map_err(|error| {
+            let detail = match error {
+                DestinationError::TooLong => format!(
+                    "the names of the user, the client and the subscription have at most {} bytes in all",
+                    Destination::NAME_BYTES_MAX
+                ),
+                DestinationError::Prefix
+                | DestinationError::Empty
+                | DestinationError::Control
+                | DestinationError::Wildcard => "the names of the user, the client and the subscription must have no control \
+                      characters"
+                    .to_owned(),
+            };
+            bad(detail)
+        })
+    }
+
+    /// The durable subscription that a frame names, if it does.
+    pub(crate) fn named(&self, frame: &Frame) -> Result<Option<DurableName>, Fault> {
+        given(frame)?.map(|(name, _)| self.name(name)).transpose()
+    }
+
+    /// What a SUBSCRIBE says of it, if it is to be durable.
+    pub(crate) fn durable(
+        &self,
+        frame: &Frame,
+        kind: DestinationKind,
+    ) -> Result<Option<Box<Durable>>, Fault> {
+        let no_local = flag(frame, &["no-local", "activemq.noLocal"])?;
+        let (shared, displaces) = (flag(frame, &["shared"])?, flag(frame, &["displace"])?);
+        let Some((name, spelling)) = given(frame)? else {
+            return match (shared, no_local, displaces) {
+                (Some(true), ..) => Err(bad("shared:true goes with durable-subscription-name")),
+                (_, Some(true), _) if !kind.is_queue() => {
+                    Err(bad("no-local:true is for durable subscriptions"))
+                }
+                _ => Ok(None),
+            };
+        };
+        if kind != DestinationKind::Topic {
+            return match spelling {
+                // There, clients say so of queues too, which last anyway.
+                Spelling::RabbitMq => Ok(None),
+                Spelling::Name => Err(bad(
+                    "a durable subscription is to topics: a queue keeps its messages anyway",
+                )),
+            };
+        }
+        // RabbitMQ lets several clients read one that it names by the id alone.
+        let is_shared =
+            shared.unwrap_or_else(|| spelling == Spelling::RabbitMq && self.client.is_empty());
+        if !is_shared && self.client.is_empty() {
+            return Err(bad(
+                "a durable subscription belongs to a client: CONNECT with a client-id, or subscribe \
+                 with shared:true",
+            ));
+        }
+        let no_local = no_local.unwrap_or_default();
+        if is_shared && no_local {
+            return Err(bad("no-local:true is not for shared subscriptions"));
+        }
+        let displaces = displaces.unwrap_or_default();
+        Ok(Some(Box::new(Durable { name: self.name(name)?, is_shared, no_local, displaces })))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Spelling {
+    /// A header that contains the name.
+    Name,
+    /// `durable:true` and `auto-delete:false`: the name is the `id`.
+    RabbitMq,
+}
+
+/// The name of the durable subscription that a frame gives, and how.
+fn given(frame: &Frame) -> Result<Option<(&str, Spelling)>, Fault> {
+    if let Some((header, name)) = NAMES.iter().find_map(|name| Some((name, frame.header(name)?))) {
+        let name = Some(name).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| bad(format!("{header} must not be empty")))?;
+        return Ok(Some((name, Spelling::Name)));
+    }
+    let is_durable = flag(frame, &["durable"])? == Some(true);
+    let is_kept = flag(frame, &["auto-delete"])? != Some(true);
+    if !is_durable || !is_kept {
+        return Ok(None);
+    }
+    let name = frame.header("id").filter(|id| !id.is_empty());
+    let missing = || bad(format!("{} with durable:true needs the header id", verb(frame)));
+    Ok(Some((name.ok_or_else(missing)?, Spelling::RabbitMq)))
+}
+
+fn verb(frame: &Frame) -> &'static str {
+    if frame.verb == Verb::Subscribe { "SUBSCRIBE" } else { "UNSUBSCRIBE" }
+}
+
+fn flag(frame: &Frame, names: &[&str]) -> Result<Option<bool>, Fault> {
+    let given = names.iter().find_map(|name| Some((name, frame.header(name)?)));
+    given
+        .map(|(name, text)| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(bad(format!("{name} must be true or false"))),
+        })
+        .transpose()
+}
+
+fn bad(detail: impl Into<String>) -> Fault {
+    Fault::malformed("bad durable subscription", detail)
+}
+
+/// Artemis's, which are the gateway's own, and ActiveMQ's.
+const NAMES: [&str; 3] =
+    ["durable-subscription-name", "durable-subscriber-name", "activemq.subscriptionName"];
