@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, DeadLetterReason, Delivery, Message, Notice,
-    Pattern, Refusal, Reply, Settle, SubscriptionId, Token,
+    Pattern, QueueRules, Refusal, Reply, Settle, SubscriptionId, Token,
 };
 
 use crate::{
@@ -45,6 +45,8 @@ pub enum Event {
     /// not: so a later subscription to them needs no confirmation by the others. For a few topics
     /// that are known beforehand.
     KeepInterest(Pattern),
+    /// What is said of queues from now on.
+    QueueRules(QueueRules),
     /// The next message from the shard of this core.
     FromShard(u16, ShardMessage),
     /// The store has this batch, and all before it, for good.

@@ -49,12 +49,6 @@ impl QueueId {
         self.0.kind() == DestinationKind::Topic
     }
 
-    /// Whether a message is durable in it, and the store keeps it: a durable one, in a queue that does not end with
-    /// its owner.
-    pub(crate) fn is_durable(&self, message: &Message) -> bool {
-        message.header.durable && !self.is_temporary()
-    }
-
     /// Whether it ends with its owner.
     pub(crate) const fn is_temporary(&self) -> bool {
         matches!(self.0.kind(), DestinationKind::TempQueue)
@@ -80,20 +74,42 @@ pub(crate) struct QueuedMessage {
     pub(crate) account: Option<Account>,
     /// How many attempts to deliver it have failed, as far as this process knows.
     pub(crate) attempts: u32,
+    /// The store keeps it: decided once, when it enters the queue.
+    is_durable: bool,
     /// It was in the store when the process began: it may have been delivered before that.
     pub(crate) is_restored: bool,
 }
 
 impl QueuedMessage {
     /// A message that is new in its queue.
-    pub(crate) fn new(message: Arc<Message>, account: Option<Account>, sequence: u64) -> Self {
+    pub(crate) fn new(
+        message: Arc<Message>,
+        is_durable: bool,
+        account: Option<Account>,
+        sequence: u64,
+    ) -> Self {
         let position = QueuePosition::new(message.header.priority, sequence);
-        Self { position, message, account, attempts: 0, is_restored: false }
+        Self { position, message, account, attempts: 0, is_durable, is_restored: false }
     }
 
     /// A message that the store has kept.
     pub(crate) const fn restored(message: Arc<Message>, position: QueuePosition) -> Self {
-        Self { position, message, account: None, attempts: 0, is_restored: true }
+        Self { position, message, account: None, attempts: 0, is_durable: true, is_restored: true }
+    }
+
+    /// Whether the store keeps it.
+    pub(crate) const fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// When its time to live is over, in milliseconds since 1970; `None`: never.
+    pub(crate) fn expires_unix_ms(&self) -> Option<u64> {
+        self.message.header.expires_unix_ms
+    }
+
+    /// When it may be delivered first, in milliseconds since 1970, if that was not at once.
+    pub(crate) fn due_unix_ms(&self) -> Option<u64> {
+        self.message.header.due_unix_ms()
     }
 
     /// How many times it was delivered before; one that is restored may have been once.

@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, Refusal, SubscriptionId,
+    BrokerLimits, ConnectionId, ConnectionLimits, Now, Pattern, QueueRules, Refusal, SubscriptionId,
 };
 
 use crate::{
@@ -90,6 +90,13 @@ impl Shard {
         self
     }
 
+    /// Says what is said of queues; [`Event::QueueRules`] says otherwise later.
+    #[must_use]
+    pub fn with_queue_rules(mut self, rules: QueueRules) -> Self {
+        self.home.set_rules(rules);
+        self
+    }
+
     /// Uses a store that may refuse durable messages. Without it, all are taken.
     #[must_use]
     pub fn with_store(mut self, store: Arc<dyn StoreGate>) -> Self {
@@ -120,6 +127,7 @@ impl Shard {
             Event::Closing(connection, leave) => front.closing(connection, leave, &mut output),
             Event::Gone(connection) => front.gone(connection, &mut output),
             Event::KeepInterest(pattern) => front.keep_interest(&pattern, &mut output),
+            Event::QueueRules(rules) => home.set_rules(rules),
             Event::FromShard(from, ShardMessage(content)) => {
                 let bytes = content.published_bytes();
                 receive(front, home, from, content, &mut output);

@@ -56,6 +56,9 @@ pub struct QueueDepth<'a> {
     pub name: &'a QueueId,
     /// Messages that wait for a consumer, or for the store.
     pub ready: usize,
+    /// Messages that wait for their time: their sender wants them later, or an attempt to deliver them
+    /// has failed.
+    pub delayed: usize,
     /// Messages that a consumer has not settled, or a transaction not decided.
     pub unsettled: usize,
     /// Memory that all these take, in bytes, their entries in the queue included.

@@ -1,9 +1,10 @@
 //! A configuration in plain words.
 
 use core::net::{IpAddr, Ipv6Addr};
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use auth::{Grant, Rule};
+use contract::{DeadLetters, Pattern, QueueSettings, Redelivery};
 
 use crate::{
     Broadcast, Config, Directory, Limits, Listen, Proxy, Service, ServiceKind, SyncPolicy,
@@ -28,6 +29,10 @@ pub fn describe(config: &Config) -> String {
     section("Services", services(config));
     section("Users", users(config));
     section("Access", access(config));
+    let queues = queues(config);
+    if !queues.is_empty() {
+        section("Queues", queues);
+    }
     section("Limits", global_limits(&config.limits));
     section("Otherwise", rest(config));
     let notes = notes(config);
@@ -219,6 +224,38 @@ fn access(config: &Config) -> Vec<String> {
         "dead-letter queues, besides: who may subscribe to the queue may subscribe, none may send",
     ];
     config.access.rules().iter().map(rule).chain(rest.map(str::to_owned)).collect()
+}
+
+fn queues(config: &Config) -> Vec<String> {
+    let line = |(pattern, settings): &(Pattern, Arc<QueueSettings>)| {
+        let QueueSettings { is_durable, redelivery, dead_letters } = &**settings;
+        let Redelivery { attempts, delay_ms, factor, delay_max_ms } = *redelivery;
+        let keeps =
+            if *is_durable { "keeps messages that do not say" } else { "keeps what says so" };
+        let shown = |ms| value::show_duration(Duration::from_millis(ms));
+        let again = if delay_ms == 0 {
+            "at once".into()
+        } else if factor > 1.0 && delay_ms < delay_max_ms {
+            format!(
+                "after {}, then {factor} times as long each time, up to {}",
+                shown(delay_ms),
+                shown(delay_max_ms)
+            )
+        } else {
+            format!("after {}", shown(delay_ms))
+        };
+        let attempts = attempts.unwrap_or(config.limits.broker.deliveries_max);
+        let dead = match dead_letters {
+            DeadLetters::Own => "go to DLQ. and its name".into(),
+            DeadLetters::To(queue) => format!("go to {queue}"),
+            DeadLetters::Dropped => "are dropped".into(),
+        };
+        format!(
+            "{pattern}: {keeps}; what failed is delivered again {again}, {attempts} times in all; \
+             dead letters {dead}"
+        )
+    };
+    config.queues.rules().iter().map(line).collect()
 }
 
 fn grants(grants: &[Grant]) -> String {

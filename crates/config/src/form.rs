@@ -1,9 +1,10 @@
 //! How the values of keys are written: a [`Form`] of each type.
 
 use core::net::SocketAddr;
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
 
 use auth::{Grant, Mechanism, Password, Scope, Scram};
+use contract::{DeadLetters, Destination, DestinationError, DestinationKind, Pattern};
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
@@ -83,6 +84,7 @@ strings! {
     },
     ServicePath: |text| value::service_path(text).map(|text| Self(text.into())),
     FileName: |text| value::file_name(text).map(|text| Self(text.into())),
+    QueuePattern: |text| queue_pattern(text).map(Self),
     Role: |text| match text {
         "" => Err("a role needs a name"),
         _ => Ok(Self(text.into())),
@@ -345,6 +347,103 @@ impl Form for Positive {
 impl Show for Positive {
     fn show(&self) -> String {
         self.0.show()
+    }
+}
+
+/// A number from 1 to 100.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factor(pub(crate) f64);
+
+impl Form for Factor {
+    const NAME: &'static str = "a number";
+
+    fn schema() -> Json {
+        json!({ "type": "number", "minimum": 1, "maximum": 100 })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        value.number(1.0..=100.0).map(Self)
+    }
+}
+
+impl Show for Factor {
+    fn show(&self) -> String {
+        format!("`{:?}`", self.0)
+    }
+}
+
+/// Which queues a table is about.
+#[derive(Debug)]
+pub(crate) struct QueuePattern(Pattern);
+
+impl From<QueuePattern> for Pattern {
+    fn from(pattern: QueuePattern) -> Self {
+        pattern.0
+    }
+}
+
+fn queue_pattern(text: &str) -> Result<Pattern, String> {
+    let pattern = Pattern::parse_scope(&queue_text(text)).map_err(|error| match error {
+        DestinationError::Wildcard => {
+            "a wildcard stands for whole levels: * for one, > or # at the \
+                                       end for the rest"
+                .to_owned()
+        }
+        DestinationError::Prefix
+        | DestinationError::Empty
+        | DestinationError::TooLong
+        | DestinationError::Control => error.to_string(),
+    })?;
+    match pattern.kind() {
+        DestinationKind::Queue => Ok(pattern),
+        DestinationKind::Topic | DestinationKind::TempTopic | DestinationKind::TempQueue => {
+            Err(format!("`{text}` is no queue's: write its name alone, such as orders.>"))
+        }
+    }
+}
+
+/// A queue's text form, of its name or of itself.
+fn queue_text(text: &str) -> Cow<'_, str> {
+    if text.starts_with('/') { text.into() } else { format!("/queue/{text}").into() }
+}
+
+/// A dead-letter queue, or `false` for none.
+#[derive(Debug)]
+pub(crate) struct DeadLetterQueue(DeadLetters);
+
+impl Form for DeadLetterQueue {
+    const NAME: &'static str = "a string or false";
+
+    fn schema() -> Json {
+        json!({ "anyOf": [{ "type": "string" }, { "const": false }] })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        match value.as_flag() {
+            Some(false) => return Some(Self(DeadLetters::Dropped)),
+            Some(true) => return value.refuse("name the queue, or write false for none"),
+            None => {}
+        }
+        let text = value.string()?;
+        match Destination::parse(&queue_text(text)) {
+            Ok(queue) if queue.is_dead_letter_queue() => Some(Self(DeadLetters::To(queue))),
+            Ok(_) => value.refuse(format_args!(
+                "the name of a dead-letter queue begins with DLQ., such as DLQ.{text}"
+            )),
+            Err(error) => value.refuse(error),
+        }
+    }
+}
+
+impl From<DeadLetterQueue> for DeadLetters {
+    fn from(queue: DeadLetterQueue) -> Self {
+        queue.0
+    }
+}
+
+impl Show for DeadLetterQueue {
+    fn show(&self) -> String {
+        String::new()
     }
 }
 

@@ -36,6 +36,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use auth::{Access, Users};
+use contract::QueueRules;
 
 pub use authority::{Authority, AuthorityError, Host, Scheme};
 pub use describe::describe;
@@ -69,6 +70,8 @@ pub struct Config {
     pub users: Users,
     /// Who may subscribe and send where.
     pub access: Access,
+    /// What is said of queues.
+    pub queues: QueueRules,
     /// What is logged, and how.
     pub log: Log,
     /// Who may see what is for operators.
@@ -129,7 +132,8 @@ impl Config {
         Self::read(text, file_name).finish()
     }
 
-    /// What differs in another configuration, by keys and tables; users and access rules left out.
+    /// What differs in another configuration, by keys and tables; users, access rules and settings of queues
+    /// left out.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let differs = [
@@ -244,6 +248,7 @@ impl Default for Config {
             limits,
             users: Users::default(),
             access: Access::default(),
+            queues: QueueRules::default(),
             log: Log::default(),
             operations: Operations::default(),
             http: Http::default(),

@@ -1,9 +1,10 @@
 //! From the keys of a file to a [`Config`]: what a single key cannot say of itself is checked here.
 
 use core::net::SocketAddr;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use auth::{Access, Grant, Rule, User, Users};
+use contract::{QueueRules, QueueSettings};
 use toml::de::DeTable;
 
 use crate::{
@@ -94,6 +95,7 @@ impl Reader<'_> {
             services: self.services(default.services),
             memory,
             access: self.access(&users),
+            queues: self.queues(),
             operations: root.operations.value.clone(),
             users,
             limits,
@@ -399,6 +401,52 @@ impl Reader<'_> {
             rules.push(Rule { scope: destination.clone(), subscribe, send });
         }
         Access::new(rules)
+    }
+
+    /// What is said of queues; reports tables of which nothing comes.
+    fn queues(&self) -> QueueRules {
+        let tables = &self.root.value.queue.read;
+        let rules = tables.iter().enumerate().map(|(index, table)| {
+            let tables::Queue { pattern, durable, redelivery, dead_letter } = &table.value;
+            let mut earlier = tables.iter().take(index);
+            if let Some(other) = earlier.find(|other| other.value.pattern.covers(pattern)) {
+                let line = self.line(other, "pattern");
+                let message = format_args!(
+                    "this table never decides: that of line {line} comes first and holds all of it"
+                );
+                table.refuse(self.source, "pattern", message);
+            }
+            let settings = QueueSettings {
+                is_durable: *durable,
+                redelivery: self.redelivery(redelivery),
+                dead_letters: dead_letter.clone(),
+            };
+            (pattern.clone(), settings)
+        });
+        QueueRules::new(rules)
+    }
+
+    fn redelivery(&self, table: &Located<tables::Redelivery>) -> contract::Redelivery {
+        let tables::Redelivery { attempts, delay, factor, max_delay } = table.value;
+        let max_delay = if table.place("max-delay").is_some() {
+            if delay > max_delay {
+                table.refuse(
+                    self.source,
+                    "max-delay",
+                    format_args!("less than `delay`: {}", value::show_duration(delay)),
+                );
+            }
+            max_delay
+        } else {
+            max_delay.max(delay)
+        };
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        contract::Redelivery {
+            attempts: attempts.map(Into::into),
+            delay_ms: ms(delay),
+            factor: factor.0,
+            delay_max_ms: ms(max_delay),
+        }
     }
 
     /// Reports users and roles that there are not.

@@ -279,6 +279,27 @@ impl<'a> Value<'a> {
         self.as_flag().or_else(|| self.expected("true or false"))
     }
 
+    /// A number, with a fraction or without, within bounds.
+    pub(crate) fn number(&self, bounds: RangeInclusive<f64>) -> Option<f64> {
+        let read = match self.value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse::<f64>(),
+            DeValue::Float(number) => number.as_str().parse(),
+            DeValue::Integer(_)
+            | DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => return self.expected("a number"),
+        };
+        match read {
+            Ok(number) if bounds.contains(&number) => Some(number),
+            Ok(_) | Err(_) => {
+                let (min, max) = bounds.into_inner();
+                self.refuse(format_args!("expected a number from {min} to {max}"))
+            }
+        }
+    }
+
     /// A whole number within bounds.
     pub(crate) fn count(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
         let DeValue::Integer(number) = self.value.get_ref() else {

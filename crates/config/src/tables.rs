@@ -5,14 +5,15 @@ use core::net::SocketAddr;
 use std::{num::NonZeroUsize, time::Duration};
 
 use auth::{Grant, Password, Scope};
-use contract::QuotaLimits;
+use contract::{DeadLetters, Pattern, QuotaLimits};
 
 use crate::{
     AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, ServiceKind,
     SyncPolicy,
     form::{
-        Bytes, Count, Count32, FileName, HostName, MemoryBytes, Pings, Positive, Roles, ScramSha1,
-        ScramSha256, Servers, ServicePath, ServiceType, UnixTime,
+        Bytes, Count, Count32, DeadLetterQueue, Factor, FileName, HostName, MemoryBytes, Pings,
+        Positive, QueuePattern, Roles, ScramSha1, ScramSha256, Servers, ServicePath, ServiceType,
+        UnixTime,
     },
     keys::{Keys, keys},
     limits::{LimitsTable, ServiceLimits},
@@ -47,6 +48,8 @@ keys! {
         pub(crate) user: Tables<User> = Tables::default() => "none",
         /// Who may subscribe and send where: `[[access]]`.
         pub(crate) access: Tables<Access> = Tables::default() => "none",
+        /// What is said of queues: `[[queue]]`.
+        pub(crate) queue: Tables<Queue> = Tables::default() => "none",
         /// What is logged: `[log]`.
         pub(crate) log: Log = Log::default() => "",
         /// Who may see what is for operators: `[operations]`.
@@ -364,6 +367,47 @@ keys! {
 }
 
 keys! {
+    /// What is said of queues. Of the tables that match a queue the first decides; a queue in none has
+    /// the defaults. SIGHUP replaces them all: what is in a queue stays persistent, or not, as it
+    /// entered.
+    #[derive(Debug)]
+    "[[queue]]";
+    pub(crate) struct Queue {
+        /// The queues, by their names without `/queue/`: `"orders"`; `*` stands for one level, a final
+        /// `>` for the rest: `"orders.>"` is `orders` and all below it, `">"` every queue but
+        /// temporary ones.
+        pub(crate) pattern: Pattern as QueuePattern => "orders.>",
+        /// Whether messages are persistent here whose sender does not say (`persistent`).
+        pub(crate) durable: bool = false,
+        /// What becomes of a message after a failed attempt to deliver it:
+        /// `redelivery = { attempts = 6, delay = "1s", factor = 2.0, max-delay = "1m" }`. While it waits,
+        /// those behind it are delivered.
+        pub(crate) redelivery: Located<Redelivery> = Located::default() => "it is delivered again at once",
+        /// The queue to which dead letters go; its name begins with `DLQ.`, so that only the gateway
+        /// sends there. Who may subscribe to it is up to that name: who may to `orders` may to
+        /// `DLQ.orders`. `false`: there is none, and dead letters are dropped.
+        pub(crate) dead_letter: DeadLetters as DeadLetterQueue = DeadLetters::Own
+            => "`DLQ.` and the queue's name",
+    }
+}
+
+keys! {
+    /// When a message is delivered again, and how often.
+    #[derive(Debug)]
+    "queue.redelivery";
+    pub(crate) struct Redelivery: Default {
+        /// Deliveries of one message; when the last one fails, it is a dead letter.
+        pub(crate) attempts: Option<Count32> = None => "`deliveries-max` in `[limits]`",
+        /// How long it waits after the first attempt that failed. It is looked at ten times a second.
+        pub(crate) delay: Duration = Duration::ZERO,
+        /// How many times as long it waits after each one more, from 1 to 100.
+        pub(crate) factor: Factor = Factor(2.0),
+        /// How long it waits at most.
+        pub(crate) max_delay: Duration as Positive = Duration::from_secs(60),
+    }
+}
+
+keys! {
     /// What is logged, to the standard error.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[log]";
@@ -512,6 +556,8 @@ pub(crate) const SECTIONS: &[&Section] = &[
     User::SECTION,
     PasswordTable::SECTION,
     Access::SECTION,
+    Queue::SECTION,
+    Redelivery::SECTION,
     Log::SECTION,
     Operations::SECTION,
     Metrics::SECTION,

@@ -26,14 +26,17 @@ pub struct Message {
 /// What the broker works by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header {
-    /// Whether the message is to survive a restart.
-    pub durable: bool,
+    /// Whether the message is to survive a restart; `None`: its sender does not say, and the queue that
+    /// it enters decides ([`crate::QueueSettings::keeps`]).
+    pub durable: Option<bool>,
     /// 0 (lowest) to 9; 4 by default.
     pub priority: u8,
     /// When its time to live is over, in milliseconds since 1970; `None`: never.
     pub expires_unix_ms: Option<u64>,
     /// When the gateway received it, in milliseconds since 1970.
     pub arrived_unix_ms: u64,
+    /// How long after that a queue keeps it before it delivers it, in milliseconds: seven weeks at most.
+    pub delay_ms: u32,
 }
 
 impl Message {
@@ -49,12 +52,13 @@ impl Message {
         Self { to, id, header, dead_letter: None, content, shares_name: false }
     }
 
-    /// The message as it goes to a dead-letter queue: sent there, and without a time to live.
+    /// The message as it goes to a dead-letter queue: sent there, without a time to live or a delay.
     #[must_use]
     pub fn into_dead_letter(mut self, to: Destination, dead_letter: DeadLetter) -> Self {
         self.to = to;
         self.shares_name = false;
         self.header.expires_unix_ms = None;
+        self.header.delay_ms = 0;
         self.dead_letter = Some(Box::new(dead_letter));
         self
     }
@@ -114,13 +118,23 @@ impl Header {
     #[must_use]
     pub const fn new(arrived_unix_ms: u64) -> Self {
         Self {
-            durable: false,
+            durable: None,
             priority: Self::PRIORITY_DEFAULT,
             expires_unix_ms: None,
             arrived_unix_ms,
+            delay_ms: 0,
         }
     }
+
+    /// When a queue may deliver it first, in milliseconds since 1970; `None`: at once.
+    #[must_use]
+    pub fn due_unix_ms(&self) -> Option<u64> {
+        let due = self.arrived_unix_ms.saturating_add(self.delay_ms.into());
+        (self.delay_ms > 0).then_some(due)
+    }
 }
+
+const _: () = assert!(size_of::<Header>() == 32);
 
 /// How a message came into a dead-letter queue.
 #[derive(Clone, Debug, Eq, PartialEq)]

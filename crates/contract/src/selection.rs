@@ -47,7 +47,9 @@ impl Fields for Candidate<'_> {
     fn header(&self, field: HeaderField) -> selector::Value<'_> {
         let header = &self.message.header;
         match field {
-            HeaderField::DeliveryMode if header.durable => selector::Value::String("PERSISTENT"),
+            HeaderField::DeliveryMode if header.durable == Some(true) => {
+                selector::Value::String("PERSISTENT")
+            }
             HeaderField::DeliveryMode => selector::Value::String("NON_PERSISTENT"),
             HeaderField::Priority => selector::Value::Integer(header.priority.into()),
             HeaderField::Timestamp => {
@@ -136,7 +138,7 @@ mod tests {
         ] {
             assert!(selects(&message, condition), "{condition}");
         }
-        message.header.durable = true;
+        message.header.durable = Some(true);
         message.id = u128::MAX;
         assert!(selects(&message, "JMSDeliveryMode = 'PERSISTENT'"));
         assert!(selects(&message, &format!("JMSMessageID = '{:032x}'", u128::MAX)));

@@ -13,8 +13,8 @@ use std::{
 use auth::{Access, Logins, Users};
 use broker::{Placement, QueueId, Restored, ShardMessage, Terms, WriteId};
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QuotaLimits, Refusal, Step,
-    Token, internal,
+    BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QueueRules, QuotaLimits, Refusal,
+    Step, Token, internal,
 };
 use tokio::sync::oneshot;
 use transports::Reactor;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub labels: Vec<&'static str>,
     /// The bounds of the broker.
     pub broker_limits: Arc<BrokerLimits>,
+    /// What is said of queues at first.
+    pub queue_rules: QueueRules,
     /// The bounds of what all its shards have together.
     pub quotas: QuotaLimits,
     /// The bounds of what belongs to no service.
@@ -113,6 +115,8 @@ pub(crate) enum ToCore {
     Login(ConnectionId, Token, Result<Step, Refusal>, u64),
     /// Users and access rules were changed.
     Reload(Arc<Reload>),
+    /// What is said of queues from now on.
+    QueueRules(QueueRules),
     /// The batches of its shard up to this one are stored.
     Stored(WriteId),
     /// This one is not, and will not be.
@@ -213,6 +217,13 @@ impl Cores {
 
     pub(crate) fn add_messages_left(&self, messages: usize) {
         self.messages_left.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Replaces what is said of queues.
+    pub fn set_queue_rules(&self, rules: &QueueRules) {
+        for core in self.handles() {
+            core.send(ToCore::QueueRules(rules.clone()));
+        }
     }
 
     /// The batches of a core's shard up to this one are stored.

@@ -217,6 +217,7 @@ fn most_bytes<F: Future<Output = ()> + 'static>(
     };
     let settings = Settings {
         broker_limits: Arc::new(broker_limits),
+        queue_rules: contract::QueueRules::default(),
         unsent_bytes_max_per_core: UNSENT_BYTES_PER_CORE,
         ..common::settings(limits)
     };

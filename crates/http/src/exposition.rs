@@ -70,6 +70,7 @@ pub(crate) struct Queues {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Depth {
     ready: usize,
+    delayed: usize,
     unsettled: usize,
     bytes: usize,
     consumers: usize,
@@ -132,6 +133,7 @@ impl Queues {
         for queue in depths {
             let depth = Depth {
                 ready: queue.ready,
+                delayed: queue.delayed,
                 unsettled: queue.unsettled,
                 bytes: queue.bytes,
                 consumers: queue.consumers,
@@ -191,6 +193,7 @@ impl Queues {
 impl Depth {
     fn add(&mut self, other: Self) {
         self.ready += other.ready;
+        self.delayed += other.delayed;
         self.unsettled += other.unsettled;
         self.bytes += other.bytes;
         self.consumers += other.consumers;
@@ -198,7 +201,7 @@ impl Depth {
     }
 
     const fn messages(&self) -> usize {
-        self.ready + self.unsettled
+        self.ready + self.delayed + self.unsettled
     }
 }
 
@@ -439,8 +442,9 @@ impl Snapshot {
 
     fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let queues = Queues::merge(self.cores.iter().map(|core| &core.queues));
-        let depths: [(&str, &str, fn(&Depth) -> usize); 5] = [
+        let depths: [(&str, &str, fn(&Depth) -> usize); 6] = [
             ("queue_ready", "Messages that wait for a consumer", |depth| depth.ready),
+            ("queue_delayed", "Messages that wait for their time", |depth| depth.delayed),
             ("queue_unsettled", "Messages that a consumer has not settled", |depth| {
                 depth.unsettled
             }),
@@ -714,6 +718,6 @@ mod tests {
     }
 
     const fn depth(name: &QueueId, ready: usize) -> QueueDepth<'_> {
-        QueueDepth { name, ready, unsettled: 0, bytes: 0, consumers: 0, blocked: 0 }
+        QueueDepth { name, ready, delayed: 0, unsettled: 0, bytes: 0, consumers: 0, blocked: 0 }
     }
 }

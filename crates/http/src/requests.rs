@@ -663,8 +663,9 @@ fn preflight() -> Response<Body> {
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static("POST");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    let names =
-        HeaderValue::from_static("authorization, content-encoding, content-type, persistent");
+    let names = HeaderValue::from_static(
+        "authorization, content-encoding, content-type, delivery-delay, persistent",
+    );
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
     response
 }

@@ -236,6 +236,7 @@ fn settings(config: &Config, store: Arc<dyn drive::Store>) -> Result<Settings, S
         services,
         labels: PROTOCOLS.labels(),
         broker_limits: Arc::clone(&config.limits.broker),
+        queue_rules: config.queues.clone(),
         quotas: config.memory.quotas(),
         limits: Arc::clone(&config.limits.connection),
         users: config.users.clone(),
@@ -334,7 +335,7 @@ fn reload_certificates(gateway: &Gateway, endpoints: &Endpoints) {
     }
 }
 
-/// Reads the configuration again, and applies its users and access rules.
+/// Reads the configuration again, and applies its users, access rules and settings of queues.
 fn reload_users(gateway: &Gateway, source: &Source) {
     // What was read from a pipe is gone: nothing would stand for everything to be removed.
     if !source.file.is_file() {
@@ -352,8 +353,10 @@ fn reload_users(gateway: &Gateway, source: &Source) {
         }
     };
     gateway.cores.reload(config.users.clone(), &config.access);
+    gateway.cores.set_queue_rules(&config.queues);
     let (users, rules) = (config.users.len(), config.access.rules().len());
-    tracing::info!(users, rules, "users and access rules reloaded");
+    let queues = config.queues.rules().len();
+    tracing::info!(users, rules, queues, "users and access rules reloaded");
     let changed = source.started.differences(&config).join(", ");
     if !changed.is_empty() {
         tracing::warn!(%changed, "not applied: restart to apply these changes of the configuration");

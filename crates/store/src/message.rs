@@ -1,10 +1,10 @@
 //! A message as the log contains it.
 //!
 //! ```text
-//! to | id (16) | durable (1) | priority (1) | arrived (8) | expires? (8) | dead letter? | content
+//! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | dead letter? | content
 //! ```
 //!
-//! A `?` is a byte, 0 or 1, that says whether what it stands behind follows. Strings and bytes come
+//! `durable` is 0 or 1 as the sender said, or 2 where it did not. A `?` is a byte, 0 or 1, that says whether what it stands behind follows. Strings and bytes come
 //! after their length in 4 bytes, a destination after its kind: as one string, with a NUL between
 //! two levels. Integers are big-endian.
 
@@ -20,9 +20,10 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
     let Message { to, id, header, dead_letter, content, .. } = message;
     write_destination(buffer, to);
     buffer.extend(id.to_be_bytes());
-    let Header { durable, priority, expires_unix_ms, arrived_unix_ms } = *header;
-    buffer.extend([u8::from(durable), priority]);
+    let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms } = *header;
+    buffer.extend([durable.map_or(UNSAID, u8::from), priority]);
     buffer.extend(arrived_unix_ms.to_be_bytes());
+    buffer.extend(delay_ms.to_be_bytes());
     write_option(buffer, expires_unix_ms, |buffer, expires| buffer.extend(expires.to_be_bytes()));
     write_option(buffer, dead_letter.as_deref(), |buffer, DeadLetter { queue, reason }| {
         write_destination(buffer, queue);
@@ -55,11 +56,15 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
 pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
     let to = read_destination(reader)?;
     let id = reader.array().map(u128::from_be_bytes)?;
-    let durable = read_bool(reader)?;
+    let durable = match reader.u8()? {
+        UNSAID => None,
+        durable => Some(flag(durable)?),
+    };
     let priority = reader.u8().filter(|priority| *priority <= PRIORITY_MAX)?;
     let arrived_unix_ms = reader.u64()?;
+    let delay_ms = reader.u32()?;
     let expires_unix_ms = read_option(reader, Reader::u64)?;
-    let header = Header { durable, priority, expires_unix_ms, arrived_unix_ms };
+    let header = Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms };
     let dead_letter = read_option(reader, |reader| {
         let queue = read_destination(reader)?;
         let reason = read_reason(reader)?;
@@ -161,7 +166,11 @@ fn read_option<'a, T>(
 }
 
 fn read_bool(reader: &mut Reader<'_>) -> Option<bool> {
-    match reader.u8()? {
+    flag(reader.u8()?)
+}
+
+const fn flag(byte: u8) -> Option<bool> {
+    match byte {
         0 => Some(false),
         1 => Some(true),
         _ => None,
@@ -193,6 +202,8 @@ fn length(bytes: usize) -> [u8; LENGTH_BYTES] {
 
 const LENGTH_BYTES: usize = 4;
 const PRIORITY_MAX: u8 = 9;
+/// The sender did not say whether the message is durable.
+const UNSAID: u8 = 2;
 
 const REJECTED: u8 = 0;
 const FAILED: u8 = 1;
@@ -251,7 +262,8 @@ mod tests {
             parts.properties.push("name", Value::String("\u{e9}"));
             parts
         });
-        all.header.durable = true;
+        all.header.durable = Some(true);
+        all.header.delay_ms = u32::MAX;
         all.header.priority = 9;
         all.header.expires_unix_ms = Some(u64::MAX);
         let failed = DeadLetter { queue: queue("/queue/a"), reason: DeadLetterReason::Failed(7) };

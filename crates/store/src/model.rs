@@ -99,7 +99,7 @@ pub(crate) fn message(id: u64, bytes: usize) -> Arc<Message> {
     let byte = u8::try_from(id % 251).unwrap();
     let to = Destination::parse("/queue/q0").unwrap();
     let mut message = Message::new(to, id.into(), id, Body::Binary(vec![byte; bytes].into()));
-    message.header.durable = true;
+    message.header.durable = Some(true);
     Arc::new(message)
 }
 

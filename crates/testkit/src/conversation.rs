@@ -203,7 +203,7 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
             "reply-to" => parts.reply_to = Some(destination(some)),
             "content-type" => parts.content_type = Some(value.into()),
             "correlation-id" => parts.correlation = Some(value.into()),
-            "durable" => message.header.durable = true,
+            "durable" => message.header.durable = Some(true),
             "binary" => {
                 parts.body = Body::Binary(Bytes::clone(parts.body.bytes()));
             }

@@ -166,8 +166,13 @@ fn settle(settle: &Settle) -> String {
 
 fn publish(message: &Message) -> String {
     let mut shown = format!("publish {}", message.to);
-    if message.header.durable {
-        shown.push_str(" durable");
+    match message.header.durable {
+        Some(true) => shown.push_str(" durable"),
+        Some(false) => shown.push_str(" not-durable"),
+        None => {}
+    }
+    if message.header.delay_ms > 0 {
+        put(&mut shown, format_args!(" delay={}", message.header.delay_ms));
     }
     if message.header.priority != Header::PRIORITY_DEFAULT {
         put(&mut shown, format_args!(" priority={}", message.header.priority));

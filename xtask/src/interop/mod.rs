@@ -116,6 +116,7 @@ const STOMPJS: &[&str] = &[
     "settlement",
     "shared",
     "dead-letters",
+    "delays",
     "browsing",
     "durable",
     "persistence",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use contract::{
-    BrokerLimits, ConnectionId, DeadLetterReason, DestinationKind, Message, Operation, Outcome,
-    Refusal, Settle, Tag, internal,
+    ConnectionId, DeadLetterReason, DestinationKind, Message, Operation, Outcome, Refusal, Settle,
+    Tag, internal,
 };
 
 use super::{
@@ -37,13 +37,23 @@ pub(super) struct Branch {
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) queue: QueueId,
-    sequence: u64,
+    /// Twice its sequence, and one more if it is durable in its queue: in a word, since there may be many.
+    numbered: u64,
     pub(super) message: Arc<Message>,
 }
 
 impl Publication {
+    const fn is_durable(&self) -> bool {
+        self.numbered & 1 == 1
+    }
+
     fn queued(&self, account: Option<Account>) -> QueuedMessage {
-        QueuedMessage::new(Arc::clone(&self.message), account, self.sequence)
+        QueuedMessage::new(
+            Arc::clone(&self.message),
+            self.is_durable(),
+            account,
+            self.numbered >> 1,
+        )
     }
 }
 
@@ -54,6 +64,8 @@ pub(super) struct SettledDelivery {
     subscriber: Subscriber,
     tag: Tag,
     outcome: Outcome,
+    /// Why it is to be dead-lettered with that, if it is: decided once, since settings may change.
+    dead: Option<DeadLetterReason>,
     /// What becomes of it in a rollback, when its consumer has gone.
     if_rolled_back: Outcome,
     pub(super) queued: QueuedMessage,
@@ -76,7 +88,7 @@ impl Home {
                 return vote(connection, transaction, Err(refusal), None, output);
             }
         };
-        let records = branch.records(&self.limits);
+        let records = branch.records();
         if !records.is_empty() {
             branch.has_records = true;
             self.prepared.insert(transaction, branch);
@@ -152,7 +164,8 @@ impl Home {
         let (mut count, mut is_durable) = (0, false);
         for message in publications {
             count += 1;
-            is_durable |= message.header.durable;
+            is_durable |= message.to.kind() == DestinationKind::Queue
+                && self.rules.settings(&message.to).keeps(&message.header);
         }
         if is_durable && let Some(refusal) = output.writes.transaction_refusal() {
             return Err((branch, refusal));
@@ -194,7 +207,8 @@ impl Home {
             Operation::Settle(Settle { subscription, tags, outcome }) => {
                 let subscriber = Subscriber { connection, subscription };
                 let consumer = self.consumers.get_mut(&subscriber).ok_or(Refusal::Stale)?;
-                let Some(Queue { id: queue, .. }) = self.queues.get(consumer.queue) else {
+                let Some(Queue { id: queue, settings, .. }) = self.queues.get(consumer.queue)
+                else {
                     internal!("a consumer of a queue that does not exist");
                     return Err(Refusal::Busy);
                 };
@@ -206,11 +220,13 @@ impl Home {
                 }
                 while let Some((tag, queued)) = consumer.take_first(&tags) {
                     consumer.in_transactions += 1;
+                    let dead = dead_letter_reason(outcome, queued.attempts, settings, &self.limits);
                     branch.settlements.push(SettledDelivery {
                         queue: queue.clone(),
                         subscriber,
                         tag,
                         outcome,
+                        dead,
                         if_rolled_back: Outcome::Released,
                         queued,
                     });
@@ -263,14 +279,17 @@ impl Home {
         };
         message.share_name(queue.id.name());
         if !queue.takes(&message, &self.limits) {
-            return Err(self.refusal(index, &message, output));
+            let is_durable = queue.keeps(&message);
+            return Err(self.refusal(index, &message, is_durable, output));
         }
         if let Err(refusal) = output.quotas.charge(account, &message) {
             self.end_if_idle(index, output);
             return Err(refusal);
         }
         queue.reserve(&message);
-        Ok(Publication { queue: queue.id.clone(), sequence, message })
+        let is_durable = queue.keeps(&message);
+        let numbered = sequence << 1 | u64::from(is_durable);
+        Ok(Publication { queue: queue.id.clone(), numbered, message })
     }
 
     /// Who is charged for a message: who sent it, or who made a durable subscription, whose queue is
@@ -307,11 +326,11 @@ impl Home {
             if message.is_expired(output.now.unix_ms) {
                 self.stats.expired += 1;
                 output.quotas.uncharge(account, &message);
-                if branch.has_records && queue.is_durable(&message) {
+                if branch.has_records && queued.is_durable() {
                     output.writes.add(Record::Remove(queue, queued.position));
                 }
             } else if branch.has_records {
-                self.enter_stored(index, queued);
+                self.enter_stored(index, queued, output);
             } else {
                 written = self.enter(index, queued, output).max(written);
             }
@@ -322,7 +341,7 @@ impl Home {
             if let Some(consumer) = self.consumer_of(&settled) {
                 consumer.in_transactions -= 1;
             }
-            if branch.has_records && settled.record(&self.limits).is_some() {
+            if branch.has_records && settled.record().is_some() {
                 self.settle_stored(settled, output);
             } else {
                 written = self.settle_one(settled, output).max(written);
@@ -392,8 +411,7 @@ impl Home {
 
     /// A delivery is settled, and the store has that from [`SettledDelivery::record`].
     fn settle_stored(&mut self, settled: SettledDelivery, output: &mut ShardOutput<'_>) {
-        let reason = settled.dead_letter_reason(&self.limits);
-        let SettledDelivery { queue, queued, .. } = settled;
+        let SettledDelivery { queue, dead: reason, queued, .. } = settled;
         let Some(index) = self.index_of(&queue) else {
             return internal!("a queue with a delivery that is stored is not there");
         };
@@ -445,29 +463,24 @@ fn store(
 
 impl Branch {
     /// What the store is to do of it when it is committed.
-    fn records(&self, limits: &BrokerLimits) -> Vec<Record> {
-        let puts = self.publications.iter().filter(|p| p.queue.is_durable(&p.message));
+    fn records(&self) -> Vec<Record> {
+        let puts = self.publications.iter().filter(|publication| publication.is_durable());
         puts.map(|publication| Record::put(&publication.queue, &publication.queued(self.account)))
-            .chain(self.settlements.iter().filter_map(|settled| settled.record(limits)))
+            .chain(self.settlements.iter().filter_map(SettledDelivery::record))
             .collect()
     }
 }
 
 impl SettledDelivery {
     /// What the store is to do of it, if it is to do something.
-    fn record(&self, limits: &BrokerLimits) -> Option<Record> {
+    fn record(&self) -> Option<Record> {
         let Self { queue, queued, .. } = self;
-        if !queue.is_durable(&queued.message) {
+        if !queued.is_durable() {
             return None;
         }
         if self.outcome == Outcome::Accepted {
             return Some(Record::Remove(queue.clone(), queued.position));
         }
-        let reason = self.dead_letter_reason(limits)?;
-        Some(Record::DeadLetter(queue.clone(), queued.position, reason))
-    }
-
-    fn dead_letter_reason(&self, limits: &BrokerLimits) -> Option<DeadLetterReason> {
-        dead_letter_reason(self.outcome, self.queued.attempts, limits)
+        Some(Record::DeadLetter(queue.clone(), queued.position, self.dead?))
     }
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use contract::{BrokerLimits, DeadLetter, DeadLetterReason, Message, Outcome, internal};
+use contract::{
+    BrokerLimits, DeadLetter, DeadLetterReason, Destination, Message, Outcome, QueueSettings,
+    internal,
+};
 
 use super::Home;
 use crate::{
     output::ShardOutput,
-    queued::{QueueId, QueuePosition, QueuedMessage, queued_cost},
+    queued::{QueueId, QueuedMessage, queued_cost},
     quota::Account,
     record::Record,
     shard_message::ToHome,
@@ -15,10 +18,11 @@ use crate::{
 
 impl Home {
     /// A dead letter never waits and is never refused: for it a full dead-letter queue drops what would
-    /// be delivered first.
+    /// be delivered first. It is as durable as it was before.
     pub(super) fn add_dead_letter(
         &mut self,
         mut message: Arc<Message>,
+        is_durable: bool,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
@@ -31,12 +35,12 @@ impl Home {
         };
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
-            let Some(evicted) = queue.pop() else { break };
+            let Some(evicted) = queue.pop().or_else(|| queue.pop_delayed()) else { break };
             self.stats.dropped += 1;
             queue.remove(&evicted, output);
         }
         output.quotas.charge_anyway(account, &message);
-        let queued = QueuedMessage::new(message, account, self.next_sequence());
+        let queued = QueuedMessage::new(message, is_durable, account, self.next_sequence());
         self.enter(index, queued, output);
         self.dispatch_ready(index, output);
     }
@@ -55,22 +59,25 @@ impl Home {
         };
         queue.uncount(&queued.message);
         output.quotas.uncharge(queued.account, &queued.message);
-        let QueuedMessage { position, message, account, .. } = queued;
         let queue = queue.id.clone();
-        self.send_dead_letter(&queue, position, message, account, reason, output);
+        self.send_dead_letter(&queue, queued, reason, output);
     }
 
     pub(super) fn send_dead_letter(
         &mut self,
         queue: &QueueId,
-        position: QueuePosition,
-        message: Arc<Message>,
-        account: Option<Account>,
+        queued: QueuedMessage,
         reason: DeadLetterReason,
         output: &mut ShardOutput<'_>,
     ) {
-        let stored_at = queue.is_durable(&message).then(|| (queue.clone(), position));
-        match dead_letter(queue, message, reason) {
+        let stored_at = queued.is_durable().then(|| (queue.clone(), queued.position));
+        let QueuedMessage { message, account, .. } = queued;
+        let to = if queue.is_subscription() {
+            message.to.topic_dead_letter_queue()
+        } else {
+            self.rules.settings(queue.name()).dead_letter_queue(queue.name())
+        };
+        match to.map(|to| dead_letter(queue, to, message, reason)) {
             Some(message) => {
                 self.stats.dead_lettered += 1;
                 let home = self.placement.home(&message.to);
@@ -87,31 +94,29 @@ impl Home {
 }
 
 /// The message as it goes to the dead-letter queue of its queue, or of the topic of a durable
-/// subscription: addressed to it, saying why, and
-/// without a time to live. `None` if there is no such queue.
+/// subscription: addressed to it, saying why, and without a time to live.
 fn dead_letter(
     queue: &QueueId,
+    to: Destination,
     message: Arc<Message>,
     reason: DeadLetterReason,
-) -> Option<Arc<Message>> {
-    let (queue, to) = if queue.is_subscription() {
-        (message.to.clone(), message.to.topic_dead_letter_queue()?)
-    } else {
-        (queue.name().clone(), queue.name().dead_letter_queue()?)
-    };
-    let dead_letter = DeadLetter { queue, reason };
-    Some(Arc::new(Arc::unwrap_or_clone(message).into_dead_letter(to, dead_letter)))
+) -> Arc<Message> {
+    let queue = if queue.is_subscription() { &message.to } else { queue.name() };
+    let dead_letter = DeadLetter { queue: queue.clone(), reason };
+    Arc::new(Arc::unwrap_or_clone(message).into_dead_letter(to, dead_letter))
 }
 
 /// Why a delivery with this outcome leaves its queue for the dead-letter queue; `None`: it does not.
 pub(super) fn dead_letter_reason(
     outcome: Outcome,
     attempts: u32,
+    settings: &QueueSettings,
     limits: &BrokerLimits,
 ) -> Option<DeadLetterReason> {
+    let attempts_max = settings.redelivery.attempts.unwrap_or(limits.deliveries_max);
     match outcome {
         Outcome::Rejected => Some(DeadLetterReason::Rejected),
-        Outcome::Failed if attempts + 1 >= limits.deliveries_max => {
+        Outcome::Failed if attempts + 1 >= attempts_max => {
             Some(DeadLetterReason::Failed(attempts + 1))
         }
         Outcome::Accepted | Outcome::Released | Outcome::Failed => None,

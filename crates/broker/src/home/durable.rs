@@ -170,7 +170,10 @@ impl Home {
         // One that was deleted may wait for the end of transactions.
         let index = match self.index_of(&id) {
             Some(index) => index,
-            None => self.make_queue(Queue::new(id, None, consume.account), output)?,
+            None => {
+                let settings = self.settings(&id);
+                self.make_queue(Queue::new(id, None, consume.account, settings), output)?
+            }
         };
         self.tell_fronts(index, terms, output);
         Ok(index)

@@ -4,6 +4,7 @@ mod allowance;
 mod branch;
 mod browse;
 mod dead_letter;
+mod delayed;
 mod durable;
 mod queue;
 mod selection;
@@ -17,7 +18,7 @@ use std::{
 
 use contract::{
     BrokerLimits, ConnectionId, Credit, Delivery, Destination, DestinationKind, Ending, Message,
-    Mode, Outcome, Refusal, Reply, Tag, Token, internal,
+    Mode, Outcome, QueueRules, QueueSettings, Refusal, Reply, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -26,6 +27,7 @@ use self::{
     branch::Branch,
     browse::Browser,
     dead_letter::dead_letter_reason,
+    delayed::DUE_MAX,
     queue::{BlockedPublisher, Consumer, Counts, Queue},
     selection::Search,
     temporary::TempTopic,
@@ -47,6 +49,7 @@ use crate::{
 pub(crate) struct Home {
     placement: Placement,
     limits: Arc<BrokerLimits>,
+    rules: QueueRules,
     /// Where in `queues` each one is.
     indexes: Map<QueueId, usize>,
     queues: Slab<Queue>,
@@ -74,6 +77,7 @@ impl Home {
         Self {
             placement,
             limits,
+            rules: QueueRules::default(),
             indexes: Map::default(),
             queues: Slab::new(),
             temporary_queues: 0,
@@ -95,6 +99,18 @@ impl Home {
     /// See [`crate::Shard::since`]: up to 2^18 messages a millisecond have numbers of their own.
     pub(crate) const fn number_since(&mut self, unix_ms: u64) {
         self.sequence = unix_ms << 18;
+    }
+
+    /// What is said of queues from now on. What is in them stays durable, or not, as it entered.
+    pub(crate) fn set_rules(&mut self, rules: QueueRules) {
+        for (_, queue) in &mut self.queues {
+            queue.settings = Arc::clone(rules.settings(queue.id.name()));
+        }
+        self.rules = rules;
+    }
+
+    fn settings(&self, queue: &QueueId) -> Arc<QueueSettings> {
+        Arc::clone(self.rules.settings(queue.name()))
     }
 
     /// A message from a front, or another home, on core `from`.
@@ -155,7 +171,7 @@ impl Home {
             ToHome::Committed(transaction) => self.committed(transaction, output),
             ToHome::NotCommitted(transaction) => self.not_committed(transaction, output),
             ToHome::DeadLetter { message, account, stored_at } => {
-                self.add_dead_letter(message, account, output);
+                self.add_dead_letter(message, stored_at.is_some(), account, output);
                 if let Some((queue, position)) = stored_at {
                     // In one batch, so that it is always in exactly one queue.
                     output.writes.add(Record::Remove(queue, position));
@@ -218,7 +234,7 @@ impl Home {
         };
         message.share_name(queue.id.name());
         // Only what is durable has the store opened.
-        let is_durable = queue.id.is_durable(&message);
+        let is_durable = queue.keeps(&message);
         let refusal = is_durable.then(|| output.writes.refusal()).flatten();
         let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
         if let Err(refusal) = charged {
@@ -226,9 +242,8 @@ impl Home {
             return self.end_if_idle(index, output);
         }
         let deadline_ns = output.now.after(self.limits.publish_timeout);
-        let publisher = BlockedPublisher { publisher, message, account, deadline_ns };
-        if queue.takes(&publisher.message, &self.limits)
-            && queue.store_admits(&publisher.message, output.writes)
+        let publisher = BlockedPublisher { publisher, message, is_durable, account, deadline_ns };
+        if queue.takes(&publisher.message, &self.limits) && (!is_durable || output.writes.admits())
         {
             self.accept(index, publisher, output);
         } else if let Err(publisher) = queue.block(publisher) {
@@ -462,7 +477,8 @@ impl Home {
         let Restored { queue, position, mut message, dead_letter } = restored;
         self.sequence = self.sequence.max(position.sequence());
         if let Some(reason) = dead_letter {
-            self.send_dead_letter(&queue, position, message, None, reason, output);
+            let queued = QueuedMessage::restored(message, position);
+            self.send_dead_letter(&queue, queued, reason, output);
             return;
         }
         if queue.is_subscription() && self.bound(&queue).is_none() {
@@ -475,7 +491,7 @@ impl Home {
             message.share_name(queue.id.name());
         }
         output.quotas.charge_anyway(None, &message);
-        self.enter_stored(index, QueuedMessage::restored(message, position));
+        self.enter_stored(index, QueuedMessage::restored(message, position), output);
         self.dispatch_ready(index, output);
     }
 
@@ -486,7 +502,7 @@ impl Home {
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
-            for queued in queue.stored(upto, refused) {
+            for queued in queue.stored(upto, refused, output.now.unix_ms) {
                 self.stats.refused_full += 1;
                 output.quotas.uncharge(queued.account, &queued.message);
             }
@@ -515,9 +531,11 @@ impl Home {
         let due = |queue: &Queue| queue.is_due(output.now.unix_ms, output.now.mono_ns);
         let due: Vec<usize> =
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
+        let due_max = (DUE_MAX / due.len().max(1)).max(1);
         for index in due {
             if let Some(queue) = self.queues.get_mut(index) {
                 self.stats.expired += queue.expire(output);
+                self.stats.expired += queue.release_due(due_max, output);
             }
             self.dispatch_ready(index, output);
             while let Some(publisher) =
@@ -558,12 +576,11 @@ impl Home {
         outcome: Outcome,
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
-        let reason = dead_letter_reason(outcome, queued.attempts, &self.limits);
         let queue = self.queues.get_mut(index)?;
+        let reason = dead_letter_reason(outcome, queued.attempts, &queue.settings, &self.limits);
         if let Some(reason) = reason {
-            let is_durable = queue.id.is_durable(&queued.message);
             let record = Record::DeadLetter(queue.id.clone(), queued.position, reason);
-            let write = is_durable.then(|| output.writes.add(record));
+            let write = queued.is_durable().then(|| output.writes.add(record));
             self.dead_letter(index, queued, reason, output);
             return write;
         }
@@ -572,7 +589,14 @@ impl Home {
                 self.stats.queue_settled += 1;
                 return queue.remove(&queued, output);
             }
-            Outcome::Failed => queued.attempts += 1,
+            Outcome::Failed => {
+                queued.attempts += 1;
+                let wait_ms = queue.settings.redelivery.wait_ms(queued.attempts);
+                if wait_ms > 0 {
+                    queue.delay(queued, output.now.unix_ms.saturating_add(wait_ms));
+                    return None;
+                }
+            }
             Outcome::Released | Outcome::Rejected => {}
         }
         queue.make_ready(queued);
@@ -667,7 +691,7 @@ impl Home {
 
     /// A publication that is charged for enters a queue that has room.
     fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
-        let BlockedPublisher { publisher, message, account, .. } = publisher;
+        let BlockedPublisher { publisher, message, is_durable, account, .. } = publisher;
         self.stats.queue_published += 1;
         let (to, done) = (publisher.connection.core, Payload::ToFront(publisher.reply(Ok(()))));
         if message.is_expired(output.now.unix_ms) {
@@ -675,8 +699,7 @@ impl Home {
             output.quotas.uncharge(account, &message);
             return output.send(to, done);
         }
-        let is_durable = self.queues.get(index).is_some_and(|queue| queue.id.is_durable(&message));
-        let queued = QueuedMessage::new(message, account, self.next_sequence());
+        let queued = QueuedMessage::new(message, is_durable, account, self.next_sequence());
         match self.enter(index, queued, output) {
             Some(write) if is_durable => output.send_when_taken(write, to, done),
             write => output.send_when_stored(write, to, done),
@@ -685,9 +708,9 @@ impl Home {
 
     /// A publication that is charged for cannot enter a queue, or could not in time.
     fn refuse(&mut self, index: usize, publisher: &BlockedPublisher, output: &mut ShardOutput<'_>) {
-        let BlockedPublisher { publisher, ref message, account, .. } = *publisher;
+        let BlockedPublisher { publisher, ref message, is_durable, account, .. } = *publisher;
         output.quotas.uncharge(account, message);
-        let refusal = self.refusal(index, message, output);
+        let refusal = self.refusal(index, message, is_durable, output);
         output.send_front(publisher.connection.core, publisher.reply(Err(refusal)));
     }
 
@@ -699,19 +722,19 @@ impl Home {
         output: &mut ShardOutput<'_>,
     ) -> Option<WriteId> {
         let queue = self.queues.get_mut(index)?;
-        let is_durable = queue.id.is_durable(&queued.message);
-        let write = is_durable.then(|| output.writes.add(Record::put(&queue.id, &queued)));
-        let ready = queue.enter(queued, write);
+        let record = queued.is_durable().then(|| Record::put(&queue.id, &queued));
+        let write = record.map(|record| output.writes.add(record));
+        let ready = queue.enter(queued, write, output.now.unix_ms);
         self.arrivals.extend(ready.map(|write| (write, index)));
         ready
     }
 
     /// As [`Home::enter`], of a message that is in the store already or is not for it.
-    fn enter_stored(&mut self, index: usize, queued: QueuedMessage) {
+    fn enter_stored(&mut self, index: usize, queued: QueuedMessage, output: &ShardOutput<'_>) {
         let Some(queue) = self.queues.get_mut(index) else {
             return internal!("a queue was found and is not there");
         };
-        let ready = queue.enter(queued, None);
+        let ready = queue.enter(queued, None, output.now.unix_ms);
         self.arrivals.extend(ready.map(|write| (write, index)));
     }
 
@@ -726,10 +749,15 @@ impl Home {
     }
 
     /// Why a publication cannot enter a queue, or could not in time.
-    fn refusal(&mut self, index: usize, message: &Message, output: &ShardOutput<'_>) -> Refusal {
+    fn refusal(
+        &mut self,
+        index: usize,
+        message: &Message,
+        is_durable: bool,
+        output: &ShardOutput<'_>,
+    ) -> Refusal {
         match self.queues.get(index) {
             Some(queue) if queue.has_room(queued_cost(message), &self.limits) => {
-                let is_durable = queue.id.is_durable(message);
                 is_durable.then(|| output.writes.refusal()).flatten().unwrap_or(Refusal::Busy)
             }
             Some(_) | None => {
@@ -750,7 +778,10 @@ impl Home {
         match self.index_of(&id) {
             Some(index) => Ok(index),
             None if id.is_temporary() => Err(Refusal::NotFound),
-            None => self.make_queue(Queue::new(id, None, account), output),
+            None => {
+                let settings = self.settings(&id);
+                self.make_queue(Queue::new(id, None, account, settings), output)
+            }
         }
     }
 
@@ -778,7 +809,8 @@ impl Home {
             return index;
         }
         output.quotas.add_queue(account);
-        self.insert_queue(Queue::new(id, None, account))
+        let settings = self.settings(&id);
+        self.insert_queue(Queue::new(id, None, account, settings))
     }
 
     fn insert_queue(&mut self, queue: Queue) -> usize {
@@ -813,18 +845,11 @@ impl Home {
 
     /// See [`crate::Shard::messages_left`].
     pub(crate) fn messages_left(&self, is_stored: bool) -> usize {
-        let is_left = |queue: &Queue, queued: &QueuedMessage| {
-            !is_stored || !queue.id.is_durable(&queued.message)
-        };
-        let waiting = self
-            .queues
-            .iter()
-            .flat_map(|(_, queue)| queue.waiting().filter(move |queued| is_left(queue, queued)));
-        let mut left = waiting.count();
+        let is_left = |queued: &&QueuedMessage| !is_stored || !queued.is_durable();
+        let waiting = self.queues.iter().flat_map(|(_, queue)| queue.waiting());
+        let mut left = waiting.filter(is_left).count();
         self.consumers.all(|consumer| {
-            let unsettled = consumer.unsettled.values();
-            let queue = self.queues.get(consumer.queue);
-            left += unsettled.filter(|one| queue.is_some_and(|queue| is_left(queue, one))).count();
+            left += consumer.unsettled.values().filter(is_left).count();
             true
         });
         left

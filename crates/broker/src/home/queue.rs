@@ -4,10 +4,11 @@ use std::{
     sync::Arc,
 };
 
-use contract::{BrokerLimits, ConnectionId, Message, Selector, Settlement, Tag};
+use contract::{BrokerLimits, ConnectionId, Message, QueueSettings, Selector, Settlement, Tag};
 
 use super::{
     allowance::Allowance,
+    delayed::Delayed,
     durable::Binding,
     selection::{Late, Search, Selection},
 };
@@ -27,7 +28,8 @@ use crate::{
 ///
 /// ```text
 /// blocked --room--> arriving --stored--> ready --consumer with credit--> unsettled --> gone
-///                                          ^-- failed, released, consumer gone --+
+///                            |             ^-- failed, released, consumer gone --+
+///                            +--delayed--> ^   (failed: delayed, where the queue has a delay)
 /// ```
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -40,11 +42,13 @@ pub(super) struct Queue {
     pub(super) binding: Option<Box<Binding>>,
     /// Messages up to this one were for one that had its name.
     pub(super) stale_sequence: u64,
+    pub(super) settings: Arc<QueueSettings>,
     /// New messages that wait until they, or those before them, are stored: so that none overtakes.
     arriving: VecDeque<Arriving>,
     ready: BTreeMap<QueuePosition, QueuedMessage>,
     /// Those of `ready` that expire, by when in milliseconds since 1970.
     expiring: BTreeSet<(u64, QueuePosition)>,
+    delayed: Delayed,
     blocked: VecDeque<BlockedPublisher>,
     blocked_bytes: usize,
     /// Consumers that can take a message, the one that has waited longest first.
@@ -54,9 +58,9 @@ pub(super) struct Queue {
     offered: u64,
     late: Late,
     consumers: usize,
-    /// Messages that count for the bounds: arriving, ready, unsettled and reserved.
+    /// Messages that count for the bounds: arriving, ready, delayed, unsettled and reserved.
     messages: usize,
-    /// Memory that these take, but for their entries in `expiring`.
+    /// Memory that these take, but for their entries in `expiring` and their times in `delayed`.
     bytes: usize,
     /// Room for messages of transactions that are not decided.
     reserved: usize,
@@ -97,6 +101,8 @@ impl Counts {
 pub(super) struct BlockedPublisher {
     pub(super) publisher: Publisher,
     pub(super) message: Arc<Message>,
+    /// Whether the message is durable in the queue.
+    pub(super) is_durable: bool,
     pub(super) account: Option<Account>,
     /// When it is refused, on the monotonic clock.
     pub(super) deadline_ns: u64,
@@ -186,16 +192,23 @@ impl Consumer {
 }
 
 impl Queue {
-    pub(super) fn new(id: QueueId, owner: Option<ConnectionId>, account: Option<Account>) -> Self {
+    pub(super) fn new(
+        id: QueueId,
+        owner: Option<ConnectionId>,
+        account: Option<Account>,
+        settings: Arc<QueueSettings>,
+    ) -> Self {
         Self {
             id,
             owner,
             account,
             binding: None,
             stale_sequence: 0,
+            settings,
             arriving: VecDeque::new(),
             ready: BTreeMap::new(),
             expiring: BTreeSet::new(),
+            delayed: Delayed::default(),
             blocked: VecDeque::new(),
             blocked_bytes: 0,
             ready_consumers: BTreeMap::new(),
@@ -219,7 +232,7 @@ impl Queue {
 
     /// Memory that its messages take, in bytes.
     fn bytes(&self) -> usize {
-        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES
+        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES + self.delayed.bytes()
     }
 
     /// Whether a publication may enter now, with none before it.
@@ -227,9 +240,10 @@ impl Queue {
         self.blocked.is_empty() && self.has_room(queued_cost(message), limits)
     }
 
-    /// Whether the store has room for a message too, if it is durable.
-    pub(super) fn store_admits(&self, message: &Message, writes: &mut Writes) -> bool {
-        !self.id.is_durable(message) || writes.admits()
+    /// Whether a message that enters is durable here: in a queue that does not end with its owner, as
+    /// its sender wishes, or else the queue's settings say.
+    pub(super) fn keeps(&self, message: &Message) -> bool {
+        !self.id.is_temporary() && self.settings.keeps(&message.header)
     }
 
     /// A new message enters, to be ready when this batch is stored, and not before those that came
@@ -238,35 +252,74 @@ impl Queue {
         &mut self,
         queued: QueuedMessage,
         write: Option<WriteId>,
+        unix_ms: u64,
     ) -> Option<WriteId> {
         self.count(&queued.message);
         let is_own = write.is_some();
         let write = write.or_else(|| self.arriving.back().map(|arriving| arriving.write));
         match write {
             Some(write) => self.arriving.push_back(Arriving { write, is_own, queued }),
-            None => self.make_ready(queued),
+            None => self.make_ready_when_due(queued, unix_ms),
         }
         write
     }
 
     /// What waits for the batches up to this one becomes ready. `refused`: but for what the last of
     /// them was to add, which is returned.
-    pub(super) fn stored(&mut self, upto: WriteId, refused: bool) -> Vec<QueuedMessage> {
+    pub(super) fn stored(
+        &mut self,
+        upto: WriteId,
+        refused: bool,
+        unix_ms: u64,
+    ) -> Vec<QueuedMessage> {
         let mut lost = Vec::new();
         while let Some(arriving) = self.arriving.pop_front_if(|arriving| arriving.write <= upto) {
             if refused && arriving.is_own && arriving.write == upto {
                 self.uncount(&arriving.queued.message);
                 lost.push(arriving.queued);
             } else {
-                self.make_ready(arriving.queued);
+                self.make_ready_when_due(arriving.queued, unix_ms);
             }
         }
         lost
     }
 
+    /// A message that counts already becomes ready, now or when its sender wants.
+    fn make_ready_when_due(&mut self, queued: QueuedMessage, unix_ms: u64) {
+        match queued.due_unix_ms().filter(|&due| due > unix_ms) {
+            Some(due) => self.delay(queued, due),
+            None => self.make_ready(queued),
+        }
+    }
+
+    /// A message that counts already becomes ready at this time, in milliseconds since 1970.
+    pub(super) fn delay(&mut self, queued: QueuedMessage, due_unix_ms: u64) {
+        self.delayed.insert(queued, due_unix_ms);
+    }
+
+    /// Takes a message out that is not due; it still counts for the bounds.
+    pub(super) fn pop_delayed(&mut self) -> Option<QueuedMessage> {
+        self.delayed.pop()
+    }
+
+    /// What is due becomes ready, so many messages at most; returns how many have expired before.
+    pub(super) fn release_due(&mut self, max: usize, output: &mut ShardOutput<'_>) -> u64 {
+        let mut expired = 0;
+        for _ in 0..max {
+            let Some(queued) = self.delayed.pop_due(output.now.unix_ms) else { break };
+            if queued.message.is_expired(output.now.unix_ms) {
+                self.remove(&queued, output);
+                expired += 1;
+            } else {
+                self.make_ready(queued);
+            }
+        }
+        expired
+    }
+
     /// A message that counts already becomes ready.
     pub(super) fn make_ready(&mut self, queued: QueuedMessage) {
-        if let Some(expires) = queued.message.header.expires_unix_ms {
+        if let Some(expires) = queued.expires_unix_ms() {
             self.expiring.insert((expires, queued.position));
         }
         self.late.became_ready(queued.position);
@@ -283,7 +336,7 @@ impl Queue {
     /// Takes a ready message out; it still counts for the bounds.
     pub(super) fn take(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
         let queued = self.ready.remove(&position)?;
-        if let Some(expires) = queued.message.header.expires_unix_ms {
+        if let Some(expires) = queued.expires_unix_ms() {
             self.expiring.remove(&(expires, position));
         }
         Some(queued)
@@ -319,8 +372,9 @@ impl Queue {
     ) -> Option<WriteId> {
         self.uncount(&queued.message);
         output.quotas.uncharge(queued.account, &queued.message);
-        let is_durable = self.id.is_durable(&queued.message);
-        is_durable.then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
+        queued
+            .is_durable()
+            .then(|| output.writes.add(Record::Remove(self.id.clone(), queued.position)))
     }
 
     /// Reserves room for a message of a transaction.
@@ -357,9 +411,10 @@ impl Queue {
         limits: &BrokerLimits,
         writes: &mut Writes,
     ) -> Option<BlockedPublisher> {
-        let message = &self.blocked.front()?.message;
-        let takes = self.has_room(queued_cost(message), limits);
-        (takes && self.store_admits(message, writes)).then(|| self.pop_blocked()).flatten()
+        let publisher = self.blocked.front()?;
+        let takes = self.has_room(queued_cost(&publisher.message), limits);
+        let may_enter = takes && (!publisher.is_durable || writes.admits());
+        may_enter.then(|| self.pop_blocked()).flatten()
     }
 
     /// The next blocked publisher, if only the store has no room for its message and will have none.
@@ -368,9 +423,9 @@ impl Queue {
         limits: &BrokerLimits,
         writes: &Writes,
     ) -> Option<BlockedPublisher> {
-        let message = &self.blocked.front()?.message;
-        let is_refused = self.has_room(queued_cost(message), limits)
-            && self.id.is_durable(message)
+        let publisher = self.blocked.front()?;
+        let is_refused = self.has_room(queued_cost(&publisher.message), limits)
+            && publisher.is_durable
             && writes.refusal().is_some();
         is_refused.then(|| self.pop_blocked()).flatten()
     }
@@ -436,12 +491,14 @@ impl Queue {
 
     /// Takes out the next message that no consumer has; it still counts for the bounds.
     pub(super) fn pop_waiting(&mut self) -> Option<QueuedMessage> {
-        self.pop().or_else(|| self.arriving.pop_front().map(|arriving| arriving.queued))
+        let ready = self.pop().or_else(|| self.pop_delayed());
+        ready.or_else(|| self.arriving.pop_front().map(|arriving| arriving.queued))
     }
 
     /// The messages that no consumer has.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &QueuedMessage> {
-        self.arriving.iter().map(|arriving| &arriving.queued).chain(self.ready.values())
+        let arriving = self.arriving.iter().map(|arriving| &arriving.queued);
+        arriving.chain(self.ready.values()).chain(self.delayed.iter())
     }
 
     /// The messages that are ready behind a position, in order.
@@ -494,6 +551,7 @@ impl Queue {
     pub(super) fn is_due(&self, unix_ms: u64, mono_ns: u64) -> bool {
         self.expiring.first().is_some_and(|&(expires, _)| expires <= unix_ms)
             || self.blocked.front().is_some_and(|publisher| publisher.deadline_ns <= mono_ns)
+            || self.delayed.is_due(unix_ms)
     }
 
     /// See [`crate::Shard::assert_consistent`]. `elsewhere` is what consumers and transactions have
@@ -517,7 +575,7 @@ impl Queue {
         assert_eq!(kept, counts, "{id:?}: what is kept beside what is there");
         let blocked = self.blocked.iter().map(BlockedPublisher::cost);
         assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
-        let expiring = self.ready.values().filter(|q| q.message.header.expires_unix_ms.is_some());
+        let expiring = self.ready.values().filter(|q| q.expires_unix_ms().is_some());
         assert_eq!(self.expiring.len(), expiring.count(), "expiring in {id:?}");
     }
 
@@ -526,7 +584,8 @@ impl Queue {
         QueueDepth {
             name: &self.id,
             ready,
-            unsettled: self.messages - ready - self.reserved,
+            delayed: self.delayed.len(),
+            unsettled: self.messages - ready - self.delayed.len() - self.reserved,
             bytes: self.bytes(),
             consumers: self.consumers,
             blocked: self.blocked.len(),

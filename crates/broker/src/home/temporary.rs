@@ -54,7 +54,8 @@ impl Home {
             let topic = TempTopic { owner, subscriptions: Vec::new() };
             self.temp_topics.insert(destination.clone(), topic);
         } else if let Some(id) = QueueId::of(destination) {
-            self.make_queue(Queue::new(id, Some(owner), account), output)?;
+            let settings = self.settings(&id);
+            self.make_queue(Queue::new(id, Some(owner), account, settings), output)?;
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Home {
         let index = QueueId::of(destination).and_then(|id| self.index_of(&id));
         let Some(index) = index else { return };
         let Some(mut queue) = self.remove_queue(index, output) else { return };
-        while let Some(queued) = queue.pop() {
+        while let Some(queued) = queue.pop().or_else(|| queue.pop_delayed()) {
             self.stats.dropped += 1;
             output.quotas.uncharge(queued.account, &queued.message);
         }

@@ -240,8 +240,8 @@ impl Run {
         for id in first..first + count as u128 {
             let to = self.random.pick(&["/topic/a", "/topic/b", "/topic/c"]);
             let mut message = message(to, id);
-            message.header.durable = !self.random.once_in(3);
-            let durable = message.header.durable;
+            let durable = !self.random.once_in(3);
+            message.header.durable = Some(durable);
             let with = (first..first + count as u128).collect();
             self.sent.insert(id, Sent { to, producer, durable, is_taken: None, with });
             for reader in self.readers.iter_mut().filter(|reader| reader.wants(to, id)) {

@@ -14,9 +14,10 @@ use broker::{Event, Leave, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, Command, ConflationKey, ConnectionId, ConnectionLimits, Credit, DeadLetter,
-    Declare, Destination, DestinationKind, Durable, DurableName, Ending, Lane, Message, Mode,
-    Notice, Operation, Outcome as Settled, Parts, Pattern, Refusal, Reply, Selector, Settle,
-    Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
+    DeadLetters, Declare, Destination, DestinationKind, Durable, DurableName, Ending, Lane,
+    Message, Mode, Notice, Operation, Outcome as Settled, Parts, Pattern, QueueRules,
+    QueueSettings, Redelivery, Refusal, Reply, Selector, Settle, Settlement, SlowPolicy, Strings,
+    Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -35,7 +36,7 @@ pub(crate) fn converse(cores: u16, script: &str) {
         transaction_operations_max: 5,
         ..ConnectionLimits::default()
     };
-    let limits = Limits { broker, connection, ..Limits::default() };
+    let limits = Limits { broker, connection, rules: rules(), ..Limits::default() };
     let mut stage = Stage { world: World::new(cores, limits), ..Stage::default() };
     let mut actual = String::new();
     for line in script.lines().map(str::trim) {
@@ -55,6 +56,24 @@ pub(crate) fn converse(cores: u16, script: &str) {
     for shard in &stage.world.shards {
         shard.assert_empty();
     }
+}
+
+/// Queues that are not as all others.
+fn rules() -> QueueRules {
+    let later = Redelivery { attempts: Some(3), delay_ms: 1000, factor: 2.0, delay_max_ms: 1500 };
+    let rule = |pattern, redelivery, dead_letters| {
+        let settings = QueueSettings { redelivery, dead_letters, ..QueueSettings::default() };
+        (Pattern::parse_scope(pattern).unwrap(), settings)
+    };
+    let all = DeadLetters::To(destination("/queue/DLQ.all"));
+    QueueRules::new([
+        rule(
+            "/queue/later.dropped",
+            Redelivery { attempts: Some(1), ..later },
+            DeadLetters::Dropped,
+        ),
+        rule("/queue/later.>", later, all),
+    ])
 }
 
 struct Stage {
@@ -199,8 +218,9 @@ impl Stage {
         for word in &words[2..] {
             match word.split_once('=').unwrap() {
                 ("size" | "key", _) => {}
-                ("durable", value) => message.header.durable = value == "1",
+                ("durable", value) => message.header.durable = Some(value == "1"),
                 ("priority", value) => message.header.priority = value.parse().unwrap(),
+                ("delay", value) => message.header.delay_ms = value.parse().unwrap(),
                 (_, value) => {
                     message.header.expires_unix_ms = Some(unix_ms + value.parse::<u64>().unwrap());
                 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use broker::Event;
+use broker::{Event, Shard};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Destination, Lane, Message, Operation, Outcome as Settled,
-    Pattern, Refusal, Reply, Settle, Settlement, Subscribe, SubscriptionId, Tag, Token,
+    Pattern, QueueRules, QueueSettings, Refusal, Reply, Settle, Settlement, Subscribe,
+    SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -143,7 +144,7 @@ fn what_was_stored_is_delivered_after_a_restart_before_what_is_new() {
     world.restore(&before.disk);
     publish(&mut world, 6, durable("/queue/q", 6));
     world.carry_all();
-    let queues: Vec<_> = world.shards.iter().flat_map(broker::Shard::queues).collect();
+    let queues: Vec<_> = world.shards.iter().flat_map(Shard::queues).collect();
     assert_eq!(queues.iter().map(|queue| queue.ready).collect::<Vec<_>>(), [4]);
     subscribe(&mut world, &["/queue/q"]);
     world.carry_all();
@@ -353,13 +354,102 @@ fn message(to: &str, id: u128) -> Arc<Message> {
     make(to, id, false, Body::Text("x".into()))
 }
 
+#[test]
+fn a_queue_keeps_messages_that_do_not_say() {
+    let settings = QueueSettings { is_durable: true, ..QueueSettings::default() };
+    let kept = Pattern::parse_scope("/queue/kept.>").unwrap();
+    let rules = QueueRules::new([(kept, settings)]);
+    let mut world = World::new(2, Limits { rules, ..Limits::default() });
+    publish(&mut world, 1, message("/queue/kept.a", 1));
+    publish(&mut world, 2, message("/queue/other", 2));
+    let mut unwanted = Message::clone(&message("/queue/kept.a", 3));
+    unwanted.header.durable = Some(false);
+    publish(&mut world, 3, Arc::new(unwanted));
+    let both = [message("/queue/kept.b", 4), message("/queue/other", 5)].map(Operation::Publish);
+    let command = Command::Transact(Lane::default(), both.into());
+    world.apply(0, Event::Command(PRODUCER, Token(4), command, None));
+    world.carry_all();
+    let kept: Vec<u128> = world.disk.restored().map(|restored| restored.message.id).collect();
+    assert_eq!(kept, [1, 4]);
+    // What is said later holds for what enters later.
+    for core in 0..2 {
+        world.apply(core, Event::QueueRules(QueueRules::default()));
+    }
+    publish(&mut world, 5, message("/queue/kept.a", 6));
+    world.carry_all();
+    assert_eq!(world.disk.count("/queue/kept.a"), 1);
+
+    // A dead letter is as durable as the message was, whatever is said of its queue.
+    let mut after = World::new(1, Limits::default());
+    after.restore(&world.disk);
+    assert_eq!(after.disk.count("/queue/kept.a"), 1);
+    let subscription = Subscribe {
+        settlement: Settlement::Explicit,
+        credit: Some(1),
+        ..Subscribe::new(SubscriptionId(1), Pattern::parse("/queue/kept.a").unwrap())
+    };
+    let command = Command::Subscribe(Box::new(subscription));
+    after.apply(0, Event::Command(PRODUCER, Token(9), command, None));
+    after.carry_all();
+    let tag = after.outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Delivered(_, delivery) => delivery.tag,
+        Outcome::Replied(..) | Outcome::Noticed(..) => None,
+    });
+    let settle = Settle::one(SubscriptionId(1), tag.unwrap(), Settled::Rejected);
+    after.apply(0, Event::Settle(PRODUCER, settle, None));
+    after.carry_all();
+    assert_eq!(after.disk.queues_of(1), ["/queue/DLQ.kept.a"]);
+}
+
+#[test]
+fn what_waits_for_its_time_does_so_after_a_restart() {
+    let mut before = World::new(1, Limits::default());
+    let mut later = Message::clone(&durable("/queue/q", 1));
+    later.header.arrived_unix_ms = before.now.unix_ms;
+    later.header.delay_ms = 500;
+    publish(&mut before, 1, Arc::new(later));
+    before.carry_all();
+    assert_eq!(before.disk.count("/queue/q"), 1);
+    let mut world = World::new(2, Limits::default());
+    world.now = before.now;
+    world.advance(300);
+    world.restore(&before.disk);
+    let delayed = |world: &World| -> usize {
+        world.shards.iter().flat_map(Shard::queues).map(|queue| queue.delayed).sum()
+    };
+    world.advance(100);
+    world.time_out();
+    assert_eq!(delayed(&world), 1);
+    world.advance(100);
+    world.time_out();
+    assert_eq!(delayed(&world), 0);
+}
+
+#[test]
+fn many_that_are_due_become_ready_by_and_by() {
+    let mut world = World::new(1, Limits::default());
+    world.is_checked = false;
+    for id in 0..25_000 {
+        let mut later = Message::clone(&message("/queue/q", id));
+        later.header.arrived_unix_ms = world.now.unix_ms;
+        later.header.delay_ms = 1;
+        publish(&mut world, 1, Arc::new(later));
+    }
+    world.advance(1);
+    for expected in [15_000, 5_000, 0] {
+        world.time_out();
+        let delayed: usize = world.shards.iter().flat_map(Shard::queues).map(|q| q.delayed).sum();
+        assert_eq!(delayed, expected);
+    }
+}
+
 fn durable(to: &str, id: u128) -> Arc<Message> {
     make(to, id, true, Body::Text("x".into()))
 }
 
 fn make(to: &str, id: u128, durable: bool, body: Body) -> Arc<Message> {
     let mut message = Message::new(Destination::parse(to).unwrap(), id, 0, body);
-    message.header.durable = durable;
+    message.header.durable = durable.then_some(true);
     Arc::new(message)
 }
 

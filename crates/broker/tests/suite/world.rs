@@ -10,8 +10,8 @@ use broker::{
     Subscriber, WriteId,
 };
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QuotaLimits, Refusal,
-    Reply, Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QueueRules, QuotaLimits,
+    Refusal, Reply, Token,
 };
 
 use crate::disk::Disk;
@@ -30,6 +30,7 @@ pub(crate) struct Limits {
     pub(crate) broker: BrokerLimits,
     pub(crate) connection: ConnectionLimits,
     pub(crate) quotas: QuotaLimits,
+    pub(crate) rules: QueueRules,
     /// See [`Shard::with_waiting_bytes_max`].
     pub(crate) waiting_bytes_max: Option<usize>,
     /// See [`Shard::with_latest_per_turn`].
@@ -121,6 +122,7 @@ impl World {
             Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
                 .with_waiting_bytes_max(limits.waiting_bytes_max.unwrap_or(usize::MAX))
                 .with_latest_per_turn(limits.latest_per_turn.unwrap_or(usize::MAX))
+                .with_queue_rules(limits.rules.clone())
                 .with_selection_per_turn(limits.selection_per_turn.unwrap_or(1 << 20))
                 .with_store(Arc::<Gate>::clone(&gate))
         };

@@ -324,6 +324,7 @@ impl Core {
         )
         .with_waiting_bytes_max(settings.unsent_bytes_max_per_core / WAITING_PART)
         .with_latest_per_turn(LATEST_PER_TURN)
+        .with_queue_rules(settings.queue_rules.clone())
         .since(clock::now().unix_ms);
         if let Some(store) = &settings.store {
             shard = shard.with_store(Arc::<dyn Store>::clone(store));

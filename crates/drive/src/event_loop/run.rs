@@ -138,6 +138,9 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
                 core.core.borrow_mut().login_decided(id, token, outcome, users_version);
             }
             ToCore::Reload(reload) => core.core.borrow_mut().reload(reload),
+            ToCore::QueueRules(rules) => {
+                core.core.borrow_mut().apply_all([Event::QueueRules(rules)]);
+            }
             ToCore::Stored(upto) => core.core.borrow_mut().apply_all([Event::Stored(upto)]),
             ToCore::StoreRefused(write, refusal) => {
                 core.core.borrow_mut().apply_all([Event::StoreRefused(write, refusal)]);

@@ -242,6 +242,7 @@ fn core_of(users: Users) -> Core {
         services: vec![service],
         labels: vec!["test"],
         broker_limits: Arc::new(broker_limits),
+        queue_rules: contract::QueueRules::default(),
         quotas: QuotaLimits::default(),
         limits,
         users,

@@ -19,6 +19,7 @@ pub(crate) fn settings(limits: ConnectionLimits) -> Settings {
         services: vec![service],
         labels: vec!["test"],
         broker_limits: Arc::default(),
+        queue_rules: contract::QueueRules::default(),
         quotas: QuotaLimits::default(),
         limits,
         users: Users::default(),

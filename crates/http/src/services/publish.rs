@@ -46,6 +46,10 @@ pub(crate) async fn post(
         Ok(persistent) => persistent,
         Err(why) => return text(StatusCode::BAD_REQUEST, why),
     };
+    let delay_ms = match delay_ms(&head.headers, kind) {
+        Ok(delay_ms) => delay_ms,
+        Err(why) => return text(StatusCode::BAD_REQUEST, why),
+    };
     // Before the body is read; it is checked again when the message is published.
     if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
         return refused(refusal);
@@ -60,6 +64,7 @@ pub(crate) async fn post(
             let parts = Parts { content_type, ..Parts::new(content(bytes)) };
             let mut message = Message::new(destination, id, now.unix_ms, parts);
             message.header.durable = persistent;
+            message.header.delay_ms = delay_ms;
             message
         })
         .await;
@@ -190,12 +195,27 @@ fn content(bytes: Bytes) -> Content {
     if std::str::from_utf8(&bytes).is_ok() { Content::Text(bytes) } else { Content::Binary(bytes) }
 }
 
-/// Whether the sender wants the message to survive a restart, as STOMP's header of that name says it.
-fn persistent(headers: &HeaderMap) -> Result<bool, &'static str> {
+/// Whether the sender wants the message to survive a restart, as STOMP's header of that name says it;
+/// `None`: it does not say.
+fn persistent(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
     match headers.get(PERSISTENT).map(HeaderValue::as_bytes) {
-        None | Some(b"false") => Ok(false),
-        Some(b"true") => Ok(true),
+        None => Ok(None),
+        Some(b"false") => Ok(Some(false)),
+        Some(b"true") => Ok(Some(true)),
         Some(_) => Err("the header persistent must be true or false"),
+    }
+}
+
+/// How long a queue is to keep the message before it delivers it, as STOMP's header of that name says
+/// it, in milliseconds.
+fn delay_ms(headers: &HeaderMap, kind: DestinationKind) -> Result<u32, &'static str> {
+    let Some(value) = headers.get(DELIVERY_DELAY) else { return Ok(0) };
+    match value.to_str().ok().and_then(|value| value.parse().ok()) {
+        Some(delay) if delay > 0 && !kind.is_queue() => Err("only a queue can keep a message \
+            until later: publish it to a queue, or without the header delivery-delay"),
+        Some(delay) => Ok(delay),
+        None => Err("the header delivery-delay must be a number of milliseconds, and at most \
+            4294967295: seven weeks"),
     }
 }
 
@@ -207,3 +227,6 @@ fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
 
 /// Of a request: whether the message is to survive a restart.
 const PERSISTENT: HeaderName = HeaderName::from_static("persistent");
+
+/// Of a request: how long a queue is to keep the message before it delivers it.
+const DELIVERY_DELAY: HeaderName = HeaderName::from_static("delivery-delay");

@@ -17,6 +17,9 @@ pub(crate) struct SendHeaders<'f> {
     expires: Option<&'f str>,
     persistent: Option<&'f str>,
     priority: Option<&'f str>,
+    delay: Option<&'f str>,
+    deliver_at: Option<&'f str>,
+    repeats: Option<&'f str>,
     all: &'f Headers,
     /// Bytes that the other headers take as properties.
     properties_bytes: usize,
@@ -33,6 +36,9 @@ impl<'f> SendHeaders<'f> {
             expires: None,
             persistent: None,
             priority: None,
+            delay: None,
+            deliver_at: None,
+            repeats: None,
             all: &frame.headers,
             properties_bytes: 0,
         };
@@ -56,6 +62,12 @@ impl<'f> SendHeaders<'f> {
             "expires" => &mut self.expires,
             "persistent" => &mut self.persistent,
             "priority" => &mut self.priority,
+            // As ActiveMQ and RabbitMQ's plugin call it, and Artemis its end.
+            "delivery-delay" | "AMQ_SCHEDULED_DELAY" | "x-delay" => &mut self.delay,
+            "_AMQ_SCHED_DELIVERY" => &mut self.deliver_at,
+            "AMQ_SCHEDULED_CRON" | "AMQ_SCHEDULED_PERIOD" | "AMQ_SCHEDULED_REPEAT" => {
+                &mut self.repeats
+            }
             _ => return None,
         })
     }
@@ -76,6 +88,36 @@ impl<'f> SendHeaders<'f> {
         properties
     }
 
+    /// How long a queue is to keep the message before it delivers it.
+    fn delay_ms(&self, destination: &Destination, now: Now) -> Result<u32, Fault> {
+        if self.repeats.is_some() {
+            return Err(Fault::malformed(
+                "messages are not repeated",
+                "a message is delivered once: leave AMQ_SCHEDULED_CRON, AMQ_SCHEDULED_PERIOD and \
+                 AMQ_SCHEDULED_REPEAT out",
+            ));
+        }
+        let delay = match (self.delay, self.deliver_at) {
+            (None, None) => return Ok(0),
+            (Some(delay), _) => delay.parse().ok(),
+            (None, Some(at)) => at
+                .parse::<u64>()
+                .ok()
+                .and_then(|unix_ms| u32::try_from(unix_ms.saturating_sub(now.unix_ms)).ok()),
+        };
+        match delay {
+            Some(delay) if delay > 0 && !destination.kind().is_queue() => Err(Fault::malformed(
+                "topics do not delay",
+                "only a queue can keep a message until later: send it to a queue, or without a delay",
+            )),
+            Some(delay) => Ok(delay),
+            None => Err(Fault::malformed(
+                "bad delay",
+                "a delay is a number of milliseconds, and at most 4294967295: seven weeks from now",
+            )),
+        }
+    }
+
     /// Makes the message.
     pub(crate) fn message(
         mut self,
@@ -88,9 +130,10 @@ impl<'f> SendHeaders<'f> {
         let is_text = simdutf8::basic::from_utf8(&body).is_ok();
         let body = if is_text { Body::Text(body) } else { Body::Binary(body) };
         let header = Header {
-            durable: self.persistent.map_or(Ok(false), persistent)?,
+            durable: self.persistent.map(persistent).transpose()?,
             priority: self.priority.map_or(Ok(Header::PRIORITY_DEFAULT), priority)?,
             expires_unix_ms: self.expires.map_or(Ok(None), expires)?,
+            delay_ms: self.delay_ms(&destination, now)?,
             ..Header::new(now.unix_ms)
         };
         let parts = Parts {
@@ -142,7 +185,7 @@ pub(crate) fn encode(
     if header.priority != Header::PRIORITY_DEFAULT {
         writer.number("priority", header.priority);
     }
-    if header.durable {
+    if header.durable == Some(true) {
         writer.header("persistent", "true");
     }
     if let Some(reply_to) = parts.and_then(|parts| parts.reply_to.as_ref()) {

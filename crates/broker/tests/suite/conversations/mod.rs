@@ -3,6 +3,7 @@
 
 mod buffered;
 mod cancelling;
+mod delays;
 mod durable;
 mod queues;
 mod readers;

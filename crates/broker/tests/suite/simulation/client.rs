@@ -13,6 +13,7 @@ use contract::{
 use super::{
     Simulation,
     model::{Producer, SELECTORS, Sent, Subscription},
+    schedule::DELAY_MAX_MS,
 };
 
 impl Simulation {
@@ -288,7 +289,15 @@ impl Simulation {
         key.into_iter().for_each(|key| parts.properties.push("key", key));
         let mut message = Message::new(destination, self.message_last, unix_ms, parts);
         message.header.priority = self.random.pick(&[4, 4, 4, 0, 9]);
-        message.header.durable = self.random.once_in(self.schedule.durable_in);
+        message.header.durable = match self.random.once_in(self.schedule.durable_in) {
+            true => Some(true),
+            false => self.random.pick(&[None, None, Some(false)]),
+        };
+        let is_queue = message.to.kind().is_queue();
+        if self.schedule.has_delays && is_queue && self.random.once_in(6) {
+            let delay = 1 + self.random.below(usize::try_from(DELAY_MAX_MS).unwrap());
+            message.header.delay_ms = u32::try_from(delay).unwrap();
+        }
         if self.random.once_in(4) {
             message.header.expires_unix_ms = Some(unix_ms + self.random.below(3000) as u64);
         }
@@ -298,6 +307,7 @@ impl Simulation {
             lane: producer.1,
             priority: message.header.priority,
             expires_unix_ms: message.header.expires_unix_ms,
+            delay_ms: message.header.delay_ms,
             cost: message.cost(),
             key: key.map(str::to_owned),
         };

@@ -7,13 +7,14 @@ use std::{
 
 use broker::{Event, Restored, Shard};
 use contract::{
-    Command, ConnectionId, Message, Outcome as Settled, Pattern, Settle, Subscribe, SubscriptionId,
-    Tag, Token,
+    Command, ConnectionId, Destination, Message, Outcome as Settled, Pattern, Settle, Subscribe,
+    SubscriptionId, Tag, Token,
 };
 
 use super::{
     Simulation,
     model::{Arrival, CommandId},
+    schedule::DELAY_MAX_MS,
 };
 use crate::world::{Limits, Outcome, World};
 
@@ -27,10 +28,22 @@ pub(super) enum Promise {
 }
 
 impl Simulation {
+    /// Whether a queue keeps a message: as its sender wishes, or else as is said of the queue that it
+    /// entered first.
+    pub(super) fn is_durable(&self, queue: &str, message: &Message) -> bool {
+        if !is_kept(queue) {
+            return false;
+        }
+        let first = message.dead_letter.as_deref().map(|dead| dead.queue.clone());
+        let first = first.unwrap_or_else(|| Destination::parse(queue).unwrap());
+        let settings = self.schedule.limits.rules.settings(&first);
+        message.header.durable.unwrap_or(settings.is_durable)
+    }
+
     /// A command publishes a message.
     pub(super) fn promise_entry(&mut self, command: CommandId, message: &Message) {
         let queue = message.to.to_string();
-        if message.header.durable && is_kept(&queue) {
+        if self.is_durable(&queue, message) {
             let (message, expires_unix_ms) = (message.id, message.header.expires_unix_ms);
             let promise = Promise::Entered { queue, message, expires_unix_ms };
             self.promises.entry(command).or_default().push(promise);
@@ -87,6 +100,9 @@ impl Simulation {
     /// Were the process to end now, another one would deliver all that is stored once, in the order
     /// of its queues, and dead letters from where they were to go.
     pub(super) fn check_restart(&mut self) {
+        // When all is due that waits, also what came before the clock was set back.
+        let mut now = self.world.now;
+        now.unix_ms = now.unix_ms.max(self.latest_unix_ms) + DELAY_MAX_MS;
         let restored: Vec<Restored> = self.world.disk.restored().collect();
         let mut expected: BTreeMap<String, BTreeSet<u128>> = BTreeMap::new();
         for Restored { queue, message, dead_letter, .. } in &restored {
@@ -95,7 +111,7 @@ impl Simulation {
                 None => Some(queue.name().clone()),
             };
             // A dead letter does not expire.
-            let expires = dead_letter.is_none() && message.is_expired(self.world.now.unix_ms);
+            let expires = dead_letter.is_none() && message.is_expired(now.unix_ms);
             if let Some(queue) = queue.filter(|_| !expires) {
                 let is_new = expected.entry(queue.to_string()).or_default().insert(message.id);
                 assert!(is_new, "message {} is stored twice", message.id);
@@ -103,7 +119,7 @@ impl Simulation {
         }
         let cores = 1 + u16::try_from(self.random.below(4)).unwrap();
         let mut world = World::new(cores, Limits::default());
-        world.now = self.world.now;
+        world.now = now;
         world.restore(&self.world.disk);
         world.time_out();
         world.carry_all();

@@ -181,7 +181,7 @@ impl Simulation {
 
     /// Tells the model what came of the last event.
     fn observe(&mut self) {
-        self.model.see_time(self.world.now.unix_ms);
+        self.model.see_time(self.world.now);
         self.latest_unix_ms = self.latest_unix_ms.max(self.world.now.unix_ms);
         for outcome in std::mem::take(&mut self.world.outcomes) {
             match outcome {
@@ -200,7 +200,7 @@ impl Simulation {
                     self.trace.add(show::delivery(subscriber, &delivery));
                     let subscription = self.model.subscription(subscriber);
                     let queue = subscription.map(|s| s.pattern.clone()).unwrap_or_default();
-                    if delivery.message.header.durable && durability::is_kept(&queue) {
+                    if self.is_durable(&queue, &delivery.message) {
                         self.check_is_stored(&queue, &arrival);
                     }
                     self.model.delivered(subscriber, &arrival, self.world.now.mono_ns);
@@ -256,7 +256,8 @@ impl Simulation {
         let queued = self.world.shards.iter().map(|shard| shard.stats().queued_bytes);
         assert!(queued.sum::<usize>() <= self.world.ledger.drawn(Quota::Bytes), "not drawn");
         let depths = self.world.shards.iter().flat_map(Shard::queues).map(|queue| {
-            let (ready, unsettled, blocked) = (queue.ready, queue.unsettled, queue.blocked);
+            let (ready, unsettled, blocked) =
+                (queue.ready + queue.delayed, queue.unsettled, queue.blocked);
             (queue.name.to_string(), Depth { ready, unsettled, blocked })
         });
         let depths: BTreeMap<String, Depth> = depths.collect();
@@ -300,6 +301,13 @@ impl Simulation {
             self.vanish(connection);
         }
         self.rest();
+        if self.schedule.has_delays {
+            self.world.advance(60_000);
+            for core in 0..self.schedule.cores {
+                self.apply(core, Event::Timeout);
+            }
+            self.rest();
+        }
         for queue in self.model.begin_to_drain() {
             self.empty(&queue);
         }

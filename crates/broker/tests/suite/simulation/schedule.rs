@@ -1,6 +1,9 @@
 //! What a run is like, and what happens in it when: all drawn from its seed.
 
-use contract::{BrokerLimits, ConnectionId, ConnectionLimits, QuotaLimits};
+use contract::{
+    BrokerLimits, ConnectionId, ConnectionLimits, DeadLetters, Destination, Pattern, QueueRules,
+    QueueSettings, QuotaLimits, Redelivery,
+};
 use testkit::Random;
 
 use super::model::Rules;
@@ -27,6 +30,8 @@ pub(super) struct Schedule {
     write_in: usize,
     /// One message in this number is durable.
     pub(super) durable_in: usize,
+    /// Messages wait in queues, as their senders or the settings of the queues want.
+    pub(super) has_delays: bool,
 }
 
 /// What has not come to its end.
@@ -105,6 +110,8 @@ impl Schedule {
         };
         let waiting_bytes_max = (rules.is_narrow && random.once_in(2)).then_some(3_000);
         let latest_per_turn = random.once_in(2).then_some(2);
+        let has_delays = random.once_in(2);
+        let queues = if has_delays { queue_rules() } else { QueueRules::default() };
         let selection_per_turn = random.once_in(2).then_some(8);
         let limits = if rules.is_roomy {
             let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
@@ -112,6 +119,7 @@ impl Schedule {
                 broker,
                 connection,
                 quotas,
+                rules: queues,
                 waiting_bytes_max,
                 latest_per_turn,
                 selection_per_turn,
@@ -130,6 +138,7 @@ impl Schedule {
                     ..connection
                 },
                 quotas,
+                rules: queues,
                 waiting_bytes_max,
                 latest_per_turn,
                 selection_per_turn,
@@ -147,6 +156,7 @@ impl Schedule {
             store_in: random.pick(&[2, 10, 50]),
             write_in: random.pick(&[2, 10, 50]),
             durable_in: random.pick(&[1, 2, 10]),
+            has_delays,
         }
     }
 
@@ -186,3 +196,18 @@ impl Schedule {
         u16::try_from(random.below(self.cores.into())).unwrap()
     }
 }
+
+/// Some queues keep what does not say, deliver again later, and have dead letters elsewhere.
+fn queue_rules() -> QueueRules {
+    let queue = |text| Destination::parse(text).unwrap();
+    let redelivery =
+        Redelivery { attempts: Some(4), delay_ms: 200, factor: 2.0, delay_max_ms: DELAY_MAX_MS };
+    let dead_letters = DeadLetters::To(queue("/queue/DLQ.q"));
+    let r = QueueSettings { redelivery, dead_letters, ..QueueSettings::default() };
+    let s = QueueSettings { is_durable: true, ..QueueSettings::default() };
+    let rule = |text, settings| (Pattern::from(queue(text)), settings);
+    QueueRules::new([rule("/queue/r", r), rule("/queue/s", s)])
+}
+
+/// A message waits no longer.
+pub(super) const DELAY_MAX_MS: u64 = 600;

@@ -24,6 +24,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Closing(connection, leave) => format!("{} closes: {leave:?}", name(*connection)),
         Event::Gone(connection) => format!("{} is gone", name(*connection)),
         Event::KeepInterest(pattern) => format!("keep interest in {pattern}"),
+        Event::QueueRules(rules) => format!("settings of queues {rules:?}"),
         Event::Opened(..)
         | Event::Bound(..)
         | Event::FromShard(..)

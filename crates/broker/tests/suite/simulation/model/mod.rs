@@ -128,6 +128,8 @@ pub(super) struct Sent {
     pub(super) lane: Lane,
     pub(super) priority: u8,
     pub(super) expires_unix_ms: Option<u64>,
+    /// How long its queue is to keep it first.
+    pub(super) delay_ms: u32,
     pub(super) cost: usize,
     /// The property by which some subscriptions conflate.
     pub(super) key: Option<String>,
@@ -160,7 +162,7 @@ pub(super) struct Arrival {
 impl Model {
     pub(super) fn new(limits: Limits, rules: Rules) -> Self {
         Self {
-            queues: Queues::new(limits.broker.deliveries_max, rules.is_roomy),
+            queues: Queues::new(&limits, rules.is_roomy),
             limits,
             rules,
             clients: BTreeMap::new(),

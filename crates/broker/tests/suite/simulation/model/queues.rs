@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Subscriber;
-use contract::{DeadLetterReason, Outcome, Tag};
+use contract::{DeadLetterReason, Destination, Outcome, QueueRules, QueueSettings, Tag};
 
 use super::{Arrival, CommandId, Sent};
+use crate::world::Limits;
 
 /// All queues that were ever named.
 #[derive(Debug)]
@@ -13,6 +14,9 @@ pub(super) struct Queues {
     queues: BTreeMap<String, Queue>,
     /// Attempts to deliver a message before it is dead.
     deliveries_max: u32,
+    rules: QueueRules,
+    /// On the monotonic clock, when the last event came.
+    pub(super) now_ns: u64,
     /// Whether dead-letter queues never fill.
     are_roomy: bool,
     /// Grows at each rest, when all that was in flight has arrived.
@@ -42,6 +46,8 @@ pub(super) struct Queued {
     dead: Option<(String, DeadLetterReason)>,
     pub(super) attempts: u32,
     was_delivered: bool,
+    /// It is not delivered before, on the monotonic clock.
+    due_ns: u64,
     pub(super) custody: Custody,
     epoch: u64,
 }
@@ -85,13 +91,36 @@ pub(super) struct Census {
 impl Queued {
     /// Whether it is ready and always was.
     fn stays(&self) -> bool {
-        self.custody == Custody::Queue && self.is_certain && !self.was_delivered
+        let was_ready = self.sent.delay_ms == 0;
+        self.custody == Custody::Queue && self.is_certain && !self.was_delivered && was_ready
     }
 }
 
 impl Queues {
-    pub(super) const fn new(deliveries_max: u32, are_roomy: bool) -> Self {
-        Self { queues: BTreeMap::new(), deliveries_max, are_roomy, epoch: 0 }
+    pub(super) fn new(limits: &Limits, are_roomy: bool) -> Self {
+        Self {
+            queues: BTreeMap::new(),
+            deliveries_max: limits.broker.deliveries_max,
+            rules: limits.rules.clone(),
+            now_ns: 0,
+            are_roomy,
+            epoch: 0,
+        }
+    }
+
+    fn settings(&self, name: &str) -> &QueueSettings {
+        self.rules.settings(&Destination::parse(name).unwrap())
+    }
+
+    /// Attempts to deliver a message of this queue before it is dead.
+    pub(super) fn attempts_max(&self, name: &str) -> u32 {
+        self.settings(name).redelivery.attempts.unwrap_or(self.deliveries_max)
+    }
+
+    /// Where the dead letters of a queue go; those of others are lost.
+    pub(super) fn dead_letter_queue(&self, name: &str) -> Option<String> {
+        let queue = Destination::parse(name).unwrap();
+        self.settings(name).dead_letter_queue(&queue).map(|queue| queue.to_string())
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = String> {
@@ -108,6 +137,10 @@ impl Queues {
             .flat_map(|(name, queue)| queue.messages.iter().map(move |(&id, q)| (name, id, q)))
     }
 
+    const fn due_ns(&self, delay_ms: u64) -> u64 {
+        if delay_ms == 0 { 0 } else { self.now_ns + delay_ms * NS_PER_MS }
+    }
+
     /// A message was sent; whether the queue takes it is to be heard.
     pub(super) fn publish(&mut self, sent: Sent, command: CommandId) {
         let queued = Queued {
@@ -116,6 +149,7 @@ impl Queues {
             dead: None,
             attempts: 0,
             was_delivered: false,
+            due_ns: self.due_ns(sent.delay_ms.into()),
             custody: Custody::Queue,
             epoch: self.epoch,
             sent,
@@ -143,7 +177,7 @@ impl Queues {
     /// decided.
     pub(super) fn deliver(&mut self, name: &str, arrival: &Arrival) -> &Queued {
         let id = arrival.id;
-        let keeps = self.keeps(name);
+        let (keeps, now_ns) = (self.keeps(name), self.now_ns);
         let queue = self.queues.entry(name.to_owned()).or_default();
         assert!(!queue.left.contains(&id), "message {id} was done with in {name}");
         let Some(queued) = queue.messages.get_mut(&id) else {
@@ -154,6 +188,7 @@ impl Queues {
         assert_eq!(queued.dead, arrival.dead, "message {id} is a dead letter, or not");
         assert_eq!(queued.sent.priority, arrival.priority, "priority of message {id}");
         assert!(!queued.sent.has_expired(arrival.left_unix_ms), "message {id} had expired");
+        assert!(queued.due_ns <= now_ns, "message {id} is delivered too early");
         queued.is_certain = keeps;
         queued.custody = Custody::Consumer;
         queued
@@ -200,23 +235,34 @@ impl Queues {
     pub(super) fn may_be_late(&self, name: &str, id: u128) -> bool {
         self.queues.get(name).is_none_or(|queue| {
             queue.messages.get(&id).is_none_or(|queued| {
-                queued.was_delivered || queue.disturbed.is_some_and(|epoch| epoch >= queued.epoch)
+                let was_elsewhere = queued.was_delivered || queued.sent.delay_ms > 0;
+                was_elsewhere || queue.disturbed.is_some_and(|epoch| epoch >= queued.epoch)
             })
         })
     }
 
     /// What became of a message that a consumer had.
     pub(super) fn conclude(&mut self, name: &str, id: u128, outcome: Outcome) {
-        let deliveries_max = self.deliveries_max;
+        let (attempts_max, now_ns) = (self.attempts_max(name), self.now_ns);
+        let redelivery = self.settings(name).redelivery;
         let queue = self.queue(name);
         let Some(queued) = queue.messages.get_mut(&id) else { return };
+        // Of a transaction it is heard later than it was carried out.
+        let was_decided_before = matches!(queued.custody, Custody::Settling(_));
         queued.custody = Custody::Queue;
         queued.was_delivered = true;
         queued.attempts += u32::from(outcome == Outcome::Failed);
+        if outcome == Outcome::Failed {
+            queued.due_ns = match redelivery.wait_ms(queued.attempts) {
+                0 => 0,
+                _ if was_decided_before => 1,
+                wait_ms => now_ns + wait_ms * NS_PER_MS,
+            };
+        }
         let reason = match outcome {
             Outcome::Accepted => return self.leave(name, id),
             Outcome::Rejected => DeadLetterReason::Rejected,
-            Outcome::Failed if queued.attempts >= deliveries_max => {
+            Outcome::Failed if queued.attempts >= attempts_max => {
                 DeadLetterReason::Failed(queued.attempts)
             }
             Outcome::Failed | Outcome::Released => return,
@@ -263,6 +309,8 @@ impl Queues {
         let is_ready = move |queued: &&Queued| {
             queued.custody == Custody::Queue
                 && queued.is_certain
+                // That it comes at all, the end of a run shows.
+                && queued.due_ns == 0
                 && !queued.sent.has_expired(unix_ms)
         };
         messages.filter(is_ready).map(|queued| &queued.sent)
@@ -291,7 +339,7 @@ impl Queues {
         }
         let may_be_dead = self.all().filter(|(queue, _, queued)| {
             matches!(queued.custody, Custody::Settling(_))
-                && dead_letter_queue(queue).as_deref() == Some(name)
+                && self.dead_letter_queue(queue).as_deref() == Some(name)
         });
         for (.., queued) in may_be_dead {
             census.ready_max += 1;
@@ -302,14 +350,20 @@ impl Queues {
     }
 
     fn dead_letter(&mut self, name: &str, queued: &Queued, reason: DeadLetterReason) {
-        let Some(to) = dead_letter_queue(name) else { return };
+        let Some(to) = self.dead_letter_queue(name) else { return };
         let dead = Queued {
-            sent: Sent { to: to.clone(), expires_unix_ms: None, ..queued.sent.clone() },
+            sent: Sent {
+                to: to.clone(),
+                expires_unix_ms: None,
+                delay_ms: 0,
+                ..queued.sent.clone()
+            },
             command: None,
             is_certain: self.keeps(&to),
             dead: Some((name.to_owned(), reason)),
             attempts: 0,
             was_delivered: false,
+            due_ns: 0,
             custody: Custody::Queue,
             epoch: self.epoch,
         };
@@ -330,10 +384,5 @@ impl Queues {
     }
 }
 
-/// Where the dead letters of a queue go; those of others are lost.
-pub(super) fn dead_letter_queue(name: &str) -> Option<String> {
-    let plain = name.strip_prefix("/queue/").filter(|_| !name.starts_with(DEAD_LETTER_PREFIX))?;
-    Some(format!("{DEAD_LETTER_PREFIX}{plain}"))
-}
-
 const DEAD_LETTER_PREFIX: &str = "/queue/DLQ.";
+const NS_PER_MS: u64 = 1_000_000;

@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::Outcome;
+use contract::{Now, Outcome};
 
 use super::{
-    CommandId, Effects, Model, Sent,
-    commands::Kind,
-    is_queue, is_temporary,
-    queues::{Custody, dead_letter_queue},
+    CommandId, Effects, Model, Sent, commands::Kind, is_queue, is_temporary, queues::Custody,
     subscription::Phase,
 };
 
@@ -21,10 +18,11 @@ pub(crate) struct Depth {
 }
 
 impl Model {
-    pub(crate) const fn see_time(&mut self, unix_ms: u64) {
-        if self.latest_unix_ms < unix_ms {
-            self.latest_unix_ms = unix_ms;
+    pub(crate) const fn see_time(&mut self, now: Now) {
+        if self.latest_unix_ms < now.unix_ms {
+            self.latest_unix_ms = now.unix_ms;
         }
+        self.queues.now_ns = now.mono_ns;
     }
 
     /// Nothing is in flight: no command waits for what could be done.
@@ -163,7 +161,10 @@ impl Model {
         let ready = self.queues.all().filter(|(.., queued)| queued.is_certain);
         self.draining = Some(ready.map(|(_, id, _)| id).collect());
         let names = self.queues.names().filter(|name| !is_temporary(name));
-        names.flat_map(|name| [dead_letter_queue(&name), Some(name)]).flatten().collect()
+        names
+            .flat_map(|name| [self.queues.dead_letter_queue(&name), Some(name)])
+            .flatten()
+            .collect()
     }
 
     /// The queues are empty: each message was settled, is dead, has expired or was never taken.
@@ -186,9 +187,10 @@ impl Model {
         let mut committed = Vec::new();
         for (queue, id, queued) in self.queues.all().filter(|(queue, ..)| !is_temporary(queue)) {
             let Custody::Settling(settling) = queued.custody else { continue };
-            let shows_dead_letter = self.rules.is_roomy && dead_letter_queue(queue).is_some();
+            let shows_dead_letter =
+                self.rules.is_roomy && self.queues.dead_letter_queue(queue).is_some();
             let may_be_dead =
-                !shows_dead_letter && queued.attempts + 1 >= self.limits.broker.deliveries_max;
+                !shows_dead_letter && queued.attempts + 1 >= self.queues.attempts_max(queue);
             let has_expired = queued.sent.has_expired(self.latest_unix_ms);
             if may_be_dead || has_expired || !self.queues.keeps(queue) {
                 continue;
