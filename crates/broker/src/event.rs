@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, DeadLetterReason, Delivery, Message, Notice,
-    Pattern, Refusal, Reply, Settle, SubscriptionId, Token,
+    Pattern, Producer, Refusal, Reply, Settle, SubscriptionId, Token,
 };
 
 use crate::{
@@ -55,6 +55,8 @@ pub enum Event {
     /// A message was in the store when the process began; comes before any command, to the home of
     /// its queue.
     Restored(Box<Restored>),
+    /// What the store has kept of a producer; comes before any command, to the home of the queue.
+    RestoredProducer(Box<RestoredProducer>),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
     /// Subscriptions that want the latest may be handed as much again, and selectors of subscriptions to
@@ -74,6 +76,17 @@ pub struct Restored {
     pub message: Arc<Message>,
     /// Why it is to leave for the dead-letter queue, if [`Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
+}
+
+/// A producer that numbers its messages, as the store has kept it.
+#[derive(Clone, Debug)]
+pub struct RestoredProducer {
+    /// The queue that it sends to.
+    pub queue: QueueId,
+    /// Who it is.
+    pub producer: Producer,
+    /// The greatest number that entered.
+    pub last: u64,
 }
 
 /// How a connection ends, and so what becomes of deliveries that it has not settled.

@@ -28,7 +28,7 @@ mod stats;
 mod window;
 mod writes;
 
-pub use event::{Effect, Event, Leave, Restored};
+pub use event::{Effect, Event, Leave, Restored, RestoredProducer};
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};
 pub use quota::{Account, Ledger, Pool, Quota};

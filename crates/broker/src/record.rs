@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{DeadLetterReason, Message};
+use contract::{DeadLetterReason, Message, Producer};
 
 use crate::queued::{QueueId, QueuePosition, QueuedMessage};
 
@@ -31,6 +31,26 @@ pub enum Record {
     /// It is to leave the queue for its dead-letter queue, where it may not have come yet: it is not
     /// delivered from here any more.
     DeadLetter(QueueId, QueuePosition, DeadLetterReason),
+    /// The greatest number of a producer whose message is in this batch or an earlier one: lower ones are
+    /// duplicates. It counts if there is none that is greater; with `after`, only if that is the greatest
+    /// before it, since the batches between may be refused.
+    LastSeen {
+        /// Where the messages went.
+        queue: QueueId,
+        /// Who numbers them.
+        producer: Producer,
+        /// What was the last number before.
+        after: Option<u64>,
+        /// The number.
+        last: u64,
+    },
+    /// Nothing is known of a producer any more.
+    Forget {
+        /// Where its messages went.
+        queue: QueueId,
+        /// Who it is.
+        producer: Producer,
+    },
     /// What a transaction does to the queues of one home, once it is committed.
     Prepare(TransactionId, Vec<Self>),
     /// All that was prepared for a transaction takes effect. Comes after all of that is stored. A
@@ -50,7 +70,7 @@ impl Record {
     /// records.
     #[must_use]
     pub const fn is_addition(&self) -> bool {
-        matches!(self, Self::Put(..) | Self::Prepare(..))
+        matches!(self, Self::Put(..) | Self::LastSeen { .. } | Self::Prepare(..))
     }
 
     /// Memory that it takes until it is stored, in bytes.
@@ -59,6 +79,9 @@ impl Record {
         let content = match self {
             Self::Put(_, _, message) => message.cost(),
             Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
+            Self::LastSeen { producer, .. } | Self::Forget { producer, .. } => {
+                producer.heap_bytes()
+            }
             Self::Remove(..) | Self::DeadLetter(..) | Self::Commit(_) | Self::Rollback(_) => 0,
         };
         size_of::<Self>() + content

@@ -134,6 +134,7 @@ impl Shard {
                 stored(write, Some(refusal), home, &mut output);
             }
             Event::Restored(restored) => home.restore(*restored, &mut output),
+            Event::RestoredProducer(restored) => home.restore_producer(*restored),
             Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {
                 front.time_out(&mut output);

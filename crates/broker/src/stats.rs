@@ -39,6 +39,8 @@ pub struct Stats {
     /// Messages dropped: in a temporary queue that was deleted, dead without a dead-letter queue, or
     /// in a dead-letter queue that was full.
     pub dropped: u64,
+    /// Publications that their queue had already, by the numbers of their producers.
+    pub duplicates: u64,
     /// Publications refused because a destination was full.
     pub refused_full: u64,
     /// Memory of what is in queues here, in bytes.

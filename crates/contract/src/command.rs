@@ -229,6 +229,8 @@ pub enum Outcome {
 pub enum Reply {
     /// The command was carried out.
     Done,
+    /// [`Command::Publish`] of a message that its destination has already: nothing was to be done.
+    Duplicate,
     /// [`Command::Drain`]: all credit is used up or taken back.
     Drained,
     /// The login has come this far.
@@ -355,6 +357,10 @@ pub enum Refusal {
          memory.unsent-bytes-max-per-core)"
     )]
     SlowCore,
+    /// A producer that numbers its messages sends one after another that was refused, which would be
+    /// taken for a duplicate later.
+    #[error("a message of this producer before this one was refused")]
+    Unordered,
     /// A transaction named a delivery that is not unsettled any more.
     #[error("the transaction cannot be carried out: a delivery in it is settled already")]
     Stale,

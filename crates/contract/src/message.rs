@@ -1,6 +1,8 @@
 use std::{fmt, sync::Arc};
 
-use crate::{BodyView, Content, Destination, Tag, Value, allocation_bytes, cost::shared_bytes};
+use crate::{
+    BodyView, Content, Destination, Numbered, Tag, Value, allocation_bytes, cost::shared_bytes,
+};
 
 /// A message, in the form every protocol converts from and to.
 ///
@@ -17,6 +19,9 @@ pub struct Message {
     /// Why it is in a dead-letter queue, if the gateway has moved it to one: an annotation of the
     /// gateway, which no sender can write.
     pub dead_letter: Option<Box<DeadLetter>>,
+    /// Its number, if its producer numbers its messages. It is between the sender and the gateway: the
+    /// store does not keep it with the message, and a dead letter has none.
+    pub numbered: Option<Box<Numbered>>,
     /// What the sender says.
     pub content: Content,
     /// The memory of `to` is not this message's own. See [`Message::share_name`].
@@ -46,7 +51,7 @@ impl Message {
         content: impl Into<Content>,
     ) -> Self {
         let (header, content) = (Header::new(arrived_unix_ms), content.into());
-        Self { to, id, header, dead_letter: None, content, shares_name: false }
+        Self { to, id, header, dead_letter: None, numbered: None, content, shares_name: false }
     }
 
     /// The message as it goes to a dead-letter queue: sent there, and without a time to live.
@@ -56,6 +61,7 @@ impl Message {
         self.shares_name = false;
         self.header.expires_unix_ms = None;
         self.dead_letter = Some(Box::new(dead_letter));
+        self.numbered = None;
         self
     }
 
@@ -102,6 +108,9 @@ impl Message {
         shared_bytes(size_of::<Self>())
             + to
             + allocation_bytes(dead_letter)
+            + self.numbered.as_ref().map_or(0, |numbered| {
+                allocation_bytes(size_of::<Numbered>()) + numbered.producer.heap_bytes()
+            })
             + self.content.heap_bytes()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use auth::{Access, Logins, Users};
-use broker::{Placement, Restored, ShardMessage, WriteId};
+use broker::{Placement, Restored, RestoredProducer, ShardMessage, WriteId};
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QuotaLimits, Refusal, Step,
     Token, internal,
@@ -118,6 +118,7 @@ pub(crate) enum ToCore {
     /// This one is not, and will not be.
     StoreRefused(WriteId, Refusal),
     /// What the store has kept for its shard.
+    RestoredProducers(Vec<RestoredProducer>),
     Restored(Vec<Restored>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
@@ -228,6 +229,24 @@ impl Cores {
         match self.handles.get(usize::from(core)) {
             Some(core) => core.send(what),
             None => internal!("the store has a batch of a core that does not exist"),
+        }
+    }
+
+    /// Tells the cores what the store has kept of producers, before all that comes later.
+    pub fn restore_producers(&self, producers: impl IntoIterator<Item = RestoredProducer>) {
+        let placement = Placement::new(u16::try_from(self.handles.len()).unwrap_or(u16::MAX));
+        let mut by_core: Vec<Vec<RestoredProducer>> =
+            self.handles.iter().map(|_| Vec::new()).collect();
+        for restored in producers {
+            let home = placement.home(restored.queue.name());
+            if let Some(core) = by_core.get_mut(usize::from(home)) {
+                core.push(restored);
+            }
+        }
+        for (core, restored) in self.handles.iter().zip(by_core) {
+            if !restored.is_empty() {
+                core.send(ToCore::RestoredProducers(restored));
+            }
         }
     }
 

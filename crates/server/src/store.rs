@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Record, Restored, StoreGate, WriteId};
+use broker::{Record, Restored, RestoredProducer, StoreGate, WriteId};
 use config::{Config, SyncPolicy};
 use contract::Refusal;
 use drive::{Cores, clock, tasks};
@@ -101,6 +101,8 @@ impl Store {
             "store opened"
         );
         if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
+            let producer = |(queue, producer, last)| RestoredProducer { queue, producer, last };
+            cores.restore_producers(opened.producers().into_iter().map(producer));
             cores.restore(restored);
         }
         let (cores, full_until_ns) = (Arc::clone(&self.cores), Arc::clone(&self.full_until_ns));

@@ -7,12 +7,14 @@
 //! Commit      4 | transaction
 //! Rollback    5 | transaction | home
 //! DeadLetter  6 | queue | position (8) | reason
+//! LastSeen    7 | queue | user | producer | after? (8) | last (8)
+//! Forget      8 | queue | user | producer
 //! ```
 
 use std::sync::Arc;
 
 use broker::{QueueId, QueuePosition, Record, TransactionId};
-use contract::{DeadLetterReason, Message};
+use contract::{DeadLetterReason, Message, Producer};
 use wire::Reader;
 
 use crate::message;
@@ -31,6 +33,10 @@ pub(crate) enum Change {
     Remove(QueueId, QueuePosition),
     /// What is at a position of a queue is to leave it for the dead-letter queue.
     DeadLetter(QueueId, QueuePosition, DeadLetterReason),
+    /// As [`Record::LastSeen`].
+    LastSeen(QueueId, Producer, Option<u64>, u64),
+    /// As [`Record::Forget`].
+    Forget(QueueId, Producer),
     /// To be done with [`Change::Commit`], unless this home rolls it back before.
     Prepare(TransactionId, u16, Vec<Self>),
     /// What all homes prepared is done.
@@ -58,6 +64,20 @@ impl Change {
                 message::write_destination(buffer, queue.name());
                 buffer.extend(position.bits().to_be_bytes());
                 message::write_reason(buffer, *reason);
+            }
+            Self::LastSeen(queue, producer, after, last) => {
+                buffer.push(LAST_SEEN);
+                message::write_destination(buffer, queue.name());
+                write_producer(buffer, producer);
+                message::write_option(buffer, *after, |buffer, after| {
+                    buffer.extend(after.to_be_bytes());
+                });
+                buffer.extend(last.to_be_bytes());
+            }
+            Self::Forget(queue, producer) => {
+                buffer.push(FORGET);
+                message::write_destination(buffer, queue.name());
+                write_producer(buffer, producer);
             }
             Self::Prepare(transaction, home, changes) => {
                 buffer.push(PREPARE);
@@ -108,6 +128,14 @@ impl Change {
 
     fn read_simple(kind: u8, reader: &mut Reader<'_>) -> Option<Self> {
         let queue = read_queue(reader)?;
+        if matches!(kind, LAST_SEEN | FORGET) {
+            let producer = read_producer(reader)?;
+            if kind == FORGET {
+                return Some(Self::Forget(queue, producer));
+            }
+            let after = message::read_option(reader, Reader::u64)?;
+            return Some(Self::LastSeen(queue, producer, after, reader.u64()?));
+        }
         let position = QueuePosition::from_bits(reader.u64()?);
         match kind {
             PUT => Some(Self::Put(queue, position, BodyId(reader.u64()?))),
@@ -147,6 +175,10 @@ impl Batch {
             Record::DeadLetter(queue, position, reason) => {
                 Change::DeadLetter(queue.clone(), *position, *reason)
             }
+            Record::LastSeen { queue, producer, after, last } => {
+                Change::LastSeen(queue.clone(), producer.clone(), *after, *last)
+            }
+            Record::Forget { queue, producer } => Change::Forget(queue.clone(), producer.clone()),
             Record::Prepare(transaction, records) => {
                 Change::Prepare(*transaction, home, self.convert(home, records, next))
             }
@@ -173,6 +205,16 @@ pub(crate) fn write_transaction(buffer: &mut Vec<u8>, transaction: TransactionId
     buffer.extend(transaction.number.to_be_bytes());
 }
 
+fn write_producer(buffer: &mut Vec<u8>, producer: &Producer) {
+    message::write_string(buffer, &producer.user);
+    message::write_string(buffer, &producer.name);
+}
+
+fn read_producer(reader: &mut Reader<'_>) -> Option<Producer> {
+    let user = message::read_string(reader)?.into();
+    Some(Producer { user, name: message::read_string(reader)?.into() })
+}
+
 fn read_transaction(reader: &mut Reader<'_>) -> Option<TransactionId> {
     Some(TransactionId { core: reader.u16()?, number: reader.u64()? })
 }
@@ -183,6 +225,8 @@ const PREPARE: u8 = 3;
 const COMMIT: u8 = 4;
 const ROLLBACK: u8 = 5;
 const DEAD_LETTER: u8 = 6;
+const LAST_SEEN: u8 = 7;
+const FORGET: u8 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use std::{
 };
 
 use broker::{QueueId, QueuePosition};
+use contract::Producer;
 use wire::Reader;
 
 use crate::{
@@ -66,6 +67,8 @@ enum Stage {
     Queues(Option<(QueueId, QueuePosition)>),
     /// The bodies behind this one are next.
     Bodies(Option<BodyId>),
+    /// The producers behind this one are next.
+    Producers(Option<(QueueId, Producer)>),
     Written,
 }
 
@@ -110,6 +113,7 @@ impl CheckpointWriter {
         self.stage = match &self.stage {
             Stage::Queues(after) => self.write_queues(&index, after.clone().as_ref()),
             Stage::Bodies(after) => self.write_bodies(&index, *after),
+            Stage::Producers(after) => self.write_producers(&index, after.clone()),
             Stage::Written => Stage::Written,
         };
         drop(index);
@@ -169,7 +173,7 @@ impl CheckpointWriter {
         let from = after.map_or(Unbounded, Excluded);
         let mut bodies = index.bodies.range((from, Unbounded)).take(2 * BLOCK_ENTRIES).peekable();
         if bodies.peek().is_none() {
-            return Stage::Written;
+            return Stage::Producers(None);
         }
         let mut last = BodyId::default();
         self.block(Kind::Bodies, |buffer| {
@@ -183,6 +187,21 @@ impl CheckpointWriter {
             }
         });
         Stage::Bodies(Some(last))
+    }
+
+    fn write_producers(&mut self, index: &Index, after: Option<(QueueId, Producer)>) -> Stage {
+        let from = after.map_or(Unbounded, Excluded);
+        for ((queue, producer), last) in index.producers.range((from, Unbounded)) {
+            let (queue, producer) = (queue.clone(), producer.clone());
+            let change = Change::LastSeen(queue, producer, None, *last);
+            self.block(Kind::Changes, |buffer| change.write(buffer));
+            if self.buffer.len() >= STEP_BYTES
+                && let Change::LastSeen(queue, producer, ..) = change
+            {
+                return Stage::Producers(Some((queue, producer)));
+            }
+        }
+        Stage::Written
     }
 
     fn block(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
@@ -291,12 +310,15 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
     const QUEUE_BYTES: usize = record::HEADER_BYTES + 5 + contract::Destination::NAME_BYTES_MAX;
     const POSITION_BYTES: usize = 16 + 1;
     const BODY_BYTES: usize = 20 + 1;
+    const PRODUCER_BYTES: usize = 32 + Producer::NAME_BYTES_MAX;
     const ENDS_BYTES: usize = 256;
     let prepared: usize = index.prepared.values().map(Vec::len).sum();
     let pending = index.prepared.len() + prepared + index.dead_letters.len();
     let bytes = ENDS_BYTES
         + index.messages() * POSITION_BYTES
         + index.bodies.len() * BODY_BYTES
+        + index.producers.keys().map(|(_, producer)| producer.user.len()).sum::<usize>()
+        + index.producers.len() * (QUEUE_BYTES + PRODUCER_BYTES)
         + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
     bytes as u64
 }

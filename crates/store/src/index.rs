@@ -8,7 +8,7 @@ use std::{
 };
 
 use broker::{QueueId, QueuePosition, TransactionId};
-use contract::DeadLetterReason;
+use contract::{DeadLetterReason, Producer};
 
 use crate::{
     change::{BodyId, Change},
@@ -24,6 +24,8 @@ pub(crate) struct Index {
     pub(crate) queues: Queues,
     /// What is to leave for a dead-letter queue; few at a time.
     pub(crate) dead_letters: BTreeMap<(QueueId, QueuePosition), DeadLetterReason>,
+    /// The greatest number of each producer of a queue.
+    pub(crate) producers: BTreeMap<(QueueId, Producer), u64>,
     pub(crate) prepared: BTreeMap<(TransactionId, u16), Vec<Change>>,
     pub(crate) bodies: BTreeMap<BodyId, Body>,
     pub(crate) segments: BTreeMap<u32, Segment>,
@@ -107,6 +109,14 @@ impl Index {
                     self.dead_letters.insert((queue, position), reason);
                 }
             }
+            Change::LastSeen(queue, producer, after, last) => {
+                let key = (queue, producer);
+                let seen = self.producers.get(&key).copied();
+                if after.is_none_or(|after| seen == Some(after)) {
+                    self.producers.insert(key, last.max(seen.unwrap_or_default()));
+                }
+            }
+            Change::Forget(queue, producer) => drop(self.producers.remove(&(queue, producer))),
             Change::Prepare(transaction, home, changes) => {
                 bodies_of(&changes).for_each(|body| self.refer(body));
                 // A transaction is prepared once; what a second time would replace must not stay.
@@ -241,6 +251,8 @@ fn bodies_of(changes: &[Change]) -> impl Iterator<Item = BodyId> {
         Change::Put(_, _, body) => Some(*body),
         Change::Remove(..)
         | Change::DeadLetter(..)
+        | Change::LastSeen(..)
+        | Change::Forget(..)
         | Change::Prepare(..)
         | Change::Commit(_)
         | Change::Rollback(..) => None,

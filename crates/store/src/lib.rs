@@ -88,7 +88,7 @@ mod writer;
 use std::sync::Arc;
 
 use broker::{QueueId, QueuePosition};
-use contract::DeadLetterReason;
+use contract::{DeadLetterReason, Producer};
 
 pub use change::BodyId;
 pub use check::{Findings, check, dump};
@@ -186,6 +186,16 @@ impl Opened {
         };
         let positions = index.queues.get(queue).into_iter().flatten();
         positions.map(&mut stored).collect()
+    }
+
+    /// The greatest number of each producer whose messages came into a queue.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(QueueId, Producer, u64)> {
+        let index = log::lock(&self.log.index);
+        let producers = index.producers.iter();
+        producers
+            .map(|((queue, producer), &last)| (queue.clone(), producer.clone(), last))
+            .collect()
     }
 
     /// What reads messages.

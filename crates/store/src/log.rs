@@ -368,7 +368,7 @@ impl Active {
 
 /// Whether a record does nothing but add messages, or prepare to: then it may be refused.
 pub(crate) const fn is_addition(record: &Record) -> bool {
-    matches!(record, Record::Put(..) | Record::Prepare(..))
+    record.is_addition()
 }
 
 /// Makes a segment of a spare file. It gets its name when its header is on the disk. `None`: there

@@ -146,14 +146,18 @@ pub(crate) fn read_destination(reader: &mut Reader<'_>) -> Option<Destination> {
     Destination::new(kind, read_string(reader)?.split('\0')).ok()
 }
 
-fn write_option<T>(buffer: &mut Vec<u8>, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
+pub(crate) fn write_option<T>(
+    buffer: &mut Vec<u8>,
+    value: Option<T>,
+    write: impl FnOnce(&mut Vec<u8>, T),
+) {
     buffer.push(u8::from(value.is_some()));
     if let Some(value) = value {
         write(buffer, value);
     }
 }
 
-fn read_option<'a, T>(
+pub(crate) fn read_option<'a, T>(
     reader: &mut Reader<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Option<T>,
 ) -> Option<Option<T>> {
@@ -168,7 +172,7 @@ fn read_bool(reader: &mut Reader<'_>) -> Option<bool> {
     }
 }
 
-fn write_string(buffer: &mut Vec<u8>, string: &str) {
+pub(crate) fn write_string(buffer: &mut Vec<u8>, string: &str) {
     write_bytes(buffer, string.as_bytes());
 }
 
@@ -177,7 +181,7 @@ fn write_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.extend(bytes);
 }
 
-fn read_string<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+pub(crate) fn read_string<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     str::from_utf8(read_bytes(reader)?).ok()
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, mem, sync::Arc};
 
 use broker::{QueueId, QueuePosition, Record, TransactionId};
-use contract::{Body, DeadLetterReason, Destination, Message};
+use contract::{Body, DeadLetterReason, Destination, Message, Producer};
 use testkit::Random;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) queues: BTreeMap<(QueueId, QueuePosition), ModelMessage>,
+    pub(crate) producers: BTreeMap<(QueueId, Producer), u64>,
     prepared: BTreeMap<(TransactionId, u16), Vec<Record>>,
 }
 
@@ -40,6 +41,16 @@ impl Model {
                         stored.1 = Some(*reason);
                     }
                 }
+                Record::LastSeen { queue, producer, after, last } => {
+                    let key = (queue.clone(), producer.clone());
+                    let seen = self.producers.get(&key).copied();
+                    if after.is_none() || *after == seen {
+                        self.producers.insert(key, seen.map_or(*last, |seen| seen.max(*last)));
+                    }
+                }
+                Record::Forget { queue, producer } => {
+                    self.producers.remove(&(queue.clone(), producer.clone()));
+                }
                 Record::Prepare(transaction, records) => {
                     self.prepared.insert((*transaction, home), records.clone());
                 }
@@ -58,18 +69,22 @@ impl Model {
 
     /// What a start finds: no transactions.
     fn restarted(&self) -> Self {
-        Self { queues: self.queues.clone(), prepared: BTreeMap::new() }
+        Self {
+            queues: self.queues.clone(),
+            producers: self.producers.clone(),
+            prepared: BTreeMap::new(),
+        }
     }
 }
 
 /// What an open log contains, with all bodies read.
 pub(crate) fn contents(log: &Log) -> Result<Model, StoreError> {
     let reader = Reader::new(Arc::clone(&log.index));
-    let (queues, dead_letters) = {
+    let (queues, dead_letters, producers) = {
         let index = lock(&log.index);
-        (index.queues.clone(), index.dead_letters.clone())
+        (index.queues.clone(), index.dead_letters.clone(), index.producers.clone())
     };
-    let mut model = Model::default();
+    let mut model = Model { producers, ..Model::default() };
     for (queue, positions) in queues {
         for (position, body) in positions {
             let message = reader.read(body)?.expect("a message that is in a queue");
@@ -162,6 +177,9 @@ impl Workload {
                 };
                 let message = message(self.sequence, bytes);
                 // Up to three queues share the body.
+                if self.random.once_in(4) {
+                    records.push(self.last_seen(model));
+                }
                 for _ in 0..=self.random.below(3).saturating_sub(self.random.below(3)) {
                     let position = QueuePosition::from_bits(self.sequence);
                     let queue = queue(self.random.below(4));
@@ -178,6 +196,25 @@ impl Workload {
             }
         }
         records
+    }
+}
+
+impl Workload {
+    /// Of a few producers; now and then one is forgotten.
+    fn last_seen(&mut self, model: &Model) -> Record {
+        let queue = queue(self.random.below(2));
+        let name = self.random.pick(&["p", "q", "r"]);
+        let producer = Producer { user: "ann".into(), name: name.into() };
+        if self.random.once_in(8) {
+            return Record::Forget { queue, producer };
+        }
+        let seen = model.producers.get(&(queue.clone(), producer.clone())).copied();
+        let after = match self.random.below(3) {
+            0 => None,
+            1 => seen,
+            _ => Some(self.sequence / 2),
+        };
+        Record::LastSeen { queue, producer, after, last: self.sequence }
     }
 }
 

@@ -248,6 +248,7 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::NotFound,
         Refusal::Slow,
         Refusal::SlowCore,
+        Refusal::Unordered,
         Refusal::Stale,
     ];
     let found = all.into_iter().find(|refusal| Some(format!("{refusal:?}").as_str()) == word);

@@ -8,6 +8,7 @@ mod fan_out;
 mod latest;
 mod rate;
 mod reader;
+mod refused;
 mod sieve;
 mod table;
 mod topics;
@@ -36,6 +37,7 @@ use self::{
     by_bytes::ByBytes,
     fan_out::Scratch,
     reader::{Parked, Reader},
+    refused::RefusedNumbers,
     sieve::Sieve,
     table::Table,
     topics::{Topic, Topics},
@@ -120,18 +122,20 @@ struct Client {
     temporaries: Vec<Destination>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
+    refused: RefusedNumbers,
     /// It has ended, only its transactions have not.
     gone: bool,
 }
 
 impl Client {
-    const fn new(limits: Arc<ConnectionLimits>) -> Self {
+    fn new(limits: Arc<ConnectionLimits>) -> Self {
         Self {
             limits,
             subscriptions: Vec::new(),
             pattern_bytes: 0,
             temporaries: Vec::new(),
             lanes: BTreeMap::new(),
+            refused: RefusedNumbers::default(),
             gone: false,
         }
     }
@@ -282,7 +286,11 @@ impl Front {
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
-        self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
+        let client =
+            self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
+        if let Some(refusal) = client.refused.refusal(&command) {
+            return self.reply(connection, token, Err(refusal), output);
+        }
         match self.defer(connection, token, command, account) {
             Some(Command::Subscribe(subscribe)) => {
                 let result = self.subscribe(connection, token, &subscribe, account, output);
@@ -609,6 +617,9 @@ impl Front {
         if output.windows.has_room(home, message.cost()) {
             output.send_home(home, ToHome::Publish { connection, token, message, account });
         } else {
+            if let Some(client) = self.clients.get_mut(&connection) {
+                client.refused.add(&message);
+            }
             self.reply(connection, token, Err(Refusal::Busy), output);
         }
     }

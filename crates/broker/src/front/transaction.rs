@@ -140,8 +140,13 @@ impl Front {
             return self.reply(connection, token, Err(Refusal::Busy), output);
         };
         if operations.len() > client.limits.transaction_operations_max {
-            return self.reply(connection, token, Err(Refusal::Limit), output);
+            return self.refuse(connection, token, &operations, Refusal::Limit, output);
         }
+        let numbered = operations.iter().filter(|operation| match operation {
+            Operation::Publish(message) => message.numbered.is_some(),
+            Operation::Settle(_) => false,
+        });
+        let numbered: Vec<Operation> = numbered.cloned().collect();
         let mut topic_publications = Vec::new();
         let mut branches: BTreeMap<u16, Vec<Operation>> = BTreeMap::new();
         for operation in operations {
@@ -158,7 +163,8 @@ impl Front {
                         // A topic keeps nothing.
                         Some(Subscription::Buffered(_)) => continue,
                         Some(Subscription::Topic { .. }) | None => {
-                            return self.reply(connection, token, Err(Refusal::Stale), output);
+                            let refusal = Refusal::Stale;
+                            return self.refuse(connection, token, &numbered, refusal, output);
                         }
                     }
                 }
@@ -173,7 +179,7 @@ impl Front {
             || !(topic_publications.is_empty()
                 || self.others().all(|core| output.windows.has_room(core, bytes)))
         {
-            return self.reply(connection, token, Err(Refusal::Busy), output);
+            return self.refuse(connection, token, &numbered, Refusal::Busy, output);
         }
         let transaction = Transaction {
             connection,
@@ -199,6 +205,25 @@ impl Front {
                 ToHome::Prepare { connection, transaction: id, operations, account, alone };
             output.send_home(home, prepare);
         }
+    }
+
+    /// Refuses a transaction with these operations, before any home knows of it.
+    fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        operations: &[Operation],
+        refusal: Refusal,
+        output: &mut ShardOutput<'_>,
+    ) {
+        if let Some(client) = self.clients.get_mut(&connection) {
+            for operation in operations {
+                if let Operation::Publish(message) = operation {
+                    client.refused.add(message);
+                }
+            }
+        }
+        self.reply(connection, token, Err(refusal), output);
     }
 
     /// A home has voted; with the last vote the transaction is decided.

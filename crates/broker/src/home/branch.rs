@@ -10,6 +10,7 @@ use contract::{
 use super::{
     Home,
     dead_letter::dead_letter_reason,
+    producers::NumberedBranch,
     queue::{Consumer, Queue},
 };
 use crate::{
@@ -29,6 +30,10 @@ pub(super) struct Branch {
     temp_topic_publications: Vec<Arc<Message>>,
     /// Taken from their consumers.
     pub(super) settlements: Vec<SettledDelivery>,
+    /// Whose it is.
+    connection: Option<ConnectionId>,
+    /// The numbers that producers gave to its publications.
+    numbered: Vec<NumberedBranch>,
     /// The store has, or will have, what it publishes and settles from [`Branch::records`].
     has_records: bool,
 }
@@ -69,17 +74,28 @@ impl Home {
         alone: bool,
         output: &mut ShardOutput<'_>,
     ) {
+        let numbered = operations.iter().filter_map(|operation| match operation {
+            Operation::Publish(message) => message.numbered.as_ref().map(|_| Arc::clone(message)),
+            Operation::Settle(_) => None,
+        });
+        let numbered: Vec<_> = numbered.collect();
         let mut branch = match self.take_all(connection, operations, account, output) {
             Ok(branch) => branch,
             Err((branch, refusal)) => {
                 self.roll_back(branch, output);
+                numbered.iter().for_each(|message| self.number_refused(message, connection));
                 return vote(connection, transaction, Err(refusal), None, output);
             }
         };
-        let records = branch.records(&self.limits);
+        let mut records = branch.records(&self.limits);
+        if !numbered.is_empty() {
+            let (numbered, of_numbers) = self.prepare_numbers(&branch.publications);
+            branch.numbered = numbered;
+            records.extend(of_numbers);
+        }
         if !records.is_empty() {
             branch.has_records = true;
-            self.prepared.insert(transaction, branch);
+            self.prepared.insert(transaction, Box::new(branch));
             let write = store(transaction, records, alone, output);
             let voted = ToFront::Voted { transaction: transaction.number, result: Ok(true) };
             output.send_when_taken(write, connection.core, Payload::ToFront(voted));
@@ -91,7 +107,7 @@ impl Home {
             let ready = self.commit(branch, output);
             vote(connection, transaction, Ok(false), ready, output);
         } else {
-            self.prepared.insert(transaction, branch);
+            self.prepared.insert(transaction, Box::new(branch));
             vote(connection, transaction, Ok(false), None, output);
         }
     }
@@ -99,7 +115,7 @@ impl Home {
     /// A transaction of this home alone is stored, and so committed.
     pub(super) fn committed(&mut self, transaction: TransactionId, output: &mut ShardOutput<'_>) {
         match self.prepared.remove(&transaction) {
-            Some(branch) => drop(self.commit(branch, output)),
+            Some(branch) => drop(self.commit(*branch, output)),
             None => internal!("a transaction is committed that was not prepared"),
         }
     }
@@ -111,7 +127,7 @@ impl Home {
         output: &mut ShardOutput<'_>,
     ) {
         match self.prepared.remove(&transaction) {
-            Some(branch) => self.roll_back(branch, output),
+            Some(branch) => self.roll_back(*branch, output),
             None => internal!("a transaction is rolled back that was not prepared"),
         }
     }
@@ -125,13 +141,13 @@ impl Home {
         // Without a branch, it voted against.
         let Some(branch) = self.prepared.remove(&transaction) else { return };
         if commit {
-            self.commit(branch, output);
+            self.commit(*branch, output);
             return;
         }
         if branch.has_records {
             output.writes.add(Record::Rollback(transaction));
         }
-        self.roll_back(branch, output);
+        self.roll_back(*branch, output);
     }
 
     /// Takes the deliveries and reserves the room for all operations. A refusal comes with what was
@@ -143,7 +159,7 @@ impl Home {
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Result<Branch, (Branch, Refusal)> {
-        let mut branch = Branch { account, ..Branch::default() };
+        let mut branch = Branch { account, connection: Some(connection), ..Branch::default() };
         let publications = operations.iter().filter_map(|operation| match operation {
             Operation::Publish(message) => Some(message),
             Operation::Settle(_) => None,
@@ -179,6 +195,13 @@ impl Home {
                 }
                 branch.temp_topic_publications.push(message);
             }
+            Operation::Publish(message)
+                if !self.admits_number_in(
+                    connection,
+                    &message,
+                    &branch.publications,
+                    output,
+                )? => {}
             Operation::Publish(message) => {
                 branch.publications.push(self.reserve(message, branch.account, output)?);
             }
@@ -241,6 +264,7 @@ impl Home {
             // If it has gone since, so have all subscriptions that would get it.
             let _gone = self.publish_temp_topic(&message, output);
         }
+        self.decide_numbers(&branch.numbered, None);
         let (account, mut written) = (branch.account, None);
         for publication in branch.publications {
             self.stats.queue_published += 1;
@@ -280,6 +304,7 @@ impl Home {
     }
 
     fn roll_back(&mut self, branch: Branch, output: &mut ShardOutput<'_>) {
+        self.decide_numbers(&branch.numbered, branch.connection);
         for Publication { queue, message, .. } in branch.publications {
             output.quotas.uncharge(branch.account, &message);
             if let Some(index) = self.release(&queue, &message) {

@@ -4,6 +4,7 @@ mod allowance;
 mod branch;
 mod browse;
 mod dead_letter;
+mod producers;
 mod queue;
 mod selection;
 mod temporary;
@@ -25,6 +26,7 @@ use self::{
     branch::Branch,
     browse::Browser,
     dead_letter::dead_letter_reason,
+    producers::Producers,
     queue::{BlockedPublisher, Consumer, Counts, Queue},
     selection::Search,
     temporary::TempTopic,
@@ -53,7 +55,8 @@ pub(crate) struct Home {
     consumers: Map<Subscriber, Consumer>,
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
-    prepared: BTreeMap<TransactionId, Branch>,
+    prepared: BTreeMap<TransactionId, Box<Branch>>,
+    producers: Producers,
     /// Those whose search by a selector goes on when time has passed. Some may have gone.
     unfinished: VecDeque<Subscriber>,
     effort: Effort,
@@ -78,6 +81,7 @@ impl Home {
             browsers: Map::default(),
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
+            producers: Producers::default(),
             unfinished: VecDeque::new(),
             effort: Effort::new(),
             waiting: VecDeque::new(),
@@ -166,9 +170,15 @@ impl Home {
             let result = self.publish_temp_topic(&message, output);
             return replied(connection, token, result.map(|()| Reply::Done), output);
         }
+        if !self.admits_number(connection, token, &message, output) {
+            return;
+        }
         let index = match self.find_or_make_queue(&message.to, account, output) {
             Ok(index) => index,
-            Err(refusal) => return replied(connection, token, Err(refusal), output),
+            Err(refusal) => {
+                self.number_refused(&message, connection);
+                return replied(connection, token, Err(refusal), output);
+            }
         };
         let Some(queue) = self.queues.get_mut(index) else {
             internal!("a queue was found and is not there");
@@ -180,6 +190,7 @@ impl Home {
         let refusal = is_durable.then(|| output.writes.refusal()).flatten();
         let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
         if let Err(refusal) = charged {
+            self.number_refused(&message, connection);
             replied(connection, token, Err(refusal), output);
             return self.end_if_idle(index, output);
         }
@@ -422,12 +433,14 @@ impl Home {
     /// `refused`: but for the last batch, which is not stored, and will not be.
     pub(crate) fn stored(&mut self, upto: WriteId, refused: bool, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
+        self.numbers_stored(upto, output);
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
             for queued in queue.stored(upto, refused) {
                 self.stats.refused_full += 1;
                 output.quotas.uncharge(queued.account, &queued.message);
+                self.number_lost(&queued.message);
             }
             self.dispatch_ready(index, output);
         }
@@ -598,6 +611,10 @@ impl Home {
     /// A publication that is charged for enters a queue that has room.
     fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
         let BlockedPublisher { connection, token, message, account, .. } = publisher;
+        // It may have waited, and come once more meanwhile.
+        if !self.admits_number(connection, token, &message, output) {
+            return output.quotas.uncharge(account, &message);
+        }
         self.stats.queue_published += 1;
         let done = ToFront::Replied { connection, token, result: Ok(Reply::Done) };
         let (to, done) = (connection.core, Payload::ToFront(done));
@@ -607,8 +624,14 @@ impl Home {
             return output.send(to, done);
         }
         let is_durable = self.queues.get(index).is_some_and(|queue| queue.id.is_durable(&message));
+        let numbered = message.numbered.is_some().then(|| Arc::clone(&message));
         let queued = QueuedMessage::new(message, account, self.next_sequence());
-        match self.enter(index, queued, output) {
+        let write = self.enter(index, queued, output);
+        if let Some(message) = numbered {
+            let write = write.filter(|_| is_durable);
+            self.number_entered(&message, connection, write, output);
+        }
+        match write {
             Some(write) if is_durable => output.send_when_taken(write, to, done),
             write => output.send_when_stored(write, to, done),
         }
@@ -618,6 +641,7 @@ impl Home {
     fn refuse(&mut self, index: usize, publisher: &BlockedPublisher, output: &mut ShardOutput<'_>) {
         let BlockedPublisher { connection, token, ref message, account, .. } = *publisher;
         output.quotas.uncharge(account, message);
+        self.number_refused(message, connection);
         let refusal = self.refusal(index, message, output);
         replied(connection, token, Err(refusal), output);
     }
@@ -770,6 +794,7 @@ impl Home {
         stats.dead_lettered = self.stats.dead_lettered;
         stats.dropped = self.stats.dropped;
         stats.refused_full = self.stats.refused_full;
+        stats.duplicates = self.stats.duplicates;
     }
 
     /// See [`crate::Shard::assert_empty`].
@@ -796,6 +821,7 @@ impl Home {
             true
         });
         assert!(counted, "a consumer has no queue");
+        self.producers.assert_consistent();
         for branch in self.prepared.values() {
             for publication in &branch.publications {
                 let counts = counts.entry(&publication.queue).or_default();

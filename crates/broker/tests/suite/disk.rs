@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, Record, Restored, TransactionId};
-use contract::{DeadLetterReason, Message};
+use broker::{QueueId, QueuePosition, Record, Restored, RestoredProducer, TransactionId};
+use contract::{DeadLetterReason, Message, Producer};
 
 /// The content of the store, were the process to end now.
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ pub(crate) struct Disk {
     messages: BTreeMap<(QueueId, QueuePosition), Kept>,
     prepared: BTreeMap<TransactionId, Vec<Record>>,
     committed: BTreeSet<TransactionId>,
+    producers: BTreeMap<(QueueId, Producer), u64>,
     /// Messages that were ever in a queue.
     entered: BTreeSet<(String, u128)>,
 }
@@ -44,6 +45,15 @@ impl Disk {
                     assert_eq!(kept.dead_letter.replace(reason), None, "a dead letter twice");
                 }
             }
+            Record::LastSeen { queue, producer, after, last } => {
+                let seen = self.producers.get(&(queue.clone(), producer.clone())).copied();
+                if after.is_none_or(|after| seen == Some(after)) {
+                    self.producers.insert((queue, producer), last.max(seen.unwrap_or_default()));
+                }
+            }
+            Record::Forget { queue, producer } => {
+                self.producers.remove(&(queue, producer));
+            }
             Record::Prepare(id, records) => self.prepared.entry(id).or_default().extend(records),
             Record::Commit(id) => {
                 self.committed.insert(id);
@@ -64,6 +74,15 @@ impl Disk {
             position: *position,
             message: Arc::clone(&kept.message),
             dead_letter: kept.dead_letter,
+        })
+    }
+
+    /// What it has of the producers.
+    pub(crate) fn producers(&self) -> impl Iterator<Item = RestoredProducer> {
+        self.producers.iter().map(|((queue, producer), &last)| RestoredProducer {
+            queue: queue.clone(),
+            producer: producer.clone(),
+            last,
         })
     }
 

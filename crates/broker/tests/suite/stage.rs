@@ -217,7 +217,7 @@ impl Stage {
                 Outcome::Replied(connection, token, result) => {
                     let result = match result {
                         Ok(Reply::Drained) => "drained".to_owned(),
-                        Ok(Reply::Done | Reply::Login(_)) => "done".to_owned(),
+                        Ok(Reply::Done | Reply::Duplicate | Reply::Login(_)) => "done".to_owned(),
                         Err(refusal) => format!("refused {refusal:?}"),
                     };
                     (name(connection), false, format!("{} {result}", token.0))

@@ -144,6 +144,13 @@ impl World {
     /// The process begins with what another one stored.
     pub(crate) fn restore(&mut self, disk: &Disk) {
         let placement = Placement::new(u16::try_from(self.shards.len()).unwrap());
+        for restored in disk.producers() {
+            let (queue, producer) = (restored.queue.clone(), restored.producer.clone());
+            let last = restored.last;
+            self.disk.apply(Record::LastSeen { queue, producer, after: None, last });
+            let home = placement.home(restored.queue.name());
+            self.apply(home, Event::RestoredProducer(Box::new(restored)));
+        }
         for restored in disk.restored() {
             // A disk of its own has it too.
             let (queue, position) = (restored.queue.clone(), restored.position);

@@ -142,6 +142,9 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
             ToCore::StoreRefused(write, refusal) => {
                 core.core.borrow_mut().apply_all([Event::StoreRefused(write, refusal)]);
             }
+            ToCore::RestoredProducers(producers) => {
+                core.core.borrow_mut().restore_producers(producers);
+            }
             ToCore::Restored(messages) => core.core.borrow_mut().restore(messages),
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),

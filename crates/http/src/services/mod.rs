@@ -61,7 +61,7 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         }
         Refusal::Forbidden | Refusal::DeadLetterQueue => StatusCode::FORBIDDEN,
         Refusal::NotFound => StatusCode::NOT_FOUND,
-        Refusal::Stale | Refusal::DuplicateId => StatusCode::CONFLICT,
+        Refusal::Stale | Refusal::DuplicateId | Refusal::Unordered => StatusCode::CONFLICT,
         Refusal::TooDeep | Refusal::Sasl(_) => StatusCode::BAD_REQUEST,
         Refusal::Full
         | Refusal::Busy

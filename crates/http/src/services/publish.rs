@@ -9,8 +9,8 @@ use std::{
 use auth::Action;
 use bytes::Bytes;
 use contract::{
-    Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message, Partial,
-    Parts,
+    Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message, Numbered,
+    Partial, Parts, Principal,
 };
 use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, Subject, clock};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
@@ -46,6 +46,10 @@ pub(crate) async fn post(
         Ok(persistent) => persistent,
         Err(why) => return text(StatusCode::BAD_REQUEST, why),
     };
+    let numbered = match numbered(&head.headers, subject) {
+        Ok(numbered) => numbered,
+        Err(why) => return text(StatusCode::BAD_REQUEST, &why),
+    };
     // Before the body is read; it is checked again when the message is published.
     if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
         return refused(refusal);
@@ -60,6 +64,7 @@ pub(crate) async fn post(
             let parts = Parts { content_type, ..Parts::new(content(bytes)) };
             let mut message = Message::new(destination, id, now.unix_ms, parts);
             message.header.durable = persistent;
+            message.numbered = numbered;
             message
         })
         .await;
@@ -199,11 +204,28 @@ fn persistent(headers: &HeaderMap) -> Result<bool, &'static str> {
     }
 }
 
+/// The number of the message, as STOMP's headers of these names say it.
+fn numbered(headers: &HeaderMap, subject: &Subject<'_>) -> Result<Option<Box<Numbered>>, String> {
+    let user =
+        || subject.principal.map_or_else(|| Principal::anonymous().name, |who| who.name.clone());
+    let value = |name: HeaderName| match headers.get(name).map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err("producer-id and producer-seq must be ASCII".to_owned()),
+    };
+    let (name, sequence) = (value(PRODUCER_ID)?, value(PRODUCER_SEQ)?);
+    Numbered::parse(user, name, sequence).map_err(|error| error.to_string())
+}
+
 /// What the sender says of the body; curl's default for `-d` says nothing true.
 fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     (value != "application/x-www-form-urlencoded").then(|| value.into())
 }
+
+/// Of a request: who numbers the message, and its number.
+const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
+const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
 
 /// Of a request: whether the message is to survive a restart.
 const PERSISTENT: HeaderName = HeaderName::from_static("persistent");

@@ -108,6 +108,12 @@ impl Fault {
                 "too slow",
                 "read and acknowledge faster, or have older messages dropped with x-slow",
             ),
+            Refusal::Unordered => (
+                Reason::Malformed,
+                "out of order",
+                "reconnect and send again what was not confirmed, in order and with the same \
+                 producer-seq",
+            ),
             Refusal::Stale => (
                 Reason::Malformed,
                 "transaction failed",

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use contract::{
-    Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Parts, Properties,
-    SendBuffer, SubscriptionId, Value,
+    Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Numbered, Parts,
+    Properties, SendBuffer, SubscriptionId, Value,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -17,6 +19,8 @@ pub(crate) struct SendHeaders<'f> {
     expires: Option<&'f str>,
     persistent: Option<&'f str>,
     priority: Option<&'f str>,
+    producer_id: Option<&'f str>,
+    producer_seq: Option<&'f str>,
     all: &'f Headers,
     /// Bytes that the other headers take as properties.
     properties_bytes: usize,
@@ -33,6 +37,8 @@ impl<'f> SendHeaders<'f> {
             expires: None,
             persistent: None,
             priority: None,
+            producer_id: None,
+            producer_seq: None,
             all: &frame.headers,
             properties_bytes: 0,
         };
@@ -56,6 +62,8 @@ impl<'f> SendHeaders<'f> {
             "expires" => &mut self.expires,
             "persistent" => &mut self.persistent,
             "priority" => &mut self.priority,
+            "producer-id" => &mut self.producer_id,
+            "producer-seq" => &mut self.producer_seq,
             _ => return None,
         })
     }
@@ -83,8 +91,11 @@ impl<'f> SendHeaders<'f> {
         destination: Destination,
         reply_to: Option<Destination>,
         id: u128,
+        user: &Arc<str>,
         now: Now,
     ) -> Result<Message, Fault> {
+        let numbered = Numbered::parse(|| Arc::clone(user), self.producer_id, self.producer_seq)
+            .map_err(|error| Fault::malformed("bad producer", error.to_string()))?;
         let is_text = simdutf8::basic::from_utf8(&body).is_ok();
         let body = if is_text { Body::Text(body) } else { Body::Binary(body) };
         let header = Header {
@@ -102,6 +113,7 @@ impl<'f> SendHeaders<'f> {
         };
         let mut message = Message::new(destination, id, now.unix_ms, parts);
         message.header = header;
+        message.numbered = numbered;
         Ok(message)
     }
 }

@@ -1,4 +1,4 @@
-use std::mem;
+use std::{mem, sync::Arc};
 
 use contract::{
     Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Now, Outbox,
@@ -44,6 +44,8 @@ impl Context<'_> {
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) version: Version,
+    /// Who the client is.
+    pub(crate) user: Arc<str>,
     /// DISCONNECT was received; what follows it is ignored.
     pub(crate) is_leaving: bool,
     pub(crate) heartbeat: Heartbeat,
@@ -56,9 +58,15 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(version: Version, heartbeat: Heartbeat, token_next: u64) -> Self {
+    pub(crate) fn new(
+        version: Version,
+        user: Arc<str>,
+        heartbeat: Heartbeat,
+        token_next: u64,
+    ) -> Self {
         Self {
             version,
+            user,
             is_leaving: false,
             heartbeat,
             pending: Pending::new(token_next),

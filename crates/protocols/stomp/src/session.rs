@@ -393,7 +393,8 @@ impl LoggingIn {
             writer.body(&[]);
         });
         let heartbeat = Heartbeat::new(self.intervals, ours, cx.now);
-        Open::new(self.version, heartbeat, self.token.0 + 1)
+        let user = principal.name.clone();
+        Open::new(self.version, user, heartbeat, self.token.0 + 1)
     }
 }
 
@@ -438,7 +439,7 @@ fn logged_in(result: Result<Reply, Refusal>, means: Means) -> Result<Step, Fault
             Err(Fault::new(Reason::Unauthenticated, "login refused", detail))
         }
         Ok(Reply::Login(step)) => Ok(*step),
-        Ok(Reply::Done | Reply::Drained) => {
+        Ok(Reply::Done | Reply::Duplicate | Reply::Drained) => {
             internal!("a login with the reply to a command");
             Err(Fault::new(Reason::Internal, "internal error", "a bug of the gateway"))
         }

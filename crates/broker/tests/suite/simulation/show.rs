@@ -29,6 +29,7 @@ pub(super) fn event(event: &Event) -> String {
         | Event::Stored(_)
         | Event::StoreRefused(..)
         | Event::Restored(_)
+        | Event::RestoredProducer(_)
         | Event::Turn
         | Event::Timeout => format!("{event:?}"),
     }
