@@ -164,7 +164,8 @@ impl Home {
         let (mut count, mut is_durable) = (0, false);
         for message in publications {
             count += 1;
-            is_durable |= message.to.kind() == DestinationKind::Queue
+            // What goes to a durable subscription was sent to a topic.
+            is_durable |= !message.to.kind().is_temporary()
                 && self.rules.settings(&message.to).keeps(&message.header);
         }
         if is_durable && let Some(refusal) = output.writes.transaction_refusal() {
