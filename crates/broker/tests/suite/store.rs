@@ -5,9 +5,9 @@ use std::sync::Arc;
 use broker::{Event, Shard};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Lane, Message, Operation, Outcome as Settled,
-    Pattern, QueueRules, QueueSettings, Refusal, Reply, Settle, Settlement, Subscribe,
-    SubscriptionId, Tag, Token,
+    Body, Command, ConnectionId, Destination, Durable, DurableName, Lane, Message, Operation,
+    Outcome as Settled, Pattern, QueueRules, QueueSettings, Refusal, Reply, Settle, Settlement,
+    Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -276,6 +276,36 @@ fn a_message_larger_than_the_room_in_the_store_enters_while_there_is_any() {
     publish(&mut world, 2, make("/queue/r", 2, true, Body::Binary(vec![0; 16 << 20].into())));
     world.store(0, usize::MAX);
     assert_eq!(seen(&mut world), ["done 1", "done 2"]);
+}
+
+/// What transactions have on its way to the store is bounded, whatever kind of queue it is for.
+#[test]
+fn too_much_on_its_way_refuses_transactions_to_durable_subscriptions() {
+    for to in ["/queue/a", "/topic/a"] {
+        let mut world = World::new(1, Limits::default());
+        let name = DurableName::new(None, "c", "d").unwrap();
+        let durable_name = Durable { name, is_shared: false, no_local: false, displaces: false };
+        let subscribe = Subscribe {
+            settlement: Settlement::Explicit,
+            durable: Some(Box::new(durable_name)),
+            ..Subscribe::new(SubscriptionId(0), Pattern::parse("/topic/a").unwrap())
+        };
+        let subscribe = Command::Subscribe(Box::new(subscribe));
+        world.apply(0, Event::Command(CONSUMER, Token(0), subscribe, None));
+        carry(&mut world);
+        world.store(0, usize::MAX);
+        seen(&mut world);
+        publish(
+            &mut world,
+            1,
+            make("/queue/large", 1, true, Body::Binary(vec![0; 65 << 20].into())),
+        );
+        let transaction = Command::Transact(Lane(1), vec![Operation::Publish(durable(to, 2))]);
+        command(&mut world, 2, transaction);
+        assert_eq!(seen(&mut world), ["busy 2"], "{to}");
+        world.store(0, usize::MAX);
+        assert_eq!(seen(&mut world), ["done 1"], "{to}");
+    }
 }
 
 /// Some cores, and a consumer of each of these queues on the first one.
