@@ -1,0 +1,187 @@
+//! Publications to queues: what a queue takes, what waits for room in it, and what is refused.
+
+use std::sync::Arc;
+
+use contract::{DestinationKind, Message, Refusal, internal};
+
+use super::{
+    Home,
+    queue::{BlockedPublisher, Queue},
+};
+use crate::{
+    output::ShardOutput,
+    queued::{QueueId, QueuedMessage, queued_cost},
+    quota::Account,
+    record::{Record, WriteId},
+    shard_message::{Payload, Publisher},
+};
+
+impl Home {
+    pub(super) fn publish(
+        &mut self,
+        publisher: Publisher,
+        message: Arc<Message>,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let core = publisher.connection.core;
+        if message.to.kind() == DestinationKind::TempTopic {
+            let result = self.publish_temp_topic(&message, output);
+            return output.send_front(core, publisher.reply(result));
+        }
+        match self.find_or_make_queue(&message.to, account, output) {
+            Ok(index) => self.publish_at(index, publisher, message, account, output),
+            Err(refusal) => output.send_front(core, publisher.reply(Err(refusal))),
+        }
+    }
+
+    /// A publication to a topic comes to a durable subscription. What waits there is charged to who
+    /// made that.
+    pub(super) fn publish_bound(
+        &mut self,
+        publisher: Publisher,
+        queue: &QueueId,
+        message: Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        // Without it, it was deleted.
+        let index = self.bound(queue);
+        let queue = index.and_then(|index| self.queues.get(index));
+        if let (Some(index), Some(Queue { account, binding: Some(binding), .. })) = (index, queue)
+            && binding.takes(publisher.connection, &message, &mut self.effort)
+        {
+            let account = *account;
+            return self.publish_at(index, publisher, message, account, output);
+        }
+        output.send_front(publisher.connection.core, publisher.reply(Ok(())));
+    }
+
+    fn publish_at(
+        &mut self,
+        index: usize,
+        publisher: Publisher,
+        mut message: Arc<Message>,
+        account: Option<Account>,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let core = publisher.connection.core;
+        let Some(queue) = self.queues.get_mut(index) else {
+            internal!("a queue was found and is not there");
+            return output.send_front(core, publisher.reply(Err(Refusal::Busy)));
+        };
+        message.share_name(queue.id.name());
+        // Only what is durable has the store opened.
+        let is_durable = queue.keeps(&message);
+        let refusal = is_durable.then(|| output.writes.refusal()).flatten();
+        let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
+        if let Err(refusal) = charged {
+            output.send_front(core, publisher.reply(Err(refusal)));
+            return self.end_if_idle(index, output);
+        }
+        let deadline_ns = output.now.after(self.limits.publish_timeout);
+        let publisher = BlockedPublisher { publisher, message, is_durable, account, deadline_ns };
+        if queue.takes(&publisher.message, &self.limits) && (!is_durable || output.writes.admits())
+        {
+            self.accept(index, publisher, output);
+        } else if let Err(publisher) = queue.block(publisher) {
+            self.refuse(index, &publisher, output);
+        }
+        self.dispatch_ready(index, output);
+    }
+
+    /// Takes the messages of blocked publishers for which there is room, and refuses those that the
+    /// store refuses. `false` if it took none.
+    pub(super) fn unblock(&mut self, index: usize, output: &mut ShardOutput<'_>) -> bool {
+        let mut unblocked = false;
+        while let Some(publisher) =
+            self.queues.get_mut(index).and_then(|q| q.unblock_refused(&self.limits, output.writes))
+        {
+            self.refuse(index, &publisher, output);
+        }
+        while let Some(publisher) =
+            self.queues.get_mut(index).and_then(|q| q.unblock(&self.limits, output.writes))
+        {
+            self.accept(index, publisher, output);
+            unblocked = true;
+        }
+        unblocked
+    }
+
+    /// A publication that is charged for enters a queue that has room.
+    fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
+        let BlockedPublisher { publisher, message, is_durable, account, .. } = publisher;
+        self.stats.queue_published += 1;
+        let (to, done) = (publisher.connection.core, Payload::ToFront(publisher.reply(Ok(()))));
+        if message.is_expired(output.now.unix_ms) {
+            self.stats.expired += 1;
+            output.quotas.uncharge(account, &message);
+            return output.send(to, done);
+        }
+        let queued = QueuedMessage::new(message, is_durable, account, self.next_sequence());
+        match self.enter(index, queued, output) {
+            Some(write) if is_durable => output.send_when_taken(write, to, done),
+            write => output.send_when_stored(write, to, done),
+        }
+    }
+
+    /// A publication that is charged for cannot enter a queue, or could not in time.
+    pub(super) fn refuse(
+        &mut self,
+        index: usize,
+        publisher: &BlockedPublisher,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let BlockedPublisher { publisher, ref message, is_durable, account, .. } = *publisher;
+        output.quotas.uncharge(account, message);
+        let refusal = self.refusal(index, message, is_durable, output);
+        output.send_front(publisher.connection.core, publisher.reply(Err(refusal)));
+    }
+
+    /// A new message enters a queue. Returns the batch with which it is ready, if it is not at once.
+    pub(super) fn enter(
+        &mut self,
+        index: usize,
+        queued: QueuedMessage,
+        output: &mut ShardOutput<'_>,
+    ) -> Option<WriteId> {
+        let queue = self.queues.get_mut(index)?;
+        let record = queued.is_durable().then(|| Record::put(&queue.id, &queued));
+        let write = record.map(|record| output.writes.add(record));
+        let ready = queue.enter(queued, write, output.now.unix_ms);
+        self.arrivals.extend(ready.map(|write| (write, index)));
+        ready
+    }
+
+    /// As [`Home::enter`], of a message that is in the store already or is not for it.
+    pub(super) fn enter_stored(
+        &mut self,
+        index: usize,
+        queued: QueuedMessage,
+        output: &ShardOutput<'_>,
+    ) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return internal!("a queue was found and is not there");
+        };
+        let ready = queue.enter(queued, None, output.now.unix_ms);
+        self.arrivals.extend(ready.map(|write| (write, index)));
+    }
+
+    /// Why a publication cannot enter a queue, or could not in time.
+    pub(super) fn refusal(
+        &mut self,
+        index: usize,
+        message: &Message,
+        is_durable: bool,
+        output: &ShardOutput<'_>,
+    ) -> Refusal {
+        match self.queues.get(index) {
+            Some(queue) if queue.has_room(queued_cost(message), &self.limits) => {
+                is_durable.then(|| output.writes.refusal()).flatten().unwrap_or(Refusal::Busy)
+            }
+            Some(_) | None => {
+                self.stats.refused_full += 1;
+                Refusal::Full
+            }
+        }
+    }
+}
