@@ -224,10 +224,27 @@ test('an ACK twice is an error', async () => {
 test('topics take acknowledgements and need none', async (t) => {
   const peer = await peers(t, () => gateway)();
   const topic = `/topic/${unique()}`;
-  const subscription = await peer.subscribe(topic, { ack: 'client-individual', prefetch: '1' });
+  // Clients of ActiveMQ send it with every subscription: it is for queues.
+  const headers = { ack: 'client-individual', 'activemq.prefetchSize': '1' };
+  const subscription = await peer.subscribe(topic, headers);
   for (let i = 0; i < 5; i += 1) await peer.send(topic, `${i}`);
   const messages = await subscription.messages.take(5);
   for (const message of messages) message.ack();
   await peer.sync();
+  assert.equal(peer.errors.length, 0);
+});
+
+test('with a prefetch, the messages of a topic wait for acknowledgements', async (t) => {
+  const peer = await peers(t, () => gateway)();
+  const topic = `/topic/${unique()}`;
+  const subscription = await peer.subscribe(topic, { ack: 'client-individual', prefetch: '2' });
+  for (let i = 0; i < 5; i += 1) await peer.send(topic, `${i}`);
+  for (let i = 0; i < 5; i += 1) {
+    await peer.sync();
+    assert.equal(subscription.messages.length, Math.min(2, 5 - i));
+    const message = await subscription.next();
+    assert.equal(message.body, `${i}`);
+    message.ack();
+  }
   assert.equal(peer.errors.length, 0);
 });
