@@ -4,9 +4,9 @@
 //! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | dead letter? | content
 //! ```
 //!
-//! `durable` is 0 or 1 as the sender said, or 2 where it did not. A `?` is a byte, 0 or 1, that says whether what it stands behind follows. Strings and bytes come
-//! after their length in 4 bytes, a destination after its kind: as one string, with a NUL between
-//! two levels. Integers are big-endian.
+//! `durable` is 0 or 1 as the sender said, or 2 where it did not. A `?` is a byte, 0 or 1, that says
+//! whether what it stands behind follows. Strings and bytes come after their length in 4 bytes, a
+//! destination after its kind: as one string, with a NUL between two levels. Integers are big-endian.
 
 use bytes::Bytes;
 use contract::{
