@@ -73,11 +73,19 @@ impl Record {
         Self::Put(queue.clone(), queued.position, Arc::clone(&queued.message))
     }
 
-    /// Whether it does nothing but add messages, or prepare to: the store may refuse a batch of such
-    /// records.
+    /// Whether it adds a message, or prepares to: the store may refuse a batch of such records.
     #[must_use]
-    pub const fn is_addition(&self) -> bool {
-        matches!(self, Self::Put(..) | Self::Prepare(..))
+    pub fn is_addition(&self) -> bool {
+        match self {
+            Self::Put(..) => true,
+            Self::Prepare(_, records) => records.iter().any(Self::is_addition),
+            Self::Remove(..)
+            | Self::DeadLetter(..)
+            | Self::Commit(_)
+            | Self::Rollback(_)
+            | Self::Bind(..)
+            | Self::Unbind(_) => false,
+        }
     }
 
     /// Memory that it takes until it is stored, in bytes.

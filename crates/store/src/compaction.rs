@@ -18,6 +18,8 @@ pub(crate) struct Compaction {
     segment: Option<u32>,
     /// The bodies up to this one are elsewhere.
     after: BodyId,
+    /// Steps that are left out, since there was no room for the last.
+    pause: u32,
     /// Segments with bodies that could not be moved.
     skipped: BTreeSet<u32>,
 }
@@ -34,7 +36,11 @@ impl Log {
         if self.is_checkpoint_due() {
             return self.begin_checkpoint();
         }
-        self.spares.refill(&*self.files, self.segment_bytes)?;
+        self.refill_sometimes()?;
+        if self.compaction.pause > 0 {
+            self.compaction.pause -= 1;
+            return Ok(false);
+        }
         self.step_compaction(SPARSE_PERCENT, self.active.number)
     }
 
@@ -85,8 +91,12 @@ impl Log {
         let dead: u64 = dead.map(|(_, segment)| segment.bytes).sum();
         let grown = self.since_checkpoint;
         // What a checkpoint writes is no more than what it frees, or a part of what was written.
-        dead > 0 && (dead >= self.checkpoint_bytes || self.spares.is_disk_full)
-            || grown >= CHECKPOINT_FACTOR * self.segment_bytes.max(self.checkpoint_bytes)
+        let is_long = grown >= CHECKPOINT_FACTOR * self.segment_bytes.max(self.checkpoint_bytes);
+        if self.spares.is_disk_full {
+            // One that frees nothing would take the room that is reserved for one that does.
+            return dead > 0;
+        }
+        dead > 0 && dead >= self.checkpoint_bytes || is_long
     }
 
     fn begin_checkpoint(&mut self) -> Result<bool, StoreError> {
@@ -148,7 +158,8 @@ impl Log {
         drop(index);
         for &(number, bytes) in &dead {
             let name = segment::name(number);
-            let fits = bytes == self.segment_bytes;
+            // The room of the next checkpoint comes before the spares.
+            let fits = bytes == self.segment_bytes && self.reserve_checkpoint()?;
             let removed = match fits.then(|| self.spares.recycle()).flatten() {
                 Some(spare) => self.files.rename(&name, &spare),
                 None => self.files.remove(&name),
@@ -156,6 +167,8 @@ impl Log {
             removed.map_err(doing("remove", &name))?;
         }
         if !dead.is_empty() {
+            self.spares.room_was_made();
+            self.compaction.pause = 0;
             self.files.sync_folder().map_err(doing("sync", "the folder of the store"))?;
         }
         Ok(())
@@ -181,6 +194,7 @@ impl Log {
             self.sync()?;
             if appended.is_err() || self.spares.is_disk_full {
                 self.compaction.segment = None;
+                self.compaction.pause = if appended.is_err() { FULL_PAUSE } else { 0 };
                 return Ok(false);
             }
         }
@@ -248,6 +262,9 @@ const SPARSE_PERCENT: u64 = 50;
 /// A checkpoint is due when the log has grown by this many segments, or checkpoints, since the last:
 /// what a start reads, against what is written for it.
 const CHECKPOINT_FACTOR: u64 = 4;
+
+/// Steps that a compaction leaves out after there was no room for one.
+const FULL_PAUSE: u32 = 64;
 
 /// What one step of a compaction looks at, and moves.
 const STEP_BODIES: usize = 8192;

@@ -1,10 +1,11 @@
 //! Each fault that a store may meet, by itself. Each test names the guard without which it fails.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Condvar, Mutex},
     thread,
+    time::Duration,
 };
 
 use broker::{QueueId, QueuePosition, Record, Terms, WriteId};
@@ -27,7 +28,7 @@ fn a_failed_sync_is_an_error_and_never_tried_again() {
     commit(&mut log, &[put(1, 10)]);
     let before = contents(&log).unwrap();
     disk.fail_sync_after(0);
-    let outcome = log.commit(&[(0, &[put(2, 10)])]);
+    let outcome = log.commit(&[(0, &[put(2, 10)])], &BTreeSet::new());
     assert!(matches!(outcome, Err(StoreError::Io { doing: "sync", .. })), "{outcome:?}");
     let log = open(&disk.after_kill(), 2).unwrap();
     assert_eq!(contents(&log).unwrap().queues, before.queues);
@@ -154,19 +155,8 @@ fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
 fn a_full_disk_refuses_messages_and_takes_removals_which_make_room() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
-    disk.set_capacity(Some(80 << 10));
-    let mut stored = Vec::new();
-    for id in 1.. {
-        let outcomes = log.commit(&[(0, &[put(id, 700)])]).unwrap();
-        if outcomes == [Err(WriteRefusal::DiskFull)] {
-            break;
-        }
-        stored.push(id);
-        while log.maintain().unwrap() {}
-    }
+    let stored = fill(&disk, &mut log);
     assert!(stored.len() > 50, "{} messages in 80 KiB", stored.len());
-    // Something else takes what is left.
-    disk.set_capacity(Some(disk.used()));
     for &id in &stored {
         commit(&mut log, &[remove(id)]);
         while log.maintain().unwrap() {}
@@ -174,6 +164,134 @@ fn a_full_disk_refuses_messages_and_takes_removals_which_make_room() {
     commit(&mut log, &[put(5000, 700)]);
     let log = open(&disk.after_kill(), 2).unwrap();
     assert_eq!(contents(&log).unwrap().queues.len(), 1);
+}
+
+/// Without `Log::room_kept_from`, batches that add more than they take away leave nothing of the
+/// reserve for those that make room, and these wait for ever.
+#[test]
+fn what_makes_room_has_the_last_of_a_full_disk() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    let stored = fill(&disk, &mut log);
+    // As a dead letter is moved, again and again.
+    let mut moved = stored[0];
+    for id in 1000..2000 {
+        let records = [put(id, 10), remove(moved)];
+        let outcomes = log.commit(&[(0, &records)], &BTreeSet::new()).unwrap();
+        while log.maintain().unwrap() {}
+        match outcomes[..] {
+            [Some(Ok(()))] => moved = id,
+            [None] => break,
+            ref other => panic!("{other:?}"),
+        }
+    }
+    assert!((1000..1999).contains(&moved), "it was moved until there was no room");
+    // The first of these empty no segment, and the last of each does.
+    let (first, rest): (Vec<_>, Vec<_>) = (1..).zip(&stored[1..]).partition(|(n, _)| n % 4 == 0);
+    for (_, id) in first.iter().take(8).chain(&rest).chain(first.iter().skip(8)) {
+        commit(&mut log, &[remove(**id)]);
+        while log.maintain().unwrap() {}
+    }
+    commit(&mut log, &[remove(moved)]);
+    assert!(contents(&log).unwrap().queues.is_empty());
+}
+
+/// If `Log::commit` ends at a batch for which there is no room, the removals wait with it.
+#[test]
+fn removals_are_written_while_another_batch_waits_for_room() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    let stored = fill(&disk, &mut log);
+    let large = [put(1000, 20_000), remove(stored[0])];
+    let removals: Vec<_> = stored.iter().skip(1).map(|&id| [remove(id)]).collect();
+    let mut group: Vec<(u16, &[Record])> = vec![(0, &large), (0, &large)];
+    group.extend((0..).zip(&removals).map(|(n, removal)| (n % 2, &removal[..])));
+    let added = [put(2000, 10)];
+    group.push((1, &added));
+    let outcomes = log.commit(&group, &BTreeSet::new()).unwrap();
+    let (waiting, others) = outcomes.split_at(2);
+    assert_eq!(waiting, [None, None]);
+    let (added, removed) = others.split_last().unwrap();
+    assert_eq!(*added, Some(Err(WriteRefusal::DiskFull)), "behind one that waits");
+    assert!(removed.iter().all(|outcome| *outcome == Some(Ok(()))), "{removed:?}");
+    while log.maintain().unwrap() {}
+    let log = open(&disk.after_kill(), 2).unwrap();
+    assert_eq!(contents(&log).unwrap().queues.len(), 1);
+}
+
+/// If the writer puts what waits for room before what comes later, the other core is not told; if it
+/// tells what is stored at once, the core with the batch that waits is told out of order.
+#[test]
+fn a_core_is_told_in_order_and_waits_for_no_other_while_the_disk_is_full() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    let stored = fill(&disk, &mut log);
+    drop(log);
+    disk.set_capacity(Some(disk.used()));
+    let opened = crate::open(Arc::new(disk.clone()), Options { cores: 2, ..options(2) }).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (store, writer) = opened.start(ToldInOrder(Arc::clone(&told)));
+    let is_told = |write: (u16, u64)| told.lock().unwrap().contains(&write);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| writer.run());
+        store.write(0, WriteId(1), vec![put(1000, 40_000), remove(stored[0])]);
+        store.write(0, WriteId(2), vec![remove(stored[1])]);
+        for (write, &id) in (1..).zip(&stored[2..12]) {
+            store.write(1, WriteId(write), vec![remove(id)]);
+            until(|| is_told((1, write)));
+        }
+        assert!(!is_told((0, 1)) && !is_told((0, 2)));
+        disk.set_capacity(None);
+        until(|| is_told((0, 2)));
+        assert_eq!(store.in_flight_bytes(0), 0);
+        store.close();
+        writer.join().unwrap().unwrap();
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "what another thread does is waited for")]
+fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("it never is");
+}
+
+/// The batches of each core that were told, each once and in order.
+#[derive(Debug)]
+struct ToldInOrder(Arc<Mutex<Vec<(u16, u64)>>>);
+
+impl Completions for ToldInOrder {
+    fn stored(&mut self, core: u16, upto: WriteId) {
+        let mut told = self.0.lock().unwrap();
+        let last = told.iter().rev().find(|(other, _)| *other == core).map_or(0, |&(_, last)| last);
+        assert!(upto.0 > last, "core {core}: {} after {last}", upto.0);
+        told.extend((last + 1..=upto.0).map(|write| (core, write)));
+    }
+
+    fn refused(&mut self, core: u16, write: WriteId, refusal: WriteRefusal) {
+        panic!("core {core}, {write:?}: {refusal}");
+    }
+}
+
+/// Stores messages until the disk is full; nothing of it is free then.
+fn fill(disk: &SimulatedDisk, log: &mut Log) -> Vec<u64> {
+    disk.set_capacity(Some(80 << 10));
+    let mut stored = Vec::new();
+    for id in 1.. {
+        let outcomes = log.commit(&[(0, &[put(id, 700)])], &BTreeSet::new()).unwrap();
+        if outcomes == [Some(Err(WriteRefusal::DiskFull))] {
+            break;
+        }
+        stored.push(id);
+        while log.maintain().unwrap() {}
+    }
+    // Something else takes what is left.
+    disk.set_capacity(Some(disk.used()));
+    stored
 }
 
 #[test]
@@ -249,8 +367,8 @@ fn durable_subscriptions_are_kept_until_they_are_unbound() {
 }
 
 fn commit(log: &mut Log, records: &[Record]) {
-    let outcomes = log.commit(&[(0, records)]).unwrap();
-    assert_eq!(outcomes, [Ok(())]);
+    let outcomes = log.commit(&[(0, records)], &BTreeSet::new()).unwrap();
+    assert_eq!(outcomes, [Some(Ok(()))]);
 }
 
 fn put(id: u64, bytes: usize) -> Record {

@@ -1,6 +1,7 @@
 //! The end of the log: batches are appended, and synced together.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -95,11 +96,26 @@ pub(crate) enum Addition<'a> {
     Bodies(&'a [(BodyId, Vec<u8>)]),
 }
 
+/// What a batch does: which room it may use depends on that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Effect {
+    Adds,
+    Both,
+    TakesAway,
+}
+
 impl Addition<'_> {
+    fn effect(&self) -> Effect {
+        match self {
+            Self::Batch(_, _, records) => effect(records),
+            Self::Bodies(_) => Effect::Both,
+        }
+    }
+
     /// Whether the room that is reserved is for it: for what does not only add.
     fn may_use_reserve(&self) -> bool {
         match self {
-            Self::Batch(_, _, records) => !records.iter().all(is_addition),
+            Self::Batch(..) => self.effect() != Effect::Adds,
             Self::Bodies(_) => false,
         }
     }
@@ -138,28 +154,38 @@ impl Log {
     /// Writes batches, each of the home on a core, and syncs them together, unless
     /// [`Log::syncs_commits`] says otherwise. Returns for each whether it is stored.
     ///
-    /// Only batches that do nothing but add are refused. Where there is no room for another, not
-    /// even in the reserve, it and those behind it have no outcome: they are to be tried again.
+    /// Only batches that do nothing but add are refused. One for which there is no room, not even in
+    /// the reserve, has no outcome: it is to be tried again, before the next ones of its core that do
+    /// more than to remove messages. Those of the cores in `before` have such a one before them.
     ///
     /// # Errors
     /// When it is not known what is on the disk. The process has to end then.
     pub(crate) fn commit(
         &mut self,
         batches: &[(u16, &[Record])],
-    ) -> Result<Vec<Result<(), WriteRefusal>>, StoreError> {
+        before: &BTreeSet<u16>,
+    ) -> Result<Vec<Option<Result<(), WriteRefusal>>>, StoreError> {
         let mut outcomes = Vec::with_capacity(batches.len());
-        let mut may_add = true;
+        let mut waiting = before.clone();
+        let mut may_add = waiting.is_empty();
         loop {
             while let Some(&(home, records)) = batches.get(outcomes.len()) {
-                let is_addition = records.iter().all(is_addition);
-                if is_addition && !may_add {
-                    outcomes.push(Err(WriteRefusal::DiskFull));
+                let only_adds = effect(records) == Effect::Adds;
+                if only_adds && !may_add {
+                    outcomes.push(Some(Err(WriteRefusal::DiskFull)));
+                    continue;
+                }
+                if waiting.contains(&home) && !may_overtake(records) {
+                    outcomes.push(None);
                     continue;
                 }
                 match self.append(&Addition::Batch(outcomes.len(), home, records))? {
-                    Ok(()) => outcomes.push(Ok(())),
-                    Err(WriteRefusal::DiskFull) if !is_addition => break,
-                    Err(refusal) => outcomes.push(Err(refusal)),
+                    Err(WriteRefusal::DiskFull) if !only_adds => {
+                        outcomes.push(None);
+                        waiting.insert(home);
+                        may_add = false;
+                    }
+                    outcome => outcomes.push(Some(outcome)),
                 }
                 if self.abandoned.is_some() {
                     break;
@@ -176,6 +202,8 @@ impl Log {
                 Some(number) => {
                     outcomes.truncate(number);
                     may_add = false;
+                    // Those that wait are tried again too.
+                    waiting.clone_from(before);
                 }
             }
         }
@@ -189,10 +217,15 @@ impl Log {
         &mut self,
         addition: &Addition<'_>,
     ) -> Result<Result<(), WriteRefusal>, StoreError> {
-        for _ in 0..2 {
+        let effect = addition.effect();
+        if effect == Effect::Adds && self.spares.is_empty() {
+            self.refill()?;
+        }
+        for _ in 0..3 {
             let (start, sequence, body_next) = (self.buffer.len(), self.sequence, self.body_next);
             let unapplied = self.encode(addition);
-            if self.active.written + self.buffer.len() as u64 <= self.active.capacity {
+            let kept = self.room_kept_from(effect);
+            if self.active.written + self.buffer.len() as u64 + kept <= self.active.capacity {
                 self.unapplied.push(unapplied);
                 return Ok(Ok(()));
             }
@@ -210,6 +243,24 @@ impl Log {
         }
         contract::internal!("a batch has no room in a segment that was made for it");
         Ok(Err(WriteRefusal::TooLarge))
+    }
+
+    /// Bytes of the active segment that are not for a batch with this effect: while there is nothing
+    /// behind that segment, its room is for what makes room.
+    fn room_kept_from(&self, effect: Effect) -> u64 {
+        let is_begun = self.active.written > FILE_HEADER_BYTES as u64;
+        match effect {
+            // It was made for it.
+            Effect::Adds | Effect::Both
+                if self.active.capacity > self.segment_bytes && !is_begun =>
+            {
+                0
+            }
+            Effect::Adds | Effect::Both if !self.spares.is_empty() => 0,
+            Effect::Adds => self.active.capacity,
+            Effect::Both => self.segment_bytes / 4,
+            Effect::TakesAway => 0,
+        }
     }
 
     /// Writes what is in the buffer, waits until it is on the disk, and changes the index by it.
@@ -366,9 +417,20 @@ impl Active {
     }
 }
 
-/// Whether a record does nothing but add messages, or prepare to: then it may be refused.
-pub(crate) const fn is_addition(record: &Record) -> bool {
-    matches!(record, Record::Put(..) | Record::Prepare(..))
+fn effect(records: &[Record]) -> Effect {
+    let additions = records.iter().filter(|record| record.is_addition()).count();
+    let binds = records.iter().any(|record| matches!(record, Record::Bind(..)));
+    match additions {
+        0 if !binds => Effect::TakesAway,
+        count if count == records.len() => Effect::Adds,
+        _ => Effect::Both,
+    }
+}
+
+/// Whether it is no matter if a batch is on the disk before one of its core that was there earlier:
+/// what it removes was confirmed, so it is in no batch that still waits.
+fn may_overtake(records: &[Record]) -> bool {
+    records.iter().all(|record| matches!(record, Record::Remove(..) | Record::DeadLetter(..)))
 }
 
 /// Makes a segment of a spare file. It gets its name when its header is on the disk. `None`: there

@@ -1,6 +1,10 @@
 //! The log against a model, on a disk that loses, tears and reorders what was not synced.
 
-use std::{collections::BTreeMap, io, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io, mem,
+    sync::Arc,
+};
 
 use broker::{QueueId, QueuePosition, Record, TransactionId};
 use contract::{Body, DeadLetterReason, Destination, Message};
@@ -9,7 +13,7 @@ use testkit::Random;
 use crate::{
     Options, StoreError, WriteRefusal,
     files::SimulatedDisk,
-    log::{Log, is_addition, lock},
+    log::{Log, lock},
     reader::Reader,
     recovery,
 };
@@ -243,18 +247,19 @@ impl Run {
         self.in_flight = self.workload.group(&self.model);
         let group: Vec<_> =
             self.in_flight.iter().map(|(home, records)| (*home, &**records)).collect();
-        let outcomes = log.commit(&group)?;
+        let outcomes = log.commit(&group, &BTreeSet::new())?;
         let group = mem::take(&mut self.in_flight);
-        // Only where the disk is full are the last ones to be tried again: here they are not.
-        assert!(outcomes.len() == group.len() || self.has_capacity, "{}", self.shown);
+        assert_eq!(outcomes.len(), group.len(), "{}", self.shown);
         for ((home, records), outcome) in group.iter().zip(outcomes) {
             match outcome {
-                Ok(()) => self.model.apply(*home, records),
-                Err(WriteRefusal::DiskFull) if self.has_capacity => {
-                    assert!(records.iter().all(is_addition), "{}", self.shown);
+                Some(Ok(())) => self.model.apply(*home, records),
+                Some(Err(WriteRefusal::DiskFull)) if self.has_capacity => {
+                    assert!(records.iter().all(Record::is_addition), "{}", self.shown);
                     self.refused += 1;
                 }
-                Err(refusal) => panic!("{}: {refusal}", self.shown),
+                // To be tried again: here it is not.
+                None => assert!(self.has_capacity, "{}", self.shown),
+                Some(Err(refusal)) => panic!("{}: {refusal}", self.shown),
             }
         }
         Ok(())

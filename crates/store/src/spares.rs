@@ -18,6 +18,8 @@ pub(crate) struct Spares {
     checkpoint_reserve: u64,
     /// There was no room for one of these files.
     pub(crate) is_disk_full: bool,
+    /// How many times [`Log::refill_sometimes`] does nothing.
+    pause: u32,
 }
 
 impl Spares {
@@ -58,7 +60,10 @@ impl Spares {
             let is_made = self.make(files, LARGE, bytes)?;
             return Ok(is_made.then(|| LARGE.to_owned()));
         }
-        self.refill(files, segment_bytes)?;
+        // On a full disk, what may use the reserve does not wait until there is another.
+        if !(may_use_reserve && self.is_disk_full) || self.names.is_empty() {
+            self.refill(files, segment_bytes)?;
+        }
         let reserved = if may_use_reserve { 0 } else { COUNT - 1 };
         Ok(if self.names.len() > reserved { self.names.pop() } else { None })
     }
@@ -85,6 +90,16 @@ impl Spares {
         }
         self.is_disk_full = false;
         Ok(())
+    }
+
+    /// A file of the store was removed: there may be room again.
+    pub(crate) const fn room_was_made(&mut self) {
+        self.pause = 0;
+    }
+
+    /// Whether nothing is reserved.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// The name under which a file that is not used any more is a spare, if one is missing.
@@ -129,6 +144,26 @@ impl Log {
         self.spares.take(&*self.files, bytes, self.segment_bytes, may_use_reserve)
     }
 
+    /// Makes the spares that are missing, and before them room for the next checkpoint: without that,
+    /// nothing would make room any more.
+    pub(crate) fn refill(&mut self) -> Result<(), StoreError> {
+        if self.reserve_checkpoint()? {
+            self.spares.refill(&*self.files, self.segment_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Log::refill`], but on a full disk only now and then: a file system may take long to find
+    /// that it has no room, and removals wait for that.
+    pub(crate) fn refill_sometimes(&mut self) -> Result<(), StoreError> {
+        if self.spares.is_disk_full && self.spares.pause > 0 {
+            self.spares.pause -= 1;
+            return Ok(());
+        }
+        self.spares.pause = FULL_PAUSE;
+        self.refill()
+    }
+
     /// Allocates what the next checkpoint may take, so that a full disk does not prevent it: it is
     /// what makes room. `false`: there is no room.
     pub(crate) fn reserve_checkpoint(&mut self) -> Result<bool, StoreError> {
@@ -140,7 +175,7 @@ impl Log {
             return Ok(true);
         }
         let before = self.spares.checkpoint_reserve;
-        for bytes in [required + required / 2, before] {
+        for bytes in [required + required / 2, required, before] {
             if bytes > 0 && self.spares.make(&*self.files, checkpoint::NEW, bytes)? {
                 self.spares.checkpoint_reserve = bytes;
                 return Ok(bytes >= required);
@@ -157,3 +192,6 @@ const PREFIX: &str = "spare-";
 const LARGE: &str = "spare-large";
 
 const COUNT: usize = 2;
+
+/// Steps beside the batches between two attempts to allocate on a full disk.
+const FULL_PAUSE: u32 = 64;

@@ -1,11 +1,11 @@
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     mem,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use broker::{Record, WriteId};
@@ -14,7 +14,7 @@ use contract::internal;
 use crate::{
     Options,
     error::{StoreError, WriteRefusal},
-    log::{Log, is_addition},
+    log::Log,
     reader::Reader,
 };
 
@@ -41,6 +41,11 @@ pub struct Writer<C> {
     log: Log,
     shared: Arc<Shared>,
     completions: C,
+    /// Batches for which there is no room, and those of their cores that came behind them: a core is
+    /// told in order, whatever was written before.
+    waiting: VecDeque<Submitted>,
+    /// When they are to be tried again.
+    retry_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -68,13 +73,15 @@ struct Submitted {
     records: Vec<Record>,
     bytes: usize,
     /// It is not to be written; it is here because the core is told in order.
-    refusal: Option<WriteRefusal>,
+    outcome: Option<Result<(), WriteRefusal>>,
 }
 
 /// What the writer is to do next.
 enum Next {
     Batches(VecDeque<Submitted>),
     Maintenance,
+    /// What waits for room is to be tried again.
+    Retry,
     End,
 }
 
@@ -93,7 +100,13 @@ impl Store {
             in_flight_bytes_max,
         });
         log.syncs_commits = syncs_commits;
-        let writer = Writer { log, shared: Arc::clone(&shared), completions };
+        let writer = Writer {
+            log,
+            shared: Arc::clone(&shared),
+            completions,
+            waiting: VecDeque::new(),
+            retry_at: None,
+        };
         (Self { shared, reader }, writer)
     }
 
@@ -106,15 +119,15 @@ impl Store {
             return internal!("a batch of a core that does not exist");
         };
         let is_full = in_flight.load(Ordering::Relaxed) >= self.shared.in_flight_bytes_max;
-        let is_refused = is_full && records.iter().all(is_addition);
-        let refusal = is_refused.then_some(WriteRefusal::InFlight);
+        let is_refused = is_full && records.iter().all(Record::is_addition);
+        let outcome = is_refused.then_some(Err(WriteRefusal::InFlight));
         if is_refused {
             records = Vec::new();
         }
         let bytes = records.iter().map(Record::cost).sum();
         in_flight.fetch_add(bytes, Ordering::Relaxed);
         let mut queue = self.shared.lock();
-        queue.batches.push_back(Submitted { core, write, records, bytes, refusal });
+        queue.batches.push_back(Submitted { core, write, records, bytes, outcome });
         if mem::take(&mut queue.is_writer_waiting) {
             drop(queue);
             self.shared.wake.notify_one();
@@ -158,21 +171,21 @@ impl<C: Completions> Writer<C> {
         let mut has_more = true;
         let mut groups: u32 = 0;
         loop {
-            match self.shared.next(has_more) {
-                Next::Batches(mut batches) => {
-                    self.commit(&mut batches)?;
+            match self.shared.next(has_more, self.retry_at) {
+                Next::Batches(batches) => {
+                    self.commit(batches)?;
                     groups = groups.wrapping_add(1);
-                    if !batches.is_empty() {
-                        has_more = self.log.maintain()?;
-                        if self.shared.put_back(batches) {
-                            return self.log.close();
-                        }
-                    } else if !self.shared.has_batches() {
+                    if !self.shared.has_batches() {
                         self.log.write_synced()?;
                         has_more = true;
                     } else if self.is_step_due(has_more, groups) {
                         has_more = self.log.maintain()?;
                     }
+                }
+                Next::Retry => {
+                    has_more = self.log.maintain()?;
+                    self.retry_at = None;
+                    self.commit(VecDeque::new())?;
                 }
                 Next::Maintenance => has_more = self.log.maintain()?,
                 Next::End => return self.log.close(),
@@ -189,37 +202,61 @@ impl<C: Completions> Writer<C> {
         }
     }
 
-    /// Writes batches and tells what became of them; those are left that are to be tried again.
-    fn commit(&mut self, batches: &mut VecDeque<Submitted>) -> Result<(), StoreError> {
-        let accepted = batches.iter().filter(|batch| batch.refusal.is_none());
+    /// Writes batches, and those that wait if they are to be tried again, and tells what became of
+    /// them.
+    fn commit(&mut self, batches: VecDeque<Submitted>) -> Result<(), StoreError> {
+        // They are tried while others come without a pause, too.
+        let is_retry = self.retry_at.is_none_or(|at| at <= now());
+        let skipped = if is_retry { 0 } else { self.waiting.len() };
+        let before: BTreeSet<_> =
+            self.waiting.iter().take(skipped).map(|batch| batch.core).collect();
+        let mut all = mem::take(&mut self.waiting);
+        all.extend(batches);
+        let tried = |batch: &&mut Submitted| batch.outcome.is_none();
+        let accepted = all.iter().skip(skipped).filter(|batch| batch.outcome.is_none());
         let accepted: Vec<_> = accepted.map(|batch| (batch.core, &*batch.records)).collect();
-        let mut outcomes = self.log.commit(&accepted)?.into_iter();
+        let outcomes = self.log.commit(&accepted, &before)?;
+        for (batch, outcome) in all.iter_mut().skip(skipped).filter(tried).zip(outcomes) {
+            batch.outcome = outcome;
+        }
+        self.tell(all);
+        self.retry_at = match self.retry_at {
+            _ if self.waiting.is_empty() => None,
+            Some(retry_at) if !is_retry => Some(retry_at),
+            Some(_) | None => Some(now() + NO_ROOM_PAUSE),
+        };
+        Ok(())
+    }
+
+    /// Tells what became of batches, each core in order. What is not known yet waits, and what is
+    /// behind it.
+    fn tell(&mut self, batches: VecDeque<Submitted>) {
         let mut stored = vec![None; self.shared.in_flight_bytes.len()];
-        while let Some(batch) = batches.pop_front() {
-            let outcome = match batch.refusal {
-                Some(refusal) => Err(refusal),
-                None => match outcomes.next() {
-                    Some(outcome) => outcome,
-                    None => {
-                        batches.push_front(batch);
-                        break;
-                    }
-                },
-            };
-            let Submitted { core, write, records, bytes, .. } = batch;
-            drop(records);
+        let mut waiting = BTreeSet::new();
+        for mut batch in batches {
+            let core = batch.core;
             let core_index = usize::from(core);
-            if let Some(in_flight) = self.shared.in_flight_bytes.get(core_index) {
-                in_flight.fetch_sub(bytes, Ordering::Relaxed);
+            if batch.outcome.is_some() {
+                batch.records = Vec::new();
+                let bytes = mem::take(&mut batch.bytes);
+                if let Some(in_flight) = self.shared.in_flight_bytes.get(core_index) {
+                    in_flight.fetch_sub(bytes, Ordering::Relaxed);
+                }
             }
+            let outcome = batch.outcome.filter(|_| !waiting.contains(&core));
+            let Some(outcome) = outcome else {
+                waiting.insert(core);
+                self.waiting.push_back(batch);
+                continue;
+            };
             let Some(upto) = stored.get_mut(core_index) else { continue };
             match outcome {
-                Ok(()) => *upto = Some(write),
+                Ok(()) => *upto = Some(batch.write),
                 Err(refusal) => {
                     if let Some(upto) = upto.take() {
                         self.completions.stored(core, upto);
                     }
-                    self.completions.refused(core, write, refusal);
+                    self.completions.refused(core, batch.write, refusal);
                 }
             }
         }
@@ -228,13 +265,12 @@ impl<C: Completions> Writer<C> {
                 self.completions.stored(core, upto);
             }
         }
-        Ok(())
     }
 }
 
 impl Shared {
-    /// What is next; waits for it.
-    fn next(&self, has_more: bool) -> Next {
+    /// What is next; waits for it. What waits for room is due at `retry_at`.
+    fn next(&self, has_more: bool, retry_at: Option<Instant>) -> Next {
         let mut queue = self.lock();
         loop {
             if !queue.batches.is_empty() {
@@ -243,33 +279,30 @@ impl Shared {
             if queue.is_closed {
                 return Next::End;
             }
+            let until_retry = retry_at.map(|at| at.saturating_duration_since(now()));
+            if until_retry == Some(Duration::ZERO) {
+                return Next::Retry;
+            }
             queue.is_writer_waiting = true;
-            if has_more {
-                let waited = self.wake.wait_timeout(queue, STEP_PAUSE);
-                let timed_out;
-                (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-                queue.is_writer_waiting = false;
-                if timed_out.timed_out() && queue.batches.is_empty() && !queue.is_closed {
-                    return Next::Maintenance;
+            let pause = match until_retry {
+                Some(until_retry) if has_more => until_retry.min(STEP_PAUSE),
+                None if has_more => STEP_PAUSE,
+                Some(until_retry) => until_retry,
+                None => {
+                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    queue.is_writer_waiting = false;
+                    continue;
                 }
-            } else {
-                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                queue.is_writer_waiting = false;
+            };
+            let waited = self.wake.wait_timeout(queue, pause);
+            let timed_out;
+            (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue.is_writer_waiting = false;
+            let is_idle = queue.batches.is_empty() && !queue.is_closed;
+            if has_more && timed_out.timed_out() && is_idle {
+                return Next::Maintenance;
             }
         }
-    }
-
-    /// Returns batches for which there is no room, to be tried again a little later. `true`: the
-    /// store is closed, and they are not to be.
-    fn put_back(&self, mut batches: VecDeque<Submitted>) -> bool {
-        let mut queue = self.lock();
-        batches.append(&mut queue.batches);
-        queue.batches = batches;
-        let is_closed = queue.is_closed;
-        if !is_closed {
-            drop(self.wake.wait_timeout(queue, NO_ROOM_PAUSE));
-        }
-        is_closed
     }
 
     fn has_batches(&self) -> bool {
@@ -293,6 +326,11 @@ impl Queue {
         let count = count.count();
         self.batches.drain(..count).collect()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only when a batch is tried again depends on it")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// A group ends at the batch with which it has this many bytes.
