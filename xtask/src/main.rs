@@ -64,7 +64,7 @@ enum Command {
     Fuzz,
     /// Show that the data plane is the designed one
     Measure,
-    /// Attack the gateway and see what honest clients notice
+    /// Attack the gateway and see what honest clients notice; `kill` ends it again and again
     Chaos(chaos::Options),
     /// Let clients send, settle and fail at random, and account for each message
     Disorder(disorder::Options),

@@ -39,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
     }
     steps.run("chaos", || chaos::run(&chaos::Options::quick()));
+    steps.run("kill", || chaos::kill(&chaos::Kill::quick()));
     steps.run("disorder", || disorder::run(&disorder::Options::quick()));
     steps.run("browser", browser::run);
     steps.finish()

@@ -396,7 +396,7 @@ fn tail(log: Option<&Path>) -> String {
 }
 
 /// A port that is taken, but not listened on, so that the gateway can.
-fn reserve_port() -> io::Result<(Socket, SocketAddr)> {
+pub(crate) fn reserve_port() -> io::Result<(Socket, SocketAddr)> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;

@@ -12,6 +12,7 @@ mod attacks;
 mod client;
 mod gateway;
 mod honest;
+mod kill;
 mod ledger;
 mod process;
 mod report;
@@ -34,12 +35,24 @@ use crate::{
     honest::{COLLECTOR, Clients, Notes, QUEUE},
     ledger::Count,
     report::{Figures, Phase, Row, Times},
-    stomp::Options,
 };
 
 #[derive(Debug, Parser)]
 #[command(about = "Attacks on a running gateway, and what honest clients notice of them")]
-struct Cli {
+enum Cli {
+    /// Attack it
+    Attack(Options),
+    /// Kill it at random moments, and see what its store has kept
+    Kill(kill::Options),
+    /// Check the ledger that a failed round of kills has left
+    Check {
+        /// The file
+        ledger: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
     /// The gateway's binary
     program: PathBuf,
     /// Where configurations, logs and the table go
@@ -57,19 +70,12 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let form = if cli.quick { Form::Quick } else { Form::Full };
-    let attacks: Vec<&Attack> = attacks::all()
-        .filter(|attack| attack.forms.contains(&form))
-        .filter(|attack| {
-            cli.only.is_empty() || cli.only.iter().any(|only| attack.name.contains(only))
-        })
-        .collect();
-    if cli.list {
-        attacks.iter().for_each(|attack| println!("{}", attack.name));
-        return ExitCode::SUCCESS;
-    }
-    match run(&cli, form, &attacks) {
+    let outcome = match Cli::parse() {
+        Cli::Attack(options) => run(&options),
+        Cli::Kill(options) => kill::run(&options),
+        Cli::Check { ledger } => kill::check_file(&ledger),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -80,16 +86,28 @@ fn main() -> ExitCode {
 }
 
 /// Carries out the attacks and prints the table. Tells whether the gateway held.
-fn run(cli: &Cli, form: Form, attacks: &[&Attack]) -> Result<bool, String> {
+fn run(options: &Options) -> Result<bool, String> {
+    let form = if options.quick { Form::Quick } else { Form::Full };
+    let attacks: Vec<&Attack> = attacks::all()
+        .filter(|attack| attack.forms.contains(&form))
+        .filter(|attack| {
+            options.only.is_empty() || options.only.iter().any(|only| attack.name.contains(only))
+        })
+        .collect();
+    if options.list {
+        attacks.iter().for_each(|attack| println!("{}", attack.name));
+        return Ok(true);
+    }
     process::raise_files_limit().map_err(|error| format!("the limit of open files: {error}"))?;
-    fs::create_dir_all(&cli.work).map_err(|error| format!("{}: {error}", cli.work.display()))?;
-    let work = cli.work.canonicalize().map_err(|error| error.to_string())?;
+    fs::create_dir_all(&options.work)
+        .map_err(|error| format!("{}: {error}", options.work.display()))?;
+    let work = options.work.canonicalize().map_err(|error| error.to_string())?;
     let start = Instant::now();
     let mut rows = Vec::new();
     for (index, attack) in attacks.iter().enumerate() {
         let elapsed = start.elapsed().as_secs();
         println!("[{}/{}, {elapsed} s] {}", index + 1, attacks.len(), attack.name);
-        let row = attempt(&cli.program, &work.join(format!("{:02}", index + 1)), attack, form);
+        let row = attempt(&options.program, &work.join(format!("{:02}", index + 1)), attack, form);
         row.faults.iter().for_each(|fault| println!("    FAULT: {fault}"));
         rows.push(row);
     }
@@ -176,7 +194,7 @@ fn carry_out(
 /// Takes out what is left in the queue of the honest clients, and tells whether each message that was
 /// confirmed is somewhere.
 fn account(gateway: &Gateway, notes: &mut Notes, count: &mut Count) -> Result<(), String> {
-    let collector = Options::from(COLLECTOR);
+    let collector = stomp::Options::from(COLLECTOR);
     let rest = notes.queue.take_rest(gateway.addresses.plain, collector, QUEUE);
     *count += notes.queue.count();
     rest.map_err(|error| format!("the rest of the queue could not be taken out: {error}"))?;

@@ -1,0 +1,317 @@
+//! The clients of a round: who sends, takes, moves, refuses and looks at messages.
+
+use std::{io, net::SocketAddr, thread, time::Duration};
+
+use super::{
+    client::{Client, Incoming, Outgoing},
+    dice::Dice,
+    event::MessageId,
+    stage::Stage,
+};
+
+/// Where several consumers take messages, refuse them and leave.
+const WORK: [&str; 4] = ["/queue/work.0", "/queue/work.1", "/queue/work.2", "/queue/work.3"];
+/// Where messages are moved to in transactions.
+const MOVED: [&str; 2] = ["/queue/moved.0", "/queue/moved.1"];
+/// With one consumer each.
+pub(super) const ORDERED: [&str; 2] = ["/queue/ordered.0", "/queue/ordered.1"];
+/// Of [`WORK`] and [`MOVED`].
+const DEAD: [&str; 6] = [
+    "/queue/DLQ.work.0",
+    "/queue/DLQ.work.1",
+    "/queue/DLQ.work.2",
+    "/queue/DLQ.work.3",
+    "/queue/DLQ.moved.0",
+    "/queue/DLQ.moved.1",
+];
+
+/// All clients of a round.
+pub(super) fn all(dice: &Dice) -> Vec<Actor> {
+    let [first, second] = ORDERED;
+    let work_and = |more: &[&'static str]| [WORK.as_slice(), more].concat();
+    let roles = [
+        Role::Produce { to: WORK.to_vec(), window: 32 },
+        Role::Produce { to: ORDERED.to_vec(), window: 16 },
+        Role::Produce { to: work_and(&ORDERED), window: 1 },
+        Role::ProduceInTransactions { to: work_and(&ORDERED) },
+        Role::Work { queues: WORK.to_vec() },
+        Role::Work { queues: work_and(&MOVED) },
+        Role::Move { from: WORK.to_vec(), to: MOVED.to_vec() },
+        Role::Take { queues: vec![first], at_once: 1 },
+        Role::Take { queues: vec![second], at_once: 8 },
+        Role::Take { queues: DEAD.to_vec(), at_once: 1 },
+        Role::Look { queues: [work_and(&ORDERED), DEAD.to_vec()].concat() },
+    ];
+    let actor = |(index, role): (u32, Role)| {
+        let hand = Hand { dice: dice.fork(index.into()), producer: index, number: 0 };
+        Actor { role, hand }
+    };
+    (1..).zip(roles).map(actor).collect()
+}
+
+/// A client that connects again in each life of the gateway.
+#[derive(Debug)]
+pub(super) struct Actor {
+    role: Role,
+    hand: Hand,
+}
+
+#[derive(Debug)]
+enum Role {
+    /// Sends messages, with so many RECEIPTs in flight.
+    Produce { to: Vec<&'static str>, window: usize },
+    /// Sends messages to several queues in each transaction.
+    ProduceInTransactions { to: Vec<&'static str> },
+    /// Acknowledges, refuses, holds messages, and leaves now and then.
+    Work { queues: Vec<&'static str> },
+    /// Acknowledges messages and sends others in transactions.
+    Move { from: Vec<&'static str>, to: Vec<&'static str> },
+    /// Acknowledges all messages, so many with each ACK.
+    Take { queues: Vec<&'static str>, at_once: usize },
+    /// Browses.
+    Look { queues: Vec<&'static str> },
+}
+
+/// What a client keeps from one life of the gateway to the next.
+#[derive(Debug)]
+struct Hand {
+    dice: Dice,
+    producer: u32,
+    number: u32,
+}
+
+impl Actor {
+    /// For errors.
+    pub(super) fn name(&self) -> &'static str {
+        match self.role {
+            Role::Produce { .. } => "a producer",
+            Role::ProduceInTransactions { .. } => "a producer with transactions",
+            Role::Work { .. } => "a worker",
+            Role::Move { .. } => "a mover",
+            Role::Take { .. } => "a consumer",
+            Role::Look { .. } => "a browser",
+        }
+    }
+
+    /// Does its work until the gateway ends.
+    pub(super) fn run(&mut self, stage: &Stage, address: SocketAddr) -> io::Result<()> {
+        let hand = &mut self.hand;
+        loop {
+            let mut client = Client::connect(stage, address)?;
+            match &self.role {
+                Role::Produce { to, window } => hand.produce(stage, &mut client, to, *window)?,
+                Role::ProduceInTransactions { to } => hand.transact(stage, &mut client, to)?,
+                Role::Work { queues } => hand.work(client, queues)?,
+                Role::Move { from, to } => hand.move_on(&mut client, from, to)?,
+                Role::Take { queues, at_once } => hand.take(&mut client, queues, *at_once)?,
+                Role::Look { queues } => hand.look(&mut client, queues)?,
+            }
+        }
+    }
+}
+
+impl Hand {
+    fn produce(
+        &mut self,
+        stage: &Stage,
+        client: &mut Client<'_>,
+        to: &[&str],
+        window: usize,
+    ) -> io::Result<()> {
+        loop {
+            wait_for_room(stage, client, window)?;
+            let durable = !self.dice.percent(10);
+            self.send(client, to, durable, None)?;
+            if self.dice.percent(2) {
+                thread::sleep(Duration::from_millis(self.dice.below(10).into()));
+            }
+        }
+    }
+
+    fn transact(&mut self, stage: &Stage, client: &mut Client<'_>, to: &[&str]) -> io::Result<()> {
+        loop {
+            wait_for_room(stage, client, TRANSACTIONS_MAX)?;
+            let transaction = client.begin()?;
+            let most = if self.dice.percent(2) { 100 } else { 6 };
+            for _ in 0..=self.dice.below(most) {
+                self.send(client, to, true, Some(transaction))?;
+            }
+            if self.dice.percent(15) {
+                client.abort(transaction)?;
+            } else {
+                client.commit(transaction)?;
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        client: &mut Client<'_>,
+        to: &[&str],
+        durable: bool,
+        transaction: Option<u32>,
+    ) -> io::Result<()> {
+        let Some(to) = self.dice.pick(to) else { return Ok(()) };
+        self.number += 1;
+        let message = MessageId { producer: self.producer, number: self.number };
+        let most = match self.dice.below(100) {
+            0..60 => 500,
+            60..85 => 4 << 10,
+            // So that segments become full, and are removed and compacted.
+            _ => 48 << 10,
+        };
+        let bytes = self.dice.below(most) as usize;
+        client.send(Outgoing { message, to, bytes, durable, transaction })
+    }
+
+    /// Until it leaves.
+    fn work(&mut self, mut client: Client<'_>, queues: &[&str]) -> io::Result<()> {
+        self.subscribe(&mut client, queues, "client-individual")?;
+        let stays = self.dice.percent(40);
+        let mut left = 20 + self.dice.below(1000);
+        let mut unsettled = Vec::new();
+        while stays || left > 0 {
+            left = left.saturating_sub(1);
+            match client.next(QUIET)? {
+                Some(message) if self.dice.percent(8) => unsettled.push(message),
+                Some(message) => self.settle(&mut client, message)?,
+                None => {}
+            }
+            if unsettled.len() > UNSETTLED_MAX {
+                for message in unsettled.drain(..) {
+                    self.settle(&mut client, message)?;
+                }
+            }
+        }
+        client.leave(self.dice.percent(50))
+    }
+
+    /// Some messages are refused each time, others now and then.
+    fn settle(&mut self, client: &mut Client<'_>, message: Incoming) -> io::Result<()> {
+        let wants_receipt = self.dice.percent(80);
+        if message.message.number.is_multiple_of(REFUSED) || self.dice.percent(4) {
+            client.refuse(&message, wants_receipt)
+        } else {
+            client.acknowledge(&[message], None, wants_receipt)
+        }
+    }
+
+    fn move_on(&mut self, client: &mut Client<'_>, from: &[&str], to: &[&str]) -> io::Result<()> {
+        self.subscribe(client, from, "client-individual")?;
+        loop {
+            let mut messages = Vec::new();
+            let enough = 1 + self.dice.below(4) as usize;
+            while messages.len() < enough
+                && let Some(message) = client.next(QUIET)?
+            {
+                messages.push(message);
+            }
+            if messages.is_empty() {
+                continue;
+            }
+            let transaction = client.begin()?;
+            for message in &messages {
+                if self.dice.percent(60) {
+                    self.send(client, to, true, Some(transaction))?;
+                }
+                client.acknowledge(std::slice::from_ref(message), Some(transaction), false)?;
+            }
+            if !self.dice.percent(15) {
+                client.commit(transaction)?;
+                continue;
+            }
+            client.abort(transaction)?;
+            for message in messages {
+                self.settle(client, message)?;
+            }
+        }
+    }
+
+    fn take(&mut self, client: &mut Client<'_>, queues: &[&str], at_once: usize) -> io::Result<()> {
+        let mode = if at_once == 1 { "client-individual" } else { "client" };
+        self.subscribe(client, queues, mode)?;
+        let mut messages = Vec::new();
+        loop {
+            let message = client.next(QUIET)?;
+            let is_quiet = message.is_none();
+            messages.extend(message);
+            if is_quiet || messages.len() >= at_once {
+                client.acknowledge(&messages, None, true)?;
+                messages.clear();
+            }
+        }
+    }
+
+    fn look(&mut self, client: &mut Client<'_>, queues: &[&str]) -> io::Result<()> {
+        while let Some(queue) = self.dice.pick(queues) {
+            client.browse(queue)?;
+            thread::sleep(Duration::from_millis(self.dice.below(30).into()));
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        client: &mut Client<'_>,
+        queues: &[&str],
+        mode: &str,
+    ) -> io::Result<()> {
+        for queue in queues {
+            // With `ack:client` as many as are acknowledged at once must be in flight.
+            let prefetch = 8 + self.dice.below(40);
+            client.subscribe(queue, &format!("ack:{mode}\nprefetch-count:{prefetch}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Until fewer than this are not confirmed, and little waits in the queues.
+fn wait_for_room(stage: &Stage, client: &mut Client<'_>, window: usize) -> io::Result<()> {
+    while client.awaited() >= window {
+        client.next_receipt()?;
+    }
+    while stage.depth() > DEPTH_MAX {
+        // No message comes to a producer.
+        client.next(Duration::from_millis(2))?;
+    }
+    Ok(())
+}
+
+/// Takes what is left out of all queues, until nothing is in them.
+pub(super) fn empty(stage: &Stage, address: SocketAddr) -> io::Result<()> {
+    let queues = [WORK.as_slice(), &MOVED, &ORDERED, &DEAD].concat();
+    let mut rounds_empty = 0;
+    while rounds_empty < 2 {
+        let mut browser = Client::connect(stage, address)?;
+        let mut count = 0;
+        for queue in &queues {
+            count += browser.browse(queue)?;
+        }
+        if count == 0 {
+            // A dead letter may be on its way from one queue to the other.
+            rounds_empty += 1;
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        }
+        rounds_empty = 0;
+        let mut client = Client::connect(stage, address)?;
+        for queue in &queues {
+            client.subscribe(queue, "ack:client-individual\nprefetch-count:100\n")?;
+        }
+        while let Some(message) = client.next(Duration::from_millis(200))? {
+            client.acknowledge(&[message], None, true)?;
+        }
+        client.leave(false)?;
+    }
+    Ok(())
+}
+
+/// Messages that wait, above which producers wait.
+const DEPTH_MAX: usize = 1500;
+/// COMMITs in flight.
+const TRANSACTIONS_MAX: usize = 4;
+/// Messages whose number is a multiple become dead letters.
+const REFUSED: u32 = 25;
+const UNSETTLED_MAX: usize = 8;
+/// After this long without a message a consumer does something else.
+const QUIET: Duration = Duration::from_millis(20);

@@ -1,0 +1,168 @@
+//! The gateway that is killed, and started again on the same store.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{SocketAddr, TcpStream},
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use socket2::Socket;
+
+use crate::{gateway::reserve_port, process};
+
+/// Where gateways of a round keep their files.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    program: &'a Path,
+    folder: PathBuf,
+    /// Kept, so that nothing else takes it between two gateways.
+    _port: Socket,
+    address: SocketAddr,
+}
+
+/// A gateway, which is killed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Gateway<'a> {
+    place: &'a Place<'a>,
+    process: Child,
+    started: Instant,
+}
+
+impl<'a> Place<'a> {
+    /// An empty folder.
+    pub(super) fn new(program: &'a Path, folder: PathBuf) -> io::Result<Self> {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        let (port, address) = reserve_port()?;
+        Ok(Self { program, folder, _port: port, address })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of the store.
+    pub(super) fn store(&self) -> PathBuf {
+        self.folder.join("store")
+    }
+
+    /// Starts a gateway there.
+    pub(super) fn start(&'a self, threads: u32) -> Result<Gateway<'a>, String> {
+        let text = format!(
+            "threads = {threads}\n\n[store]\npath = \"store\"\n\n[limits]\ndeliveries-max = \
+             {DELIVERIES_MAX}\n\n[shutdown]\ngrace = \"0s\"\ndrain = \"1s\"\n\n\
+             [[listen]]\naddress = \"{}\"\n",
+            self.address
+        );
+        let config = self.folder.join("passerelle.toml");
+        let fail = |error: io::Error| format!("the gateway: {error}");
+        fs::write(&config, text).map_err(fail)?;
+        let log = File::create(self.log()).map_err(fail)?;
+        let mut command = Command::new(self.program);
+        command.arg("serve").arg("--config").arg(&config).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let started = Instant::now();
+        let process = command.spawn().map_err(fail)?;
+        Ok(Gateway { place: self, process, started })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+}
+
+impl Gateway<'_> {
+    /// Waits until it listens. Returns how long that took.
+    pub(super) fn wait(&mut self) -> Result<Duration, String> {
+        while TcpStream::connect(self.place.address).is_err() {
+            self.must_live()?;
+            if self.started.elapsed() > START_MAX {
+                return Err("the gateway does not listen".into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(self.started.elapsed())
+    }
+
+    /// Ends it without warning.
+    pub(super) fn kill(mut self) -> Result<(), String> {
+        self.must_live()?;
+        let killed = self.process.kill().and_then(|()| self.process.wait());
+        let status = killed.map_err(|error| format!("SIGKILL: {error}"))?;
+        if status.signal() != Some(Signal::KILL.as_raw()) {
+            return Err(format!("the gateway ended by itself: {status}{}", self.last_lines()));
+        }
+        self.must_be_content()
+    }
+
+    /// Ends it in good order.
+    pub(super) fn stop(mut self) -> Result<(), String> {
+        self.must_live()?;
+        process::signal(&self.process, Signal::TERM).map_err(|error| error.to_string())?;
+        let begin = Instant::now();
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) if status.success() => return self.must_be_content(),
+                Ok(Some(status)) => {
+                    let lines = self.last_lines();
+                    return Err(format!("the gateway did not end with 0: {status}{lines}"));
+                }
+                Ok(None) if begin.elapsed() < STOP_MAX => {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                Ok(None) => return Err("SIGTERM did not end it".into()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    fn must_live(&mut self) -> Result<(), String> {
+        match self.process.try_wait() {
+            Ok(Some(status)) => {
+                Err(format!("the gateway ended by itself: {status}{}", self.last_lines()))
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Nothing in its log may be an error.
+    fn must_be_content(&self) -> Result<(), String> {
+        let log = fs::read_to_string(self.place.log()).unwrap_or_default();
+        let mut lines = log.lines();
+        match lines.find(|line| line.contains(" ERROR ") || line.contains("panicked")) {
+            Some(line) => Err(format!("its log: {line}")),
+            None => Ok(()),
+        }
+    }
+
+    fn last_lines(&self) -> String {
+        let log = fs::read_to_string(self.place.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(3).collect();
+        lines.iter().rev().map(|line| format!("\n    {line}")).collect()
+    }
+}
+
+impl Drop for Gateway<'_> {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// So that some messages are dead letters soon.
+pub(super) const DELIVERIES_MAX: u32 = 3;
+const START_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(20);

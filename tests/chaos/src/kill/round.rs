@@ -1,0 +1,264 @@
+//! A round: one store, and the gateways that are killed on it.
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Display, Formatter},
+    fs, io,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Forget,
+    actors::{self, Actor},
+    check,
+    dice::Dice,
+    event::{self, Event, MessageId},
+    process::{DELIVERIES_MAX, Gateway, Place},
+    stage::Stage,
+};
+
+/// What came of a round.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) totals: Totals,
+    pub(super) faults: Vec<String>,
+}
+
+/// How much there was of what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    kills: u32,
+    /// Of these, before the gateway listened.
+    early: u32,
+    confirmed: usize,
+    settled: usize,
+    transactions: usize,
+    redelivered: usize,
+    dead_letters: usize,
+    browsed: usize,
+    /// Segments of the store that were begun.
+    segments: u32,
+    /// The slowest start of a gateway that was not killed before.
+    start_max: Duration,
+}
+
+impl Round {
+    /// Kills gateways on one store, and looks what is there then.
+    pub(super) fn play(
+        program: &Path,
+        folder: &Path,
+        seed: u32,
+        kills: u32,
+        forget: Option<Forget>,
+    ) -> Self {
+        let stage = Stage::default();
+        let mut round = Self::default();
+        let played = round.play_on(&stage, program, folder, seed, kills, forget);
+        stage.finish();
+        round.faults.extend(played.err());
+        round.faults.extend(stage.faults());
+        let mut events = stage.events();
+        if forget == Some(Forget::Message) {
+            forget_one(&mut events);
+        }
+        round.faults.extend(check::check(&events).iter().map(ToString::to_string));
+        round.totals.count(&events);
+        if !round.faults.is_empty()
+            && let Err(error) = fs::write(folder.join("ledger"), event::text(&events))
+        {
+            round.faults.push(format!("the ledger could not be written: {error}"));
+        }
+        round
+    }
+
+    fn play_on(
+        &mut self,
+        stage: &Stage,
+        program: &Path,
+        folder: &Path,
+        seed: u32,
+        kills: u32,
+        forget: Option<Forget>,
+    ) -> Result<(), String> {
+        let place = Place::new(program, folder.to_owned()).map_err(|error| error.to_string())?;
+        stage.record(Event::DeliveriesMax(DELIVERIES_MAX));
+        for queue in actors::ORDERED {
+            stage.record(Event::Ordered(queue.to_owned()));
+        }
+        let dice = Dice::new(seed.into());
+        thread::scope(|scope| {
+            for mut actor in actors::all(&dice) {
+                scope.spawn(move || attend(stage, &mut actor));
+            }
+            let killed = self.kill_often(stage, &place, dice.fork(0), kills, forget);
+            stage.finish();
+            killed
+        })?;
+        // Nobody else is there now.
+        let mut gateway = start(stage, &place, THREADS)?;
+        gateway.wait()?;
+        actors::empty(stage, place.address()).map_err(|error| format!("in the end: {error}"))?;
+        stage.record(Event::Empty);
+        self.totals.segments = last_segment(&place.store());
+        gateway.stop()
+    }
+
+    fn kill_often(
+        &mut self,
+        stage: &Stage,
+        place: &Place<'_>,
+        mut dice: Dice,
+        kills: u32,
+        forget: Option<Forget>,
+    ) -> Result<(), String> {
+        let copy = place.folder().join("copy");
+        while self.totals.kills < kills && stage.faults().is_empty() {
+            if forget == Some(Forget::Store) {
+                let putting_back = match self.totals.kills {
+                    3 => copy_folder(&place.store(), &copy),
+                    6 => copy_folder(&copy, &place.store()),
+                    _ => Ok(()),
+                };
+                putting_back.map_err(|error| format!("the copy of the store: {error}"))?;
+            }
+            // Queues have other homes then.
+            let threads = if dice.percent(10) { 1 + dice.below(3) } else { THREADS };
+            let mut gateway = start(stage, place, threads)?;
+            if dice.percent(15) {
+                // Where the start is slow, it is killed late in it as well.
+                let most = self.totals.start_max.max(START_LEAST).as_micros();
+                let delay = dice.below(u32::try_from(most).unwrap_or(u32::MAX));
+                thread::sleep(Duration::from_micros(delay.into()));
+                gateway.kill()?;
+                self.totals.early += 1;
+                self.totals.kills += 1;
+                continue;
+            }
+            self.totals.start_max = self.totals.start_max.max(gateway.wait()?);
+            stage.begin(place.address());
+            let most_ms = if dice.percent(30) { 60 } else { 700 };
+            thread::sleep(Duration::from_millis(dice.below(most_ms).into()));
+            stage.end();
+            if dice.percent(5) {
+                stage.record(Event::Stop);
+                gateway.stop()?;
+            } else {
+                gateway.kill()?;
+                self.totals.kills += 1;
+            }
+            // What they still read is of this one, not of the next.
+            stage.wait_for_clients();
+        }
+        Ok(())
+    }
+}
+
+fn start<'a>(stage: &Stage, place: &'a Place<'a>, threads: u32) -> Result<Gateway<'a>, String> {
+    stage.record(Event::Start);
+    place.start(threads)
+}
+
+fn attend(stage: &Stage, actor: &mut Actor) {
+    stage.attend(actor.name(), |address| actor.run(stage, address));
+}
+
+/// Takes what happened to a confirmed message out of the ledger, but its beginning.
+fn forget_one(events: &mut Vec<Event>) {
+    let durable: HashSet<MessageId> =
+        (events.iter()).filter_map(|event| match_durable(event).copied()).collect();
+    let forgotten = events.iter().find_map(|event| {
+        let Event::Confirmed(message) = event else { return None };
+        durable.contains(message).then_some(*message)
+    });
+    let mut deliveries = Vec::new();
+    events.retain(|event| {
+        if let Event::Got { delivery, message, .. } = event
+            && Some(*message) == forgotten
+        {
+            deliveries.push(*delivery);
+            return false;
+        }
+        let (Event::Ack { delivery, .. } | Event::Nack(delivery) | Event::Settled(delivery)) =
+            event
+        else {
+            return true;
+        };
+        !deliveries.contains(delivery)
+    });
+}
+
+fn match_durable(event: &Event) -> Option<&MessageId> {
+    let Event::Send { message, durable: true, .. } = event else { return None };
+    Some(message)
+}
+
+/// The number of the newest segment of a store.
+fn last_segment(store: &Path) -> u32 {
+    let files = fs::read_dir(store).into_iter().flatten().flatten();
+    let numbers =
+        files.filter_map(|file| file.file_name().to_str()?.strip_prefix("log-")?.parse().ok());
+    numbers.max().unwrap_or_default()
+}
+
+/// Makes a folder what another one is.
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+impl Totals {
+    fn count(&mut self, events: &[Event]) {
+        for event in events {
+            self.confirmed += usize::from(matches!(event, Event::Confirmed(_)));
+            self.settled += usize::from(matches!(event, Event::Settled(_)));
+            self.transactions += usize::from(matches!(event, Event::Committed(_)));
+            self.browsed += usize::from(matches!(event, Event::Seen { .. }));
+            if let Event::Got { from, redelivered, .. } = event {
+                self.redelivered += usize::from(*redelivered);
+                self.dead_letters += usize::from(from.starts_with("/queue/DLQ."));
+            }
+        }
+    }
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.early += other.early;
+        self.confirmed += other.confirmed;
+        self.settled += other.settled;
+        self.transactions += other.transactions;
+        self.redelivered += other.redelivered;
+        self.dead_letters += other.dead_letters;
+        self.browsed += other.browsed;
+        self.segments += other.segments;
+        self.start_max = self.start_max.max(other.start_max);
+    }
+}
+
+impl Display for Totals {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { kills, early, confirmed, settled, transactions, .. } = self;
+        let Self { redelivered, dead_letters, browsed, segments, start_max, .. } = self;
+        write!(
+            f,
+            "{kills} kills ({early} before it listened), {confirmed} messages, {settled} settlements \
+             and {transactions} transactions confirmed, {redelivered} redelivered, {dead_letters} \
+             dead letters, {browsed} browsed, {segments} segments, slowest start {} ms",
+            start_max.as_millis()
+        )
+    }
+}
+
+/// Of the gateway.
+const THREADS: u32 = 4;
+const START_LEAST: Duration = Duration::from_millis(20);
