@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use contract::{
     Command, ConnectionId, ConnectionLimits, Credit, DeadLetterReason, Delivery, Message, Notice,
-    Pattern, QueueRules, Refusal, Reply, Settle, SubscriptionId, Token,
+    Pattern, Producer, QueueRules, Refusal, Reply, Settle, SubscriptionId, Token,
 };
 
 use crate::{
+    numbers::Numbers,
     queued::{QueueId, QueuePosition},
     quota::Account,
     record::{Record, Terms, WriteId},
@@ -57,6 +58,9 @@ pub enum Event {
     /// A durable subscription was in the store when the process began; comes to all shards, before
     /// the messages in it and before any command.
     Bound(QueueId, Arc<Terms>),
+    /// What the store had of a producer when the process began; comes before any command, to the home
+    /// of the queue.
+    RestoredNumbers(Box<RestoredNumbers>),
     /// A message was in the store when the process began; comes before any command, to the home of
     /// its queue.
     Restored(Box<Restored>),
@@ -79,6 +83,17 @@ pub struct Restored {
     pub message: Arc<Message>,
     /// Why it is to leave for the dead-letter queue, if [`Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
+}
+
+/// A producer that numbers its messages, as the store has kept it.
+#[derive(Clone, Debug)]
+pub struct RestoredNumbers {
+    /// The queue that its messages went to.
+    pub queue: QueueId,
+    /// Who it is.
+    pub producer: Producer,
+    /// The numbers that have entered.
+    pub numbers: Numbers,
 }
 
 /// How a connection ends, and so what becomes of deliveries that it has not settled.

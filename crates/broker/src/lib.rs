@@ -17,6 +17,7 @@ mod effort;
 mod event;
 mod front;
 mod home;
+mod numbers;
 mod output;
 mod placement;
 mod queued;
@@ -28,7 +29,8 @@ mod stats;
 mod window;
 mod writes;
 
-pub use event::{Effect, Event, Leave, Restored};
+pub use event::{Effect, Event, Leave, Restored, RestoredNumbers};
+pub use numbers::Numbers;
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};
 pub use quota::{Account, Ledger, Pool, Quota};

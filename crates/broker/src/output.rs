@@ -56,6 +56,11 @@ impl ShardOutput<'_> {
         self.writes.delay(Delayed { write, confirms: true, to, payload });
     }
 
+    /// As [`ShardOutput::send_when_taken`], of a batch that is in flight already.
+    pub(crate) fn send_when_taken_too(&mut self, write: WriteId, to: u16, payload: Payload) {
+        self.writes.delay_behind(Delayed { write, confirms: true, to, payload });
+    }
+
     /// The one place where what is in flight between shards is counted.
     pub(crate) fn send(&mut self, to: u16, payload: Payload) {
         if to == self.core {

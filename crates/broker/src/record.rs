@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{DeadLetterReason, Message, Pattern, Selector};
+use contract::{DeadLetterReason, Message, Pattern, Producer, Selector};
 
 use crate::queued::{QueueId, QueuePosition, QueuedMessage};
 
@@ -31,6 +31,10 @@ pub enum Record {
     /// It is to leave the queue for its dead-letter queue, where it may not have come yet: it is not
     /// delivered from here any more.
     DeadLetter(QueueId, QueuePosition, DeadLetterReason),
+    /// A producer's message with this number has entered a queue, in this batch.
+    Seen(QueueId, Producer, u64),
+    /// Nothing is known of a producer at a queue any more.
+    Forget(QueueId, Producer),
     /// What a transaction does to the queues of one home, once it is committed.
     Prepare(TransactionId, Vec<Self>),
     /// All that was prepared for a transaction takes effect. Comes after all of that is stored. A
@@ -73,11 +77,12 @@ impl Record {
         Self::Put(queue.clone(), queued.position, Arc::clone(&queued.message))
     }
 
-    /// Whether it adds a message, or prepares to: the store may refuse a batch of such records.
+    /// Whether it adds a message, or prepares to, or concerns who sent it: the store may refuse a batch
+    /// of such records.
     #[must_use]
     pub fn is_addition(&self) -> bool {
         match self {
-            Self::Put(..) => true,
+            Self::Put(..) | Self::Seen(..) | Self::Forget(..) => true,
             Self::Prepare(_, records) => records.iter().any(Self::is_addition),
             Self::Remove(..)
             | Self::DeadLetter(..)
@@ -95,6 +100,7 @@ impl Record {
             Self::Put(_, _, message) => message.cost(),
             Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
             Self::Bind(_, terms) => terms.bytes(),
+            Self::Seen(_, producer, _) | Self::Forget(_, producer) => producer.heap_bytes(),
             Self::Remove(..)
             | Self::DeadLetter(..)
             | Self::Commit(_)

@@ -145,6 +145,7 @@ impl Shard {
                 front.restore_binding(&queue, &terms);
                 home.restore_binding(&queue, &terms, &mut output);
             }
+            Event::RestoredNumbers(restored) => home.restore_numbers(*restored, &mut output),
             Event::Restored(restored) => home.restore(*restored, &mut output),
             Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {

@@ -41,6 +41,8 @@ pub struct Stats {
     pub dropped: u64,
     /// Publications refused because a destination was full.
     pub refused_full: u64,
+    /// Messages that did not enter a queue, since they had with the number of their producer.
+    pub duplicates: u64,
     /// Memory of what is in queues here, in bytes.
     pub queued_bytes: usize,
     /// Publications and transactions refused because the memory of all queues was used up.

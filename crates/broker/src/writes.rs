@@ -113,6 +113,16 @@ impl Writes {
         self.delayed.push_back(delayed);
     }
 
+    /// What confirms a batch that is in flight comes behind what confirms it already.
+    pub(crate) fn delay_behind(&mut self, delayed: Delayed) {
+        let write = delayed.write;
+        let first = self.delayed.iter().rposition(|other| other.confirms && other.write == write);
+        match first {
+            Some(index) => self.delayed.insert(index + 1, delayed),
+            None => self.delayed.push_back(delayed),
+        }
+    }
+
     /// The batch of the event that was handled, if it changed anything.
     pub(crate) fn take_batch(&mut self) -> Option<(WriteId, Vec<Record>)> {
         if self.records.is_empty() {

@@ -1,6 +1,8 @@
 use std::{fmt, sync::Arc};
 
-use crate::{BodyView, Content, Destination, Tag, Value, allocation_bytes, cost::shared_bytes};
+use crate::{
+    BodyView, Content, Destination, Numbered, Tag, Value, allocation_bytes, cost::shared_bytes,
+};
 
 /// A message, in the form every protocol converts from and to.
 ///
@@ -14,9 +16,8 @@ pub struct Message {
     pub id: u128,
     /// What the broker works by.
     pub header: Header,
-    /// Why it is in a dead-letter queue, if the gateway has moved it to one: an annotation of the
-    /// gateway, which no sender can write.
-    pub dead_letter: Option<Box<DeadLetter>>,
+    /// What few messages have; no receiver is shown it as something that the sender says.
+    pub annotation: Option<Box<Annotation>>,
     /// What the sender says.
     pub content: Content,
     /// The memory of `to` is not this message's own. See [`Message::share_name`].
@@ -49,7 +50,7 @@ impl Message {
         content: impl Into<Content>,
     ) -> Self {
         let (header, content) = (Header::new(arrived_unix_ms), content.into());
-        Self { to, id, header, dead_letter: None, content, shares_name: false }
+        Self { to, id, header, annotation: None, content, shares_name: false }
     }
 
     /// The message as it goes to a dead-letter queue: sent there, without a time to live or a delay.
@@ -59,7 +60,7 @@ impl Message {
         self.shares_name = false;
         self.header.expires_unix_ms = None;
         self.header.delay_ms = 0;
-        self.dead_letter = Some(Box::new(dead_letter));
+        self.annotation = Some(Box::new(Annotation::DeadLetter(dead_letter)));
         self
     }
 
@@ -79,6 +80,24 @@ impl Message {
     #[must_use]
     pub fn is_expired(&self, unix_ms: u64) -> bool {
         self.header.expires_unix_ms.is_some_and(|expires| expires <= unix_ms)
+    }
+
+    /// Why it is in a dead-letter queue, if the gateway has moved it to one.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&DeadLetter> {
+        match self.annotation.as_deref()? {
+            Annotation::DeadLetter(dead_letter) => Some(dead_letter),
+            Annotation::Numbered(_) => None,
+        }
+    }
+
+    /// Its number, if its producer numbers its messages.
+    #[must_use]
+    pub fn numbered(&self) -> Option<&Numbered> {
+        match self.annotation.as_deref()? {
+            Annotation::Numbered(numbered) => Some(numbered),
+            Annotation::DeadLetter(_) => None,
+        }
     }
 
     /// The first property with this name. Those of [`crate::Sections`] are read where AMQP is spoken,
@@ -102,11 +121,10 @@ impl Message {
     #[must_use]
     pub fn cost(&self) -> usize {
         let to = if self.shares_name { 0 } else { self.to.name.heap_bytes() };
-        let dead_letter = if self.dead_letter.is_some() { size_of::<DeadLetter>() } else { 0 };
-        shared_bytes(size_of::<Self>())
-            + to
-            + allocation_bytes(dead_letter)
-            + self.content.heap_bytes()
+        let annotation = self.annotation.as_ref().map_or(0, |annotation| {
+            allocation_bytes(size_of::<Annotation>()) + annotation.heap_bytes()
+        });
+        shared_bytes(size_of::<Self>()) + to + annotation + self.content.heap_bytes()
     }
 }
 
@@ -135,6 +153,25 @@ impl Header {
 }
 
 const _: () = assert!(size_of::<Header>() == 32);
+
+/// What the gateway notes of a message, and no sender can write as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Annotation {
+    /// Why it is in a dead-letter queue.
+    DeadLetter(DeadLetter),
+    /// Its number, for the queues that it is sent to: it is not stored with the message, and a dead
+    /// letter has none.
+    Numbered(Numbered),
+}
+
+impl Annotation {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::DeadLetter(_) => 0,
+            Self::Numbered(numbered) => numbered.producer.heap_bytes(),
+        }
+    }
+}
 
 /// How a message came into a dead-letter queue.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use auth::{Access, Logins, Users};
-use broker::{Placement, QueueId, Restored, ShardMessage, Terms, WriteId};
+use broker::{Placement, QueueId, Restored, RestoredNumbers, ShardMessage, Terms, WriteId};
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QueueRules, QuotaLimits, Refusal,
     Step, Token, internal,
@@ -125,6 +125,8 @@ pub(crate) enum ToCore {
     Bound(Vec<(QueueId, Arc<Terms>)>),
     /// What it has kept for its shard.
     Restored(Vec<Restored>),
+    /// What it has kept of producers for its shard.
+    RestoredNumbers(Vec<RestoredNumbers>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
     /// Refuse the largest message received in part: others have no memory left.
@@ -254,19 +256,33 @@ impl Cores {
         for core in self.handles.iter().filter(|_| !bindings.is_empty()) {
             core.send(ToCore::Bound(bindings.to_vec()));
         }
+        for (core, restored) in self.by_home(messages, |restored| &restored.queue) {
+            core.send(ToCore::Restored(restored));
+        }
+    }
+
+    /// Tells the cores what the store has kept of producers, before all that comes later.
+    pub fn restore_numbers(&self, producers: impl IntoIterator<Item = RestoredNumbers>) {
+        for (core, restored) in self.by_home(producers, |restored| &restored.queue) {
+            core.send(ToCore::RestoredNumbers(restored));
+        }
+    }
+
+    /// What each core's shard is to have, where it is something.
+    fn by_home<T>(
+        &self,
+        all: impl IntoIterator<Item = T>,
+        queue: impl Fn(&T) -> &QueueId,
+    ) -> impl Iterator<Item = (&CoreHandle, Vec<T>)> {
         let placement = Placement::new(u16::try_from(self.handles.len()).unwrap_or(u16::MAX));
-        let mut by_core: Vec<Vec<Restored>> = self.handles.iter().map(|_| Vec::new()).collect();
-        for restored in messages {
-            let home = placement.home(restored.queue.name());
+        let mut by_core: Vec<Vec<T>> = self.handles.iter().map(|_| Vec::new()).collect();
+        for one in all {
+            let home = placement.home(queue(&one).name());
             if let Some(core) = by_core.get_mut(usize::from(home)) {
-                core.push(restored);
+                core.push(one);
             }
         }
-        for (core, restored) in self.handles.iter().zip(by_core) {
-            if !restored.is_empty() {
-                core.send(ToCore::Restored(restored));
-            }
-        }
+        self.handles.iter().zip(by_core).filter(|(_, of_core)| !of_core.is_empty())
     }
 
     /// Messages that were in queues when their cores ended.

@@ -384,7 +384,7 @@ impl Snapshot {
             "What it may be (memory.queued-bytes-max)",
             max,
         )?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 9] = [
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 10] = [
             (
                 "broker_topic_dropped",
                 "Messages to topics dropped, as no more may wait for a subscription",
@@ -405,6 +405,11 @@ impl Snapshot {
                 stats.dead_lettered
             }),
             ("broker_dropped", "Messages lost with their queue or dead", |stats| stats.dropped),
+            (
+                "broker_duplicates",
+                "Messages that a queue did not take again, by the number of their producer",
+                |stats| stats.duplicates,
+            ),
             ("broker_refused_full", "Publications refused as a destination was full", |stats| {
                 stats.refused_full
             }),
@@ -602,6 +607,7 @@ mod tests {
             ("passerelle_broker_queued_bytes_max".to_owned(), 1 << 30),
             ("passerelle_broker_refused_memory_total".to_owned(), 6),
             ("passerelle_broker_refused_principal_total".to_owned(), 4),
+            ("passerelle_broker_duplicates_total".to_owned(), 10),
             ("passerelle_broker_topic_dropped_total".to_owned(), 12),
             ("passerelle_broker_topic_conflated_total".to_owned(), 14),
             ("passerelle_inbound_bytes".to_owned(), 4096),
@@ -704,6 +710,7 @@ mod tests {
             queued_bytes: 500,
             refused_memory: 3,
             refused_principal: 2,
+            duplicates: 5,
             topic_dropped: 6,
             topic_conflated: 7,
             ..Default::default()

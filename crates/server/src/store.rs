@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Record, Restored, StoreGate, WriteId};
+use broker::{Record, Restored, RestoredNumbers, StoreGate, WriteId};
 use config::{Config, SyncPolicy};
 use contract::Refusal;
 use drive::{Cores, clock, tasks};
@@ -86,7 +86,7 @@ impl Store {
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
         let opened = store::open(Arc::new(folder), options)?;
-        let bindings = opened.bindings();
+        let (bindings, producers) = (opened.bindings(), opened.producers());
         let mut restored = Vec::new();
         for queue in opened.queues() {
             for StoredMessage { position, body, dead_letter } in opened.messages(&queue) {
@@ -103,6 +103,8 @@ impl Store {
             "store opened"
         );
         if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
+            let numbers = |(queue, producer, numbers)| RestoredNumbers { queue, producer, numbers };
+            cores.restore_numbers(producers.into_iter().map(numbers));
             cores.restore(&bindings, restored);
         }
         let (cores, full_until_ns) = (Arc::clone(&self.cores), Arc::clone(&self.full_until_ns));

@@ -3,18 +3,21 @@
 //! ```text
 //! Put         1 | queue | position (8) | body (8)
 //! Remove      2 | queue | position (8)
-//! Prepare     3 | transaction (2 + 8) | home (2) | count (4) | as many of Put, Remove, DeadLetter
+//! Prepare     3 | transaction (2 + 8) | home (2) | count (4) | as many of Put, Remove, DeadLetter, Seen, Forget
 //! Commit      4 | transaction
 //! Rollback    5 | transaction | home
 //! DeadLetter  6 | queue | position (8) | reason
 //! Bind        7 | queue | terms
 //! Unbind      8 | queue
+//! Seen        9 | queue | producer | number (8)
+//! Forget     10 | queue | producer
+//! Numbers    11 | queue | producer | greatest number (8) | a bit for each of the last 1,024 (16 x 8)
 //! ```
 
 use std::sync::Arc;
 
-use broker::{QueueId, QueuePosition, Record, Terms, TransactionId};
-use contract::{DeadLetterReason, Message};
+use broker::{Numbers, QueueId, QueuePosition, Record, Terms, TransactionId};
+use contract::{DeadLetterReason, Message, Producer};
 use wire::Reader;
 
 use crate::{message, terms};
@@ -33,6 +36,12 @@ pub(crate) enum Change {
     Remove(QueueId, QueuePosition),
     /// What is at a position of a queue is to leave it for the dead-letter queue.
     DeadLetter(QueueId, QueuePosition, DeadLetterReason),
+    /// A producer's message with this number has entered a queue.
+    Seen(QueueId, Producer, u64),
+    /// Nothing is known of a producer at a queue any more.
+    Forget(QueueId, Producer),
+    /// These of its numbers have entered: only in a checkpoint.
+    Numbers(QueueId, Producer, Box<Numbers>),
     /// To be done with [`Change::Commit`], unless this home rolls it back before.
     Prepare(TransactionId, u16, Vec<Self>),
     /// What all homes prepared is done.
@@ -64,6 +73,22 @@ impl Change {
                 message::write_destination(buffer, queue.name());
                 buffer.extend(position.bits().to_be_bytes());
                 message::write_reason(buffer, *reason);
+            }
+            Self::Seen(queue, producer, number) => {
+                buffer.push(SEEN);
+                write_producer(buffer, queue, producer);
+                buffer.extend(number.to_be_bytes());
+            }
+            Self::Forget(queue, producer) => {
+                buffer.push(FORGET);
+                write_producer(buffer, queue, producer);
+            }
+            Self::Numbers(queue, producer, numbers) => {
+                buffer.push(NUMBERS);
+                write_producer(buffer, queue, producer);
+                let (last, bits) = numbers.to_parts();
+                buffer.extend(last.to_be_bytes());
+                bits.iter().for_each(|word| buffer.extend(word.to_be_bytes()));
             }
             Self::Prepare(transaction, home, changes) => {
                 buffer.push(PREPARE);
@@ -110,6 +135,14 @@ impl Change {
             ROLLBACK => Self::Rollback(read_transaction(reader)?, reader.u16()?),
             BIND => Self::Bind(read_queue(reader)?, Arc::new(terms::read(reader)?)),
             UNBIND => Self::Unbind(read_queue(reader)?),
+            NUMBERS => {
+                let (queue, producer) = (read_queue(reader)?, read_producer(reader)?);
+                let (last, mut bits) = (reader.u64()?, [0; 16]);
+                for word in &mut bits {
+                    *word = reader.u64()?;
+                }
+                Self::Numbers(queue, producer, Box::new(Numbers::from_parts(last, bits)))
+            }
             kind => Self::read_simple(kind, reader)?,
         })
     }
@@ -125,13 +158,15 @@ impl Change {
 
     fn read_simple(kind: u8, reader: &mut Reader<'_>) -> Option<Self> {
         let queue = read_queue(reader)?;
-        let position = QueuePosition::from_bits(reader.u64()?);
-        match kind {
-            PUT => Some(Self::Put(queue, position, BodyId(reader.u64()?))),
-            REMOVE => Some(Self::Remove(queue, position)),
-            DEAD_LETTER => Some(Self::DeadLetter(queue, position, message::read_reason(reader)?)),
-            _ => None,
-        }
+        let mut position = || reader.u64().map(QueuePosition::from_bits);
+        Some(match kind {
+            PUT => Self::Put(queue, position()?, BodyId(reader.u64()?)),
+            REMOVE => Self::Remove(queue, position()?),
+            DEAD_LETTER => Self::DeadLetter(queue, position()?, message::read_reason(reader)?),
+            SEEN => Self::Seen(queue, read_producer(reader)?, reader.u64()?),
+            FORGET => Self::Forget(queue, read_producer(reader)?),
+            _ => return None,
+        })
     }
 }
 
@@ -164,6 +199,10 @@ impl Batch {
             Record::DeadLetter(queue, position, reason) => {
                 Change::DeadLetter(queue.clone(), *position, *reason)
             }
+            Record::Seen(queue, producer, number) => {
+                Change::Seen(queue.clone(), producer.clone(), *number)
+            }
+            Record::Forget(queue, producer) => Change::Forget(queue.clone(), producer.clone()),
             Record::Prepare(transaction, records) => {
                 Change::Prepare(*transaction, home, self.convert(home, records, next))
             }
@@ -192,6 +231,17 @@ pub(crate) fn write_transaction(buffer: &mut Vec<u8>, transaction: TransactionId
     buffer.extend(transaction.number.to_be_bytes());
 }
 
+fn write_producer(buffer: &mut Vec<u8>, queue: &QueueId, producer: &Producer) {
+    message::write_destination(buffer, queue.name());
+    message::write_string(buffer, &producer.user);
+    message::write_string(buffer, &producer.name);
+}
+
+fn read_producer(reader: &mut Reader<'_>) -> Option<Producer> {
+    let user = message::read_string(reader)?.into();
+    Some(Producer { user, name: message::read_string(reader)?.into() })
+}
+
 fn read_transaction(reader: &mut Reader<'_>) -> Option<TransactionId> {
     Some(TransactionId { core: reader.u16()?, number: reader.u64()? })
 }
@@ -204,6 +254,9 @@ const ROLLBACK: u8 = 5;
 const DEAD_LETTER: u8 = 6;
 const BIND: u8 = 7;
 const UNBIND: u8 = 8;
+const SEEN: u8 = 9;
+const FORGET: u8 = 10;
+const NUMBERS: u8 = 11;
 
 #[cfg(test)]
 mod tests {
@@ -224,6 +277,12 @@ mod tests {
         };
         let position = QueuePosition::from_bits(u64::MAX);
         let transaction = TransactionId { core: 3, number: 9 };
+        let producer = Producer { user: "".into(), name: "p".into() };
+        let mut numbers = Numbers::default();
+        [3, 7, 2_000].into_iter().for_each(|number| numbers.insert(number));
+        let seen = Change::Seen(queue.clone(), producer.clone(), u64::MAX);
+        let forget = Change::Forget(subscription.clone(), producer.clone());
+        let numbers = Change::Numbers(queue.clone(), producer, numbers.into());
         let put = Change::Put(queue.clone(), position, BodyId(4));
         let remove = Change::Remove(queue.clone(), position);
         let failed = Change::DeadLetter(queue.clone(), position, DeadLetterReason::Failed(3));
@@ -233,12 +292,19 @@ mod tests {
             remove.clone(),
             failed.clone(),
             rejected,
-            Change::Prepare(transaction, 2, vec![put, remove, failed]),
+            Change::Prepare(
+                transaction,
+                2,
+                vec![put, remove, failed, seen.clone(), forget.clone()],
+            ),
             Change::Commit(transaction),
             Change::Rollback(transaction, 2),
             Change::Bind(subscription.clone(), Arc::new(terms(Some("a = 'b'")))),
             Change::Bind(subscription.clone(), Arc::new(terms(None))),
             Change::Unbind(subscription),
+            seen,
+            forget,
+            numbers,
         ];
         let mut bytes = Vec::new();
         all.iter().for_each(|change| change.write(&mut bytes));

@@ -1,7 +1,7 @@
 //! The index on the disk, so that a start reads no bodies.
 //!
 //! ```text
-//! file header | Begin | Changes* | Queue* | Bodies* | End
+//! file header | Begin | Changes* | Queue* | Bodies* | Changes* | End
 //! ```
 //!
 //! It is written a few entries at a time, while the index changes. That is no matter, since what
@@ -16,6 +16,7 @@ use std::{
 };
 
 use broker::{QueueId, QueuePosition};
+use contract::Producer;
 use wire::Reader;
 
 use crate::{
@@ -66,6 +67,8 @@ enum Stage {
     Queues(Option<(QueueId, QueuePosition)>),
     /// The bodies behind this one are next.
     Bodies(Option<BodyId>),
+    /// The producers behind this one are next.
+    Producers(Option<(QueueId, Producer)>),
     Written,
 }
 
@@ -110,6 +113,7 @@ impl CheckpointWriter {
         self.stage = match &self.stage {
             Stage::Queues(after) => self.write_queues(&index, after.clone().as_ref()),
             Stage::Bodies(after) => self.write_bodies(&index, *after),
+            Stage::Producers(after) => self.write_producers(&index, after.clone()),
             Stage::Written => Stage::Written,
         };
         drop(index);
@@ -169,7 +173,7 @@ impl CheckpointWriter {
         let from = after.map_or(Unbounded, Excluded);
         let mut bodies = index.bodies.range((from, Unbounded)).take(2 * BLOCK_ENTRIES).peekable();
         if bodies.peek().is_none() {
-            return Stage::Written;
+            return Stage::Producers(None);
         }
         let mut last = BodyId::default();
         self.block(Kind::Bodies, |buffer| {
@@ -183,6 +187,19 @@ impl CheckpointWriter {
             }
         });
         Stage::Bodies(Some(last))
+    }
+
+    fn write_producers(&mut self, index: &Index, after: Option<(QueueId, Producer)>) -> Stage {
+        let from = after.map_or(Unbounded, Excluded);
+        for ((queue, producer), numbers) in index.producers.range((from, Unbounded)) {
+            let (queue, producer) = (queue.clone(), producer.clone());
+            let change = Change::Numbers(queue.clone(), producer.clone(), numbers.clone().into());
+            self.block(Kind::Changes, |buffer| change.write(buffer));
+            if self.buffer.len() >= STEP_BYTES {
+                return Stage::Producers(Some((queue, producer)));
+            }
+        }
+        Stage::Written
     }
 
     fn block(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
@@ -291,6 +308,7 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
     const QUEUE_BYTES: usize = record::HEADER_BYTES + 5 + contract::Destination::NAME_BYTES_MAX;
     const POSITION_BYTES: usize = 16 + 1;
     const BODY_BYTES: usize = 20 + 1;
+    const NUMBERS_BYTES: usize = 1 + 2 * 4 + 17 * 8;
     const ENDS_BYTES: usize = 256;
     let prepared: usize = index.prepared.values().map(Vec::len).sum();
     let pending = index.prepared.len() + prepared + index.dead_letters.len();
@@ -299,7 +317,10 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
         + index.bodies.len() * BODY_BYTES
         + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
     let bindings = index.bindings.values().map(|terms| QUEUE_BYTES + 16 + terms.bytes());
-    (bytes + bindings.sum::<usize>()) as u64
+    let names = |producer: &Producer| producer.user.len() + producer.name.len();
+    let producers = index.producers.keys();
+    let producers = producers.map(|(_, producer)| QUEUE_BYTES + NUMBERS_BYTES + names(producer));
+    (bytes + bindings.sum::<usize>() + producers.sum::<usize>()) as u64
 }
 
 /// The name of the checkpoint that counts.

@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, Terms, TransactionId};
-use contract::DeadLetterReason;
+use broker::{Numbers, QueueId, QueuePosition, Terms, TransactionId};
+use contract::{DeadLetterReason, Producer};
 
 use crate::{
     change::{BodyId, Change},
@@ -27,6 +27,8 @@ pub(crate) struct Index {
     pub(crate) prepared: BTreeMap<(TransactionId, u16), Vec<Change>>,
     /// The durable subscriptions.
     pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
+    /// What has entered a queue of producers that number their messages.
+    pub(crate) producers: BTreeMap<(QueueId, Producer), Numbers>,
     pub(crate) bodies: BTreeMap<BodyId, Body>,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// While the log is read, a change may concern what a checkpoint has seen the end of already:
@@ -131,6 +133,13 @@ impl Index {
             }
             Change::Bind(queue, terms) => drop(self.bindings.insert(queue, terms)),
             Change::Unbind(queue) => drop(self.bindings.remove(&queue)),
+            Change::Seen(queue, producer, number) => {
+                self.producers.entry((queue, producer)).or_default().insert(number);
+            }
+            Change::Forget(queue, producer) => drop(self.producers.remove(&(queue, producer))),
+            Change::Numbers(queue, producer, numbers) => {
+                self.producers.entry((queue, producer)).or_default().merge(&numbers);
+            }
         }
     }
 
@@ -254,6 +263,9 @@ fn bodies_of(changes: &[Change]) -> impl Iterator<Item = BodyId> {
         | Change::Commit(_)
         | Change::Rollback(..)
         | Change::Bind(..)
-        | Change::Unbind(_) => None,
+        | Change::Unbind(_)
+        | Change::Seen(..)
+        | Change::Forget(..)
+        | Change::Numbers(..) => None,
     })
 }

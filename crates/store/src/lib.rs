@@ -88,8 +88,8 @@ mod writer;
 
 use std::sync::Arc;
 
-use broker::{QueueId, QueuePosition, Terms};
-use contract::DeadLetterReason;
+use broker::{Numbers, QueueId, QueuePosition, Terms};
+use contract::{DeadLetterReason, Producer};
 
 pub use change::BodyId;
 pub use check::{Findings, check, dump};
@@ -173,6 +173,17 @@ impl Opened {
     pub fn bindings(&self) -> Vec<(QueueId, Arc<Terms>)> {
         let index = log::lock(&self.log.index);
         index.bindings.iter().map(|(queue, terms)| (queue.clone(), Arc::clone(terms))).collect()
+    }
+
+    /// What has entered queues of producers that number their messages.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(QueueId, Producer, Numbers)> {
+        let index = log::lock(&self.log.index);
+        let producers = index
+            .producers
+            .iter()
+            .map(|((queue, producer), numbers)| (queue.clone(), producer.clone(), numbers.clone()));
+        producers.collect()
     }
 
     /// The queues with messages, in the order of their ids.

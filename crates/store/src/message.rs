@@ -10,14 +10,14 @@
 
 use bytes::Bytes;
 use contract::{
-    Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Header, Message,
-    Parts, Properties, Sections,
+    Annotation, Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Header,
+    Message, Parts, Properties, Sections,
 };
 use wire::Reader;
 
 /// Appends a message.
 pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
-    let Message { to, id, header, dead_letter, content, .. } = message;
+    let Message { to, id, header, content, .. } = message;
     write_destination(buffer, to);
     buffer.extend(id.to_be_bytes());
     let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms } = *header;
@@ -25,7 +25,7 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
     buffer.extend(arrived_unix_ms.to_be_bytes());
     buffer.extend(delay_ms.to_be_bytes());
     write_option(buffer, expires_unix_ms, |buffer, expires| buffer.extend(expires.to_be_bytes()));
-    write_option(buffer, dead_letter.as_deref(), |buffer, DeadLetter { queue, reason }| {
+    write_option(buffer, message.dead_letter(), |buffer, DeadLetter { queue, reason }| {
         write_destination(buffer, queue);
         write_reason(buffer, *reason);
     });
@@ -65,15 +65,15 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
     let delay_ms = reader.u32()?;
     let expires_unix_ms = read_option(reader, Reader::u64)?;
     let header = Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms };
-    let dead_letter = read_option(reader, |reader| {
+    let annotation = read_option(reader, |reader| {
         let queue = read_destination(reader)?;
         let reason = read_reason(reader)?;
-        Some(Box::new(DeadLetter { queue, reason }))
+        Some(Box::new(Annotation::DeadLetter(DeadLetter { queue, reason })))
     })?;
     let content = read_content(reader)?;
     let mut message = Message::new(to, id, arrived_unix_ms, content);
     message.header = header;
-    message.dead_letter = dead_letter;
+    message.annotation = annotation;
     reader.is_empty().then_some(message)
 }
 
@@ -177,7 +177,7 @@ const fn flag(byte: u8) -> Option<bool> {
     }
 }
 
-fn write_string(buffer: &mut Vec<u8>, string: &str) {
+pub(crate) fn write_string(buffer: &mut Vec<u8>, string: &str) {
     write_bytes(buffer, string.as_bytes());
 }
 
@@ -186,7 +186,7 @@ fn write_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.extend(bytes);
 }
 
-fn read_string<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+pub(crate) fn read_string<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     str::from_utf8(read_bytes(reader)?).ok()
 }
 

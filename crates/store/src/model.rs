@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, Record, TransactionId};
-use contract::{Body, DeadLetterReason, Destination, Message};
+use broker::{Numbers, QueueId, QueuePosition, Record, TransactionId};
+use contract::{Body, DeadLetterReason, Destination, Message, Producer};
 use testkit::Random;
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) queues: BTreeMap<(QueueId, QueuePosition), ModelMessage>,
+    pub(crate) producers: BTreeMap<(QueueId, Producer), Numbers>,
     prepared: BTreeMap<(TransactionId, u16), Vec<Record>>,
 }
 
@@ -56,6 +57,13 @@ impl Model {
                 Record::Rollback(transaction) => {
                     self.prepared.remove(&(*transaction, home));
                 }
+                Record::Seen(queue, producer, number) => {
+                    let key = (queue.clone(), producer.clone());
+                    self.producers.entry(key).or_default().insert(*number);
+                }
+                Record::Forget(queue, producer) => {
+                    self.producers.remove(&(queue.clone(), producer.clone()));
+                }
                 // What is bound has a test of its own.
                 Record::Bind(..) | Record::Unbind(_) => {}
             }
@@ -64,18 +72,22 @@ impl Model {
 
     /// What a start finds: no transactions.
     fn restarted(&self) -> Self {
-        Self { queues: self.queues.clone(), prepared: BTreeMap::new() }
+        Self {
+            queues: self.queues.clone(),
+            producers: self.producers.clone(),
+            prepared: BTreeMap::new(),
+        }
     }
 }
 
 /// What an open log contains, with all bodies read.
 pub(crate) fn contents(log: &Log) -> Result<Model, StoreError> {
     let reader = Reader::new(Arc::clone(&log.index));
-    let (queues, dead_letters) = {
+    let (queues, dead_letters, producers) = {
         let index = lock(&log.index);
-        (index.queues.clone(), index.dead_letters.clone())
+        (index.queues.clone(), index.dead_letters.clone(), index.producers.clone())
     };
-    let mut model = Model::default();
+    let mut model = Model { producers, ..Model::default() };
     for (queue, positions) in queues {
         for (position, body) in positions {
             let message = reader.read(body)?.expect("a message that is in a queue");
@@ -167,6 +179,9 @@ impl Workload {
                     _ => self.random.below(100),
                 };
                 let message = message(self.sequence, bytes);
+                if self.random.once_in(4) {
+                    records.push(self.of_producer());
+                }
                 // Up to three queues share the body.
                 for _ in 0..=self.random.below(3).saturating_sub(self.random.below(3)) {
                     let position = QueuePosition::from_bits(self.sequence);
@@ -184,6 +199,20 @@ impl Workload {
             }
         }
         records
+    }
+}
+
+impl Workload {
+    /// Of a few producers; now and then one is forgotten.
+    fn of_producer(&mut self) -> Record {
+        let queue = queue(self.random.below(2));
+        let name = self.random.pick(&["p", "q", "r"]);
+        let producer = Producer { user: "ann".into(), name: name.into() };
+        if self.random.once_in(8) {
+            return Record::Forget(queue, producer);
+        }
+        let number = self.sequence * self.random.pick(&[1, 3, 3, 500]);
+        Record::Seen(queue, producer, number)
     }
 }
 
@@ -223,7 +252,7 @@ impl Run {
     /// Opens the store, and does this many things with it.
     fn live(&mut self, steps: usize) -> Result<(), StoreError> {
         let mut log = open(&self.disk, self.random.bits())?;
-        assert_eq!(contents(&log)?.queues, self.model.queues, "{}: just opened", self.shown);
+        self.assert_is(&contents(&log)?, "just opened");
         for _ in 0..steps {
             match self.random.below(10) {
                 0 => log.write_synced()?,
@@ -236,11 +265,16 @@ impl Run {
             }
             check(&log, &self.shown);
         }
-        assert_eq!(contents(&log)?.queues, self.model.queues, "{}: at the end", self.shown);
+        self.assert_is(&contents(&log)?, "at the end");
         if self.random.once_in(2) {
             log.close()?;
         }
         Ok(())
+    }
+
+    fn assert_is(&self, found: &Model, when: &str) {
+        assert_eq!(found.queues, self.model.queues, "{}: {when}", self.shown);
+        assert_eq!(found.producers, self.model.producers, "{}: {when}", self.shown);
     }
 
     fn commit(&mut self, log: &mut Log) -> Result<(), StoreError> {
@@ -284,16 +318,21 @@ impl Run {
                     model.apply(*home, records);
                 }
             }
-            possible.push(model.queues);
+            possible.push((model.queues, model.producers));
         }
+        let found = (found.queues, found.producers);
         assert!(
-            possible.contains(&found.queues),
+            possible.contains(&found),
             "{}: found {:?}\nwhere {:#?} would be right",
             self.shown,
-            found.queues.keys(),
-            possible.iter().map(BTreeMap::keys).collect::<Vec<_>>()
+            (found.0.keys(), found.1),
+            possible
+                .iter()
+                .map(|(queues, producers)| (queues.keys(), producers))
+                .collect::<Vec<_>>()
         );
-        self.model = found;
+        let (queues, producers) = found;
+        self.model = Model { queues, producers, ..Model::default() };
     }
 
     /// A start and what follows, and another. At which operation the first one crashes, if any;

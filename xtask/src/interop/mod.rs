@@ -120,6 +120,7 @@ const STOMPJS: &[&str] = &[
     "browsing",
     "durable",
     "persistence",
+    "producers",
     "selectors",
     "transactions",
     "login",

@@ -10,6 +10,7 @@ use contract::{
 use super::{
     Home,
     dead_letter::dead_letter_reason,
+    producers::seen_record,
     queue::{Consumer, Queue},
 };
 use crate::{
@@ -43,7 +44,7 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    const fn is_durable(&self) -> bool {
+    pub(super) const fn is_durable(&self) -> bool {
         self.numbered & 1 == 1
     }
 
@@ -81,7 +82,7 @@ impl Home {
         alone: bool,
         output: &mut ShardOutput<'_>,
     ) {
-        let mut branch = match self.take_all(connection, operations, account, output) {
+        let mut branch = match self.take_all(connection, transaction, operations, account, output) {
             Ok(branch) => branch,
             Err((branch, refusal)) => {
                 self.roll_back(branch, output);
@@ -151,6 +152,7 @@ impl Home {
     fn take_all(
         &mut self,
         connection: ConnectionId,
+        transaction: TransactionId,
         operations: Vec<BranchOperation>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
@@ -173,7 +175,8 @@ impl Home {
         }
         branch.publications.reserve_exact(count);
         for operation in operations {
-            if let Err(refusal) = self.take(connection, operation, &mut branch, output) {
+            if let Err(refusal) = self.take(connection, transaction, operation, &mut branch, output)
+            {
                 return Err((branch, refusal));
             }
         }
@@ -183,6 +186,7 @@ impl Home {
     fn take(
         &mut self,
         connection: ConnectionId,
+        transaction: TransactionId,
         operation: BranchOperation,
         branch: &mut Branch,
         output: &mut ShardOutput<'_>,
@@ -190,7 +194,8 @@ impl Home {
         let operation = match operation {
             BranchOperation::Own(operation) => operation,
             BranchOperation::PublishTo(queue, message) => {
-                let publication = self.reserve_bound(connection, &queue, message, output)?;
+                let publication =
+                    self.reserve_bound(connection, transaction, &queue, message, output)?;
                 branch.publications.extend(publication);
                 return Ok(());
             }
@@ -203,7 +208,8 @@ impl Home {
                 branch.temp_topic_publications.push(message);
             }
             Operation::Publish(message) => {
-                branch.publications.push(self.reserve(message, branch.account, output)?);
+                let publication = self.reserve(transaction, message, branch.account, output)?;
+                branch.publications.extend(publication);
             }
             Operation::Settle(Settle { subscription, tags, outcome }) => {
                 let subscriber = Subscriber { connection, subscription };
@@ -241,6 +247,7 @@ impl Home {
     fn reserve_bound(
         &mut self,
         connection: ConnectionId,
+        transaction: TransactionId,
         queue: &QueueId,
         message: Arc<Message>,
         output: &mut ShardOutput<'_>,
@@ -253,22 +260,34 @@ impl Home {
             return Ok(None);
         }
         let account = *account;
-        self.reserve_at(index, message, account, output).map(Some)
+        if !self.admits_number(transaction, queue, &message, output)? {
+            return Ok(None);
+        }
+        self.reserve_at(index, transaction, message, account, output).map(Some)
     }
 
+    /// `None`: it is a duplicate.
     fn reserve(
         &mut self,
+        transaction: TransactionId,
         message: Arc<Message>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
-    ) -> Result<Publication, Refusal> {
+    ) -> Result<Option<Publication>, Refusal> {
+        if message.numbered().is_some()
+            && let Some(queue) = QueueId::of(&message.to)
+            && !self.admits_number(transaction, &queue, &message, output)?
+        {
+            return Ok(None);
+        }
         let index = self.find_or_make_queue(&message.to, account, output)?;
-        self.reserve_at(index, message, account, output)
+        self.reserve_at(index, transaction, message, account, output).map(Some)
     }
 
     fn reserve_at(
         &mut self,
         index: usize,
+        transaction: TransactionId,
         mut message: Arc<Message>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
@@ -290,7 +309,9 @@ impl Home {
         queue.reserve(&message);
         let is_durable = queue.keeps(&message);
         let numbered = sequence << 1 | u64::from(is_durable);
-        Ok(Publication { queue: queue.id.clone(), numbered, message })
+        let publication = Publication { queue: queue.id.clone(), numbered, message };
+        self.number_reserved(transaction, &publication, output);
+        Ok(publication)
     }
 
     /// Who is charged for a message: who sent it, or who made a durable subscription, whose queue is
@@ -319,6 +340,7 @@ impl Home {
             let account = self.charged(&publication, branch.account);
             let queued = publication.queued(account);
             let Publication { queue, message, .. } = publication;
+            self.number_decided(&queue, &message, true);
             let Some(index) = self.release(&queue, &message) else {
                 self.stats.dropped += 1;
                 output.quotas.uncharge(account, &message);
@@ -356,6 +378,7 @@ impl Home {
         for publication in branch.publications {
             let account = self.charged(&publication, branch.account);
             let Publication { queue, message, .. } = publication;
+            self.number_decided(&queue, &message, false);
             output.quotas.uncharge(account, &message);
             if let Some(index) = self.release(&queue, &message) {
                 self.dispatch_ready(index, output);
@@ -466,7 +489,12 @@ impl Branch {
     /// What the store is to do of it when it is committed.
     fn records(&self) -> Vec<Record> {
         let puts = self.publications.iter().filter(|publication| publication.is_durable());
-        puts.map(|publication| Record::put(&publication.queue, &publication.queued(self.account)))
+        let records = |publication: &Publication| {
+            let put = Record::put(&publication.queue, &publication.queued(self.account));
+            [Some(put), seen_record(&publication.queue, &publication.message)]
+        };
+        puts.flat_map(records)
+            .flatten()
             .chain(self.settlements.iter().filter_map(SettledDelivery::record))
             .collect()
     }

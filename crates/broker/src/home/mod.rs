@@ -6,6 +6,7 @@ mod browse;
 mod dead_letter;
 mod delayed;
 mod durable;
+mod producers;
 mod publish;
 mod queue;
 mod selection;
@@ -29,6 +30,7 @@ use self::{
     browse::Browser,
     dead_letter::dead_letter_reason,
     delayed::DUE_MAX,
+    producers::Producers,
     queue::{Consumer, Counts, Queue},
     selection::Search,
     temporary::TempTopic,
@@ -59,6 +61,7 @@ pub(crate) struct Home {
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
     prepared: BTreeMap<TransactionId, Branch>,
+    producers: Producers,
     /// Those whose search by a selector goes on when time has passed. Some may have gone.
     unfinished: VecDeque<Subscriber>,
     effort: Effort,
@@ -86,6 +89,7 @@ impl Home {
             browsers: Map::default(),
             temp_topics: Map::default(),
             prepared: BTreeMap::new(),
+            producers: Producers::default(),
             unfinished: VecDeque::new(),
             effort: Effort::new(),
             waiting: VecDeque::new(),
@@ -428,15 +432,21 @@ impl Home {
     /// `refused`: but for the last batch, which is not stored, and will not be.
     pub(crate) fn stored(&mut self, upto: WriteId, refused: bool, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
+        let mut lost = Vec::new();
         while let Some((_, index)) = self.arrivals.pop_front_if(|(write, _)| *write <= upto) {
             // An earlier one may have made all its messages ready, and ended it.
             let Some(queue) = self.queues.get_mut(index) else { continue };
             for queued in queue.stored(upto, refused, output.now.unix_ms) {
                 self.stats.refused_full += 1;
                 output.quotas.uncharge(queued.account, &queued.message);
+                lost.push((queue.id.clone(), queued.message));
             }
             self.dispatch_ready(index, output);
         }
+        for (queue, message) in lost {
+            self.number_lost(&queue, &message);
+        }
+        self.numbers_stored(upto);
         self.retry_waiting(output);
     }
 
@@ -707,6 +717,7 @@ impl Home {
         stats.dead_lettered = self.stats.dead_lettered;
         stats.dropped = self.stats.dropped;
         stats.refused_full = self.stats.refused_full;
+        stats.duplicates = self.stats.duplicates;
     }
 
     /// See [`crate::Shard::assert_empty`].
@@ -715,6 +726,7 @@ impl Home {
         assert_eq!((self.consumers.len(), self.browsers.len()), (0, 0), "consumers");
         assert_eq!(self.temp_topics.len(), 0, "temporary topics");
         assert_eq!(self.prepared.len(), 0, "branches of transactions");
+        self.producers.assert_settled();
     }
 
     /// See [`crate::Shard::assert_consistent`]. Returns what all queues take.
@@ -733,6 +745,7 @@ impl Home {
             true
         });
         assert!(counted, "a consumer has no queue");
+        self.producers.assert_consistent();
         for branch in self.prepared.values() {
             for publication in &branch.publications {
                 let counts = counts.entry(&publication.queue).or_default();

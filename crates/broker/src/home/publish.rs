@@ -29,6 +29,12 @@ impl Home {
             let result = self.publish_temp_topic(&message, output);
             return output.send_front(core, publisher.reply(result));
         }
+        if message.numbered().is_some()
+            && let Some(queue) = QueueId::of(&message.to)
+            && self.confirms_duplicate(publisher, &queue, &message, output)
+        {
+            return;
+        }
         match self.find_or_make_queue(&message.to, account, output) {
             Ok(index) => self.publish_at(index, publisher, message, account, output),
             Err(refusal) => output.send_front(core, publisher.reply(Err(refusal))),
@@ -40,17 +46,22 @@ impl Home {
     pub(super) fn publish_bound(
         &mut self,
         publisher: Publisher,
-        queue: &QueueId,
+        id: &QueueId,
         message: Arc<Message>,
         output: &mut ShardOutput<'_>,
     ) {
         // Without it, it was deleted.
-        let index = self.bound(queue);
+        let index = self.bound(id);
         let queue = index.and_then(|index| self.queues.get(index));
         if let (Some(index), Some(Queue { account, binding: Some(binding), .. })) = (index, queue)
             && binding.takes(publisher.connection, &message, &mut self.effort)
         {
             let account = *account;
+            if message.numbered().is_some()
+                && self.confirms_duplicate(publisher, id, &message, output)
+            {
+                return;
+            }
             return self.publish_at(index, publisher, message, account, output);
         }
         output.send_front(publisher.connection.core, publisher.reply(Ok(())));
@@ -110,6 +121,13 @@ impl Home {
     /// A publication that is charged for enters a queue that has room.
     fn accept(&mut self, index: usize, publisher: BlockedPublisher, output: &mut ShardOutput<'_>) {
         let BlockedPublisher { publisher, message, is_durable, account, .. } = publisher;
+        let numbered = self.numbered(index, &message);
+        // It may have waited, and come once more meanwhile.
+        if let Some((queue, message)) = &numbered
+            && self.confirms_duplicate(publisher, queue, message, output)
+        {
+            return output.quotas.uncharge(account, message);
+        }
         self.stats.queue_published += 1;
         let (to, done) = (publisher.connection.core, Payload::ToFront(publisher.reply(Ok(()))));
         if message.is_expired(output.now.unix_ms) {
@@ -118,10 +136,20 @@ impl Home {
             return output.send(to, done);
         }
         let queued = QueuedMessage::new(message, is_durable, account, self.next_sequence());
-        match self.enter(index, queued, output) {
+        let write = self.enter(index, queued, output);
+        if let Some((queue, message)) = &numbered {
+            self.number_entered(queue, message, write.filter(|_| is_durable), output);
+        }
+        match write {
             Some(write) if is_durable => output.send_when_taken(write, to, done),
             write => output.send_when_stored(write, to, done),
         }
+    }
+
+    /// A message that its producer has numbered, and the queue that it enters; few are.
+    fn numbered(&self, index: usize, message: &Arc<Message>) -> Option<(QueueId, Arc<Message>)> {
+        message.numbered()?;
+        Some((self.queues.get(index)?.id.clone(), Arc::clone(message)))
     }
 
     /// A publication that is charged for cannot enter a queue, or could not in time.

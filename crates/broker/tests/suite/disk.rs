@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, Record, Restored, Terms, TransactionId};
-use contract::{DeadLetterReason, Message};
+use broker::{
+    Numbers, QueueId, QueuePosition, Record, Restored, RestoredNumbers, Terms, TransactionId,
+};
+use contract::{DeadLetterReason, Message, Producer};
 
 /// The content of the store, were the process to end now.
 #[derive(Debug, Default)]
@@ -16,6 +18,7 @@ pub(crate) struct Disk {
     pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
     prepared: BTreeMap<TransactionId, Vec<Record>>,
     committed: BTreeSet<TransactionId>,
+    producers: BTreeMap<(QueueId, Producer), Numbers>,
     /// Messages that were ever in a queue.
     entered: BTreeSet<(String, u128)>,
 }
@@ -48,6 +51,12 @@ impl Disk {
                     assert_eq!(kept.dead_letter.replace(reason), None, "a dead letter twice");
                 }
             }
+            Record::Seen(queue, producer, number) => {
+                let numbers = self.producers.entry((queue, producer)).or_default();
+                assert!(!numbers.contains(number), "number {number} has entered twice");
+                numbers.insert(number);
+            }
+            Record::Forget(queue, producer) => drop(self.producers.remove(&(queue, producer))),
             Record::Prepare(id, records) => self.prepared.entry(id).or_default().extend(records),
             Record::Commit(id) => {
                 self.committed.insert(id);
@@ -73,6 +82,20 @@ impl Disk {
             message: Arc::clone(&kept.message),
             dead_letter: kept.dead_letter,
         })
+    }
+
+    /// What it has of producers.
+    pub(crate) fn producers(&self) -> impl Iterator<Item = RestoredNumbers> {
+        self.producers.iter().map(|((queue, producer), numbers)| RestoredNumbers {
+            queue: queue.clone(),
+            producer: producer.clone(),
+            numbers: numbers.clone(),
+        })
+    }
+
+    /// It begins with what another had of a producer.
+    pub(crate) fn restore_numbers(&mut self, restored: RestoredNumbers) {
+        self.producers.insert((restored.queue, restored.producer), restored.numbers);
     }
 
     /// Whether a message is stored in a queue, or was.

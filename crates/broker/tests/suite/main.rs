@@ -9,6 +9,7 @@ mod interest;
 mod latest;
 mod limits;
 mod memory;
+mod producers;
 mod quotas;
 mod selectors;
 mod simulation;

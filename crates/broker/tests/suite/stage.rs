@@ -256,7 +256,7 @@ impl Stage {
                     let message = &delivery.message;
                     let body = str::from_utf8(message.body().bytes()).unwrap().trim_end();
                     let mut text = format!("s{} {body}", subscriber.subscription.0);
-                    if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
+                    if let Some(DeadLetter { queue, reason }) = message.dead_letter() {
                         write!(text, " [{reason} from {queue}]").unwrap();
                     }
                     if let Some(tag) = delivery.tag {

@@ -152,6 +152,11 @@ impl World {
                 self.apply(core, Event::Bound(queue.clone(), Arc::clone(terms)));
             }
         }
+        for restored in disk.producers() {
+            self.disk.restore_numbers(restored.clone());
+            let home = placement.home(restored.queue.name());
+            self.apply(home, Event::RestoredNumbers(Box::new(restored)));
+        }
         for restored in disk.restored() {
             // A disk of its own has it too.
             let (queue, position) = (restored.queue.clone(), restored.position);

@@ -149,6 +149,9 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
                 let events = bindings.into_iter().map(|(queue, terms)| Event::Bound(queue, terms));
                 core.core.borrow_mut().apply_all(events);
             }
+            ToCore::RestoredNumbers(producers) => {
+                core.core.borrow_mut().restore_numbers(producers);
+            }
             ToCore::Restored(messages) => core.core.borrow_mut().restore(messages),
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, Restored, ShardMessage, Shed, Subscriber};
+use broker::{Effect, Event, Restored, RestoredNumbers, ShardMessage, Shed, Subscriber};
 use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
 use super::{
@@ -229,6 +229,12 @@ impl Core {
     /// Puts what the store has kept into the queues of the shard.
     pub(crate) fn restore(&mut self, messages: Vec<Restored>) {
         self.apply_all(messages.into_iter().map(|one| Event::Restored(Box::new(one))));
+    }
+
+    /// Tells the shard what the store has kept of producers.
+    pub(crate) fn restore_numbers(&mut self, producers: Vec<RestoredNumbers>) {
+        let restored = |one| Event::RestoredNumbers(Box::new(one));
+        self.apply_all(producers.into_iter().map(restored));
     }
 
     /// Applies what happened elsewhere.

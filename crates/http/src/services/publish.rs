@@ -9,8 +9,8 @@ use std::{
 use auth::Action;
 use bytes::Bytes;
 use contract::{
-    Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message, Partial,
-    Parts,
+    Annotation, Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message,
+    Numbered, Partial, Parts,
 };
 use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, Subject, clock};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
@@ -50,6 +50,10 @@ pub(crate) async fn post(
         Ok(delay_ms) => delay_ms,
         Err(why) => return text(StatusCode::BAD_REQUEST, why),
     };
+    let numbered = match numbered(&head.headers, subject) {
+        Ok(numbered) => numbered,
+        Err(why) => return text(StatusCode::BAD_REQUEST, &why),
+    };
     // Before the body is read; it is checked again when the message is published.
     if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
         return refused(refusal);
@@ -65,6 +69,7 @@ pub(crate) async fn post(
             let mut message = Message::new(destination, id, now.unix_ms, parts);
             message.header.durable = persistent;
             message.header.delay_ms = delay_ms;
+            message.annotation = numbered.map(|one| Box::new(Annotation::Numbered(one)));
             message
         })
         .await;
@@ -219,6 +224,18 @@ fn delay_ms(headers: &HeaderMap, kind: DestinationKind) -> Result<u32, &'static 
     }
 }
 
+/// The number of the message, as STOMP's headers of these names say it.
+fn numbered(headers: &HeaderMap, subject: &Subject<'_>) -> Result<Option<Numbered>, String> {
+    let value = |name: HeaderName| match headers.get(name).map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err("producer-id and producer-seq must be ASCII".to_owned()),
+    };
+    let (name, sequence) = (value(PRODUCER_ID)?, value(PRODUCER_SEQ)?);
+    let user = subject.principal.filter(|who| !who.is_anonymous()).map(|who| &*who.name);
+    Numbered::parse(user, name, sequence).map_err(|error| error.to_string())
+}
+
 /// What the sender says of the body; curl's default for `-d` says nothing true.
 fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -230,3 +247,7 @@ const PERSISTENT: HeaderName = HeaderName::from_static("persistent");
 
 /// Of a request: how long a queue is to keep the message before it delivers it.
 const DELIVERY_DELAY: HeaderName = HeaderName::from_static("delivery-delay");
+
+/// Of a request: who numbers the message, and its number.
+const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
+const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");

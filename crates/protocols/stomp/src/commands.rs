@@ -112,7 +112,7 @@ impl Open {
             Some(text) => Some(self.real(parse(text, Destination::parse)?, cx)?),
         };
         let id = cx.out.message_id();
-        let message = headers.message(body, destination, reply_to, id, cx.now)?;
+        let message = headers.message(body, destination, reply_to, id, self.user(), cx.now)?;
         match transaction {
             Some(transaction) => {
                 self.transactions.publish(transaction, message, cx)?;
@@ -146,6 +146,11 @@ impl Open {
         let token = self.pending.wait(Request::Declare(named), None);
         cx.out.command(token, Command::Declare(Declare { destination: real.clone() }));
         Ok(real)
+    }
+
+    /// `None`: it did not log in.
+    fn user(&self) -> Option<&str> {
+        self.identity.as_ref()?.user.as_deref()
     }
 
     fn identity(&self) -> Cow<'_, Identity> {

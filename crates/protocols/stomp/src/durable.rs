@@ -9,7 +9,7 @@ use crate::{Frame, Verb, fault::Fault};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identity {
     /// `None`: it did not log in.
-    user: Option<Box<str>>,
+    pub(crate) user: Option<Box<str>>,
     /// The header `client-id` of CONNECT, or empty.
     client: Box<str>,
 }

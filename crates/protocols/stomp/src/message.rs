@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::{
-    Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Parts, Properties,
-    SendBuffer, SubscriptionId, Value,
+    Annotation, Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Numbered,
+    Parts, Properties, SendBuffer, SubscriptionId, Value,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -20,6 +20,8 @@ pub(crate) struct SendHeaders<'f> {
     delay: Option<&'f str>,
     deliver_at: Option<&'f str>,
     repeats: Option<&'f str>,
+    producer_id: Option<&'f str>,
+    producer_seq: Option<&'f str>,
     all: &'f Headers,
     /// Bytes that the other headers take as properties.
     properties_bytes: usize,
@@ -39,6 +41,8 @@ impl<'f> SendHeaders<'f> {
             delay: None,
             deliver_at: None,
             repeats: None,
+            producer_id: None,
+            producer_seq: None,
             all: &frame.headers,
             properties_bytes: 0,
         };
@@ -68,6 +72,8 @@ impl<'f> SendHeaders<'f> {
             "AMQ_SCHEDULED_CRON" | "AMQ_SCHEDULED_PERIOD" | "AMQ_SCHEDULED_REPEAT" => {
                 &mut self.repeats
             }
+            "producer-id" => &mut self.producer_id,
+            "producer-seq" => &mut self.producer_seq,
             _ => return None,
         })
     }
@@ -125,8 +131,11 @@ impl<'f> SendHeaders<'f> {
         destination: Destination,
         reply_to: Option<Destination>,
         id: u128,
+        user: Option<&str>,
         now: Now,
     ) -> Result<Message, Fault> {
+        let numbered = Numbered::parse(user, self.producer_id, self.producer_seq)
+            .map_err(|error| Fault::malformed("bad producer", error.to_string()))?;
         let is_text = simdutf8::basic::from_utf8(&body).is_ok();
         let body = if is_text { Body::Text(body) } else { Body::Binary(body) };
         let header = Header {
@@ -145,6 +154,7 @@ impl<'f> SendHeaders<'f> {
         };
         let mut message = Message::new(destination, id, now.unix_ms, parts);
         message.header = header;
+        message.annotation = numbered.map(|numbered| Box::new(Annotation::Numbered(numbered)));
         Ok(message)
     }
 }
@@ -201,7 +211,7 @@ pub(crate) fn encode(
     if delivery.dropped > 0 {
         writer.number("x-dropped", delivery.dropped);
     }
-    if let Some(DeadLetter { queue, reason }) = message.dead_letter.as_deref() {
+    if let Some(DeadLetter { queue, reason }) = message.dead_letter() {
         writer.number("dlq-reason", reason);
         writer.destination("dlq-queue", queue);
     }
@@ -288,7 +298,7 @@ const NOT_FOR_RECEIVERS: [&str; 2] = ["content-length", "receipt"];
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Headers of MESSAGE that the gateway writes, and those of SEND that are not for receivers.
-const BUILT_IN: [&str; 20] = [
+const BUILT_IN: [&str; 22] = [
     "ack",
     "browser",
     "content-length",
@@ -302,6 +312,8 @@ const BUILT_IN: [&str; 20] = [
     "message-id",
     "persistent",
     "priority",
+    "producer-id",
+    "producer-seq",
     "receipt",
     "redelivered",
     "reply-to",
@@ -374,7 +386,7 @@ mod tests {
         assert_eq!(headers(message.clone()), "own:kept\n\nhi\0");
         let queue = Destination::parse("/queue/a").unwrap();
         let dead_letter = DeadLetter { queue, reason: DeadLetterReason::Failed(6) };
-        message.dead_letter = Some(Box::new(dead_letter));
+        message.annotation = Some(Box::new(Annotation::DeadLetter(dead_letter)));
         let expected = "dlq-reason:delivered 6 times without success\ndlq-queue:/queue/a\n\
                         own:kept\n\nhi\0";
         assert_eq!(headers(message), expected);

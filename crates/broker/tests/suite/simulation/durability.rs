@@ -34,7 +34,7 @@ impl Simulation {
         if !is_kept(queue) {
             return false;
         }
-        let first = message.dead_letter.as_deref().map(|dead| dead.queue.clone());
+        let first = message.dead_letter().map(|dead| dead.queue.clone());
         let first = first.unwrap_or_else(|| Destination::parse(queue).unwrap());
         let settings = self.schedule.limits.rules.settings(&first);
         message.header.durable.unwrap_or(settings.is_durable)
@@ -135,11 +135,11 @@ impl Simulation {
             let mut previous = None;
             for outcome in mem::take(&mut world.outcomes) {
                 let Outcome::Delivered(_, delivery) = outcome else { continue };
-                let Message { id, dead_letter, .. } = &*delivery.message;
+                let Message { id, annotation, .. } = &*delivery.message;
                 assert!(delivered.insert(*id), "message {id} is delivered twice after a restart");
-                assert!(delivery.redeliveries > 0 || dead_letter.is_some(), "{delivery:?}");
+                assert!(delivery.redeliveries > 0 || annotation.is_some(), "{delivery:?}");
                 // Those that became dead letters with the restart come behind.
-                if dead_letter.is_none() {
+                if annotation.is_none() {
                     let position = restored.iter().find(|r| r.message.id == *id).unwrap().position;
                     assert!(previous < Some(position), "the order of {queue} after a restart");
                     previous = Some(position);

@@ -211,7 +211,7 @@ impl Simulation {
 
     fn arrival(&self, delivery: &Delivery) -> Arrival {
         let message = &delivery.message;
-        let dead = message.dead_letter.as_deref();
+        let dead = message.dead_letter();
         Arrival {
             id: message.id,
             to: message.to.to_string(),

@@ -31,6 +31,7 @@ pub(super) fn event(event: &Event) -> String {
         | Event::Stored(_)
         | Event::StoreRefused(..)
         | Event::Restored(_)
+        | Event::RestoredNumbers(_)
         | Event::Turn
         | Event::Timeout => format!("{event:?}"),
     }
