@@ -65,6 +65,9 @@ pub enum Section {
 pub enum Body {
     /// UTF-8 text, which was checked where it was made.
     Text(Bytes),
+    /// Bytes that are UTF-8, as was checked, though their sender does not call them text: bytes to JMS,
+    /// and in a WebSocket's text message all the same.
+    Utf8(Bytes),
     /// Bytes.
     Binary(Bytes),
 }
@@ -74,6 +77,8 @@ pub enum Body {
 pub enum BodyView<'a> {
     /// UTF-8 text.
     Text(&'a [u8]),
+    /// Bytes that are UTF-8.
+    Utf8(&'a [u8]),
     /// Bytes.
     Binary(&'a [u8]),
     /// The body of [`Sections`], encoded.
@@ -91,6 +96,7 @@ impl Content {
     pub(crate) fn body(&self) -> BodyView<'_> {
         match self {
             Self::Parts(Parts { body: Body::Text(bytes), .. }) => BodyView::Text(bytes),
+            Self::Parts(Parts { body: Body::Utf8(bytes), .. }) => BodyView::Utf8(bytes),
             Self::Parts(Parts { body: Body::Binary(bytes), .. }) => BodyView::Binary(bytes),
             Self::Amqp(sections) => BodyView::Amqp(sections.get(Section::Body)),
         }
@@ -177,13 +183,47 @@ impl Sections {
 }
 
 impl Body {
-    /// The bytes of either.
+    /// What these bytes are, by whether they are UTF-8 and whether their sender calls them text. Text in
+    /// another encoding is bytes.
+    #[must_use]
+    pub const fn new(bytes: Bytes, is_utf8: bool, is_text: bool) -> Self {
+        match (is_utf8, is_text) {
+            (true, true) => Self::Text(bytes),
+            (true, false) => Self::Utf8(bytes),
+            (false, _) => Self::Binary(bytes),
+        }
+    }
+
+    /// The bytes of any.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         match self {
-            Self::Text(bytes) | Self::Binary(bytes) => bytes,
+            Self::Text(bytes) | Self::Utf8(bytes) | Self::Binary(bytes) => bytes,
         }
     }
+}
+
+/// Whether a MIME type is that of text in UTF-8: `text/...`, `application/json` or `...+json`, with
+/// no `charset` but UTF-8 or US-ASCII.
+#[must_use]
+pub fn is_text_type(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let starts = |start: &str| {
+        essence.get(..start.len()).is_some_and(|given| given.eq_ignore_ascii_case(start))
+    };
+    let ends = |end: &str| {
+        let given = essence.len().checked_sub(end.len()).and_then(|at| essence.get(at..));
+        given.is_some_and(|given| given.eq_ignore_ascii_case(end))
+    };
+    let is_text =
+        starts("text/") || essence.eq_ignore_ascii_case("application/json") || ends("+json");
+    is_text
+        && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+            let charset = value.trim().trim_matches('"');
+            !name.trim().eq_ignore_ascii_case("charset")
+                || ["utf-8", "utf8", "us-ascii"].iter().any(|one| charset.eq_ignore_ascii_case(one))
+        })
 }
 
 impl<'a> BodyView<'a> {
@@ -191,14 +231,22 @@ impl<'a> BodyView<'a> {
     #[must_use]
     pub const fn bytes(self) -> &'a [u8] {
         match self {
-            Self::Text(bytes) | Self::Binary(bytes) | Self::Amqp(bytes) => bytes,
+            Self::Text(bytes) | Self::Utf8(bytes) | Self::Binary(bytes) | Self::Amqp(bytes) => {
+                bytes
+            }
         }
     }
 
-    /// Whether it is UTF-8 text.
+    /// Whether its sender calls it text: to JMS it is a text message.
     #[must_use]
     pub const fn is_text(self) -> bool {
         matches!(self, Self::Text(_))
+    }
+
+    /// Whether it is known to be UTF-8, so that a WebSocket's text message may contain it.
+    #[must_use]
+    pub const fn is_utf8(self) -> bool {
+        matches!(self, Self::Text(_) | Self::Utf8(_))
     }
 }
 
@@ -232,6 +280,32 @@ mod tests {
         assert_eq!(content.property("price"), Some(Value::F64(1.5)));
         assert_eq!(content.property("size"), None);
         assert_eq!(content.body(), BodyView::Text(b"hi"));
+    }
+
+    #[test]
+    fn text_is_what_is_called_so_and_is_utf8() {
+        let body = |is_utf8, is_text| Body::new(Bytes::from_static(b"x"), is_utf8, is_text);
+        let bytes = Bytes::from_static(b"x");
+        assert_eq!(body(true, true), Body::Text(bytes.clone()));
+        assert_eq!(body(true, false), Body::Utf8(bytes.clone()));
+        assert_eq!(body(false, true), Body::Binary(bytes));
+        for (content_type, expected) in [
+            ("text/plain", true),
+            ("TEXT/html; charset=UTF-8", true),
+            ("text/csv;charset=\"us-ascii\";header=present", true),
+            ("application/json", true),
+            ("application/problem+JSON ; charset=utf8", true),
+            ("text/plain;charset=iso-8859-1", false),
+            ("application/json; Charset = utf-16", false),
+            ("application/octet-stream", false),
+            ("application/xml", false),
+            ("application/jsonp", false),
+            ("text", false),
+            ("", false),
+            ("\u{e9}\u{e9}\u{e9}", false),
+        ] {
+            assert_eq!(is_text_type(content_type), expected, "{content_type}");
+        }
     }
 
     #[test]

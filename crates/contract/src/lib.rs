@@ -34,7 +34,7 @@ pub use command::{
     Refusal, Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag,
     Token,
 };
-pub use content::{Body, BodyView, Content, Parts, Section, Sections};
+pub use content::{Body, BodyView, Content, Parts, Section, Sections, is_text_type};
 pub use cost::allocation_bytes;
 pub use destination::{Destination, DestinationError, DestinationKind};
 pub use detection::Detection;

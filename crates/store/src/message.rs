@@ -4,6 +4,8 @@
 //! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | dead letter? | content
 //! ```
 //!
+//! The content begins with a byte: 0 for a body of text, 1 for one of bytes, 3 if these are UTF-8, 2 for
+//! AMQP's sections.
 //! `durable` is 0 or 1 as the sender said, or 2 where it did not. A `?` is a byte, 0 or 1, that says
 //! whether what it stands behind follows. Strings and bytes come after their length in 4 bytes, a
 //! destination after its kind: as one string, with a NUL between two levels. Integers are big-endian.
@@ -33,6 +35,7 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
         Content::Parts(Parts { reply_to, correlation, content_type, properties, body }) => {
             buffer.push(match body {
                 Body::Text(_) => TEXT,
+                Body::Utf8(_) => UTF8,
                 Body::Binary(_) => BINARY,
             });
             write_option(buffer, reply_to.as_ref(), write_destination);
@@ -95,6 +98,7 @@ fn read_content(reader: &mut Reader<'_>) -> Option<Content> {
     let body = read_bytes(reader)?;
     let body = match kind {
         TEXT if str::from_utf8(body).is_ok() => Body::Text(Bytes::copy_from_slice(body)),
+        UTF8 if str::from_utf8(body).is_ok() => Body::Utf8(Bytes::copy_from_slice(body)),
         BINARY => Body::Binary(Bytes::copy_from_slice(body)),
         _ => return None,
     };
@@ -211,6 +215,7 @@ const FAILED: u8 = 1;
 const TEXT: u8 = 0;
 const BINARY: u8 = 1;
 const AMQP: u8 = 2;
+const UTF8: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -272,6 +277,7 @@ mod tests {
         let rejected = plain.clone().into_dead_letter(queue("/queue/DLQ.a"), rejected);
         let sections = Sections::new(Bytes::from_static(b"aappbbb"), [2, 4, 4, 7, 7], 3).unwrap();
         let amqp = Message::new(queue("/queue/a"), 1, 2, sections);
-        vec![plain, all, failed, rejected, amqp]
+        let utf8 = Message::new(queue("/queue/a"), 1, 2, Body::Utf8("bytes".into()));
+        vec![plain, all, failed, rejected, amqp, utf8]
     }
 }

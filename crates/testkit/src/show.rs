@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
 use contract::{
-    Command, ConflationKey, Content, Credit, Durable, Ending, Header, Kind, Lane, Login, Message,
-    Mode, Operation, Secret, Settle, Settlement, SlowPolicy, SubscriptionId, Value,
+    BodyView, Command, ConflationKey, Content, Credit, Durable, Ending, Header, Kind, Lane, Login,
+    Message, Mode, Operation, Secret, Settle, Settlement, SlowPolicy, SubscriptionId, Value,
 };
 
 use crate::Output;
@@ -201,8 +201,10 @@ fn publish(message: &Message) -> String {
         };
         put(&mut shown, format_args!(" x:{name}={value}"));
     }
-    if !message.body().is_text() {
-        shown.push_str(" binary");
+    match message.body() {
+        BodyView::Text(_) => shown.push_str(" text"),
+        BodyView::Utf8(_) => {}
+        BodyView::Binary(_) | BodyView::Amqp(_) => shown.push_str(" binary"),
     }
     put(&mut shown, format_args!(" : {}", show_bytes(message.body().bytes())));
     shown

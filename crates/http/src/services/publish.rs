@@ -65,7 +65,8 @@ pub(crate) async fn post(
     let content_type = content_type(&head.headers);
     let published = core
         .publish(Publisher::Peer { subject, users_version }, |id, now| {
-            let parts = Parts { content_type, ..Parts::new(content(bytes)) };
+            let body = content(bytes, content_type.as_deref());
+            let parts = Parts { content_type, ..Parts::new(body) };
             let mut message = Message::new(destination, id, now.unix_ms, parts);
             message.header.durable = persistent;
             message.header.delay_ms = delay_ms;
@@ -196,8 +197,10 @@ fn destination(kind: DestinationKind, rest: &str) -> Result<Destination, String>
     Destination::parse(&format!("{}{name}", kind.prefix())).map_err(|error| error.to_string())
 }
 
-fn content(bytes: Bytes) -> Content {
-    if std::str::from_utf8(&bytes).is_ok() { Content::Text(bytes) } else { Content::Binary(bytes) }
+/// Text where the sender says so, or says nothing: HTTP has no other way of saying it.
+fn content(bytes: Bytes, content_type: Option<&str>) -> Content {
+    let is_utf8 = std::str::from_utf8(&bytes).is_ok();
+    Content::new(bytes, is_utf8, content_type.is_none_or(contract::is_text_type))
 }
 
 /// Whether the sender wants the message to survive a restart, as STOMP's header of that name says it;

@@ -55,7 +55,7 @@ impl Session for Broadcast {
             }
             Input::Delivered(_, delivery) => {
                 let message = &delivery.message;
-                let kind = if message.body().is_text() { Kind::Text } else { Kind::Binary };
+                let kind = if message.body().is_utf8() { Kind::Text } else { Kind::Binary };
                 out.send_shared(kind, message, &[], &mut |buffer| buffer.append_body(message));
             }
             Input::Replied(_, Err(refusal)) | Input::Notice(Notice::Cancelled(_, refusal)) => {

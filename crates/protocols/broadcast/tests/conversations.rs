@@ -9,7 +9,7 @@ fn publishes_what_it_receives_and_sends_what_is_published() {
     check(
         "
         > recv hello
-        < command 1 publish /topic/t : hello
+        < command 1 publish /topic/t text : hello
         > reply 1 done
         > deliver 0 /topic/t : hello
         < share hello
@@ -36,7 +36,7 @@ fn ends_when_a_message_is_refused() {
     check(
         "
         > recv hello
-        < command 1 publish /topic/t : hello
+        < command 1 publish /topic/t text : hello
         > reply 1 refused Busy
         < close Busy too busy, try again later
         ",

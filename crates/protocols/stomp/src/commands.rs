@@ -112,7 +112,8 @@ impl Open {
             Some(text) => Some(self.real(parse(text, Destination::parse)?, cx)?),
         };
         let id = cx.out.message_id();
-        let message = headers.message(body, destination, reply_to, id, self.user(), cx.now)?;
+        let message =
+            headers.message(body, cx.came_in, destination, reply_to, id, self.user(), cx.now)?;
         match transaction {
             Some(transaction) => {
                 self.transactions.publish(transaction, message, cx)?;

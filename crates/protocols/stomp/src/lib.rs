@@ -23,6 +23,7 @@ mod session;
 mod subscriptions;
 mod temporaries;
 mod transactions;
+mod unread;
 mod version;
 
 pub use decode::{Decoder, FrameLimits};

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::{
-    Annotation, Body, Content, DeadLetter, Delivery, Destination, Header, Message, Now, Numbered,
-    Parts, Properties, SendBuffer, SubscriptionId, Value,
+    Annotation, Body, Content, DeadLetter, Delivery, Destination, Header, Kind, Message, Now,
+    Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -13,6 +13,7 @@ pub(crate) struct SendHeaders<'f> {
     pub(crate) transaction: Option<&'f str>,
     pub(crate) reply_to: Option<&'f str>,
     content_type: Option<&'f str>,
+    message_type: Option<&'f str>,
     correlation_id: Option<&'f str>,
     expires: Option<&'f str>,
     persistent: Option<&'f str>,
@@ -34,6 +35,7 @@ impl<'f> SendHeaders<'f> {
             transaction: None,
             reply_to: None,
             content_type: None,
+            message_type: None,
             correlation_id: None,
             expires: None,
             persistent: None,
@@ -62,6 +64,7 @@ impl<'f> SendHeaders<'f> {
             "transaction" => &mut self.transaction,
             "reply-to" => &mut self.reply_to,
             "content-type" => &mut self.content_type,
+            "amq-msg-type" => &mut self.message_type,
             "correlation-id" => &mut self.correlation_id,
             "expires" => &mut self.expires,
             "persistent" => &mut self.persistent,
@@ -124,10 +127,23 @@ impl<'f> SendHeaders<'f> {
         }
     }
 
+    /// What the body is. What the sender says counts more than what the frame came in: a message of a
+    /// WebSocket that was text ended it, or it did not.
+    fn body(&self, bytes: Bytes, came_in: Kind) -> Body {
+        let is_text = match self.message_type {
+            Some("text") => true,
+            Some("bytes") => false,
+            Some(_) | None => came_in == Kind::Text || self.content_type.is_some_and(is_text_type),
+        };
+        let is_utf8 = simdutf8::basic::from_utf8(&bytes).is_ok();
+        Body::new(bytes, is_utf8, is_text)
+    }
+
     /// Makes the message.
     pub(crate) fn message(
         mut self,
         body: Bytes,
+        came_in: Kind,
         destination: Destination,
         reply_to: Option<Destination>,
         id: u128,
@@ -136,8 +152,7 @@ impl<'f> SendHeaders<'f> {
     ) -> Result<Message, Fault> {
         let numbered = Numbered::parse(user, self.producer_id, self.producer_seq)
             .map_err(|error| Fault::malformed("bad producer", error.to_string()))?;
-        let is_text = simdutf8::basic::from_utf8(&body).is_ok();
-        let body = if is_text { Body::Text(body) } else { Body::Binary(body) };
+        let body = self.body(body, came_in);
         let header = Header {
             durable: self.persistent.map(persistent).transpose()?,
             priority: self.priority.map_or(Ok(Header::PRIORITY_DEFAULT), priority)?,

@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) protocol_limits: &'a ProtocolLimits,
     /// What the transport prefers to carry.
     pub(crate) kind: Kind,
+    /// What the bytes came in that are worked on.
+    pub(crate) came_in: Kind,
     pub(crate) now: Now,
     pub(crate) out: &'a mut dyn Outbox,
     /// Whether anything was sent, which stands for a heart-beat.
@@ -256,7 +258,7 @@ pub(crate) fn give_credit(subscription: SubscriptionId, count: usize, cx: &mut C
     }
 }
 
-/// A WebSocket's text message cannot carry a body that is not text.
+/// A WebSocket's text message cannot carry a body that is not UTF-8.
 fn kind(message: &Message, preferred: Kind) -> Kind {
-    if preferred == Kind::Text && !message.body().is_text() { Kind::Binary } else { preferred }
+    if preferred == Kind::Text && !message.body().is_utf8() { Kind::Binary } else { preferred }
 }

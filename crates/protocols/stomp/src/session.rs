@@ -13,6 +13,7 @@ use crate::{
     fault::{End, Fault},
     heartbeat::{Heartbeat, Intervals},
     open::{Context, Open},
+    unread::Unread,
 };
 
 /// The server's side of one STOMP connection.
@@ -63,7 +64,7 @@ struct LoggingIn {
     /// The header `client-id`.
     client: Box<str>,
     /// What was received since that.
-    unread: Vec<u8>,
+    unread: Unread,
 }
 
 /// What a client logs in with.
@@ -110,6 +111,7 @@ impl contract::Session for Session {
             limits: &self.limits,
             protocol_limits: &self.protocol_limits,
             kind: self.kind,
+            came_in: self.kind,
             now,
             out,
             sent: false,
@@ -148,7 +150,7 @@ impl contract::Session for Session {
         let (partial, unread) = match &self.state {
             State::Open(open) if !open.is_leaving => (self.decoder.partial(), 0),
             // The time for the login bounds it.
-            State::LoggingIn(login) => (None, login.unread.capacity()),
+            State::LoggingIn(login) => (None, login.unread.memory()),
             State::Greeting(_) | State::Challenged(_) | State::Open(_) | State::Closed => (None, 0),
         };
         Incoming { partial, bytes: self.decoder.partial_memory() + unread }
@@ -189,7 +191,10 @@ impl State {
                 };
                 Err(Fault::new(reason, message, why).into())
             }
-            (_, Input::Received(data)) => self.received(data.bytes, decoder, cx),
+            (_, Input::Received(data)) => {
+                cx.came_in = data.kind;
+                self.received(data.bytes, decoder, cx)
+            }
             (Self::LoggingIn(login), Input::Replied(token, result)) if token == login.token => {
                 let unread = mem::take(&mut login.unread);
                 match logged_in(result, login.means)? {
@@ -202,7 +207,10 @@ impl State {
                         self.transition(Self::Challenged);
                     }
                 }
-                self.received(&unread, decoder, cx)
+                unread.pieces().try_for_each(|(bytes, kind)| {
+                    cx.came_in = kind;
+                    self.received(bytes, decoder, cx)
+                })
             }
             (Self::Greeting(greeting), Input::Timeout) => in_time(greeting.until, cx),
             (Self::LoggingIn(login) | Self::Challenged(login), Input::Timeout) => {
@@ -252,11 +260,10 @@ impl State {
                     self.transition(Self::LoggingIn);
                 }
                 Self::LoggingIn(login) => {
-                    if login.unread.len() + bytes.len() > UNREAD_BYTES_MAX {
+                    if !login.unread.add(bytes, cx.came_in) {
                         let detail = "wait for CONNECTED before sending more";
                         return Err(Fault::new(Reason::TooLarge, "too early", detail).into());
                     }
-                    login.unread.extend_from_slice(bytes);
                     return Ok(());
                 }
                 Self::Open(open) => {
@@ -314,7 +321,7 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
         _ => Intervals::default(),
     };
     let means = Means::of(frame)?;
-    let (until, unread) = (greeting.until, Vec::new());
+    let (until, unread) = (greeting.until, Unread::default());
     let client = frame.header("client-id").unwrap_or_default().into();
     let login = LoggingIn { version, intervals, until, token: Token(0), means, client, unread };
     let with = match (means, &greeting.principal) {
@@ -455,6 +462,3 @@ const MECHANISM: &str = "sasl-mechanism";
 const RESPONSE: &str = "sasl-response";
 
 const SERVER: &str = concat!("passerelle/", env!("CARGO_PKG_VERSION"));
-
-/// Bytes of frames that may follow CONNECT before its reply.
-const UNREAD_BYTES_MAX: usize = 64 << 10;

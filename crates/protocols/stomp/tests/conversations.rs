@@ -226,7 +226,7 @@ fn sends_with_all_headers() {
         "1.2",
         r"
         > recv SEND|destination:/queue/a|content-type:text/plain|content-length:5|priority:9|expires:5000|persistent:true|correlation-id:c1|reply-to:/queue/b|colour:red|colour:blue|receipt:r1||hello^@
-        < command 1 publish /queue/a durable priority=9 expires=5000 reply-to=/queue/b content-type=text/plain correlation-id=c1 x:colour=red : hello
+        < command 1 publish /queue/a durable priority=9 expires=5000 reply-to=/queue/b content-type=text/plain correlation-id=c1 x:colour=red text : hello
         > reply 1 done
         < send RECEIPT|receipt-id:r1||^@
         > recv SEND|destination:/topic/a|expires:0||\xff^@
