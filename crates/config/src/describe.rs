@@ -281,13 +281,19 @@ fn global_limits(limits: &Limits) -> Vec<String> {
 }
 
 fn rest(config: &Config) -> Vec<String> {
-    let Config { log, http, shutdown, memory, .. } = config;
+    let Config { clients, log, http, shutdown, memory, .. } = config;
     let cores = match config.threads {
         Some(threads) => format!("uses {threads} cores"),
         None => "uses the cores of the machine".into(),
     };
     let io_uring = config.io_uring.then(|| "sends to many sockets at once by io_uring".into());
-    let settings = [log.settings(), http.settings(), shutdown.settings(), memory.settings()];
+    let settings = [
+        clients.settings(),
+        log.settings(),
+        http.settings(),
+        shutdown.settings(),
+        memory.settings(),
+    ];
     [cores].into_iter().chain(io_uring).chain(settings).chain([store(config)]).collect()
 }
 

@@ -49,8 +49,8 @@ pub use parse::Reading;
 pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Server, ServerScheme, Service, ServiceKind};
 pub use tables::{
-    Broadcast, CertificateFiles, Directory, Http, Listen, Log, Memory, Operations, Proxy, Shutdown,
-    Store, WebSocketService,
+    Broadcast, CertificateFiles, Clients, Directory, Http, Listen, Log, Memory, Operations, Proxy,
+    Shutdown, Store, WebSocketService,
 };
 
 /// What the operator wants.
@@ -72,6 +72,8 @@ pub struct Config {
     pub access: Access,
     /// What is said of queues.
     pub queues: QueueRules,
+    /// What holds for clients of the broker.
+    pub clients: Clients,
     /// What is logged, and how.
     pub log: Log,
     /// Who may see what is for operators.
@@ -250,6 +252,7 @@ impl Default for Config {
             access: Access::default(),
             queues: QueueRules::default(),
             log: Log::default(),
+            clients: Clients::default(),
             operations: Operations::default(),
             http: Http::default(),
             shutdown: Shutdown::default(),

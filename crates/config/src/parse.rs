@@ -100,6 +100,7 @@ impl Reader<'_> {
             users,
             limits,
             log: root.log,
+            clients: root.clients,
             http: root.http,
             shutdown: root.shutdown,
             store: root.store.clone(),

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use std::{num::NonZeroUsize, time::Duration};
 
 use auth::{Grant, Password, Scope};
-use contract::{DeadLetters, Pattern, QuotaLimits};
+use contract::{ClientRules, DeadLetters, Pattern, QuotaLimits};
 
 use crate::{
     AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, ServiceKind,
@@ -50,6 +50,8 @@ keys! {
         pub(crate) access: Tables<Access> = Tables::default() => "none",
         /// What is said of queues: `[[queue]]`.
         pub(crate) queue: Tables<Queue> = Tables::default() => "none",
+        /// What holds for clients of the broker: `[clients]`.
+        pub(crate) clients: Clients = Clients::default() => "",
         /// What is logged: `[log]`.
         pub(crate) log: Log = Log::default() => "",
         /// Who may see what is for operators: `[operations]`.
@@ -408,6 +410,26 @@ keys! {
 }
 
 keys! {
+    /// What holds for clients of the broker, whatever they speak.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    "[clients]";
+    pub struct Clients: Default + Settings {
+        /// Whether receivers see who sent a message: the name of its user, as `JMSXUserID` and `user-id`. Without, only
+        /// where the sender says it itself, which is refused where it is not true. Those who have not
+        /// logged in have no name.
+        pub show_senders: bool = false,
+    }
+}
+
+impl Clients {
+    /// What sessions go by.
+    #[must_use]
+    pub const fn rules(self) -> ClientRules {
+        ClientRules { shows_senders: self.show_senders }
+    }
+}
+
+keys! {
     /// What is logged, to the standard error.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     "[log]";
@@ -558,6 +580,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     Access::SECTION,
     Queue::SECTION,
     Redelivery::SECTION,
+    Clients::SECTION,
     Log::SECTION,
     Operations::SECTION,
     Metrics::SECTION,

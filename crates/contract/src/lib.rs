@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod clients;
 mod command;
 mod content;
 mod cost;
@@ -29,6 +30,7 @@ mod send_buffer;
 mod session;
 
 pub use assembly::{Assembly, Partial};
+pub use clients::{ClientRules, Sender};
 pub use command::{
     Command, ConflationKey, ConnectionId, Credit, Declare, Ending, Lane, Mode, Operation, Outcome,
     Refusal, Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag,

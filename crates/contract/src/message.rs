@@ -1,7 +1,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    BodyView, Content, Destination, Numbered, Tag, Value, allocation_bytes, cost::shared_bytes,
+    BodyView, Content, Destination, Numbered, Sender, Tag, Value, allocation_bytes,
+    cost::shared_bytes,
 };
 
 /// A message, in the form every protocol converts from and to.
@@ -18,6 +19,9 @@ pub struct Message {
     pub header: Header,
     /// What few messages have; no receiver is shown it as something that the sender says.
     pub annotation: Option<Box<Annotation>>,
+    /// Who sent it, if its receivers are to know: no sender can write it. Protocols that convert
+    /// messages show it as `JMSXUserID`; what came as AMQP stays as it is.
+    pub sender: Option<Sender>,
     /// What the sender says.
     pub content: Content,
     /// The memory of `to` is not this message's own. See [`Message::share_name`].
@@ -50,7 +54,7 @@ impl Message {
         content: impl Into<Content>,
     ) -> Self {
         let (header, content) = (Header::new(arrived_unix_ms), content.into());
-        Self { to, id, header, annotation: None, content, shares_name: false }
+        Self { to, id, header, annotation: None, sender: None, content, shares_name: false }
     }
 
     /// The message as it goes to a dead-letter queue: sent there, without a time to live or a delay.
@@ -124,7 +128,8 @@ impl Message {
         let annotation = self.annotation.as_ref().map_or(0, |annotation| {
             allocation_bytes(size_of::<Annotation>()) + annotation.heap_bytes()
         });
-        shared_bytes(size_of::<Self>()) + to + annotation + self.content.heap_bytes()
+        let sender = self.sender.as_ref().map_or(0, Sender::heap_bytes);
+        shared_bytes(size_of::<Self>()) + to + annotation + sender + self.content.heap_bytes()
     }
 }
 

@@ -9,7 +9,8 @@ impl Message {
     /// [`Parts`]; of [`crate::Sections`] all are null but the headers of the gateway.
     ///
     /// `JMSMessageID` is [`Message::id`] in 32 hexadecimal digits, `JMSTimestamp` is when the gateway
-    /// received it, and `JMSType` is the property `type`, as it is in STOMP.
+    /// received it, and `JMSType` is the property `type`, as it is in STOMP. The property `JMSXUserID`
+    /// is [`Message::sender`].
     #[must_use]
     pub fn is_selected_by(&self, selector: &Selector) -> bool {
         selector.matches(&Candidate { message: self, id: OnceCell::new() })
@@ -68,6 +69,10 @@ impl Fields for Candidate<'_> {
     }
 
     fn property(&self, name: &str) -> selector::Value<'_> {
+        if name == USER_ID {
+            let sender = self.message.sender.as_ref();
+            return sender.map_or(selector::Value::Null, |one| selector::Value::String(one.name()));
+        }
         match self.message.property(name) {
             None | Some(Value::Null) => selector::Value::Null,
             Some(Value::Bool(value)) => selector::Value::Bool(value),
@@ -82,6 +87,9 @@ impl Fields for Candidate<'_> {
         }
     }
 }
+
+/// The property that names the sender of a message (Jakarta Messaging 3.1, section 3.5.9).
+const USER_ID: &str = "JMSXUserID";
 
 /// Properties that are gone through, or a string that is compared, about as fast as anything is done.
 const SHORT_BYTES: usize = 256;
@@ -101,7 +109,7 @@ mod tests {
     use selector::Strings;
 
     use super::*;
-    use crate::{Body, Destination, Sections};
+    use crate::{Body, Destination, Sections, Sender};
 
     fn selects(message: &Message, condition: &str) -> bool {
         message.is_selected_by(&Selector::parse(condition, Strings::Strict).unwrap())
@@ -141,6 +149,9 @@ mod tests {
         message.header.durable = Some(true);
         message.id = u128::MAX;
         assert!(selects(&message, "JMSDeliveryMode = 'PERSISTENT'"));
+        assert!(selects(&message, "JMSXUserID IS NULL"));
+        message.sender = Some(Sender::new("ann"));
+        assert!(selects(&message, "JMSXUserID = 'ann'"));
         assert!(selects(&message, &format!("JMSMessageID = '{:032x}'", u128::MAX)));
     }
 

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Command, ConnectionLimits, Credit, Delivery, Login, Message, Partial, Principal,
+    ClientRules, Command, ConnectionLimits, Credit, Delivery, Login, Message, Partial, Principal,
     ProtocolLimits, Reason, Refusal, Reply, SendBuffer, Settle, SubscriptionId, Token,
 };
 
@@ -141,6 +141,8 @@ pub struct Opening<'a> {
     pub limits: &'a Arc<ConnectionLimits>,
     /// The bounds of its protocol.
     pub protocol_limits: &'a Arc<ProtocolLimits>,
+    /// What holds for clients of the broker.
+    pub client_rules: ClientRules,
 }
 
 /// Where a session says what it wants done. Nothing follows [`Outbox::close`].

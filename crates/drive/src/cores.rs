@@ -13,8 +13,8 @@ use std::{
 use auth::{Access, Logins, Users};
 use broker::{Placement, QueueId, Restored, RestoredNumbers, ShardMessage, Terms, WriteId};
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, ProtocolLimits, QueueRules, QuotaLimits, Refusal,
-    Step, Token, internal,
+    BrokerLimits, ClientRules, ConnectionId, ConnectionLimits, ProtocolLimits, QueueRules,
+    QuotaLimits, Refusal, Step, Token, internal,
 };
 use tokio::sync::oneshot;
 use transports::Reactor;
@@ -62,6 +62,8 @@ pub struct Settings {
     pub broker_limits: Arc<BrokerLimits>,
     /// What is said of queues at first.
     pub queue_rules: QueueRules,
+    /// What holds for clients of the broker.
+    pub client_rules: ClientRules,
     /// The bounds of what all its shards have together.
     pub quotas: QuotaLimits,
     /// The bounds of what belongs to no service.

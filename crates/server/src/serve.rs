@@ -237,6 +237,7 @@ fn settings(config: &Config, store: Arc<dyn drive::Store>) -> Result<Settings, S
         labels: PROTOCOLS.labels(),
         broker_limits: Arc::clone(&config.limits.broker),
         queue_rules: config.queues.clone(),
+        client_rules: config.clients.rules(),
         quotas: config.memory.quotas(),
         limits: Arc::clone(&config.limits.connection),
         users: config.users.clone(),

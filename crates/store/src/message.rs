@@ -1,7 +1,8 @@
 //! A message as the log contains it.
 //!
 //! ```text
-//! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | dead letter? | content
+//! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | dead letter?
+//! | sender? | content
 //! ```
 //!
 //! The content begins with a byte: 0 for a body of text, 1 for one of bytes, 3 if these are UTF-8, 2 for
@@ -13,13 +14,13 @@
 use bytes::Bytes;
 use contract::{
     Annotation, Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Header,
-    Message, Parts, Properties, Sections,
+    Message, Parts, Properties, Sections, Sender,
 };
 use wire::Reader;
 
 /// Appends a message.
 pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
-    let Message { to, id, header, content, .. } = message;
+    let Message { to, id, header, sender, content, .. } = message;
     write_destination(buffer, to);
     buffer.extend(id.to_be_bytes());
     let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms } = *header;
@@ -31,6 +32,7 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
         write_destination(buffer, queue);
         write_reason(buffer, *reason);
     });
+    write_option(buffer, sender.as_ref().map(Sender::name), write_string);
     match content {
         Content::Parts(Parts { reply_to, correlation, content_type, properties, body }) => {
             buffer.push(match body {
@@ -73,10 +75,12 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
         let reason = read_reason(reader)?;
         Some(Box::new(Annotation::DeadLetter(DeadLetter { queue, reason })))
     })?;
+    let sender = read_option(reader, read_string)?.map(Sender::new);
     let content = read_content(reader)?;
     let mut message = Message::new(to, id, arrived_unix_ms, content);
     message.header = header;
     message.annotation = annotation;
+    message.sender = sender;
     reader.is_empty().then_some(message)
 }
 
@@ -268,6 +272,7 @@ mod tests {
             parts
         });
         all.header.durable = Some(true);
+        all.sender = Some(Sender::new("ann"));
         all.header.delay_ms = u32::MAX;
         all.header.priority = 9;
         all.header.expires_unix_ms = Some(u64::MAX);

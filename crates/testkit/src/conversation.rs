@@ -2,8 +2,9 @@ use std::{str::SplitWhitespace, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::{
-    Body, Content, Data, Delivery, Destination, Input, Message, Notice, Now, Opening, Parts,
-    Principal, Reason, Refusal, Reply, SaslError, Session, Step, SubscriptionId, Tag, Token,
+    Body, Content, Data, Delivery, Destination, Input, Kind, Message, Notice, Now, Opening, Parts,
+    Principal, Reason, Refusal, Reply, SaslError, Sender, Session, Step, SubscriptionId, Tag,
+    Token,
 };
 
 use crate::{Recorder, Setup, parse_bytes, show};
@@ -14,6 +15,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 ///
 /// ```text
 /// > recv SEND|destination:/queue/a||hello^@      bytes, see show_bytes
+/// > recv-binary SEND|...                         in a binary message of a WebSocket
 /// > reply 1 done                                 or: drained, refused Forbidden, login ann (and what
 ///                                                is said with success), challenge bytes
 /// > deliver 0 /topic/a tag=7 redeliveries=1 id=5 priority=9 expires=1 reply-to=/queue/b
@@ -91,6 +93,11 @@ impl<S: Session> Play<'_, S> {
             "recv" => {
                 let bytes = parse_bytes(rest);
                 let data = Data { kind: self.setup.kind, bytes: &bytes, last: true };
+                self.feed(Input::Received(data));
+            }
+            "recv-binary" => {
+                let bytes = parse_bytes(rest);
+                let data = Data { kind: Kind::Binary, bytes: &bytes, last: true };
                 self.feed(Input::Received(data));
             }
             "reply" => {
@@ -204,6 +211,7 @@ fn options(message: &mut Message, words: SplitWhitespace<'_>) -> (Option<Tag>, u
             "content-type" => parts.content_type = Some(value.into()),
             "correlation-id" => parts.correlation = Some(value.into()),
             "durable" => message.header.durable = Some(true),
+            "sender" => message.sender = Some(Sender::new(value)),
             "binary" => {
                 parts.body = Body::Binary(Bytes::clone(parts.body.bytes()));
             }

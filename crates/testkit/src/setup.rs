@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use contract::{ConnectionLimits, Kind, Now, Opening, Principal, ProtocolLimits};
+use contract::{ClientRules, ConnectionLimits, Kind, Now, Opening, Principal, ProtocolLimits};
 
 /// What the sessions of a test are opened with.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Setup {
     pub limits: Arc<ConnectionLimits>,
     /// As [`Opening::protocol_limits`].
     pub protocol_limits: Arc<ProtocolLimits>,
+    /// As [`Opening::client_rules`].
+    pub client_rules: ClientRules,
 }
 
 impl Setup {
@@ -30,6 +32,7 @@ impl Setup {
             principal: None,
             limits: Arc::default(),
             protocol_limits: Arc::default(),
+            client_rules: ClientRules::default(),
         }
     }
 
@@ -59,6 +62,7 @@ impl Setup {
             kind: self.kind,
             limits: &self.limits,
             protocol_limits: &self.protocol_limits,
+            client_rules: self.client_rules,
         }
     }
 }

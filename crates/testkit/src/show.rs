@@ -180,6 +180,9 @@ fn publish(message: &Message) -> String {
     if let Some(expires) = message.header.expires_unix_ms {
         put(&mut shown, format_args!(" expires={expires}"));
     }
+    if let Some(sender) = &message.sender {
+        put(&mut shown, format_args!(" sender={}", sender.name()));
+    }
     let Content::Parts(parts) = &message.content else {
         return format!("{shown} {:?}", message.content);
     };

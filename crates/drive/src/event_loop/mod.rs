@@ -446,6 +446,7 @@ impl Core {
             kind: registration.framing.kind(),
             limits: &service.limits,
             protocol_limits: &service.protocol_limits,
+            client_rules: self.cores.settings.client_rules,
         };
         let kind = kind(&opening, self.now);
         let is_session = matches!(kind, ConnectionKind::Session(_));

@@ -243,6 +243,7 @@ fn core_of(users: Users) -> Core {
         labels: vec!["test"],
         broker_limits: Arc::new(broker_limits),
         queue_rules: contract::QueueRules::default(),
+        client_rules: contract::ClientRules::default(),
         quotas: QuotaLimits::default(),
         limits,
         users,

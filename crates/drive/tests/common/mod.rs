@@ -20,6 +20,7 @@ pub(crate) fn settings(limits: ConnectionLimits) -> Settings {
         labels: vec!["test"],
         broker_limits: Arc::default(),
         queue_rules: contract::QueueRules::default(),
+        client_rules: contract::ClientRules::default(),
         quotas: QuotaLimits::default(),
         limits,
         users: Users::default(),

@@ -8,9 +8,10 @@ use std::{
 
 use auth::Action;
 use bytes::Bytes;
+use config::Clients;
 use contract::{
     Annotation, Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message,
-    Numbered, Partial, Parts,
+    Numbered, Partial, Parts, Principal, Sender,
 };
 use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, Subject, clock};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
@@ -54,6 +55,10 @@ pub(crate) async fn post(
         Ok(numbered) => numbered,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
+    let sender = match sender(&head.headers, subject.principal, gateway.config.clients) {
+        Ok(sender) => sender,
+        Err(why) => return text(StatusCode::FORBIDDEN, &why),
+    };
     // Before the body is read; it is checked again when the message is published.
     if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
         return refused(refusal);
@@ -71,6 +76,7 @@ pub(crate) async fn post(
             message.header.durable = persistent;
             message.header.delay_ms = delay_ms;
             message.annotation = numbered.map(|one| Box::new(Annotation::Numbered(one)));
+            message.sender = sender;
             message
         })
         .await;
@@ -239,6 +245,30 @@ fn numbered(headers: &HeaderMap, subject: &Subject<'_>) -> Result<Option<Numbere
     Numbered::parse(user, name, sequence).map_err(|error| error.to_string())
 }
 
+/// Whom receivers see as the sender, by STOMP's header `user-id`; else what is wrong with that.
+fn sender(
+    headers: &HeaderMap,
+    principal: Option<&Principal>,
+    clients: Clients,
+) -> Result<Option<Sender>, String> {
+    let sender = principal.and_then(Sender::of);
+    match headers.get(USER_ID).or_else(|| headers.get(JMSX_USER_ID)) {
+        None => Ok(sender.filter(|_| clients.show_senders)),
+        Some(claimed) => match sender {
+            Some(sender) if claimed.as_bytes() == sender.name().as_bytes() => Ok(Some(sender)),
+            Some(sender) => Err(format!(
+                "the header user-id must be the name of the user, {:?}, or be left out",
+                sender.name()
+            )),
+            None => {
+                Err("the header user-id names a user, and this request is of none: log in, or \
+                leave it out"
+                    .to_owned())
+            }
+        },
+    }
+}
+
 /// What the sender says of the body; curl's default for `-d` says nothing true.
 fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -247,6 +277,10 @@ fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
 
 /// Of a request: whether the message is to survive a restart.
 const PERSISTENT: HeaderName = HeaderName::from_static("persistent");
+
+/// Of a request: who sends the message, as RabbitMQ and JMS call it.
+const USER_ID: HeaderName = HeaderName::from_static("user-id");
+const JMSX_USER_ID: HeaderName = HeaderName::from_static("jmsxuserid");
 
 /// Of a request: how long a queue is to keep the message before it delivers it.
 const DELIVERY_DELAY: HeaderName = HeaderName::from_static("delivery-delay");

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use contract::{
     Command, Credit, Declare, Destination, DestinationKind, Ending, Mode, Outcome, Pattern,
-    Selector, Settle, Settlement, Strings, Subscribe, SubscriptionId,
+    Selector, Sender, Settle, Settlement, Strings, Subscribe, SubscriptionId,
 };
 
 use crate::{
@@ -111,9 +111,14 @@ impl Open {
             None => None,
             Some(text) => Some(self.real(parse(text, Destination::parse)?, cx)?),
         };
+        let sender = match (&self.identity, headers.user_id) {
+            (None, None) => None,
+            (_, claimed) => self.identity().sender(claimed)?,
+        };
         let id = cx.out.message_id();
-        let message =
+        let mut message =
             headers.message(body, cx.came_in, destination, reply_to, id, self.user(), cx.now)?;
+        message.sender = sender;
         match transaction {
             Some(transaction) => {
                 self.transactions.publish(transaction, message, cx)?;
@@ -151,7 +156,7 @@ impl Open {
 
     /// `None`: it did not log in.
     fn user(&self) -> Option<&str> {
-        self.identity.as_ref()?.user.as_deref()
+        self.identity.as_ref()?.user.as_ref().map(Sender::name)
     }
 
     fn identity(&self) -> Cow<'_, Identity> {

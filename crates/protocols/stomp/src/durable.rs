@@ -1,28 +1,54 @@
 //! The headers of SUBSCRIBE and UNSUBSCRIBE that name a durable subscription: the gateway's, which are
 //! Artemis's too, ActiveMQ's and RabbitMQ's.
 
-use contract::{Destination, DestinationError, DestinationKind, Durable, DurableName, Principal};
+use contract::{
+    ClientRules, Destination, DestinationError, DestinationKind, Durable, DurableName, Principal,
+    Reason, Sender,
+};
 
 use crate::{Frame, Verb, fault::Fault};
 
-/// Who a client is to durable subscriptions.
+/// Who a client is to durable subscriptions, and to who receives what it sends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identity {
     /// `None`: it did not log in.
-    pub(crate) user: Option<Box<str>>,
+    pub(crate) user: Option<Sender>,
+    /// Receivers see the user whether it says so or not.
+    is_shown: bool,
     /// The header `client-id` of CONNECT, or empty.
     client: Box<str>,
 }
 
 impl Identity {
     /// `None`: it is nobody in particular.
-    pub(crate) fn new(principal: &Principal, client: Box<str>) -> Option<Box<Self>> {
-        let user: Option<Box<str>> = (!principal.is_anonymous()).then(|| (*principal.name).into());
-        (user.is_some() || !client.is_empty()).then(|| Box::new(Self { user, client }))
+    pub(crate) fn new(
+        principal: &Principal,
+        rules: ClientRules,
+        client: Box<str>,
+    ) -> Option<Box<Self>> {
+        let (user, is_shown) = (Sender::of(principal), rules.shows_senders);
+        (user.is_some() || !client.is_empty()).then(|| Box::new(Self { user, is_shown, client }))
+    }
+
+    /// Whom receivers see as the sender of a message that says so, or does not.
+    pub(crate) fn sender(&self, claimed: Option<&str>) -> Result<Option<Sender>, Fault> {
+        let refused = |detail| Err(Fault::new(Reason::Forbidden, "bad user-id", detail));
+        match (&self.user, claimed) {
+            (user, None) => Ok(user.clone().filter(|_| self.is_shown)),
+            (Some(user), Some(claimed)) if user.name() == claimed => Ok(Some(user.clone())),
+            (Some(user), Some(claimed)) => refused(format!(
+                "user-id must be the user of this connection, {:?}, or be left out: not {claimed:?}",
+                user.name()
+            )),
+            (None, Some(_)) => refused(
+                "user-id names a user, and this connection has not logged in: log in, or leave it out"
+                    .to_owned(),
+            ),
+        }
     }
 
     fn name(&self, name: &str) -> Result<DurableName, Fault> {
-        DurableName::new(self.user.as_deref(), &self.client, name).map_err(|error| {
+        DurableName::new(self.user.as_ref().map(Sender::name), &self.client, name).map_err(|error| {
             let detail = match error {
                 DestinationError::TooLong => format!(
                     "the names of the user, the client and the subscription have at most {} bytes in all",

@@ -15,6 +15,8 @@ pub(crate) struct SendHeaders<'f> {
     content_type: Option<&'f str>,
     message_type: Option<&'f str>,
     correlation_id: Option<&'f str>,
+    /// The user who sends it.
+    pub(crate) user_id: Option<&'f str>,
     expires: Option<&'f str>,
     persistent: Option<&'f str>,
     priority: Option<&'f str>,
@@ -37,6 +39,7 @@ impl<'f> SendHeaders<'f> {
             content_type: None,
             message_type: None,
             correlation_id: None,
+            user_id: None,
             expires: None,
             persistent: None,
             priority: None,
@@ -66,6 +69,8 @@ impl<'f> SendHeaders<'f> {
             "content-type" => &mut self.content_type,
             "amq-msg-type" => &mut self.message_type,
             "correlation-id" => &mut self.correlation_id,
+            // As RabbitMQ, JMS and Artemis call it.
+            "user-id" | "JMSXUserID" | "_AMQ_VALIDATED_USER" => &mut self.user_id,
             "expires" => &mut self.expires,
             "persistent" => &mut self.persistent,
             "priority" => &mut self.priority,
@@ -219,6 +224,10 @@ pub(crate) fn encode(
     if let Some(correlation) = parts.and_then(|parts| parts.correlation.as_deref()) {
         writer.header("correlation-id", correlation);
     }
+    if let Some(sender) = &message.sender {
+        writer.header("JMSXUserID", sender.name());
+        writer.header("user-id", sender.name());
+    }
     if delivery.redeliveries > 0 {
         writer.header("redelivered", "true");
         writer.number("delivery-count", u64::from(delivery.redeliveries) + 1);
@@ -313,7 +322,8 @@ const NOT_FOR_RECEIVERS: [&str; 2] = ["content-length", "receipt"];
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Headers of MESSAGE that the gateway writes, and those of SEND that are not for receivers.
-const BUILT_IN: [&str; 22] = [
+const BUILT_IN: [&str; 24] = [
+    "JMSXUserID",
     "ack",
     "browser",
     "content-length",
@@ -335,6 +345,7 @@ const BUILT_IN: [&str; 22] = [
     "subscription",
     "timestamp",
     "transaction",
+    "user-id",
     "x-dropped",
 ];
 

@@ -1,8 +1,8 @@
 use std::mem;
 
 use contract::{
-    Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Now, Outbox,
-    ProtocolLimits, Reason, Refusal, SendBuffer, SubscriptionId, Token,
+    ClientRules, Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Now,
+    Outbox, ProtocolLimits, Reason, Refusal, SendBuffer, SubscriptionId, Token,
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 pub(crate) struct Context<'a> {
     pub(crate) limits: &'a ConnectionLimits,
     pub(crate) protocol_limits: &'a ProtocolLimits,
+    pub(crate) client_rules: ClientRules,
     /// What the transport prefers to carry.
     pub(crate) kind: Kind,
     /// What the bytes came in that are worked on.

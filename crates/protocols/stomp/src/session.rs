@@ -2,8 +2,8 @@ use std::{fmt, mem, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use contract::{
-    ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Notice, Now, Opening, Outbox,
-    Principal, ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
+    ClientRules, ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Notice, Now, Opening,
+    Outbox, Principal, ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
 };
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 pub struct Session {
     limits: Arc<ConnectionLimits>,
     protocol_limits: Arc<ProtocolLimits>,
+    client_rules: ClientRules,
     kind: Kind,
     /// Nothing carries the connection: the client can neither send nor receive a heart-beat.
     is_detached: bool,
@@ -82,6 +83,7 @@ impl Session {
         Self {
             limits: Arc::clone(opening.limits),
             protocol_limits: Arc::clone(opening.protocol_limits),
+            client_rules: opening.client_rules,
             kind: opening.kind,
             is_detached: false,
             decoder: Decoder::new(),
@@ -110,6 +112,7 @@ impl contract::Session for Session {
         let mut cx = Context {
             limits: &self.limits,
             protocol_limits: &self.protocol_limits,
+            client_rules: self.client_rules,
             kind: self.kind,
             came_in: self.kind,
             now,
@@ -404,7 +407,7 @@ impl LoggingIn {
             writer.body(&[]);
         });
         let heartbeat = Heartbeat::new(self.intervals, ours, cx.now);
-        let identity = Identity::new(principal, self.client.clone());
+        let identity = Identity::new(principal, cx.client_rules, self.client.clone());
         Open::new(self.version, heartbeat, identity, self.token.0 + 1)
     }
 }

@@ -44,12 +44,14 @@ fn the_format_is_what_is_documented() {
             let message = opened.reader().read(stored.body).unwrap().unwrap();
             let body = String::from_utf8_lossy(message.body().bytes()).into_owned();
             let dead_letter = stored.dead_letter.map_or_else(String::new, |r| r.to_string());
-            shown.push(format!("{} {} {body} {dead_letter}", queue.name(), stored.position.bits()));
+            let sender = message.sender.as_ref().map_or("", |sender| sender.name());
+            let position = stored.position.bits();
+            shown.push(format!("{} {position} {body} {dead_letter}{sender}", queue.name()));
         }
     }
     assert_eq!(
         shown,
-        ["/queue/a 1 one rejected", "/queue/a 3 three ", "/queue/b.c 3 three "],
+        ["/queue/a 1 one rejected", "/queue/a 3 three ann", "/queue/b.c 3 three ann"],
         "2 was removed, 4 was prepared and not committed"
     );
 }
