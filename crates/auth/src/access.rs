@@ -139,7 +139,8 @@ impl Access {
                         Operation::Settle(_) => Ok(()),
                     })
                 }
-                Command::Unsubscribe(..)
+                Command::Claim(..)
+                | Command::Unsubscribe(..)
                 | Command::Delete(_)
                 | Command::Declare(_)
                 | Command::Drain(_) => decide(Right::Other),

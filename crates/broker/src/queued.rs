@@ -49,6 +49,15 @@ impl QueueId {
         self.0.kind() == DestinationKind::Topic
     }
 
+    /// Whether the store keeps durable messages in it: it outlives its owner and its consumers.
+    pub(crate) fn lasts(&self) -> bool {
+        match self.0.kind() {
+            DestinationKind::Queue => true,
+            DestinationKind::Topic => DurableName::is_durable(&self.0),
+            DestinationKind::TempQueue | DestinationKind::TempTopic => false,
+        }
+    }
+
     /// Whether it ends with its owner.
     pub(crate) const fn is_temporary(&self) -> bool {
         matches!(self.0.kind(), DestinationKind::TempQueue)

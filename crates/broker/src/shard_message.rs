@@ -3,8 +3,9 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
-    ConnectionId, Credit, Delivery, Destination, Ending, Message, Mode, Operation, Outcome,
-    Pattern, Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token, internal,
+    ClientName, ConnectionId, Contest, Credit, Delivery, Destination, Ending, Message, Mode,
+    Operation, Outcome, Pattern, Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token,
+    internal,
 };
 
 use crate::{
@@ -62,6 +63,10 @@ pub(crate) enum ToHome {
         message: Arc<Message>,
         account: Option<Account>,
     },
+    /// As [`contract::Command::Claim`]; [`ToFront::Replied`] replies.
+    Claim { connection: ConnectionId, token: Token, client: Box<ClientName>, contest: Contest },
+    /// A connection that has claimed to be this client has gone.
+    Release { connection: ConnectionId, client: Box<ClientName> },
     /// [`ToFront::Subscribed`] replies.
     Subscribe(Box<Consume>),
     /// [`ToFront::Unsubscribed`] replies if it is to be confirmed. Unsettled deliveries up to `failed`
@@ -134,6 +139,8 @@ pub(crate) enum ToFront {
     Bind { queue: QueueId, terms: Arc<Terms>, request: u64 },
     /// It gets them no more.
     Unbind { queue: QueueId, terms: Arc<Terms> },
+    /// Another connection takes the client id of this one.
+    DisplaceClient { connection: ConnectionId },
     /// Another consumer takes the place of this one.
     Displace { subscriber: Subscriber },
     /// The reply of one of several queues to a publication.

@@ -14,6 +14,12 @@ pub struct Stats {
     pub topics: usize,
     /// Queues at home here, temporary ones included.
     pub queues: usize,
+    /// Clients at home here, whose ids connections have.
+    pub clients: usize,
+    /// Connections refused because another one of the same user had their client id.
+    pub clients_refused: u64,
+    /// Connections ended because another one wanted their client id.
+    pub clients_displaced: u64,
     /// Transactions in flight, as coordinator or as participant.
     pub transactions: usize,
     /// Publications to topics by this core's connections.

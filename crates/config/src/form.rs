@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, SyncPolicy,
-    networks,
+    AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, SameClientId, Server,
+    SyncPolicy, networks,
     section::suggest,
     source::{Form, Value},
     value,
@@ -270,6 +270,8 @@ words! {
     pub LogFormat, "log format": "json" Self::Json, "text" Self::Text;
     pub LogLevel, "log level": "error" Self::Error, "warn" Self::Warn, "info" Self::Info,
         "debug" Self::Debug, "trace" Self::Trace;
+    pub SameClientId, "policy": "refuse" Self::Refuse, "displace" Self::Displace,
+        "share" Self::Share;
     pub SyncPolicy, "policy": "always" Self::Always, "interval" Self::Interval;
     pub(crate) ServiceType, "type of service": "broadcast" Self::Broadcast, "broker" Self::Broker,
         "directory" Self::Directory, "echo" Self::Echo, "pages" Self::Pages,

@@ -98,6 +98,18 @@ pub enum SyncPolicy {
     Interval,
 }
 
+/// What becomes of a client that connects with the client id of another connection of its user.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SameClientId {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The other is ended.
+    Displace,
+    /// Both are connected.
+    Share,
+}
+
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {

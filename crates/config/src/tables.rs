@@ -8,8 +8,8 @@ use auth::{Grant, Password, Scope};
 use contract::{ClientRules, DeadLetters, Pattern, QuotaLimits};
 
 use crate::{
-    AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, Server, ServiceKind,
-    SyncPolicy,
+    AllowedOrigin, Authority, Feed, LogFormat, LogLevel, NamedPath, Networks, SameClientId, Server,
+    ServiceKind, SyncPolicy,
     form::{
         Bytes, Count, Count32, DeadLetterQueue, Factor, FileName, HostName, MemoryBytes, Pings,
         Positive, QueuePattern, Roles, ScramSha1, ScramSha256, Servers, ServicePath, ServiceType,
@@ -418,6 +418,11 @@ keys! {
         /// where the sender says it itself, which is refused where it is not true. Those who have not
         /// logged in have no name.
         pub show_senders: bool = false,
+        /// What becomes of a client that connects with the client id of another connection of its user:
+        /// `refuse`, `displace` (the other is ended), or `share` (both are connected, and each durable
+        /// subscription has one consumer at a time). A client may choose between the first two by itself,
+        /// with `displace:true` or `displace:false` on STOMP's CONNECT.
+        pub same_client_id: SameClientId = SameClientId::Refuse,
     }
 }
 
@@ -425,7 +430,14 @@ impl Clients {
     /// What sessions go by.
     #[must_use]
     pub const fn rules(self) -> ClientRules {
-        ClientRules { shows_senders: self.show_senders }
+        ClientRules {
+            shows_senders: self.show_senders,
+            same_client_id: match self.same_client_id {
+                SameClientId::Refuse => contract::SameClientId::Refuse,
+                SameClientId::Displace => contract::SameClientId::Displace,
+                SameClientId::Share => contract::SameClientId::Share,
+            },
+        }
     }
 }
 

@@ -484,7 +484,7 @@ Limits
   the defaults
 Otherwise
   uses the cores of the machine
-  [clients] show-senders = false
+  [clients] show-senders = false, same-client-id = \"refuse\"
   [log] format = \"text\", level = \"info\"
   [http] keep-alive = \"75s\"
   [shutdown] grace = \"1s\", drain = \"10s\"

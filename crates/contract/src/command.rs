@@ -1,6 +1,9 @@
 use std::{num::NonZero, ops::RangeInclusive, sync::Arc};
 
-use crate::{Destination, DestinationKind, Durable, DurableName, Message, Pattern, Selector, Step};
+use crate::{
+    ClientName, Contest, Destination, DestinationKind, Durable, DurableName, Message, Pattern,
+    Selector, Step,
+};
 
 /// Names one connection of this process; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -34,6 +37,8 @@ pub struct Lane(pub u32);
 /// What a session commands the broker to do.
 #[derive(Clone, Debug)]
 pub enum Command {
+    /// Be this client, which no other connection is then until this one ends. Once for a connection.
+    Claim(ClientName, Contest),
     /// Start a subscription. [`Reply::Done`] comes once every shard knows of it: a message
     /// published after that is delivered.
     Subscribe(Box<Subscribe>),
@@ -89,7 +94,7 @@ pub struct Subscribe {
     /// Which messages it gets, by their headers and properties; `None`: all. Those that it does not
     /// select stay in a queue, and of a topic are none of its.
     pub selector: Option<Arc<Selector>>,
-    /// It is a queue that is bound to topics, and lasts. Where there is one of this name that has no
+    /// It is a queue that is bound to topics, and lasts if its name is a durable one. Where there is one of this name that has no
     /// consumer and differs in its pattern, its selector or what it gets of its own, that is deleted
     /// first; it works as a queue does in all else.
     pub durable: Option<Box<Durable>>,
@@ -353,6 +358,9 @@ pub enum Refusal {
          first, or use another name"
     )]
     DurableShared,
+    /// Another connection of this user has the client id.
+    #[error("another connection of this user has the same client id")]
+    ClientIdInUse,
     /// Another consumer was to have the durable subscription of this one.
     #[error("another consumer has taken over the durable subscription")]
     Displaced,

@@ -2,7 +2,8 @@ use std::fmt;
 
 use crate::{Destination, DestinationError, DestinationKind, Principal};
 
-/// Names a durable subscription: who made it, the client id that it gave, and the name in that.
+/// Names a durable subscription, or a shared one: who made it, the client id that it gave, and the name in
+/// that. A shared one that is not durable has names of its own.
 ///
 /// It names the subscription's queue too, so it is stable and has one text form. Client ids are a
 /// user's own: nobody takes what waits for another by using its client id. All who have not logged in
@@ -10,7 +11,8 @@ use crate::{Destination, DestinationError, DestinationKind, Principal};
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DurableName(Destination);
 
-/// What makes a subscription to topics durable: a queue gets what is published while nobody reads it.
+/// What makes a subscription to topics a queue, by its name: one that is durable gets what is published
+/// while nobody reads it, another one ends with its last consumer and is not stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Durable {
     /// Its name.
@@ -33,6 +35,19 @@ impl DurableName {
         Destination::new(DestinationKind::Topic, levels).map(Self)
     }
 
+    /// The name of a shared subscription that is not durable.
+    ///
+    /// # Errors
+    /// As [`DurableName::new`].
+    pub fn not_durable(
+        user: Option<&str>,
+        client: &str,
+        name: &str,
+    ) -> Result<Self, DestinationError> {
+        let levels = [user.unwrap_or_default(), client, name, NOT_DURABLE];
+        Destination::new(DestinationKind::Topic, levels).map(Self)
+    }
+
     /// The name as this user uses it.
     ///
     /// # Errors
@@ -50,10 +65,21 @@ impl DurableName {
     /// The name of which [`DurableName::as_levels`] are these.
     #[must_use]
     pub fn from_levels(levels: Destination) -> Option<Self> {
-        let is_name = levels.kind() == DestinationKind::Topic && levels.levels().count() == 3;
-        is_name.then_some(Self(levels))
+        let is_durable = Self::is_durable(&levels);
+        let is_name = is_durable
+            || levels.levels().count() == 4 && levels.levels().next_back() == Some(NOT_DURABLE);
+        (is_name && levels.kind() == DestinationKind::Topic).then_some(Self(levels))
+    }
+
+    /// Whether these are the levels of a durable subscription's name.
+    #[must_use]
+    pub fn is_durable(levels: &Destination) -> bool {
+        levels.kind() == DestinationKind::Topic && levels.levels().count() == 3
     }
 }
+
+/// The last level of the names of shared subscriptions that are not durable.
+const NOT_DURABLE: &str = "shared";
 
 impl fmt::Display for DurableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,5 +106,10 @@ mod tests {
         let levels = name(Some("ann"), "c", "n");
         assert_eq!(DurableName::from_levels(levels.as_levels().clone()), Some(levels));
         assert_eq!(DurableName::from_levels(Destination::parse("/topic/a.b").unwrap()), None);
+        let shared = DurableName::not_durable(Some("ann"), "c", "n").unwrap();
+        assert_eq!(shared.to_string(), "/subscription/ann.c.n.shared");
+        assert_eq!(DurableName::from_levels(shared.as_levels().clone()), Some(shared.clone()));
+        assert!(!DurableName::is_durable(shared.as_levels()));
+        assert!(DurableName::is_durable(name(Some("ann"), "c", "n").as_levels()));
     }
 }

@@ -30,7 +30,7 @@ mod send_buffer;
 mod session;
 
 pub use assembly::{Assembly, Partial};
-pub use clients::{ClientRules, Sender};
+pub use clients::{ClientName, ClientRules, Contest, SameClientId, Sender};
 pub use command::{
     Command, ConflationKey, ConnectionId, Credit, Declare, Ending, Lane, Mode, Operation, Outcome,
     Refusal, Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag,

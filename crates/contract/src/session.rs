@@ -74,6 +74,8 @@ pub enum Notice {
     /// unsettled deliveries go to others. No delivery follows. It may come for one that was refused
     /// meanwhile. The rights of its user may have been changed.
     Cancelled(SubscriptionId, Refusal),
+    /// Another connection of its user takes the client id that this one has: it is to end.
+    Displaced,
     /// The peer is this principal from now on: the same user, whose roles or end of the login were
     /// changed. What it may do any more is seen to elsewhere.
     Renewed(Arc<Principal>),

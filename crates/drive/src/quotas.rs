@@ -70,7 +70,9 @@ pub(crate) fn is_charged(command: &Command) -> bool {
         Command::Publish(_, message) => message.to.kind().is_queue(),
         Command::Declare(declare) => declare.destination.kind().is_queue(),
         Command::Transact(..) => true,
-        Command::Unsubscribe(..) | Command::Delete(_) | Command::Drain(_) => false,
+        Command::Claim(..) | Command::Unsubscribe(..) | Command::Delete(_) | Command::Drain(_) => {
+            false
+        }
     }
 }
 

@@ -341,10 +341,11 @@ impl Snapshot {
     }
 
     fn broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let now: [(&str, &str, fn(&broker::Stats) -> usize); 4] = [
+        let now: [(&str, &str, fn(&broker::Stats) -> usize); 5] = [
             ("broker_connections", "Connections known to the broker", |stats| stats.connections),
             ("broker_subscriptions", "Subscriptions", |stats| stats.subscriptions),
             ("broker_queues", "Queues, temporary ones included", |stats| stats.queues),
+            ("broker_clients", "Client ids that connections have", |stats| stats.clients),
             ("broker_transactions", "Branches of transactions in flight", |stats| {
                 stats.transactions
             }),
@@ -384,7 +385,7 @@ impl Snapshot {
             "What it may be (memory.queued-bytes-max)",
             max,
         )?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 10] = [
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 12] = [
             (
                 "broker_topic_dropped",
                 "Messages to topics dropped, as no more may wait for a subscription",
@@ -409,6 +410,16 @@ impl Snapshot {
                 "broker_duplicates",
                 "Messages that a queue did not take again, by the number of their producer",
                 |stats| stats.duplicates,
+            ),
+            (
+                "broker_clients_refused",
+                "Connections refused as another had their client id",
+                |stats| stats.clients_refused,
+            ),
+            (
+                "broker_clients_displaced",
+                "Connections ended as another wanted their client id",
+                |stats| stats.clients_displaced,
             ),
             ("broker_refused_full", "Publications refused as a destination was full", |stats| {
                 stats.refused_full

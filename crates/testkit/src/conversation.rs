@@ -20,7 +20,7 @@ use crate::{Recorder, Setup, parse_bytes, show};
 ///                                                is said with success), challenge bytes
 /// > deliver 0 /topic/a tag=7 redeliveries=1 id=5 priority=9 expires=1 reply-to=/queue/b
 ///     content-type=text/plain correlation-id=c durable binary x:name=value : hello
-/// > notice cancelled 0 Forbidden                 or: renewed ann, detached, attached
+/// > notice cancelled 0 Forbidden                 or: displaced, renewed ann, detached, attached
 /// > wait 1500 ms                                 a Timeout comes whenever the deadline is reached
 /// > backlog 100000
 /// > given-up the login has expired
@@ -134,9 +134,12 @@ impl<S: Session> Play<'_, S> {
                     Some("renewed") => {
                         Notice::Renewed(Arc::new(Principal::new(words.next().expect("a name"), [])))
                     }
+                    Some("displaced") => Notice::Displaced,
                     Some("detached") => Notice::Detached,
                     Some("attached") => Notice::Attached,
-                    other => panic!("cancelled, renewed, detached or attached, not {other:?}"),
+                    other => {
+                        panic!("cancelled, displaced, renewed, detached or attached, not {other:?}")
+                    }
                 };
                 self.feed(Input::Notice(notice));
             }
@@ -250,6 +253,7 @@ fn refusal(word: Option<&str>) -> Refusal {
         Refusal::QueueMemory,
         Refusal::PrincipalMemory,
         Refusal::PrincipalQueues,
+        Refusal::ClientIdInUse,
         Refusal::DurableInUse,
         Refusal::DurableShared,
         Refusal::Displaced,

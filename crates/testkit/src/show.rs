@@ -1,8 +1,9 @@
 use std::fmt::Write as _;
 
 use contract::{
-    BodyView, Command, ConflationKey, Content, Credit, Durable, Ending, Header, Kind, Lane, Login,
-    Message, Mode, Operation, Secret, Settle, Settlement, SlowPolicy, SubscriptionId, Value,
+    BodyView, Command, ConflationKey, Content, Contest, Credit, Durable, Ending, Header, Kind,
+    Lane, Login, Message, Mode, Operation, Secret, Settle, Settlement, SlowPolicy, SubscriptionId,
+    Value,
 };
 
 use crate::Output;
@@ -135,6 +136,10 @@ fn command(command: &Command) -> String {
         Command::Unsubscribe(SubscriptionId(id), Ending::Suspend) => format!("unsubscribe {id}"),
         Command::Unsubscribe(SubscriptionId(id), Ending::Delete) => {
             format!("unsubscribe {id} delete")
+        }
+        Command::Claim(client, contest) => {
+            let displaces = if *contest == Contest::Displace { " displaces" } else { "" };
+            format!("claim {}{displaces}", client.as_levels())
         }
         Command::Delete(name) => format!("delete {name}"),
         Command::Drain(SubscriptionId(id)) => format!("drain {id}"),

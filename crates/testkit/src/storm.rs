@@ -412,7 +412,9 @@ impl Model {
                         SentCommand::Other
                     }
                     Command::Drain(id) => SentCommand::Drain(*id),
-                    Command::Publish(..) | Command::Delete(_) => SentCommand::Other,
+                    Command::Claim(..) | Command::Publish(..) | Command::Delete(_) => {
+                        SentCommand::Other
+                    }
                     Command::Transact(_, operations) => {
                         for operation in operations {
                             if let Operation::Settle(settle) = operation {

@@ -192,7 +192,7 @@ test('no-local leaves out what its own connection publishes', async (t) => {
 });
 
 test('one consumer at a time: a second is refused, or displaces the first', async (t) => {
-  const life = await begin(t);
+  const life = await begin(t, `[clients]\nsame-client-id = "share"\n${store}`);
   const [client, topic] = [unique('client'), `/topic/${unique()}`];
   const durable = { 'durable-subscription-name': 'n', ack: 'client' };
   const [sender, first, second, third] = [await life.as(), await life.as(client), await life.as(client), await life.as(client)];

@@ -5,6 +5,7 @@ mod bound;
 mod buffer;
 mod buffered;
 mod by_bytes;
+mod clients;
 mod fan_out;
 mod latest;
 mod rate;
@@ -25,9 +26,9 @@ use std::{
 };
 
 use contract::{
-    Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination, DestinationKind, Ending,
-    Lane, Message, Mode, Notice, Pattern, Refusal, Reply, Selector, Settle, Subscribe,
-    SubscriptionId, Tag, Token, internal,
+    ClientName, Command, ConnectionId, ConnectionLimits, Credit, Declare, Destination,
+    DestinationKind, Ending, Lane, Message, Mode, Notice, Pattern, Refusal, Reply, Selector,
+    Settle, Subscribe, SubscriptionId, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -124,6 +125,8 @@ struct Client {
     /// Of the names of these.
     pattern_bytes: u32,
     temporaries: Vec<Destination>,
+    /// Who it is, or wants to be.
+    claimed: Option<Box<ClientName>>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
     /// It has ended, only its transactions have not.
@@ -137,6 +140,7 @@ impl Client {
             subscriptions: Vec::new(),
             pattern_bytes: 0,
             temporaries: Vec::new(),
+            claimed: None,
             lanes: BTreeMap::new(),
             gone: false,
         }
@@ -298,6 +302,9 @@ impl Front {
     ) {
         self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
         match self.defer(connection, token, command, account) {
+            Some(Command::Claim(client, contest)) => {
+                self.claim(connection, token, client, contest, output);
+            }
             Some(Command::Subscribe(subscribe)) => {
                 let result = self.subscribe(connection, token, &subscribe, account, output);
                 if let Err(refusal) = result {
@@ -336,6 +343,7 @@ impl Front {
             }
             ToFront::Bind { queue, terms, request } => self.bind(&queue, &terms, request, output),
             ToFront::Unbind { queue, terms } => self.unbind(&queue, &terms),
+            ToFront::DisplaceClient { connection } => self.displace_client(connection, output),
             ToFront::Displace { subscriber } => self.displace(subscriber, output),
             ToFront::Taken { gathering, result } => self.taken(gathering, result, output),
             ToFront::Drained { subscriber, token } => self.drained(subscriber, token, output),
@@ -575,6 +583,7 @@ impl Front {
             let home = self.home_of(&destination);
             output.send_home(home, ToHome::Undeclare { owner: connection, destination });
         }
+        self.release(connection, client.claimed.take(), output);
         if !client.lanes.is_empty() {
             client.gone = true;
             self.clients.insert(connection, client);

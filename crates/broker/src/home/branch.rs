@@ -159,15 +159,16 @@ impl Home {
     ) -> Result<Branch, (Branch, Refusal)> {
         let mut branch = Branch { account, ..Branch::default() };
         let publications = operations.iter().filter_map(|operation| match operation {
-            BranchOperation::Own(Operation::Publish(message))
-            | BranchOperation::PublishTo(_, message) => Some(message),
+            BranchOperation::Own(Operation::Publish(message)) => Some((message, true)),
+            BranchOperation::PublishTo(queue, message) => Some((message, queue.lasts())),
             BranchOperation::Own(Operation::Settle(_)) => None,
         });
         let (mut count, mut is_durable) = (0, false);
-        for message in publications {
+        for (message, lasts) in publications {
             count += 1;
             // What goes to a durable subscription was sent to a topic.
-            is_durable |= !message.to.kind().is_temporary()
+            is_durable |= lasts
+                && !message.to.kind().is_temporary()
                 && self.rules.settings(&message.to).keeps(&message.header);
         }
         if is_durable && let Some(refusal) = output.writes.transaction_refusal() {

@@ -1,4 +1,5 @@
-//! Durable subscriptions: queues that are bound to topics.
+//! Durable and shared subscriptions: queues that are bound to topics. One that is not durable is not stored,
+//! and ends with its last consumer.
 //!
 //! ```text
 //! front of a consumer        home of the queue              every front
@@ -133,12 +134,14 @@ impl Home {
         if binding.terms.is_shared != terms.is_shared {
             return Err(Refusal::DurableShared);
         }
+        let lasts = queue.id.lasts();
         let is_same = *binding.terms == **terms;
         let active = binding.active;
         // One that is ending has released what it had, or will.
         let is_free = if terms.is_shared { consumers == 0 || is_same } else { active.is_none() };
         if !is_free {
-            let Some(active) = active.filter(|_| consume.displaces) else {
+            let is_other = |active: &Subscriber| active.connection != consume.subscriber.connection;
+            let Some(active) = active.filter(is_other).filter(|_| consume.displaces) else {
                 return Err(Refusal::DurableInUse);
             };
             self.stop(active, output);
@@ -148,7 +151,7 @@ impl Home {
         if is_same {
             return Ok(());
         }
-        if let Some(refusal) = output.writes.refusal() {
+        if let Some(refusal) = lasts.then(|| output.writes.refusal()).flatten() {
             return Err(refusal);
         }
         self.unbind(index, output);
@@ -164,7 +167,7 @@ impl Home {
         terms: &Arc<Terms>,
         output: &mut ShardOutput<'_>,
     ) -> Result<usize, Refusal> {
-        if let Some(refusal) = output.writes.refusal() {
+        if let Some(refusal) = id.lasts().then(|| output.writes.refusal()).flatten() {
             return Err(refusal);
         }
         // One that was deleted may wait for the end of transactions.
@@ -185,7 +188,11 @@ impl Home {
         let (request, fronts) = (self.request, self.placement.cores());
         let Some(queue) = self.queues.get_mut(index) else { return };
         let id = queue.id.clone();
-        let write = output.writes.add(Record::Bind(id.clone(), Arc::clone(terms)));
+        let write = if id.lasts() {
+            output.writes.add(Record::Bind(id.clone(), Arc::clone(terms)))
+        } else {
+            WriteId::default()
+        };
         queue.binding = Some(Box::new(Binding {
             terms: Arc::clone(terms),
             request,
@@ -256,7 +263,8 @@ impl Home {
         let queue = self.queues.get_mut(index)?;
         queue.binding.as_mut()?.leave(subscriber);
         let is_last = queue.consumers() == 0;
-        (is_last && ending == Ending::Delete).then(|| self.unbind(index, output)).flatten()
+        let is_over = is_last && (ending == Ending::Delete || !queue.id.lasts());
+        is_over.then(|| self.unbind(index, output)).flatten()
     }
 
     /// A queue is that of a durable subscription no more: what it has goes.
@@ -266,15 +274,15 @@ impl Home {
         queue.stale_sequence = self.sequence;
         let id = queue.id.clone();
         self.discard(index, output);
-        let write = output.writes.add(Record::Unbind(id.clone()));
+        let write = id.lasts().then(|| output.writes.add(Record::Unbind(id.clone())));
         for (subscriber, token) in binding.waiting {
-            confirm(subscriber, token, Some(write), output);
+            confirm(subscriber, token, write, output);
         }
         for core in 0..self.placement.cores() {
             let (queue, terms) = (id.clone(), Arc::clone(&binding.terms));
             output.send_front(core, ToFront::Unbind { queue, terms });
         }
-        Some(write)
+        write
     }
 
     /// Drops what is in the queue of a durable subscription that was deleted, and what waits at it.

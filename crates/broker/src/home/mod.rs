@@ -3,6 +3,7 @@
 mod allowance;
 mod branch;
 mod browse;
+mod clients;
 mod dead_letter;
 mod delayed;
 mod durable;
@@ -28,6 +29,7 @@ use wire::Map;
 use self::{
     branch::Branch,
     browse::Browser,
+    clients::Clients,
     dead_letter::dead_letter_reason,
     delayed::DUE_MAX,
     producers::Producers,
@@ -60,6 +62,7 @@ pub(crate) struct Home {
     consumers: Map<Subscriber, Consumer>,
     browsers: Map<Subscriber, Browser>,
     temp_topics: Map<Destination, TempTopic>,
+    clients: Clients,
     prepared: BTreeMap<TransactionId, Branch>,
     producers: Producers,
     /// Those whose search by a selector goes on when time has passed. Some may have gone.
@@ -88,6 +91,7 @@ impl Home {
             consumers: Map::default(),
             browsers: Map::default(),
             temp_topics: Map::default(),
+            clients: Clients::default(),
             prepared: BTreeMap::new(),
             producers: Producers::default(),
             unfinished: VecDeque::new(),
@@ -129,6 +133,12 @@ impl Home {
             ToHome::Bound { queue, request } => self.front_bound(&queue, request, output),
             ToHome::Delete { connection, token, queue } => {
                 self.delete_durable(connection, token, &queue, output);
+            }
+            ToHome::Claim { connection, token, client, contest } => {
+                self.claim(connection, token, *client, contest, output);
+            }
+            ToHome::Release { connection, client } => {
+                self.release_client(connection, &client, output);
             }
             ToHome::Subscribe(consume) => self.subscribe(&consume, output),
             ToHome::Unsubscribe { subscriber, destination, confirm, failed, ending } => {
@@ -485,6 +495,7 @@ impl Home {
             self.dispatch_ready(index, output);
         }
         self.search_on(output);
+        self.refuse_claims(output);
     }
 
     /// Goes on with searches that were not finished, in turn.
@@ -709,6 +720,7 @@ impl Home {
     }
 
     pub(crate) fn add_stats(&self, stats: &mut Stats) {
+        self.add_client_stats(stats);
         stats.queues = self.queues.len();
         stats.transactions += self.prepared.len();
         stats.queue_published = self.stats.queue_published;
@@ -725,6 +737,7 @@ impl Home {
         assert_eq!((self.queues.len(), self.indexes.len()), (0, 0), "queues");
         assert_eq!((self.consumers.len(), self.browsers.len()), (0, 0), "consumers");
         assert_eq!(self.temp_topics.len(), 0, "temporary topics");
+        self.assert_no_clients();
         assert_eq!(self.prepared.len(), 0, "branches of transactions");
         self.producers.assert_settled();
     }

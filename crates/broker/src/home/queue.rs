@@ -243,7 +243,7 @@ impl Queue {
     /// Whether a message that enters is durable here: in a queue that does not end with its owner, as
     /// its sender wishes, or else the queue's settings say.
     pub(super) fn keeps(&self, message: &Message) -> bool {
-        !self.id.is_temporary() && self.settings.keeps(&message.header)
+        self.settings.keeps(&message.header) && self.id.lasts()
     }
 
     /// A new message enters, to be ready when this batch is stored, and not before those that came

@@ -13,11 +13,11 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use broker::{Event, Leave, Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
-    Body, BrokerLimits, Command, ConflationKey, ConnectionId, ConnectionLimits, Credit, DeadLetter,
-    DeadLetters, Declare, Destination, DestinationKind, Durable, DurableName, Ending, Lane,
-    Message, Mode, Notice, Operation, Outcome as Settled, Parts, Pattern, QueueRules,
-    QueueSettings, Redelivery, Refusal, Reply, Selector, Settle, Settlement, SlowPolicy, Strings,
-    Subscribe, SubscriptionId, Tag, Token,
+    Body, BrokerLimits, ClientName, Command, ConflationKey, ConnectionId, ConnectionLimits,
+    Contest, Credit, DeadLetter, DeadLetters, Declare, Destination, DestinationKind, Durable,
+    DurableName, Ending, Lane, Message, Mode, Notice, Operation, Outcome as Settled, Parts,
+    Pattern, QueueRules, QueueSettings, Redelivery, Refusal, Reply, Selector, Settle, Settlement,
+    SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -160,6 +160,12 @@ impl Stage {
                 Command::Subscribe(Box::new(subscribe(id, pattern, rest)))
             }
             ["unsub", id, "delete"] => Command::Unsubscribe(subscription(id), Ending::Delete),
+            ["claim", id, ref rest @ ..] => {
+                let client = ClientName::new(None, id).unwrap();
+                let displaces = rest == ["displace"];
+                let contest = if displaces { Contest::Displace } else { Contest::Refuse };
+                Command::Claim(client, contest)
+            }
             ["delete", name] => Command::Delete(durable_name(name)),
             ["unsub", id] => Command::Unsubscribe(subscription(id), Ending::Suspend),
             ["pub", ref rest @ ..] => Command::Publish(lane, self.message(rest)),
@@ -248,6 +254,9 @@ impl Stage {
                 Outcome::Noticed(connection, Notice::Cancelled(id, refusal)) => {
                     (name(connection), true, format!("s{} cancelled {refusal:?}", id.0))
                 }
+                Outcome::Noticed(connection, Notice::Displaced) => {
+                    (name(connection), true, "displaced".to_owned())
+                }
                 Outcome::Noticed(_, Notice::Renewed(_)) => panic!("a broker knows no principals"),
                 Outcome::Noticed(_, Notice::Detached | Notice::Attached) => {
                     panic!("a broker knows no transports")
@@ -321,14 +330,19 @@ fn subscribe(id: &str, pattern: &str, words: &[&str]) -> Subscribe {
                 let selector = Selector::parse(text, Strings::Coerced).unwrap();
                 subscribe.selector = Some(Arc::new(selector));
             }
-            Some(("durable", name)) => {
+            Some((kind @ ("durable" | "shared"), name)) => {
                 subscribe.credit = subscribe.credit.or(Some(9));
                 if words.first() != Some(&"auto") {
                     subscribe.settlement = Settlement::Explicit;
                 }
                 subscribe.durable = Some(Box::new(Durable {
-                    name: durable_name(name),
-                    is_shared: words.contains(&"shared"),
+                    name: if kind == "durable" {
+                        durable_name(name)
+                    } else {
+                        let (client, name) = name.split_once('.').unwrap();
+                        DurableName::not_durable(None, client, name).unwrap()
+                    },
+                    is_shared: kind == "shared" || words.contains(&"shared"),
                     no_local: words.contains(&"no-local"),
                     displaces: words.contains(&"displace"),
                 }));

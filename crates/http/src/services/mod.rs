@@ -63,6 +63,7 @@ pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Stale
         | Refusal::DuplicateId
+        | Refusal::ClientIdInUse
         | Refusal::DurableInUse
         | Refusal::DurableShared
         | Refusal::Displaced => StatusCode::CONFLICT,

@@ -64,7 +64,9 @@ impl Session for Broadcast {
             Input::GivenUp(reason, why) => out.close(reason, why, None),
             Input::Shutdown => out.close(Reason::Shutdown, STOPPING, None),
             Input::Replied(_, Ok(_))
-            | Input::Notice(Notice::Renewed(_) | Notice::Detached | Notice::Attached)
+            | Input::Notice(
+                Notice::Displaced | Notice::Renewed(_) | Notice::Detached | Notice::Attached,
+            )
             | Input::Timeout
             | Input::Closed(_) => {}
         }

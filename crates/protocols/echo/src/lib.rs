@@ -22,7 +22,11 @@ impl Session for Echo {
             | Input::Replied(..)
             | Input::Delivered(..)
             | Input::Notice(
-                Notice::Cancelled(..) | Notice::Renewed(_) | Notice::Detached | Notice::Attached,
+                Notice::Cancelled(..)
+                | Notice::Displaced
+                | Notice::Renewed(_)
+                | Notice::Detached
+                | Notice::Attached,
             )
             | Input::Timeout
             | Input::Closed(_) => {}

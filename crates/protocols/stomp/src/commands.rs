@@ -181,7 +181,7 @@ impl Open {
         // It is read as a queue is.
         let flow_kind = if durable.is_some() { DestinationKind::Queue } else { pattern.kind() };
         let Flow { credit, on_slow, rate } = Flow::read(frame, flow_kind, cx)?;
-        let selector = selector(frame)?;
+        let selector = selector(frame, self.strings)?;
         self.check_subscribe(name, cx)?;
         let pattern = match pattern.destination() {
             Some(named) if named.kind().is_temporary() => self.real(named.clone(), cx)?.into(),
@@ -466,14 +466,16 @@ fn mode(frame: &Frame, pattern: &Pattern, ack_mode: AckMode) -> Result<Mode, Fau
     Err(Fault::malformed("bad browser", detail))
 }
 
-/// The header `selector`; an empty one selects all. Since what STOMP sends has no types, strings count as
-/// what they spell.
-fn selector(frame: &Frame) -> Result<Option<Arc<Selector>>, Fault> {
+/// The header `selector`; an empty one selects all. ActiveMQ's prefixes say of it alone what strings count
+/// as.
+fn selector(frame: &Frame, strings: Strings) -> Result<Option<Arc<Selector>>, Fault> {
     let text = frame.header("selector").unwrap_or_default();
+    let prefixed = |(prefix, strings)| Some((text.strip_prefix(prefix)?, strings));
+    let (text, strings) = PREFIXES.into_iter().find_map(prefixed).unwrap_or((text, strings));
     if text.trim().is_empty() {
         return Ok(None);
     }
-    match Selector::parse(text, Strings::Coerced) {
+    match Selector::parse(text, strings) {
         Ok(selector) => Ok(Some(Arc::new(selector))),
         Err(error) => Err(Fault::malformed("bad selector", format!("selector, {error}"))),
     }
@@ -499,6 +501,11 @@ const fn deliveries(
         }
     }
 }
+
+const PREFIXES: [(&str, Strings); 2] = [
+    ("convert_string_expressions:", Strings::Coerced),
+    ("no_convert_string_expressions:", Strings::Strict),
+];
 
 fn unknown_subscription(verb: &str, name: &str) -> Fault {
     Fault::malformed(

@@ -2,8 +2,8 @@
 //! Artemis's too, ActiveMQ's and RabbitMQ's.
 
 use contract::{
-    ClientRules, Destination, DestinationError, DestinationKind, Durable, DurableName, Principal,
-    Reason, Sender,
+    ClientName, ClientRules, Destination, DestinationError, DestinationKind, Durable, DurableName,
+    Principal, Reason, SameClientId, Sender,
 };
 
 use crate::{Frame, Verb, fault::Fault};
@@ -17,6 +17,8 @@ pub(crate) struct Identity {
     is_shown: bool,
     /// The header `client-id` of CONNECT, or empty.
     client: Box<str>,
+    /// No other connection has the client id.
+    is_exclusive: bool,
 }
 
 impl Identity {
@@ -27,7 +29,23 @@ impl Identity {
         client: Box<str>,
     ) -> Option<Box<Self>> {
         let (user, is_shown) = (Sender::of(principal), rules.shows_senders);
-        (user.is_some() || !client.is_empty()).then(|| Box::new(Self { user, is_shown, client }))
+        let is_exclusive = !client.is_empty() && rules.same_client_id != SameClientId::Share;
+        (user.is_some() || !client.is_empty())
+            .then(|| Box::new(Self { user, is_shown, client, is_exclusive }))
+    }
+
+    /// The client that no other connection is to be; `None`: others may be it too.
+    pub(crate) fn claimed(&self) -> Result<Option<ClientName>, Fault> {
+        let user = self.user.as_ref().map(Sender::name);
+        let claimed = self.is_exclusive.then(|| ClientName::new(user, &self.client));
+        claimed.transpose().map_err(|_| {
+            let detail = format!(
+                "client-id must have no control characters and, with the name of the user, at most {} \
+                 bytes",
+                Destination::NAME_BYTES_MAX
+            );
+            Fault::malformed("bad client-id", detail)
+        })
     }
 
     /// Whom receivers see as the sender of a message that says so, or does not.
@@ -47,8 +65,9 @@ impl Identity {
         }
     }
 
-    fn name(&self, name: &str) -> Result<DurableName, Fault> {
-        DurableName::new(self.user.as_ref().map(Sender::name), &self.client, name).map_err(|error| {
+    fn name(&self, name: &str, is_durable: bool) -> Result<DurableName, Fault> {
+        let new = if is_durable { DurableName::new } else { DurableName::not_durable };
+        new(self.user.as_ref().map(Sender::name), &self.client, name).map_err(|error| {
             let detail = match error {
                 DestinationError::TooLong => format!(
                     "the names of the user, the client and the subscription have at most {} bytes in all",
@@ -67,7 +86,7 @@ impl Identity {
 
     /// The durable subscription that a frame names, if it does.
     pub(crate) fn named(&self, frame: &Frame) -> Result<Option<DurableName>, Fault> {
-        given(frame)?.map(|(name, _)| self.name(name)).transpose()
+        given(frame)?.map(|(name, _)| self.name(name, true)).transpose()
     }
 
     /// What a SUBSCRIBE says of it, if it is to be durable.
@@ -79,8 +98,16 @@ impl Identity {
         let no_local = flag(frame, &["no-local", "activemq.noLocal"])?;
         let (shared, displaces) = (flag(frame, &["shared"])?, flag(frame, &["displace"])?);
         let Some((name, spelling)) = given(frame)? else {
+            let shared_name =
+                SHARED_NAMES.iter().find_map(|name| Some((name, frame.header(name)?)));
+            if let Some((header, name)) = shared_name {
+                return self.shared(header, name, kind, shared, no_local);
+            }
             return match (shared, no_local, displaces) {
-                (Some(true), ..) => Err(bad("shared:true goes with durable-subscription-name")),
+                (Some(true), ..) => Err(bad(
+                    "shared:true goes with durable-subscription-name; a shared subscription that is not \
+                     durable has shared-subscription-name",
+                )),
                 (_, Some(true), _) if !kind.is_queue() => {
                     Err(bad("no-local:true is for durable subscriptions"))
                 }
@@ -109,8 +136,38 @@ impl Identity {
         if is_shared && no_local {
             return Err(bad("no-local:true is not for shared subscriptions"));
         }
-        let displaces = displaces.unwrap_or_default();
-        Ok(Some(Box::new(Durable { name: self.name(name)?, is_shared, no_local, displaces })))
+        // Of a connection that has had the client id before, the end may not have been heard yet.
+        let displaces = displaces.unwrap_or(self.is_exclusive && !is_shared);
+        Ok(Some(Box::new(Durable { name: self.name(name, true)?, is_shared, no_local, displaces })))
+    }
+}
+
+impl Identity {
+    /// A shared subscription that is not durable.
+    fn shared(
+        &self,
+        header: &str,
+        name: &str,
+        kind: DestinationKind,
+        shared: Option<bool>,
+        no_local: Option<bool>,
+    ) -> Result<Option<Box<Durable>>, Fault> {
+        let wrong = match (kind, shared, no_local) {
+            _ if name.is_empty() => "must not be empty",
+            (DestinationKind::Topic, Some(false), _) => {
+                "is of a shared subscription: shared is true"
+            }
+            (DestinationKind::Topic, _, Some(true)) => {
+                "is of a shared subscription: no-local:true is not for those"
+            }
+            (DestinationKind::Topic, ..) => {
+                let name = self.name(name, false)?;
+                let (is_shared, no_local, displaces) = (true, false, false);
+                return Ok(Some(Box::new(Durable { name, is_shared, no_local, displaces })));
+            }
+            _ => "is of a subscription to topics: all consumers of a queue share it anyway",
+        };
+        Err(bad(format!("{header} {wrong}")))
     }
 }
 
@@ -118,7 +175,7 @@ impl Identity {
 enum Spelling {
     /// A header that contains the name.
     Name,
-    /// `durable:true` and `auto-delete:false`: the name is the `id`.
+    /// `durable:true` and `auto-delete:false`: the name is the `x-queue-name`, or else the `id`.
     RabbitMq,
 }
 
@@ -134,7 +191,8 @@ fn given(frame: &Frame) -> Result<Option<(&str, Spelling)>, Fault> {
     if !is_durable || !is_kept {
         return Ok(None);
     }
-    let name = frame.header("id").filter(|id| !id.is_empty());
+    let name = frame.header("x-queue-name").or_else(|| frame.header("id"));
+    let name = name.filter(|name| !name.is_empty());
     let missing = || bad(format!("{} with durable:true needs the header id", verb(frame)));
     Ok(Some((name.ok_or_else(missing)?, Spelling::RabbitMq)))
 }
@@ -161,3 +219,6 @@ fn bad(detail: impl Into<String>) -> Fault {
 /// Artemis's, which are the gateway's own, and ActiveMQ's.
 const NAMES: [&str; 3] =
     ["durable-subscription-name", "durable-subscriber-name", "activemq.subscriptionName"];
+
+/// Of shared subscriptions that are not durable: the gateway's own, and RabbitMQ's.
+const SHARED_NAMES: [&str; 2] = ["shared-subscription-name", "x-queue-name"];

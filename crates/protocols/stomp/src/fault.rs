@@ -87,6 +87,11 @@ impl Fault {
             Refusal::Queues | Refusal::PrincipalQueues => {
                 (Reason::Busy, "limit reached", "consume what is in them: an empty queue ends")
             }
+            Refusal::ClientIdInUse => (
+                Reason::Busy,
+                "client id in use",
+                "wait until it has gone, CONNECT with displace:true to end it, or use another client-id",
+            ),
             Refusal::DurableInUse => (
                 Reason::Busy,
                 "durable subscription in use",

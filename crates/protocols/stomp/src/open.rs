@@ -2,7 +2,7 @@ use std::mem;
 
 use contract::{
     ClientRules, Command, ConnectionLimits, Credit, Delivery, Destination, Kind, Message, Now,
-    Outbox, ProtocolLimits, Reason, Refusal, SendBuffer, SubscriptionId, Token,
+    Outbox, ProtocolLimits, Reason, Refusal, SendBuffer, Strings, SubscriptionId, Token,
 };
 
 use crate::{
@@ -48,6 +48,8 @@ impl Context<'_> {
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) version: Version,
+    /// What strings count as in selectors.
+    pub(crate) strings: Strings,
     /// DISCONNECT was received; what follows it is ignored.
     pub(crate) is_leaving: bool,
     pub(crate) heartbeat: Heartbeat,
@@ -63,12 +65,14 @@ pub(crate) struct Open {
 impl Open {
     pub(crate) fn new(
         version: Version,
+        strings: Strings,
         heartbeat: Heartbeat,
         identity: Option<Box<Identity>>,
         token_next: u64,
     ) -> Self {
         Self {
             version,
+            strings,
             is_leaving: false,
             heartbeat,
             identity,

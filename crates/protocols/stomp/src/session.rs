@@ -2,8 +2,9 @@ use std::{fmt, mem, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use contract::{
-    ClientRules, ConnectionLimits, Credentials, Incoming, Input, Kind, Login, Notice, Now, Opening,
-    Outbox, Principal, ProtocolLimits, Reason, Refusal, Reply, Secret, Step, Token, internal,
+    ClientRules, Command, ConnectionLimits, Contest, Credentials, Incoming, Input, Kind, Login,
+    Notice, Now, Opening, Outbox, Principal, ProtocolLimits, Reason, Refusal, Reply, SameClientId,
+    Secret, Step, Strings, Token, internal,
 };
 
 use crate::{
@@ -30,7 +31,9 @@ pub struct Session {
 
 /// ```text
 ///            CONNECT               accepted             DISCONNECT, or any error
-/// Greeting ----------> LoggingIn ----------> Open ------------------------------> Closed
+/// Greeting ----------> LoggingIn ---+------> Open ------------------------------> Closed
+///                                   |          ^ no other connection has it
+///                                   +----> Claiming   (with an exclusive client-id)
 ///     |      challenge |  ^   +---------- refused ---------------------------------^
 ///     |                v  | CONNECT with a response
 ///     |             Challenged
@@ -40,6 +43,7 @@ enum State {
     Greeting(Box<Greeting>),
     LoggingIn(Box<LoggingIn>),
     Challenged(Box<LoggingIn>),
+    Claiming(Box<Claiming>),
     Open(Box<Open>),
     Closed,
 }
@@ -64,8 +68,21 @@ struct LoggingIn {
     means: Means,
     /// The header `client-id`.
     client: Box<str>,
+    /// The header `selector-strings`.
+    strings: Strings,
+    /// The header `displace`.
+    displaces: Option<bool>,
     /// What was received since that.
     unread: Unread,
+}
+
+/// The client is logged in, and waits for the client id that it alone is to have.
+struct Claiming {
+    login: LoggingIn,
+    principal: Principal,
+    identity: Option<Box<Identity>>,
+    /// What the mechanism's server says.
+    message: Vec<u8>,
 }
 
 /// What a client logs in with.
@@ -144,6 +161,7 @@ impl contract::Session for Session {
         match &self.state {
             State::Greeting(greeting) => Some(greeting.until),
             State::LoggingIn(login) | State::Challenged(login) => Some(login.until),
+            State::Claiming(claiming) => Some(claiming.login.until),
             State::Open(open) => open.deadline().filter(|_| !self.is_detached),
             State::Closed => None,
         }
@@ -154,6 +172,7 @@ impl contract::Session for Session {
             State::Open(open) if !open.is_leaving => (self.decoder.partial(), 0),
             // The time for the login bounds it.
             State::LoggingIn(login) => (None, login.unread.memory()),
+            State::Claiming(claiming) => (None, claiming.login.unread.memory()),
             State::Greeting(_) | State::Challenged(_) | State::Open(_) | State::Closed => (None, 0),
         };
         Incoming { partial, bytes: self.decoder.partial_memory() + unread }
@@ -162,7 +181,11 @@ impl contract::Session for Session {
     fn in_flight_bytes(&self) -> usize {
         match &self.state {
             State::Open(open) => open.pending.bytes(),
-            State::Greeting(_) | State::LoggingIn(_) | State::Challenged(_) | State::Closed => 0,
+            State::Greeting(_)
+            | State::LoggingIn(_)
+            | State::Challenged(_)
+            | State::Claiming(_)
+            | State::Closed => 0,
         }
     }
 }
@@ -199,26 +222,35 @@ impl State {
                 self.received(data.bytes, decoder, cx)
             }
             (Self::LoggingIn(login), Input::Replied(token, result)) if token == login.token => {
-                let unread = mem::take(&mut login.unread);
                 match logged_in(result, login.means)? {
                     Step::Accepted(principal, message) => {
-                        let open = login.accept(&principal, &message, cx);
-                        *self = Self::Open(Box::new(open));
+                        self.accept(principal, message, decoder, cx)
                     }
                     Step::Challenge(challenge) => {
                         login.challenge(&challenge, cx);
+                        let unread = mem::take(&mut login.unread);
                         self.transition(Self::Challenged);
+                        self.received_before(&unread, decoder, cx)
                     }
                 }
-                unread.pieces().try_for_each(|(bytes, kind)| {
-                    cx.came_in = kind;
-                    self.received(bytes, decoder, cx)
-                })
+            }
+            (Self::Claiming(claiming), Input::Replied(token, result))
+                if token == claiming.login.token =>
+            {
+                result.map_err(|refusal| Fault::refused("CONNECT", refusal))?;
+                let Self::Claiming(claiming) = mem::replace(self, Self::Closed) else {
+                    return Ok(());
+                };
+                let Claiming { mut login, principal, identity, message } = *claiming;
+                let unread = mem::take(&mut login.unread);
+                *self = Self::Open(Box::new(login.open(&principal, identity, &message, cx)));
+                self.received_before(&unread, decoder, cx)
             }
             (Self::Greeting(greeting), Input::Timeout) => in_time(greeting.until, cx),
             (Self::LoggingIn(login) | Self::Challenged(login), Input::Timeout) => {
                 in_time(login.until, cx)
             }
+            (Self::Claiming(claiming), Input::Timeout) => in_time(claiming.login.until, cx),
             (Self::Open(open), Input::Replied(token, result)) => {
                 open.replied(token, result.err(), cx)
             }
@@ -229,12 +261,61 @@ impl State {
             (Self::Open(open), Input::Notice(Notice::Cancelled(id, refusal))) => {
                 open.cancelled(id, refusal)
             }
+            (Self::Claiming(_) | Self::Open(_), Input::Notice(Notice::Displaced)) => {
+                Err(Fault::new(Reason::Busy, "displaced", DISPLACED).into())
+            }
             (Self::Open(open), Input::Timeout) => open.timed_out(cx),
             (
-                Self::Greeting(_) | Self::LoggingIn(_) | Self::Challenged(_) | Self::Open(_),
+                Self::Greeting(_)
+                | Self::LoggingIn(_)
+                | Self::Challenged(_)
+                | Self::Claiming(_)
+                | Self::Open(_),
                 Input::Opened | Input::Replied(..) | Input::Delivered(..) | Input::Notice(_),
             ) => Ok(()),
         }
+    }
+
+    /// A client is who it says it is. It may have to wait until no other connection has its client id.
+    fn accept(
+        &mut self,
+        principal: Principal,
+        message: Vec<u8>,
+        decoder: &mut Decoder,
+        cx: &mut Context<'_>,
+    ) -> Result<(), End> {
+        let Self::LoggingIn(login) = mem::replace(self, Self::Closed) else {
+            internal!("a login that is none");
+            return Ok(());
+        };
+        let mut login = *login;
+        let identity = Identity::new(&principal, cx.client_rules, login.client.clone());
+        let claimed = identity.as_ref().map_or(Ok(None), |identity| identity.claimed())?;
+        if let Some(client) = claimed {
+            login.token = Token(login.token.0 + 1);
+            let by_default = cx.client_rules.same_client_id == SameClientId::Displace;
+            let displaces = login.displaces.unwrap_or(by_default);
+            let contest = if displaces { Contest::Displace } else { Contest::Refuse };
+            cx.out.command(login.token, Command::Claim(client, contest));
+            *self = Self::Claiming(Box::new(Claiming { login, principal, identity, message }));
+            return Ok(());
+        }
+        let unread = mem::take(&mut login.unread);
+        *self = Self::Open(Box::new(login.open(&principal, identity, &message, cx)));
+        self.received_before(&unread, decoder, cx)
+    }
+
+    /// Works on what came during the login.
+    fn received_before(
+        &mut self,
+        unread: &Unread,
+        decoder: &mut Decoder,
+        cx: &mut Context<'_>,
+    ) -> Result<(), End> {
+        unread.pieces().try_for_each(|(bytes, kind)| {
+            cx.came_in = kind;
+            self.received(bytes, decoder, cx)
+        })
     }
 
     fn received(
@@ -252,8 +333,12 @@ impl State {
                     let Some(frame) = decoder.next(&mut bytes, cx.frame_limits())? else {
                         return Ok(());
                     };
-                    *self = connect(&frame, greeting, cx)?;
+                    let (login, known) = connect(&frame, greeting, cx)?;
+                    *self = Self::LoggingIn(Box::new(login));
                     decoder.set_version(self.version());
+                    if let Some(principal) = known {
+                        self.accept(principal, Vec::new(), decoder, cx)?;
+                    }
                 }
                 Self::Challenged(login) => {
                     let Some(frame) = decoder.next(&mut bytes, cx.frame_limits())? else {
@@ -262,13 +347,8 @@ impl State {
                     login.respond(&frame, cx)?;
                     self.transition(Self::LoggingIn);
                 }
-                Self::LoggingIn(login) => {
-                    if !login.unread.add(bytes, cx.came_in) {
-                        let detail = "wait for CONNECTED before sending more";
-                        return Err(Fault::new(Reason::TooLarge, "too early", detail).into());
-                    }
-                    return Ok(());
-                }
+                Self::LoggingIn(login) => return login.wait(bytes, cx),
+                Self::Claiming(claiming) => return claiming.login.wait(bytes, cx),
                 Self::Open(open) => {
                     if open.is_leaving {
                         return Ok(());
@@ -287,7 +367,7 @@ impl State {
     fn transition(&mut self, state: fn(Box<LoggingIn>) -> Self) {
         *self = match mem::replace(self, Self::Closed) {
             Self::LoggingIn(login) | Self::Challenged(login) => state(login),
-            other @ (Self::Greeting(_) | Self::Open(_) | Self::Closed) => {
+            other @ (Self::Greeting(_) | Self::Claiming(_) | Self::Open(_) | Self::Closed) => {
                 internal!("a login that is none");
                 other
             }
@@ -298,6 +378,7 @@ impl State {
         match self {
             Self::Greeting(_) | Self::Closed => Version::V1_0,
             Self::LoggingIn(login) | Self::Challenged(login) => login.version,
+            Self::Claiming(claiming) => claiming.login.version,
             Self::Open(open) => open.version,
         }
     }
@@ -309,7 +390,12 @@ impl fmt::Debug for Session {
     }
 }
 
-fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<State, Fault> {
+/// What a CONNECT begins, and who the client is if the transport knows it and it says nothing else.
+fn connect(
+    frame: &Frame,
+    greeting: &Greeting,
+    cx: &mut Context<'_>,
+) -> Result<(LoggingIn, Option<Principal>), Fault> {
     if !matches!(frame.verb, Verb::Connect | Verb::Stomp) {
         return Err(Fault::malformed(
             "not connected",
@@ -326,7 +412,32 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
     let means = Means::of(frame)?;
     let (until, unread) = (greeting.until, Unread::default());
     let client = frame.header("client-id").unwrap_or_default().into();
-    let login = LoggingIn { version, intervals, until, token: Token(0), means, client, unread };
+    let displaces = match frame.header("displace") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(Fault::malformed("bad displace", "displace must be true or false")),
+    };
+    // What STOMP sends has no types.
+    let strings = match frame.header("selector-strings") {
+        None | Some("coerced") => Strings::Coerced,
+        Some("strict") => Strings::Strict,
+        Some(_) => {
+            let detail = "selector-strings must be coerced or strict";
+            return Err(Fault::malformed("bad selector-strings", detail));
+        }
+    };
+    let login = LoggingIn {
+        version,
+        intervals,
+        until,
+        token: Token(0),
+        means,
+        client,
+        strings,
+        displaces,
+        unread,
+    };
     let with = match (means, &greeting.principal) {
         (Means::Sasl, _) => Login::Sasl {
             mechanism: frame.header(MECHANISM).unwrap_or_default().into(),
@@ -336,13 +447,11 @@ fn connect(frame: &Frame, greeting: &Greeting, cx: &mut Context<'_>) -> Result<S
             name: frame.header("login").unwrap_or_default().into(),
             password: Secret::new(frame.header("passcode").unwrap_or_default()),
         }),
-        (Means::Nothing, Some(principal)) => {
-            return Ok(State::Open(Box::new(login.accept(principal, &[], cx))));
-        }
+        (Means::Nothing, Some(principal)) => return Ok((login, Some(principal.clone()))),
         (Means::Nothing, None) => Login::Anonymous,
     };
     cx.out.login(login.token, with);
-    Ok(State::LoggingIn(Box::new(login)))
+    Ok((login, None))
 }
 
 impl Means {
@@ -388,8 +497,23 @@ impl LoggingIn {
         Ok(())
     }
 
+    /// Keeps what the client sends until it is logged in.
+    fn wait(&mut self, bytes: &[u8], cx: &Context<'_>) -> Result<(), End> {
+        if self.unread.add(bytes, cx.came_in) {
+            return Ok(());
+        }
+        let detail = "wait for CONNECTED before sending more";
+        Err(Fault::new(Reason::TooLarge, "too early", detail).into())
+    }
+
     /// Tells the client that it is logged in, and what the mechanism's server says with that.
-    fn accept(&self, principal: &Principal, message: &[u8], cx: &mut Context<'_>) -> Open {
+    fn open(
+        &self,
+        principal: &Principal,
+        identity: Option<Box<Identity>>,
+        message: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Open {
         let ours = self.intervals.reply(cx.protocol_limits);
         let session = cx.out.random();
         cx.send(|to| {
@@ -407,8 +531,7 @@ impl LoggingIn {
             writer.body(&[]);
         });
         let heartbeat = Heartbeat::new(self.intervals, ours, cx.now);
-        let identity = Identity::new(principal, cx.client_rules, self.client.clone());
-        Open::new(self.version, heartbeat, identity, self.token.0 + 1)
+        Open::new(self.version, self.strings, heartbeat, identity, self.token.0 + 1)
     }
 }
 
@@ -460,6 +583,9 @@ fn logged_in(result: Result<Reply, Refusal>, means: Means) -> Result<Step, Fault
         Err(refusal) => Err(Fault::refused("the login", refusal)),
     }
 }
+
+const DISPLACED: &str = "another connection of this user has taken over the client-id: one client at a \
+    time may have it";
 
 const MECHANISM: &str = "sasl-mechanism";
 const RESPONSE: &str = "sasl-response";

@@ -135,7 +135,7 @@ fn who_has_not_logged_in_is_no_user() {
 fn ann(shows_senders: bool) -> Setup {
     Setup {
         principal: Some(Principal::new("ann", [])),
-        client_rules: ClientRules { shows_senders },
+        client_rules: ClientRules { shows_senders, ..ClientRules::default() },
         ..Setup::stream()
     }
 }

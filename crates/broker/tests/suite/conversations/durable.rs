@@ -275,3 +275,101 @@ fn its_dead_letters_go_to_the_queue_of_its_topic() {
         ",
     );
 }
+
+#[test]
+fn a_shared_subscription_that_is_not_durable_ends_with_its_last_consumer() {
+    check(
+        "
+        > a0 sub 1 /topic/t ack 1 shared=c.n
+        < a0 1 done
+        > b1 sub 1 /topic/t ack 1 shared=c.n
+        < b1 1 done
+        > p2 pub /topic/t 1 durable=1
+        < a0 s1 1 #1
+        < p2 1 done
+        > p2 pub /topic/t 2
+        < b1 s1 2 #1
+        < p2 2 done
+        > p2 pub /topic/t 3
+        < p2 3 done
+        > a0 gone
+        > b1 ack 1 1 reply
+        < b1 2 done
+        > b1 credit 1 9
+        < b1 s1 1 #2 +1
+        < b1 s1 3 #3
+        > b1 unsub 1
+        < b1 3 done
+        > p2 pub /topic/t 4
+        < p2 4 done
+        > b1 sub 1 /topic/t ack 9 shared=c.n
+        < b1 4 done
+        > p2 pub /topic/t 5
+        < b1 s1 5 #4
+        < p2 5 done
+        > b1 gone
+        > p2 gone
+        ",
+    );
+}
+
+#[test]
+fn a_shared_subscription_has_one_set_of_terms_and_names_of_its_own() {
+    check(
+        "
+        > a0 sub 1 /topic/t ack 9 shared=c.n
+        < a0 1 done
+        > b1 sub 1 /topic/u ack 9 shared=c.n
+        < b1 1 refused DurableInUse
+        > b1 sub 1 /topic/t ack 9 shared=c.n select=key='x'
+        < b1 2 refused DurableInUse
+        > b1 sub 1 /topic/t durable=c.n
+        < b1 3 done
+        > p2 pub /topic/t 1
+        < a0 s1 1 #1
+        < b1 s1 1 #1
+        < p2 1 done
+        > a0 gone
+        > c0 sub 1 /topic/u ack 9 shared=c.n
+        < c0 1 done
+        > p2 pub /topic/u 2
+        < c0 s1 2 #1
+        < p2 2 done
+        > c0 gone
+        > b1 unsub 1 delete
+        < b1 4 done
+        > b1 gone
+        > p2 gone
+        ",
+    );
+}
+
+#[test]
+fn a_transaction_comes_to_shared_subscriptions_too() {
+    check(
+        "
+        > a0 sub 1 /topic/t ack 9 shared=c.n
+        < a0 1 done
+        > b1 sub 1 /topic/t durable=c.m
+        < b1 1 done
+        > p2 transact pub /topic/t 1 durable=1 ; pub /topic/t 2
+        < a0 s1 1 #1
+        < a0 s1 2 #2
+        < b1 s1 1 #1
+        < b1 s1 2 #2
+        < p2 1 done
+        > a0 reject 1 1 reply
+        < a0 2 done
+        > a0 sub 2 /queue/DLQ.topic.t ack 9
+        < a0 3 done
+        < a0 s2 1 [rejected from /topic/t] #1
+        > a0 ack 2 1 reply
+        < a0 4 done
+        > a0 gone
+        > b1 unsub 1 delete
+        < b1 2 done
+        > b1 gone
+        > p2 gone
+        ",
+    );
+}

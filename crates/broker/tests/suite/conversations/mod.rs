@@ -3,6 +3,7 @@
 
 mod buffered;
 mod cancelling;
+mod clients;
 mod delays;
 mod durable;
 mod queues;

@@ -64,6 +64,7 @@ fn name(connection: ConnectionId) -> String {
 
 fn command(command: &Command) -> String {
     match command {
+        Command::Claim(client, contest) => format!("claim {client:?} {contest:?}"),
         Command::Subscribe(subscribe) => format!(
             "subscribe {} to {} {:?} {:?} credit {:?} {:?} rate {:?}",
             subscribe.id.0,
