@@ -12,7 +12,7 @@ use contract::{
 
 use super::{
     Simulation,
-    model::{Producer, SELECTORS, Sent, Subscription},
+    model::{BOUND, Producer, SELECTORS, Sent, Subscription},
     schedule::DELAY_MAX_MS,
 };
 
@@ -21,6 +21,9 @@ impl Simulation {
     pub(super) fn act(&mut self, connection: ConnectionId) {
         match self.random.below(18) {
             0 | 1 => self.subscribe(connection),
+            2 if !self.schedule.is_calm && self.schedule.has_bound && self.random.once_in(4) => {
+                self.delete(connection);
+            }
             2 if !self.schedule.is_calm && self.random.once_in(3) => self.cancel(connection),
             2 if !self.schedule.is_calm => self.unsubscribe(connection),
             3 => self.declare(connection),
@@ -33,6 +36,9 @@ impl Simulation {
     }
 
     fn subscribe(&mut self, connection: ConnectionId) {
+        if self.schedule.has_bound && self.random.once_in(3) {
+            return self.join(connection);
+        }
         let pattern = match self.random.below(4) {
             0 => self.random.pick(PATTERNS).to_owned(),
             1 | 2 => self.random.pick(QUEUES).to_owned(),
@@ -41,8 +47,7 @@ impl Simulation {
                 None => return,
             },
         };
-        let used = &self.model.clients[&connection].subscriptions;
-        let free = (1..).map(SubscriptionId).find(|id| !used.contains_key(id)).unwrap();
+        let free = self.free_id(connection);
         // Now and then a name that is taken.
         let id = if self.random.once_in(20) { SubscriptionId(1) } else { free };
         let mut subscribe = Subscribe::new(id, Pattern::parse(&pattern).unwrap());
@@ -60,6 +65,31 @@ impl Simulation {
             subscribe.selector = Some(Arc::new(Selector::parse(text, Strings::Strict).unwrap()));
         }
         self.subscribe_as(connection, subscribe);
+    }
+
+    fn free_id(&self, connection: ConnectionId) -> SubscriptionId {
+        let used = &self.model.clients[&connection].subscriptions;
+        (1..).map(SubscriptionId).find(|id| !used.contains_key(id)).unwrap()
+    }
+
+    /// Subscribes to a durable or shared subscription.
+    fn join(&mut self, connection: ConnectionId) {
+        let id = self.free_id(connection);
+        let bound = &BOUND[self.random.below(BOUND.len())];
+        let mut subscribe = bound.subscribe(id);
+        subscribe.credit = Some(u32::try_from(self.random.below(9)).unwrap());
+        if self.random.once_in(2) {
+            subscribe.settlement = Settlement::Explicit;
+        }
+        self.subscribe_as(connection, subscribe);
+    }
+
+    /// Deletes a durable subscription, if nobody reads it.
+    fn delete(&mut self, connection: ConnectionId) {
+        let bound = &BOUND[self.random.below(BOUND.len())];
+        let token = self.next_token();
+        self.model.delete((connection, token), bound.name);
+        self.command(connection, token, Command::Delete(bound.durable_name()));
     }
 
     /// How a subscription gets what is published to topics: one in four is pushed to.
@@ -86,9 +116,19 @@ impl Simulation {
 
     fn unsubscribe(&mut self, connection: ConnectionId) {
         let id = self.any_subscription(connection);
+        let ending = if self.random.once_in(4) { Ending::Delete } else { Ending::Suspend };
+        self.unsubscribe_as(connection, id, ending);
+    }
+
+    pub(super) fn unsubscribe_as(
+        &mut self,
+        connection: ConnectionId,
+        id: SubscriptionId,
+        ending: Ending,
+    ) {
         let token = self.next_token();
-        self.model.unsubscribe((connection, token), id);
-        self.command(connection, token, Command::Unsubscribe(id, Ending::Suspend));
+        self.model.unsubscribe((connection, token), id, ending);
+        self.command(connection, token, Command::Unsubscribe(id, ending));
     }
 
     /// Ends a subscription from outside.
@@ -222,7 +262,7 @@ impl Simulation {
         let outcome = match self.random.below(6) {
             0 if !self.schedule.is_calm => Outcome::Failed,
             1 if !self.schedule.is_calm => Outcome::Released,
-            2 => Outcome::Rejected,
+            2 if !self.schedule.has_bound => Outcome::Rejected,
             _ => Outcome::Accepted,
         };
         let is_stale = self.random.once_in(stale_in);

@@ -5,15 +5,15 @@ use std::{
     mem,
 };
 
-use broker::{Event, Restored, Shard};
+use broker::{Event, QueueId, Restored, Shard};
 use contract::{
-    Command, ConnectionId, Destination, Message, Outcome as Settled, Pattern, Settle, Subscribe,
-    SubscriptionId, Tag, Token,
+    Command, ConnectionId, Destination, DestinationKind, Message, Outcome as Settled, Pattern,
+    Settle, Subscribe, SubscriptionId, Tag, Token, Value,
 };
 
 use super::{
     Simulation,
-    model::{Arrival, CommandId},
+    model::{self, Arrival, BOUND, CommandId},
     schedule::DELAY_MAX_MS,
 };
 use crate::world::{Limits, Outcome, World};
@@ -22,7 +22,13 @@ use crate::world::{Limits, Outcome, World};
 #[derive(Debug)]
 pub(super) enum Promise {
     /// A message has entered a queue, unless it has expired.
-    Entered { queue: String, message: u128, expires_unix_ms: Option<u64> },
+    Entered {
+        queue: String,
+        message: u128,
+        expires_unix_ms: Option<u64>,
+        /// How often the queue, that of a subscription, may have been deleted before.
+        deletions: u64,
+    },
     /// A message is not delivered from a queue any more.
     Left { queue: String, message: u128 },
 }
@@ -33,6 +39,9 @@ impl Simulation {
     pub(super) fn is_durable(&self, queue: &str, message: &Message) -> bool {
         if !is_kept(queue) {
             return false;
+        }
+        if model::bound(queue).is_some() {
+            return message.header.durable == Some(true);
         }
         let first = message.dead_letter().map(|dead| dead.queue.clone());
         let first = first.unwrap_or_else(|| Destination::parse(queue).unwrap());
@@ -45,9 +54,26 @@ impl Simulation {
         let queue = message.to.to_string();
         if self.is_durable(&queue, message) {
             let (message, expires_unix_ms) = (message.id, message.header.expires_unix_ms);
-            let promise = Promise::Entered { queue, message, expires_unix_ms };
+            let promise = Promise::Entered { queue, message, expires_unix_ms, deletions: 0 };
             self.promises.entry(command).or_default().push(promise);
+            return;
         }
+        if message.to.kind() != DestinationKind::Topic || message.header.durable != Some(true) {
+            return;
+        }
+        let key = match message.property("key") {
+            Some(Value::String(key)) => Some(key),
+            _ => None,
+        };
+        let priority = message.header.priority;
+        let keepers: Vec<_> = self.model.keepers(command.0, &queue, priority, key).collect();
+        let promises = keepers.into_iter().map(|(name, deletions)| Promise::Entered {
+            queue: name.to_owned(),
+            message: message.id,
+            expires_unix_ms: message.header.expires_unix_ms,
+            deletions,
+        });
+        self.promises.entry(command).or_default().extend(promises);
     }
 
     /// A command settles what a subscription has, as the model knows it before; `earlier` ones of the
@@ -81,8 +107,9 @@ impl Simulation {
         let promises = self.promises.remove(&command).unwrap_or_default();
         for promise in promises.iter().filter(|_| is_done) {
             let is_kept = match promise {
-                &Promise::Entered { ref queue, message, expires_unix_ms } => {
+                &Promise::Entered { ref queue, message, expires_unix_ms, deletions } => {
                     self.world.disk.has_entered(queue, message)
+                        || self.model.deletions(queue) != deletions
                         || expires_unix_ms.is_some_and(|ms| ms <= self.latest_unix_ms)
                 }
                 Promise::Left { queue, message } => !self.world.disk.delivers(queue, *message),
@@ -106,28 +133,40 @@ impl Simulation {
         let restored: Vec<Restored> = self.world.disk.restored().collect();
         let mut expected: BTreeMap<String, BTreeSet<u128>> = BTreeMap::new();
         for Restored { queue, message, dead_letter, .. } in &restored {
+            // What a transaction brought to one that was deleted meanwhile goes with the restart.
+            if queue.is_subscription() && !self.world.disk.bindings.contains_key(queue) {
+                continue;
+            }
             let queue = match dead_letter {
-                Some(_) => queue.name().dead_letter_queue(),
-                None => Some(queue.name().clone()),
+                Some(_) => queue.name().dead_letter_queue().map(|queue| queue.to_string()),
+                None => Some(queue.to_string()),
             };
             // A dead letter does not expire.
             let expires = dead_letter.is_none() && message.is_expired(now.unix_ms);
             if let Some(queue) = queue.filter(|_| !expires) {
-                let is_new = expected.entry(queue.to_string()).or_default().insert(message.id);
+                let is_new = expected.entry(queue).or_default().insert(message.id);
                 assert!(is_new, "message {} is stored twice", message.id);
             }
         }
         let cores = 1 + u16::try_from(self.random.below(4)).unwrap();
         let mut world = World::new(cores, Limits::default());
         world.now = now;
+        for bound in self.model.certain() {
+            let id = QueueId::of_subscription(&bound.durable_name());
+            assert!(self.world.disk.bindings.contains_key(&id), "{} is not stored", bound.name);
+        }
         world.restore(&self.world.disk);
         world.time_out();
         world.carry_all();
         for (slot, (queue, messages)) in (0..).zip(expected) {
             let connection = ConnectionId { core: 0, slot, generation: 0 };
             let credit = Some(u32::MAX);
-            let pattern = Pattern::parse(&queue).unwrap();
-            let subscribe = Subscribe { credit, ..Subscribe::new(SubscriptionId(0), pattern) };
+            let plain = || Subscribe::new(SubscriptionId(0), Pattern::parse(&queue).unwrap());
+            let subscribe = match model::bound(&queue) {
+                Some(bound) => bound.subscribe(SubscriptionId(0)),
+                None => plain(),
+            };
+            let subscribe = Subscribe { credit, ..subscribe };
             let command = Command::Subscribe(Box::new(subscribe));
             world.apply(0, Event::Command(connection, Token(0), command, None));
             world.carry_all();
@@ -140,7 +179,11 @@ impl Simulation {
                 assert!(delivery.redeliveries > 0 || annotation.is_some(), "{delivery:?}");
                 // Those that became dead letters with the restart come behind.
                 if annotation.is_none() {
-                    let position = restored.iter().find(|r| r.message.id == *id).unwrap().position;
+                    let position = restored
+                        .iter()
+                        .find(|r| r.message.id == *id && r.queue.to_string() == queue)
+                        .unwrap()
+                        .position;
                     assert!(previous < Some(position), "the order of {queue} after a restart");
                     previous = Some(position);
                 }
@@ -149,6 +192,14 @@ impl Simulation {
             world.apply(0, Event::Gone(connection));
             world.carry_all();
         }
+        let connection = ConnectionId { core: 0, slot: u32::MAX, generation: 0 };
+        for (token, bound) in (0..).map(Token).zip(BOUND.iter().filter(|bound| bound.lasts)) {
+            let command = Command::Delete(bound.durable_name());
+            world.apply(0, Event::Command(connection, token, command, None));
+            world.carry_all();
+        }
+        world.apply(0, Event::Gone(connection));
+        world.carry_all();
         world.shards.iter().for_each(Shard::assert_empty);
         assert!(world.disk.is_empty(), "left in the store: {:?}", world.disk);
     }
@@ -166,5 +217,5 @@ impl Simulation {
 
 /// Whether the durable messages of a queue are stored.
 pub(super) fn is_kept(queue: &str) -> bool {
-    queue.starts_with("/queue/")
+    queue.starts_with("/queue/") || model::bound(queue).is_some_and(|bound| bound.lasts)
 }

@@ -16,13 +16,14 @@ use std::{collections::BTreeMap, env};
 
 use broker::{Event, Quota, Shard, StoreGate as _};
 use contract::{
-    ConnectionId, Credit, Delivery, Destination, Pattern, Refusal, Subscribe, SubscriptionId, Value,
+    ConnectionId, Credit, Delivery, Destination, Ending, Pattern, Refusal, Subscribe,
+    SubscriptionId, Value,
 };
 use testkit::Random;
 
 use self::{
     durability::Promise,
-    model::{Arrival, CommandId, Depth, Model, Producer, Tally},
+    model::{Arrival, BOUND, CommandId, Depth, Model, Producer, Tally},
     schedule::{InFlight, Schedule, Step},
     trace::Trace,
 };
@@ -71,7 +72,7 @@ impl Simulation {
         let schedule = Schedule::draw(seed, &mut random);
         let mut simulation = Self {
             world: World::new(schedule.cores, schedule.limits.clone()),
-            model: Model::new(schedule.limits.clone(), schedule.rules),
+            model: Model::new(schedule.limits.clone(), schedule.rules, schedule.has_bound),
             trace: Trace::new(seed, lines_max),
             random,
             promises: BTreeMap::new(),
@@ -308,7 +309,11 @@ impl Simulation {
             }
             self.rest();
         }
-        for queue in self.model.begin_to_drain() {
+        let bound = BOUND.iter().filter(|bound| self.schedule.has_bound && bound.lasts);
+        let bound: Vec<String> = bound.map(|bound| bound.name.to_owned()).collect();
+        let queues =
+            self.model.begin_to_drain().into_iter().filter(|queue| model::bound(queue).is_none());
+        for queue in queues.chain(bound).collect::<Vec<_>>() {
             self.empty(&queue);
         }
         self.model.drained();
@@ -337,8 +342,14 @@ impl Simulation {
     fn empty(&mut self, queue: &str) {
         let connection = self.connect(0);
         let id = SubscriptionId(1);
-        let pattern = Pattern::parse(queue).unwrap();
-        let subscribe = Subscribe { credit: Some(0), ..Subscribe::new(id, pattern) };
+        let bound = model::bound(queue);
+        let subscribe = bound.map_or_else(
+            || {
+                let pattern = Pattern::parse(queue).unwrap();
+                Subscribe { credit: Some(0), ..Subscribe::new(id, pattern) }
+            },
+            |bound| bound.subscribe(id),
+        );
         self.subscribe_as(connection, subscribe);
         loop {
             let before = self.model.tally.queue_deliveries;
@@ -347,6 +358,11 @@ impl Simulation {
             if self.model.tally.queue_deliveries == before {
                 break;
             }
+        }
+        if bound.is_some() {
+            self.model.check_emptied(queue);
+            self.unsubscribe_as(connection, id, Ending::Delete);
+            self.rest();
         }
         self.vanish(connection);
         self.rest();

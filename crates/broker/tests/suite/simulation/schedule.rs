@@ -32,6 +32,8 @@ pub(super) struct Schedule {
     pub(super) durable_in: usize,
     /// Messages wait in queues, as their senders or the settings of the queues want.
     pub(super) has_delays: bool,
+    /// There are durable and shared subscriptions.
+    pub(super) has_bound: bool,
 }
 
 /// What has not come to its end.
@@ -86,7 +88,11 @@ impl Schedule {
             is_narrow: random.once_in(4),
             is_filled: random.once_in(4),
         };
-        let broker = BrokerLimits { deliveries_max: 3, ..BrokerLimits::default() };
+        let may_refuse = !rules.is_roomy || rules.is_heavy || rules.is_tight || rules.is_filled;
+        let has_bound = !may_refuse && random.once_in(2);
+        // One message may be in several of them, but in one dead-letter queue once.
+        let deliveries_max = if has_bound { 1_000_000 } else { 3 };
+        let broker = BrokerLimits { deliveries_max, ..BrokerLimits::default() };
         let queued_bytes_max = if rules.is_heavy { 24 << 20 } else { 12 << 10 };
         let quotas = if rules.is_tight {
             QuotaLimits {
@@ -157,6 +163,7 @@ impl Schedule {
             write_in: random.pick(&[2, 10, 50]),
             durable_in: random.pick(&[1, 2, 10]),
             has_delays,
+            has_bound,
         }
     }
 

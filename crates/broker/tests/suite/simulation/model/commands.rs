@@ -1,13 +1,17 @@
 //! What clients command, and what the reply may be.
 
 use broker::Subscriber;
-use contract::{ConnectionId, Mode, Notice, Outcome, Refusal, Settle, Subscribe, SubscriptionId};
+use contract::{
+    ConnectionId, Ending, Mode, Notice, Outcome, Refusal, Settle, Subscribe, SubscriptionId,
+};
 
 use super::{
-    CommandId, Holder, Model, Sent, Subscription, is_queue, is_temporary, matches,
+    CommandId, Holder, Model, Sent, Subscription,
+    bound::{Joined, bound},
+    is_queue, is_temporary, matches,
     queues::{Custody, Settling},
     selection,
-    subscription::{Browse, Phase},
+    subscription::{Browse, Phase, queue_name},
 };
 
 /// A command that waits for its reply, and what the reply may be.
@@ -28,6 +32,8 @@ pub(super) enum Kind {
     SubscribeAgain,
     Unsubscribe(SubscriptionId),
     Declare(String),
+    /// Of a durable subscription.
+    Delete,
     Publish(Sent),
     /// With what it settles.
     Transact(Vec<Settle>),
@@ -57,7 +63,7 @@ impl Pending {
 impl Model {
     pub(crate) fn subscribe(&mut self, (connection, token): CommandId, subscribe: &Subscribe) {
         let id = subscribe.id;
-        let pattern = &subscribe.pattern.to_string();
+        let pattern = &queue_name(subscribe);
         let is_browse = subscribe.mode == Mode::Browse;
         let owner = self.owner(pattern);
         let is_bounded = !self.rules.is_roomy && is_queue(pattern) && !is_browse;
@@ -80,6 +86,12 @@ impl Model {
         let subscriptions_max = limits.subscriptions_max;
         let mut subscription = Subscription::new(serial, subscribe, unsettled_max);
         subscription.browse = browse;
+        let bound = bound(pattern);
+        if let Some(bound) = bound {
+            self.may_be_local(bound, connection);
+        }
+        subscription.joined = bound.map(|bound| Joined::new(bound, self.presence(bound)));
+        let is_unshared = subscribe.durable.as_ref().is_some_and(|durable| !durable.is_shared);
         if let Some(buffered) = &mut subscription.buffered {
             for (sent, command) in &self.topic_messages_since_rest {
                 if matches(pattern, &sent.to) && selects(sent) {
@@ -98,6 +110,7 @@ impl Model {
             .must_be(Refusal::Forbidden, is_of_another)
             .may_be(Refusal::NotFound, is_temporary(pattern) && (is_of_another || !is_declared))
             .may_be(Refusal::Queues, is_bounded)
+            .may_be(Refusal::DurableInUse, is_unshared)
             .may_be(Refusal::PrincipalQueues, makes_queues && !is_browse);
         client.pending.insert(token, pending);
         if !is_taken {
@@ -105,10 +118,24 @@ impl Model {
         }
     }
 
-    pub(crate) fn unsubscribe(&mut self, (connection, token): CommandId, id: SubscriptionId) {
+    pub(crate) fn delete(&mut self, (connection, token): CommandId, name: &str) {
+        self.may_delete(name);
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        let pending = Pending::new(Kind::Delete, 0).may_be(Refusal::DurableInUse, true);
+        client.pending.insert(token, pending);
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        (connection, token): CommandId,
+        id: SubscriptionId,
+        ending: Ending,
+    ) {
+        let subscriber = Subscriber { connection, subscription: id };
+        let name = self.subscription(subscriber).map(|subscription| subscription.pattern.clone());
+        self.leaves(&name.unwrap_or_default(), ending);
         let Some(client) = self.clients.get_mut(&connection) else { return };
         client.pending.insert(token, Pending::new(Kind::Unsubscribe(id), 0));
-        let subscriber = Subscriber { connection, subscription: id };
         match self.subscription(subscriber).map(|subscription| &mut subscription.phase) {
             Some(phase @ Phase::Cancelled(_)) => *phase = Phase::Ending(token),
             Some(Phase::Ending(_)) | None => {}
@@ -130,6 +157,8 @@ impl Model {
         subscription.phase = phase;
         let unsettled = std::mem::take(&mut subscription.unsettled);
         let pattern = subscription.pattern.clone();
+        self.leaves(&pattern, Ending::Suspend);
+        let Some(subscription) = self.subscription(subscriber) else { return };
         let unsettled = unsettled.into_values().map(|id| (id, Outcome::Released)).collect();
         let serial = subscription.serial;
         let fates: Vec<_> =
@@ -252,8 +281,9 @@ impl Model {
             if is_queue(&sent.to) {
                 let published = (sent.to.clone(), sent.id);
                 self.effects.entry(command).or_default().published.push(published);
-                self.queues.publish(sent, command);
+                self.queues.publish(sent, command, false);
             } else {
+                self.publish_to_bound(&sent, command);
                 self.await_everywhere(&sent, command);
             }
         }
@@ -301,6 +331,11 @@ impl Model {
             *count += u64::from(result == Err(refusal));
         }
         let message_last = self.message_last;
+        if let Kind::Subscribe(id) = pending.kind
+            && result.is_ok()
+        {
+            self.joined(connection, id);
+        }
         let Some(client) = self.clients.get_mut(&connection) else { return };
         match pending.kind {
             Kind::Subscribe(id) => match (result, client.subscriptions.get_mut(&id)) {
@@ -313,7 +348,7 @@ impl Model {
                 (Err(_), Some(s)) if !s.is_ending() => drop(client.subscriptions.remove(&id)),
                 _ => {}
             },
-            Kind::SubscribeAgain | Kind::Settle => {}
+            Kind::SubscribeAgain | Kind::Settle | Kind::Delete => {}
             Kind::Unsubscribe(id) => {
                 let phase = client.subscriptions.get(&id).map(|s| s.phase);
                 if phase == Some(Phase::Ending(token)) {

@@ -6,6 +6,7 @@
 //! get, and panics at what must not be. What it cannot know (whether a transaction was committed
 //! whose connection has gone) stays open until something shows it.
 
+mod bound;
 mod buffered;
 mod commands;
 mod credit;
@@ -20,16 +21,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use broker::{Leave, Subscriber};
 use contract::{
-    ConnectionId, Credit, DeadLetterReason, Lane, Outcome, Settle, SubscriptionId, Tag, Token,
+    ConnectionId, Credit, DeadLetterReason, Ending, Lane, Outcome, Settle, SubscriptionId, Tag,
+    Token,
 };
 
 use self::{
+    bound::Presence,
     commands::{Kind, Pending},
     queues::{Holder, Queues},
     verdicts::Effects,
 };
 pub(super) use self::{
-    rest::Depth, selection::SELECTORS, subscription::Subscription, tally::Tally,
+    bound::{BOUND, bound},
+    rest::Depth,
+    selection::SELECTORS,
+    subscription::Subscription,
+    tally::Tally,
     verdicts::CommandId,
 };
 use crate::world::Limits;
@@ -43,6 +50,9 @@ pub(super) struct Model {
     /// written. Those that are closing have theirs.
     unwritten: BTreeMap<ConnectionId, VecDeque<Unwritten>>,
     queues: Queues,
+    /// Whether there are durable and shared subscriptions.
+    has_bound: bool,
+    presences: BTreeMap<&'static str, Presence>,
     effects: BTreeMap<CommandId, Effects>,
     /// What becomes of deliveries that are settled in transactions, if these are rolled back: where
     /// their subscription has ended.
@@ -160,12 +170,14 @@ pub(super) struct Arrival {
 }
 
 impl Model {
-    pub(super) fn new(limits: Limits, rules: Rules) -> Self {
+    pub(super) fn new(limits: Limits, rules: Rules, has_bound: bool) -> Self {
         Self {
             queues: Queues::new(&limits, rules.is_roomy),
             limits,
             rules,
             clients: BTreeMap::new(),
+            has_bound,
+            presences: BTreeMap::new(),
             unwritten: BTreeMap::new(),
             effects: BTreeMap::new(),
             fates: BTreeMap::new(),
@@ -199,6 +211,7 @@ impl Model {
             let fates: Vec<_> =
                 settling.map(|&tag| ((subscription.serial, tag), outcome(tag))).collect();
             self.fates.extend(fates);
+            self.leaves(&subscription.pattern, Ending::Suspend);
             self.end(&subscription.pattern, unsettled);
         }
         for temporary in client.temporaries.into_keys().filter(|name| is_queue(name)) {
@@ -277,6 +290,9 @@ impl Model {
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
         assert!(subscription.selects_arrival(arrival), "{to:?} does not select {arrival:?}");
+        let is_local =
+            |joined: &bound::Joined| joined.is_local(arrival.producer.0, to.connection, arrival.id);
+        assert!(!subscription.joined.as_ref().is_some_and(is_local), "{arrival:?} is local");
         if is_queue(&subscription.pattern) || subscription.buffered.is_some() {
             let buffered = subscription.buffered.as_ref();
             let is_buffered = buffered.is_some();
@@ -378,6 +394,7 @@ impl Model {
             );
         }
         self.tally.queue_deliveries += 1;
+        self.tally.bound += u64::from(bound(queue).is_some());
         self.tally.redeliveries += u64::from(arrival.redeliveries > 0);
         self.tally.dead_letters += u64::from(arrival.dead.is_some());
     }
@@ -413,7 +430,7 @@ const UNWRITTEN_BYTES_MAX: usize = 256 << 10;
 const BUFFERED_BYTES_MAX: usize = 8 << 10;
 
 fn is_queue(name: &str) -> bool {
-    name.starts_with("/queue/") || name.starts_with("/temp-queue/")
+    ["/queue/", "/temp-queue/", "/subscription/"].iter().any(|kind| name.starts_with(kind))
 }
 
 fn is_temporary(name: &str) -> bool {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Subscriber;
-use contract::{DeadLetterReason, Destination, Outcome, QueueRules, QueueSettings, Tag};
+use contract::{
+    ConnectionId, DeadLetterReason, Destination, Outcome, QueueRules, QueueSettings, Tag,
+};
 
 use super::{Arrival, CommandId, Sent};
 use crate::world::Limits;
@@ -15,6 +17,8 @@ pub(super) struct Queues {
     /// Attempts to deliver a message before it is dead.
     deliveries_max: u32,
     rules: QueueRules,
+    /// Those of durable and shared subscriptions.
+    settings_of_bound: QueueSettings,
     /// On the monotonic clock, when the last event came.
     pub(super) now_ns: u64,
     /// Whether dead-letter queues never fill.
@@ -40,6 +44,8 @@ pub(super) struct Queued {
     pub(super) sent: Sent,
     /// The command that published it; a dead letter has none.
     pub(super) command: Option<CommandId>,
+    /// It may go at any time: its queue may not be there.
+    is_optional: bool,
     /// The broker has said or shown that it took the message, and may not lose it.
     pub(super) is_certain: bool,
     /// Why it is dead, and the queue where that happened.
@@ -102,6 +108,7 @@ impl Queues {
             queues: BTreeMap::new(),
             deliveries_max: limits.broker.deliveries_max,
             rules: limits.rules.clone(),
+            settings_of_bound: QueueSettings::default(),
             now_ns: 0,
             are_roomy,
             epoch: 0,
@@ -109,7 +116,10 @@ impl Queues {
     }
 
     fn settings(&self, name: &str) -> &QueueSettings {
-        self.rules.settings(&Destination::parse(name).unwrap())
+        match Destination::parse(name) {
+            Ok(queue) => self.rules.settings(&queue),
+            Err(_) => &self.settings_of_bound,
+        }
     }
 
     /// Attempts to deliver a message of this queue before it is dead.
@@ -119,7 +129,7 @@ impl Queues {
 
     /// Where the dead letters of a queue go; those of others are lost.
     pub(super) fn dead_letter_queue(&self, name: &str) -> Option<String> {
-        let queue = Destination::parse(name).unwrap();
+        let queue = Destination::parse(name).ok()?;
         self.settings(name).dead_letter_queue(&queue).map(|queue| queue.to_string())
     }
 
@@ -142,9 +152,10 @@ impl Queues {
     }
 
     /// A message was sent; whether the queue takes it is to be heard.
-    pub(super) fn publish(&mut self, sent: Sent, command: CommandId) {
+    pub(super) fn publish(&mut self, sent: Sent, command: CommandId, is_optional: bool) {
         let queued = Queued {
             command: Some(command),
+            is_optional,
             is_certain: false,
             dead: None,
             attempts: 0,
@@ -161,7 +172,18 @@ impl Queues {
     pub(super) fn confirm(&mut self, queue: &str, id: u128) {
         let keeps = self.keeps(queue);
         if let Some(queued) = self.queue(queue).messages.get_mut(&id) {
-            queued.is_certain = keeps;
+            queued.is_certain = keeps && !queued.is_optional;
+        }
+    }
+
+    /// What is in a queue, or what this connection has published to it, may go or not have come.
+    pub(super) fn loosen(&mut self, name: &str, publisher: Option<ConnectionId>) {
+        let is_of = |queued: &Queued| {
+            let own = queued.command.map(|(connection, _)| connection);
+            publisher.is_none() || own == publisher
+        };
+        for queued in self.queue(name).messages.values_mut().filter(|queued| is_of(queued)) {
+            (queued.is_optional, queued.is_certain) = (true, false);
         }
     }
 
@@ -189,7 +211,7 @@ impl Queues {
         assert_eq!(queued.sent.priority, arrival.priority, "priority of message {id}");
         assert!(!queued.sent.has_expired(arrival.left_unix_ms), "message {id} had expired");
         assert!(queued.due_ns <= now_ns, "message {id} is delivered too early");
-        queued.is_certain = keeps;
+        queued.is_certain = keeps && !queued.is_optional;
         queued.custody = Custody::Consumer;
         queued
     }
@@ -359,6 +381,7 @@ impl Queues {
                 ..queued.sent.clone()
             },
             command: None,
+            is_optional: false,
             is_certain: self.keeps(&to),
             dead: Some((name.to_owned(), reason)),
             attempts: 0,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::{Now, Outcome};
 
 use super::{
-    CommandId, Effects, Model, Sent, commands::Kind, is_queue, is_temporary, queues::Custody,
-    subscription::Phase,
+    CommandId, Effects, Model, Sent, bound::bound, commands::Kind, is_queue, is_temporary,
+    queues::Custody, subscription::Phase,
 };
 
 /// How full a queue says it is.
@@ -38,6 +38,7 @@ impl Model {
         for name in names {
             self.check_depth(&name, depths.get(&name).copied().unwrap_or_default());
         }
+        self.rest_bound();
         self.queues.rest();
         self.tally.rests += 1;
     }
@@ -192,7 +193,8 @@ impl Model {
             let may_be_dead =
                 !shows_dead_letter && queued.attempts + 1 >= self.queues.attempts_max(queue);
             let has_expired = queued.sent.has_expired(self.latest_unix_ms);
-            if may_be_dead || has_expired || !self.queues.keeps(queue) {
+            let may_be_gone = bound(queue).is_some();
+            if may_be_dead || may_be_gone || has_expired || !self.queues.keeps(queue) {
                 continue;
             }
             let leaves = match settling.outcome {

@@ -9,6 +9,7 @@ use contract::{Credit, Refusal, Settlement, Subscribe, Tag, Token};
 
 use super::{
     Arrival, CommandId, Producer, Sent,
+    bound::Joined,
     buffered::Buffered,
     credit::Allowance,
     selection::{Selects, selects},
@@ -24,6 +25,8 @@ pub(crate) struct Subscription {
     selects: Selects,
     /// It looks at the messages of a queue.
     pub(super) browse: Option<Browse>,
+    /// It is to a durable or shared one.
+    pub(super) joined: Option<Joined>,
     /// It is to topics, which do not push to it.
     pub(super) buffered: Option<Buffered>,
     pub(crate) phase: Phase,
@@ -46,6 +49,12 @@ pub(crate) struct Subscription {
     latest: BTreeMap<(Producer, String, u8), u128>,
     /// The priority of the last message of those that come in the order of the queue.
     priority_last: Option<u8>,
+}
+
+/// What a subscription is to: a queue of its own where it is a durable or shared one.
+pub(super) fn queue_name(subscribe: &Subscribe) -> String {
+    let durable = subscribe.durable.as_ref().map(|durable| durable.name.to_string());
+    durable.unwrap_or_else(|| subscribe.pattern.to_string())
 }
 
 /// How far a subscription has come.
@@ -75,10 +84,11 @@ impl Subscription {
         allowance.change(Credit::Add(subscribe.credit.unwrap_or_default()));
         Self {
             serial,
-            pattern: subscribe.pattern.to_string(),
+            pattern: queue_name(subscribe),
             is_explicit: subscribe.settlement == Settlement::Explicit,
             selects: selects(subscribe),
             browse: None,
+            joined: None,
             buffered: subscribe.is_buffered().then(|| Buffered::new(subscribe)),
             phase: Phase::Requested,
             unsettled: BTreeMap::new(),
