@@ -20,10 +20,19 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts the program with a configuration that names the threads.
     pub(crate) fn start(program: &Path, threads: usize) -> Result<Self, Box<dyn Error>> {
+        Self::start_with(program, threads, "")
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) fn start_with(
+        program: &Path,
+        threads: usize,
+        more: &str,
+    ) -> Result<Self, Box<dyn Error>> {
         let folder = program.parent().unwrap_or_else(|| Path::new("."));
         let config = folder.join(format!("measure-{}.toml", std::process::id()));
         let text = format!(
-            "threads = {threads}\n[[listen]]\naddress = \"127.0.0.1:0\"\noperations = true\n[log]\nlevel = \"warn\"\n"
+            "threads = {threads}\n[[listen]]\naddress = \"127.0.0.1:0\"\noperations = true\n[log]\nlevel = \"warn\"\n{more}"
         );
         fs::write(&config, text)?;
         let mut process = Command::new(program)
@@ -52,6 +61,12 @@ impl Gateway {
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no RssAnon")?;
         Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// All memory that is resident, and the most that ever was, in bytes.
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        let memory = |key| system::memory(&[self.process.id()], key);
+        (memory("VmRSS"), memory("VmHWM"))
     }
 
     /// CPU time that it has had, in nanoseconds.

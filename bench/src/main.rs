@@ -6,6 +6,7 @@
     reason = "figures for people, far from the bounds of their types"
 )]
 
+mod backlog;
 mod compare;
 mod dialect;
 mod gateway;
@@ -40,6 +41,17 @@ struct Cli {
 enum Command {
     /// Show that the data plane of this gateway is the designed one
     Measure { program: PathBuf },
+    /// Let durable messages wait, and measure what that takes, a start and their delivery
+    Backlog {
+        program: PathBuf,
+        /// A folder for the store
+        #[arg(long, default_value = "target/bench")]
+        work: PathBuf,
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: u64,
+        #[arg(long, default_value_t = 1024)]
+        bytes: usize,
+    },
     /// Compare this gateway with its peers
     Run(Options),
     /// Be a server that does nothing but read and write
@@ -86,6 +98,9 @@ struct Options {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Measure { program } => return measure::run(&program),
+        Command::Backlog { program, work, messages, bytes } => {
+            backlog::run(&program, &work, messages, bytes)
+        }
         Command::Run(options) => run(options),
         Command::Bare { kind } => peers::bare::serve(kind),
         Command::Load => load::run(),

@@ -23,12 +23,19 @@ pub(crate) struct Options {
     /// Let 2,000 connections come and go for half an hour instead
     #[arg(long)]
     soak: bool,
+    /// Let 1,000,000 durable messages wait instead, and measure that, a start and their delivery
+    #[arg(long)]
+    backlog: bool,
 }
 
 /// Compares the gateway with its peers.
 pub(crate) fn run(options: &Options) -> Outcome {
     let binaries = Binaries::build()?;
     let mut bench = shell::command(build()?);
+    if options.backlog {
+        bench.arg("backlog").arg(&binaries.gateway).arg("--work").arg(paths::folder("bench")?);
+        return shell::run(&mut bench);
+    }
     bench.arg("run").arg(&binaries.gateway).arg("--work").arg(paths::folder("bench")?);
     for name in &options.only {
         bench.args(["--only", name]);

@@ -7,7 +7,7 @@ use contract::{
 
 use crate::{
     numbers::Numbers,
-    queued::{QueueId, QueuePosition},
+    queued::{QueueId, QueuePosition, queued_cost_on_disk},
     quota::Account,
     record::{Record, Terms, WriteId},
     shard_message::{ShardMessage, Subscriber},
@@ -64,6 +64,12 @@ pub enum Event {
     /// A message was in the store when the process began; comes before any command, to the home of
     /// its queue.
     Restored(Box<Restored>),
+    /// Messages were in the store when the process began, and their queue has what it works by; comes
+    /// before any command, to the home of the queue. Only to a shard with
+    /// [`crate::Shard::with_resident_bytes_max`].
+    RestoredOnDisk(QueueId, Vec<OnDisk>),
+    /// What was to be loaded; `None`: it cannot be read, or is not there any more.
+    Loaded(LoadId, QueueId, Vec<(QueuePosition, Option<Arc<Message>>)>),
     /// Time has passed; expected every 100 ms or so.
     Timeout,
     /// Subscriptions that want the latest may be handed as much again, and selectors of subscriptions to
@@ -96,6 +102,30 @@ pub struct RestoredNumbers {
     pub numbers: Numbers,
 }
 
+/// What a queue works by of a message that the store has kept, and that is in no memory yet.
+#[derive(Clone, Copy, Debug)]
+pub struct OnDisk {
+    /// Where in the queue.
+    pub position: QueuePosition,
+    /// What it takes in the store.
+    pub bytes: u32,
+    /// When it expires, in milliseconds since 1970.
+    pub expires_unix_ms: Option<u64>,
+    /// When it may be delivered first, if that was not at once.
+    pub due_unix_ms: Option<u64>,
+}
+
+impl OnDisk {
+    /// What it counts with in its queue.
+    pub(crate) const fn cost(&self) -> usize {
+        queued_cost_on_disk(self.bytes)
+    }
+}
+
+/// Names a load of one shard.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LoadId(pub u64);
+
 /// How a connection ends, and so what becomes of deliveries that it has not settled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Leave {
@@ -123,6 +153,9 @@ pub enum Effect {
     /// A batch for the store, in order; [`Event::Stored`] follows. The shard does not wait for it
     /// with anything else.
     Store(WriteId, Vec<Record>),
+    /// Messages of a queue that the store has are to be loaded; [`Event::Loaded`] follows, with all of
+    /// them. The shard does not wait for it with anything else.
+    Load(LoadId, QueueId, Vec<QueuePosition>),
     /// The next message for the shard of this core.
     ToShard(u16, ShardMessage),
 }

@@ -29,7 +29,7 @@ mod stats;
 mod window;
 mod writes;
 
-pub use event::{Effect, Event, Leave, Restored, RestoredNumbers};
+pub use event::{Effect, Event, Leave, LoadId, OnDisk, Restored, RestoredNumbers};
 pub use numbers::Numbers;
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};

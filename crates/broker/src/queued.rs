@@ -165,8 +165,16 @@ pub(crate) fn queued_cost(message: &Message) -> usize {
     message.cost() + ENTRY_BYTES
 }
 
+/// About the same of one that takes so much on the disk.
+pub(crate) const fn queued_cost_on_disk(bytes: u32) -> usize {
+    bytes as usize + MESSAGE_BYTES + ENTRY_BYTES
+}
+
 /// What it takes besides while it is ready and expires.
 pub(crate) const EXPIRING_ENTRY_BYTES: usize = 32;
+
+/// What a message takes in memory beside what it does on the disk.
+const MESSAGE_BYTES: usize = 200;
 
 const PRIORITY_MAX: u8 = 9;
 const SEQUENCE_BITS: u32 = 60;

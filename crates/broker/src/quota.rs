@@ -186,7 +186,10 @@ pub(crate) struct AccountUsage {
 
 impl Usage {
     pub(crate) fn add_message(&mut self, account: Option<Account>, message: &Message) {
-        let bytes = charged_bytes(message);
+        self.add_bytes(account, charged_bytes(message));
+    }
+
+    pub(crate) fn add_bytes(&mut self, account: Option<Account>, bytes: usize) {
         self.bytes += bytes;
         if let Some(account) = account {
             self.accounts.entry(account).or_default().bytes += bytes;
@@ -232,7 +235,11 @@ impl Quotas {
 
     /// Charges for a message that was in a queue before: beyond the quotas if it must be.
     pub(crate) fn charge_anyway(&mut self, account: Option<Account>, message: &Message) {
-        let bytes = charged_bytes(message);
+        self.charge_bytes_anyway(account, charged_bytes(message));
+    }
+
+    /// As [`Quotas::charge_anyway`], of a message that is charged with this much.
+    pub(crate) fn charge_bytes_anyway(&mut self, account: Option<Account>, bytes: usize) {
         self.bytes.take_anyway(Quota::Bytes, bytes, &*self.pool);
         if let Some(account) = account {
             let share = &mut self.accounts.get(account).bytes;
@@ -242,7 +249,11 @@ impl Quotas {
 
     /// A message is in no queue any more.
     pub(crate) fn uncharge(&mut self, account: Option<Account>, message: &Message) {
-        let bytes = charged_bytes(message);
+        self.uncharge_bytes(account, charged_bytes(message));
+    }
+
+    /// As [`Quotas::uncharge`], of a message that is charged with this much.
+    pub(crate) fn uncharge_bytes(&mut self, account: Option<Account>, bytes: usize) {
         self.bytes.release(Quota::Bytes, bytes, &*self.pool);
         if let Some(account) = account {
             let share = &mut self.accounts.get(account).bytes;
@@ -373,8 +384,12 @@ impl Share {
 /// What a message is charged with while it is in a queue, waits there, or is unsettled: always the
 /// same, so that nothing is refused or drawn when it goes from one to the other.
 fn charged_bytes(message: &Message) -> usize {
-    let expires = message.header.expires_unix_ms.is_some();
-    queued_cost(message) + if expires { EXPIRING_ENTRY_BYTES } else { 0 }
+    charged_bytes_of(queued_cost(message), message.header.expires_unix_ms.is_some())
+}
+
+/// The same of a message that counts with this much in its queue.
+pub(crate) const fn charged_bytes_of(cost: usize, expires: bool) -> usize {
+    cost + if expires { EXPIRING_ENTRY_BYTES } else { 0 }
 }
 
 /// The hash of an [`Account`], which is one.

@@ -104,6 +104,16 @@ impl Shard {
         self
     }
 
+    /// Bounds the memory of durable messages that wait in queues, in bytes: beyond, they are in the store
+    /// only until they are next ([`Effect::Load`]). A queue may have a 64th part of it; all have an equal
+    /// part where there are more, and one message each where there are very many. Without it, all are in
+    /// memory.
+    #[must_use]
+    pub const fn with_resident_bytes_max(mut self, bytes: usize) -> Self {
+        self.home.set_resident_bytes_max(bytes);
+        self
+    }
+
     /// Advances the shard by one event; what is to be done is added to `effects`, in order.
     pub fn apply(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let (front, home) = (&mut self.front, &mut self.home);
@@ -147,6 +157,12 @@ impl Shard {
             }
             Event::RestoredNumbers(restored) => home.restore_numbers(*restored, &mut output),
             Event::Restored(restored) => home.restore(*restored, &mut output),
+            Event::RestoredOnDisk(queue, messages) => {
+                home.restore_on_disk(queue, &messages, &mut output);
+            }
+            Event::Loaded(load, queue, messages) => {
+                home.loaded(load, &queue, messages, &mut output);
+            }
             Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {
                 front.time_out(&mut output);

@@ -49,6 +49,12 @@ pub struct Stats {
     pub refused_full: u64,
     /// Messages that did not enter a queue, since they had with the number of their producer.
     pub duplicates: u64,
+    /// Messages in queues here that are in the store only.
+    pub on_disk: usize,
+    /// Messages that were loaded from the store.
+    pub loaded: u64,
+    /// Messages that the store has and that could not be loaded: their queue goes on without them.
+    pub unreadable: u64,
     /// Memory of what is in queues here, in bytes.
     pub queued_bytes: usize,
     /// Publications and transactions refused because the memory of all queues was used up.

@@ -11,9 +11,12 @@ use std::{
 };
 
 use auth::{Access, Logins, Users};
-use broker::{Placement, QueueId, Restored, RestoredNumbers, ShardMessage, Terms, WriteId};
+use broker::{
+    LoadId, OnDisk, Placement, QueueId, QueuePosition, Restored, RestoredNumbers, ShardMessage,
+    Terms, WriteId,
+};
 use contract::{
-    BrokerLimits, ClientRules, ConnectionId, ConnectionLimits, ProtocolLimits, QueueRules,
+    BrokerLimits, ClientRules, ConnectionId, ConnectionLimits, Message, ProtocolLimits, QueueRules,
     QuotaLimits, Refusal, Step, Token, internal,
 };
 use tokio::sync::oneshot;
@@ -129,6 +132,10 @@ pub(crate) enum ToCore {
     Restored(Vec<Restored>),
     /// What it has kept of producers for its shard.
     RestoredNumbers(Vec<RestoredNumbers>),
+    /// What a queue of its shard works by of what it has kept.
+    RestoredOnDisk(QueueId, Vec<OnDisk>),
+    /// What it was to load for its shard.
+    Loaded(LoadId, QueueId, Vec<LoadedMessage>),
     /// Something to do there.
     Call(Box<dyn FnOnce(&CoreRef) + Send>),
     /// Refuse the largest message received in part: others have no memory left.
@@ -136,6 +143,9 @@ pub(crate) enum ToCore {
     /// Close all connections, in their protocols' ways.
     Shutdown,
 }
+
+/// A message that was to be loaded; `None`: it cannot be read, or is not there any more.
+pub type LoadedMessage = (QueuePosition, Option<Arc<Message>>);
 
 /// A socket that was accepted, for the core that is to have it.
 #[derive(Debug)]
@@ -239,6 +249,18 @@ impl Cores {
     /// be.
     pub fn store_refused(&self, core: u16, write: WriteId, refusal: Refusal) {
         self.send_of_store(core, ToCore::StoreRefused(write, refusal));
+    }
+
+    /// The store has loaded messages of a queue of a core's shard.
+    pub fn loaded(&self, core: u16, id: LoadId, queue: QueueId, messages: Vec<LoadedMessage>) {
+        self.send_of_store(core, ToCore::Loaded(id, queue, messages));
+    }
+
+    /// As [`Cores::restore`], of messages whose bodies stay on the disk.
+    pub fn restore_on_disk(&self, queue: &QueueId, messages: Vec<OnDisk>) {
+        let placement = Placement::new(u16::try_from(self.handles.len()).unwrap_or(u16::MAX));
+        let home = placement.home(queue.name());
+        self.send_of_store(home, ToCore::RestoredOnDisk(queue.clone(), messages));
     }
 
     fn send_of_store(&self, core: u16, what: ToCore) {

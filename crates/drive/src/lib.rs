@@ -24,7 +24,7 @@ mod store;
 pub mod tasks;
 mod upstream;
 
-pub use cores::{Arrival, CoreHandle, Cores, Service, Settings};
+pub use cores::{Arrival, CoreHandle, Cores, LoadedMessage, Service, Settings};
 pub use counters::{Count, Counters, HandshakeOutcome, Label, Refused, Row};
 pub use event_loop::{
     Carrier, Core, CoreRef, Framing, Gone, InboundMessage, NewCore, Publisher, Pulled,

@@ -349,6 +349,9 @@ impl Snapshot {
             ("broker_transactions", "Branches of transactions in flight", |stats| {
                 stats.transactions
             }),
+            ("broker_on_disk", "Messages in queues that are in the store only", |stats| {
+                stats.on_disk
+            }),
         ];
         for (name, help, stat) in now {
             let value = self.sum(|core| wide(stat(&core.broker)));
@@ -401,6 +404,12 @@ impl Snapshot {
                 "broker_expired",
                 "Messages that expired in a queue, before a topic had them or a subscription could get them",
                 |stats| stats.expired,
+            ),
+            ("broker_loaded", "Messages loaded from the store", |stats| stats.loaded),
+            (
+                "broker_unreadable",
+                "Messages that could not be loaded: the log says why, and their queue goes on without them",
+                |stats| stats.unreadable,
             ),
             ("broker_dead_lettered", "Messages moved to a dead-letter queue", |stats| {
                 stats.dead_lettered

@@ -8,16 +8,22 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
 };
 
-use broker::{Record, Restored, RestoredNumbers, StoreGate, WriteId};
+use broker::{
+    LoadId, OnDisk, QueueId, QueuePosition, Record, Restored, RestoredNumbers, StoreGate, Terms,
+    WriteId,
+};
 use config::{Config, SyncPolicy};
-use contract::Refusal;
+use contract::{Message, Refusal};
 use drive::{Cores, clock, tasks};
-use store::{Completions, Folder, Options, StoreError, StoredMessage, WriteRefusal};
+use store::{
+    Completions, Folder, Opened, Options, Reader, StoreError, StoredMessage, WriteRefusal,
+};
 use tokio::time;
 
 /// The store, opened with the first durable message if it was not opened before.
@@ -28,6 +34,8 @@ pub(crate) struct Store {
     cores_count: u16,
     sync: SyncPolicy,
     open: OnceLock<store::Store>,
+    /// To the thread that reads messages.
+    loads: OnceLock<mpsc::Sender<Load>>,
     opening: Mutex<Opening>,
     /// Until when durable messages are refused since the disk was full, on the monotonic clock.
     full_until_ns: Arc<AtomicU64>,
@@ -51,6 +59,7 @@ impl Store {
             cores_count,
             sync,
             open: OnceLock::new(),
+            loads: OnceLock::new(),
             opening: Mutex::default(),
             full_until_ns: Arc::default(),
         }
@@ -86,27 +95,15 @@ impl Store {
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
         let opened = store::open(Arc::new(folder), options)?;
-        let (bindings, producers) = (opened.bindings(), opened.producers());
-        let mut restored = Vec::new();
-        for queue in opened.queues() {
-            for StoredMessage { position, body, dead_letter } in opened.messages(&queue) {
-                if let Some(message) = opened.reader().read(body)? {
-                    let (queue, message) = (queue.clone(), Arc::new(message));
-                    restored.push(Restored { queue, position, message, dead_letter });
-                }
-            }
-        }
+        let bindings = opened.bindings();
+        let cores = self.cores.get().and_then(Weak::upgrade);
+        let messages = cores.map_or(Ok(0), |cores| restore(&opened, &bindings, &cores))?;
         tracing::info!(
             folder = %self.folder.display(),
-            messages = restored.len(),
+            messages,
             subscriptions = bindings.len(),
             "store opened"
         );
-        if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
-            let numbers = |(queue, producer, numbers)| RestoredNumbers { queue, producer, numbers };
-            cores.restore_numbers(producers.into_iter().map(numbers));
-            cores.restore(&bindings, restored);
-        }
         let (cores, full_until_ns) = (Arc::clone(&self.cores), Arc::clone(&self.full_until_ns));
         let (store, writer) = opened.start(ToCores { cores, full_until_ns });
         let run = move || {
@@ -117,12 +114,19 @@ impl Store {
                 process::exit(1);
             }
         };
-        let started = tasks::thread("store", run).map_err(|source| StoreError::Io {
+        let no_thread = |source| StoreError::Io {
             doing: "start a thread for",
             file: self.folder.display().to_string(),
             source,
-        });
-        opening.writer = Some(started?);
+        };
+        let (loads, requests) = mpsc::channel();
+        let (cores, reader, sync) = (Arc::clone(&self.cores), store.reader().clone(), self.sync);
+        let load = move || Loader { cores, reader, sync }.run(&requests);
+        // It ends with the process.
+        drop(tasks::thread("store-reader", load).map_err(no_thread)?);
+        opening.writer = Some(tasks::thread("store", run).map_err(no_thread)?);
+        // Under the lock: nobody else has set it.
+        let _is_set = self.loads.set(loads);
         // Under the lock: nobody else has set it.
         let _is_set = self.open.set(store);
         Ok(())
@@ -178,6 +182,116 @@ impl drive::Store for Store {
         match self.open.get() {
             Some(store) => store.write(core, id, records),
             None => contract::internal!("something is stored where there is no store"),
+        }
+    }
+
+    fn load(&self, core: u16, id: LoadId, queue: QueueId, positions: Vec<QueuePosition>) {
+        let load = Load { core, id, queue, positions };
+        // The thread ends with the process.
+        if self.loads.get().is_none_or(|loads| loads.send(load).is_err()) {
+            contract::internal!("something is loaded where there is no store");
+        }
+    }
+}
+
+/// Puts what a store has kept into the queues, before anything else is written: what they work by, and
+/// the messages themselves of those that are to leave as dead letters. Returns how many there are.
+fn restore(
+    opened: &Opened,
+    bindings: &[(QueueId, Arc<Terms>)],
+    cores: &Cores,
+) -> Result<usize, StoreError> {
+    let mut count = 0;
+    let mut restored = Vec::new();
+    let numbers = |(queue, producer, numbers)| RestoredNumbers { queue, producer, numbers };
+    cores.restore_numbers(opened.producers().into_iter().map(numbers));
+    cores.restore(bindings, []);
+    for queue in opened.queues() {
+        let mut last = None;
+        loop {
+            let messages = opened.messages_after(&queue, last, RESTORED_AT_ONCE);
+            let Some(StoredMessage { position, .. }) = messages.last() else { break };
+            last = Some(*position);
+            count += messages.len();
+            let (dead, on_disk): (Vec<_>, Vec<_>) =
+                messages.into_iter().partition(|message| message.dead_letter.is_some());
+            for StoredMessage { position, body, dead_letter, .. } in dead {
+                if let Some(message) = opened.reader().read(body)? {
+                    let (queue, message) = (queue.clone(), Arc::new(message));
+                    restored.push(Restored { queue, position, message, dead_letter });
+                }
+            }
+            let on_disk = on_disk.into_iter().map(|message| OnDisk {
+                position: message.position,
+                bytes: message.bytes,
+                expires_unix_ms: message.expires_unix_ms,
+                due_unix_ms: message.due_unix_ms,
+            });
+            cores.restore_on_disk(&queue, on_disk.collect());
+        }
+    }
+    cores.restore(&[], restored);
+    Ok(count)
+}
+
+/// Messages of a queue that a core wants.
+#[derive(Debug)]
+struct Load {
+    core: u16,
+    id: LoadId,
+    queue: QueueId,
+    positions: Vec<QueuePosition>,
+}
+
+/// Reads messages for the cores, on a thread that may wait for the disk.
+struct Loader {
+    cores: Arc<OnceLock<Weak<Cores>>>,
+    reader: Reader,
+    sync: SyncPolicy,
+}
+
+impl Loader {
+    /// Until nobody is left who could want more.
+    fn run(&self, requests: &mpsc::Receiver<Load>) {
+        while let Ok(Load { core, id, queue, positions }) = requests.recv() {
+            let mut failed = None;
+            let mut tries = if self.sync == SyncPolicy::Always { 0 } else { SYNC_TRIES };
+            let read = |position| {
+                let message = self.read(&queue, position, &mut tries).unwrap_or_else(|error| {
+                    failed.get_or_insert((0, error)).0 += 1;
+                    None
+                });
+                (position, message.map(Arc::new))
+            };
+            let messages = positions.into_iter().map(read).collect();
+            if let Some((messages, error)) = failed {
+                tracing::error!(
+                    %error,
+                    %queue,
+                    messages,
+                    "messages cannot be read: they stay in the store, and their queue goes on without them"
+                );
+            }
+            let Some(cores) = self.cores.get().and_then(Weak::upgrade) else { return };
+            cores.loaded(core, id, queue, messages);
+        }
+    }
+
+    /// What is not synced yet is not to be found, so it is waited for a while.
+    #[expect(clippy::disallowed_methods, reason = "this thread may wait")]
+    fn read(
+        &self,
+        queue: &QueueId,
+        position: QueuePosition,
+        tries: &mut u32,
+    ) -> Result<Option<Message>, StoreError> {
+        loop {
+            let message = self.reader.read_from(queue, position)?;
+            if message.is_some() || *tries == 0 {
+                return Ok(message);
+            }
+            *tries -= 1;
+            thread::sleep(SYNC_INTERVAL / 4);
         }
     }
 }
@@ -236,6 +350,12 @@ fn state_directory() -> PathBuf {
 
 /// With [`SyncPolicy::Interval`].
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often, in one load, a message is looked for that is not synced yet.
+const SYNC_TRIES: u32 = 10;
+
+/// Messages of a queue that a core is told of at once when the store is opened.
+const RESTORED_AT_ONCE: usize = 10_000;
 
 /// Until a store that could not be opened, or whose disk was full, is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -4,6 +4,8 @@
 //! file header | Begin | Changes* | Queue* | Bodies* | Changes* | End
 //! ```
 //!
+//! A body is its id, where it is, and, if it has any, its times: so a queue is restored without it.
+//!
 //! It is written a few entries at a time, while the index changes. That is no matter, since what
 //! changed from [`Begin`](Kind::Begin) on is in the log behind it, and to do it again changes
 //! nothing. The file replaces the last one when it is whole and on the disk; then what is before
@@ -23,7 +25,7 @@ use crate::{
     change::{BodyId, Change, read_queue},
     error::{StoreError, doing},
     files::{File, Files},
-    index::{Index, Place},
+    index::{Index, Place, Times},
     log::lock,
     message,
     record::{self, Kind, RawRecord, Seed},
@@ -180,8 +182,13 @@ impl CheckpointWriter {
             for (body, at) in bodies {
                 buffer.extend(body.0.to_be_bytes());
                 let Place { segment, offset, bytes } = at.place;
-                for number in [segment, offset, bytes] {
+                let times = if index.times.is_empty() { None } else { index.times.get(body) };
+                let flags = if times.is_some() { HAS_TIMES } else { 0 };
+                for number in [segment, offset, bytes | flags] {
                     buffer.extend(number.to_be_bytes());
+                }
+                for time in times.iter().flat_map(|t| [t.expires_unix_ms, t.due_unix_ms]) {
+                    buffer.extend(time.unwrap_or(u64::MAX).to_be_bytes());
                 }
                 last = *body;
             }
@@ -290,7 +297,16 @@ impl Checkpoint {
                 while !reader.is_empty() {
                     let body = BodyId(reader.u64()?);
                     let (segment, offset) = (reader.u32()?, reader.u32()?);
-                    self.index.place(body, Place { segment, offset, bytes: reader.u32()? });
+                    let bytes = reader.u32()?;
+                    let times = if bytes & HAS_TIMES > 0 {
+                        let [expires_unix_ms, due_unix_ms] = [reader.u64()?, reader.u64()?]
+                            .map(|time| Some(time).filter(|t| *t < u64::MAX));
+                        Some(Times { expires_unix_ms, due_unix_ms })
+                    } else {
+                        None
+                    };
+                    let place = Place { segment, offset, bytes: bytes & !HAS_TIMES };
+                    self.index.place_with(body, place, times);
                 }
             }
             Kind::End => {
@@ -315,6 +331,7 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
     let bytes = ENDS_BYTES
         + index.messages() * POSITION_BYTES
         + index.bodies.len() * BODY_BYTES
+        + index.times.len() * 16
         + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
     let bindings = index.bindings.values().map(|terms| QUEUE_BYTES + 16 + terms.bytes());
     let names = |producer: &Producer| producer.user.len() + producer.name.len();
@@ -330,6 +347,10 @@ pub(crate) const NAME: &str = "checkpoint";
 pub(crate) const NEW: &str = "checkpoint.new";
 
 const MAGIC: [u8; 8] = *b"PASSRCKP";
+
+/// A flag of the size of a body, which is less than [`crate::BATCH_BYTES_MAX`] and some: it expires, or is
+/// due later, and when follows.
+const HAS_TIMES: u32 = 1 << 31;
 
 /// Entries of a queue in a block.
 const BLOCK_ENTRIES: usize = 4096;

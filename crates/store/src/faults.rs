@@ -12,7 +12,7 @@ use broker::{QueueId, QueuePosition, Record, Terms, WriteId};
 use contract::{DurableName, Message, Pattern, Selector, Strings};
 
 use crate::{
-    Completions, Options, StoreError, WriteRefusal,
+    Completions, Options, StoreError, StoredMessage, WriteRefusal,
     files::{File, Files, SimulatedDisk},
     log::Log,
     model::{Model, contents, message, open, options, queue},
@@ -364,6 +364,29 @@ fn durable_subscriptions_are_kept_until_they_are_unbound() {
     commit(&mut log, &[removed, Record::Unbind(name("a")), Record::Unbind(name("b"))]);
     let log = open(&disk.after_kill(), 5).unwrap();
     assert!(crate::log::lock(&log.index).bindings.is_empty());
+}
+
+/// Without the times in the index, or in the checkpoint, a start would have to read the bodies.
+#[test]
+fn a_start_knows_when_messages_are_due_and_expire_without_their_bodies() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk, 1).unwrap();
+    let mut message = Message::clone(&message(1, 10));
+    message.header.arrived_unix_ms = 1000;
+    message.header.delay_ms = 200;
+    message.header.expires_unix_ms = Some(5000);
+    let timed = Record::Put(queue(0), QueuePosition::from_bits(1), Arc::new(message));
+    commit(&mut log, &[timed, put(2, 10)]);
+    let times = |salt| {
+        let opened = crate::open(Arc::new(disk.after_kill()), options(salt)).unwrap();
+        let times = |stored: &StoredMessage| (stored.due_unix_ms, stored.expires_unix_ms);
+        let queues = opened.queues().into_iter().flat_map(|queue| opened.messages(&queue));
+        queues.map(|stored| times(&stored)).collect::<Vec<_>>()
+    };
+    let expected = [(Some(1200), Some(5000)), (None, None)];
+    assert_eq!(times(2), expected, "of the log");
+    log.close().unwrap();
+    assert_eq!(times(3), expected, "of the checkpoint");
 }
 
 fn commit(log: &mut Log, records: &[Record]) {

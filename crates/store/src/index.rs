@@ -8,7 +8,7 @@ use std::{
 };
 
 use broker::{Numbers, QueueId, QueuePosition, Terms, TransactionId};
-use contract::{DeadLetterReason, Producer};
+use contract::{DeadLetterReason, Header, Producer};
 
 use crate::{
     change::{BodyId, Change},
@@ -30,6 +30,8 @@ pub(crate) struct Index {
     /// What has entered a queue of producers that number their messages.
     pub(crate) producers: BTreeMap<(QueueId, Producer), Numbers>,
     pub(crate) bodies: BTreeMap<BodyId, Body>,
+    /// Of those that have some.
+    pub(crate) times: BTreeMap<BodyId, Times>,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// While the log is read, a change may concern what a checkpoint has seen the end of already:
     /// bodies stay until [`Index::complete`].
@@ -44,6 +46,23 @@ pub(crate) struct Place {
     pub(crate) segment: u32,
     pub(crate) offset: u32,
     pub(crate) bytes: u32,
+}
+
+/// When a message may be delivered, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) expires_unix_ms: Option<u64>,
+    /// `None`: at once.
+    pub(crate) due_unix_ms: Option<u64>,
+}
+
+impl Times {
+    /// Those of a message; `None`: it has none.
+    pub(crate) fn of(header: &Header) -> Option<Self> {
+        let (expires_unix_ms, due_unix_ms) = (header.expires_unix_ms, header.due_unix_ms());
+        let has_some = expires_unix_ms.is_some() || due_unix_ms.is_some();
+        has_some.then_some(Self { expires_unix_ms, due_unix_ms })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +104,14 @@ impl Index {
                 self.count_live(old, false);
                 self.count_live(place, true);
             }
+        }
+    }
+
+    /// As [`Index::place`], of a body with these times.
+    pub(crate) fn place_with(&mut self, body: BodyId, place: Place, times: Option<Times>) {
+        self.place(body, place);
+        if let Some(times) = times {
+            self.times.insert(body, times);
         }
     }
 
@@ -189,7 +216,8 @@ impl Index {
             }
         }
         self.bodies.retain(|_, body| body.references > 0);
-        let Self { queues, dead_letters, .. } = self;
+        let Self { queues, dead_letters, bodies, times, .. } = self;
+        times.retain(|body, _| bodies.contains_key(body));
         dead_letters.retain(|(queue, position), _| contains(queues, queue, *position));
         Ok(())
     }
@@ -233,6 +261,9 @@ impl Index {
     }
 
     fn drop_body(&mut self, body: BodyId) {
+        if !self.times.is_empty() {
+            self.times.remove(&body);
+        }
         if let Some(body) = self.bodies.remove(&body) {
             self.count_live(body.place, false);
         }

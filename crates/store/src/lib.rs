@@ -86,7 +86,7 @@ mod spares;
 mod terms;
 mod writer;
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use broker::{Numbers, QueueId, QueuePosition, Terms};
 use contract::{DeadLetterReason, Producer};
@@ -151,6 +151,12 @@ pub struct StoredMessage {
     pub position: QueuePosition,
     /// By which [`Reader::read`] finds it.
     pub body: BodyId,
+    /// What it takes in the log.
+    pub bytes: u32,
+    /// When it expires, in milliseconds since 1970.
+    pub expires_unix_ms: Option<u64>,
+    /// When it may be delivered first, if that was not at once.
+    pub due_unix_ms: Option<u64>,
     /// Why it is to leave for the dead-letter queue, if [`broker::Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
 }
@@ -196,15 +202,30 @@ impl Opened {
     /// the same body in each.
     #[must_use]
     pub fn messages(&self, queue: &QueueId) -> Vec<StoredMessage> {
+        self.messages_after(queue, None, usize::MAX)
+    }
+
+    /// The first of those behind a position, this many at most.
+    #[must_use]
+    pub fn messages_after(
+        &self,
+        queue: &QueueId,
+        after: Option<QueuePosition>,
+        max: usize,
+    ) -> Vec<StoredMessage> {
         let index = log::lock(&self.log.index);
         let mut key = (queue.clone(), QueuePosition::default());
-        let mut stored = |(&position, &body)| {
+        let mut stored = |(&position, &body): (&QueuePosition, &BodyId)| {
             key.1 = position;
             let dead_letter = index.dead_letters.get(&key).copied();
-            StoredMessage { position, body, dead_letter }
+            let times = index.times.get(&body).copied().unwrap_or_default();
+            let bytes = index.bodies.get(&body).map_or(0, |body| body.place.bytes);
+            let index::Times { expires_unix_ms, due_unix_ms } = times;
+            StoredMessage { position, body, bytes, expires_unix_ms, due_unix_ms, dead_letter }
         };
-        let positions = index.queues.get(queue).into_iter().flatten();
-        positions.map(&mut stored).collect()
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let positions = index.queues.get(queue).map(|positions| positions.range(range));
+        positions.into_iter().flatten().take(max).map(&mut stored).collect()
     }
 
     /// What reads messages.

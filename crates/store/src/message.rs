@@ -57,10 +57,14 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
     }
 }
 
-/// The message that `reader` contains, to its end; `None`: it is not one.
-pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
-    let to = read_destination(reader)?;
-    let id = reader.array().map(u128::from_be_bytes)?;
+/// The header of a message that `reader` contains.
+pub(crate) fn read_header(reader: &mut Reader<'_>) -> Option<Header> {
+    skip_destination(reader)?;
+    reader.take(16)?;
+    read_header_behind(reader)
+}
+
+fn read_header_behind(reader: &mut Reader<'_>) -> Option<Header> {
     let durable = match reader.u8()? {
         UNSAID => None,
         durable => Some(flag(durable)?),
@@ -69,7 +73,14 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
     let arrived_unix_ms = reader.u64()?;
     let delay_ms = reader.u32()?;
     let expires_unix_ms = read_option(reader, Reader::u64)?;
-    let header = Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms };
+    Some(Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms })
+}
+
+/// The message that `reader` contains, to its end; `None`: it is not one.
+pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
+    let to = read_destination(reader)?;
+    let id = reader.array().map(u128::from_be_bytes)?;
+    let header = read_header_behind(reader)?;
     let annotation = read_option(reader, |reader| {
         let queue = read_destination(reader)?;
         let reason = read_reason(reader)?;
@@ -77,11 +88,16 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
     })?;
     let sender = read_option(reader, read_string)?.map(Sender::new);
     let content = read_content(reader)?;
-    let mut message = Message::new(to, id, arrived_unix_ms, content);
+    let mut message = Message::new(to, id, header.arrived_unix_ms, content);
     message.header = header;
     message.annotation = annotation;
     message.sender = sender;
     reader.is_empty().then_some(message)
+}
+
+fn skip_destination(reader: &mut Reader<'_>) -> Option<()> {
+    reader.u8()?;
+    read_bytes(reader).map(drop)
 }
 
 fn read_content(reader: &mut Reader<'_>) -> Option<Content> {

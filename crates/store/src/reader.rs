@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use broker::{QueueId, QueuePosition};
 use contract::Message;
 
 use crate::{
@@ -47,6 +48,22 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// As [`Reader::read`], of what is at this position of a queue.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_from(
+        &self,
+        queue: &QueueId,
+        position: QueuePosition,
+    ) -> Result<Option<Message>, StoreError> {
+        let body = {
+            let index = lock(&self.index);
+            index.queues.get(queue).and_then(|positions| positions.get(&position).copied())
+        };
+        body.map_or(Ok(None), |body| self.read(body))
     }
 
     fn place(&self, body: BodyId) -> Option<Place> {

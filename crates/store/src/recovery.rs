@@ -14,8 +14,9 @@ use crate::{
     checkpoint::{self, Checkpoint, CheckpointWriter, LogPosition},
     error::{StoreError, doing},
     files::Files,
-    index::{Index, Place},
+    index::{Index, Place, Times},
     log::{self, Log, Start},
+    message,
     record::{Kind, RawRecord},
     segment::{self, FILE_HEADER_BYTES, FileHeader, SegmentEnd, SegmentReader},
     spares::Spares,
@@ -155,7 +156,8 @@ fn replay(
             let (Ok(offset), Ok(bytes)) = (offset, bytes) else {
                 return Err("a record behind 4 GiB");
             };
-            index.place(body, Place { segment, offset, bytes });
+            let header = message::read_header(&mut reader).ok_or("a body without a header")?;
+            index.place_with(body, Place { segment, offset, bytes }, Times::of(&header));
             body_next.0 = body_next.0.max(body.0 + 1);
         }
         Some(Kind::Changes) => {

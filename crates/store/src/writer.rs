@@ -187,7 +187,12 @@ impl<C: Completions> Writer<C> {
                     self.retry_at = None;
                     self.commit(VecDeque::new())?;
                 }
-                Next::Maintenance => has_more = self.log.maintain()?,
+                Next::Maintenance => {
+                    if !self.log.syncs_commits {
+                        self.log.sync()?;
+                    }
+                    has_more = self.log.maintain()?;
+                }
                 Next::End => return self.log.close(),
             }
         }

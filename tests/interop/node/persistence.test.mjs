@@ -1,6 +1,8 @@
 // What survives the end of the process: persistent messages, their settlements, transactions.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { again, start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
@@ -192,6 +194,61 @@ test('without [store], a gateway beside another one refuses persistent messages 
   assert.deepEqual(await subscription.bodies(2), ['of the first', 'of the second']);
 });
 
+test('what waits is on the disk: after a restart it is browsed, selected and delivered in order', async (t) => {
+  const life = await Life.begin(t);
+  const queue = `/queue/${unique()}`;
+  const count = 4000;
+  const peer = await life.peer();
+  const text = 'x'.repeat(1000);
+  for (let index = 1; index < count; index += 1) peer.publish(queue, `${index} ${text}`, { ...persistent, index: `${index}` });
+  await peer.send(queue, `${count} ${text}`, { ...persistent, index: `${count}` });
+  await life.crash();
+  const reader = await life.peer();
+  const browser = await reader.subscribe(queue, { browser: 'true' });
+  const shown = await browser.messages.take(count + 1, 20_000);
+  assert.equal(shown.at(-1).headers.browser, 'end');
+  const selected = await reader.subscribe(queue, { selector: 'index = 3990 OR index = 10', ack: 'client-individual' });
+  for (const message of await selected.messages.take(2, 20_000)) await reader.receipt((receipt) => message.ack({ receipt }));
+  await selected.unsubscribe();
+  // New ones are behind.
+  await peer.client.deactivate();
+  await reader.send(queue, 'last', { ...persistent, index: `${count + 1}` });
+  const consumer = await reader.subscribe(queue, { ack: 'auto' });
+  const taken = await consumer.messages.take(count - 1, 20_000);
+  const expected = Array.from({ length: count + 1 }, (_, index) => index + 1).filter((index) => index !== 10 && index !== 3990);
+  assert.deepEqual(taken.map(({ headers }) => Number(headers.index)), expected);
+  const numbers = await metrics(life.gateway);
+  assert(numbers.get('passerelle_broker_loaded_total') > count, 'bodies are loaded when they are next');
+  assert.equal(numbers.get('passerelle_broker_unreadable_total'), 0);
+});
+
+test('what is damaged on the disk is named, and the queue goes on without it', async (t) => {
+  const life = await Life.begin(t);
+  const queue = `/queue/${unique()}`;
+  const peer = await life.peer();
+  for (const body of ['one', 'two', 'three']) await peer.send(queue, `the body ${body}`, persistent);
+  life.gateway.terminate();
+  await life.gateway.exited;
+  const folder = join(life.gateway.folder, 'store');
+  let damaged;
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const bytes = await readFile(path);
+    const at = bytes.indexOf('the body two');
+    if (at < 0) continue;
+    bytes[at] ^= 1;
+    await writeFile(path, bytes);
+    damaged = { name, at };
+  }
+  await life.restart();
+  assert.deepEqual(bodies(await life.take(queue, 2)), ['the body one', 'the body three']);
+  while (!/messages cannot be read/.test(life.gateway.said)) await pause(20);
+  const [, offset] = new RegExp(`${damaged.name} is damaged at byte (\\d+)`).exec(life.gateway.said);
+  // Where its record begins.
+  assert(damaged.at - 200 < Number(offset) && Number(offset) < damaged.at, `${offset} and ${damaged.at}`);
+  assert.equal((await metrics(life.gateway)).get('passerelle_broker_unreadable_total'), 1);
+});
+
 test('a full disk refuses persistent messages and nothing else', async (t) => {
   const life = await Life.begin(t, store, { disk: '140m' });
   const queue = `/queue/${unique()}`;
@@ -238,3 +295,10 @@ test('a full disk refuses persistent messages and nothing else', async (t) => {
     return (await request(life.gateway, '/queues/full', { method: 'POST', headers: persistent, body: 'x' })).status === 204;
   }
 });
+
+/** The numbers of `/metrics` without labels. */
+async function metrics(gateway) {
+  const { text } = await request(gateway, '/metrics');
+  const lines = text.split('\n').map((line) => /^(\w+) (\S+)$/.exec(line));
+  return new Map(lines.filter(Boolean).map(([, name, value]) => [name, Number(value)]));
+}

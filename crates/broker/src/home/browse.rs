@@ -1,10 +1,10 @@
 //! Subscriptions that look at what a queue holds.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use contract::{Delivery, Refusal, Selector, Token};
 
-use super::{Home, allowance::Allowance, drained};
+use super::{Home, allowance::Allowance, drained, paged::Ready};
 use crate::{
     output::ShardOutput,
     queued::{QueueId, QueuePosition},
@@ -25,6 +25,8 @@ pub(super) struct Browser {
     selector: Option<Arc<Selector>>,
     /// It goes on later.
     pub(super) is_unfinished: bool,
+    /// What it is to be shown next is on the disk.
+    pub(super) waits_for_load: bool,
     pub(super) allowance: Allowance,
 }
 
@@ -37,8 +39,15 @@ impl Home {
         }
         let (sequence_last, allowance) = (self.sequence, Allowance::default());
         let selector = consume.selector.clone();
-        let (last, is_unfinished) = (None, false);
-        let browser = Browser { queue, last, sequence_last, selector, is_unfinished, allowance };
+        let browser = Browser {
+            queue,
+            last: None,
+            sequence_last,
+            selector,
+            is_unfinished: false,
+            waits_for_load: false,
+            allowance,
+        };
         self.browsers.insert(subscriber, browser);
         Ok(())
     }
@@ -53,27 +62,39 @@ impl Home {
     /// Shows a browser what it may get now; returns a drain that is done with that.
     fn show(&mut self, subscriber: Subscriber, output: &mut ShardOutput<'_>) -> Option<Token> {
         let browser = self.browsers.get_mut(&subscriber)?;
-        let index = self.indexes.get(&browser.queue);
-        let queue = index.and_then(|&index| self.queues.get(index));
-        let last = browser.last;
-        let ready = queue.into_iter().flat_map(|queue| queue.ready_after(last));
+        let index = self.indexes.get(&browser.queue).copied();
+        let queue = index.and_then(|index| self.queues.get(index));
+        let (last, unix_ms) = (browser.last, output.now.unix_ms);
+        let ready = queue.into_iter().flat_map(|queue| queue.all_ready().after(last, unix_ms));
         let mut is_more = false;
-        for queued in ready {
-            let is_shown = queued.position.sequence() <= browser.sequence_last
-                && !queued.message.is_expired(output.now.unix_ms);
+        let mut on_disk = None;
+        for one in ready {
+            let (position, is_expired) = match one {
+                Ready::InMemory(queued) => (queued.position, queued.message.is_expired(unix_ms)),
+                Ready::OnDisk { position, is_expired } => (position, is_expired),
+            };
+            let is_shown = position.sequence() <= browser.sequence_last && !is_expired;
             if is_shown && !browser.allowance.allows_one() {
                 is_more = true;
                 break;
             }
             if self.effort.is_spent() && browser.selector.is_some() {
-                if !std::mem::replace(&mut browser.is_unfinished, true) {
+                if !mem::replace(&mut browser.is_unfinished, true) {
                     self.unfinished.push_back(subscriber);
                 }
                 return None;
             }
-            browser.last = Some(queued.position);
+            if !is_shown {
+                browser.last = Some(position);
+                continue;
+            }
+            let Ready::InMemory(queued) = one else {
+                on_disk = Some(position);
+                break;
+            };
+            browser.last = Some(position);
             let mut selects = |s: &Arc<Selector>| self.effort.selects(s, &queued.message);
-            if !is_shown || !browser.selector.as_ref().is_none_or(&mut selects) {
+            if !browser.selector.as_ref().is_none_or(&mut selects) {
                 continue;
             }
             browser.allowance.take_one(queued.message.cost());
@@ -83,6 +104,15 @@ impl Home {
             };
             let message = ToFront::Deliver { subscriber, source: Source::Browse, delivery };
             output.send_front(subscriber.connection.core, message);
+        }
+        if let (Some(position), Some(index)) = (on_disk, index) {
+            if !mem::replace(&mut browser.waits_for_load, true)
+                && let Some(queue) = self.queues.get_mut(index)
+            {
+                queue.wait_for(subscriber, position);
+            }
+            self.load_next(index, output);
+            return None;
         }
         browser.allowance.next_drained(is_more)
     }

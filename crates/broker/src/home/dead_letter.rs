@@ -35,9 +35,10 @@ impl Home {
         };
         message.share_name(queue.id.name());
         while !queue.has_room(queued_cost(&message), &self.limits) {
-            let Some(evicted) = queue.pop().or_else(|| queue.pop_delayed()) else { break };
+            if !queue.evict_first(output) {
+                break;
+            }
             self.stats.dropped += 1;
-            queue.remove(&evicted, output);
         }
         output.quotas.charge_anyway(account, &message);
         let queued = QueuedMessage::new(message, is_durable, account, self.next_sequence());

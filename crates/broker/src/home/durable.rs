@@ -292,6 +292,9 @@ impl Home {
             queue.remove(&queued, output);
             self.stats.dropped += 1;
         }
+        while queue.evict_first(output) {
+            self.stats.dropped += 1;
+        }
         while let Some(blocked) = queue.pop_blocked() {
             output.quotas.uncharge(blocked.account, &blocked.message);
             let core = blocked.publisher.connection.core;

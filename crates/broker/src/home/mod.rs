@@ -7,6 +7,7 @@ mod clients;
 mod dead_letter;
 mod delayed;
 mod durable;
+mod paged;
 mod producers;
 mod publish;
 mod queue;
@@ -39,7 +40,7 @@ use self::{
 };
 use crate::{
     effort::Effort,
-    event::Restored,
+    event::{LoadId, Restored},
     output::ShardOutput,
     placement::Placement,
     queued::{QueueId, QueuedMessage},
@@ -76,6 +77,10 @@ pub(crate) struct Home {
     tag: u64,
     /// Numbers requests to the fronts.
     request: u64,
+    /// The last load.
+    load: LoadId,
+    /// See [`Home::set_resident_bytes_max`]; `None`: nothing is on the disk only.
+    resident_bytes_max: Option<usize>,
     stats: Stats,
 }
 
@@ -101,6 +106,8 @@ impl Home {
             sequence: 0,
             tag: 0,
             request: 0,
+            load: LoadId::default(),
+            resident_bytes_max: None,
             stats: Stats::default(),
         }
     }
@@ -477,6 +484,10 @@ impl Home {
     /// Drops what has expired and refuses what has waited for too long.
     pub(crate) fn check_deadlines(&mut self, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
+        if self.resident_bytes_max.is_some() {
+            let resident_max = self.resident_max();
+            self.queues.iter_mut().for_each(|(_, queue)| queue.set_resident_max(resident_max));
+        }
         let due = |queue: &Queue| queue.is_due(output.now.unix_ms, output.now.mono_ns);
         let due: Vec<usize> =
             self.queues.iter().filter(|(_, queue)| due(queue)).map(|(index, _)| index).collect();
@@ -572,6 +583,7 @@ impl Home {
             queue.waits_for_store = true;
             self.waiting.push_back(index);
         }
+        self.load_next(index, output);
     }
 
     /// Offers what is ready to the next consumer. `false` if there is nothing, or no consumer that
@@ -587,6 +599,12 @@ impl Home {
         let position = match queue.search(consumer, &mut self.effort) {
             Search::Found(position) => position,
             Search::Nothing => return true,
+            Search::OnDisk(position) => {
+                if !std::mem::replace(&mut consumer.waits_for_load, true) {
+                    queue.wait_for(subscriber, position);
+                }
+                return true;
+            }
             Search::Unfinished => {
                 if consumer.set_unfinished(true) {
                     self.unfinished.push_back(subscriber);
@@ -677,7 +695,8 @@ impl Home {
         self.insert_queue(Queue::new(id, None, account, settings))
     }
 
-    fn insert_queue(&mut self, queue: Queue) -> usize {
+    fn insert_queue(&mut self, mut queue: Queue) -> usize {
+        queue.set_resident_max(self.resident_max());
         let id = queue.id.clone();
         self.temporary_queues += usize::from(id.is_temporary());
         let index = self.queues.insert(queue);
@@ -730,6 +749,10 @@ impl Home {
         stats.dropped = self.stats.dropped;
         stats.refused_full = self.stats.refused_full;
         stats.duplicates = self.stats.duplicates;
+        stats.loaded = self.stats.loaded;
+        stats.unreadable = self.stats.unreadable;
+        let on_disk = self.queues.iter().map(|(_, queue)| queue.counts_on_disk());
+        stats.on_disk = on_disk.map(|(ready, delayed)| ready + delayed).sum();
     }
 
     /// See [`crate::Shard::assert_empty`].

@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::{Bound, RangeInclusive},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -10,6 +10,7 @@ use super::{
     allowance::Allowance,
     delayed::Delayed,
     durable::Binding,
+    paged::{AllReady, Paging, resident_cost},
     selection::{Late, Search, Selection},
 };
 use crate::{
@@ -45,23 +46,31 @@ pub(super) struct Queue {
     pub(super) settings: Arc<QueueSettings>,
     /// New messages that wait until they, or those before them, are stored: so that none overtakes.
     arriving: VecDeque<Arriving>,
-    ready: BTreeMap<QueuePosition, QueuedMessage>,
-    /// Those of `ready` that expire, by when in milliseconds since 1970.
-    expiring: BTreeSet<(u64, QueuePosition)>,
+    /// What is ready and in memory.
+    pub(super) ready: BTreeMap<QueuePosition, QueuedMessage>,
+    /// What is ready and expires, by when in milliseconds since 1970.
+    pub(super) expiring: BTreeSet<(u64, QueuePosition)>,
     delayed: Delayed,
+    /// What is on the disk only; `None`: nothing ever was.
+    pub(super) paging: Option<Box<Paging>>,
+    /// What the durable messages take that are in `ready` and `delayed`, in bytes.
+    pub(super) resident: usize,
+    /// About how much that may be; [`usize::MAX`]: nothing is on the disk only.
+    pub(super) resident_max: usize,
     blocked: VecDeque<BlockedPublisher>,
     blocked_bytes: usize,
     /// Consumers that can take a message, the one that has waited longest first.
     ready_consumers: BTreeMap<u64, Subscriber>,
     ready_key_next: u64,
     /// Those with lower keys were offered all that is ready.
-    offered: u64,
-    late: Late,
-    consumers: usize,
+    pub(super) offered: u64,
+    pub(super) late: Late,
+    pub(super) consumers: usize,
     /// Messages that count for the bounds: arriving, ready, delayed, unsettled and reserved.
-    messages: usize,
-    /// Memory that these take, but for their entries in `expiring` and their times in `delayed`.
-    bytes: usize,
+    pub(super) messages: usize,
+    /// Memory that these take, or would if all were in memory, but for their entries in `expiring` and
+    /// their times in `delayed`.
+    pub(super) bytes: usize,
     /// Room for messages of transactions that are not decided.
     reserved: usize,
     /// It is among those whose publishers wait for the store.
@@ -134,6 +143,8 @@ pub(super) struct Consumer {
     ready_key: Option<u64>,
     /// `None`: it takes any message.
     selection: Option<Box<Selection>>,
+    /// Its next message is on the disk.
+    pub(super) waits_for_load: bool,
 }
 
 impl Consumer {
@@ -149,6 +160,7 @@ impl Consumer {
             settled_write: WriteId::default(),
             ready_key: None,
             selection: None,
+            waits_for_load: false,
         }
     }
 
@@ -166,7 +178,8 @@ impl Consumer {
 
     /// Whether there may be a message for it that it has not come to.
     pub(super) fn is_unfinished(&self) -> bool {
-        self.selection.as_ref().is_some_and(|selection| selection.is_unfinished)
+        self.waits_for_load
+            || self.selection.as_ref().is_some_and(|selection| selection.is_unfinished)
     }
 
     /// Takes out the first unsettled delivery with one of these tags.
@@ -209,6 +222,9 @@ impl Queue {
             ready: BTreeMap::new(),
             expiring: BTreeSet::new(),
             delayed: Delayed::default(),
+            paging: None,
+            resident: 0,
+            resident_max: usize::MAX,
             blocked: VecDeque::new(),
             blocked_bytes: 0,
             ready_consumers: BTreeMap::new(),
@@ -294,12 +310,22 @@ impl Queue {
 
     /// A message that counts already becomes ready at this time, in milliseconds since 1970.
     pub(super) fn delay(&mut self, queued: QueuedMessage, due_unix_ms: u64) {
+        let cost = resident_cost(&queued);
+        if cost > 0
+            && self.resident + cost > self.resident_max
+            && self.page_out_delayed(&queued, due_unix_ms)
+        {
+            return;
+        }
+        self.resident += cost;
         self.delayed.insert(queued, due_unix_ms);
     }
 
     /// Takes a message out that is not due; it still counts for the bounds.
     pub(super) fn pop_delayed(&mut self) -> Option<QueuedMessage> {
-        self.delayed.pop()
+        let queued = self.delayed.pop()?;
+        self.resident -= resident_cost(&queued);
+        Some(queued)
     }
 
     /// What is due becomes ready, so many messages at most; returns how many have expired before.
@@ -307,6 +333,7 @@ impl Queue {
         let mut expired = 0;
         for _ in 0..max {
             let Some(queued) = self.delayed.pop_due(output.now.unix_ms) else { break };
+            self.resident -= resident_cost(&queued);
             if queued.message.is_expired(output.now.unix_ms) {
                 self.remove(&queued, output);
                 expired += 1;
@@ -314,7 +341,7 @@ impl Queue {
                 self.make_ready(queued);
             }
         }
-        expired
+        expired + self.release_due_on_disk(max, output)
     }
 
     /// A message that counts already becomes ready.
@@ -324,6 +351,15 @@ impl Queue {
         }
         self.late.became_ready(queued.position);
         self.offered = 0;
+        if queued.is_durable() && self.is_for_disk(&queued) {
+            return self.page_out(queued);
+        }
+        self.keep_ready(queued);
+    }
+
+    /// A ready message is in memory.
+    pub(super) fn keep_ready(&mut self, queued: QueuedMessage) {
+        self.resident += resident_cost(&queued);
         self.ready.insert(queued.position, queued);
     }
 
@@ -336,6 +372,7 @@ impl Queue {
     /// Takes a ready message out; it still counts for the bounds.
     pub(super) fn take(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
         let queued = self.ready.remove(&position)?;
+        self.resident -= resident_cost(&queued);
         if let Some(expires) = queued.expires_unix_ms() {
             self.expiring.remove(&(expires, position));
         }
@@ -356,7 +393,10 @@ impl Queue {
         {
             self.expiring.pop_first();
             if let Some(queued) = self.ready.remove(&position) {
+                self.resident -= resident_cost(&queued);
                 self.remove(&queued, output);
+                expired += 1;
+            } else if self.expire_on_disk(position, output) {
                 expired += 1;
             }
         }
@@ -388,7 +428,7 @@ impl Queue {
         self.reserved -= 1;
     }
 
-    fn count(&mut self, message: &Message) {
+    pub(super) fn count(&mut self, message: &Message) {
         self.messages += 1;
         self.bytes += queued_cost(message);
     }
@@ -482,38 +522,30 @@ impl Queue {
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.has_ready_on_disk()
     }
 
     pub(super) const fn consumers(&self) -> usize {
         self.consumers
     }
 
-    /// Takes out the next message that no consumer has; it still counts for the bounds.
+    /// Takes out the next message that no consumer has and that is in memory; it still counts for the
+    /// bounds.
     pub(super) fn pop_waiting(&mut self) -> Option<QueuedMessage> {
         let ready = self.pop().or_else(|| self.pop_delayed());
         ready.or_else(|| self.arriving.pop_front().map(|arriving| arriving.queued))
     }
 
-    /// The messages that no consumer has.
+    /// The messages that no consumer has and that are in memory.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &QueuedMessage> {
         let arriving = self.arriving.iter().map(|arriving| &arriving.queued);
         arriving.chain(self.ready.values()).chain(self.delayed.iter())
     }
 
-    /// The messages that are ready behind a position, in order.
-    pub(super) fn ready_after(
-        &self,
-        last: Option<QueuePosition>,
-    ) -> impl Iterator<Item = &QueuedMessage> {
-        let start = last.map_or(Bound::Unbounded, Bound::Excluded);
-        self.ready.range((start, Bound::Unbounded)).map(|(_, queued)| queued)
-    }
-
     /// The consumer that comes next, if a message is ready; it comes no more until it was dequeued or
     /// a message becomes ready.
     pub(super) fn next_consumer(&mut self) -> Option<Subscriber> {
-        if self.ready.is_empty() {
+        if !self.has_ready() {
             return None;
         }
         let (&ready_key, &subscriber) = self.ready_consumers.range(self.offered..).next()?;
@@ -523,8 +555,12 @@ impl Queue {
 
     /// The first message that is ready and that a consumer takes.
     pub(super) fn search(&mut self, consumer: &mut Consumer, effort: &mut Effort) -> Search {
-        match &mut consumer.selection {
-            Some(selection) => selection.search(&self.ready, &mut self.late, effort),
+        if let Some(selection) = &mut consumer.selection {
+            let ready = AllReady::new(&self.ready, self.paging.as_deref());
+            return selection.search(ready, &mut self.late, effort);
+        }
+        match self.first_on_disk() {
+            Some(position) => Search::OnDisk(position),
             None => match self.ready.first_key_value() {
                 Some((position, _)) => Search::Found(*position),
                 None => Search::Nothing,
@@ -552,6 +588,7 @@ impl Queue {
         self.expiring.first().is_some_and(|&(expires, _)| expires <= unix_ms)
             || self.blocked.front().is_some_and(|publisher| publisher.deadline_ns <= mono_ns)
             || self.delayed.is_due(unix_ms)
+            || self.is_due_on_disk(unix_ms)
     }
 
     /// See [`crate::Shard::assert_consistent`]. `elsewhere` is what consumers and transactions have
@@ -563,6 +600,14 @@ impl Queue {
             counts.add(&queued.message);
             usage.add_message(queued.account, &queued.message);
         }
+        for (account, cost, charged) in self.all_on_disk() {
+            counts.messages += 1;
+            counts.bytes += cost;
+            usage.add_bytes(account, charged);
+        }
+        let resident = self.ready.values().chain(self.delayed.iter());
+        let resident = resident.map(resident_cost);
+        assert_eq!(self.resident, resident.sum::<usize>(), "{id:?}: what is kept in memory");
         self.blocked.iter().for_each(|p| usage.add_message(p.account, &p.message));
         usage.add_queue(self.account);
         let kept = Counts {
@@ -576,16 +621,19 @@ impl Queue {
         let blocked = self.blocked.iter().map(BlockedPublisher::cost);
         assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
         let expiring = self.ready.values().filter(|q| q.expires_unix_ms().is_some());
-        assert_eq!(self.expiring.len(), expiring.count(), "expiring in {id:?}");
+        let expiring = expiring.count() + self.expiring_on_disk();
+        assert_eq!(self.expiring.len(), expiring, "expiring in {id:?}");
     }
 
     pub(super) fn depth(&self) -> QueueDepth<'_> {
-        let ready = self.arriving.len() + self.ready.len();
+        let (ready_on_disk, delayed_on_disk) = self.counts_on_disk();
+        let ready = self.arriving.len() + self.ready.len() + ready_on_disk;
+        let delayed = self.delayed.len() + delayed_on_disk;
         QueueDepth {
             name: &self.id,
             ready,
-            delayed: self.delayed.len(),
-            unsettled: self.messages - ready - self.delayed.len() - self.reserved,
+            delayed,
+            unsettled: self.messages - ready - delayed - self.reserved,
             bytes: self.bytes(),
             consumers: self.consumers,
             blocked: self.blocked.len(),

@@ -7,17 +7,14 @@
 //! in another turn, or when time has passed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Bound,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use contract::Selector;
 
-use crate::{
-    effort::Effort,
-    queued::{QueuePosition, QueuedMessage},
-};
+use super::paged::{AllReady, Ready};
+use crate::{effort::Effort, queued::QueuePosition};
 
 /// What a consumer with a selector has seen of its queue.
 #[derive(Debug)]
@@ -50,6 +47,8 @@ pub(super) struct Late {
 pub(super) enum Search {
     Found(QueuePosition),
     Nothing,
+    /// What comes next is on the disk.
+    OnDisk(QueuePosition),
     /// No more may be spent in this turn.
     Unfinished,
 }
@@ -64,7 +63,7 @@ impl Selection {
     /// Looks for the first message that it selects.
     pub(super) fn search(
         &mut self,
-        ready: &BTreeMap<QueuePosition, QueuedMessage>,
+        ready: AllReady<'_>,
         late: &mut Late,
         effort: &mut Effort,
     ) -> Search {
@@ -77,34 +76,45 @@ impl Selection {
                 return Search::Unfinished;
             }
             let index = usize::try_from(self.seen - forgotten).unwrap_or(usize::MAX);
-            self.seen += 1;
             // What it has not passed yet it will come to.
             if let Some(position) = late.positions.get(index)
                 && Some(*position) <= self.last
-                && let Some(queued) = ready.get(position)
-                && effort.selects(&self.selector, &queued.message)
             {
-                self.found.insert(*position);
+                if ready.is_on_disk(*position) {
+                    return Search::OnDisk(*position);
+                }
+                if let Some(queued) = ready.in_memory.get(position)
+                    && effort.selects(&self.selector, &queued.message)
+                {
+                    self.found.insert(*position);
+                }
             }
+            self.seen += 1;
         }
         if self.found.len() > FOUND_MAX {
             self.begin_again(late);
         }
         while let Some(position) = self.found.first() {
-            if ready.contains_key(position) {
+            if ready.in_memory.contains_key(position) {
                 return Search::Found(*position);
+            }
+            if ready.is_on_disk(*position) {
+                return Search::OnDisk(*position);
             }
             self.found.pop_first();
         }
-        let start = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        for (position, queued) in ready.range((start, Bound::Unbounded)) {
+        for one in ready.after(self.last, 0) {
             if effort.is_spent() {
                 return Search::Unfinished;
             }
-            self.last = Some(*position);
+            let queued = match one {
+                Ready::InMemory(queued) => queued,
+                Ready::OnDisk { position, .. } => return Search::OnDisk(position),
+            };
+            self.last = Some(queued.position);
             late.furthest = late.furthest.max(self.last);
             if effort.selects(&self.selector, &queued.message) {
-                return Search::Found(*position);
+                return Search::Found(queued.position);
             }
         }
         Search::Nothing

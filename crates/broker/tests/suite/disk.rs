@@ -98,6 +98,12 @@ impl Disk {
         self.producers.insert((restored.queue, restored.producer), restored.numbers);
     }
 
+    /// A message as a process reads it that does not have it in memory.
+    pub(crate) fn read(&self, queue: &QueueId, position: QueuePosition) -> Option<Arc<Message>> {
+        let kept = self.messages.get(&(queue.clone(), position))?;
+        Some(Arc::new((*kept.message).clone()))
+    }
+
     /// Whether a message is stored in a queue, or was.
     pub(crate) fn has_entered(&self, queue: &str, message: u128) -> bool {
         self.entered.contains(&(queue.to_owned(), message))

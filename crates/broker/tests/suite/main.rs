@@ -10,6 +10,7 @@ mod interest;
 mod latest;
 mod limits;
 mod memory;
+mod paging;
 mod producers;
 mod quotas;
 mod selectors;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use broker::{
-    Effect, Event, Ledger, Placement, Pool, Quota, Record, Shard, ShardMessage, StoreGate,
-    Subscriber, WriteId,
+    Effect, Event, Ledger, LoadId, OnDisk, Placement, Pool, QueueId, QueuePosition, Quota, Record,
+    Shard, ShardMessage, StoreGate, Subscriber, WriteId,
 };
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QueueRules, QuotaLimits,
@@ -37,6 +37,8 @@ pub(crate) struct Limits {
     pub(crate) latest_per_turn: Option<usize>,
     /// See [`Shard::with_selection_per_turn`].
     pub(crate) selection_per_turn: Option<usize>,
+    /// See [`Shard::with_resident_bytes_max`].
+    pub(crate) resident_bytes_max: Option<usize>,
 }
 
 /// Where the shards draw on their quotas.
@@ -95,6 +97,12 @@ pub(crate) struct World {
     /// Batches of each core that are not stored.
     writes: BTreeMap<u16, VecDeque<(WriteId, Vec<Record>)>>,
     pub(crate) disk: Disk,
+    /// What each core wants loaded.
+    loads: BTreeMap<u16, VecDeque<(LoadId, QueueId, Vec<QueuePosition>)>>,
+    /// Messages that cannot be read.
+    pub(crate) unreadable: BTreeSet<QueuePosition>,
+    /// Whether what is restored is on the disk only.
+    pages: bool,
     pub(crate) now: Now,
     effects: Vec<Effect>,
     pub(crate) outcomes: Vec<Outcome>,
@@ -119,12 +127,16 @@ impl World {
         let (ledger, gate) = (SharedLedger::new(limits.quotas), Arc::<Gate>::default());
         let shard = |core| {
             let pool = Arc::clone(&ledger);
-            Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
+            let shard = Shard::new(core, cores, Arc::clone(&broker), Arc::clone(&connection), pool)
                 .with_waiting_bytes_max(limits.waiting_bytes_max.unwrap_or(usize::MAX))
                 .with_latest_per_turn(limits.latest_per_turn.unwrap_or(usize::MAX))
                 .with_queue_rules(limits.rules.clone())
                 .with_selection_per_turn(limits.selection_per_turn.unwrap_or(1 << 20))
-                .with_store(Arc::<Gate>::clone(&gate))
+                .with_store(Arc::<Gate>::clone(&gate));
+            match limits.resident_bytes_max {
+                Some(bytes) => shard.with_resident_bytes_max(bytes),
+                None => shard,
+            }
         };
         Self {
             shards: (0..cores).map(shard).collect(),
@@ -133,6 +145,9 @@ impl World {
             channels: BTreeMap::new(),
             writes: BTreeMap::new(),
             disk: Disk::default(),
+            loads: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            pages: limits.resident_bytes_max.is_some(),
             now: Now { mono_ns: 0, unix_ms: 1_000_000 },
             effects: Vec::new(),
             outcomes: Vec::new(),
@@ -162,7 +177,20 @@ impl World {
             let (queue, position) = (restored.queue.clone(), restored.position);
             self.disk.apply(Record::Put(queue, position, Arc::clone(&restored.message)));
             let home = placement.home(restored.queue.name());
-            self.apply(home, Event::Restored(Box::new(restored)));
+            // Some in memory, so that both are there.
+            let is_on_disk = self.pages && position.bits() % 4 > 0;
+            if is_on_disk && restored.dead_letter.is_none() {
+                let header = &restored.message.header;
+                let on_disk = OnDisk {
+                    position,
+                    bytes: 100,
+                    expires_unix_ms: header.expires_unix_ms,
+                    due_unix_ms: header.due_unix_ms(),
+                };
+                self.apply(home, Event::RestoredOnDisk(restored.queue, vec![on_disk]));
+            } else {
+                self.apply(home, Event::Restored(Box::new(restored)));
+            }
         }
         self.carry_all();
     }
@@ -206,6 +234,10 @@ impl World {
                 }
                 Effect::Store(id, records) => {
                     self.writes.entry(core).or_default().push_back((id, records));
+                }
+                Effect::Load(load, queue, positions) => {
+                    assert!(!positions.is_empty(), "a load of nothing");
+                    self.loads.entry(core).or_default().push_back((load, queue, positions));
                 }
                 Effect::ToShard(to, message) => {
                     assert_ne!(to, core, "a shard sends nothing to itself");
@@ -251,6 +283,23 @@ impl World {
         }
     }
 
+    /// Loads the next messages that a core wants.
+    pub(crate) fn load(&mut self, core: u16) {
+        let next = self.loads.get_mut(&core).and_then(VecDeque::pop_front);
+        let Some((load, queue, positions)) = next else { return };
+        let read = |position| {
+            let is_readable = !self.unreadable.contains(&position);
+            (position, is_readable.then(|| self.disk.read(&queue, position)).flatten())
+        };
+        let messages = positions.into_iter().map(read).collect();
+        self.apply(core, Event::Loaded(load, queue, messages));
+    }
+
+    /// The cores that want something loaded.
+    pub(crate) fn loading(&self) -> Vec<u16> {
+        self.loads.iter().filter(|(_, loads)| !loads.is_empty()).map(|(&core, _)| core).collect()
+    }
+
     /// Writes the next deliveries of a connection; returns how many.
     pub(crate) fn write(&mut self, connection: ConnectionId, count: usize) -> usize {
         let Some(unwritten) = self.unwritten.get_mut(&connection) else { return 0 };
@@ -284,6 +333,8 @@ impl World {
         loop {
             if let Some(&core) = self.writing().first() {
                 self.store(core, usize::MAX);
+            } else if let Some(&core) = self.loading().first() {
+                self.load(core);
             } else if let Some(&(from, to)) = self.busy().first() {
                 self.carry(from, to);
             } else if let Some(&core) = self.deferring().first() {

@@ -327,7 +327,9 @@ impl Core {
         .with_queue_rules(settings.queue_rules.clone())
         .since(clock::now().unix_ms);
         if let Some(store) = &settings.store {
-            shard = shard.with_store(Arc::<dyn Store>::clone(store));
+            shard = shard
+                .with_store(Arc::<dyn Store>::clone(store))
+                .with_resident_bytes_max(RESIDENT_BYTES_MAX);
         }
         Self {
             cores,
@@ -630,6 +632,9 @@ const SPENT_PER_TURN: usize = 200_000;
 /// Deliveries of the latest in a turn, or what costs as much: some 0.2 ms. Their subscribers can always
 /// take more, so that all others wait for as long in each turn.
 const LATEST_PER_TURN: usize = 128;
+/// Memory of the durable messages that wait in the queues of a core; the rest of them is in the store
+/// only.
+const RESIDENT_BYTES_MAX: usize = 64 << 20;
 /// Bytes whose decoding and copying, or writing, cost about as much as a delivery.
 const BYTES_PER_SPENT: usize = 128;
 /// How often a shard looks for what has expired: 100 ms.

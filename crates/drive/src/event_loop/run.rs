@@ -152,6 +152,12 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
             ToCore::RestoredNumbers(producers) => {
                 core.core.borrow_mut().restore_numbers(producers);
             }
+            ToCore::RestoredOnDisk(queue, messages) => {
+                core.core.borrow_mut().apply_all([Event::RestoredOnDisk(queue, messages)]);
+            }
+            ToCore::Loaded(load, queue, messages) => {
+                core.core.borrow_mut().apply_all([Event::Loaded(load, queue, messages)]);
+            }
             ToCore::Restored(messages) => core.core.borrow_mut().restore(messages),
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),

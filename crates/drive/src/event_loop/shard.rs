@@ -297,6 +297,10 @@ impl Core {
                 Some(store) => store.write(self.index, id, records),
                 None => self.stored_in_memory = Some(id),
             },
+            Effect::Load(id, queue, positions) => match &self.cores.settings.store {
+                Some(store) => store.load(self.index, id, queue, positions),
+                None => internal!("something is to be loaded where there is no store"),
+            },
             Effect::ToShard(to, message) => match self.shard_messages.get_mut(usize::from(to)) {
                 Some(messages) => messages.push(message),
                 None => internal!("a shard message to a core that does not exist"),
@@ -333,7 +337,11 @@ impl Core {
 fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
     match effect {
         Effect::Fanout(others, _) => Arc::ptr_eq(others, subscribers),
-        Effect::Reply(..) | Effect::Notice(..) | Effect::Deliver(..) | Effect::ToShard(..) => true,
+        Effect::Reply(..)
+        | Effect::Notice(..)
+        | Effect::Deliver(..)
+        | Effect::Load(..)
+        | Effect::ToShard(..) => true,
         Effect::Store(..) => false,
     }
 }

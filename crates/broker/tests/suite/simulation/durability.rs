@@ -149,7 +149,8 @@ impl Simulation {
             }
         }
         let cores = 1 + u16::try_from(self.random.below(4)).unwrap();
-        let mut world = World::new(cores, Limits::default());
+        let resident_bytes_max = self.random.pick(&[None, Some(64), Some(64 * 1500)]);
+        let mut world = World::new(cores, Limits { resident_bytes_max, ..Limits::default() });
         world.now = now;
         for bound in self.model.certain() {
             let id = QueueId::of_subscription(&bound.durable_name());

@@ -111,12 +111,15 @@ impl Simulation {
         let busy = self.world.busy();
         let connections: Vec<ConnectionId> = self.model.clients.keys().copied().collect();
         let (writing, reading) = (self.world.writing(), self.world.reading());
-        let world = InFlight { busy: &busy, writing: &writing, reading: &reading };
+        let loading = self.world.loading();
+        let world =
+            InFlight { busy: &busy, writing: &writing, loading: &loading, reading: &reading };
         match self.schedule.next(&mut self.random, world, connections.len()) {
             Step::Carry { from, to, count } => {
                 (0..count).for_each(|_| self.carry(from, to));
             }
             Step::Store(core, count) => self.store(core, count),
+            Step::Load(core) => self.load(core),
             Step::Write(connection, count) => self.write(connection, count),
             Step::Pass(ms) => {
                 self.world.advance(ms);
@@ -171,6 +174,12 @@ impl Simulation {
     fn store(&mut self, core: u16, count: usize) {
         self.trace.add(format!("> {core}: stored"));
         self.world.store(core, count);
+        self.observe();
+    }
+
+    fn load(&mut self, core: u16) {
+        self.trace.add(format!("> {core}: loaded"));
+        self.world.load(core);
         self.observe();
     }
 
@@ -271,11 +280,14 @@ impl Simulation {
     fn settle_down(&mut self) {
         loop {
             let (busy, writing) = (self.world.busy(), self.world.writing());
-            let reading = self.world.reading();
+            let (loading, reading) = (self.world.loading(), self.world.reading());
             if !writing.is_empty() && (busy.is_empty() || self.random.once_in(4)) {
                 let core = self.random.pick(&writing);
                 let count = 1 + self.random.below(4);
                 self.store(core, count);
+            } else if !loading.is_empty() && (busy.is_empty() || self.random.once_in(4)) {
+                let core = self.random.pick(&loading);
+                self.load(core);
             } else if !reading.is_empty() && (busy.is_empty() || self.random.once_in(4)) {
                 let connection = self.random.pick(&reading);
                 let count = 1 + self.random.below(4);
@@ -326,6 +338,10 @@ impl Simulation {
             self.apply(core, Event::Timeout);
         }
         self.world.shards.iter().for_each(Shard::assert_empty);
+        for shard in &self.world.shards {
+            assert_eq!(shard.stats().unreadable, 0, "what is stored can be loaded");
+            self.model.tally.loaded += shard.stats().loaded;
+        }
         assert!(self.world.ledger.is_unused(), "drawn and not given back: {:?}", self.world.ledger);
         assert!(self.world.disk.is_empty(), "left in the store: {:?}", self.world.disk);
     }

@@ -26,6 +26,8 @@ pub(super) struct Schedule {
     rest_in: usize,
     /// With batches to store, one step in this number stores some.
     store_in: usize,
+    /// With messages to load, one step in this number loads some.
+    load_in: usize,
     /// With deliveries that are not written, one step in this number writes some.
     write_in: usize,
     /// One message in this number is durable.
@@ -43,6 +45,8 @@ pub(super) struct InFlight<'w> {
     pub(super) busy: &'w [(u16, u16)],
     /// The cores with batches that are not stored.
     pub(super) writing: &'w [u16],
+    /// The cores that want messages loaded.
+    pub(super) loading: &'w [u16],
     /// The connections with deliveries that are not written.
     pub(super) reading: &'w [ConnectionId],
 }
@@ -58,6 +62,8 @@ pub(super) enum Step {
     },
     /// The store has so many more batches of a core.
     Store(u16, usize),
+    /// What a core wants loaded next is.
+    Load(u16),
     /// So many more deliveries to a connection are written.
     Write(ConnectionId, usize),
     /// Time passes, in milliseconds.
@@ -119,6 +125,8 @@ impl Schedule {
         let has_delays = random.once_in(2);
         let queues = if has_delays { queue_rules() } else { QueueRules::default() };
         let selection_per_turn = random.once_in(2).then_some(8);
+        // Of a queue one message, or some.
+        let resident_bytes_max = random.pick(&[None, Some(64), Some(64 * 1500)]);
         let limits = if rules.is_roomy {
             let broker = BrokerLimits { queue_bytes_max: 1 << 40, ..broker };
             Limits {
@@ -129,6 +137,7 @@ impl Schedule {
                 waiting_bytes_max,
                 latest_per_turn,
                 selection_per_turn,
+                resident_bytes_max,
             }
         } else {
             Limits {
@@ -148,6 +157,7 @@ impl Schedule {
                 waiting_bytes_max,
                 latest_per_turn,
                 selection_per_turn,
+                resident_bytes_max,
             }
         };
         Self {
@@ -160,6 +170,7 @@ impl Schedule {
             slow: u16::try_from(random.below(16)).unwrap(),
             rest_in: random.pick(&[40, 100, 400]),
             store_in: random.pick(&[2, 10, 50]),
+            load_in: random.pick(&[2, 10, 50]),
             write_in: random.pick(&[2, 10, 50]),
             durable_in: random.pick(&[1, 2, 10]),
             has_delays,
@@ -168,12 +179,15 @@ impl Schedule {
     }
 
     pub(super) fn next(&self, random: &mut Random, world: InFlight<'_>, clients: usize) -> Step {
-        let InFlight { busy, writing, reading } = world;
+        let InFlight { busy, writing, loading, reading } = world;
         if random.once_in(self.rest_in) {
             return Step::Rest;
         }
         if !writing.is_empty() && random.once_in(self.store_in) {
             return Step::Store(random.pick(writing), 1 + random.below(4));
+        }
+        if !loading.is_empty() && random.once_in(self.load_in) {
+            return Step::Load(random.pick(loading));
         }
         if !reading.is_empty() && random.once_in(self.write_in) {
             return Step::Write(random.pick(reading), 1 + random.below(4));

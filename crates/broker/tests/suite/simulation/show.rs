@@ -32,6 +32,8 @@ pub(super) fn event(event: &Event) -> String {
         | Event::StoreRefused(..)
         | Event::Restored(_)
         | Event::RestoredNumbers(_)
+        | Event::RestoredOnDisk(..)
+        | Event::Loaded(..)
         | Event::Turn
         | Event::Timeout => format!("{event:?}"),
     }

@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     /// Runs in which a bound on what is in flight was reached.
     pub(super) busy: u64,
     pub(super) rests: u64,
+    /// Messages that were loaded from the disk.
+    pub(crate) loaded: u64,
 }
 
 impl Tally {
@@ -63,6 +65,7 @@ impl Tally {
         self.waiting += other.waiting;
         self.busy += other.busy;
         self.rests += other.rests;
+        self.loaded += other.loaded;
     }
 
     /// So many runs came by everything.
@@ -91,6 +94,7 @@ impl Tally {
             (self.cancelled, 1),
             (self.waiting, 1),
             (self.rests, 4),
+            (self.loaded, 4),
         ];
         let is_covered = counts.iter().all(|&(count, per_run)| count >= runs * per_run);
         assert!(is_covered && self.busy > 0, "{runs} runs came by too little: {self:?}");
