@@ -13,8 +13,8 @@
 
 use bytes::Bytes;
 use contract::{
-    Annotation, Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Header,
-    Message, Parts, Properties, Sections, Sender,
+    Annotation, Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Group,
+    Header, Message, Parts, Properties, Sections, Sender,
 };
 use wire::Reader;
 
@@ -23,7 +23,9 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
     let Message { to, id, header, sender, content, .. } = message;
     write_destination(buffer, to);
     buffer.extend(id.to_be_bytes());
-    let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms } = *header;
+    // Properties say the group.
+    let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms, group: _ } =
+        *header;
     buffer.extend([durable.map_or(UNSAID, u8::from), priority]);
     buffer.extend(arrived_unix_ms.to_be_bytes());
     buffer.extend(delay_ms.to_be_bytes());
@@ -69,7 +71,6 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
     let arrived_unix_ms = reader.u64()?;
     let delay_ms = reader.u32()?;
     let expires_unix_ms = read_option(reader, Reader::u64)?;
-    let header = Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms };
     let annotation = read_option(reader, |reader| {
         let queue = read_destination(reader)?;
         let reason = read_reason(reader)?;
@@ -77,6 +78,11 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Message> {
     })?;
     let sender = read_option(reader, read_string)?.map(Sender::new);
     let content = read_content(reader)?;
+    let group = match &content {
+        Content::Parts(parts) => Group::of(&parts.properties),
+        Content::Amqp(_) => None,
+    };
+    let header = Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms, group };
     let mut message = Message::new(to, id, arrived_unix_ms, content);
     message.header = header;
     message.annotation = annotation;

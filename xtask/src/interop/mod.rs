@@ -121,6 +121,7 @@ const STOMPJS: &[&str] = &[
     "durable",
     "persistence",
     "producers",
+    "groups",
     "selectors",
     "transactions",
     "login",

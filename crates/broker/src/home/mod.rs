@@ -6,6 +6,7 @@ mod browse;
 mod dead_letter;
 mod delayed;
 mod durable;
+mod groups;
 mod producers;
 mod publish;
 mod queue;
@@ -241,7 +242,7 @@ impl Home {
         let mut consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
         match self.queues.get_mut(index) {
-            Some(queue) => queue.remove_consumer(&mut consumer),
+            Some(queue) => queue.remove_consumer(subscriber, &mut consumer),
             None => internal!("a consumer of a queue that does not exist"),
         }
         if consumer.in_transactions > 0 {
@@ -545,6 +546,12 @@ impl Home {
     /// Gives what is ready to the consumers that can take it, and the room made so to blocked
     /// publishers; forgets the queue if nothing is left of it.
     fn dispatch_ready(&mut self, index: usize, output: &mut ShardOutput<'_>) {
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.close_groups(|subscriber, tag| {
+                let consumer = self.consumers.get(&subscriber);
+                consumer.is_none_or(|consumer| consumer.has_settled(tag))
+            });
+        }
         loop {
             while self.dispatch(index, output) {}
             if !self.unblock(index, output) {
@@ -573,7 +580,7 @@ impl Home {
             internal!("a ready consumer that does not exist");
             return true;
         };
-        let position = match queue.search(consumer, &mut self.effort) {
+        let position = match queue.search(subscriber, consumer, &mut self.effort) {
             Search::Found(position) => position,
             Search::Nothing => return true,
             Search::Unfinished => {
@@ -597,6 +604,7 @@ impl Home {
         consumer.allowance.take_one(queued.message.cost());
         self.tag += 1;
         let tag = Tag(self.tag);
+        queue.assign(subscriber, &queued, tag);
         let delivery = Delivery {
             tag: Some(tag),
             redeliveries: queued.redeliveries(),

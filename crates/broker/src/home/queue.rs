@@ -10,6 +10,7 @@ use super::{
     allowance::Allowance,
     delayed::Delayed,
     durable::Binding,
+    groups::Groups,
     selection::{Late, Search, Selection},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub(super) struct Queue {
     /// Those with lower keys were offered all that is ready.
     offered: u64,
     late: Late,
+    /// `None`: no message is of a group.
+    groups: Option<Box<Groups>>,
     consumers: usize,
     /// Messages that count for the bounds: arriving, ready, delayed, unsettled and reserved.
     messages: usize,
@@ -181,6 +184,12 @@ impl Consumer {
         self.unsettled.remove_entry(&tag)
     }
 
+    /// Whether all that was delivered up to this tag is settled for good.
+    pub(super) fn has_settled(&self, tag: Tag) -> bool {
+        let first = self.unsettled.first_key_value();
+        self.in_transactions == 0 && first.is_none_or(|(&first, _)| first > tag)
+    }
+
     fn can_take(&self) -> bool {
         self.allowance.allows_one() && self.has_unsettled_room()
     }
@@ -215,6 +224,7 @@ impl Queue {
             ready_key_next: 0,
             offered: 0,
             late: Late::default(),
+            groups: None,
             consumers: 0,
             messages: 0,
             bytes: 0,
@@ -232,7 +242,8 @@ impl Queue {
 
     /// Memory that its messages take, in bytes.
     fn bytes(&self) -> usize {
-        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES + self.delayed.bytes()
+        let groups = self.groups.as_ref().map_or(0, |groups| groups.bytes());
+        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES + self.delayed.bytes() + groups
     }
 
     /// Whether a publication may enter now, with none before it.
@@ -324,7 +335,25 @@ impl Queue {
         }
         self.late.became_ready(queued.position);
         self.offered = 0;
+        if self.groups.is_none() && queued.group().is_some() {
+            self.groups = Some(Box::new(Groups::new(self.ready.keys().copied())));
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.insert(queued.position, queued.group());
+        }
         self.ready.insert(queued.position, queued);
+    }
+
+    /// A message is ready no more.
+    fn remove_ready(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
+        let queued = self.ready.remove(&position)?;
+        if let Some(groups) = &mut self.groups {
+            groups.remove(position, queued.group());
+            if groups.is_unused() {
+                self.groups = None;
+            }
+        }
+        Some(queued)
     }
 
     /// Takes the first ready message out; it still counts for the bounds.
@@ -335,7 +364,7 @@ impl Queue {
 
     /// Takes a ready message out; it still counts for the bounds.
     pub(super) fn take(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
-        let queued = self.ready.remove(&position)?;
+        let queued = self.remove_ready(position)?;
         if let Some(expires) = queued.expires_unix_ms() {
             self.expiring.remove(&(expires, position));
         }
@@ -355,7 +384,7 @@ impl Queue {
             && expires <= output.now.unix_ms
         {
             self.expiring.pop_first();
-            if let Some(queued) = self.ready.remove(&position) {
+            if let Some(queued) = self.remove_ready(position) {
                 self.remove(&queued, output);
                 expired += 1;
             }
@@ -451,11 +480,41 @@ impl Queue {
         consumer.selection = selector.map(select);
     }
 
-    pub(super) fn remove_consumer(&mut self, consumer: &mut Consumer) {
+    pub(super) fn remove_consumer(&mut self, subscriber: Subscriber, consumer: &mut Consumer) {
         self.consumers -= 1;
         self.dequeue_consumer(consumer);
         if consumer.selection.take().is_some() {
             self.late.remove_consumer();
+        }
+        self.free_groups(|groups, late| {
+            groups.leave(subscriber, |position| late.became_ready(position))
+        });
+    }
+
+    /// A consumer has taken a message, which is delivered with this tag: its group is the consumer's.
+    pub(super) fn assign(&mut self, subscriber: Subscriber, queued: &QueuedMessage, tag: Tag) {
+        let Some(group) = queued.group() else { return };
+        // The last one that was ready may have been the only one.
+        self.groups.get_or_insert_default().assign(subscriber, group, tag);
+    }
+
+    /// Frees the groups that are closed, where consumers have settled what was delivered.
+    pub(super) fn close_groups(&mut self, has_settled: impl Fn(Subscriber, Tag) -> bool) {
+        if self.groups.as_ref().is_some_and(|groups| groups.is_closing_any()) {
+            self.free_groups(|groups, late| {
+                groups.close(has_settled, |position| late.became_ready(position))
+            });
+        }
+    }
+
+    /// Makes what a consumer leaves of its groups ready for all.
+    fn free_groups(&mut self, free: impl FnOnce(&mut Groups, &mut Late) -> bool) {
+        let Some(groups) = &mut self.groups else { return };
+        if free(groups, &mut self.late) {
+            self.offered = 0;
+        }
+        if groups.is_unused() {
+            self.groups = None;
         }
     }
 
@@ -522,14 +581,24 @@ impl Queue {
     }
 
     /// The first message that is ready and that a consumer takes.
-    pub(super) fn search(&mut self, consumer: &mut Consumer, effort: &mut Effort) -> Search {
-        match &mut consumer.selection {
-            Some(selection) => selection.search(&self.ready, &mut self.late, effort),
-            None => match self.ready.first_key_value() {
-                Some((position, _)) => Search::Found(*position),
-                None => Search::Nothing,
-            },
+    pub(super) fn search(
+        &mut self,
+        subscriber: Subscriber,
+        consumer: &mut Consumer,
+        effort: &mut Effort,
+    ) -> Search {
+        let groups = self.groups.as_deref();
+        if let Some(selection) = &mut consumer.selection {
+            let allows = |queued: &QueuedMessage| {
+                groups.is_none_or(|groups| groups.allows(subscriber, queued.group()))
+            };
+            return selection.search(&self.ready, allows, &mut self.late, effort);
         }
+        let first = match groups {
+            Some(groups) => groups.first_for(subscriber),
+            None => self.ready.first_key_value().map(|(position, _)| *position),
+        };
+        first.map_or(Search::Nothing, Search::Found)
     }
 
     /// Nothing is in it and nothing waits at it: nothing would be lost with it.
@@ -575,6 +644,12 @@ impl Queue {
         assert_eq!(kept, counts, "{id:?}: what is kept beside what is there");
         let blocked = self.blocked.iter().map(BlockedPublisher::cost);
         assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
+        match &self.groups {
+            Some(groups) => groups.assert_consistent(
+                self.ready.iter().map(|(&position, queued)| (position, queued.group())),
+            ),
+            None => assert!(self.ready.values().all(|queued| queued.group().is_none()), "{id:?}"),
+        }
         let expiring = self.ready.values().filter(|q| q.expires_unix_ms().is_some());
         assert_eq!(self.expiring.len(), expiring.count(), "expiring in {id:?}");
     }

@@ -61,10 +61,11 @@ impl Selection {
         Self { selector, last: None, seen, found, is_unfinished: false }
     }
 
-    /// Looks for the first message that it selects.
+    /// Looks for the first message that it selects, of those that it is allowed.
     pub(super) fn search(
         &mut self,
         ready: &BTreeMap<QueuePosition, QueuedMessage>,
+        allows: impl Fn(&QueuedMessage) -> bool,
         late: &mut Late,
         effort: &mut Effort,
     ) -> Search {
@@ -82,6 +83,7 @@ impl Selection {
             if let Some(position) = late.positions.get(index)
                 && Some(*position) <= self.last
                 && let Some(queued) = ready.get(position)
+                && allows(queued)
                 && effort.selects(&self.selector, &queued.message)
             {
                 self.found.insert(*position);
@@ -91,7 +93,8 @@ impl Selection {
             self.begin_again(late);
         }
         while let Some(position) = self.found.first() {
-            if ready.contains_key(position) {
+            // What it is not allowed any more is late again when it is.
+            if ready.get(position).is_some_and(&allows) {
                 return Search::Found(*position);
             }
             self.found.pop_first();
@@ -103,7 +106,9 @@ impl Selection {
             }
             self.last = Some(*position);
             late.furthest = late.furthest.max(self.last);
-            if effort.selects(&self.selector, &queued.message) {
+            if !allows(queued) {
+                effort.pass();
+            } else if effort.selects(&self.selector, &queued.message) {
                 return Search::Found(*position);
             }
         }

@@ -5,6 +5,7 @@ mod buffered;
 mod cancelling;
 mod delays;
 mod durable;
+mod groups;
 mod queues;
 mod readers;
 mod selectors;

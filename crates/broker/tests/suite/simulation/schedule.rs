@@ -32,6 +32,8 @@ pub(super) struct Schedule {
     pub(super) durable_in: usize,
     /// Messages wait in queues, as their senders or the settings of the queues want.
     pub(super) has_delays: bool,
+    /// Messages are in groups.
+    pub(super) has_groups: bool,
 }
 
 /// What has not come to its end.
@@ -157,6 +159,7 @@ impl Schedule {
             write_in: random.pick(&[2, 10, 50]),
             durable_in: random.pick(&[1, 2, 10]),
             has_delays,
+            has_groups: random.once_in(2),
         }
     }
 

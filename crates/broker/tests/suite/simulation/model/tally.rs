@@ -11,6 +11,9 @@ pub(crate) struct Tally {
     pub(super) closed: [u64; 2],
     pub(crate) queue_deliveries: u64,
     pub(super) redeliveries: u64,
+    /// Deliveries of messages with a group, and those behind one that had closed it.
+    pub(super) grouped: u64,
+    pub(super) groups_closed: u64,
     /// Deliveries to subscriptions that browse.
     pub(super) shown: u64,
     pub(super) dead_letters: u64,
@@ -44,6 +47,8 @@ impl Tally {
         self.closed[1] += core;
         self.queue_deliveries += other.queue_deliveries;
         self.redeliveries += other.redeliveries;
+        self.grouped += other.grouped;
+        self.groups_closed += other.groups_closed;
         self.shown += other.shown;
         self.dead_letters += other.dead_letters;
         self.expired += other.expired;
@@ -73,6 +78,8 @@ impl Tally {
             (100 * self.closed[1], 1),
             (self.queue_deliveries, 50),
             (self.redeliveries, 4),
+            (self.grouped, 10),
+            (5 * self.groups_closed, 1),
             (self.shown, 4),
             (self.dead_letters, 2),
             (self.expired, 2),
