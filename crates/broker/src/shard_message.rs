@@ -4,7 +4,8 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
     ConnectionId, Credit, Delivery, Destination, Ending, Message, Mode, Operation, Outcome,
-    Pattern, Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token, internal,
+    Pattern, Precedence, Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token,
+    internal,
 };
 
 use crate::{
@@ -236,6 +237,7 @@ pub(crate) struct Consume {
     pub(crate) durable: Option<Arc<Terms>>,
     /// It takes the place of one that a durable subscription has.
     pub(crate) displaces: bool,
+    pub(crate) precedence: Precedence,
 }
 
 impl Payload {

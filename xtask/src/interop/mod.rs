@@ -122,6 +122,7 @@ const STOMPJS: &[&str] = &[
     "persistence",
     "producers",
     "groups",
+    "exclusive",
     "selectors",
     "transactions",
     "login",

@@ -7,6 +7,7 @@ mod dead_letter;
 mod delayed;
 mod durable;
 mod groups;
+mod precedence;
 mod producers;
 mod publish;
 mod queue;
@@ -21,7 +22,7 @@ use std::{
 
 use contract::{
     BrokerLimits, ConnectionId, Credit, Delivery, Destination, DestinationKind, Ending, Mode,
-    Outcome, QueueRules, QueueSettings, Refusal, Reply, Tag, Token, internal,
+    Outcome, QueueRules, QueueSettings, Refusal, Reply, Selector, Tag, Token, internal,
 };
 use slab::Slab;
 use wire::Map;
@@ -218,13 +219,29 @@ impl Home {
             self.check_owner(subscriber.connection, destination)?;
         }
         let index = self.find_or_make_queue(destination, consume.account, output)?;
-        let mut consumer = Consumer::new(index, consume, Tag(self.tag));
-        match self.queues.get_mut(index) {
-            Some(queue) => queue.add_consumer(&mut consumer, consume.selector.as_ref()),
-            None => internal!("a queue was found and is not there"),
-        }
-        self.consumers.insert(subscriber, consumer);
+        self.add_consumer(index, consume, consume.selector.as_ref());
         Ok(())
+    }
+
+    fn add_consumer(&mut self, index: usize, consume: &Consume, selector: Option<&Arc<Selector>>) {
+        let subscriber = consume.subscriber;
+        let mut consumer = Consumer::new(index, consume, Tag(self.tag));
+        let Some(queue) = self.queues.get_mut(index) else {
+            return internal!("a queue was found and is not there");
+        };
+        let passed = queue.add_consumer(subscriber, &mut consumer, selector);
+        self.consumers.insert(subscriber, consumer);
+        self.line_up(passed);
+    }
+
+    /// The rank of a consumer has changed.
+    fn line_up(&mut self, subscriber: Option<Subscriber>) {
+        if let Some(subscriber) = subscriber
+            && let Some((consumer, queue)) = self.consumer_and_queue(subscriber)
+        {
+            queue.dequeue_consumer(consumer);
+            queue.enqueue_consumer(subscriber, consumer);
+        }
     }
 
     /// What is unsettled up to `failed` counts as a failed attempt, the rest is released.
@@ -241,10 +258,12 @@ impl Home {
         self.browsers.remove(&subscriber);
         let mut consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
-        match self.queues.get_mut(index) {
-            Some(queue) => queue.remove_consumer(subscriber, &mut consumer),
-            None => internal!("a consumer of a queue that does not exist"),
-        }
+        let Some(queue) = self.queues.get_mut(index) else {
+            internal!("a consumer of a queue that does not exist");
+            return None;
+        };
+        let next = queue.remove_consumer(subscriber, &mut consumer);
+        self.line_up(next);
         if consumer.in_transactions > 0 {
             self.leave_transactions(subscriber, failed);
         }
@@ -746,6 +765,7 @@ impl Home {
             let counts = counts.entry(&queue.id).or_default();
             counts.consumers += 1;
             counts.selecting += usize::from(consumer.has_selector());
+            counts.exclusive += usize::from(consumer.is_exclusive());
             for queued in consumer.unsettled.values() {
                 counts.add(&queued.message);
                 usage.add_message(queued.account, &queued.message);

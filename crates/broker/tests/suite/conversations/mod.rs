@@ -6,6 +6,7 @@ mod cancelling;
 mod delays;
 mod durable;
 mod groups;
+mod precedence;
 mod queues;
 mod readers;
 mod selectors;

@@ -34,6 +34,8 @@ pub(super) struct Schedule {
     pub(super) has_delays: bool,
     /// Messages are in groups.
     pub(super) has_groups: bool,
+    /// Consumers want all of a queue, or come before others.
+    pub(super) has_precedence: bool,
 }
 
 /// What has not come to its end.
@@ -160,6 +162,7 @@ impl Schedule {
             durable_in: random.pick(&[1, 2, 10]),
             has_delays,
             has_groups: random.once_in(2),
+            has_precedence: random.once_in(3),
         }
     }
 
