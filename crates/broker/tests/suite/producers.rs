@@ -218,12 +218,6 @@ fn the_producers_that_were_not_used_for_longest_are_forgotten() {
 
 /// Producers send what is not confirmed again, over connections that are lost and from processes that
 /// end; queues are full, and the store refuses. Whatever happens, each number is stored once.
-///
-/// It is to fail
-///
-/// - if `Home::accept` does not look again for a number that has waited;
-/// - if a duplicate is confirmed before the first one is stored (`ShardOutput::send_when_taken_too`);
-/// - if `Home::number_lost` or the rollback of a transaction leaves a number in place.
 #[test]
 fn each_number_is_stored_once_whatever_happens() {
     for seed in 0..400 {
