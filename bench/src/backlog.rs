@@ -25,8 +25,8 @@ pub(crate) fn run(
     let path = std::path::absolute(&folder)?;
     let config = format!(
         "[store]\npath = {path:?}\n\
-         [limits]\nqueue-messages-max = 100000000\nqueue-bytes-max = \"1TiB\"\n\
-         [memory]\nqueued-bytes-max = \"4TiB\"\nqueued-bytes-max-per-principal = \"2TiB\"\n"
+         [limits]\nqueue-messages-max = 100000000\nqueue-bytes-max = \"1024GiB\"\n\
+         [memory]\nqueued-bytes-max = \"4096GiB\"\nqueued-bytes-max-per-principal = \"2048GiB\"\n"
     );
     println!("{messages} messages of {bytes} bytes");
     {
