@@ -57,6 +57,9 @@ pub(crate) enum Shape {
         /// Messages in flight.
         depth: usize,
     },
+    /// Each producer sends a message, and the next when its RECEIPT has come: [`MARK`] is in that and in no
+    /// message. A consumer acknowledges each message; over STOMP on TCP.
+    Confirm { producers: usize, producer: Vec<Step>, consumer: Option<Vec<Step>>, message: Vec<u8> },
     /// Connections that are there and say nothing.
     Idle { opening: Vec<Step> },
 }

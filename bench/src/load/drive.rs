@@ -98,6 +98,12 @@ impl Load {
                 load.grow(&producer, producers, BATCH)?;
                 load.grow(&consumer, producers + consumers, BATCH)?;
             }
+            Shape::Confirm { producers, producer, consumer, .. } => {
+                load.grow(&producer, producers, BATCH)?;
+                if let Some(consumer) = consumer {
+                    load.grow(&consumer, producers + 1, 1)?;
+                }
+            }
             Shape::Idle { .. } => {}
         }
         Ok(load)
@@ -205,7 +211,12 @@ impl Load {
             if !event.is_readable() {
                 continue;
             }
-            let inbox = matches!(self.plan.shape, Shape::Work { .. }).then_some(&mut client.inbox);
+            let reads = match self.plan.shape {
+                Shape::Work { .. } => true,
+                Shape::Confirm { producers, .. } => event.token().0 >= producers,
+                Shape::Echo { .. } | Shape::FanOut { .. } | Shape::Idle { .. } => false,
+            };
+            let inbox = reads.then_some(&mut client.inbox);
             let arrived = client.connection.receive(&mut self.buffer, inbox)?;
             if !client.inbox.is_empty() {
                 let acknowledgements = stomp::acknowledge(&mut client.inbox);
@@ -232,6 +243,11 @@ impl Load {
                         self.outstanding += depth;
                         client.connection.send(&message.repeat(*depth))?;
                     }
+                    Shape::Confirm { message, .. } => {
+                        client.waiting = 1;
+                        self.outstanding += 1;
+                        client.connection.send(message)?;
+                    }
                     Shape::FanOut { .. } if self.outstanding == 0 => self.publish()?,
                     Shape::Echo { .. } | Shape::FanOut { .. } | Shape::Idle { .. } => {}
                 }
@@ -249,6 +265,14 @@ impl Load {
                     client.waiting = *depth;
                     self.outstanding += depth;
                     client.connection.send(&burst)?;
+                }
+                Ok(())
+            }
+            Shape::Confirm { producers, message, .. } => {
+                for client in self.connections.iter_mut().take(*producers) {
+                    client.waiting = 1;
+                    self.outstanding += 1;
+                    client.connection.send(message)?;
                 }
                 Ok(())
             }
@@ -288,7 +312,7 @@ impl Load {
                 self.outstanding += deliveries_each;
                 Ok(self.connections.last_mut().ok_or("no publisher")?.connection.send(message)?)
             }
-            Shape::Work { .. } | Shape::Idle { .. } => Ok(()),
+            Shape::Work { .. } | Shape::Confirm { .. } | Shape::Idle { .. } => Ok(()),
         }
     }
 

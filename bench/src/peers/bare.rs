@@ -1,7 +1,10 @@
 //! The limit: servers that do nothing but read and write.
 use std::{
     error::Error,
+    fs,
     io::{self, ErrorKind, Read as _, Write as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
 };
 
 use mio::{
@@ -10,6 +13,8 @@ use mio::{
 };
 use slab::Slab;
 
+use crate::plan::MARK;
+
 /// What a bare server does with what it reads.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Kind {
@@ -17,6 +22,9 @@ pub(crate) enum Kind {
     Echo,
     /// Sends it to all others.
     FanOut,
+    /// Writes it to a file in the folder that `BENCH_FOLDER` names, syncs that, and confirms each frame: it ends
+    /// with NUL.
+    Sync,
 }
 
 const LISTENER: Token = Token(usize::MAX);
@@ -28,6 +36,7 @@ pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
 
+    let mut file = (matches!(kind, Kind::Sync)).then(File::allocate).transpose()?;
     let mut peers: Slab<Peer> = Slab::new();
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 64 * 1024];
@@ -58,6 +67,13 @@ pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
                     let bytes = buffer.get(..len).unwrap_or_default();
                     match kind {
                         Kind::Echo => peer.send(bytes),
+                        Kind::Sync => {
+                            if let Some(file) = &mut file {
+                                file.append(bytes)?;
+                            }
+                            let frames = bytes.iter().filter(|byte| **byte == 0).count();
+                            peer.send(&vec![MARK; frames]);
+                        }
                         Kind::FanOut => {
                             let others = peers.iter_mut().filter(|(other, _)| *other != key);
                             others.for_each(|(_, other)| other.send(bytes));
@@ -73,6 +89,37 @@ pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
         }
     }
 }
+
+/// A file that is allocated beforehand, as that of a log.
+#[derive(Debug)]
+struct File {
+    file: fs::File,
+    offset: u64,
+}
+
+impl File {
+    fn allocate() -> io::Result<Self> {
+        let folder = std::env::var_os("BENCH_FOLDER").unwrap_or_else(|| ".".into());
+        let path = Path::new(&folder).join("bare-sync");
+        let file = fs::File::create(path)?;
+        for _ in 0..FILE_BYTES >> 20 {
+            (&file).write_all(&[0; 1 << 20])?;
+        }
+        file.sync_all()?;
+        Ok(Self { file, offset: 0 })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.offset + bytes.len() as u64 > FILE_BYTES {
+            self.offset = 0;
+        }
+        self.file.write_all_at(bytes, self.offset)?;
+        self.offset += bytes.len() as u64;
+        self.file.sync_data()
+    }
+}
+
+const FILE_BYTES: u64 = 32 << 20;
 
 #[derive(Debug)]
 struct Peer {

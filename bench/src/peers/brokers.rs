@@ -143,6 +143,18 @@ pub(crate) fn rabbitmq(places: &Places, cores: &[usize]) -> Result<Server, Box<d
 
 /// Apache Artemis from Maven Central: STOMP over WebSocket.
 pub(crate) fn artemis(places: &Places, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
+    artemis_with(places, cores, &["--no-autotune"])
+}
+
+/// The same with its journal as `artemis create` measures and makes it.
+pub(crate) fn artemis_with_journal(
+    places: &Places,
+    cores: &[usize],
+) -> Result<Server, Box<dyn Error>> {
+    artemis_with(places, cores, &[])
+}
+
+fn artemis_with(places: &Places, cores: &[usize], more: &[&str]) -> Result<Server, Box<dyn Error>> {
     const VERSION: &str = "2.44.0";
     installed("java", "openjdk-17-jre-headless")?;
     let work = fs::canonicalize(&places.work)?;
@@ -163,7 +175,8 @@ pub(crate) fn artemis(places: &Places, cores: &[usize]) -> Result<Server, Box<dy
     run(Command::new("sh")
         .arg(home.join("bin/artemis"))
         .args(["create", "--silent", "--user", "u", "--password", "p", "--allow-anonymous"])
-        .args(["--no-web", "--no-autotune", "--no-amqp-acceptor", "--no-hornetq-acceptor"])
+        .args(more)
+        .args(["--no-web", "--no-amqp-acceptor", "--no-hornetq-acceptor"])
         .args([
             "--no-mqtt-acceptor",
             "--no-stomp-acceptor",

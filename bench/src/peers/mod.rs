@@ -176,7 +176,10 @@ pub(crate) const PEERS: &[Peer] = &[
     },
 ];
 
-pub(crate) use passerelle::{password, start as start_gateway, start_tls as start_gateway_tls};
+pub(crate) use brokers::artemis_with_journal;
+pub(crate) use passerelle::{
+    password, start as start_gateway, start_on_slow_disk, start_tls as start_gateway_tls,
+};
 
 pub(crate) fn start_bare(kind: &str, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
     Server::start(Command::new(env::current_exe()?).args(["bare", kind]), cores, Readiness::Says)

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::Places;
+use super::{Places, brokers::installed};
 use crate::server::{Readiness, Server};
 
 /// The gateway with a thread for each core; `more` goes into the table of limits, and behind it.
@@ -15,6 +15,20 @@ pub(crate) fn start(
     more: &str,
 ) -> Result<Server, Box<dyn Error>> {
     start_with(places, cores, "", more)
+}
+
+/// The same, with syncs of its store that take so long, by strace.
+pub(crate) fn start_on_slow_disk(
+    places: &Places,
+    cores: &[usize],
+    more: &str,
+    sync_ms: u32,
+) -> Result<Server, Box<dyn Error>> {
+    let mut command = Command::new(installed("strace", "strace")?);
+    // Nothing else that it calls is stopped at.
+    command.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
+    command.arg(format!("inject=fdatasync:delay_enter={}", sync_ms * 1000)).arg(&places.gateway);
+    start_by(command, places, cores, "", more)
 }
 
 /// The same with TLS; gives its certificate, too.
@@ -35,6 +49,16 @@ fn start_with(
     listen: &str,
     more: &str,
 ) -> Result<Server, Box<dyn Error>> {
+    start_by(Command::new(&places.gateway), places, cores, listen, more)
+}
+
+fn start_by(
+    mut command: Command,
+    places: &Places,
+    cores: &[usize],
+    listen: &str,
+    more: &str,
+) -> Result<Server, Box<dyn Error>> {
     let file = places.work.join("passerelle.toml");
     // Pings would disturb peers that wait for their turn.
     let config = format!(
@@ -43,7 +67,6 @@ fn start_with(
         cores.len()
     );
     fs::write(&file, config)?;
-    let mut command = Command::new(&places.gateway);
     Server::start(command.args(["serve", "--config"]).arg(&file), cores, Readiness::Says)
 }
 

@@ -8,12 +8,12 @@ pub(crate) fn cell(cell: &Cell) -> String {
     let mut text = format!("\n{}: {}\n", cell.scenario, cell.name);
     let Some(first) = cell.entries.first() else { return text };
     for entry in &cell.entries {
-        let mut line = format!(
-            "  {:<18} {:>8.2} µs {:>10.0}/s",
-            entry.name,
-            median(entry, Round::cpu_ns_each) / 1000.0,
-            median(entry, Round::per_second),
-        );
+        let mut line = format!("  {:<18}", entry.name);
+        // Some are only paced.
+        if !entry.rounds.is_empty() {
+            let cpu_us = median(entry, Round::cpu_ns_each) / 1000.0;
+            line += &format!(" {cpu_us:>8.2} µs {:>10.0}/s", median(entry, Round::per_second));
+        }
         if let Some(latency) = latency(entry) {
             line += &format!(
                 "  p50 {:>6} p99 {:>6} p99.9 {:>6} µs",

@@ -1,4 +1,5 @@
 //! What is compared.
+mod confirm;
 mod connect;
 mod cores;
 mod echo;
@@ -6,6 +7,7 @@ mod fan_out;
 mod idle;
 mod latest;
 mod proxy;
+mod slow_disk;
 pub(crate) mod soak;
 mod stalled;
 mod topics;
@@ -83,6 +85,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("broadcast", fan_out::broadcast),
     ("topics", topics::run),
     ("work", work::run),
+    ("confirm", confirm::run),
+    ("slow disk", slow_disk::run),
     ("proxy", proxy::run),
     ("connect", connect::rate),
     ("storm", connect::storm),
