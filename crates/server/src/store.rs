@@ -27,6 +27,8 @@ pub(crate) struct Store {
     cores: Arc<OnceLock<Weak<Cores>>>,
     cores_count: u16,
     sync: SyncPolicy,
+    /// The default where the configuration names no store.
+    segment_bytes: Option<u32>,
     open: OnceLock<store::Store>,
     opening: Mutex<Opening>,
     /// Until when durable messages are refused since the disk was full, on the monotonic clock.
@@ -50,6 +52,7 @@ impl Store {
             cores: Arc::default(),
             cores_count,
             sync,
+            segment_bytes: config.store.as_ref().map(|store| store.segment_bytes),
             open: OnceLock::new(),
             opening: Mutex::default(),
             full_until_ns: Arc::default(),
@@ -85,6 +88,7 @@ impl Store {
         let folder = Folder::open(&self.folder)?;
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
+        options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
         let opened = store::open(Arc::new(folder), options)?;
         let (bindings, producers) = (opened.bindings(), opened.producers());
         let mut restored = Vec::new();
