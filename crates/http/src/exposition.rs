@@ -341,7 +341,7 @@ impl Snapshot {
     }
 
     fn broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let now: [(&str, &str, fn(&broker::Stats) -> usize); 5] = [
+        let now: [(&str, &str, fn(&broker::Stats) -> usize); 6] = [
             ("broker_connections", "Connections known to the broker", |stats| stats.connections),
             ("broker_subscriptions", "Subscriptions", |stats| stats.subscriptions),
             ("broker_queues", "Queues, temporary ones included", |stats| stats.queues),
@@ -388,7 +388,7 @@ impl Snapshot {
             "What it may be (memory.queued-bytes-max)",
             max,
         )?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 12] = [
+        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 14] = [
             (
                 "broker_topic_dropped",
                 "Messages to topics dropped, as no more may wait for a subscription",
