@@ -97,8 +97,12 @@ impl SendBuffer {
     /// Bytes behind the first `from` of its own, with those that it references.
     #[must_use]
     pub fn len_from(&self, from: usize) -> usize {
+        let own = self.own.len().saturating_sub(from);
+        if self.shared.is_empty() {
+            return own;
+        }
         let shared: usize = self.shared_from(from).iter().map(|shared| shared.range.len()).sum();
-        self.own.len().saturating_sub(from) + shared
+        own + shared
     }
 
     /// What stands behind the first `from` of its own bytes, in order.

@@ -59,6 +59,15 @@ enum Source {
     Body { index: u32, start: u32, end: u32 },
 }
 
+/// What was encoded for a message, and others may need too.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    /// One piece.
+    Whole(Source),
+    /// A range of [`Outgoing::pieces`].
+    Pieces { start: u32, end: u32 },
+}
+
 impl Source {
     const fn len(self) -> u32 {
         match self {
@@ -156,6 +165,7 @@ impl Outgoing {
     }
 
     /// Appends what `encode` writes to what the socket has to send.
+    #[inline]
     pub fn append(&mut self, socket: &mut Socket, encode: impl FnOnce(&mut SendBuffer)) {
         let start = self.frames.own().len();
         encode(&mut self.frames);
@@ -163,12 +173,14 @@ impl Outgoing {
             return self.push(socket, self.own_from(start));
         }
         let pieces = self.take_pieces(start);
-        self.push_all(socket, pieces.clone());
-        self.pieces.truncate(pieces.start);
+        let first = pieces.start;
+        self.push_all(socket, pieces);
+        self.pieces.truncate(first);
     }
 
     /// Appends what `encode` writes, or what it wrote before in this turn for the same `message`
     /// (by identity), `variant` and `header`; `true`: it was called.
+    #[inline]
     pub fn append_shared(
         &mut self,
         socket: &mut Socket,
@@ -177,15 +189,20 @@ impl Outgoing {
         header: &[u8],
         encode: impl FnOnce(&mut SendBuffer),
     ) -> bool {
-        if let Some(pieces) = self.shared.find(message, variant, header) {
-            self.push_all(socket, pieces);
+        if let Some(frame) = self.shared.find(message, variant, header) {
+            self.push_frame(socket, frame);
             return false;
         }
         let start = self.frames.own().len();
         encode(&mut self.frames);
-        let pieces = self.take_pieces(start);
-        self.shared.insert(message, variant, header, pieces.clone());
-        self.push_all(socket, pieces);
+        let frame = if self.frames.has_shared() {
+            let Range { start, end } = self.take_pieces(start);
+            Frame::Pieces { start: narrow(start), end: narrow(end) }
+        } else {
+            Frame::Whole(self.own_from(start))
+        };
+        self.shared.insert(message, variant, header, frame);
+        self.push_frame(socket, frame);
         true
     }
 
@@ -293,14 +310,10 @@ impl Outgoing {
         Source::Frames { start: narrow(start), end: narrow(self.frames.own().len()) }
     }
 
-    /// Cuts what was encoded from `start` on; returns which are its pieces, of which there is always
-    /// one.
+    /// Cuts what was encoded from `start` on, which references something; returns which are its
+    /// pieces.
     fn take_pieces(&mut self, start: usize) -> Range<usize> {
         let first = self.pieces.len();
-        if !self.frames.has_shared() {
-            self.pieces.push(self.own_from(start));
-            return first..first + 1;
-        }
         for piece in self.frames.pieces_from(start) {
             self.pieces.push(match piece {
                 Piece::Own(Range { start, end }) => {
@@ -324,6 +337,13 @@ impl Outgoing {
         }
         self.frames.clear_shared();
         first..self.pieces.len()
+    }
+
+    fn push_frame(&mut self, socket: &mut Socket, frame: Frame) {
+        match frame {
+            Frame::Whole(source) => self.push(socket, source),
+            Frame::Pieces { start, end } => self.push_all(socket, start as usize..end as usize),
+        }
     }
 
     fn push_all(&mut self, socket: &mut Socket, pieces: Range<usize>) {
@@ -463,8 +483,9 @@ struct Shared {
     /// From the hash of message, variant and header to the entry. Of two with the same hash only the
     /// newer is found.
     index: Map<u64, u32>,
-    /// The entry that was last found or made.
+    /// The entry that was last found or made, and that which was last found by its hash.
     found: usize,
+    first: usize,
     hasher: RandomState,
 }
 
@@ -474,47 +495,41 @@ struct SharedFrame {
     message: Arc<Message>,
     variant: u32,
     header: Range<usize>,
-    /// Which of [`Outgoing::pieces`] it is.
-    pieces: Range<usize>,
+    frame: Frame,
 }
 
 impl Shared {
-    fn find(
-        &mut self,
-        message: &Arc<Message>,
-        variant: u32,
-        header: &[u8],
-    ) -> Option<Range<usize>> {
+    fn find(&mut self, message: &Arc<Message>, variant: u32, header: &[u8]) -> Option<Frame> {
         let is_it = |frame: &&SharedFrame| {
             Arc::ptr_eq(&frame.message, message)
                 && frame.variant == variant
                 && self.headers.get(frame.header.clone()) == Some(header)
         };
-        // Most often the next receiver needs the same, or the one that came after it: no hash then.
-        let near = [self.found, self.found + 1].into_iter();
+        // Most often the next receiver needs the same, the one that came after it, or again the first of
+        // several: no hash then.
+        let near = [self.found, self.found + 1, self.first].into_iter();
         let mut near = near.filter(|&at| self.entries.get(at).is_some_and(|frame| is_it(&frame)));
-        let at = near.next().or_else(|| {
-            let at = *self.index.get(&self.hash(message, variant, header))? as usize;
-            self.entries.get(at).filter(is_it).map(|_| at)
-        })?;
+        let at = match near.next() {
+            Some(at) => at,
+            None => {
+                let at = *self.index.get(&self.hash(message, variant, header))? as usize;
+                self.entries.get(at).filter(is_it)?;
+                self.first = at;
+                at
+            }
+        };
         self.found = at;
-        self.entries.get(at).map(|frame| frame.pieces.clone())
+        self.entries.get(at).map(|shared| shared.frame)
     }
 
-    fn insert(
-        &mut self,
-        message: &Arc<Message>,
-        variant: u32,
-        header: &[u8],
-        pieces: Range<usize>,
-    ) {
+    fn insert(&mut self, message: &Arc<Message>, variant: u32, header: &[u8], frame: Frame) {
         let start = self.headers.len();
         self.headers.extend_from_slice(header);
         let header_range = start..self.headers.len();
         self.index.insert(self.hash(message, variant, header), narrow(self.entries.len()));
         let message = Arc::clone(message);
         self.found = self.entries.len();
-        self.entries.push(SharedFrame { message, variant, header: header_range, pieces });
+        self.entries.push(SharedFrame { message, variant, header: header_range, frame });
     }
 
     fn hash(&self, message: &Arc<Message>, variant: u32, header: &[u8]) -> u64 {

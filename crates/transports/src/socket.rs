@@ -245,7 +245,9 @@ impl Socket {
             Io::Carried(_) | Io::Away { .. } => return Ok(0),
         };
         let mut written = 0;
-        IoSlice::advance_slices(&mut pieces, 0);
+        if pieces.first().is_some_and(|piece| piece.is_empty()) {
+            IoSlice::advance_slices(&mut pieces, 0);
+        }
         while !pieces.is_empty() {
             let result =
                 if let [piece] = pieces { tcp.write(piece) } else { tcp.write_vectored(pieces) };
@@ -253,6 +255,11 @@ impl Socket {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     written += count;
+                    if let [piece] = pieces
+                        && piece.len() == count
+                    {
+                        break;
+                    }
                     IoSlice::advance_slices(&mut pieces, count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

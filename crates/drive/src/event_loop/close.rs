@@ -142,7 +142,7 @@ impl Core {
         let Some(session) = connection.life.session_mut() else { return };
         let input = Input::Closed(reason);
         let context = &mut connection.context;
-        super::advance(session, input, self.now, slot, socket, context, &mut self.tools);
+        super::advance(session, [input], self.now, slot, socket, context, &mut self.tools);
     }
 
     /// The peer has closed its side. What it sent before still gets its replies.

@@ -527,11 +527,17 @@ impl Core {
 
     /// Advances a session by one input.
     fn step(&mut self, slot: Slot, input: Input<'_>) {
+        self.step_each(slot, [input]);
+    }
+
+    /// Advances a session by inputs, one after the other.
+    #[inline]
+    fn step_each<'a>(&mut self, slot: Slot, inputs: impl IntoIterator<Item = Input<'a>>) {
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);
         let Some(session) = connection.life.session_mut() else { return };
         let context = &mut connection.context;
-        let closed = advance(session, input, self.now, slot, socket, context, &mut self.tools);
+        let closed = advance(session, inputs, self.now, slot, socket, context, &mut self.tools);
         match closed {
             Some((reason, message)) => self.send_close(slot, reason, &message),
             // The other deadlines move earlier elsewhere.
@@ -581,9 +587,11 @@ impl Core {
     }
 }
 
-fn advance(
+/// Advances a session by inputs, until it closes; returns why it has.
+#[inline]
+fn advance<'a>(
     session: &mut dyn Session,
-    input: Input<'_>,
+    inputs: impl IntoIterator<Item = Input<'a>>,
     now: Now,
     slot: Slot,
     socket: &mut Socket,
@@ -591,7 +599,12 @@ fn advance(
     tools: &mut Tools,
 ) -> Option<(contract::Reason, String)> {
     let mut outlet = Outlet { slot, socket, context, tools, closed: None };
-    session.handle(input, now, &mut outlet);
+    for input in inputs {
+        session.handle(input, now, &mut outlet);
+        if outlet.closed.is_some() {
+            break;
+        }
+    }
     outlet.closed
 }
 

@@ -170,6 +170,7 @@ impl Tools {
     }
 }
 
+#[inline]
 fn frame(
     out: &mut SendBuffer,
     framing: Framing,

@@ -3,7 +3,7 @@ use transports::{Flushed, Slot};
 
 use super::{
     BYTES_PER_SPENT, Core, SPENT_PER_TURN,
-    connection::{ConnectionKind, Context},
+    connection::{Connection, ConnectionKind, Context},
     outlet::Tools,
     unwritten::report_written,
 };
@@ -60,6 +60,16 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return false };
         if let Ok(flushed) = self.tools.outgoing.flush(&mut entry.socket, self.now.mono_ns) {
             self.tools.counters().writes.add(u64::from(flushed.written > 0));
+            let Connection { life, context } = &mut entry.state;
+            // Most often the kernel takes all.
+            if flushed.backlog_bytes == 0
+                && context.backlog_bytes == 0
+                && !context.has_unwritten
+                && life.session().is_some()
+            {
+                self.spent += count_written(&self.tools, context, flushed.written);
+                return false;
+            }
             return self.count_flushed(slot, flushed);
         }
         // What it sent before is still to be read, and then its end.
@@ -76,10 +86,7 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return false };
         let (socket, context) = (&entry.socket, &mut entry.state.context);
         let Flushed { written, backlog_bytes } = flushed;
-        if written > 0 {
-            self.spent += written / BYTES_PER_SPENT;
-            count_written(&self.tools, context, written as u64);
-        }
+        self.spent += count_written(&self.tools, context, written);
         let mut unwritten_bytes = 0;
         if context.has_unwritten {
             let unwritten = self.unwritten.get_mut(&slot.index);
@@ -172,8 +179,14 @@ impl Core {
     }
 }
 
-/// Counts bytes that the kernel accepted, and the messages sent with them.
-fn count_written(tools: &Tools, context: &mut Context, written: u64) {
+/// Counts bytes that the kernel accepted, and the messages sent with them; returns what it has cost,
+/// in deliveries.
+#[inline]
+fn count_written(tools: &Tools, context: &mut Context, bytes: usize) -> usize {
+    if bytes == 0 {
+        return 0;
+    }
+    let written = bytes as u64;
     let messages = u64::from(std::mem::take(&mut context.sent));
     if !context.is_upstream {
         let row = tools.row(context);
@@ -182,6 +195,7 @@ fn count_written(tools: &Tools, context: &mut Context, written: u64) {
     }
     context.counts.bytes_out += written;
     context.counts.messages_out += messages;
+    bytes / BYTES_PER_SPENT
 }
 
 /// Encoded bytes that are not left to grow further within a turn.

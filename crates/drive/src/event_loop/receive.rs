@@ -67,13 +67,16 @@ impl Core {
                 }
                 true
             }
-            (_, Codec::Stream) => self.process_stream(slot, bytes),
+            (Some(kind), Codec::Stream) => {
+                let has_session = matches!(kind, ConnectionKind::Session(_));
+                self.process_stream(slot, bytes, has_session)
+            }
             (_, Codec::WebSocket(_)) => self.process_frames(slot, bytes),
         }
     }
 
     /// Passes a stream to its session in pieces, between which other connections may have their turn.
-    fn process_stream(&mut self, slot: Slot, mut bytes: &[u8]) -> bool {
+    fn process_stream(&mut self, slot: Slot, mut bytes: &[u8], has_session: bool) -> bool {
         let limits = self.shared_limits(slot);
         let allowed = self.spent + SPENT_PER_READ;
         loop {
@@ -87,7 +90,7 @@ impl Core {
             self.spent += piece.len() / BYTES_PER_SPENT;
             bytes = rest;
             let data = Data { kind: Kind::Stream, bytes: piece, last: true };
-            self.received(slot, data);
+            self.received(slot, data, has_session);
             self.process_requests();
         }
     }
@@ -124,6 +127,7 @@ impl Core {
         let Some(entry) = self.reactor.get_mut(slot) else { return true };
         let Codec::WebSocket(websocket) = &mut entry.state.context.codec else { return true };
         let mut decoder = websocket.take_decoder();
+        let has_session = entry.state.life.session().is_some();
         let mut inflaters = std::mem::take(&mut self.inflaters);
         let mut unread = Unread::new(bytes);
         let allowed = self.spent + SPENT_PER_READ;
@@ -149,7 +153,7 @@ impl Core {
             match event {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    self.process_event(slot, event);
+                    self.process_event(slot, event, has_session);
                     // Requests that arrive together are carried out together.
                     if self.tools.pending_requests.len() >= REQUESTS_TOGETHER {
                         self.process_requests();
@@ -176,20 +180,18 @@ impl Core {
         done
     }
 
-    /// Passes on what a peer has sent.
-    fn received(&mut self, slot: Slot, data: Data<'_>) {
-        match self.reactor.get(slot).and_then(|entry| entry.state.life.kind()) {
-            Some(ConnectionKind::Session(_)) => self.step(slot, Input::Received(data)),
-            Some(ConnectionKind::Relay(_) | ConnectionKind::Upstream(_)) => {
-                self.relay_received(slot, data);
-            }
-            None => {}
+    /// Passes on what a peer has sent, to the session or the relay, unless that has ended.
+    fn received(&mut self, slot: Slot, data: Data<'_>, has_session: bool) {
+        if has_session {
+            self.step(slot, Input::Received(data));
+        } else {
+            self.relay_received(slot, data);
         }
     }
 
-    fn process_event(&mut self, slot: Slot, event: Event<'_>) {
+    fn process_event(&mut self, slot: Slot, event: Event<'_>, has_session: bool) {
         if let Event::Data(data) = event {
-            return self.received(slot, data);
+            return self.received(slot, data, has_session);
         }
         let Some(entry) = self.reactor.get_mut(slot) else { return };
         let (socket, connection) = (&mut entry.socket, &mut entry.state);

@@ -314,10 +314,8 @@ impl Core {
     fn fan_out(&mut self, subscribers: &[Subscriber], run: &[Delivery]) {
         self.spent += subscribers.len() * run.len();
         for subscriber in subscribers {
-            for delivery in run {
-                let input = Input::Delivered(subscriber.subscription, delivery);
-                self.step(slot_of(subscriber.connection), input);
-            }
+            let deliver = |delivery| Input::Delivered(subscriber.subscription, delivery);
+            self.step_each(slot_of(subscriber.connection), run.iter().map(deliver));
             self.flush_if_much();
         }
     }

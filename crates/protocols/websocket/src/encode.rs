@@ -57,6 +57,7 @@ pub fn begin(out: &mut SendBuffer) -> MessageStart {
 impl MessageStart {
     /// Ends the message with what was appended since as its payload, compressed where that was
     /// agreed on and makes it smaller.
+    #[inline]
     pub fn finish(
         self,
         out: &mut SendBuffer,
@@ -84,6 +85,7 @@ impl MessageStart {
         self.put_header(out, sender.into(), opcode, last, false);
     }
 
+    #[inline]
     fn put_header(
         self,
         out: &mut SendBuffer,
@@ -94,28 +96,53 @@ impl MessageStart {
     ) {
         let payload = self.start + HEADER_BYTES_USUAL;
         let len = out.len_from(payload);
+        let first = first_byte(sender, opcode, last, deflated);
+        if let (Sender::Server(_), 0..=LEN_16_MAX) = (sender, len) {
+            return self.put_short_header(out.own_mut(), first, len);
+        }
+        self.put_any_header(out, sender, first, len);
+    }
+
+    fn put_any_header(self, out: &mut SendBuffer, sender: Sender, first: u8, len: usize) {
+        let payload = self.start + HEADER_BYTES_USUAL;
         if let Sender::Client { .. } = sender {
             copy_shared(out, payload);
             sender.mask(out.own_mut().get_mut(payload..).unwrap_or_default());
         }
-        let header = Header::new(sender, opcode, last, deflated, len);
-        let header = header.bytes();
-        if let Some(more) = header.get(HEADER_BYTES_USUAL..).filter(|more| !more.is_empty()) {
+        let header = Header::new(sender, first, len);
+        let room = HEADER_BYTES_USUAL.min(header.len);
+        let (head, more) = header.bytes().split_at(room);
+        if let Some(to) = out.own_mut().get_mut(self.start..self.start + room) {
+            to.copy_from_slice(head);
+        }
+        if room < HEADER_BYTES_USUAL {
+            self.close_gap(out.own_mut(), room);
+        }
+        if !more.is_empty() {
             out.insert(payload, more);
         }
-        let own = out.own_mut();
-        match (own.get_mut(self.start..payload), header) {
-            // A short payload moves up to its short header.
-            (Some([first, second, ..]), &[a, b]) => {
-                (*first, *second) = (a, b);
-                own.copy_within(payload.., self.start + header.len());
-                own.truncate(own.len() - (HEADER_BYTES_USUAL - header.len()));
-            }
-            (Some([first, second, third, fourth]), &[a, b, c, d, ..]) => {
-                (*first, *second, *third, *fourth) = (a, b, c, d);
-            }
-            (Some(_) | None, _) => {}
+    }
+
+    /// The header of most frames: a server's of less than 64 KiB.
+    #[inline]
+    fn put_short_header(self, own: &mut Vec<u8>, first: u8, len: usize) {
+        let [.., high, low] = len.to_be_bytes();
+        let room = own.get_mut(self.start..).and_then(<[u8]>::first_chunk_mut);
+        let Some(room) = room else { return };
+        if len > LEN_7_MAX {
+            *room = [first, LEN_16, high, low];
+        } else {
+            let [to_first, to_len, ..]: &mut [u8; HEADER_BYTES_USUAL] = room;
+            (*to_first, *to_len) = (first, low);
+            self.close_gap(own, 2);
         }
+    }
+
+    /// Moves a payload up to a header that is shorter than usual.
+    #[inline]
+    fn close_gap(&self, own: &mut Vec<u8>, header: usize) {
+        own.copy_within(self.start + HEADER_BYTES_USUAL.., self.start + header);
+        own.truncate(own.len() - (HEADER_BYTES_USUAL - header));
     }
 }
 
@@ -143,7 +170,8 @@ pub fn encode(
     payload: &[u8],
 ) {
     let sender = sender.into();
-    out.extend_from_slice(Header::new(sender, opcode, last, false, payload.len()).bytes());
+    let first = first_byte(sender, opcode, last, false);
+    out.extend_from_slice(Header::new(sender, first, payload.len()).bytes());
     let start = out.len();
     out.extend_from_slice(payload);
     sender.mask(out.get_mut(start..).unwrap_or_default());
@@ -179,17 +207,15 @@ struct Header {
 }
 
 impl Header {
-    fn new(sender: Sender, opcode: Opcode, last: bool, deflated: bool, payload: usize) -> Self {
-        let version = sender.version();
-        let first = version.number(opcode) | u8::from(last) << 7 | u8::from(deflated) << 6;
+    fn new(sender: Sender, first: u8, payload: usize) -> Self {
         let [.., high, low] = payload.to_be_bytes();
         let mut header = Self { bytes: [0; HEADER_BYTES_MAX], len: 0 };
-        if payload < 126 {
+        if payload <= LEN_7_MAX {
             header.put([first, low]);
-        } else if payload < 1 << 16 {
-            header.put([first, 126, high, low]);
+        } else if payload <= LEN_16_MAX {
+            header.put([first, LEN_16, high, low]);
         } else {
-            header.put([first, 127]);
+            header.put([first, LEN_64]);
             header.put((payload as u64).to_be_bytes());
         }
         if let Sender::Client { key } = sender {
@@ -211,6 +237,10 @@ impl Header {
     }
 }
 
+fn first_byte(sender: Sender, opcode: Opcode, last: bool, deflated: bool) -> u8 {
+    sender.version().number(opcode) | u8::from(last) << 7 | u8::from(deflated) << 6
+}
+
 const fn opcode(kind: Kind) -> Opcode {
     match kind {
         Kind::Text => Opcode::Text,
@@ -228,3 +258,9 @@ const CONTROL_BYTES_MAX: usize = 125;
 /// Room left for a header until the length is known: that of messages of 126 bytes to 64 KiB. For
 /// others, and where a key is to be in it, the payload moves.
 const HEADER_BYTES_USUAL: usize = 4;
+/// The longest payloads whose length takes 7 and 16 bits, and what stands before a length of 16 and
+/// of 64 bits (RFC 6455 section 5.2).
+const LEN_7_MAX: usize = 125;
+const LEN_16_MAX: usize = (1 << 16) - 1;
+const LEN_16: u8 = 126;
+const LEN_64: u8 = 127;

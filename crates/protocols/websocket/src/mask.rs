@@ -8,7 +8,11 @@ pub(crate) fn apply(key: [u8; 4], bytes: &mut [u8]) {
     for chunk in chunks {
         *chunk = (u128::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+    let (words, rest) = rest.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
 }
