@@ -341,7 +341,7 @@ impl Snapshot {
     }
 
     fn broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let now: [(&str, &str, fn(&broker::Stats) -> usize); 6] = [
+        let now: &[(&str, &str, fn(&broker::Stats) -> usize)] = &[
             ("broker_connections", "Connections known to the broker", |stats| stats.connections),
             ("broker_subscriptions", "Subscriptions", |stats| stats.subscriptions),
             ("broker_queues", "Queues, temporary ones included", |stats| stats.queues),
@@ -353,7 +353,7 @@ impl Snapshot {
                 stats.on_disk
             }),
         ];
-        for (name, help, stat) in now {
+        for &(name, help, stat) in now {
             let value = self.sum(|core| wide(stat(&core.broker)));
             gauges(encoder, name, help, [(UNLABELLED, value)])?;
         }
@@ -388,7 +388,7 @@ impl Snapshot {
             "What it may be (memory.queued-bytes-max)",
             max,
         )?;
-        let ever: [(&str, &str, fn(&broker::Stats) -> u64); 14] = [
+        let ever: &[(&str, &str, fn(&broker::Stats) -> u64)] = &[
             (
                 "broker_topic_dropped",
                 "Messages to topics dropped, as no more may wait for a subscription",
@@ -444,7 +444,7 @@ impl Snapshot {
                 |stats| stats.refused_principal,
             ),
         ];
-        for (name, help, stat) in ever {
+        for &(name, help, stat) in ever {
             let value = self.sum(|core| stat(&core.broker));
             counters(encoder, name, help, [(UNLABELLED, value)])?;
         }
