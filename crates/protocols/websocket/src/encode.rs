@@ -111,9 +111,9 @@ impl MessageStart {
         }
         let header = Header::new(sender, first, len);
         let room = HEADER_BYTES_USUAL.min(header.len);
-        let (head, more) = header.bytes().split_at(room);
+        let (usual, more) = header.bytes().split_at(room);
         if let Some(to) = out.own_mut().get_mut(self.start..self.start + room) {
-            to.copy_from_slice(head);
+            to.copy_from_slice(usual);
         }
         if room < HEADER_BYTES_USUAL {
             self.close_gap(out.own_mut(), room);
