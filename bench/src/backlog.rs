@@ -109,7 +109,7 @@ fn fill(gateway: &Gateway, messages: u64, bytes: usize) -> Result<(), Box<dyn Er
                 body.len()
             );
             client.send(&head, &body)?;
-            while is_last && confirmed < index + 1 || index - confirmed >= WINDOW {
+            while is_last && confirmed < index + 1 || index.saturating_sub(confirmed) >= WINDOW {
                 let receipt = client.receive("RECEIPT")?;
                 let id = receipt.header("receipt-id").and_then(|id| id.parse::<u64>().ok());
                 confirmed = id.ok_or_else(|| io::Error::other("a receipt of another"))? + 1;

@@ -709,6 +709,15 @@ impl Home {
         self.indexes.remove(&queue.id);
         self.temporary_queues -= usize::from(queue.id.is_temporary());
         output.quotas.remove_queue(queue.account);
+        // A browser does not keep the queue: it goes on with what is there, if it is made again.
+        for subscriber in queue.waiting_for_load() {
+            if let Some(browser) = self.browsers.get_mut(&subscriber) {
+                browser.waits_for_load = false;
+                if !std::mem::replace(&mut browser.is_unfinished, true) {
+                    self.unfinished.push_back(subscriber);
+                }
+            }
+        }
         Some(queue)
     }
 

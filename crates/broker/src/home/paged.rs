@@ -357,9 +357,17 @@ impl Queue {
         }
     }
 
+    /// Who waits for a message on the disk.
+    pub(super) fn waiting_for_load(&self) -> impl Iterator<Item = Subscriber> {
+        let waiting = self.paging.iter().flat_map(|paging| &paging.waiting);
+        waiting.map(|(subscriber, _)| *subscriber)
+    }
+
     /// What is to be loaded now: what someone waits for, or what consumers will come to.
     fn next_load(&mut self) -> Option<Vec<QueuePosition>> {
         let load_bytes = LOAD_BYTES.min(self.resident_max / 2);
+        // What is in memory may all be behind it.
+        let is_first_on_disk = self.first_on_disk().is_some();
         let paging = self.paging.as_mut()?;
         if paging.loading.is_some() {
             return None;
@@ -367,7 +375,7 @@ impl Queue {
         let from = match paging.waiting.front() {
             Some((_, position)) => *position,
             None if self.consumers == self.late.consumers() => return None,
-            None if self.resident > self.resident_max / 2 => return None,
+            None if self.resident > self.resident_max / 2 && !is_first_on_disk => return None,
             None => *paging.ready.first_key_value()?.0,
         };
         while paging.loaded.pop_front_if(|loaded| !self.ready.contains_key(loaded)).is_some() {}
@@ -507,12 +515,18 @@ impl Home {
         let Some(paging) = &mut queue.paging else { return };
         let mut waiting = mem::take(&mut paging.waiting);
         waiting.rotate_left(1.min(waiting.len()));
-        for (subscriber, _) in waiting {
-            if let Some(consumer) = self.consumers.get_mut(&subscriber) {
+        // Each may wait again as soon as another goes on.
+        for (subscriber, _) in &waiting {
+            if let Some(consumer) = self.consumers.get_mut(subscriber) {
                 consumer.waits_for_load = false;
-                self.dispatch_to(subscriber, output);
-            } else if let Some(browser) = self.browsers.get_mut(&subscriber) {
+            } else if let Some(browser) = self.browsers.get_mut(subscriber) {
                 browser.waits_for_load = false;
+            }
+        }
+        for (subscriber, _) in waiting {
+            if self.consumers.contains_key(&subscriber) {
+                self.dispatch_to(subscriber, output);
+            } else if self.browsers.contains_key(&subscriber) {
                 self.browse(subscriber, output);
             }
         }
