@@ -2,27 +2,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { again, start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
+import { Life, store } from './lib/life.mjs';
 import { Peer, unique } from './lib/peer.mjs';
 import { within } from './lib/wait.mjs';
 
-const store = '[store]\npath = "store"\n';
 const persistent = { persistent: 'true' };
 
-/** A gateway that a test ends and starts again, on the same store. */
-async function begin(t, config = store) {
-  const life = {
-    gateway: await start(config),
-    async end(signal) {
-      life.gateway = await again(life.gateway, signal);
-    },
-    /** A client with this id. */
-    as: (clientId, options = {}) =>
-      Peer.open(life.gateway, { ...options, connectHeaders: clientId ? { 'client-id': clientId } : {} }),
-  };
-  t.after(() => life.gateway.stop());
-  return life;
+class Clients extends Life {
+  /** A client with this id. */
+  as(clientId, options = {}) {
+    return this.peer({ ...options, connectHeaders: clientId ? { 'client-id': clientId } : {} });
+  }
 }
 
 const spellings = {
@@ -35,7 +26,7 @@ const spellings = {
 for (const [broker, headers] of Object.entries(spellings)) {
   for (const version of ['1.0', '1.1', '1.2']) {
     test(`as ${broker} spells it, STOMP ${version}: what is published meanwhile waits, until it is deleted`, async (t) => {
-      const life = await begin(t);
+      const life = await Clients.begin(t);
       const [client, name, topic] = [unique('client'), unique('name'), `/topic/${unique()}.a`];
       const durable = headers(name);
       const sender = await life.as();
@@ -75,7 +66,7 @@ for (const [broker, headers] of Object.entries(spellings)) {
 
 for (const signal of ['SIGKILL', 'SIGTERM']) {
   test(`a client that comes back misses nothing, over ${signal} too`, async (t) => {
-    const life = await begin(t);
+    const life = await Clients.begin(t);
     const topics = Array.from({ length: 4 }, () => `/topic/${unique('t')}`);
     const clients = topics.map((topic) => ({
       topic,
@@ -117,7 +108,7 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
 }
 
 test('each message of a shared subscription goes to one of its consumers', async (t) => {
-  const life = await begin(t);
+  const life = await Clients.begin(t);
   const [name, topic] = [unique('name'), `/topic/${unique()}`];
   const shared = { 'durable-subscription-name': name, shared: 'true', ack: 'client-individual', prefetch: '1' };
   const readers = [await life.as(), await life.as()];
@@ -139,7 +130,7 @@ test('each message of a shared subscription goes to one of its consumers', async
 });
 
 test('a transaction comes whole, and selectors select', async (t) => {
-  const life = await begin(t);
+  const life = await Clients.begin(t);
   const [client, topic, queue] = [unique('client'), `/topic/${unique()}`, `/queue/${unique()}`];
   const selecting = { 'durable-subscription-name': 's', selector: 'n > 1' };
   let reader = await life.as(client);
@@ -167,7 +158,7 @@ test('a transaction comes whole, and selectors select', async (t) => {
 });
 
 test('other terms begin anew', async (t) => {
-  const life = await begin(t);
+  const life = await Clients.begin(t);
   const [client, topic] = [unique('client'), `/topic/${unique()}`];
   const [sender, reader] = [await life.as(), await life.as(client)];
   const durable = { 'durable-subscription-name': 'n' };
@@ -180,7 +171,7 @@ test('other terms begin anew', async (t) => {
 });
 
 test('no-local leaves out what its own connection publishes', async (t) => {
-  const life = await begin(t);
+  const life = await Clients.begin(t);
   for (const header of ['no-local', 'activemq.noLocal']) {
     const [client, topic] = [unique('client'), `/topic/${unique()}`];
     const [sender, reader] = [await life.as(), await life.as(client)];
@@ -192,7 +183,7 @@ test('no-local leaves out what its own connection publishes', async (t) => {
 });
 
 test('one consumer at a time: a second is refused, or displaces the first', async (t) => {
-  const life = await begin(t, `[clients]\nsame-client-id = "share"\n${store}`);
+  const life = await Clients.begin(t, `[clients]\nsame-client-id = "share"\n${store}`);
   const [client, topic] = [unique('client'), `/topic/${unique()}`];
   const durable = { 'durable-subscription-name': 'n', ack: 'client' };
   const [sender, first, second, third] = [await life.as(), await life.as(client), await life.as(client), await life.as(client)];
@@ -213,7 +204,7 @@ test('users have their own names', async (t) => {
   const printed = execFileSync(process.env.PASSERELLE, ['password'], { input: 'x\n', encoding: 'utf8' });
   const password = /\{.*\}/s.exec(printed)[0];
   const users = ['ann', 'bob'].map((name) => `[[user]]\nname = "${name}"\npassword = ${password}\n`).join('\n');
-  const life = await begin(t, `${users}${store}`);
+  const life = await Clients.begin(t, `${users}${store}`);
   const [client, topic] = [unique('client'), `/topic/${unique()}`];
   const as = (login) =>
     Peer.open(life.gateway, { connectHeaders: { login, passcode: 'x', 'client-id': client } });
@@ -226,7 +217,7 @@ test('users have their own names', async (t) => {
 });
 
 test('its depth is shown as that of queues', async (t) => {
-  const life = await begin(t);
+  const life = await Clients.begin(t);
   const [client, topic] = [unique('client'), `/topic/${unique()}`];
   const [sender, reader] = [await life.as(), await life.as(client)];
   await reader.subscribe(topic, { 'durable-subscription-name': 'n' });
@@ -237,7 +228,7 @@ test('its depth is shown as that of queues', async (t) => {
 });
 
 test('what makes no durable subscription is refused with what to do', async (t) => {
-  const life = await begin(t);
+  const life = await Clients.begin(t);
   const name = { 'durable-subscription-name': 'n' };
   for (const [clientId, destination, headers, said] of [
     [undefined, '/topic/a', name, /CONNECT with a client-id, or subscribe with shared:true/],

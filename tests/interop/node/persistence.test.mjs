@@ -4,38 +4,16 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { again, start } from './lib/gateway.mjs';
+import { start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
+import { Life, store } from './lib/life.mjs';
 import { Peer, unique } from './lib/peer.mjs';
 import { Tcp } from './lib/raw.mjs';
 import { pause } from './lib/wait.mjs';
 
-const store = '[store]\npath = "store"\n';
 const persistent = { persistent: 'true' };
 
-/** A gateway that a test ends and starts again, on the same store. */
-class Life {
-  static async begin(t, config = store, options = {}) {
-    const life = new Life();
-    life.gateway = await start(config, options);
-    t.after(() => life.gateway.stop());
-    return life;
-  }
-
-  /** Ends it without warning. */
-  async crash() {
-    this.gateway = await again(this.gateway, 'SIGKILL');
-  }
-
-  /** Ends it in good order. */
-  async restart() {
-    this.gateway = await again(this.gateway, 'SIGTERM');
-  }
-
-  peer(options) {
-    return Peer.open(this.gateway, options);
-  }
-
+class Stored extends Life {
   /** All that is in a queue: body and whether it is marked as redelivered. It is acknowledged. */
   async take(queue, count) {
     const peer = await this.peer();
@@ -53,7 +31,7 @@ const bodies = (messages) => messages.map((message) => message.body);
 
 for (const [end, sync] of [['crash', 'always'], ['restart', 'always'], ['crash', 'interval']]) {
   test(`what is persistent is there after a ${end}, in order, with all that was said of it (sync: ${sync})`, async (t) => {
-    const life = await Life.begin(t, `${store}sync = "${sync}"\n`);
+    const life = await Stored.begin(t, `${store}sync = "${sync}"\n`);
     const queues = Array.from({ length: 8 }, () => `/queue/${unique('orders.new')}`);
     const peer = await life.peer();
     const said = { ...persistent, 'content-type': 'text/plain', 'reply-to': '/queue/answers', 'correlation-id': 'ä:\n', colour: 'red' };
@@ -86,7 +64,7 @@ for (const [end, sync] of [['crash', 'always'], ['restart', 'always'], ['crash',
 }
 
 test('bodies of any kind and size come back as they were', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const queue = `/queue/${unique()}`;
   const peer = await life.peer();
   const sent = ['', '\0\u{1f600}', Uint8Array.from([0, 255, 0, 128]), 'x'.repeat(1_000_000), new Uint8Array(300_000).fill(7)];
@@ -99,7 +77,7 @@ test('bodies of any kind and size come back as they were', async (t) => {
 });
 
 test('what was acknowledged, or rejected, comes no more from its queue', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const queue = `/queue/${unique()}`;
   const peer = await life.peer();
   for (const body of ['acknowledged', 'rejected', 'left']) await peer.send(queue, body, persistent);
@@ -122,7 +100,7 @@ test('what was acknowledged, or rejected, comes no more from its queue', async (
 });
 
 test('a transaction over queues of several cores is there as a whole, or not at all', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const queues = Array.from({ length: 5 }, () => `/queue/${unique()}`);
   const peer = await life.peer();
   await peer.send(queues[0], 'taken', persistent);
@@ -140,7 +118,7 @@ test('a transaction over queues of several cores is there as a whole, or not at 
 });
 
 test('an HTTP POST is persistent if it says so', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const queue = unique();
   const post = (headers) => request(life.gateway, `/queues/${queue}`, { method: 'POST', headers, body: 'x' });
   assert.equal((await post(persistent)).status, 204);
@@ -152,7 +130,7 @@ test('an HTTP POST is persistent if it says so', async (t) => {
 });
 
 test('a message to a topic needs no store', async (t) => {
-  const life = await Life.begin(t, '');
+  const life = await Stored.begin(t, '');
   const peer = await life.peer();
   await peer.send(`/topic/${unique()}`, 'x', persistent);
   assert(!existsSync(`${life.gateway.folder}/passerelle-state`), 'a store is made when it is needed');
@@ -164,7 +142,7 @@ test('a message to a topic needs no store', async (t) => {
 });
 
 test('one process has a store: a second one says which', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const path = JSON.stringify(`${life.gateway.folder}/store`);
   await assert.rejects(start(`[store]\npath = ${path}\n`), (error) => {
     assert.match(error.message, new RegExp(`used by process ${life.gateway.process.pid} `));
@@ -173,7 +151,7 @@ test('one process has a store: a second one says which', async (t) => {
 });
 
 test('without [store], a gateway beside another one refuses persistent messages until that has ended', async (t) => {
-  const life = await Life.begin(t, '');
+  const life = await Stored.begin(t, '');
   const queue = `/queue/${unique()}`;
   await (await life.peer()).send(queue, 'of the first', persistent);
   const second = await start('', { folder: life.gateway.folder });
@@ -195,7 +173,7 @@ test('without [store], a gateway beside another one refuses persistent messages 
 });
 
 test('what waits is on the disk: after a restart it is browsed, selected and delivered in order', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const queue = `/queue/${unique()}`;
   const count = 4000;
   const peer = await life.peer();
@@ -223,7 +201,7 @@ test('what waits is on the disk: after a restart it is browsed, selected and del
 });
 
 test('what is damaged on the disk is named, and the queue goes on without it', async (t) => {
-  const life = await Life.begin(t);
+  const life = await Stored.begin(t);
   const queue = `/queue/${unique()}`;
   const peer = await life.peer();
   for (const body of ['one', 'two', 'three']) await peer.send(queue, `the body ${body}`, persistent);
@@ -250,7 +228,7 @@ test('what is damaged on the disk is named, and the queue goes on without it', a
 });
 
 test('a full disk refuses persistent messages and nothing else', async (t) => {
-  const life = await Life.begin(t, store, { disk: '140m' });
+  const life = await Stored.begin(t, store, { disk: '140m' });
   const queue = `/queue/${unique()}`;
   const body = new Uint8Array(1_000_000).fill(1);
   const filler = await life.peer();

@@ -1,47 +1,37 @@
 // Messages that are sent again, since their RECEIPT was lost, are kept once: by the number of their producer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { again, start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
-import { Peer, unique } from './lib/peer.mjs';
+import { Life } from './lib/life.mjs';
+import { unique } from './lib/peer.mjs';
 import { Tcp } from './lib/raw.mjs';
 import { pause } from './lib/wait.mjs';
 
-const store = '[store]\npath = "store"\n';
 const persistent = { persistent: 'true' };
 
-/** A gateway that a test ends and starts again, on the same store. */
-async function begin(t, config = store) {
-  const life = {
-    gateway: await start(config),
-    async end(signal) {
-      life.gateway = await again(life.gateway, signal);
-    },
-    peer: (options) => Peer.open(life.gateway, options),
-    /** The bodies of all that is in a queue, which is empty then. */
-    async take(queue) {
-      const peer = await life.peer();
-      const subscription = await peer.subscribe(queue);
-      await pause(50);
-      await peer.sync();
-      const bodies = [];
-      while (subscription.messages.length > 0) bodies.push((await subscription.next()).body);
-      await peer.close();
-      return bodies;
-    },
-    async duplicates() {
-      const { text } = await request(life.gateway, '/metrics');
-      return Number(/^passerelle_broker_duplicates_total (\d+)$/m.exec(text)[1]);
-    },
-  };
-  t.after(() => life.gateway.stop());
-  return life;
+class Numbered extends Life {
+  /** The bodies of all that is in a queue, which is empty then. */
+  async take(queue) {
+    const peer = await this.peer();
+    const subscription = await peer.subscribe(queue);
+    await pause(50);
+    await peer.sync();
+    const bodies = [];
+    while (subscription.messages.length > 0) bodies.push((await subscription.next()).body);
+    await peer.close();
+    return bodies;
+  }
+
+  async duplicates() {
+    const { text } = await request(this.gateway, '/metrics');
+    return Number(/^passerelle_broker_duplicates_total (\d+)$/m.exec(text)[1]);
+  }
 }
 
 const numbered = (id, number) => ({ 'producer-id': id, 'producer-seq': `${number}` });
 
 test('a number enters a queue once, whoever sends it again, and is not shown to receivers', async (t) => {
-  const life = await begin(t);
+  const life = await Numbered.begin(t);
   const [queue, other, id] = [`/queue/${unique()}`, `/queue/${unique()}`, unique('p')];
   const [first, second] = [await life.peer(), await life.peer()];
   await first.send(queue, 'one', numbered(id, 1));
@@ -63,7 +53,7 @@ test('a number enters a queue once, whoever sends it again, and is not shown to 
 });
 
 test('what was not confirmed before kill -9 is sent again and stored once', async (t) => {
-  const life = await begin(t);
+  const life = await Numbered.begin(t);
   const [queue, transacted, id] = [`/queue/${unique()}`, `/queue/${unique()}`, unique('p')];
   let [confirmed, resent] = [0, 0];
   const count = 60;
@@ -101,7 +91,7 @@ test('what was not confirmed before kill -9 is sent again and stored once', asyn
 });
 
 test('what was taken before the end does not come again, though its number does', async (t) => {
-  const life = await begin(t);
+  const life = await Numbered.begin(t);
   const [queue, id] = [`/queue/${unique()}`, unique('p')];
   const peer = await life.peer();
   for (const number of [1, 2]) await peer.send(queue, `${number}`, { ...persistent, ...numbered(id, number) });
@@ -116,7 +106,7 @@ test('what was taken before the end does not come again, though its number does'
 });
 
 test('a durable subscription gets a number once, who is there each time', async (t) => {
-  const life = await begin(t);
+  const life = await Numbered.begin(t);
   const [topic, id] = [`/topic/${unique()}`, unique('p')];
   const reader = await life.peer({ connectHeaders: { 'client-id': unique('client') } });
   const durable = await reader.subscribe(topic, { 'durable-subscription-name': 'n' });
@@ -128,7 +118,7 @@ test('a durable subscription gets a number once, who is there each time', async 
 });
 
 test('HTTP has the same headers, and each user producers of its own', async (t) => {
-  const life = await begin(t);
+  const life = await Numbered.begin(t);
   const name = unique();
   const post = (body, headers) =>
     request(life.gateway, `/queues/${name}`, { method: 'POST', body, headers }).then(({ status }) => status);
@@ -143,7 +133,7 @@ test('HTTP has the same headers, and each user producers of its own', async (t) 
 });
 
 test('what is no number is refused with the reason', async (t) => {
-  const life = await begin(t);
+  const life = await Numbered.begin(t);
   const cases = [
     [{ 'producer-id': 'p' }, 'producer-id and producer-seq come together'],
     [{ 'producer-seq': '1' }, 'producer-id and producer-seq come together'],
