@@ -231,6 +231,7 @@ kept_as! {
     Box<str>: FileName,
     Duration: Positive,
     usize: Bytes,
+    u32: SegmentBytes,
     Option<usize>: MemoryBytes,
 }
 
@@ -468,6 +469,37 @@ impl Form for Bytes {
 impl Show for Bytes {
     fn show(&self) -> String {
         format!("`\"{}\"`", value::show_bytes(self.0))
+    }
+}
+
+/// The size of a file of the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentBytes(u32);
+
+impl SegmentBytes {
+    const LEAST: u32 = 64 << 10;
+    const MOST: u32 = 1 << 30;
+}
+
+impl Form for SegmentBytes {
+    const NAME: &'static str = Bytes::NAME;
+
+    fn schema() -> Json {
+        json!({ "type": ["integer", "string"], "minimum": Self::LEAST, "maximum": Self::MOST })
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let bytes = value.bytes()?;
+        match u32::try_from(bytes) {
+            Ok(bytes) if (Self::LEAST..=Self::MOST).contains(&bytes) => Some(Self(bytes)),
+            Ok(_) | Err(_) => value.refuse("a segment has from 64KiB to 1GiB"),
+        }
+    }
+}
+
+impl Show for SegmentBytes {
+    fn show(&self) -> String {
+        format!("`\"{}\"`", value::show_bytes(self.0 as usize))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{
     ServiceKind, SyncPolicy,
     form::{
         Bytes, Count, Count32, DeadLetterQueue, Factor, FileName, HostName, MemoryBytes, Pings,
-        Positive, QueuePattern, Roles, ScramSha1, ScramSha256, Servers, ServicePath, ServiceType,
-        UnixTime,
+        Positive, QueuePattern, Roles, ScramSha1, ScramSha256, SegmentBytes, Servers, ServicePath,
+        ServiceType, UnixTime,
     },
     keys::{Keys, keys},
     limits::{LimitsTable, ServiceLimits},
@@ -577,6 +577,9 @@ keys! {
         /// machine that stops without warning loses up to 100 ms of what was confirmed, a process
         /// that does so loses nothing.
         pub sync: SyncPolicy = SyncPolicy::Always,
+        /// The size of its files, which are allocated as a whole; three are the least that it takes. Smaller
+        /// ones take less of a small disk, larger ones mean less work beside. May be changed at any start.
+        pub segment_bytes: u32 as SegmentBytes = 32 << 20,
     }
 }
 

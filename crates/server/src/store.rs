@@ -33,6 +33,8 @@ pub(crate) struct Store {
     cores: Arc<OnceLock<Weak<Cores>>>,
     cores_count: u16,
     sync: SyncPolicy,
+    /// The default where the configuration names no store.
+    segment_bytes: Option<u32>,
     open: OnceLock<store::Store>,
     /// To the thread that reads messages.
     loads: OnceLock<mpsc::Sender<Load>>,
@@ -58,6 +60,7 @@ impl Store {
             cores: Arc::default(),
             cores_count,
             sync,
+            segment_bytes: config.store.as_ref().map(|store| store.segment_bytes),
             open: OnceLock::new(),
             loads: OnceLock::new(),
             opening: Mutex::default(),
@@ -94,6 +97,7 @@ impl Store {
         let folder = Folder::open(&self.folder)?;
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
+        options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
         let opened = store::open(Arc::new(folder), options)?;
         let bindings = opened.bindings();
         let cores = self.cores.get().and_then(Weak::upgrade);

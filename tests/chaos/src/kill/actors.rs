@@ -1,10 +1,11 @@
 //! The clients of a round: who sends, takes, moves, refuses and looks at messages.
 
-use std::{io, net::SocketAddr, thread, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, thread, time::Duration};
 
 use super::{
     client::{Client, Incoming, Outgoing},
     dice::Dice,
+    durable::{DURABLE, Durable, FEEDS},
     event::MessageId,
     stage::Stage,
 };
@@ -13,37 +14,49 @@ use super::{
 const WORK: [&str; 4] = ["/queue/work.0", "/queue/work.1", "/queue/work.2", "/queue/work.3"];
 /// Where messages are moved to in transactions.
 const MOVED: [&str; 2] = ["/queue/moved.0", "/queue/moved.1"];
+/// Where messages lie for long, so that segments become sparse, and are compacted.
+const LYING: [&str; 1] = ["/queue/lying"];
 /// With one consumer each.
-pub(super) const ORDERED: [&str; 2] = ["/queue/ordered.0", "/queue/ordered.1"];
-/// Of [`WORK`] and [`MOVED`].
-const DEAD: [&str; 6] = [
+pub(super) const ORDERED: [&str; 4] =
+    ["/queue/ordered.0", "/queue/ordered.1", DURABLE[0].queue, DURABLE[1].queue];
+/// Of [`WORK`], [`MOVED`], and the durable subscription with several readers.
+const DEAD: [&str; 7] = [
     "/queue/DLQ.work.0",
     "/queue/DLQ.work.1",
     "/queue/DLQ.work.2",
     "/queue/DLQ.work.3",
     "/queue/DLQ.moved.0",
     "/queue/DLQ.moved.1",
+    "/queue/DLQ.topic.feed.1",
 ];
 
 /// All clients of a round.
 pub(super) fn all(dice: &Dice) -> Vec<Actor> {
-    let [first, second] = ORDERED;
+    let [first, second, one, all] = ORDERED;
+    let shared = DURABLE[2].queue;
+    let queues = [first, second];
     let work_and = |more: &[&'static str]| [WORK.as_slice(), more].concat();
     let roles = [
-        Role::Produce { to: WORK.to_vec(), window: 32 },
-        Role::Produce { to: ORDERED.to_vec(), window: 16 },
-        Role::Produce { to: work_and(&ORDERED), window: 1 },
-        Role::ProduceInTransactions { to: work_and(&ORDERED) },
+        Role::ProduceAgain { to: WORK.to_vec(), window: 32 },
+        Role::ProduceAgain { to: [queues, FEEDS].concat(), window: 16 },
+        Role::Produce { to: [work_and(&queues), FEEDS.to_vec()].concat(), window: 1 },
+        Role::Produce { to: LYING.to_vec(), window: 1 },
+        Role::ProduceInTransactions { to: [work_and(&queues), FEEDS.to_vec()].concat() },
         Role::Work { queues: WORK.to_vec() },
         Role::Work { queues: work_and(&MOVED) },
-        Role::Move { from: WORK.to_vec(), to: MOVED.to_vec() },
+        Role::Work { queues: vec![shared] },
+        Role::Work { queues: vec![shared] },
+        Role::Move { from: WORK.to_vec(), to: [MOVED, FEEDS].concat() },
         Role::Take { queues: vec![first], at_once: 1 },
         Role::Take { queues: vec![second], at_once: 8 },
+        Role::Take { queues: vec![one], at_once: 1 },
+        Role::Take { queues: vec![all], at_once: 8 },
         Role::Take { queues: DEAD.to_vec(), at_once: 1 },
-        Role::Look { queues: [work_and(&ORDERED), DEAD.to_vec()].concat() },
+        Role::Look { queues: [work_and(&queues), DEAD.to_vec()].concat() },
     ];
     let actor = |(index, role): (u32, Role)| {
-        let hand = Hand { dice: dice.fork(index.into()), producer: index, number: 0 };
+        let dice = dice.fork(index.into());
+        let hand = Hand { dice, producer: index, number: 0, last: VecDeque::new() };
         Actor { role, hand }
     };
     (1..).zip(roles).map(actor).collect()
@@ -58,8 +71,12 @@ pub(super) struct Actor {
 
 #[derive(Debug)]
 enum Role {
-    /// Sends messages, with so many RECEIPTs in flight.
+    /// Sends messages, with so many RECEIPTs in flight. What may not have arrived when the gateway
+    /// ends it does not send again.
     Produce { to: Vec<&'static str>, window: usize },
+    /// The same with durable messages, which have numbers. With each connection it sends the last ones
+    /// again, whether they were confirmed or not.
+    ProduceAgain { to: Vec<&'static str>, window: usize },
     /// Sends messages to several queues in each transaction.
     ProduceInTransactions { to: Vec<&'static str> },
     /// Acknowledges, refuses, holds messages, and leaves now and then.
@@ -78,13 +95,15 @@ struct Hand {
     dice: Dice,
     producer: u32,
     number: u32,
+    /// What is sent again.
+    last: VecDeque<Outgoing<'static>>,
 }
 
 impl Actor {
     /// For errors.
     pub(super) fn name(&self) -> &'static str {
         match self.role {
-            Role::Produce { .. } => "a producer",
+            Role::Produce { .. } | Role::ProduceAgain { .. } => "a producer",
             Role::ProduceInTransactions { .. } => "a producer with transactions",
             Role::Work { .. } => "a worker",
             Role::Move { .. } => "a mover",
@@ -97,9 +116,12 @@ impl Actor {
     pub(super) fn run(&mut self, stage: &Stage, address: SocketAddr) -> io::Result<()> {
         let hand = &mut self.hand;
         loop {
-            let mut client = Client::connect(stage, address)?;
+            let mut client = Client::connect(stage, address, self.role.login())?;
             match &self.role {
                 Role::Produce { to, window } => hand.produce(stage, &mut client, to, *window)?,
+                Role::ProduceAgain { to, window } => {
+                    hand.produce_again(stage, &mut client, to, *window)?;
+                }
                 Role::ProduceInTransactions { to } => hand.transact(stage, &mut client, to)?,
                 Role::Work { queues } => hand.work(client, queues)?,
                 Role::Move { from, to } => hand.move_on(&mut client, from, to)?,
@@ -107,6 +129,15 @@ impl Actor {
                 Role::Look { queues } => hand.look(&mut client, queues)?,
             }
         }
+    }
+}
+
+impl Role {
+    /// The headers of its CONNECT.
+    fn login(&self) -> &'static str {
+        let (Self::Work { queues } | Self::Take { queues, .. }) = self else { return "" };
+        let durable = queues.first().and_then(|queue| Durable::of(queue));
+        durable.map_or("", |durable| durable.client)
     }
 }
 
@@ -122,10 +153,36 @@ impl Hand {
             wait_for_room(stage, client, window)?;
             let durable = !self.dice.percent(10);
             self.send(client, to, durable, None)?;
+            if to == LYING {
+                thread::sleep(Duration::from_millis(self.dice.below(200).into()));
+            }
             if self.dice.percent(2) {
                 thread::sleep(Duration::from_millis(self.dice.below(10).into()));
             }
         }
+    }
+
+    fn produce_again(
+        &mut self,
+        stage: &Stage,
+        client: &mut Client<'_>,
+        to: &[&'static str],
+        window: usize,
+    ) -> io::Result<()> {
+        for outgoing in &self.last {
+            client.send(*outgoing)?;
+        }
+        while let Some(to) = self.dice.pick(to) {
+            wait_for_room(stage, client, window)?;
+            let is_numbered = true;
+            let outgoing = Outgoing { is_numbered, ..self.next_message(to, true, None) };
+            self.last.push_back(outgoing);
+            if self.last.len() > window {
+                self.last.pop_front();
+            }
+            client.send(outgoing)?;
+        }
+        Ok(())
     }
 
     fn transact(&mut self, stage: &Stage, client: &mut Client<'_>, to: &[&str]) -> io::Result<()> {
@@ -152,6 +209,15 @@ impl Hand {
         transaction: Option<u32>,
     ) -> io::Result<()> {
         let Some(to) = self.dice.pick(to) else { return Ok(()) };
+        client.send(self.next_message(to, durable, transaction))
+    }
+
+    fn next_message<'a>(
+        &mut self,
+        to: &'a str,
+        durable: bool,
+        transaction: Option<u32>,
+    ) -> Outgoing<'a> {
         self.number += 1;
         let message = MessageId { producer: self.producer, number: self.number };
         let most = match self.dice.below(100) {
@@ -161,7 +227,7 @@ impl Hand {
             _ => 48 << 10,
         };
         let bytes = self.dice.below(most) as usize;
-        client.send(Outgoing { message, to, bytes, durable, transaction })
+        Outgoing { message, to, bytes, durable, transaction, is_numbered: false }
     }
 
     /// Until it leaves.
@@ -279,13 +345,19 @@ fn wait_for_room(stage: &Stage, client: &mut Client<'_>, window: usize) -> io::R
 
 /// Takes what is left out of all queues, until nothing is in them.
 pub(super) fn empty(stage: &Stage, address: SocketAddr) -> io::Result<()> {
-    let queues = [WORK.as_slice(), &MOVED, &ORDERED, &DEAD].concat();
+    let [first, second, ..] = ORDERED;
+    let queues = [WORK.as_slice(), &MOVED, &LYING, &[first, second], &DEAD].concat();
     let mut rounds_empty = 0;
     while rounds_empty < 2 {
-        let mut browser = Client::connect(stage, address)?;
+        let mut browser = Client::connect(stage, address, "")?;
         let mut count = 0;
         for queue in &queues {
             count += browser.browse(queue)?;
+        }
+        // They cannot be browsed.
+        for durable in &DURABLE {
+            let client = Client::connect(stage, address, durable.client)?;
+            count += take_all(client, &[durable.queue])?;
         }
         if count == 0 {
             // A dead letter may be on its way from one queue to the other.
@@ -294,16 +366,23 @@ pub(super) fn empty(stage: &Stage, address: SocketAddr) -> io::Result<()> {
             continue;
         }
         rounds_empty = 0;
-        let mut client = Client::connect(stage, address)?;
-        for queue in &queues {
-            client.subscribe(queue, "ack:client-individual\nprefetch-count:100\n")?;
-        }
-        while let Some(message) = client.next(Duration::from_millis(200))? {
-            client.acknowledge(&[message], None, true)?;
-        }
-        client.leave(false)?;
+        take_all(Client::connect(stage, address, "")?, &queues)?;
     }
     Ok(())
+}
+
+/// Acknowledges what is in these queues. Returns how many messages there were.
+fn take_all(mut client: Client<'_>, queues: &[&str]) -> io::Result<usize> {
+    for queue in queues {
+        client.subscribe(queue, "ack:client-individual\nprefetch-count:100\n")?;
+    }
+    let mut count = 0;
+    while let Some(message) = client.next(Duration::from_millis(200))? {
+        client.acknowledge(&[message], None, true)?;
+        count += 1;
+    }
+    client.leave(false)?;
+    Ok(count)
 }
 
 /// Messages that wait, above which producers wait.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    durable::Durable,
     event::{Event, MessageId},
     stage::Stage,
 };
@@ -41,6 +42,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) bytes: usize,
     pub(super) durable: bool,
     pub(super) transaction: Option<u32>,
+    /// It may be sent again, under the same number.
+    pub(super) is_numbered: bool,
 }
 
 /// A message that was delivered.
@@ -53,8 +56,14 @@ pub(super) struct Incoming {
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn connect(stage: &'a Stage, address: SocketAddr) -> io::Result<Self> {
-        let stomp = Stomp::connect(address, Options::from(Ipv4Addr::LOCALHOST))?;
+    /// Connects, with these headers beside.
+    pub(super) fn connect(
+        stage: &'a Stage,
+        address: SocketAddr,
+        login: &'static str,
+    ) -> io::Result<Self> {
+        let options = Options { login, ..Options::from(Ipv4Addr::LOCALHOST) };
+        let stomp = Stomp::connect(address, options)?;
         Ok(Self { stage, stomp, awaited: BTreeMap::new(), subscriptions: BTreeMap::new() })
     }
 
@@ -65,11 +74,15 @@ impl<'a> Client<'a> {
 
     /// Sends a message; the RECEIPT of one in a transaction is that of its COMMIT.
     pub(super) fn send(&mut self, outgoing: Outgoing<'_>) -> io::Result<()> {
-        let Outgoing { message, to, bytes, durable, transaction } = outgoing;
+        let Outgoing { message, to, bytes, durable, transaction, is_numbered } = outgoing;
         self.stage.record(Event::Send { message, to: to.to_owned(), durable, transaction });
         let mut header = format!("destination:{to}\n");
         if durable {
             header += "persistent:true\n";
+        }
+        if is_numbered {
+            let MessageId { producer, number } = message;
+            header += &format!("producer-id:{producer}\nproducer-seq:{number}\n");
         }
         header += &match transaction {
             Some(transaction) => format!("transaction:{transaction}\n"),
@@ -94,14 +107,18 @@ impl<'a> Client<'a> {
         self.stomp.send("ABORT", &format!("transaction:{transaction}\n"), b"")
     }
 
-    /// Subscribes to a queue; confirmed when this returns.
+    /// Subscribes to a queue, or reads a durable subscription; confirmed when this returns.
     pub(super) fn subscribe(&mut self, queue: &str, more: &str) -> io::Result<()> {
         let number = self.stage.number();
         let id = number.to_string();
         self.stage.record(Event::Subscribe { subscription: number, queue: queue.to_owned() });
         let subscription = Subscription { number, queue: queue.to_owned() };
         self.subscriptions.insert(id.clone(), subscription);
-        self.stomp.subscribe(&id, queue, more)
+        let (destination, name) = match Durable::of(queue) {
+            Some(durable) => durable.target(),
+            None => (queue, ""),
+        };
+        self.stomp.subscribe(&id, destination, &format!("{name}{more}"))
     }
 
     /// Acknowledges messages by one ACK, of the last of them.
@@ -217,7 +234,7 @@ impl<'a> Client<'a> {
         let subscription = subscription.ok_or_else(|| unexpected(frame))?;
         let queue = &subscription.queue;
         if let Some(source) = queue.strip_prefix("/queue/DLQ.")
-            && frame.get("dlq-queue").and_then(|name| name.strip_prefix("/queue/")) != Some(source)
+            && frame.get("dlq-queue").and_then(queue_name).as_deref() != Some(source)
         {
             return Err(io::Error::other(format!("a dead letter of {queue} is none of it")));
         }
@@ -232,6 +249,13 @@ impl<'a> Client<'a> {
         });
         Ok(Incoming { message, delivery, ack: header("ack")?.to_owned() })
     }
+}
+
+/// A destination by the name that its dead-letter queue has of it.
+fn queue_name(destination: &str) -> Option<String> {
+    let topic = |name| format!("topic.{name}");
+    let queue = destination.strip_prefix("/queue/").map(str::to_owned);
+    queue.or_else(|| destination.strip_prefix("/topic/").map(topic))
 }
 
 fn unexpected(frame: &Frame) -> io::Error {

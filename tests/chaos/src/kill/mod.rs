@@ -10,6 +10,7 @@ mod actors;
 mod check;
 mod client;
 mod dice;
+mod durable;
 mod event;
 mod process;
 mod round;

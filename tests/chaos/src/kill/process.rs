@@ -59,9 +59,9 @@ impl<'a> Place<'a> {
     }
 
     /// Starts a gateway there.
-    pub(super) fn start(&'a self, threads: u32) -> Result<Gateway<'a>, String> {
+    pub(super) fn start(&'a self, threads: u32, segment_kib: u32) -> Result<Gateway<'a>, String> {
         let text = format!(
-            "threads = {threads}\n\n[store]\npath = \"store\"\n\n[limits]\ndeliveries-max = \
+            "threads = {threads}\n\n[store]\npath = \"store\"\nsegment-bytes = \"{segment_kib}KiB\"\n\n[limits]\ndeliveries-max = \
              {DELIVERIES_MAX}\n\n[shutdown]\ngrace = \"0s\"\ndrain = \"1s\"\n\n\
              [[listen]]\naddress = \"{}\"\n",
             self.address

@@ -14,6 +14,7 @@ use super::{
     actors::{self, Actor},
     check,
     dice::Dice,
+    durable,
     event::{self, Event, MessageId},
     process::{DELIVERIES_MAX, Gateway, Place},
     stage::Stage,
@@ -40,7 +41,11 @@ pub(super) struct Totals {
     browsed: usize,
     /// Segments of the store that were begun.
     segments: u32,
-    /// The slowest start of a gateway that was not killed before.
+    /// Of these, before the queues were emptied.
+    segments_left: u32,
+    starts: u32,
+    /// From the start of a gateway that was not killed before until it listened: in all, and the most.
+    start_sum: Duration,
     start_max: Duration,
 }
 
@@ -87,6 +92,10 @@ impl Round {
         for queue in actors::ORDERED {
             stage.record(Event::Ordered(queue.to_owned()));
         }
+        let mut gateway = start(stage, &place, THREADS, SEGMENT_KIB)?;
+        gateway.wait()?;
+        durable::bind(stage, place.address()).map_err(|error| format!("binding: {error}"))?;
+        gateway.kill()?;
         let dice = Dice::new(seed.into());
         thread::scope(|scope| {
             for mut actor in actors::all(&dice) {
@@ -97,11 +106,11 @@ impl Round {
             killed
         })?;
         // Nobody else is there now.
-        let mut gateway = start(stage, &place, THREADS)?;
+        let mut gateway = start(stage, &place, THREADS, SEGMENT_KIB)?;
         gateway.wait()?;
+        (self.totals.segments, self.totals.segments_left) = segments(&place.store());
         actors::empty(stage, place.address()).map_err(|error| format!("in the end: {error}"))?;
         stage.record(Event::Empty);
-        self.totals.segments = last_segment(&place.store());
         gateway.stop()
     }
 
@@ -125,7 +134,8 @@ impl Round {
             }
             // Queues have other homes then.
             let threads = if dice.percent(10) { 1 + dice.below(3) } else { THREADS };
-            let mut gateway = start(stage, place, threads)?;
+            let segment_kib = if dice.percent(10) { SEGMENT_KIB / 2 } else { SEGMENT_KIB };
+            let mut gateway = start(stage, place, threads, segment_kib)?;
             if dice.percent(15) {
                 // Where the start is slow, it is killed late in it as well.
                 let most = self.totals.start_max.max(START_LEAST).as_micros();
@@ -136,7 +146,10 @@ impl Round {
                 self.totals.kills += 1;
                 continue;
             }
-            self.totals.start_max = self.totals.start_max.max(gateway.wait()?);
+            let waited = gateway.wait()?;
+            self.totals.starts += 1;
+            self.totals.start_sum += waited;
+            self.totals.start_max = self.totals.start_max.max(waited);
             stage.begin(place.address());
             let most_ms = if dice.percent(30) { 60 } else { 700 };
             thread::sleep(Duration::from_millis(dice.below(most_ms).into()));
@@ -155,9 +168,14 @@ impl Round {
     }
 }
 
-fn start<'a>(stage: &Stage, place: &'a Place<'a>, threads: u32) -> Result<Gateway<'a>, String> {
+fn start<'a>(
+    stage: &Stage,
+    place: &'a Place<'a>,
+    threads: u32,
+    segment_kib: u32,
+) -> Result<Gateway<'a>, String> {
     stage.record(Event::Start);
-    place.start(threads)
+    place.start(threads, segment_kib)
 }
 
 fn attend(stage: &Stage, actor: &mut Actor) {
@@ -194,12 +212,16 @@ fn match_durable(event: &Event) -> Option<&MessageId> {
     Some(message)
 }
 
-/// The number of the newest segment of a store.
-fn last_segment(store: &Path) -> u32 {
+/// How many segments of a store were begun, and how many there are.
+fn segments(store: &Path) -> (u32, u32) {
     let files = fs::read_dir(store).into_iter().flatten().flatten();
-    let numbers =
-        files.filter_map(|file| file.file_name().to_str()?.strip_prefix("log-")?.parse().ok());
-    numbers.max().unwrap_or_default()
+    let numbers: Vec<u32> = files
+        .filter_map(|file| file.file_name().to_str()?.strip_prefix("log-")?.parse().ok())
+        .collect();
+    (
+        numbers.iter().copied().max().unwrap_or_default(),
+        numbers.len().try_into().unwrap_or_default(),
+    )
 }
 
 /// Makes a folder what another one is.
@@ -241,6 +263,9 @@ impl std::ops::AddAssign for Totals {
         self.dead_letters += other.dead_letters;
         self.browsed += other.browsed;
         self.segments += other.segments;
+        self.segments_left += other.segments_left;
+        self.starts += other.starts;
+        self.start_sum += other.start_sum;
         self.start_max = self.start_max.max(other.start_max);
     }
 }
@@ -248,12 +273,16 @@ impl std::ops::AddAssign for Totals {
 impl Display for Totals {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { kills, early, confirmed, settled, transactions, .. } = self;
-        let Self { redelivered, dead_letters, browsed, segments, start_max, .. } = self;
+        let Self { redelivered, dead_letters, browsed, segments, segments_left, start_max, .. } =
+            self;
+        let start_mean = self.start_sum / self.starts.max(1);
         write!(
             f,
             "{kills} kills ({early} before it listened), {confirmed} messages, {settled} settlements \
              and {transactions} transactions confirmed, {redelivered} redelivered, {dead_letters} \
-             dead letters, {browsed} browsed, {segments} segments, slowest start {} ms",
+             dead letters, {browsed} browsed, {segments_left} of {segments} segments left, starts of \
+             {} ms, the slowest of {} ms",
+            start_mean.as_millis(),
             start_max.as_millis()
         )
     }
@@ -261,4 +290,6 @@ impl Display for Totals {
 
 /// Of the gateway.
 const THREADS: u32 = 4;
+/// So small that some are compacted.
+const SEGMENT_KIB: u32 = 256;
 const START_LEAST: Duration = Duration::from_millis(20);

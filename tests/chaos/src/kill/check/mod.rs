@@ -265,9 +265,8 @@ impl Check<'_> {
             for sent in &transaction.sends {
                 let durable = self.history.messages.get(sent).is_some_and(|sent| sent.durable);
                 // One that was confirmed is lost.
-                if durable && transaction.committed.is_none() && !self.history.is_found(*sent) {
-                    let text = format!("{sent} is nowhere, but more of transaction {id} is");
-                    self.fault(Kind::Half, text);
+                if durable && transaction.committed.is_none() {
+                    self.parts(*id, *sent);
                 }
             }
             let acks = transaction.acks.iter().filter_map(|id| self.history.deliveries.get(id));
@@ -285,6 +284,18 @@ impl Check<'_> {
                     );
                     self.fault(Kind::Half, text);
                 }
+            }
+        }
+    }
+
+    /// A message of a transaction that was carried out is in all queues where it belongs.
+    fn parts(&mut self, transaction: u32, id: MessageId) {
+        let Some(message) = self.history.messages.get(&id) else { return };
+        for queue in self.queues(message) {
+            if self.history.deliveries(message, &queue).is_empty() {
+                let text =
+                    format!("{id} is not in {queue}, but more of transaction {transaction} is");
+                self.fault(Kind::Half, text);
             }
         }
     }

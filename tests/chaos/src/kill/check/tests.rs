@@ -250,6 +250,13 @@ fn each_promise_is_checked() {
             &[],
         ),
         (
+            "in a transaction all or none",
+            &["bound /queue/s /topic/t; bound /queue/r /topic/t; send 1-1 /topic/t durable 7; \
+               send 1-2 /queue/q durable 7; commit 7; start; got 1 1-2 /queue/q 1 redelivered; \
+               ack 1; settled 1; got 2 1-1 /queue/s 2 redelivered; ack 2; settled 2"],
+            &[Kind::Half],
+        ),
+        (
             "and no more",
             &["bound /queue/s /topic/t; send 1-1 /topic/t durable; got 1 1-1 /queue/s 1 new; \
                ack 1; settled 1; start; got 2 1-1 /queue/s 1 redelivered; ack 2"],
