@@ -12,6 +12,7 @@ use contract::{
 
 use crate::world::{Limits, Outcome, World};
 
+// Fails when `Writes::is_in_flight` says that all is stored, as do the two on settlements and transactions.
 #[test]
 fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
     let mut world = with_consumers(1, &["/queue/q"]);
@@ -21,6 +22,7 @@ fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
     assert_eq!(seen(&mut world), ["done 1", "message 1"]);
 }
 
+// Fails when `Queue::enter` makes a message ready that has nothing to store, whatever arrives before it.
 #[test]
 fn no_message_overtakes_one_that_is_not_stored() {
     let mut world = with_consumers(1, &["/queue/q", "/queue/r"]);
@@ -71,6 +73,43 @@ fn a_transaction_over_two_homes_is_confirmed_when_both_and_the_decision_are_stor
     assert_eq!(seen(&mut world), ["done 1"]);
 }
 
+// Fails when `branch::store` stores its records at once where there are other homes.
+#[test]
+fn a_transaction_over_two_homes_and_a_durable_subscription_is_stored_as_a_whole() {
+    let (near, far) = two_homes();
+    for order in [[0, 1], [1, 0]] {
+        let mut world = World::new(2, Limits::default());
+        let subscribe = Subscribe {
+            durable: Some(Box::new(durable_name())),
+            settlement: Settlement::Explicit,
+            ..Subscribe::new(SubscriptionId(0), Pattern::parse("/topic/t").unwrap())
+        };
+        let subscribe = Command::Subscribe(Box::new(subscribe));
+        world.apply(0, Event::Command(CONSUMER, Token(0), subscribe, None));
+        world.carry_all();
+        world.outcomes.clear();
+        let publications = [durable(near, 1), durable(far, 2), durable("/topic/t", 3)];
+        let operations = publications.map(Operation::Publish).into();
+        command(&mut world, 1, Command::Transact(Lane::default(), operations));
+        let mut steps = 0;
+        loop {
+            carry(&mut world);
+            // Were the process to end now: all of it or nothing.
+            let stored = [1, 2, 3].map(|id| world.disk.queues_of(id).len());
+            assert!(stored == [0; 3] || stored == [1; 3], "{stored:?} after {steps} steps");
+            let writing = world.writing();
+            let Some(core) = order.into_iter().find(|core| writing.contains(core)) else { break };
+            assert_eq!(seen(&mut world), [""; 0], "not confirmed yet");
+            world.store(core, 1);
+            steps += 1;
+        }
+        assert!(steps >= 3, "two branches and a decision: {steps}");
+        assert_eq!([1, 2, 3].map(|id| world.disk.queues_of(id).len()), [1; 3]);
+        assert!(seen(&mut world).contains(&"done 1".to_owned()));
+    }
+}
+
+// Fails when the home of the dead-letter queue does not remove the message in the batch that adds it.
 #[test]
 fn a_dead_letter_is_always_stored_somewhere() {
     let placement = broker::Placement::new(2);
@@ -224,6 +263,7 @@ fn a_transaction_at_one_home_shows_nothing_before_it_is_stored() {
     assert_eq!(seen(&mut world), ["done 1", "message 1", "message 2"]);
 }
 
+// Fails when `Writes::is_full` says that there is always room.
 #[test]
 fn publishers_wait_while_much_is_in_flight_to_the_store() {
     let mut world = World::new(1, Limits::default());
@@ -283,11 +323,9 @@ fn a_message_larger_than_the_room_in_the_store_enters_while_there_is_any() {
 fn too_much_on_its_way_refuses_transactions_to_durable_subscriptions() {
     for to in ["/queue/a", "/topic/a"] {
         let mut world = World::new(1, Limits::default());
-        let name = DurableName::new(None, "c", "d").unwrap();
-        let durable_name = Durable { name, is_shared: false, no_local: false, displaces: false };
         let subscribe = Subscribe {
             settlement: Settlement::Explicit,
-            durable: Some(Box::new(durable_name)),
+            durable: Some(Box::new(durable_name())),
             ..Subscribe::new(SubscriptionId(0), Pattern::parse("/topic/a").unwrap())
         };
         let subscribe = Command::Subscribe(Box::new(subscribe));
@@ -328,6 +366,11 @@ fn subscribe(world: &mut World, queues: &[&str]) {
             Event::Command(CONSUMER, Token(0), Command::Subscribe(Box::new(subscribe)), None);
         world.apply(0, event);
     }
+}
+
+fn durable_name() -> Durable {
+    let name = DurableName::new(None, "c", "d").unwrap();
+    Durable { name, is_shared: false, no_local: false, displaces: false }
 }
 
 /// A queue at home on core 0, and one on core 1.

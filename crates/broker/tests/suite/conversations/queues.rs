@@ -344,6 +344,7 @@ fn a_range_is_settled_at_once_and_replied_to_after() {
     );
 }
 
+// Fails when `Credit::Set` adds (`Allowance::change`).
 #[test]
 fn credit_is_used_up_set_and_taken_back() {
     check(
@@ -386,6 +387,7 @@ fn credit_is_used_up_set_and_taken_back() {
     );
 }
 
+// Fails when a drain is replied to while there is more in the queue (`Home::finish_drains`).
 #[test]
 fn a_drain_is_replied_to_after_the_deliveries() {
     converse(
