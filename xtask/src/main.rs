@@ -10,6 +10,7 @@ mod disorder;
 mod failure;
 mod fuzz;
 mod gateway;
+mod guarantees;
 mod interop;
 mod lint;
 mod names;

@@ -4,6 +4,7 @@
 mod clients;
 mod conversations;
 mod cost;
+mod credit;
 mod disk;
 mod durable;
 mod interest;

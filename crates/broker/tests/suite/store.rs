@@ -12,7 +12,7 @@ use contract::{
 
 use crate::world::{Limits, Outcome, World};
 
-// Fails when `Writes::is_in_flight` says that all is stored, as do the two on settlements and transactions.
+/// Fails when `Home::accept` replies at once, or `Queue::enter` makes ready what is to be stored.
 #[test]
 fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
     let mut world = with_consumers(1, &["/queue/q"]);
@@ -22,7 +22,7 @@ fn a_durable_message_is_confirmed_and_delivered_when_it_is_stored() {
     assert_eq!(seen(&mut world), ["done 1", "message 1"]);
 }
 
-// Fails when `Queue::enter` makes a message ready that has nothing to store, whatever arrives before it.
+/// Fails when `Queue::enter` makes a message ready that has nothing to store, whatever arrives before it.
 #[test]
 fn no_message_overtakes_one_that_is_not_stored() {
     let mut world = with_consumers(1, &["/queue/q", "/queue/r"]);
@@ -37,6 +37,7 @@ fn no_message_overtakes_one_that_is_not_stored() {
     assert_eq!(seen(&mut world), ["done 4", "message 4"]);
 }
 
+/// Fails when `Writes::is_in_flight` says that all is stored.
 #[test]
 fn a_settlement_is_confirmed_when_the_removal_is_stored() {
     let mut world = with_consumers(1, &["/queue/q"]);
@@ -54,6 +55,7 @@ fn a_settlement_is_confirmed_when_the_removal_is_stored() {
     assert!(world.disk.is_empty());
 }
 
+/// Fails when `Writes::is_in_flight` says that all is stored.
 #[test]
 fn a_transaction_over_two_homes_is_confirmed_when_both_and_the_decision_are_stored() {
     let (near, far) = two_homes();
@@ -73,7 +75,7 @@ fn a_transaction_over_two_homes_is_confirmed_when_both_and_the_decision_are_stor
     assert_eq!(seen(&mut world), ["done 1"]);
 }
 
-// Fails when `branch::store` stores its records at once where there are other homes.
+/// Fails when `branch::store` stores its records at once where there are other homes, or `Home::prepare` votes at once.
 #[test]
 fn a_transaction_over_two_homes_and_a_durable_subscription_is_stored_as_a_whole() {
     let (near, far) = two_homes();
@@ -109,7 +111,8 @@ fn a_transaction_over_two_homes_and_a_durable_subscription_is_stored_as_a_whole(
     }
 }
 
-// Fails when the home of the dead-letter queue does not remove the message in the batch that adds it.
+/// Fails when the home of the dead-letter queue does not remove the message in the batch that adds it, or that of
+/// its queue removes it before.
 #[test]
 fn a_dead_letter_is_always_stored_somewhere() {
     let placement = broker::Placement::new(2);
@@ -263,7 +266,7 @@ fn a_transaction_at_one_home_shows_nothing_before_it_is_stored() {
     assert_eq!(seen(&mut world), ["done 1", "message 1", "message 2"]);
 }
 
-// Fails when `Writes::is_full` says that there is always room.
+/// Fails when `Writes::is_full` says that there is always room.
 #[test]
 fn publishers_wait_while_much_is_in_flight_to_the_store() {
     let mut world = World::new(1, Limits::default());

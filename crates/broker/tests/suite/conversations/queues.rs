@@ -310,6 +310,7 @@ fn temporary_destinations_belong_to_one() {
     );
 }
 
+/// Fails when `Home::settle` takes the first of a range alone.
 #[test]
 fn a_range_is_settled_at_once_and_replied_to_after() {
     check(
@@ -344,7 +345,7 @@ fn a_range_is_settled_at_once_and_replied_to_after() {
     );
 }
 
-// Fails when `Credit::Set` adds (`Allowance::change`).
+/// Fails when `Credit::Set` adds (`Allowance::apply`), or `Home::drain` replies with the next delivery alone.
 #[test]
 fn credit_is_used_up_set_and_taken_back() {
     check(
@@ -387,7 +388,6 @@ fn credit_is_used_up_set_and_taken_back() {
     );
 }
 
-// Fails when a drain is replied to while there is more in the queue (`Home::finish_drains`).
 #[test]
 fn a_drain_is_replied_to_after_the_deliveries() {
     converse(

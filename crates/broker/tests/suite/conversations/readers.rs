@@ -78,6 +78,7 @@ fn all_subscriptions_of_a_connection_share_its_window() {
     );
 }
 
+/// Fails when `Allowance::next_drained` does not look whether there is more.
 #[test]
 fn a_drain_waits_for_the_window() {
     check(
