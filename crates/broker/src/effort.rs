@@ -42,6 +42,12 @@ impl Effort {
         self.left == 0
     }
 
+    /// A message was looked at, and nothing evaluated.
+    pub(crate) const fn pass(&mut self) {
+        self.left = self.left.saturating_sub(1);
+        self.spent += 1;
+    }
+
     /// Whether a selector selects a message, which is spent on.
     pub(crate) fn selects(&mut self, selector: &Selector, message: &Message) -> bool {
         let cost = 1 + message.selection_cost(selector);

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use contract::{
-    Command, ConnectionId, ConnectionLimits, Credit, DeadLetterReason, Delivery, Message, Notice,
-    Pattern, Producer, QueueRules, Refusal, Reply, Settle, SubscriptionId, Token,
+    Command, ConnectionId, ConnectionLimits, Credit, DeadLetterReason, Delivery, Group, Message,
+    Notice, Pattern, Producer, QueueRules, Refusal, Reply, Settle, SubscriptionId, Token,
 };
 
 use crate::{
@@ -113,6 +113,8 @@ pub struct OnDisk {
     pub expires_unix_ms: Option<u64>,
     /// When it may be delivered first, if that was not at once.
     pub due_unix_ms: Option<u64>,
+    /// The group that it is in.
+    pub group: Option<Group>,
 }
 
 impl OnDisk {

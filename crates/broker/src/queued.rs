@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use contract::{Destination, DestinationKind, DurableName, Message};
+use contract::{Destination, DestinationKind, DurableName, Group, Message};
 
 use crate::quota::Account;
 
@@ -114,6 +114,11 @@ impl QueuedMessage {
     /// When its time to live is over, in milliseconds since 1970; `None`: never.
     pub(crate) fn expires_unix_ms(&self) -> Option<u64> {
         self.message.header.expires_unix_ms
+    }
+
+    /// The group that it belongs to.
+    pub(crate) fn group(&self) -> Option<Group> {
+        self.message.header.group
     }
 
     /// When it may be delivered first, in milliseconds since 1970, if that was not at once.

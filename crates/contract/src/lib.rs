@@ -14,6 +14,7 @@ mod cost;
 mod destination;
 mod detection;
 mod durable;
+mod group;
 mod internal;
 mod limits;
 mod message;
@@ -41,6 +42,7 @@ pub use cost::allocation_bytes;
 pub use destination::{Destination, DestinationError, DestinationKind};
 pub use detection::Detection;
 pub use durable::{Durable, DurableName};
+pub use group::Group;
 #[doc(hidden)]
 pub use internal::report_internal_error;
 pub use internal::set_internal_error_hook;

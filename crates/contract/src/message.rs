@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    BodyView, Content, Destination, Numbered, Sender, Tag, Value, allocation_bytes,
+    BodyView, Content, Destination, Group, Numbered, Sender, Tag, Value, allocation_bytes,
     cost::shared_bytes,
 };
 
@@ -42,6 +42,8 @@ pub struct Header {
     pub arrived_unix_ms: u64,
     /// How long after that a queue keeps it before it delivers it, in milliseconds: seven weeks at most.
     pub delay_ms: u32,
+    /// The group whose messages a queue delivers to one consumer; `None`: it is in none.
+    pub group: Option<Group>,
 }
 
 impl Message {
@@ -146,6 +148,7 @@ impl Header {
             expires_unix_ms: None,
             arrived_unix_ms,
             delay_ms: 0,
+            group: None,
         }
     }
 

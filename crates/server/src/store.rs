@@ -230,6 +230,7 @@ fn restore(
                 bytes: message.bytes,
                 expires_unix_ms: message.expires_unix_ms,
                 due_unix_ms: message.due_unix_ms,
+                group: message.group,
             });
             cores.restore_on_disk(&queue, on_disk.collect());
         }

@@ -4,7 +4,8 @@
 //! file header | Begin | Changes* | Queue* | Bodies* | Changes* | End
 //! ```
 //!
-//! A body is its id, where it is, and, if it has any, its times: so a queue is restored without it.
+//! A body is its id, where it is, and, if it has any, its times and its group: so a queue is restored
+//! without it.
 //!
 //! It is written a few entries at a time, while the index changes. That is no matter, since what
 //! changed from [`Begin`](Kind::Begin) on is in the log behind it, and to do it again changes
@@ -18,14 +19,14 @@ use std::{
 };
 
 use broker::{QueueId, QueuePosition};
-use contract::Producer;
+use contract::{Group, Producer};
 use wire::Reader;
 
 use crate::{
     change::{BodyId, Change, read_queue},
     error::{StoreError, doing},
     files::{File, Files},
-    index::{Index, Place, Times},
+    index::{Index, Place, Times, Traits},
     log::lock,
     message,
     record::{self, Kind, RawRecord, Seed},
@@ -182,13 +183,13 @@ impl CheckpointWriter {
             for (body, at) in bodies {
                 buffer.extend(body.0.to_be_bytes());
                 let Place { segment, offset, bytes } = at.place;
-                let times = if index.times.is_empty() { None } else { index.times.get(body) };
-                let flags = if times.is_some() { HAS_TIMES } else { 0 };
+                let traits = index.traits(*body);
+                let flags = if traits == Traits::default() { 0 } else { HAS_TRAITS };
                 for number in [segment, offset, bytes | flags] {
                     buffer.extend(number.to_be_bytes());
                 }
-                for time in times.iter().flat_map(|t| [t.expires_unix_ms, t.due_unix_ms]) {
-                    buffer.extend(time.unwrap_or(u64::MAX).to_be_bytes());
+                if flags > 0 {
+                    write_traits(buffer, traits);
                 }
                 last = *body;
             }
@@ -298,15 +299,11 @@ impl Checkpoint {
                     let body = BodyId(reader.u64()?);
                     let (segment, offset) = (reader.u32()?, reader.u32()?);
                     let bytes = reader.u32()?;
-                    let times = if bytes & HAS_TIMES > 0 {
-                        let [expires_unix_ms, due_unix_ms] = [reader.u64()?, reader.u64()?]
-                            .map(|time| Some(time).filter(|t| *t < u64::MAX));
-                        Some(Times { expires_unix_ms, due_unix_ms })
-                    } else {
-                        None
-                    };
-                    let place = Place { segment, offset, bytes: bytes & !HAS_TIMES };
-                    self.index.place_with(body, place, times);
+                    let has_traits = bytes & HAS_TRAITS > 0;
+                    let traits =
+                        if has_traits { read_traits(&mut reader)? } else { Traits::default() };
+                    let place = Place { segment, offset, bytes: bytes & !HAS_TRAITS };
+                    self.index.place_with(body, place, traits);
                 }
             }
             Kind::End => {
@@ -331,13 +328,48 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
     let bytes = ENDS_BYTES
         + index.messages() * POSITION_BYTES
         + index.bodies.len() * BODY_BYTES
-        + index.times.len() * 16
+        + index.times.len() * 17
+        + index.groups.len() * 3
         + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
     let bindings = index.bindings.values().map(|terms| QUEUE_BYTES + 16 + terms.bytes());
     let names = |producer: &Producer| producer.user.len() + producer.name.len();
     let producers = index.producers.keys();
     let producers = producers.map(|(_, producer)| QUEUE_BYTES + NUMBERS_BYTES + names(producer));
     (bytes + bindings.sum::<usize>() + producers.sum::<usize>()) as u64
+}
+
+fn write_traits(buffer: &mut Vec<u8>, traits: Traits) {
+    let Times { expires_unix_ms, due_unix_ms } = traits.times.unwrap_or_default();
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    buffer.push(
+        flag(expires_unix_ms.is_some(), EXPIRES)
+            | flag(due_unix_ms.is_some(), IS_DUE)
+            | flag(traits.group.is_some(), IS_GROUPED),
+    );
+    for time in expires_unix_ms.into_iter().chain(due_unix_ms) {
+        buffer.extend(time.to_be_bytes());
+    }
+    if let Some(group) = traits.group {
+        buffer.extend(group.bits().to_be_bytes());
+    }
+}
+
+fn read_traits(reader: &mut Reader<'_>) -> Option<Traits> {
+    let flags = reader.u8().filter(|flags| *flags <= EXPIRES | IS_DUE | IS_GROUPED)?;
+    let mut traits = Traits::default();
+    if flags & (EXPIRES | IS_DUE) > 0 {
+        let times = traits.times.get_or_insert_default();
+        if flags & EXPIRES > 0 {
+            times.expires_unix_ms = Some(reader.u64()?);
+        }
+        if flags & IS_DUE > 0 {
+            times.due_unix_ms = Some(reader.u64()?);
+        }
+    }
+    if flags & IS_GROUPED > 0 {
+        traits.group = Some(Group::from_bits(reader.u16()?)?);
+    }
+    Some(traits)
 }
 
 /// The name of the checkpoint that counts.
@@ -348,9 +380,15 @@ pub(crate) const NEW: &str = "checkpoint.new";
 
 const MAGIC: [u8; 8] = *b"PASSRCKP";
 
-/// A flag of the size of a body, which is less than [`crate::BATCH_BYTES_MAX`] and some: it expires, or is
-/// due later, and when follows.
-const HAS_TIMES: u32 = 1 << 31;
+/// A flag of the size of a body, which is less than [`crate::BATCH_BYTES_MAX`] and some: its traits follow.
+const HAS_TRAITS: u32 = 1 << 31;
+
+/// Flags of the traits that follow: it expires,
+const EXPIRES: u8 = 1;
+/// it is due later,
+const IS_DUE: u8 = 2;
+/// it is in a group.
+const IS_GROUPED: u8 = 4;
 
 /// Entries of a queue in a block.
 const BLOCK_ENTRIES: usize = 4096;

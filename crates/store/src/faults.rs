@@ -9,7 +9,7 @@ use std::{
 };
 
 use broker::{QueueId, QueuePosition, Record, Terms, WriteId};
-use contract::{DurableName, Message, Pattern, Selector, Strings};
+use contract::{DurableName, Group, Header, Message, Pattern, Selector, Strings};
 
 use crate::{
     Completions, Options, StoreError, StoredMessage, WriteRefusal,
@@ -369,25 +369,30 @@ fn durable_subscriptions_are_kept_until_they_are_unbound() {
 
 /// Without the times in the index, or in the checkpoint, a start would have to read the bodies.
 #[test]
-fn a_start_knows_when_messages_are_due_and_expire_without_their_bodies() {
+fn a_start_knows_what_queues_work_by_without_the_bodies() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
     let mut message = Message::clone(&message(1, 10));
     message.header.arrived_unix_ms = 1000;
     message.header.delay_ms = 200;
     message.header.expires_unix_ms = Some(5000);
+    let mut grouped = Message::clone(&message);
+    grouped.header = Header { group: Some(Group::new("a", Some("-1"))), ..Header::new(1) };
+    let grouped = Record::Put(queue(0), QueuePosition::from_bits(3), Arc::new(grouped));
     let timed = Record::Put(queue(0), QueuePosition::from_bits(1), Arc::new(message));
-    commit(&mut log, &[timed, put(2, 10)]);
-    let times = |salt| {
+    commit(&mut log, &[timed, put(2, 10), grouped]);
+    let known = |salt| {
         let opened = crate::open(Arc::new(disk.after_kill()), options(salt)).unwrap();
-        let times = |stored: &StoredMessage| (stored.due_unix_ms, stored.expires_unix_ms);
+        let known =
+            |stored: &StoredMessage| (stored.due_unix_ms, stored.expires_unix_ms, stored.group);
         let queues = opened.queues().into_iter().flat_map(|queue| opened.messages(&queue));
-        queues.map(|stored| times(&stored)).collect::<Vec<_>>()
+        queues.map(|stored| known(&stored)).collect::<Vec<_>>()
     };
-    let expected = [(Some(1200), Some(5000)), (None, None)];
-    assert_eq!(times(2), expected, "of the log");
+    let group = Some(Group::new("a", Some("-1")));
+    let expected = [(Some(1200), Some(5000), None), (None, None, None), (None, None, group)];
+    assert_eq!(known(2), expected, "of the log");
     log.close().unwrap();
-    assert_eq!(times(3), expected, "of the checkpoint");
+    assert_eq!(known(3), expected, "of the checkpoint");
 }
 
 fn commit(log: &mut Log, records: &[Record]) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use broker::{Numbers, QueueId, QueuePosition, Terms, TransactionId};
-use contract::{DeadLetterReason, Header, Producer};
+use contract::{DeadLetterReason, Group, Header, Producer};
 
 use crate::{
     change::{BodyId, Change},
@@ -32,6 +32,8 @@ pub(crate) struct Index {
     pub(crate) bodies: BTreeMap<BodyId, Body>,
     /// Of those that have some.
     pub(crate) times: BTreeMap<BodyId, Times>,
+    /// Of those that are in one.
+    pub(crate) groups: BTreeMap<BodyId, Group>,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// While the log is read, a change may concern what a checkpoint has seen the end of already:
     /// bodies stay until [`Index::complete`].
@@ -62,6 +64,19 @@ impl Times {
         let (expires_unix_ms, due_unix_ms) = (header.expires_unix_ms, header.due_unix_ms());
         let has_some = expires_unix_ms.is_some() || due_unix_ms.is_some();
         has_some.then_some(Self { expires_unix_ms, due_unix_ms })
+    }
+}
+
+/// What a queue works by of a message, beside its size.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Traits {
+    pub(crate) times: Option<Times>,
+    pub(crate) group: Option<Group>,
+}
+
+impl Traits {
+    pub(crate) fn of(header: &Header) -> Self {
+        Self { times: Times::of(header), group: header.group }
     }
 }
 
@@ -107,12 +122,27 @@ impl Index {
         }
     }
 
-    /// As [`Index::place`], of a body with these times.
-    pub(crate) fn place_with(&mut self, body: BodyId, place: Place, times: Option<Times>) {
+    /// As [`Index::place`], of a body with these traits.
+    pub(crate) fn place_with(
+        &mut self,
+        body: BodyId,
+        place: Place,
+        Traits { times, group }: Traits,
+    ) {
         self.place(body, place);
         if let Some(times) = times {
             self.times.insert(body, times);
         }
+        if let Some(group) = group {
+            self.groups.insert(body, group);
+        }
+    }
+
+    /// What [`Index::place_with`] was told of a body.
+    pub(crate) fn traits(&self, body: BodyId) -> Traits {
+        let times = if self.times.is_empty() { None } else { self.times.get(&body).copied() };
+        let group = if self.groups.is_empty() { None } else { self.groups.get(&body).copied() };
+        Traits { times, group }
     }
 
     /// Drops these bodies, if they came into no queue.
@@ -216,8 +246,9 @@ impl Index {
             }
         }
         self.bodies.retain(|_, body| body.references > 0);
-        let Self { queues, dead_letters, bodies, times, .. } = self;
+        let Self { queues, dead_letters, bodies, times, groups, .. } = self;
         times.retain(|body, _| bodies.contains_key(body));
+        groups.retain(|body, _| bodies.contains_key(body));
         dead_letters.retain(|(queue, position), _| contains(queues, queue, *position));
         Ok(())
     }
@@ -263,6 +294,9 @@ impl Index {
     fn drop_body(&mut self, body: BodyId) {
         if !self.times.is_empty() {
             self.times.remove(&body);
+        }
+        if !self.groups.is_empty() {
+            self.groups.remove(&body);
         }
         if let Some(body) = self.bodies.remove(&body) {
             self.count_live(body.place, false);

@@ -89,7 +89,7 @@ mod writer;
 use std::{ops::Bound, sync::Arc};
 
 use broker::{Numbers, QueueId, QueuePosition, Terms};
-use contract::{DeadLetterReason, Producer};
+use contract::{DeadLetterReason, Group, Producer};
 
 pub use change::BodyId;
 pub use check::{Findings, check, dump};
@@ -157,6 +157,8 @@ pub struct StoredMessage {
     pub expires_unix_ms: Option<u64>,
     /// When it may be delivered first, if that was not at once.
     pub due_unix_ms: Option<u64>,
+    /// The group that it is in.
+    pub group: Option<Group>,
     /// Why it is to leave for the dead-letter queue, if [`broker::Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
 }
@@ -218,10 +220,18 @@ impl Opened {
         let mut stored = |(&position, &body): (&QueuePosition, &BodyId)| {
             key.1 = position;
             let dead_letter = index.dead_letters.get(&key).copied();
-            let times = index.times.get(&body).copied().unwrap_or_default();
+            let index::Traits { times, group } = index.traits(body);
             let bytes = index.bodies.get(&body).map_or(0, |body| body.place.bytes);
-            let index::Times { expires_unix_ms, due_unix_ms } = times;
-            StoredMessage { position, body, bytes, expires_unix_ms, due_unix_ms, dead_letter }
+            let index::Times { expires_unix_ms, due_unix_ms } = times.unwrap_or_default();
+            StoredMessage {
+                position,
+                body,
+                bytes,
+                expires_unix_ms,
+                due_unix_ms,
+                group,
+                dead_letter,
+            }
         };
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let positions = index.queues.get(queue).map(|positions| positions.range(range));

@@ -15,7 +15,7 @@ use crate::{
     compaction::Compaction,
     error::{StoreError, WriteRefusal, doing},
     files::{File, Files},
-    index::{Index, Place, Segment, Times},
+    index::{Index, Place, Segment, Traits},
     message,
     record::{self, Kind, Seed},
     segment::{self, FILE_HEADER_BYTES, FileHeader},
@@ -84,7 +84,7 @@ pub(crate) struct Start {
 struct Unapplied {
     /// The number of the batch in its group; `None`: it is no batch.
     batch: Option<usize>,
-    bodies: Vec<(BodyId, Place, Option<Times>)>,
+    bodies: Vec<(BodyId, Place, Traits)>,
     changes: Vec<Change>,
 }
 
@@ -277,7 +277,7 @@ impl Log {
         self.synced = self.sequence;
         let mut index = lock(&self.index);
         for Unapplied { bodies, changes, .. } in self.unapplied.drain(..) {
-            bodies.iter().for_each(|&(body, place, times)| index.place_with(body, place, times));
+            bodies.iter().for_each(|&(body, place, traits)| index.place_with(body, place, traits));
             changes.into_iter().for_each(|change| index.apply(change));
             index.drop_unreferenced(bodies.into_iter().map(|(body, ..)| body));
         }
@@ -315,7 +315,7 @@ impl Log {
                         buffer.extend(body.0.to_be_bytes());
                         message::write(buffer, message);
                     });
-                    (*body, place, Times::of(&message.header))
+                    (*body, place, Traits::of(&message.header))
                 });
                 let bodies = bodies.collect();
                 self.encode_record(Kind::Changes, |buffer| {
@@ -327,7 +327,7 @@ impl Log {
                 let bodies = payloads.iter().map(|(body, payload)| {
                     let place = self.encode_record(Kind::Body, |buffer| buffer.extend(payload));
                     // They are known already.
-                    (*body, place, None)
+                    (*body, place, Traits::default())
                 });
                 Unapplied { batch: None, bodies: bodies.collect(), changes: Vec::new() }
             }

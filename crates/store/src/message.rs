@@ -1,20 +1,21 @@
 //! A message as the log contains it.
 //!
 //! ```text
-//! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | dead letter?
-//! | sender? | content
+//! to | id (16) | durable (1) | priority (1) | arrived (8) | delay (4) | expires? (8) | group (2)
+//! | dead letter? | sender? | content
 //! ```
 //!
 //! The content begins with a byte: 0 for a body of text, 1 for one of bytes, 3 if these are UTF-8, 2 for
 //! AMQP's sections.
-//! `durable` is 0 or 1 as the sender said, or 2 where it did not. A `?` is a byte, 0 or 1, that says
+//! `durable` is 0 or 1 as the sender said, or 2 where it did not. `group` is 0 where there is none, or one
+//! more than the bucket, and 2^14 more if it is closed ([`contract::Group`]). A `?` is a byte, 0 or 1, that says
 //! whether what it stands behind follows. Strings and bytes come after their length in 4 bytes, a
 //! destination after its kind: as one string, with a NUL between two levels. Integers are big-endian.
 
 use bytes::Bytes;
 use contract::{
-    Annotation, Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Header,
-    Message, Parts, Properties, Sections, Sender,
+    Annotation, Body, Content, DeadLetter, DeadLetterReason, Destination, DestinationKind, Group,
+    Header, Message, Parts, Properties, Sections, Sender,
 };
 use wire::Reader;
 
@@ -23,11 +24,12 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
     let Message { to, id, header, sender, content, .. } = message;
     write_destination(buffer, to);
     buffer.extend(id.to_be_bytes());
-    let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms } = *header;
+    let Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms, group } = *header;
     buffer.extend([durable.map_or(UNSAID, u8::from), priority]);
     buffer.extend(arrived_unix_ms.to_be_bytes());
     buffer.extend(delay_ms.to_be_bytes());
     write_option(buffer, expires_unix_ms, |buffer, expires| buffer.extend(expires.to_be_bytes()));
+    buffer.extend(group.map_or(0, Group::bits).to_be_bytes());
     write_option(buffer, message.dead_letter(), |buffer, DeadLetter { queue, reason }| {
         write_destination(buffer, queue);
         write_reason(buffer, *reason);
@@ -73,7 +75,11 @@ fn read_header_behind(reader: &mut Reader<'_>) -> Option<Header> {
     let arrived_unix_ms = reader.u64()?;
     let delay_ms = reader.u32()?;
     let expires_unix_ms = read_option(reader, Reader::u64)?;
-    Some(Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms })
+    let group = match reader.u16()? {
+        0 => None,
+        bits => Some(Group::from_bits(bits)?),
+    };
+    Some(Header { durable, priority, expires_unix_ms, arrived_unix_ms, delay_ms, group })
 }
 
 /// The message that `reader` contains, to its end; `None`: it is not one.
@@ -288,6 +294,7 @@ mod tests {
             parts
         });
         all.header.durable = Some(true);
+        all.header.group = Some(Group::new("a", Some("-1")));
         all.sender = Some(Sender::new("ann"));
         all.header.delay_ms = u32::MAX;
         all.header.priority = 9;

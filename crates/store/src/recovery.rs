@@ -14,7 +14,7 @@ use crate::{
     checkpoint::{self, Checkpoint, CheckpointWriter, LogPosition},
     error::{StoreError, doing},
     files::Files,
-    index::{Index, Place, Times},
+    index::{Index, Place, Traits},
     log::{self, Log, Start},
     message,
     record::{Kind, RawRecord},
@@ -157,7 +157,7 @@ fn replay(
                 return Err("a record behind 4 GiB");
             };
             let header = message::read_header(&mut reader).ok_or("a body without a header")?;
-            index.place_with(body, Place { segment, offset, bytes }, Times::of(&header));
+            index.place_with(body, Place { segment, offset, bytes }, Traits::of(&header));
             body_next.0 = body_next.0.max(body.0 + 1);
         }
         Some(Kind::Changes) => {

@@ -124,6 +124,7 @@ const STOMPJS: &[&str] = &[
     "messages",
     "persistence",
     "producers",
+    "groups",
     "selectors",
     "transactions",
     "login",

@@ -386,9 +386,12 @@ impl Home {
             }
         }
         for settled in branch.settlements {
+            let subscriber = settled.subscriber;
             if let Some(consumer) = self.consumer_of(&settled) {
                 consumer.in_transactions -= 1;
                 consumer.unsettled.insert(settled.tag, settled.queued);
+                // It may have closed a group before.
+                self.dispatch_to(subscriber, output);
             } else {
                 let outcome = settled.if_rolled_back;
                 self.settle_one(SettledDelivery { outcome, ..settled }, output);

@@ -71,7 +71,7 @@ impl Home {
         for one in ready {
             let (position, is_expired) = match one {
                 Ready::InMemory(queued) => (queued.position, queued.message.is_expired(unix_ms)),
-                Ready::OnDisk { position, is_expired } => (position, is_expired),
+                Ready::OnDisk { position, is_expired, .. } => (position, is_expired),
             };
             let is_shown = position.sequence() <= browser.sequence_last && !is_expired;
             if is_shown && !browser.allowance.allows_one() {

@@ -42,6 +42,12 @@ impl Home {
     /// Gives what is ready to the consumers that can take it, and the room made so to blocked
     /// publishers; forgets the queue if nothing is left of it.
     pub(super) fn dispatch_ready(&mut self, index: usize, output: &mut ShardOutput<'_>) {
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.close_groups(|subscriber, tag| {
+                let consumer = self.consumers.get(&subscriber);
+                consumer.is_none_or(|consumer| consumer.has_settled(tag))
+            });
+        }
         loop {
             while self.dispatch(index, output) {}
             if !self.unblock(index, output) {
@@ -71,7 +77,7 @@ impl Home {
             internal!("a ready consumer that does not exist");
             return true;
         };
-        let position = match queue.search(consumer, &mut self.effort) {
+        let position = match queue.search(subscriber, consumer, &mut self.effort) {
             Search::Found(position) => position,
             Search::Nothing => return true,
             Search::OnDisk(position) => {
@@ -101,6 +107,7 @@ impl Home {
         consumer.allowance.take_one(queued.message.cost());
         self.tag += 1;
         let tag = Tag(self.tag);
+        queue.assign_group(subscriber, queued.group(), tag);
         let delivery = Delivery {
             tag: Some(tag),
             redeliveries: queued.redeliveries(),

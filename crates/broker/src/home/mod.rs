@@ -8,6 +8,7 @@ mod dead_letter;
 mod delayed;
 mod dispatch;
 mod durable;
+mod groups;
 mod paged;
 mod producers;
 mod publish;
@@ -258,7 +259,7 @@ impl Home {
         let mut consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
         match self.queues.get_mut(index) {
-            Some(queue) => queue.remove_consumer(&mut consumer),
+            Some(queue) => queue.remove_consumer(subscriber, &mut consumer),
             None => internal!("a consumer of a queue that does not exist"),
         }
         if consumer.in_transactions > 0 {

@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Message, internal};
+use contract::{Group, Message, internal};
 
 use super::{Home, queue::Queue};
 use crate::{
@@ -52,8 +52,9 @@ pub(super) struct Paged {
     expires_unix_ms: u64,
     /// What it counts with in the queue.
     cost: u32,
-    /// Twice the failed attempts, and one more if it is restored.
-    attempts: u32,
+    group: Option<Group>,
+    /// Twice the failed attempts, as far as they fit, and one more if it is restored.
+    attempts: u16,
 }
 
 const _: () = assert!(size_of::<(QueuePosition, Paged)>() == 32);
@@ -65,7 +66,9 @@ impl Paged {
             account: queued.account,
             expires_unix_ms: queued.expires_unix_ms().unwrap_or(u64::MAX),
             cost: u32::try_from(queued_cost(&queued.message)).ok()?,
-            attempts: queued.attempts.saturating_mul(2) | u32::from(queued.is_restored),
+            group: queued.group(),
+            attempts: u16::try_from(queued.attempts.min(ATTEMPTS_MAX) * 2).unwrap_or(u16::MAX - 1)
+                | u16::from(queued.is_restored),
         })
     }
 
@@ -88,16 +91,21 @@ impl Paged {
     fn into_queued(self, message: Arc<Message>, position: QueuePosition) -> QueuedMessage {
         let mut queued = QueuedMessage::restored(message, position);
         queued.account = self.account;
-        queued.attempts = self.attempts / 2;
+        queued.attempts = self.attempts().into();
         queued.is_restored = self.attempts % 2 == 1;
         queued
+    }
+
+    /// How many have failed.
+    const fn attempts(&self) -> u16 {
+        self.attempts / 2
     }
 }
 
 /// A message that is ready, in memory or on the disk.
 pub(super) enum Ready<'q> {
     InMemory(&'q QueuedMessage),
-    OnDisk { position: QueuePosition, is_expired: bool },
+    OnDisk { position: QueuePosition, is_expired: bool, group: Option<Group> },
 }
 
 /// What is ready, with what of it is on the disk.
@@ -117,6 +125,18 @@ impl<'q> AllReady<'q> {
 
     pub(super) fn is_on_disk(self, position: QueuePosition) -> bool {
         self.on_disk.is_some_and(|on_disk| on_disk.contains_key(&position))
+    }
+
+    /// The group of a message that is on the disk; `None`: it is not there.
+    pub(super) fn group_on_disk(self, position: QueuePosition) -> Option<Option<Group>> {
+        self.on_disk?.get(&position).map(|paged| paged.group)
+    }
+
+    /// What each one is, and its group; in no order.
+    pub(super) fn groups(self) -> impl Iterator<Item = (QueuePosition, Option<Group>)> {
+        let in_memory = self.in_memory.iter().map(|(&position, queued)| (position, queued.group()));
+        let on_disk = self.on_disk.into_iter().flatten();
+        in_memory.chain(on_disk.map(|(&position, paged)| (position, paged.group)))
     }
 
     /// What is behind a position, in order.
@@ -143,6 +163,7 @@ impl<'q> AllReady<'q> {
             on_disk.next().map(|(position, paged)| Ready::OnDisk {
                 position: *position,
                 is_expired: paged.is_expired(unix_ms),
+                group: paged.group,
             })
         })
     }
@@ -194,10 +215,13 @@ impl Queue {
     /// Keeps of a message that is stored and waits for its time only what it works by.
     pub(super) fn page_out_delayed(&mut self, queued: &QueuedMessage, due_unix_ms: u64) -> bool {
         let Some(paged) = Paged::of(queued) else { return false };
-        let due = due_unix_ms.min(paged.expires_unix_ms);
-        let paging = self.paging.get_or_insert_default();
-        paging.delayed.insert((due, queued.position), paged);
+        self.delay_on_disk(queued.position, due_unix_ms, paged);
         true
+    }
+
+    fn delay_on_disk(&mut self, position: QueuePosition, due_unix_ms: u64, paged: Paged) {
+        let due = due_unix_ms.min(paged.expires_unix_ms);
+        self.paging.get_or_insert_default().delayed.insert((due, position), paged);
     }
 
     /// Bodies that are stored may take this much memory.
@@ -225,18 +249,15 @@ impl Queue {
 
     /// A message that the store has kept is in the queue, over all bounds if it must be. Returns what it is charged with.
     fn restore_on_disk(&mut self, message: &OnDisk, unix_ms: u64) -> usize {
-        let OnDisk { position, expires_unix_ms, due_unix_ms, .. } = *message;
+        let OnDisk { position, expires_unix_ms, due_unix_ms, group, .. } = *message;
         let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
         let expires = expires_unix_ms.unwrap_or(u64::MAX);
-        let paged = Paged { account: None, expires_unix_ms: expires, cost, attempts: 1 };
+        let paged = Paged { account: None, expires_unix_ms: expires, cost, group, attempts: 1 };
         self.messages += 1;
         self.bytes += paged.cost();
         let charged = paged.charged_bytes();
         match due_unix_ms.filter(|&due| due > unix_ms) {
-            Some(due) => {
-                let paging = self.paging.get_or_insert_default();
-                paging.delayed.insert((due.min(expires), position), paged);
-            }
+            Some(due) => self.delay_on_disk(position, due, paged),
             None => self.make_ready_on_disk(position, paged),
         }
         charged
@@ -248,6 +269,7 @@ impl Queue {
         }
         self.late.became_ready(position);
         self.offered = 0;
+        self.join_group(position, paged.group);
         self.paging.get_or_insert_default().ready.insert(position, paged);
     }
 
@@ -258,9 +280,10 @@ impl Queue {
         output: &mut ShardOutput<'_>,
     ) -> bool {
         let paged = self.paging.as_mut().and_then(|paging| paging.ready.remove(&position));
-        let is_there = paged.is_some();
-        paged.into_iter().for_each(|paged| self.remove_on_disk(position, &paged, output));
-        is_there
+        let Some(paged) = paged else { return false };
+        self.leave_group(position, paged.group);
+        self.remove_on_disk(position, &paged, output);
+        true
     }
 
     /// As [`Queue::release_due`], of those on the disk.
@@ -270,8 +293,7 @@ impl Queue {
             if !self.is_due_on_disk(output.now.unix_ms) {
                 break;
             }
-            let delayed = self.paging.as_mut().and_then(|paging| paging.delayed.pop_first());
-            let Some(((_, position), paged)) = delayed else { break };
+            let Some((position, paged)) = self.pop_delayed_on_disk() else { break };
             if paged.is_expired(output.now.unix_ms) {
                 self.remove_on_disk(position, &paged, output);
                 expired += 1;
@@ -296,12 +318,17 @@ impl Queue {
             self.remove(&evicted, output);
             return true;
         }
-        let delayed = self.paging.as_mut().and_then(|paging| paging.delayed.pop_first());
-        let is_there = delayed.is_some();
-        if let Some(((_, position), paged)) = delayed {
-            self.remove_on_disk(position, &paged, output);
+        let Some((position, paged)) = self.pop_delayed_on_disk() else { return false };
+        self.remove_on_disk(position, &paged, output);
+        true
+    }
+
+    fn pop_delayed_on_disk(&mut self) -> Option<(QueuePosition, Paged)> {
+        let ((_, position), paged) = self.paging.as_mut()?.delayed.pop_first()?;
+        if paged.attempts() > 0 {
+            self.let_group_go(paged.group);
         }
-        is_there
+        Some((position, paged))
     }
 
     fn discard_at(&mut self, position: QueuePosition, output: &mut ShardOutput<'_>) -> bool {
@@ -310,6 +337,7 @@ impl Queue {
         if let Some(expires) = paged.expires_unix_ms() {
             self.expiring.remove(&(expires, position));
         }
+        self.leave_group(position, paged.group);
         self.remove_on_disk(position, &paged, output);
         true
     }
@@ -343,6 +371,12 @@ impl Queue {
         all.map(|paged| (paged.account, paged.cost(), paged.charged_bytes()))
     }
 
+    /// The groups of those on the disk that wait after an attempt to deliver them.
+    pub(super) fn groups_held_on_disk(&self) -> impl Iterator<Item = Group> {
+        let delayed = self.paging.iter().flat_map(|paging| paging.delayed.values());
+        delayed.filter(|paged| paged.attempts() > 0).filter_map(|paged| paged.group)
+    }
+
     /// How many of those on the disk are ready and expire.
     pub(super) fn expiring_on_disk(&self) -> usize {
         let ready = self.paging.iter().flat_map(|paging| paging.ready.values());
@@ -363,17 +397,30 @@ impl Queue {
         waiting.map(|(subscriber, _)| *subscriber)
     }
 
+    /// What one load takes. The consumers of a queue with groups each want something else: what is loaded
+    /// for all of them is to fit.
+    fn load_bytes(&self) -> usize {
+        let readers = if self.groups.is_some() { self.consumers.max(1) } else { 1 };
+        LOAD_BYTES.min(self.resident_max / 2 / readers)
+    }
+
     /// What is to be loaded now: what someone waits for, or what consumers will come to.
-    fn next_load(&mut self) -> Option<Vec<QueuePosition>> {
-        let load_bytes = LOAD_BYTES.min(self.resident_max / 2);
+    fn next_load(
+        &mut self,
+        is_consumer: impl Fn(Subscriber) -> bool,
+    ) -> Option<Vec<QueuePosition>> {
+        let load_bytes = self.load_bytes();
         // What is in memory may all be behind it.
         let is_first_on_disk = self.first_on_disk().is_some();
         let paging = self.paging.as_mut()?;
         if paging.loading.is_some() {
             return None;
         }
-        let from = match paging.waiting.front() {
-            Some((_, position)) => *position,
+        let waiting = paging.waiting.front().copied();
+        let from = match waiting {
+            Some((_, position)) => position,
+            // Who comes to what is next depends on its group.
+            None if self.groups.is_some() => return None,
             None if self.consumers == self.late.consumers() => return None,
             None if self.resident > self.resident_max / 2 && !is_first_on_disk => return None,
             None => *paging.ready.first_key_value()?.0,
@@ -388,7 +435,14 @@ impl Queue {
         let paging = self.paging.as_mut()?;
         let mut positions = Vec::new();
         let mut bytes = 0;
-        for (position, paged) in paging.ready.range(from..).take(LOAD_MAX) {
+        let groups = self.groups.as_deref();
+        let consumer = waiting.map(|(subscriber, _)| subscriber).filter(|one| is_consumer(*one));
+        let is_for = |paged: &Paged| match (groups, consumer) {
+            (Some(groups), Some(consumer)) => groups.allows(consumer, paged.group),
+            (Some(_) | None, _) => true,
+        };
+        let looked_at = paging.ready.range(from..).take(LOOKED_AT_MAX);
+        for (position, paged) in looked_at.filter(|(_, paged)| is_for(paged)).take(LOAD_MAX) {
             positions.push(*position);
             bytes += paged.cost();
             if bytes >= load_bytes {
@@ -421,6 +475,7 @@ impl Queue {
         if let Some(expires) = paged.expires_unix_ms() {
             self.expiring.remove(&(expires, position));
         }
+        self.leave_group(position, paged.group);
         self.forget_on_disk(&paged, output);
         true
     }
@@ -472,7 +527,8 @@ impl Home {
         if queue.paging.is_none() {
             return;
         }
-        let Some(positions) = queue.next_load() else { return };
+        let is_consumer = |subscriber| self.consumers.contains_key(&subscriber);
+        let Some(positions) = queue.next_load(is_consumer) else { return };
         self.load.0 += 1;
         if let Some(paging) = &mut queue.paging {
             paging.loading = Some(self.load);
@@ -546,6 +602,11 @@ pub(super) fn resident_cost(queued: &QueuedMessage) -> usize {
 const LOAD_BYTES: usize = 256 << 10;
 /// The same in messages.
 const LOAD_MAX: usize = 1024;
+/// Messages that are looked at for a load, where others are not for the consumer that waits.
+const LOOKED_AT_MAX: usize = 16 * LOAD_MAX;
+
+/// Failed attempts that a queue knows of a message that is on the disk.
+const ATTEMPTS_MAX: u32 = u16::MAX as u32 / 2;
 
 /// Of what all queues may have in memory together, a queue has no more than this part,
 const PARTS: usize = 64;

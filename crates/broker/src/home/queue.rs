@@ -10,6 +10,7 @@ use super::{
     allowance::Allowance,
     delayed::Delayed,
     durable::Binding,
+    groups::Groups,
     paged::{AllReady, Paging, resident_cost},
     selection::{Late, Search, Selection},
 };
@@ -50,7 +51,7 @@ pub(super) struct Queue {
     pub(super) ready: BTreeMap<QueuePosition, QueuedMessage>,
     /// What is ready and expires, by when in milliseconds since 1970.
     pub(super) expiring: BTreeSet<(u64, QueuePosition)>,
-    delayed: Delayed,
+    pub(super) delayed: Delayed,
     /// What is on the disk only; `None`: nothing ever was.
     pub(super) paging: Option<Box<Paging>>,
     /// What the durable messages take that are in `ready` and `delayed`, in bytes.
@@ -65,6 +66,8 @@ pub(super) struct Queue {
     /// Those with lower keys were offered all that is ready.
     pub(super) offered: u64,
     pub(super) late: Late,
+    /// `None`: no message is of a group.
+    pub(super) groups: Option<Box<Groups>>,
     pub(super) consumers: usize,
     /// Messages that count for the bounds: arriving, ready, delayed, unsettled and reserved.
     pub(super) messages: usize,
@@ -194,6 +197,12 @@ impl Consumer {
         self.unsettled.remove_entry(&tag)
     }
 
+    /// Whether all that was delivered up to this tag is settled for good.
+    pub(super) fn has_settled(&self, tag: Tag) -> bool {
+        let first = self.unsettled.first_key_value();
+        self.in_transactions == 0 && first.is_none_or(|(&first, _)| first > tag)
+    }
+
     fn can_take(&self) -> bool {
         self.allowance.allows_one() && self.has_unsettled_room()
     }
@@ -231,6 +240,7 @@ impl Queue {
             ready_key_next: 0,
             offered: 0,
             late: Late::default(),
+            groups: None,
             consumers: 0,
             messages: 0,
             bytes: 0,
@@ -248,7 +258,8 @@ impl Queue {
 
     /// Memory that its messages take, in bytes.
     fn bytes(&self) -> usize {
-        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES + self.delayed.bytes()
+        let groups = self.groups.as_ref().map_or(0, |groups| groups.bytes());
+        self.bytes + self.expiring.len() * EXPIRING_ENTRY_BYTES + self.delayed.bytes() + groups
     }
 
     /// Whether a publication may enter now, with none before it.
@@ -310,6 +321,9 @@ impl Queue {
 
     /// A message that counts already becomes ready at this time, in milliseconds since 1970.
     pub(super) fn delay(&mut self, queued: QueuedMessage, due_unix_ms: u64) {
+        if queued.attempts > 0 {
+            self.hold_group(queued.group());
+        }
         let cost = resident_cost(&queued);
         if cost > 0
             && self.resident + cost > self.resident_max
@@ -324,8 +338,15 @@ impl Queue {
     /// Takes a message out that is not due; it still counts for the bounds.
     pub(super) fn pop_delayed(&mut self) -> Option<QueuedMessage> {
         let queued = self.delayed.pop()?;
-        self.resident -= resident_cost(&queued);
+        self.is_delayed_no_more(&queued);
         Some(queued)
+    }
+
+    fn is_delayed_no_more(&mut self, queued: &QueuedMessage) {
+        self.resident -= resident_cost(queued);
+        if queued.attempts > 0 {
+            self.let_group_go(queued.group());
+        }
     }
 
     /// What is due becomes ready, so many messages at most; returns how many have expired before.
@@ -333,7 +354,7 @@ impl Queue {
         let mut expired = 0;
         for _ in 0..max {
             let Some(queued) = self.delayed.pop_due(output.now.unix_ms) else { break };
-            self.resident -= resident_cost(&queued);
+            self.is_delayed_no_more(&queued);
             if queued.message.is_expired(output.now.unix_ms) {
                 self.remove(&queued, output);
                 expired += 1;
@@ -351,6 +372,7 @@ impl Queue {
         }
         self.late.became_ready(queued.position);
         self.offered = 0;
+        self.join_group(queued.position, queued.group());
         if queued.is_durable() && self.is_for_disk(&queued) {
             return self.page_out(queued);
         }
@@ -363,6 +385,14 @@ impl Queue {
         self.ready.insert(queued.position, queued);
     }
 
+    /// A message is ready no more.
+    fn remove_ready(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
+        let queued = self.ready.remove(&position)?;
+        self.resident -= resident_cost(&queued);
+        self.leave_group(position, queued.group());
+        Some(queued)
+    }
+
     /// Takes the first ready message out; it still counts for the bounds.
     pub(super) fn pop(&mut self) -> Option<QueuedMessage> {
         let position = *self.ready.first_key_value()?.0;
@@ -371,8 +401,7 @@ impl Queue {
 
     /// Takes a ready message out; it still counts for the bounds.
     pub(super) fn take(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
-        let queued = self.ready.remove(&position)?;
-        self.resident -= resident_cost(&queued);
+        let queued = self.remove_ready(position)?;
         if let Some(expires) = queued.expires_unix_ms() {
             self.expiring.remove(&(expires, position));
         }
@@ -392,8 +421,7 @@ impl Queue {
             && expires <= output.now.unix_ms
         {
             self.expiring.pop_first();
-            if let Some(queued) = self.ready.remove(&position) {
-                self.resident -= resident_cost(&queued);
+            if let Some(queued) = self.remove_ready(position) {
                 self.remove(&queued, output);
                 expired += 1;
             } else if self.expire_on_disk(position, output) {
@@ -491,12 +519,13 @@ impl Queue {
         consumer.selection = selector.map(select);
     }
 
-    pub(super) fn remove_consumer(&mut self, consumer: &mut Consumer) {
+    pub(super) fn remove_consumer(&mut self, subscriber: Subscriber, consumer: &mut Consumer) {
         self.consumers -= 1;
         self.dequeue_consumer(consumer);
         if consumer.selection.take().is_some() {
             self.late.remove_consumer();
         }
+        self.free_groups(subscriber);
     }
 
     pub(super) fn dequeue_consumer(&mut self, consumer: &mut Consumer) {
@@ -554,12 +583,26 @@ impl Queue {
     }
 
     /// The first message that is ready and that a consumer takes.
-    pub(super) fn search(&mut self, consumer: &mut Consumer, effort: &mut Effort) -> Search {
+    pub(super) fn search(
+        &mut self,
+        subscriber: Subscriber,
+        consumer: &mut Consumer,
+        effort: &mut Effort,
+    ) -> Search {
+        let groups = self.groups.as_deref();
         if let Some(selection) = &mut consumer.selection {
             let ready = AllReady::new(&self.ready, self.paging.as_deref());
-            return selection.search(ready, &mut self.late, effort);
+            let allows = |group| groups.is_none_or(|groups| groups.allows(subscriber, group));
+            return selection.search(ready, allows, &mut self.late, effort);
         }
-        match self.first_on_disk() {
+        let on_disk = match groups {
+            None => self.first_on_disk(),
+            Some(groups) => match groups.first_for(subscriber) {
+                Some(position) if self.all_ready().is_on_disk(position) => Some(position),
+                first => return first.map_or(Search::Nothing, Search::Found),
+            },
+        };
+        match on_disk {
             Some(position) => Search::OnDisk(position),
             None => match self.ready.first_key_value() {
                 Some((position, _)) => Search::Found(*position),
@@ -620,6 +663,7 @@ impl Queue {
         assert_eq!(kept, counts, "{id:?}: what is kept beside what is there");
         let blocked = self.blocked.iter().map(BlockedPublisher::cost);
         assert_eq!(self.blocked_bytes, blocked.sum::<usize>(), "blocked at {id:?}");
+        self.assert_groups_consistent();
         let expiring = self.ready.values().filter(|q| q.expires_unix_ms().is_some());
         let expiring = expiring.count() + self.expiring_on_disk();
         assert_eq!(self.expiring.len(), expiring, "expiring in {id:?}");

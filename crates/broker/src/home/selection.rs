@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::Selector;
+use contract::{Group, Selector};
 
 use super::paged::{AllReady, Ready};
 use crate::{effort::Effort, queued::QueuePosition};
@@ -60,10 +60,11 @@ impl Selection {
         Self { selector, last: None, seen, found, is_unfinished: false }
     }
 
-    /// Looks for the first message that it selects.
+    /// Looks for the first message that it selects, of those that it is allowed.
     pub(super) fn search(
         &mut self,
         ready: AllReady<'_>,
+        allows: impl Fn(Option<Group>) -> bool,
         late: &mut Late,
         effort: &mut Effort,
     ) -> Search {
@@ -80,10 +81,11 @@ impl Selection {
             if let Some(position) = late.positions.get(index)
                 && Some(*position) <= self.last
             {
-                if ready.is_on_disk(*position) {
+                if ready.group_on_disk(*position).is_some_and(&allows) {
                     return Search::OnDisk(*position);
                 }
                 if let Some(queued) = ready.in_memory.get(position)
+                    && allows(queued.group())
                     && effort.selects(&self.selector, &queued.message)
                 {
                     self.found.insert(*position);
@@ -95,10 +97,11 @@ impl Selection {
             self.begin_again(late);
         }
         while let Some(position) = self.found.first() {
-            if ready.in_memory.contains_key(position) {
+            // What it is not allowed any more is late again when it is.
+            if ready.in_memory.get(position).is_some_and(|queued| allows(queued.group())) {
                 return Search::Found(*position);
             }
-            if ready.is_on_disk(*position) {
+            if ready.group_on_disk(*position).is_some_and(&allows) {
                 return Search::OnDisk(*position);
             }
             self.found.pop_first();
@@ -107,13 +110,23 @@ impl Selection {
             if effort.is_spent() {
                 return Search::Unfinished;
             }
-            let queued = match one {
-                Ready::InMemory(queued) => queued,
-                Ready::OnDisk { position, .. } => return Search::OnDisk(position),
+            let (position, group) = match one {
+                Ready::InMemory(queued) => (queued.position, queued.group()),
+                Ready::OnDisk { position, group, .. } => (position, group),
             };
-            self.last = Some(queued.position);
+            let is_allowed = allows(group);
+            if is_allowed && matches!(one, Ready::OnDisk { .. }) {
+                return Search::OnDisk(position);
+            }
+            self.last = Some(position);
             late.furthest = late.furthest.max(self.last);
-            if effort.selects(&self.selector, &queued.message) {
+            let Ready::InMemory(queued) = one else {
+                effort.pass();
+                continue;
+            };
+            if !is_allowed {
+                effort.pass();
+            } else if effort.selects(&self.selector, &queued.message) {
                 return Search::Found(queued.position);
             }
         }
@@ -140,6 +153,14 @@ impl Late {
             if self.positions.len() > LATE_MAX {
                 self.positions.pop_front();
             }
+        }
+    }
+
+    /// Messages that are ready may be for others than before.
+    pub(super) fn became_free(&mut self, in_order: impl Iterator<Item = QueuePosition>) {
+        if self.consumers > 0 {
+            // With one more all begin again.
+            in_order.take(LATE_MAX + 1).for_each(|position| self.became_ready(position));
         }
     }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use contract::{
     Body, BrokerLimits, ClientName, Command, ConflationKey, ConnectionId, ConnectionLimits,
     Contest, Credit, DeadLetter, DeadLetters, Declare, Destination, DestinationKind, Durable,
-    DurableName, Ending, Lane, Message, Mode, Notice, Operation, Outcome as Settled, Parts,
+    DurableName, Ending, Group, Lane, Message, Mode, Notice, Operation, Outcome as Settled, Parts,
     Pattern, QueueRules, QueueSettings, Redelivery, Refusal, Reply, Selector, Settle, Settlement,
     SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
@@ -223,7 +223,11 @@ impl Stage {
         let mut message = Message::new(destination(words[0]), self.message_id, unix_ms, parts);
         for word in &words[2..] {
             match word.split_once('=').unwrap() {
-                ("size" | "key", _) => {}
+                ("size" | "key" | "closes", _) => {}
+                ("group", id) => {
+                    let closes = words.contains(&"closes=1").then_some("-1");
+                    message.header.group = Some(Group::new(id, closes));
+                }
                 ("durable", value) => message.header.durable = Some(value == "1"),
                 ("priority", value) => message.header.priority = value.parse().unwrap(),
                 ("delay", value) => message.header.delay_ms = value.parse().unwrap(),

@@ -186,6 +186,7 @@ impl World {
                     bytes: 100,
                     expires_unix_ms: header.expires_unix_ms,
                     due_unix_ms: header.due_unix_ms(),
+                    group: header.group,
                 };
                 self.apply(home, Event::RestoredOnDisk(restored.queue, vec![on_disk]));
             } else {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::{
-    Annotation, Body, Content, DeadLetter, Delivery, Destination, Header, Kind, Message, Now,
-    Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
+    Annotation, Body, Content, DeadLetter, Delivery, Destination, Group, Header, Kind, Message,
+    Now, Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -25,6 +25,9 @@ pub(crate) struct SendHeaders<'f> {
     repeats: Option<&'f str>,
     producer_id: Option<&'f str>,
     producer_seq: Option<&'f str>,
+    /// Which receivers see too.
+    group: Option<&'f str>,
+    group_sequence: Option<&'f str>,
     all: &'f Headers,
     /// Bytes that the other headers take as properties.
     properties_bytes: usize,
@@ -48,6 +51,8 @@ impl<'f> SendHeaders<'f> {
             repeats: None,
             producer_id: None,
             producer_seq: None,
+            group: None,
+            group_sequence: None,
             all: &frame.headers,
             properties_bytes: 0,
         };
@@ -55,7 +60,10 @@ impl<'f> SendHeaders<'f> {
             match read.known(name) {
                 Some(known) => _ = known.get_or_insert(value),
                 None if NOT_FOR_RECEIVERS.contains(&name) => {}
-                None => read.properties_bytes += Properties::bytes_of(name, value.into()),
+                None => {
+                    Group::read(name, value, &mut read.group, &mut read.group_sequence);
+                    read.properties_bytes += Properties::bytes_of(name, value.into());
+                }
             }
         }
         read
@@ -163,6 +171,7 @@ impl<'f> SendHeaders<'f> {
             priority: self.priority.map_or(Ok(Header::PRIORITY_DEFAULT), priority)?,
             expires_unix_ms: self.expires.map_or(Ok(None), expires)?,
             delay_ms: self.delay_ms(&destination, now)?,
+            group: self.group.map(|id| Group::new(id, self.group_sequence)),
             ..Header::new(now.unix_ms)
         };
         let parts = Parts {

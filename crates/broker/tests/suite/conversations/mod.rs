@@ -6,6 +6,7 @@ mod cancelling;
 mod clients;
 mod delays;
 mod durable;
+mod groups;
 mod queues;
 mod readers;
 mod selectors;

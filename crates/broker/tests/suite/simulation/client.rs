@@ -6,8 +6,8 @@ use broker::{Account, Event, Leave, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConflationKey, ConnectionId, Credit, Declare, Destination, DestinationKind,
-    Ending, Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Selector, Settle,
-    Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
+    Ending, Group, Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Selector,
+    Settle, Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use super::{
@@ -341,6 +341,11 @@ impl Simulation {
         if self.random.once_in(4) {
             message.header.expires_unix_ms = Some(unix_ms + self.random.below(3000) as u64);
         }
+        if self.schedule.has_groups && !self.random.once_in(3) {
+            let sequence = self.random.once_in(8).then_some("-1");
+            let id = self.random.pick(&["a", "b", "c"]);
+            message.header.group = Some(Group::new(id, sequence));
+        }
         let sent = Sent {
             id: message.id,
             to,
@@ -348,6 +353,7 @@ impl Simulation {
             priority: message.header.priority,
             expires_unix_ms: message.header.expires_unix_ms,
             delay_ms: message.header.delay_ms,
+            group: message.header.group,
             cost: message.cost(),
             key: key.map(str::to_owned),
         };

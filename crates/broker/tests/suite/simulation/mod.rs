@@ -228,6 +228,7 @@ impl Simulation {
             producer: self.producers[&message.id],
             priority: message.header.priority,
             cost: message.cost(),
+            group: message.header.group,
             tag: delivery.tag,
             redeliveries: delivery.redeliveries,
             dropped: delivery.dropped,

@@ -36,6 +36,8 @@ pub(super) struct Schedule {
     pub(super) has_delays: bool,
     /// There are durable and shared subscriptions.
     pub(super) has_bound: bool,
+    /// Messages are in groups.
+    pub(super) has_groups: bool,
 }
 
 /// What has not come to its end.
@@ -175,6 +177,7 @@ impl Schedule {
             durable_in: random.pick(&[1, 2, 10]),
             has_delays,
             has_bound,
+            has_groups: random.once_in(2),
         }
     }
 

@@ -105,7 +105,8 @@ fn settle(settle: &Settle) -> String {
 
 fn show_message(message: &Message) -> String {
     let Message { id, to, header, .. } = message;
-    let Header { priority, expires_unix_ms, .. } = header;
+    let Header { priority, expires_unix_ms, group, .. } = header;
+    let group = group.map(|group| format!(" {group:?}")).unwrap_or_default();
     let expires = expires_unix_ms.map(|ms| format!(" expires {ms}")).unwrap_or_default();
-    format!("message {id} to {to} priority {priority}{expires}")
+    format!("message {id} to {to} priority {priority}{expires}{group}")
 }

@@ -10,6 +10,7 @@ mod bound;
 mod buffered;
 mod commands;
 mod credit;
+mod groups;
 mod queues;
 mod rest;
 mod selection;
@@ -21,13 +22,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use broker::{Leave, Subscriber};
 use contract::{
-    ConnectionId, Credit, DeadLetterReason, Ending, Lane, Outcome, Settle, SubscriptionId, Tag,
-    Token,
+    ConnectionId, Credit, DeadLetterReason, Ending, Group, Lane, Outcome, Settle, SubscriptionId,
+    Tag, Token,
 };
 
 use self::{
     bound::Presence,
     commands::{Kind, Pending},
+    groups::GroupOwner,
     queues::{Holder, Queues},
     verdicts::Effects,
 };
@@ -46,6 +48,8 @@ pub(super) struct Model {
     limits: Limits,
     rules: Rules,
     pub(super) clients: BTreeMap<ConnectionId, Client>,
+    /// Who has the groups of each queue, by their buckets.
+    groups: BTreeMap<(String, u16), GroupOwner>,
     /// What each connection was handed from queues and temporary topics, in order, and is not
     /// written. Those that are closing have theirs.
     unwritten: BTreeMap<ConnectionId, VecDeque<Unwritten>>,
@@ -140,6 +144,7 @@ pub(super) struct Sent {
     pub(super) expires_unix_ms: Option<u64>,
     /// How long its queue is to keep it first.
     pub(super) delay_ms: u32,
+    pub(super) group: Option<Group>,
     pub(super) cost: usize,
     /// The property by which some subscriptions conflate.
     pub(super) key: Option<String>,
@@ -159,6 +164,7 @@ pub(super) struct Arrival {
     pub(super) producer: Producer,
     pub(super) priority: u8,
     pub(super) cost: usize,
+    pub(super) group: Option<Group>,
     pub(super) tag: Option<Tag>,
     pub(super) redeliveries: u32,
     pub(super) dropped: u32,
@@ -178,6 +184,7 @@ impl Model {
             clients: BTreeMap::new(),
             has_bound,
             presences: BTreeMap::new(),
+            groups: BTreeMap::new(),
             unwritten: BTreeMap::new(),
             effects: BTreeMap::new(),
             fates: BTreeMap::new(),
@@ -376,11 +383,13 @@ impl Model {
         let may_be_late = self.queues.may_be_late(queue, id);
         let was_ready = self.draining.as_ref().is_some_and(|ready| ready.contains(&id));
         self.queues.deliver(queue, arrival);
+        self.check_group(to, queue, arrival);
         let Some(subscription) = self.subscription(to) else { return };
         subscription.allowance.take_one();
         let overtaken_by = subscription.overtaken_by(arrival);
         assert!(overtaken_by.is_none() || may_be_late, "{overtaken_by:?} has come before");
-        if was_ready {
+        // One of a group may have been kept back.
+        if was_ready && arrival.group.is_none() {
             subscription.check_priority(arrival.priority);
         }
         assert_eq!(arrival.tag.is_some(), subscription.is_explicit, "whether it is settled");

@@ -151,7 +151,7 @@ impl Model {
         let subscriptions = self.clients.values().flat_map(|client| client.subscriptions.values());
         let waits_for = |sent: &Sent| {
             let mut readers = subscriptions.clone().filter(|s| s.pattern == name && s.is_ready());
-            readers.any(|reader| reader.selects(sent))
+            readers.any(|reader| reader.selects(sent) && self.has_group(name, sent, reader))
         };
         let is_stuck = self.queues.ready(name, self.latest_unix_ms).any(waits_for);
         assert!(!is_stuck, "stuck: {shown}");

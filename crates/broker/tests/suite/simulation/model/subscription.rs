@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use contract::{Credit, Refusal, Settlement, Subscribe, Tag, Token};
+use contract::{Credit, Group, Refusal, Settlement, Subscribe, Tag, Token};
 
 use super::{
     Arrival, CommandId, Producer, Sent,
@@ -45,8 +45,8 @@ pub(crate) struct Subscription {
     pub(super) awaited: BTreeMap<u128, CommandId>,
     /// Messages that have come and cannot be settled.
     pub(super) got: BTreeSet<u128>,
-    /// The latest message of each producer, destination and priority that has come.
-    latest: BTreeMap<(Producer, String, u8), u128>,
+    /// The latest message of each producer, destination, priority and group that has come.
+    latest: BTreeMap<(Producer, String, u8, Option<u16>), u128>,
     /// The priority of the last message of those that come in the order of the queue.
     priority_last: Option<u8>,
 }
@@ -149,15 +149,18 @@ impl Subscription {
         self.awaited.remove(&id);
     }
 
-    /// The last message of the same producer, destination and priority that came before, if it was
+    /// The last message of the same producer, destination, priority and group that came before, if it was
     /// sent later than this one. Dead letters have no place in that order.
     pub(super) fn overtaken_by(&mut self, arrival: &Arrival) -> Option<u128> {
         if arrival.dead.is_some() {
             return None;
         }
         let key = match &self.buffered {
-            Some(buffered) => (arrival.producer, buffered.order_key(arrival), 0),
-            None => (arrival.producer, arrival.to.clone(), arrival.priority),
+            Some(buffered) => (arrival.producer, buffered.order_key(arrival), 0, None),
+            None => {
+                let group = arrival.group.map(Group::bucket);
+                (arrival.producer, arrival.to.clone(), arrival.priority, group)
+            }
         };
         let latest = self.latest.entry(key).or_default();
         let before = *latest;

@@ -13,6 +13,9 @@ pub(crate) struct Tally {
     /// Of these, those from durable and shared subscriptions.
     pub(super) bound: u64,
     pub(super) redeliveries: u64,
+    /// Deliveries of messages with a group, and those behind one that had closed it.
+    pub(super) grouped: u64,
+    pub(super) groups_closed: u64,
     /// Deliveries to subscriptions that browse.
     pub(super) shown: u64,
     pub(super) dead_letters: u64,
@@ -49,6 +52,8 @@ impl Tally {
         self.queue_deliveries += other.queue_deliveries;
         self.bound += other.bound;
         self.redeliveries += other.redeliveries;
+        self.grouped += other.grouped;
+        self.groups_closed += other.groups_closed;
         self.shown += other.shown;
         self.dead_letters += other.dead_letters;
         self.expired += other.expired;
@@ -80,6 +85,8 @@ impl Tally {
             (self.queue_deliveries, 50),
             (self.bound, 2),
             (self.redeliveries, 4),
+            (self.grouped, 10),
+            (5 * self.groups_closed, 1),
             (self.shown, 4),
             (self.dead_letters, 1),
             (self.expired, 2),
