@@ -4,8 +4,8 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use contract::{
     ClientName, ConnectionId, Contest, Credit, Delivery, Destination, Ending, Message, Mode,
-    Operation, Outcome, Pattern, Refusal, Reply, Selector, Settlement, SubscriptionId, Tag, Token,
-    internal,
+    Operation, Outcome, Pattern, Precedence, Refusal, Reply, Selector, Settlement, SubscriptionId,
+    Tag, Token, internal,
 };
 
 use crate::{
@@ -243,6 +243,7 @@ pub(crate) struct Consume {
     pub(crate) durable: Option<Arc<Terms>>,
     /// It takes the place of one that a durable subscription has.
     pub(crate) displaces: bool,
+    pub(crate) precedence: Precedence,
 }
 
 impl Payload {

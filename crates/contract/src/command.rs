@@ -98,6 +98,18 @@ pub struct Subscribe {
     /// consumer and differs in its pattern, its selector or what it gets of its own, that is deleted
     /// first; it works as a queue does in all else.
     pub durable: Option<Box<Durable>>,
+    /// Whether it gets messages of a queue before others.
+    pub precedence: Precedence,
+}
+
+/// Which consumers of a queue get its messages before others do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Precedence {
+    /// Of those who want all of a queue one gets all, and no other gets anything: the one with the
+    /// highest priority that came first.
+    pub is_exclusive: bool,
+    /// Others get only what those with a higher one cannot take now; 0 by default.
+    pub priority: i8,
 }
 
 impl Subscribe {
@@ -114,6 +126,7 @@ impl Subscribe {
             rate: None,
             selector: None,
             durable: None,
+            precedence: Precedence { is_exclusive: false, priority: 0 },
         }
     }
 

@@ -34,8 +34,8 @@ pub use assembly::{Assembly, Partial};
 pub use clients::{ClientName, ClientRules, Contest, SameClientId, Sender};
 pub use command::{
     Command, ConflationKey, ConnectionId, Credit, Declare, Ending, Lane, Mode, Operation, Outcome,
-    Refusal, Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe, SubscriptionId, Tag,
-    Token,
+    Precedence, Refusal, Reply, SaslError, Settle, Settlement, SlowPolicy, Subscribe,
+    SubscriptionId, Tag, Token,
 };
 pub use content::{Body, BodyView, Content, Parts, Section, Sections, is_text_type};
 pub use cost::allocation_bytes;

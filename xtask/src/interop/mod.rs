@@ -125,6 +125,7 @@ const STOMPJS: &[&str] = &[
     "persistence",
     "producers",
     "groups",
+    "exclusive",
     "selectors",
     "transactions",
     "login",

@@ -440,6 +440,7 @@ impl Front {
                         })
                     }),
                     displaces: durable.is_some_and(|durable| durable.displaces),
+                    precedence: subscribe.precedence,
                 };
                 output.send_home(core, ToHome::Subscribe(Box::new(consume)));
             }

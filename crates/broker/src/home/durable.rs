@@ -10,13 +10,9 @@
 
 use std::{mem, sync::Arc};
 
-use contract::{ConnectionId, Credit, Ending, Message, Refusal, Reply, Tag, Token, internal};
+use contract::{ConnectionId, Credit, Ending, Message, Refusal, Reply, Token, internal};
 
-use super::{
-    Home,
-    queue::{Consumer, Queue},
-    replied,
-};
+use super::{Home, queue::Queue, replied};
 use crate::{
     effort::Effort,
     output::ShardOutput,
@@ -104,17 +100,11 @@ impl Home {
             }
             None => self.bind(id, consume, terms, output)?,
         };
-        let mut consumer = Consumer::new(index, consume, Tag(self.tag));
-        let Some(queue) = self.queues.get_mut(index) else {
-            internal!("a queue was found and is not there");
-            return Err(Refusal::Busy);
-        };
-        queue.add_consumer(&mut consumer, None);
-        if let Some(binding) = &mut queue.binding {
+        self.add_consumer(index, consume, None);
+        if let Some(Queue { binding: Some(binding), .. }) = self.queues.get_mut(index) {
             binding.active = (!terms.is_shared).then_some(subscriber);
             binding.waiting.push((subscriber, token));
         }
-        self.consumers.insert(subscriber, consumer);
         self.confirm_bound(index, output);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod dispatch;
 mod durable;
 mod groups;
 mod paged;
+mod precedence;
 mod producers;
 mod publish;
 mod queue;
@@ -235,12 +236,7 @@ impl Home {
             self.check_owner(subscriber.connection, destination)?;
         }
         let index = self.find_or_make_queue(destination, consume.account, output)?;
-        let mut consumer = Consumer::new(index, consume, Tag(self.tag));
-        match self.queues.get_mut(index) {
-            Some(queue) => queue.add_consumer(&mut consumer, consume.selector.as_ref()),
-            None => internal!("a queue was found and is not there"),
-        }
-        self.consumers.insert(subscriber, consumer);
+        self.add_consumer(index, consume, consume.selector.as_ref());
         Ok(())
     }
 
@@ -258,10 +254,12 @@ impl Home {
         self.browsers.remove(&subscriber);
         let mut consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
-        match self.queues.get_mut(index) {
-            Some(queue) => queue.remove_consumer(subscriber, &mut consumer),
-            None => internal!("a consumer of a queue that does not exist"),
-        }
+        let Some(queue) = self.queues.get_mut(index) else {
+            internal!("a consumer of a queue that does not exist");
+            return None;
+        };
+        let next = queue.remove_consumer(subscriber, &mut consumer);
+        self.enqueue_anew(next);
         if consumer.in_transactions > 0 {
             self.leave_transactions(subscriber, failed);
         }
@@ -681,6 +679,7 @@ impl Home {
             let counts = counts.entry(&queue.id).or_default();
             counts.consumers += 1;
             counts.selecting += usize::from(consumer.has_selector());
+            counts.exclusive += usize::from(consumer.is_exclusive());
             for queued in consumer.unsettled.values() {
                 counts.add(&queued.message);
                 usage.add_message(queued.account, &queued.message);

@@ -4,7 +4,9 @@ use std::{
     sync::Arc,
 };
 
-use contract::{BrokerLimits, ConnectionId, Message, QueueSettings, Selector, Settlement, Tag};
+use contract::{
+    BrokerLimits, ConnectionId, Message, Precedence, QueueSettings, Selector, Settlement, Tag,
+};
 
 use super::{
     allowance::Allowance,
@@ -12,6 +14,7 @@ use super::{
     durable::Binding,
     groups::Groups,
     paged::{AllReady, Paging, resident_cost},
+    precedence::{ACTIVE_END, Exclusives, ready_key},
     selection::{Late, Search, Selection},
 };
 use crate::{
@@ -60,12 +63,14 @@ pub(super) struct Queue {
     pub(super) resident_max: usize,
     blocked: VecDeque<BlockedPublisher>,
     blocked_bytes: usize,
-    /// Consumers that can take a message, the one that has waited longest first.
+    /// Consumers that can take a message, by precedence, the one that has waited longest first.
     ready_consumers: BTreeMap<u64, Subscriber>,
     ready_key_next: u64,
     /// Those with lower keys were offered all that is ready.
     pub(super) offered: u64,
     pub(super) late: Late,
+    /// `None`: no consumer wants all of it.
+    exclusives: Option<Box<Exclusives>>,
     /// `None`: no message is of a group.
     pub(super) groups: Option<Box<Groups>>,
     pub(super) consumers: usize,
@@ -96,6 +101,8 @@ pub(super) struct Counts {
     pub(super) consumers: usize,
     /// Those with a selector.
     pub(super) selecting: usize,
+    /// Those that want all.
+    pub(super) exclusive: usize,
     pub(super) messages: usize,
     pub(super) bytes: usize,
     pub(super) reserved: usize,
@@ -144,6 +151,7 @@ pub(super) struct Consumer {
     pub(super) settled_write: WriteId,
     /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
     ready_key: Option<u64>,
+    precedence: Precedence,
     /// `None`: it takes any message.
     selection: Option<Box<Selection>>,
     /// Its next message is on the disk.
@@ -162,6 +170,7 @@ impl Consumer {
             since,
             settled_write: WriteId::default(),
             ready_key: None,
+            precedence: consume.precedence,
             selection: None,
             waits_for_load: false,
         }
@@ -173,6 +182,10 @@ impl Consumer {
         selection.is_some_and(|selection| {
             std::mem::replace(&mut selection.is_unfinished, is_unfinished) != is_unfinished
         })
+    }
+
+    pub(super) const fn is_exclusive(&self) -> bool {
+        self.precedence.is_exclusive
     }
 
     pub(super) const fn has_selector(&self) -> bool {
@@ -240,6 +253,7 @@ impl Queue {
             ready_key_next: 0,
             offered: 0,
             late: Late::default(),
+            exclusives: None,
             groups: None,
             consumers: 0,
             messages: 0,
@@ -509,23 +523,49 @@ impl Queue {
         Some(publisher)
     }
 
+    /// Returns the exclusive consumer whose turn it is no more.
     pub(super) fn add_consumer(
         &mut self,
+        subscriber: Subscriber,
         consumer: &mut Consumer,
         selector: Option<&Arc<Selector>>,
-    ) {
+    ) -> Option<Subscriber> {
         self.consumers += 1;
         let select = |selector| Box::new(Selection::new(Arc::clone(selector), &mut self.late));
         consumer.selection = selector.map(select);
+        if !consumer.precedence.is_exclusive {
+            return None;
+        }
+        let before = self.active();
+        let exclusives = self.exclusives.get_or_insert_default();
+        exclusives.insert(consumer.precedence.priority, subscriber);
+        before.filter(|_| self.active() != before)
     }
 
-    pub(super) fn remove_consumer(&mut self, subscriber: Subscriber, consumer: &mut Consumer) {
+    /// The exclusive consumer that gets all messages.
+    fn active(&self) -> Option<Subscriber> {
+        self.exclusives.as_ref()?.active()
+    }
+
+    /// Returns the exclusive consumer whose turn it is now.
+    pub(super) fn remove_consumer(
+        &mut self,
+        subscriber: Subscriber,
+        consumer: &mut Consumer,
+    ) -> Option<Subscriber> {
         self.consumers -= 1;
         self.dequeue_consumer(consumer);
         if consumer.selection.take().is_some() {
             self.late.remove_consumer();
         }
         self.free_groups(subscriber);
+        let exclusives = self.exclusives.as_mut().filter(|_| consumer.precedence.is_exclusive)?;
+        exclusives.remove(subscriber);
+        self.offered = 0;
+        if exclusives.active().is_none() {
+            self.exclusives = None;
+        }
+        self.active()
     }
 
     pub(super) fn dequeue_consumer(&mut self, consumer: &mut Consumer) {
@@ -537,9 +577,13 @@ impl Queue {
     /// Puts a consumer that can take a message behind the other ready ones, unless it is there.
     pub(super) fn enqueue_consumer(&mut self, subscriber: Subscriber, consumer: &mut Consumer) {
         if consumer.ready_key.is_none() && consumer.can_take() {
-            consumer.ready_key = Some(self.ready_key_next);
-            self.ready_consumers.insert(self.ready_key_next, subscriber);
+            let is_active = self.active() == Some(subscriber);
+            let key = ready_key(consumer.precedence, is_active, self.ready_key_next);
             self.ready_key_next += 1;
+            consumer.ready_key = Some(key);
+            self.ready_consumers.insert(key, subscriber);
+            // It may come before those that were offered what is ready, and leave something.
+            self.offered = self.offered.min(key);
         }
     }
 
@@ -578,6 +622,9 @@ impl Queue {
             return None;
         }
         let (&ready_key, &subscriber) = self.ready_consumers.range(self.offered..).next()?;
+        if ready_key >= ACTIVE_END && self.exclusives.is_some() {
+            return None;
+        }
         self.offered = ready_key + 1;
         Some(subscriber)
     }
@@ -656,6 +703,7 @@ impl Queue {
         let kept = Counts {
             consumers: self.consumers,
             selecting: self.late.consumers(),
+            exclusive: self.exclusives.as_ref().map_or(0, |exclusives| exclusives.len()),
             messages: self.messages,
             bytes: self.bytes,
             reserved: self.reserved,

@@ -324,6 +324,10 @@ fn subscribe(id: &str, pattern: &str, words: &[&str]) -> Subscribe {
     for word in rest {
         match word.split_once('=') {
             None if *word == "drop-oldest" => subscribe.on_slow = SlowPolicy::DropOldest,
+            None if *word == "exclusive" => subscribe.precedence.is_exclusive = true,
+            Some(("priority", priority)) => {
+                subscribe.precedence.priority = priority.parse().unwrap();
+            }
             None if *word == "latest" => {
                 subscribe.on_slow = SlowPolicy::Latest(ConflationKey::Destination);
             }

@@ -20,6 +20,7 @@ use crate::{
     message::SendHeaders,
     open::{Context, Open, give_credit},
     pending::Request,
+    precedence,
     subscriptions::{AckId, AckMode, Acknowledged, Deliveries},
     transactions::LANE,
 };
@@ -174,6 +175,8 @@ impl Open {
             Version::V1_0 => frame.header("id").unwrap_or(destination),
             Version::V1_1 | Version::V1_2 => required(frame, "id")?,
         };
+        let (destination, options) = precedence::split(destination);
+        let precedence = precedence::read(frame, options)?;
         let pattern = parse(destination, Pattern::parse)?;
         let ack_mode = self.ack_mode(frame)?;
         let mode = mode(frame, &pattern, ack_mode)?;
@@ -194,8 +197,18 @@ impl Open {
         let id =
             self.subscriptions.add(name, self.version, ack_mode, prefetch, is_queue, deliveries);
         let token = self.pending.wait(Request::Subscribe(pattern.clone()), receipt);
-        let subscribe =
-            Subscribe { id, pattern, mode, settlement, credit, on_slow, rate, selector, durable };
+        let subscribe = Subscribe {
+            id,
+            pattern,
+            mode,
+            settlement,
+            credit,
+            on_slow,
+            rate,
+            selector,
+            durable,
+            precedence,
+        };
         cx.out.command(token, Command::Subscribe(Box::new(subscribe)));
         if let Some(queue) = browsed {
             let token = self.pending.wait(Request::Browse(id, queue), None);

@@ -19,6 +19,7 @@ mod heartbeat;
 mod message;
 mod open;
 mod pending;
+mod precedence;
 mod session;
 mod subscriptions;
 mod temporaries;

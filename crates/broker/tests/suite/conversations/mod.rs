@@ -7,6 +7,7 @@ mod clients;
 mod delays;
 mod durable;
 mod groups;
+mod precedence;
 mod queues;
 mod readers;
 mod selectors;

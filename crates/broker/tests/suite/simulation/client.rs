@@ -6,8 +6,8 @@ use broker::{Account, Event, Leave, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConflationKey, ConnectionId, Credit, Declare, Destination, DestinationKind,
-    Ending, Group, Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Refusal, Selector,
-    Settle, Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
+    Ending, Group, Lane, Message, Mode, Operation, Outcome, Parts, Pattern, Precedence, Refusal,
+    Selector, Settle, Settlement, SlowPolicy, Strings, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use super::{
@@ -63,6 +63,10 @@ impl Simulation {
         if self.random.once_in(if is_queue { 3 } else { 8 }) {
             let (text, _) = self.random.pick(&SELECTORS);
             subscribe.selector = Some(Arc::new(Selector::parse(text, Strings::Strict).unwrap()));
+        }
+        if self.schedule.has_precedence && is_queue {
+            let (is_exclusive, priority) = (self.random.once_in(4), self.random.pick(&[0, 0, 1]));
+            subscribe.precedence = Precedence { is_exclusive, priority };
         }
         self.subscribe_as(connection, subscribe);
     }

@@ -38,6 +38,8 @@ pub(super) struct Schedule {
     pub(super) has_bound: bool,
     /// Messages are in groups.
     pub(super) has_groups: bool,
+    /// Consumers want all of a queue, or come before others.
+    pub(super) has_precedence: bool,
 }
 
 /// What has not come to its end.
@@ -178,6 +180,7 @@ impl Schedule {
             has_delays,
             has_bound,
             has_groups: random.once_in(2),
+            has_precedence: random.once_in(3),
         }
     }
 

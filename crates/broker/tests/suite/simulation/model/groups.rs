@@ -44,6 +44,9 @@ impl Model {
     /// Whether a reader of a queue may get a message, as far as its group decides that.
     pub(super) fn has_group(&self, queue: &str, sent: &Sent, reader: &Subscription) -> bool {
         let Some(group) = sent.group else { return true };
+        if self.queues.holds_group(queue, group) {
+            return false;
+        }
         let owner = self.groups.get(&(queue.to_owned(), group.bucket())).copied();
         owner.filter(|owner| self.lasts(owner.holder)).is_none_or(|owner| {
             // Whether what closes it is settled depends on what else its consumer has.

@@ -11,6 +11,7 @@ mod buffered;
 mod commands;
 mod credit;
 mod groups;
+mod precedence;
 mod queues;
 mod rest;
 mod selection;
@@ -384,6 +385,7 @@ impl Model {
         let was_ready = self.draining.as_ref().is_some_and(|ready| ready.contains(&id));
         self.queues.deliver(queue, arrival);
         self.check_group(to, queue, arrival);
+        self.check_precedence(to, queue);
         let Some(subscription) = self.subscription(to) else { return };
         subscription.allowance.take_one();
         let overtaken_by = subscription.overtaken_by(arrival);

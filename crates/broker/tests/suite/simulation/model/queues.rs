@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Subscriber;
 use contract::{
-    ConnectionId, DeadLetterReason, Destination, Outcome, QueueRules, QueueSettings, Tag,
+    ConnectionId, DeadLetterReason, Destination, Group, Outcome, QueueRules, QueueSettings, Tag,
 };
 
 use super::{Arrival, CommandId, Sent};
@@ -323,6 +323,17 @@ impl Queues {
     /// All that was in flight has arrived.
     pub(super) const fn rest(&mut self) {
         self.epoch += 1;
+    }
+
+    /// Whether a message of a group waits to be delivered again, or may, and holds the others up.
+    pub(super) fn holds_group(&self, name: &str, group: Group) -> bool {
+        let messages = self.queues.get(name).into_iter().flat_map(|queue| queue.messages.values());
+        let mut failed = messages.filter(|queued| match queued.custody {
+            Custody::Queue => queued.due_ns > 0 && queued.attempts > 0,
+            Custody::Consumer => false,
+            Custody::Settling(settling) => settling.outcome == Outcome::Failed,
+        });
+        failed.any(|queued| queued.sent.group.is_some_and(|one| one.bucket() == group.bucket()))
     }
 
     /// The messages that are ready in it for certain.

@@ -40,6 +40,7 @@ impl Model {
         }
         self.rest_bound();
         self.queues.rest();
+        self.settle_precedence();
         self.tally.rests += 1;
     }
 
@@ -148,12 +149,8 @@ impl Model {
             "{shown}"
         );
         assert!(depth.blocked <= census.ready_max, "{shown}");
-        let subscriptions = self.clients.values().flat_map(|client| client.subscriptions.values());
-        let waits_for = |sent: &Sent| {
-            let mut readers = subscriptions.clone().filter(|s| s.pattern == name && s.is_ready());
-            readers.any(|reader| reader.selects(sent) && self.has_group(name, sent, reader))
-        };
-        let is_stuck = self.queues.ready(name, self.latest_unix_ms).any(waits_for);
+        let mut ready = self.queues.ready(name, self.latest_unix_ms);
+        let is_stuck = ready.any(|sent| self.is_taken(name, sent));
         assert!(!is_stuck, "stuck: {shown}");
     }
 

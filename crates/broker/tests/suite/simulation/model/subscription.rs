@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use contract::{Credit, Group, Refusal, Settlement, Subscribe, Tag, Token};
+use contract::{Credit, Group, Precedence, Refusal, Settlement, Subscribe, Tag, Token};
 
 use super::{
     Arrival, CommandId, Producer, Sent,
@@ -22,6 +22,9 @@ pub(crate) struct Subscription {
     pub(super) serial: u64,
     pub(crate) pattern: String,
     pub(super) is_explicit: bool,
+    pub(super) precedence: Precedence,
+    /// Its queue has known of it since the last rest.
+    pub(super) is_settled: bool,
     selects: Selects,
     /// It looks at the messages of a queue.
     pub(super) browse: Option<Browse>,
@@ -86,6 +89,8 @@ impl Subscription {
             serial,
             pattern: queue_name(subscribe),
             is_explicit: subscribe.settlement == Settlement::Explicit,
+            precedence: subscribe.precedence,
+            is_settled: false,
             selects: selects(subscribe),
             browse: None,
             joined: None,

@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     /// Deliveries of messages with a group, and those behind one that had closed it.
     pub(super) grouped: u64,
     pub(super) groups_closed: u64,
+    /// Deliveries to exclusive consumers.
+    pub(super) exclusive: u64,
     /// Deliveries to subscriptions that browse.
     pub(super) shown: u64,
     pub(super) dead_letters: u64,
@@ -54,6 +56,7 @@ impl Tally {
         self.redeliveries += other.redeliveries;
         self.grouped += other.grouped;
         self.groups_closed += other.groups_closed;
+        self.exclusive += other.exclusive;
         self.shown += other.shown;
         self.dead_letters += other.dead_letters;
         self.expired += other.expired;
@@ -87,6 +90,7 @@ impl Tally {
             (self.redeliveries, 4),
             (self.grouped, 10),
             (5 * self.groups_closed, 1),
+            (self.exclusive, 1),
             (self.shown, 4),
             (self.dead_letters, 1),
             (self.expired, 2),
