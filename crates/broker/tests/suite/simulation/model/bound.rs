@@ -178,10 +178,10 @@ impl Model {
     }
 
     /// A subscription is confirmed.
-    pub(super) fn joined(&mut self, connection: ConnectionId, id: SubscriptionId) {
+    pub(super) fn joined(&mut self, connection: ConnectionId, id: SubscriptionId, serial: u64) {
         let message_last = self.message_last;
         let Some(client) = self.clients.get_mut(&connection) else { return };
-        let subscription = client.subscriptions.get_mut(&id);
+        let subscription = client.subscriptions.get_mut(&id).filter(|one| one.serial == serial);
         let Some(joined) = subscription.and_then(|s| s.joined.as_mut()) else { return };
         joined.message_last = message_last;
         let before = joined.presence;

@@ -27,7 +27,8 @@ pub(super) struct Pending {
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    Subscribe(SubscriptionId),
+    /// With the serial of the subscription: another may have its id before the reply comes.
+    Subscribe(SubscriptionId, u64),
     /// With a name that is taken.
     SubscribeAgain,
     Unsubscribe(SubscriptionId),
@@ -102,7 +103,7 @@ impl Model {
         let Some(client) = self.clients.get_mut(&connection) else { return };
         let is_taken = client.subscriptions.contains_key(&id);
         let is_full = client.subscriptions.len() >= subscriptions_max;
-        let kind = if is_taken { Kind::SubscribeAgain } else { Kind::Subscribe(id) };
+        let kind = if is_taken { Kind::SubscribeAgain } else { Kind::Subscribe(id, serial) };
         let pending = Pending::new(kind, 0)
             .must_be(Refusal::DuplicateId, is_taken)
             .must_be(Refusal::Limit, is_full && !is_taken)
@@ -331,14 +332,15 @@ impl Model {
             *count += u64::from(result == Err(refusal));
         }
         let message_last = self.message_last;
-        if let Kind::Subscribe(id) = pending.kind
+        if let Kind::Subscribe(id, serial) = pending.kind
             && result.is_ok()
         {
-            self.joined(connection, id);
+            self.joined(connection, id, serial);
         }
         let Some(client) = self.clients.get_mut(&connection) else { return };
         match pending.kind {
-            Kind::Subscribe(id) => match (result, client.subscriptions.get_mut(&id)) {
+            Kind::Subscribe(id, serial) => match (result, client.subscriptions.get_mut(&id)) {
+                (_, Some(other)) if other.serial != serial => {}
                 (Ok(()), Some(s)) if !s.is_ending() => {
                     s.phase = Phase::Confirmed;
                     if let Some(browse) = &mut s.browse {
