@@ -336,7 +336,8 @@ impl Queue {
     pub(super) fn assert_groups_consistent(&self) {
         let ready = self.all_ready().groups();
         let delayed = self.delayed.iter().filter(|queued| queued.attempts > 0);
-        let mut failed = delayed.filter_map(QueuedMessage::group).chain(self.groups_held_on_disk());
+        let mut failed =
+            delayed.filter_map(QueuedMessage::group).chain(self.groups_failed_on_disk());
         match &self.groups {
             Some(groups) => groups.assert_consistent(ready, failed),
             None => {

@@ -372,7 +372,7 @@ impl Queue {
     }
 
     /// The groups of those on the disk that wait after an attempt to deliver them.
-    pub(super) fn groups_held_on_disk(&self) -> impl Iterator<Item = Group> {
+    pub(super) fn groups_failed_on_disk(&self) -> impl Iterator<Item = Group> {
         let delayed = self.paging.iter().flat_map(|paging| paging.delayed.values());
         delayed.filter(|paged| paged.attempts() > 0).filter_map(|paged| paged.group)
     }

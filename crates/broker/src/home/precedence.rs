@@ -1,7 +1,7 @@
 //! Which consumers of a queue get its messages before others: one that wants all of it, or those with a
 //! higher priority.
 //!
-//! Ready consumers are in the order of their keys, which begin with a rank. That of the exclusive
+//! Ready consumers are in the order of their keys, which begin with their precedence. That of the exclusive
 //! consumer whose turn it is comes before all; while there is one, nobody else is offered anything.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
@@ -45,7 +45,12 @@ impl Exclusives {
 }
 
 impl Home {
-    pub(super) fn add_consumer(&mut self, index: usize, consume: &Consume, selector: Option<&Arc<Selector>>) {
+    pub(super) fn add_consumer(
+        &mut self,
+        index: usize,
+        consume: &Consume,
+        selector: Option<&Arc<Selector>>,
+    ) {
         let subscriber = consume.subscriber;
         let mut consumer = Consumer::new(index, consume, Tag(self.tag));
         let Some(queue) = self.queues.get_mut(index) else {
@@ -56,7 +61,7 @@ impl Home {
         self.enqueue_anew(passed);
     }
 
-    /// The rank of a consumer has changed.
+    /// The precedence of a consumer has changed.
     pub(super) fn enqueue_anew(&mut self, subscriber: Option<Subscriber>) {
         if let Some(subscriber) = subscriber
             && let Some((consumer, queue)) = self.consumer_and_queue(subscriber)
@@ -69,8 +74,8 @@ impl Home {
 
 /// The beginning of the key of a ready consumer, and its end.
 pub(super) const fn ready_key(precedence: Precedence, is_active: bool, number: u64) -> u64 {
-    let rank = if is_active { 0 } else { 1 + i8::MAX.abs_diff(precedence.priority) as u64 };
-    rank << NUMBER_BITS | number
+    let order = if is_active { 0 } else { 1 + i8::MAX.abs_diff(precedence.priority) as u64 };
+    order << NUMBER_BITS | number
 }
 
 /// All keys of consumers that are not the active one are at least this.

@@ -5,10 +5,10 @@ use std::{
     mem,
 };
 
-use broker::{Event, QueueId, Restored, Shard};
+use broker::{Event, QueueId, QueuePosition, Restored, Shard, Subscriber};
 use contract::{
-    Command, ConnectionId, Destination, DestinationKind, Message, Outcome as Settled, Pattern,
-    Settle, Subscribe, SubscriptionId, Tag, Token, Value,
+    Command, ConnectionId, Credit, Destination, DestinationKind, Group, Message,
+    Outcome as Settled, Pattern, Settle, Subscribe, SubscriptionId, Tag, Token, Value,
 };
 
 use super::{
@@ -159,40 +159,63 @@ impl Simulation {
         world.restore(&self.world.disk);
         world.time_out();
         world.carry_all();
-        for (slot, (queue, messages)) in (0..).zip(expected) {
-            let connection = ConnectionId { core: 0, slot, generation: 0 };
-            let credit = Some(u32::MAX);
-            let plain = || Subscribe::new(SubscriptionId(0), Pattern::parse(&queue).unwrap());
-            let subscribe = match model::bound(&queue) {
-                Some(bound) => bound.subscribe(SubscriptionId(0)),
-                None => plain(),
-            };
-            let subscribe = Subscribe { credit, ..subscribe };
-            let command = Command::Subscribe(Box::new(subscribe));
-            world.apply(0, Event::Command(connection, Token(0), command, None));
+        for (slot, (queue, messages)) in (0..).step_by(3).zip(expected) {
+            let is_bound = model::bound(&queue).is_some();
+            let readers =
+                if is_bound { 1 } else { 1 + u32::try_from(self.random.below(3)).unwrap() };
+            let readers =
+                (slot..slot + readers).map(|slot| ConnectionId { core: 0, slot, generation: 0 });
+            // The first one has what is ready before there is another, if it may take it.
+            let first_credit = self.random.pick(&[1, 3, u32::MAX]);
+            for connection in readers.clone() {
+                let plain = || Subscribe::new(SubscriptionId(0), Pattern::parse(&queue).unwrap());
+                let subscribe = match model::bound(&queue) {
+                    Some(bound) => bound.subscribe(SubscriptionId(0)),
+                    None => plain(),
+                };
+                let is_first = readers.len() > 1 && connection.slot == slot;
+                let credit = Some(if is_first { first_credit } else { u32::MAX });
+                let subscribe = Subscribe { credit, ..subscribe };
+                let command = Command::Subscribe(Box::new(subscribe));
+                world.apply(0, Event::Command(connection, Token(0), command, None));
+                world.carry_all();
+            }
+            let first = readers.clone().next().unwrap();
+            let credit = Credit::Set(u32::MAX);
+            world.apply(0, Event::Credit(first, SubscriptionId(0), credit));
             world.carry_all();
             let mut delivered = BTreeSet::new();
-            let mut previous = None;
+            let mut previous: BTreeMap<Option<u16>, QueuePosition> = BTreeMap::new();
+            let mut owners: BTreeMap<u16, Subscriber> = BTreeMap::new();
             for outcome in mem::take(&mut world.outcomes) {
-                let Outcome::Delivered(_, delivery) = outcome else { continue };
+                let Outcome::Delivered(subscriber, delivery) = outcome else { continue };
                 let Message { id, annotation, header, .. } = &*delivery.message;
                 assert!(delivered.insert(*id), "message {id} is delivered twice after a restart");
                 assert!(delivery.redeliveries > 0 || annotation.is_some(), "{delivery:?}");
+                if let Some(group) = header.group {
+                    let owner = *owners.entry(group.bucket()).or_insert(subscriber);
+                    assert_eq!(owner, subscriber, "{group:?} of {queue} is another's");
+                    if group.closes() {
+                        owners.remove(&group.bucket());
+                    }
+                }
                 // Those that became dead letters with the restart come behind.
-                // One of a group may be kept back by another that closes it.
-                if annotation.is_none() && header.group.is_none() {
+                if annotation.is_none() {
                     let position = restored
                         .iter()
                         .find(|r| r.message.id == *id && r.queue.to_string() == queue)
                         .unwrap()
                         .position;
+                    // One of a group may be kept back, and others pass.
+                    let previous = previous.insert(header.group.map(Group::bucket), position);
                     assert!(previous < Some(position), "the order of {queue} after a restart");
-                    previous = Some(position);
                 }
             }
             assert_eq!(delivered, messages, "{queue} after a restart");
-            world.apply(0, Event::Gone(connection));
-            world.carry_all();
+            for connection in readers {
+                world.apply(0, Event::Gone(connection));
+                world.carry_all();
+            }
         }
         let connection = ConnectionId { core: 0, slot: u32::MAX, generation: 0 };
         for (token, bound) in (0..).map(Token).zip(BOUND.iter().filter(|bound| bound.lasts)) {

@@ -331,7 +331,8 @@ impl Queues {
         let mut failed = messages.filter(|queued| match queued.custody {
             Custody::Queue => queued.due_ns > 0 && queued.attempts > 0,
             Custody::Consumer => false,
-            Custody::Settling(settling) => settling.outcome == Outcome::Failed,
+            // Rolled back, it may have failed with its consumer.
+            Custody::Settling(_) => true,
         });
         failed.any(|queued| queued.sent.group.is_some_and(|one| one.bucket() == group.bucket()))
     }
