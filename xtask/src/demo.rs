@@ -12,12 +12,16 @@ pub(crate) fn run(listen: &str) -> Outcome {
     let binaries = Binaries::build()?;
     let mut demo = shell::command(&binaries.gateway);
     demo.arg("demo");
-    if listen != DEFAULT {
-        let file = paths::folder("demo")?.join("passerelle.toml");
-        fs::write(&file, format!("[[listen]]\naddress = \"{listen}\"\noperations = true\n"))
-            .doing(file.display())?;
-        demo.arg("--config").arg(file);
-    }
+    let folder = paths::folder("demo")?;
+    let file = folder.join("passerelle.toml");
+    // Orders are persistent: they have a store of their own here.
+    let store = folder.join("store");
+    let config = format!(
+        "[[listen]]\naddress = \"{listen}\"\noperations = true\n\n[store]\npath = {:?}\n",
+        store.display().to_string()
+    );
+    fs::write(&file, config).doing(file.display())?;
+    demo.arg("--config").arg(file);
     println!("\nThe Trader is at http://{listen}/ (Ctrl-C stops it)\n");
     // In our place, so that Ctrl-C reaches it alone and it stops in good order.
     let error = demo.exec();

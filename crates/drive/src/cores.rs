@@ -29,7 +29,7 @@ use crate::{
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
     quotas::{Accounts, SharedLedger},
-    store::Store,
+    store::{Store, StoreStats},
     upstream::{Upstream, UpstreamQueue, UpstreamStats},
 };
 
@@ -313,6 +313,12 @@ impl Cores {
     #[must_use]
     pub fn messages_left(&self) -> usize {
         self.messages_left.load(Ordering::Relaxed)
+    }
+
+    /// What the store has done; `None`: none is open.
+    #[must_use]
+    pub fn store_stats(&self) -> Option<StoreStats> {
+        self.settings.store.as_ref().and_then(|store| store.stats())
     }
 
     /// The way to each core.

@@ -5,7 +5,8 @@ use std::{cmp::Reverse, collections::BTreeSet, fmt, sync::Arc};
 use auth::Denial;
 use broker::QueueDepth;
 use drive::{
-    Count, Counters, HandshakeOutcome, Refused, Row, UpstreamQueue, UpstreamStats, internal_errors,
+    Count, Counters, HandshakeOutcome, Refused, Row, StoreStats, UpstreamQueue, UpstreamStats,
+    internal_errors,
 };
 use prometheus_client::{
     collector::Collector,
@@ -34,6 +35,8 @@ pub(crate) struct Snapshot {
     pub cores: Vec<Core>,
     /// What the messages in all queues may take, in bytes.
     pub queued_bytes_max: usize,
+    /// What the store has done; `None`: none is open.
+    pub store: Option<StoreStats>,
     /// The memory drawn for what peers have sent in part.
     pub inbound_bytes: usize,
     /// Log lines that were dropped.
@@ -92,6 +95,7 @@ impl Snapshot {
             upstream_queues: gateway.cores.upstream_queues().collect(),
             cores,
             queued_bytes_max: gateway.config.memory.quotas().queued_bytes_max,
+            store: gateway.cores.store_stats(),
             inbound_bytes: gateway.cores.inbound().drawn(),
             log_lines_dropped: logging::dropped(),
             internal_errors: internal_errors::count(),
@@ -214,6 +218,7 @@ impl Collector for Snapshot {
         self.inbound(&mut encoder)?;
         self.output(&mut encoder)?;
         self.broker(&mut encoder)?;
+        self.store(&mut encoder)?;
         self.slow_subscriptions(&mut encoder)?;
         self.queues(&mut encoder)
     }
@@ -451,6 +456,37 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Nothing while no store is open.
+    fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(stats) = &self.store else { return Ok(()) };
+        let now = [
+            ("store_messages", "Messages in the store, for each queue", wide(stats.messages)),
+            ("store_segments", "Files of the store's log", wide(stats.segments)),
+            ("store_segment_bytes", "What these take on the disk", stats.segment_bytes),
+            (
+                "store_disk_full",
+                "Whether there was no room for another of them",
+                stats.is_disk_full.into(),
+            ),
+        ];
+        for (name, help, value) in now {
+            gauges(encoder, name, help, [(UNLABELLED, value)])?;
+        }
+        let ever = [
+            ("store_appended_bytes", "Bytes written to the store's log", stats.appended_bytes),
+            ("store_batches", "Batches of changes stored", stats.batches),
+            ("store_syncs", "Syncs of the store's log, one for all batches that wait", stats.syncs),
+        ];
+        for (name, help, value) in ever {
+            counters(encoder, name, help, [(UNLABELLED, value)])?;
+        }
+        let help = "Time that these syncs took";
+        let mut family =
+            encoder.encode_descriptor("store_sync_seconds", help, None, MetricType::Counter)?;
+        let mut metric = family.encode_family(&UNLABELLED)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&stats.sync_seconds, None)
+    }
+
     /// By connection, subscription and destination, no more than there are time series to spare.
     fn slow_subscriptions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = SlowSubscriptions::merge(self.cores.iter().map(|core| &core.slow));
@@ -630,12 +666,20 @@ mod tests {
             ("passerelle_broker_duplicates_total".to_owned(), 10),
             ("passerelle_broker_topic_dropped_total".to_owned(), 12),
             ("passerelle_broker_topic_conflated_total".to_owned(), 14),
+            ("passerelle_store_appended_bytes_total".to_owned(), 5000),
+            ("passerelle_store_batches_total".to_owned(), 40),
+            ("passerelle_store_syncs_total".to_owned(), 20),
+            ("passerelle_store_segments".to_owned(), 2),
+            ("passerelle_store_segment_bytes".to_owned(), 64 << 20),
+            ("passerelle_store_messages".to_owned(), 30),
+            ("passerelle_store_disk_full".to_owned(), 1),
             ("passerelle_inbound_bytes".to_owned(), 4096),
             ("passerelle_inbound_refused_total".to_owned(), 0),
             ("passerelle_log_lines_dropped_total".to_owned(), 9),
             ("passerelle_internal_errors_total".to_owned(), 7),
             ("passerelle_service_info{service=\"/messaging\",type=\"broker\"}".to_owned(), 1),
         ];
+        assert!(text.contains("passerelle_store_sync_seconds_total 0.25\n"), "{text}");
         for (series, value) in expected {
             let line = format!("{series} {value}");
             assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
@@ -665,7 +709,7 @@ mod tests {
             } else if !line.starts_with("# HELP ") {
                 let name = line.split(['{', ' ']).next().unwrap();
                 assert_eq!(described.last(), Some(&name), "in its own family: {line}");
-                assert!(line.rsplit(' ').next().unwrap().parse::<u64>().is_ok(), "{line}");
+                assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
             }
         }
         let line = r#"passerelle_queue_ready{queue="/queue/a \\ \"b\""} 1"#;
@@ -712,6 +756,16 @@ mod tests {
             upstream_queues: vec![(0, UpstreamQueue { waiting: 4, refused: 5 })],
             cores,
             queued_bytes_max: 1 << 30,
+            store: Some(StoreStats {
+                appended_bytes: 5000,
+                batches: 40,
+                syncs: 20,
+                sync_seconds: 0.25,
+                segments: 2,
+                segment_bytes: 64 << 20,
+                messages: 30,
+                is_disk_full: true,
+            }),
             inbound_bytes: 4096,
             log_lines_dropped: 9,
             internal_errors: 7,

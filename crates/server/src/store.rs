@@ -20,7 +20,7 @@ use broker::{
 };
 use config::{Config, SyncPolicy};
 use contract::{Message, Refusal};
-use drive::{Cores, clock, tasks};
+use drive::{Cores, StoreStats, clock, tasks};
 use store::{
     Completions, Folder, Opened, Options, Reader, StoreError, StoredMessage, WriteRefusal,
 };
@@ -187,6 +187,20 @@ impl drive::Store for Store {
             Some(store) => store.write(core, id, records),
             None => contract::internal!("something is stored where there is no store"),
         }
+    }
+
+    fn stats(&self) -> Option<StoreStats> {
+        let stats = self.open.get()?.stats();
+        Some(StoreStats {
+            appended_bytes: stats.appended_bytes,
+            batches: stats.batches,
+            syncs: stats.syncs,
+            sync_seconds: stats.sync_time.as_secs_f64(),
+            segments: stats.segments,
+            segment_bytes: stats.segment_bytes,
+            messages: stats.messages,
+            is_disk_full: stats.is_disk_full,
+        })
     }
 
     fn load(&self, core: u16, id: LoadId, queue: QueueId, positions: Vec<QueuePosition>) {

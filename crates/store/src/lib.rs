@@ -83,6 +83,7 @@ mod record;
 mod recovery;
 mod segment;
 mod spares;
+mod stats;
 mod terms;
 mod writer;
 
@@ -98,6 +99,7 @@ pub use files::{Files, Folder};
 #[doc(hidden)]
 pub use fuzzing::disk_of_records;
 pub use reader::Reader;
+pub use stats::StoreStats;
 pub use writer::{Completions, Store, Writer};
 
 /// How a store is used.

@@ -20,6 +20,8 @@ use crate::{
     record::{self, Kind, Seed},
     segment::{self, FILE_HEADER_BYTES, FileHeader},
     spares::Spares,
+    stats::Counts,
+    writer::now,
 };
 
 /// The log of an open store: one thread writes it.
@@ -55,6 +57,7 @@ pub(crate) struct Log {
     pub(crate) checkpoint_bytes: u64,
     pub(crate) checkpoint: Option<CheckpointWriter>,
     pub(crate) compaction: Compaction,
+    pub(crate) counts: Arc<Counts>,
     /// `false`: the caller syncs what [`Log::commit`] has written, a little later.
     pub(crate) syncs_commits: bool,
 }
@@ -147,6 +150,7 @@ impl Log {
             checkpoint_bytes: start.checkpoint_bytes,
             checkpoint: None,
             compaction: Compaction::default(),
+            counts: Arc::default(),
             syncs_commits: true,
         }
     }
@@ -273,7 +277,9 @@ impl Log {
         if self.sequence == self.synced {
             return Ok(());
         }
+        let begin = now();
         self.active.file.sync().map_err(|error| self.failed("sync")(error))?;
+        self.counts.synced(begin.elapsed());
         self.synced = self.sequence;
         let mut index = lock(&self.index);
         for Unapplied { bodies, changes, .. } in self.unapplied.drain(..) {
@@ -355,6 +361,7 @@ impl Log {
         }
         match self.active.file.write_at(&self.buffer, self.active.written) {
             Ok(()) => {
+                self.counts.appended(self.buffer.len());
                 self.active.written += self.buffer.len() as u64;
                 self.since_checkpoint += self.buffer.len() as u64;
                 self.buffer.clear();

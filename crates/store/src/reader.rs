@@ -24,6 +24,10 @@ impl Reader {
         Self { index }
     }
 
+    pub(crate) fn index(&self) -> &Mutex<Index> {
+        &self.index
+    }
+
     /// Reads what an index contains.
     pub(crate) fn of(index: Index) -> Self {
         Self::new(Arc::new(Mutex::new(index)))

@@ -16,6 +16,7 @@ use crate::{
     error::{StoreError, WriteRefusal},
     log::Log,
     reader::Reader,
+    stats::Counts,
 };
 
 /// What the writer tells the cores: on its thread, in the order of each core's batches.
@@ -31,8 +32,8 @@ pub trait Completions {
 /// Where the cores put their batches. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    shared: Arc<Shared>,
-    reader: Reader,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reader: Reader,
 }
 
 /// What writes them, for the thread that the caller makes for it.
@@ -49,7 +50,8 @@ pub struct Writer<C> {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
+    pub(crate) counts: Arc<Counts>,
     queue: Mutex<Queue>,
     wake: Condvar,
     /// Of each core.
@@ -94,6 +96,7 @@ impl Store {
     ) -> (Self, Writer<C>) {
         let Options { cores, in_flight_bytes_max, syncs_commits, .. } = options;
         let shared = Arc::new(Shared {
+            counts: Arc::clone(&log.counts),
             queue: Mutex::default(),
             wake: Condvar::new(),
             in_flight_bytes: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
@@ -171,6 +174,7 @@ impl<C: Completions> Writer<C> {
         let mut has_more = true;
         let mut groups: u32 = 0;
         loop {
+            self.log.counts.set_disk_full(self.log.spares.is_disk_full);
             match self.shared.next(has_more, self.retry_at) {
                 Next::Batches(batches) => {
                     self.commit(batches)?;
@@ -221,9 +225,12 @@ impl<C: Completions> Writer<C> {
         let accepted = all.iter().skip(skipped).filter(|batch| batch.outcome.is_none());
         let accepted: Vec<_> = accepted.map(|batch| (batch.core, &*batch.records)).collect();
         let outcomes = self.log.commit(&accepted, &before)?;
+        let mut stored = 0;
         for (batch, outcome) in all.iter_mut().skip(skipped).filter(tried).zip(outcomes) {
+            stored += usize::from(outcome == Some(Ok(())));
             batch.outcome = outcome;
         }
+        self.log.counts.stored(stored);
         self.tell(all);
         self.retry_at = match self.retry_at {
             _ if self.waiting.is_empty() => None,
@@ -334,7 +341,7 @@ impl Queue {
 }
 
 #[expect(clippy::disallowed_methods, reason = "only when a batch is tried again depends on it")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -22,6 +22,9 @@ export class Demo {
 address = "127.0.0.1:${demo.port}"
 operations = true
 
+[store]
+path = ${JSON.stringify(join(demo.folder, 'store'))}
+
 ${services}`);
     demo.process = spawn(process.env.PASSERELLE, ['demo', '--config', config], {
       stdio: ['ignore', 'pipe', 'pipe'],

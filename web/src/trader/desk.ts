@@ -81,6 +81,8 @@ export class Desk {
       headers: {
         "content-type": "application/json",
         "reply-to": REPLIES,
+        // An order outlives the gateway.
+        persistent: "true",
         ...(expires === undefined ? {} : { expires: String(Math.round(expires)) }),
       },
     });
