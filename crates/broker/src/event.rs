@@ -9,7 +9,7 @@ use crate::{
     numbers::Numbers,
     queued::{QueueId, QueuePosition, queued_cost_on_disk},
     quota::Account,
-    record::{Record, Terms, WriteId},
+    record::{RecordBatch, Terms, WriteId},
     shard_message::{ShardMessage, Subscriber},
 };
 
@@ -53,7 +53,7 @@ pub enum Event {
     /// The store has this batch, and all before it, for good.
     Stored(WriteId),
     /// The store has not taken this batch, and will not; it has all before it, for good. Only one that
-    /// does nothing but add may be refused: [`Record::is_addition`].
+    /// does nothing but add may be refused: [`crate::Record::is_addition`].
     StoreRefused(WriteId, Refusal),
     /// A durable subscription was in the store when the process began; comes to all shards, before
     /// the messages in it and before any command.
@@ -87,7 +87,7 @@ pub struct Restored {
     pub position: QueuePosition,
     /// The message.
     pub message: Arc<Message>,
-    /// Why it is to leave for the dead-letter queue, if [`Record::DeadLetter`] says so.
+    /// Why it is to leave for the dead-letter queue, if [`crate::Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
 }
 
@@ -154,7 +154,7 @@ pub enum Effect {
     Fanout(Arc<Vec<Subscriber>>, Arc<Message>),
     /// A batch for the store, in order; [`Event::Stored`] follows. The shard does not wait for it
     /// with anything else.
-    Store(WriteId, Vec<Record>),
+    Store(RecordBatch),
     /// Messages of a queue that the store has are to be loaded; [`Event::Loaded`] follows, with all of
     /// them. The shard does not wait for it with anything else.
     Load(LoadId, QueueId, Vec<QueuePosition>),

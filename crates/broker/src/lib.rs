@@ -34,7 +34,7 @@ pub use numbers::Numbers;
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};
 pub use quota::{Account, Ledger, Pool, Quota};
-pub use record::{Record, Terms, TransactionId, WriteId};
+pub use record::{Record, RecordBatch, Terms, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{QueueDepth, Shed, SlowSubscription, Stats};

@@ -10,6 +10,27 @@ use crate::queued::{QueueId, QueuePosition, QueuedMessage};
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WriteId(pub u64);
 
+/// A batch of records of one shard: they take effect together.
+#[derive(Clone, Debug)]
+pub struct RecordBatch {
+    /// Its name.
+    pub id: WriteId,
+    /// What it does; never nothing.
+    pub records: Vec<Record>,
+    /// Whether something waits until it is stored. One that nobody waits for only removes what was
+    /// settled without an answer: it may be stored later, with one that is awaited, and what it removes
+    /// comes again if the process ends before.
+    pub is_awaited: bool,
+}
+
+impl RecordBatch {
+    /// One that something waits for.
+    #[must_use]
+    pub const fn awaited(id: WriteId, records: Vec<Record>) -> Self {
+        Self { id, records, is_awaited: true }
+    }
+}
+
 /// Names a transaction over the homes of several cores.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TransactionId {
@@ -20,8 +41,6 @@ pub struct TransactionId {
 }
 
 /// A change of what the store keeps: the durable messages of the queues that outlive the process.
-///
-/// The records of a batch take effect together.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// A message is in a queue.

@@ -174,9 +174,7 @@ impl Shard {
         while let Some(content) = output.own.pop_front() {
             receive(front, home, self.core, content, &mut output);
         }
-        if let Some((write, records)) = output.writes.take_batch() {
-            output.effects.push(Effect::Store(write, records));
-        }
+        output.effects.extend(output.writes.take_batch().map(Effect::Store));
         self.own = output.own;
     }
 

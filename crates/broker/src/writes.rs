@@ -3,7 +3,7 @@ use std::{collections::VecDeque, fmt, mem, sync::Arc};
 use contract::Refusal;
 
 use crate::{
-    record::{Record, WriteId},
+    record::{Record, RecordBatch, WriteId},
     shard_message::Payload,
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Writes {
     /// Those of the event that is being handled.
     records: Vec<Record>,
     records_bytes: usize,
+    /// Something waits until they are stored, or they do more than to remove.
+    is_awaited: bool,
     /// Batches that the store has, and their bytes.
     in_flight: VecDeque<(WriteId, usize)>,
     in_flight_bytes: usize,
@@ -94,6 +96,7 @@ impl Writes {
     /// Adds a record to the batch of this event.
     pub(crate) fn add(&mut self, record: Record) -> WriteId {
         self.records_bytes += record.cost();
+        self.is_awaited |= !matches!(record, Record::Remove(..));
         self.records.push(record);
         self.batch()
     }
@@ -110,6 +113,7 @@ impl Writes {
     }
 
     pub(crate) fn delay(&mut self, delayed: Delayed) {
+        self.is_awaited |= delayed.write == self.batch();
         self.delayed.push_back(delayed);
     }
 
@@ -124,7 +128,7 @@ impl Writes {
     }
 
     /// The batch of the event that was handled, if it changed anything.
-    pub(crate) fn take_batch(&mut self) -> Option<(WriteId, Vec<Record>)> {
+    pub(crate) fn take_batch(&mut self) -> Option<RecordBatch> {
         if self.records.is_empty() {
             return None;
         }
@@ -132,7 +136,9 @@ impl Writes {
         let bytes = mem::take(&mut self.records_bytes);
         self.in_flight.push_back((self.last, bytes));
         self.in_flight_bytes += bytes;
-        Some((self.last, mem::take(&mut self.records)))
+        // Publishers wait for the room of what is in flight.
+        let is_awaited = mem::take(&mut self.is_awaited) || self.is_closed;
+        Some(RecordBatch { id: self.last, records: mem::take(&mut self.records), is_awaited })
     }
 
     /// All batches up to this one are stored.

@@ -1,4 +1,4 @@
-use broker::{LoadId, QueueId, QueuePosition, Record, StoreGate, WriteId};
+use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate};
 
 /// What a store has done since it was opened, and what it holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,9 +23,9 @@ pub struct StoreStats {
 
 /// Where the shards of all cores keep what is durable.
 pub trait Store: StoreGate {
-    /// Takes the next batch of a core's shard, without waiting. [`crate::Cores::stored`] is to be
-    /// called once it, and all before it of this core, are stored.
-    fn write(&self, core: u16, id: WriteId, records: Vec<Record>);
+    /// Takes the next batches of a core's shard, without waiting. [`crate::Cores::stored`] is to be
+    /// called once they, and all before them of this core, are stored.
+    fn write(&self, core: u16, batches: Vec<RecordBatch>);
 
     /// Loads messages of a queue of a core, without waiting; [`crate::Cores::loaded`] is to be called with
     /// them.

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use broker::{LoadId, QueueId, QueuePosition, Record, StoreGate, WriteId};
+use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate, WriteId};
 use contract::{BrokerLimits, ConnectionLimits, Now, Opening, Refusal, Session};
-use drive::{Arrival, CoreRef, Cores, Registration, Settings, tasks};
+use drive::{Arrival, CoreRef, Cores, Registration, Settings, StoreStats, tasks};
 use store::{
     Completions, Options, WriteRefusal,
     files::{File, Files, SimulatedDisk},
@@ -217,8 +217,12 @@ impl StoreGate for OnDisk {
 }
 
 impl drive::Store for OnDisk {
-    fn write(&self, core: u16, id: WriteId, records: Vec<Record>) {
-        self.store.write(core, id, records);
+    fn write(&self, core: u16, batches: Vec<RecordBatch>) {
+        self.store.write(core, batches);
+    }
+
+    fn stats(&self) -> Option<StoreStats> {
+        None
     }
 
     fn load(&self, core: u16, id: LoadId, queue: QueueId, positions: Vec<QueuePosition>) {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use broker::{
-    LoadId, OnDisk, QueueId, QueuePosition, Record, Restored, RestoredNumbers, StoreGate, Terms,
-    WriteId,
+    LoadId, OnDisk, QueueId, QueuePosition, RecordBatch, Restored, RestoredNumbers, StoreGate,
+    Terms, WriteId,
 };
 use config::{Config, SyncPolicy};
 use contract::{Message, Refusal};
@@ -182,9 +182,9 @@ impl StoreGate for Store {
 }
 
 impl drive::Store for Store {
-    fn write(&self, core: u16, id: WriteId, records: Vec<Record>) {
+    fn write(&self, core: u16, batches: Vec<RecordBatch>) {
         match self.open.get() {
-            Some(store) => store.write(core, id, records),
+            Some(store) => store.write(core, batches),
             None => contract::internal!("something is stored where there is no store"),
         }
     }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use broker::{QueueId, QueuePosition, Record, WriteId};
+use broker::{QueueId, QueuePosition, Record, RecordBatch, WriteId};
 use config::{Config, describe};
 use contract::{Body, Destination, Message, Secret};
 use passerelle::{available::Available, configuration};
@@ -139,7 +139,7 @@ fn write_store(path: &Path) {
     let queue = QueueId::of(&to).unwrap();
     let message = Message::new(to, 7, 0, Body::Text("body".into()));
     let put = Record::Put(queue, QueuePosition::from_bits(1), Arc::new(message));
-    store.write(0, WriteId(1), vec![put]);
+    store.write(0, [RecordBatch::awaited(WriteId(1), vec![put])]);
     store.close();
     writer.run().unwrap();
 }

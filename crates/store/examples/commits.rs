@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use broker::{QueueId, QueuePosition, Record, WriteId};
+use broker::{QueueId, QueuePosition, Record, RecordBatch, WriteId};
 use contract::{Body, Destination, Message};
 use store::{Completions, Folder, Options, WriteRefusal};
 
@@ -85,7 +85,10 @@ fn produce(store: &store::Store, core: u16, stored: &Receiver<()>, start: Instan
     while start.elapsed() < ROUND {
         count += 1;
         let write = u64::from(count);
-        store.write(core, WriteId(write), vec![put(u64::from(core) << 32 | write)]);
+        store.write(
+            core,
+            [RecordBatch::awaited(WriteId(write), vec![put(u64::from(core) << 32 | write)])],
+        );
         stored.recv().unwrap();
     }
     count
@@ -100,7 +103,7 @@ fn start(folder: &Path, messages: u64) {
         let writer = scope.spawn(|| writer.run());
         for write in 0..messages / BATCH {
             let records = (0..BATCH).map(|n| put(write * BATCH + n)).collect();
-            store.write(0, WriteId(write + 1), records);
+            store.write(0, [RecordBatch::awaited(WriteId(write + 1), records)]);
             stored.recv().unwrap();
         }
         println!("{messages} messages of 1 KiB written in {:.1?}", begin.elapsed());

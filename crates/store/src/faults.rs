@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{QueueId, QueuePosition, Record, Terms, WriteId};
+use broker::{QueueId, QueuePosition, Record, RecordBatch, Terms, WriteId};
 use contract::{DurableName, Group, Header, Message, Pattern, Selector, Strings};
 
 use crate::{
@@ -131,12 +131,13 @@ fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
         for round in 0..4 {
             for producer in 0..1000 {
                 submitted += 1;
-                store.write(0, WriteId(submitted), vec![put(round * 1000 + producer, 1024)]);
+                let records = vec![put(round * 1000 + producer, 1024)];
+                store.write(0, [RecordBatch::awaited(WriteId(submitted), records)]);
                 most = most.max(store.in_flight_bytes(0));
             }
         }
         submitted += 1;
-        store.write(0, WriteId(submitted), vec![remove(1)]);
+        store.write(0, [RecordBatch::awaited(WriteId(submitted), vec![remove(1)])]);
         files.stall(false);
         store.close();
         writer.join().unwrap().unwrap();
@@ -235,10 +236,13 @@ fn a_core_is_told_in_order_and_waits_for_no_other_while_the_disk_is_full() {
     let is_told = |write: (u16, u64)| told.lock().unwrap().contains(&write);
     thread::scope(|scope| {
         let writer = scope.spawn(|| writer.run());
-        store.write(0, WriteId(1), vec![put(1000, 40_000), remove(stored[0])]);
-        store.write(0, WriteId(2), vec![remove(stored[1])]);
+        store.write(
+            0,
+            [RecordBatch::awaited(WriteId(1), vec![put(1000, 40_000), remove(stored[0])])],
+        );
+        store.write(0, [RecordBatch::awaited(WriteId(2), vec![remove(stored[1])])]);
         for (write, &id) in (1..).zip(&stored[2..12]) {
-            store.write(1, WriteId(write), vec![remove(id)]);
+            store.write(1, [RecordBatch::awaited(WriteId(write), vec![remove(id)])]);
             until(|| is_told((1, write)));
         }
         assert!(!is_told((0, 1)) && !is_told((0, 2)));

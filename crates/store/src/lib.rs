@@ -20,7 +20,7 @@
 //! ```
 //! use std::{path::Path, sync::Arc, thread};
 //!
-//! use broker::{Record, WriteId};
+//! use broker::{RecordBatch, Record, WriteId};
 //! use store::{Completions, Folder, Options, StoreError, WriteRefusal};
 //!
 //! /// What wakes the cores.
@@ -46,7 +46,7 @@
 //!     let (store, writer) = opened.start(Wakes);
 //!     // An error ends the process: `drive::tasks` starts the thread there.
 //!     let thread = thread::spawn(move || writer.run());
-//!     store.write(0, WriteId(1), records);
+//!     store.write(0, [RecordBatch::awaited(WriteId(1), records)]);
 //!     // At the end: what is in the queue is written, and a checkpoint.
 //!     store.close();
 //!     thread.join().expect("no panic")

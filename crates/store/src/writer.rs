@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use broker::{Record, WriteId};
+use broker::{Record, RecordBatch, WriteId};
 use contract::internal;
 
 use crate::{
@@ -62,10 +62,22 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     batches: VecDeque<Submitted>,
-    is_writer_waiting: bool,
+    /// Something waits until one of them is stored.
+    is_awaited: bool,
+    writer: Waiting,
     /// [`Store::sync`] was called.
     is_sync_due: bool,
     is_closed: bool,
+}
+
+/// What the writer waits for.
+#[derive(Clone, Copy, Debug, Default)]
+enum Waiting {
+    #[default]
+    No,
+    ForAny,
+    /// It has batches, none of which is awaited.
+    ForAwaited,
 }
 
 #[derive(Debug)]
@@ -113,25 +125,35 @@ impl Store {
         (Self { shared, reader }, writer)
     }
 
-    /// Puts a batch of a core into the queue; [`Completions`] tells what became of it. Never waits.
+    /// Puts batches of a core into the queue; [`Completions`] tells what became of them. Never waits.
+    /// Batches of which none is awaited are written a little later, so that others are synced with them.
     ///
     /// A batch that does nothing but add is refused while [`crate::Options::in_flight_bytes_max`] of
     /// its core are in flight. Any other is stored, however long it takes until there is room.
-    pub fn write(&self, core: u16, write: WriteId, mut records: Vec<Record>) {
+    pub fn write(&self, core: u16, batches: impl IntoIterator<Item = RecordBatch>) {
         let Some(in_flight) = self.shared.in_flight_bytes.get(usize::from(core)) else {
             return internal!("a batch of a core that does not exist");
         };
-        let is_full = in_flight.load(Ordering::Relaxed) >= self.shared.in_flight_bytes_max;
-        let is_refused = is_full && records.iter().all(Record::is_addition);
-        let outcome = is_refused.then_some(Err(WriteRefusal::InFlight));
-        if is_refused {
-            records = Vec::new();
-        }
-        let bytes = records.iter().map(Record::cost).sum();
-        in_flight.fetch_add(bytes, Ordering::Relaxed);
         let mut queue = self.shared.lock();
-        queue.batches.push_back(Submitted { core, write, records, bytes, outcome });
-        if mem::take(&mut queue.is_writer_waiting) {
+        for RecordBatch { id: write, mut records, is_awaited } in batches {
+            let is_full = in_flight.load(Ordering::Relaxed) >= self.shared.in_flight_bytes_max;
+            let is_refused = is_full && records.iter().all(Record::is_addition);
+            let outcome = is_refused.then_some(Err(WriteRefusal::InFlight));
+            if is_refused {
+                records = Vec::new();
+            }
+            let bytes = records.iter().map(Record::cost).sum();
+            in_flight.fetch_add(bytes, Ordering::Relaxed);
+            queue.batches.push_back(Submitted { core, write, records, bytes, outcome });
+            queue.is_awaited |= is_awaited;
+        }
+        let wakes = match queue.writer {
+            Waiting::No => false,
+            Waiting::ForAny => true,
+            Waiting::ForAwaited => queue.is_awaited,
+        };
+        if wakes {
+            queue.writer = Waiting::No;
             drop(queue);
             self.shared.wake.notify_one();
         }
@@ -284,8 +306,11 @@ impl Shared {
     /// What is next; waits for it. What waits for room is due at `retry_at`.
     fn next(&self, has_more: bool, retry_at: Option<Instant>) -> Next {
         let mut queue = self.lock();
+        let mut write_at = None;
         loop {
-            if !queue.batches.is_empty() {
+            let has_batches = !queue.batches.is_empty();
+            let is_due = queue.is_awaited || queue.is_closed;
+            if has_batches && (is_due || write_at.is_some_and(|at| at <= now())) {
                 return Next::Batches(queue.take_group());
             }
             if queue.is_closed {
@@ -295,23 +320,30 @@ impl Shared {
             if until_retry == Some(Duration::ZERO) {
                 return Next::Retry;
             }
-            queue.is_writer_waiting = true;
-            let pause = match until_retry {
-                Some(until_retry) if has_more => until_retry.min(STEP_PAUSE),
-                None if has_more => STEP_PAUSE,
-                Some(until_retry) => until_retry,
+            let step = has_more.then_some(STEP_PAUSE);
+            let pause = if has_batches {
+                let write_at = *write_at.get_or_insert_with(|| now() + UNAWAITED_PAUSE);
+                Some(write_at.saturating_duration_since(now()))
+            } else {
+                step
+            };
+            let pause = pause.into_iter().chain(until_retry).min();
+            queue.writer = if has_batches { Waiting::ForAwaited } else { Waiting::ForAny };
+            let timed_out;
+            (queue, timed_out) = match pause {
                 None => {
-                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                    queue.is_writer_waiting = false;
-                    continue;
+                    let queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    (queue, false)
+                }
+                Some(pause) => {
+                    let waited = self.wake.wait_timeout(queue, pause);
+                    let (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+                    (queue, timed_out.timed_out())
                 }
             };
-            let waited = self.wake.wait_timeout(queue, pause);
-            let timed_out;
-            (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-            queue.is_writer_waiting = false;
+            queue.writer = Waiting::No;
             let is_idle = queue.batches.is_empty() && !queue.is_closed;
-            if has_more && timed_out.timed_out() && is_idle {
+            if has_more && timed_out && is_idle {
                 return Next::Maintenance;
             }
         }
@@ -336,6 +368,8 @@ impl Queue {
             fits
         });
         let count = count.count();
+        // Whether one that is left is awaited is not known.
+        self.is_awaited &= count < self.batches.len();
         self.batches.drain(..count).collect()
     }
 }
@@ -351,6 +385,11 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 /// The writer waits this long between two steps beside the batches, so that what they read and write
 /// is little against what the disk can: some 50 MiB a second.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long batches wait that nobody waits for: so many more of what was settled without an answer
+/// come again when the process is killed, and a disk is synced a hundred times a second for them at
+/// most.
+const UNAWAITED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Until a batch for which there is no room is tried again.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);

@@ -274,6 +274,23 @@ test('a full disk refuses persistent messages and nothing else', async (t) => {
   }
 });
 
+test('the metrics say what the store does', async (t) => {
+  const life = await Stored.begin(t);
+  const peer = await life.peer();
+  const queue = `/queue/${unique()}`;
+  for (const body of ['1', '2', '3']) await peer.send(queue, body, persistent);
+  const waiting = await metrics(life.gateway);
+  assert.equal(waiting.get('passerelle_store_messages'), 3);
+  assert.equal(waiting.get('passerelle_store_segments'), 1);
+  assert.equal(waiting.get('passerelle_store_disk_full'), 0);
+  assert(waiting.get('passerelle_store_syncs_total') >= 3, 'each was confirmed before the next was sent');
+  assert(waiting.get('passerelle_store_sync_seconds_total') > 0);
+  assert.deepEqual(bodies(await life.take(queue, 3)), ['1', '2', '3']);
+  const emptied = await metrics(life.gateway);
+  assert.equal(emptied.get('passerelle_store_messages'), 0);
+  assert(emptied.get('passerelle_store_appended_bytes_total') > waiting.get('passerelle_store_appended_bytes_total'));
+});
+
 /** The numbers of `/metrics` without labels. */
 async function metrics(gateway) {
   const { text } = await request(gateway, '/metrics');

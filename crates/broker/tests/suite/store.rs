@@ -57,6 +57,19 @@ fn a_settlement_is_confirmed_when_the_removal_is_stored() {
 
 /// Fails when `Writes::is_in_flight` says that all is stored.
 #[test]
+fn a_settlement_without_a_reply_is_not_awaited() {
+    let mut world = with_consumers(1, &["/queue/q"]);
+    publish(&mut world, 1, durable("/queue/q", 1));
+    publish(&mut world, 2, durable("/queue/q", 2));
+    assert_eq!(world.awaited(0), [true, true]);
+    world.store(0, 2);
+    settle(&mut world, 1..=1, None);
+    assert_eq!(world.awaited(0), [false]);
+    settle(&mut world, 2..=2, Some(Token(3)));
+    assert_eq!(world.awaited(0), [false, true]);
+}
+
+#[test]
 fn a_transaction_over_two_homes_is_confirmed_when_both_and_the_decision_are_stored() {
     let (near, far) = two_homes();
     let mut world = World::new(2, Limits::default());

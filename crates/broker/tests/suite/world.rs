@@ -7,7 +7,7 @@ use std::{
 
 use broker::{
     Effect, Event, Ledger, LoadId, OnDisk, Placement, Pool, QueueId, QueuePosition, Quota, Record,
-    Shard, ShardMessage, StoreGate, Subscriber, WriteId,
+    RecordBatch, Shard, ShardMessage, StoreGate, Subscriber,
 };
 use contract::{
     BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QueueRules, QuotaLimits,
@@ -95,7 +95,7 @@ pub(crate) struct World {
     pub(crate) ledger: Arc<SharedLedger>,
     channels: BTreeMap<(u16, u16), VecDeque<InFlight>>,
     /// Batches of each core that are not stored.
-    writes: BTreeMap<u16, VecDeque<(WriteId, Vec<Record>)>>,
+    writes: BTreeMap<u16, VecDeque<RecordBatch>>,
     pub(crate) disk: Disk,
     /// What each core wants loaded.
     loads: BTreeMap<u16, VecDeque<(LoadId, QueueId, Vec<QueuePosition>)>>,
@@ -233,8 +233,8 @@ impl World {
                         .map(|&subscriber| Outcome::Delivered(subscriber, delivery.clone()));
                     self.outcomes.extend(deliveries);
                 }
-                Effect::Store(id, records) => {
-                    self.writes.entry(core).or_default().push_back((id, records));
+                Effect::Store(batch) => {
+                    self.writes.entry(core).or_default().push_back(batch);
                 }
                 Effect::Load(load, queue, positions) => {
                     assert!(!positions.is_empty(), "a load of nothing");
@@ -267,7 +267,7 @@ impl World {
         let mut upto = None;
         let batches: Vec<_> = writes.drain(..count).collect();
         let refusal = self.gate.refusal();
-        for (id, records) in batches {
+        for RecordBatch { id, records, .. } in batches {
             match refusal {
                 Some(refusal) if records.iter().all(Record::is_addition) => {
                     upto.take().into_iter().for_each(|upto| self.apply(core, Event::Stored(upto)));
@@ -282,6 +282,11 @@ impl World {
         if let Some(upto) = upto {
             self.apply(core, Event::Stored(upto));
         }
+    }
+
+    /// Whether something waits for each batch of a core that is not stored.
+    pub(crate) fn awaited(&self, core: u16) -> Vec<bool> {
+        self.writes.get(&core).into_iter().flatten().map(|batch| batch.is_awaited).collect()
     }
 
     /// Loads the next messages that a core wants.

@@ -29,7 +29,8 @@ use std::{
 
 use auth::Action;
 use broker::{
-    Effect, Event, QueueDepth, Shard, ShardMessage, SlowSubscription, Stats, Subscriber, WriteId,
+    Effect, Event, QueueDepth, RecordBatch, Shard, ShardMessage, SlowSubscription, Stats,
+    Subscriber, WriteId,
 };
 use contract::{
     Command, ConnectionId, ConnectionLimits, Delivery, Input, Lane, Now, Opening, Pattern,
@@ -91,6 +92,9 @@ pub struct Core {
     inbox: mpsc::Receiver<ToCore>,
     /// Messages of its shard to the others, by core.
     shard_messages: Vec<Vec<ShardMessage>>,
+    /// What the shard wrote in this turn, and its bytes.
+    record_batches: Vec<RecordBatch>,
+    record_bytes: usize,
     /// Of lines about queues that may take no more.
     quota_limiter: LogLimiter,
     /// Of lines about subscribers of topics for whom too much waits.
@@ -349,6 +353,8 @@ impl Core {
             inbound: Inbound::default(),
             inbox,
             shard_messages: (0..count).map(|_| Vec::new()).collect(),
+            record_batches: Vec::new(),
+            record_bytes: 0,
             quota_limiter: LogLimiter::default(),
             shed_limiter: LogLimiter::default(),
             tasks: Map::default(),
@@ -399,6 +405,8 @@ impl Core {
             self.log_shed();
         }
         self.process_requests();
+        // Before the sockets: the disk works meanwhile.
+        self.store_records();
         self.flush();
         self.tools.deflater.forget_shared();
         self.send_shard_messages();

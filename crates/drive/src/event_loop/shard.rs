@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, Restored, RestoredNumbers, ShardMessage, Shed, Subscriber};
+use broker::{Effect, Event, Record, Restored, RestoredNumbers, ShardMessage, Shed, Subscriber};
 use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
 use super::{
@@ -293,9 +293,15 @@ impl Core {
             Effect::Fanout(subscribers, message) => {
                 self.fan_out(&subscribers, &[Delivery::new(message)]);
             }
-            Effect::Store(id, records) => match &self.cores.settings.store {
-                Some(store) => store.write(self.index, id, records),
-                None => self.stored_in_memory = Some(id),
+            Effect::Store(batch) => match &self.cores.settings.store {
+                Some(_) => {
+                    self.record_bytes += batch.records.iter().map(Record::cost).sum::<usize>();
+                    self.record_batches.push(batch);
+                    if self.record_bytes >= RECORD_BYTES_PER_WRITE {
+                        self.store_records();
+                    }
+                }
+                None => self.stored_in_memory = Some(batch.id),
             },
             Effect::Load(id, queue, positions) => match &self.cores.settings.store {
                 Some(store) => store.load(self.index, id, queue, positions),
@@ -317,6 +323,16 @@ impl Core {
             let deliver = |delivery| Input::Delivered(subscriber.subscription, delivery);
             self.step_each(slot_of(subscriber.connection), run.iter().map(deliver));
             self.flush_if_much();
+        }
+    }
+
+    /// Gives the store what the shard wrote in this turn: all at once, so that it is synced together.
+    pub(super) fn store_records(&mut self) {
+        if let Some(store) = &self.cores.settings.store
+            && !self.record_batches.is_empty()
+        {
+            self.record_bytes = 0;
+            store.write(self.index, std::mem::take(&mut self.record_batches));
         }
     }
 
@@ -346,5 +362,7 @@ fn goes_along(effect: &Effect, subscribers: &Arc<Vec<Subscriber>>) -> bool {
 
 /// Messages that are delivered together to the same subscriptions.
 const RUN_MAX: usize = 64;
+/// What is written in a turn goes to the store sooner once it has this many bytes.
+const RECORD_BYTES_PER_WRITE: usize = 1 << 20;
 /// Look-ups of a publication in tables of patterns that cost as much as a delivery.
 const LOOKUPS_PER_SPENT: usize = 64;

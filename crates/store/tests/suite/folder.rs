@@ -1,9 +1,9 @@
 use std::{process, sync::Arc, sync::mpsc, thread};
 
-use broker::{QueuePosition, Record, WriteId};
-use store::{Completions, Folder, Options, StoreError, WriteRefusal};
+use broker::{QueuePosition, Record, RecordBatch, WriteId};
+use store::{Folder, Options, StoreError};
 
-use crate::{folder, put, queue};
+use crate::{Told, folder, put, queue};
 
 #[test]
 fn what_several_cores_write_is_there_at_the_next_start() {
@@ -20,7 +20,13 @@ fn what_several_cores_write_is_there_at_the_next_start() {
             scope.spawn(move || {
                 for write in 1..=100 {
                     let id = u64::from(core) * 1000 + write;
-                    store.write(core, WriteId(write), vec![put(id, &format!("body {id}"))]);
+                    store.write(
+                        core,
+                        [RecordBatch::awaited(
+                            WriteId(write),
+                            vec![put(id, &format!("body {id}"))],
+                        )],
+                    );
                 }
             });
         }
@@ -29,7 +35,10 @@ fn what_several_cores_write_is_there_at_the_next_start() {
             left -= usize::from(stored.recv().unwrap() == WriteId(100));
         }
         let position = QueuePosition::from_bits(1001);
-        store.write(1, WriteId(101), vec![Record::Remove(queue(), position)]);
+        store.write(
+            1,
+            [RecordBatch::awaited(WriteId(101), vec![Record::Remove(queue(), position)])],
+        );
         while stored.recv().unwrap() != WriteId(101) {}
         // Each is told of when it is there; what follows is only to be quick.
         store.close();
@@ -58,17 +67,4 @@ fn the_process_that_has_a_store_open_is_named() {
     assert!(!program.is_empty());
     drop(first);
     Folder::open(&path).unwrap();
-}
-
-#[derive(Debug)]
-struct Told(mpsc::Sender<WriteId>);
-
-impl Completions for Told {
-    fn stored(&mut self, _core: u16, upto: WriteId) {
-        self.0.send(upto).unwrap();
-    }
-
-    fn refused(&mut self, _core: u16, write: WriteId, refusal: WriteRefusal) {
-        panic!("{write:?}: {refusal}");
-    }
 }

@@ -4,11 +4,12 @@
 mod corpus;
 mod folder;
 mod memory;
+mod writer;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
 };
 
 use broker::{QueueId, QueuePosition, Record, WriteId};
@@ -44,6 +45,20 @@ struct Ignored;
 
 impl Completions for Ignored {
     fn stored(&mut self, _core: u16, _upto: WriteId) {}
+
+    fn refused(&mut self, _core: u16, write: WriteId, refusal: WriteRefusal) {
+        panic!("{write:?}: {refusal}");
+    }
+}
+
+/// Passes on what is stored.
+#[derive(Debug)]
+struct Told(mpsc::Sender<WriteId>);
+
+impl Completions for Told {
+    fn stored(&mut self, _core: u16, upto: WriteId) {
+        self.0.send(upto).unwrap();
+    }
 
     fn refused(&mut self, _core: u16, write: WriteId, refusal: WriteRefusal) {
         panic!("{write:?}: {refusal}");

@@ -1,6 +1,6 @@
 use std::{sync::Arc, thread};
 
-use broker::WriteId;
+use broker::{RecordBatch, WriteId};
 use store::{Folder, Options};
 
 use crate::{Ignored, folder, put};
@@ -15,7 +15,7 @@ fn a_message_on_disk_takes_at_most_100_bytes_of_memory() {
         let writer = scope.spawn(|| writer.run());
         for write in 0..MESSAGES / 100 {
             let records = (0..100).map(|n| put(write * 100 + n, "a body"));
-            store.write(0, WriteId(write + 1), records.collect());
+            store.write(0, [RecordBatch::awaited(WriteId(write + 1), records.collect())]);
         }
         store.close();
         writer.join().unwrap().unwrap();
