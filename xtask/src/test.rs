@@ -1,14 +1,8 @@
 use clap::Args;
 
 use crate::{
-    browser, chaos, disorder,
-    failure::Outcome,
-    fuzz,
-    gateway::Binaries,
-    interop::{self, Suite},
-    lint, paths, shell,
-    steps::Steps,
-    tidy, web,
+    browser, chaos, disorder, failure::Outcome, fuzz, gateway::Binaries, interop::Suite, lint,
+    paths, shell, steps::Steps, tidy, web,
 };
 
 /// What to test.
@@ -34,7 +28,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     steps.run("fuzz targets compile", fuzz::check);
     steps.run("build: gateway", || Binaries::build().map(drop));
     for suite in Suite::ALL {
-        for threads in interop::THREADS {
+        for &threads in suite.threads() {
             steps.run(&suite.step(threads), || suite.run(threads, true));
         }
     }

@@ -13,16 +13,13 @@ use crate::{
     tools,
 };
 
-/// Every suite runs on one core and on several, whatever the machine has.
-pub(crate) const THREADS: [u16; 2] = [1, 4];
-
 /// Which suites, and how.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// The suites; all of them when none is named
     #[arg(value_enum)]
     suites: Vec<Suite>,
-    /// Cores of the gateway; 1 and then 4 when not given
+    /// Cores of the gateway; as CI has them when not given: 1 and then 4, or 4 alone
     #[arg(long)]
     threads: Option<u16>,
     /// As CI runs them: Autobahn with fewer messages in its deflate groups
@@ -74,6 +71,15 @@ impl Suite {
         format!("interop: {name}, {threads} {cores}")
     }
 
+    /// The cores that gateways have for it, whatever the machine has: one and several, where that may
+    /// matter. It does not below the broker, and what TLS carries was carried on one without.
+    pub(crate) const fn threads(self) -> &'static [u16] {
+        match self {
+            Self::Autobahn | Self::Proxies | Self::Sslyze | Self::Tls => &[4],
+            Self::Stompjs | Self::Stomppy | Self::Services | Self::Cores | Self::Peers => &[1, 4],
+        }
+    }
+
     /// Runs it against a gateway with `threads` threads.
     pub(crate) fn run(self, threads: u16, quick: bool) -> Outcome {
         match self {
@@ -103,7 +109,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let suites: &[Suite] =
         if options.suites.is_empty() { &Suite::ALL } else { options.suites.as_slice() };
     for suite in suites {
-        for threads in options.threads.map_or_else(|| THREADS.to_vec(), |threads| vec![threads]) {
+        for threads in options.threads.map_or_else(|| suite.threads().to_vec(), |n| vec![n]) {
             steps.run(&suite.step(threads), || suite.run(threads, options.quick));
         }
     }
