@@ -142,7 +142,9 @@ impl Access {
                 Command::Claim(..)
                 | Command::Unsubscribe(..)
                 | Command::Delete(_)
+                | Command::Find(_)
                 | Command::Declare(_)
+                | Command::Undeclare(_)
                 | Command::Drain(_) => decide(Right::Other),
             },
         }

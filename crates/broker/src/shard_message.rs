@@ -82,6 +82,8 @@ pub(crate) enum ToHome {
     Bound { queue: QueueId, request: u64 },
     /// [`ToFront::Replied`] replies.
     Delete { connection: ConnectionId, token: Token, queue: QueueId },
+    /// As [`ToHome::Delete`], but says only whether it is there.
+    Find { connection: ConnectionId, token: Token, queue: QueueId },
     /// No delivery is to follow: [`ToHome::Unsubscribe`] will, once it is known what of those that are
     /// settled automatically was written. Those behind `handed_over` never will be.
     Stop { subscriber: Subscriber, handed_over: Tag },
@@ -106,7 +108,7 @@ pub(crate) enum ToHome {
         destination: Destination,
         account: Option<Account>,
     },
-    /// The owner of a temporary destination has gone.
+    /// The owner of a temporary destination has gone, or wants it no more.
     Undeclare { owner: ConnectionId, destination: Destination },
     /// [`ToFront::Voted`] replies; unless it is `alone`, [`ToHome::Decide`] follows.
     Prepare {

@@ -47,12 +47,17 @@ pub enum Command {
     Unsubscribe(SubscriptionId, Ending),
     /// Delete a durable subscription that has no consumer, with what waits for it; or none.
     Delete(DurableName),
+    /// Say whether there is a durable subscription: [`Refusal::NotFound`], if there is none.
+    Find(DurableName),
     /// Publish a message. [`Reply::Done`] says that the destination has taken it, and the store if it
     /// is durable. From a full destination or store it comes late, at most
     /// [`crate::BrokerLimits::publish_timeout`], then [`Refusal::Full`] or [`Refusal::Busy`].
     Publish(Lane, Arc<Message>),
     /// Make a temporary destination, owned by this connection and deleted with it.
     Declare(Declare),
+    /// Delete a temporary destination of this connection, with what is in it; [`Refusal::Busy`] while a
+    /// subscription to it has not ended.
+    Undeclare(Destination),
     /// Do all of these or none.
     Transact(Lane, Vec<Operation>),
     /// Deliver what a subscription has credit for and what is ready, and take back the credit that

@@ -70,9 +70,12 @@ pub(crate) fn is_charged(command: &Command) -> bool {
         Command::Publish(_, message) => message.to.kind().is_queue(),
         Command::Declare(declare) => declare.destination.kind().is_queue(),
         Command::Transact(..) => true,
-        Command::Claim(..) | Command::Unsubscribe(..) | Command::Delete(_) | Command::Drain(_) => {
-            false
-        }
+        Command::Claim(..)
+        | Command::Unsubscribe(..)
+        | Command::Delete(_)
+        | Command::Find(_)
+        | Command::Undeclare(_)
+        | Command::Drain(_) => false,
     }
 }
 

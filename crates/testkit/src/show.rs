@@ -142,6 +142,8 @@ fn command(command: &Command) -> String {
             format!("claim {}{displaces}", client.as_levels())
         }
         Command::Delete(name) => format!("delete {name}"),
+        Command::Find(name) => format!("find {name}"),
+        Command::Undeclare(destination) => format!("undeclare {destination}"),
         Command::Drain(SubscriptionId(id)) => format!("drain {id}"),
         Command::Publish(Lane(0), published) => publish(published),
         Command::Publish(Lane(lane), published) => {

@@ -158,6 +158,8 @@ struct Model {
 enum SentCommand {
     Unsubscribe(SubscriptionId),
     Drain(SubscriptionId),
+    /// With the deliveries that it settles, which are unsettled again if it is refused.
+    Transact(Vec<(SubscriptionId, Vec<Tag>)>),
     Other,
 }
 
@@ -308,7 +310,14 @@ impl<S: Session> Harness<'_, S> {
                 }
                 reply = Reply::Drained;
             }
-            SentCommand::Other => {}
+            SentCommand::Transact(settled) if refused.is_some() => {
+                for (id, tags) in settled {
+                    if let Some(subscribed) = self.model.subscriptions.get_mut(&id) {
+                        subscribed.unsettled.extend(tags);
+                    }
+                }
+            }
+            SentCommand::Transact(_) | SentCommand::Other => {}
         }
         Some(Stimulus::Replied(token, refused.map_or(Ok(reply), Err)))
     }
@@ -412,16 +421,18 @@ impl Model {
                         SentCommand::Other
                     }
                     Command::Drain(id) => SentCommand::Drain(*id),
-                    Command::Claim(..) | Command::Publish(..) | Command::Delete(_) => {
-                        SentCommand::Other
-                    }
+                    Command::Claim(..)
+                    | Command::Publish(..)
+                    | Command::Delete(_)
+                    | Command::Find(_)
+                    | Command::Undeclare(_) => SentCommand::Other,
                     Command::Transact(_, operations) => {
-                        for operation in operations {
-                            if let Operation::Settle(settle) = operation {
-                                self.settle(settle);
-                            }
-                        }
-                        SentCommand::Other
+                        let settles = operations.iter().filter_map(|operation| match operation {
+                            Operation::Settle(settle) => Some(settle),
+                            Operation::Publish(_) => None,
+                        });
+                        let settled = settles.map(|one| (one.subscription, self.settle(one)));
+                        SentCommand::Transact(settled.collect())
                     }
                 };
                 self.pending.push((*token, command));
@@ -450,12 +461,15 @@ impl Model {
         assert!(before.is_none(), "{:?} is subscribed twice", subscribe.id);
     }
 
-    fn settle(&mut self, settle: &Settle) {
-        let Some(subscribed) = self.subscriptions.get_mut(&settle.subscription) else { return };
+    /// Returns the deliveries that are settled with that.
+    fn settle(&mut self, settle: &Settle) -> Vec<Tag> {
+        let Some(subscribed) = self.subscriptions.get_mut(&settle.subscription) else {
+            return Vec::new();
+        };
         for tag in [settle.tags.start(), settle.tags.end()] {
             assert!(subscribed.unsettled.contains(tag), "{settle:?} is not unsettled");
         }
-        subscribed.unsettled.retain(|tag| !settle.tags.contains(tag));
+        subscribed.unsettled.extract_if(settle.tags.clone(), |_| true).collect()
     }
 }
 

@@ -68,6 +68,18 @@ impl Front {
         output.send_home(home, ToHome::Delete { connection, token, queue });
     }
 
+    pub(super) fn find_durable(
+        &self,
+        connection: ConnectionId,
+        token: Token,
+        name: &DurableName,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let queue = QueueId::of_subscription(name);
+        let home = self.home_of(queue.name());
+        output.send_home(home, ToHome::Find { connection, token, queue });
+    }
+
     /// Whether a publication may be sent to the homes of all these queues.
     pub(super) fn has_room_for(
         &mut self,

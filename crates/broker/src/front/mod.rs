@@ -312,6 +312,11 @@ impl Front {
                 self.unsubscribe(subscriber, token, output);
             }
             Some(Command::Delete(name)) => self.delete(connection, token, &name, output),
+            Some(Command::Find(name)) => self.find_durable(connection, token, &name, output),
+            Some(Command::Undeclare(destination)) => {
+                let result = self.undeclare(connection, destination, output);
+                self.reply(connection, token, result.map(|()| Reply::Done), output);
+            }
             Some(Command::Publish(_, message)) => {
                 self.publish(connection, token, message, account, output);
             }
@@ -505,6 +510,28 @@ impl Front {
         let home = self.home_of(&destination);
         let owner = connection;
         output.send_home(home, ToHome::Declare { owner, token, destination, account });
+    }
+
+    /// Deletes a temporary destination that nothing reads.
+    fn undeclare(
+        &mut self,
+        owner: ConnectionId,
+        destination: Destination,
+        output: &mut ShardOutput<'_>,
+    ) -> Result<(), Refusal> {
+        let client = self.clients.get_mut(&owner).ok_or(Refusal::NotFound)?;
+        let index = client.temporaries.iter().position(|other| *other == destination);
+        let index = index.ok_or(Refusal::NotFound)?;
+        let mut subscriptions = client.subscriptions.iter().map(|&subscription| {
+            self.subscriptions.get(&Subscriber { connection: owner, subscription })
+        });
+        let reads = |one: Option<&Subscription>| matches!(one, Some(Subscription::Home(home)) if home.destination == destination);
+        if subscriptions.any(reads) {
+            return Err(Refusal::Busy);
+        }
+        client.temporaries.swap_remove(index);
+        output.send_home(self.home_of(&destination), ToHome::Undeclare { owner, destination });
+        Ok(())
     }
 
     pub(crate) fn settle(

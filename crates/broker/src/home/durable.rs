@@ -222,6 +222,18 @@ impl Home {
         }
     }
 
+    /// Says whether there is a durable subscription.
+    pub(super) fn find_durable(
+        &self,
+        connection: ConnectionId,
+        token: Token,
+        queue: &QueueId,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let found = self.bound(queue).map(|_| Reply::Done).ok_or(Refusal::NotFound);
+        replied(connection, token, found, output);
+    }
+
     /// Deletes a durable subscription that no consumer has.
     pub(super) fn delete_durable(
         &mut self,

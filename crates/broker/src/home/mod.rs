@@ -143,6 +143,9 @@ impl Home {
             ToHome::Delete { connection, token, queue } => {
                 self.delete_durable(connection, token, &queue, output);
             }
+            ToHome::Find { connection, token, queue } => {
+                self.find_durable(connection, token, &queue, output);
+            }
             ToHome::Claim { connection, token, client, contest } => {
                 self.claim(connection, token, *client, contest, output);
             }

@@ -167,6 +167,8 @@ impl Stage {
                 Command::Claim(client, contest)
             }
             ["delete", name] => Command::Delete(durable_name(name)),
+            ["find", name] => Command::Find(durable_name(name)),
+            ["undeclare", name] => Command::Undeclare(destination(name)),
             ["unsub", id] => Command::Unsubscribe(subscription(id), Ending::Suspend),
             ["pub", ref rest @ ..] => Command::Publish(lane, self.message(rest)),
             ["declare", name] => Command::Declare(Declare { destination: destination(name) }),

@@ -34,10 +34,14 @@ fn what_is_published_without_a_consumer_waits() {
         > b2 sub 7 /topic/t auto 9 durable=c.n
         < b2 5 done
         > b2 gone
-        > p1 delete c.n
+        > p1 find c.n
         < p1 6 done
         > p1 delete c.n
         < p1 7 done
+        > p1 find c.n
+        < p1 8 refused NotFound
+        > p1 delete c.n
+        < p1 9 done
         > p1 gone
         ",
     );

@@ -259,6 +259,42 @@ fn a_full_queue_lets_publishers_wait_and_then_refuses() {
 }
 
 #[test]
+fn a_temporary_destination_may_be_given_up_once_nothing_reads_it() {
+    check(
+        "
+        > a1 declare /temp-queue/5
+        < a1 1 done
+        > a1 declare /temp-topic/6
+        < a1 2 done
+        > a1 sub 1 /temp-queue/5
+        < a1 3 done
+        > b2 undeclare /temp-queue/5
+        < b2 1 refused NotFound
+        > a1 undeclare /temp-queue/5
+        < a1 4 refused Busy
+        > a1 unsub 1
+        < a1 5 done
+        > b2 pub /temp-queue/5 dropped
+        < b2 2 done
+        > a1 undeclare /temp-queue/5
+        < a1 6 done
+        > b2 pub /temp-queue/5 x
+        < b2 3 refused NotFound
+        > a1 sub 1 /temp-queue/5
+        < a1 7 refused NotFound
+        > a1 undeclare /temp-topic/6
+        < a1 8 done
+        > b2 pub /temp-topic/6 x
+        < b2 4 refused NotFound
+        > a1 declare /temp-queue/5
+        < a1 9 done
+        > a1 gone
+        > b2 gone
+        ",
+    );
+}
+
+#[test]
 fn temporary_destinations_belong_to_one() {
     check(
         "

@@ -80,6 +80,8 @@ fn command(command: &Command) -> String {
         Command::Drain(subscription) => format!("drain {}", subscription.0),
         Command::Unsubscribe(subscription, _) => format!("unsubscribe {}", subscription.0),
         Command::Delete(name) => format!("delete {name}"),
+        Command::Find(name) => format!("find {name}"),
+        Command::Undeclare(destination) => format!("undeclare {destination}"),
         Command::Publish(lane, message) => {
             format!("lane {}: publish {}", lane.0, show_message(message))
         }
