@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Crates that do no I/O, read no clock, spawn nothing and lock nothing, besides `protocols/*`.
-const PURE: &[&str] = &["broker", "config", "contract", "selector", "wire"];
+const PURE: &[&str] = &["amqp-types", "broker", "config", "contract", "selector", "wire"];
 
 /// What no pure crate may depend on, however far away.
 const RUNTIMES: &[&str] = &["async-std", "hyper", "mio", "rustls", "smol", "socket2", "tokio"];

@@ -11,7 +11,8 @@ use crate::{
 /// What each crate in `crates` may depend on of the others, as `ARCHITECTURE.md` draws it. None
 /// points back.
 const WALLS: &[(&str, &[&str])] = &[
-    ("contract", &["selector"]),
+    ("amqp-types", &["wire"]),
+    ("contract", &["amqp-types", "selector", "wire"]),
     ("selector", &[]),
     ("wire", &[]),
     ("logging", &[]),
@@ -28,7 +29,7 @@ const WALLS: &[(&str, &[&str])] = &[
 ];
 
 /// What each crate in `crates/protocols` may depend on.
-const PROTOCOLS: &[&str] = &["contract", "wire"];
+const PROTOCOLS: &[&str] = &["amqp-types", "contract", "wire"];
 
 /// Those that may depend on any other: the shell, the clients, and what tests require.
 const FREE: &[&str] = &["server", "demo", "testkit"];

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::{Destination, Properties, Value, allocation_bytes};
+use crate::{AmqpBody, Destination, Properties, Value, allocation_bytes};
 
 /// What the sender of a message says, in the form in which it came.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +31,7 @@ pub struct Parts {
 /// Encoded sections of an AMQP 1.0 message (part 3, section 3.2): the bare message, byte for byte,
 /// with the message annotations before it and the footer behind it.
 ///
-/// No one on the way changes them, so that signatures over them hold. They are read where AMQP is
-/// spoken; here they are bytes.
+/// No one on the way changes them, so that signatures over them hold.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sections {
     /// In an allocation that they fill, as a [`Body`] is.
@@ -81,7 +80,7 @@ pub enum BodyView<'a> {
     Utf8(&'a [u8]),
     /// Bytes.
     Binary(&'a [u8]),
-    /// The body of [`Sections`], encoded.
+    /// The body of [`Sections`], encoded: one that is neither, as a map or a list is.
     Amqp(&'a [u8]),
 }
 
@@ -89,7 +88,7 @@ impl Content {
     pub(crate) fn property(&self, name: &str) -> Option<Value<'_>> {
         match self {
             Self::Parts(parts) => parts.properties.get(name),
-            Self::Amqp(_) => None,
+            Self::Amqp(sections) => sections.property(name),
         }
     }
 
@@ -98,7 +97,13 @@ impl Content {
             Self::Parts(Parts { body: Body::Text(bytes), .. }) => BodyView::Text(bytes),
             Self::Parts(Parts { body: Body::Utf8(bytes), .. }) => BodyView::Utf8(bytes),
             Self::Parts(Parts { body: Body::Binary(bytes), .. }) => BodyView::Binary(bytes),
-            Self::Amqp(sections) => BodyView::Amqp(sections.get(Section::Body)),
+            Self::Amqp(sections) => match sections.body() {
+                AmqpBody::Text(text) => BodyView::Text(text.as_bytes()),
+                AmqpBody::Binary(bytes) if str::from_utf8(bytes).is_ok() => BodyView::Utf8(bytes),
+                AmqpBody::Binary(bytes) => BodyView::Binary(bytes),
+                AmqpBody::Empty => BodyView::Binary(&[]),
+                AmqpBody::Structured(encoded) => BodyView::Amqp(encoded),
+            },
         }
     }
 
@@ -315,7 +320,7 @@ mod tests {
         let all = [MessageAnnotations, Properties, ApplicationProperties, Body, Footer]
             .map(|section| sections.get(section));
         assert_eq!(all, [&b"aa"[..], b"pp", b"", b"bbb", b""]);
-        assert_eq!(Content::from(sections).body(), BodyView::Amqp(b"bbb"));
+        assert_eq!(Content::from(sections).body(), BodyView::Amqp(b"bbb"), "not described");
         let bytes = Bytes::from_static(b"ab");
         assert_eq!(Sections::new(bytes.clone(), [0, 2, 1, 2, 2], 0), None, "not in order");
         assert_eq!(Sections::new(bytes.clone(), [0, 0, 0, 1, 1], 0), None, "bytes behind the end");

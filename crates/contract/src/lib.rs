@@ -6,6 +6,7 @@
 //! core. A *service* is what a path of the configuration leads to.
 #![forbid(unsafe_code)]
 
+mod address;
 mod assembly;
 mod clients;
 mod command;
@@ -26,10 +27,13 @@ mod properties;
 mod queue_rules;
 mod reason;
 mod relay;
+mod sections;
 mod selection;
 mod send_buffer;
 mod session;
+mod view;
 
+pub use address::{Address, AddressError};
 pub use assembly::{Assembly, Partial};
 pub use clients::{ClientName, ClientRules, Contest, SameClientId, Sender};
 pub use command::{
@@ -56,6 +60,7 @@ pub use properties::{Properties, Value};
 pub use queue_rules::{DeadLetters, QueueRules, QueueSettings, Redelivery};
 pub use reason::{Reason, STOPPING};
 pub use relay::{End, Relay, RelayInput, RelayOutbox};
+pub use sections::{AmqpBody, BareProperties, id_text};
 pub use selector::{Selector, SelectorError, Strings};
 pub use send_buffer::{Piece, SendBuffer, SharedRange};
 pub use session::{Data, Incoming, Input, Kind, Notice, Now, Opening, Outbox, Session};

@@ -106,8 +106,8 @@ impl Message {
         }
     }
 
-    /// The first property with this name. Those of [`crate::Sections`] are read where AMQP is spoken,
-    /// and not here.
+    /// The first property with this name; of [`crate::Sections`] also `type`, `JMSXGroupID` and
+    /// `JMSXGroupSeq`, which are fields there.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<Value<'_>> {
         self.content.property(name)

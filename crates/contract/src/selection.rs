@@ -2,15 +2,14 @@ use std::cell::OnceCell;
 
 use selector::{Fields, HeaderField, Selector};
 
-use crate::{Content, Message, Parts, Value};
+use crate::{BareProperties, Content, Message, Value};
 
 impl Message {
-    /// Whether a selector selects it. What is read are the headers and the properties of its
-    /// [`Parts`]; of [`crate::Sections`] all are null but the headers of the gateway.
+    /// Whether a selector selects it.
     ///
     /// `JMSMessageID` is [`Message::id`] in 32 hexadecimal digits, `JMSTimestamp` is when the gateway
-    /// received it, and `JMSType` is the property `type`, as it is in STOMP. The property `JMSXUserID`
-    /// is [`Message::sender`].
+    /// received it, unless an AMQP message says both itself. `JMSType` is the property `type`, as it is
+    /// in STOMP. The property `JMSXUserID` is [`Message::user`].
     #[must_use]
     pub fn is_selected_by(&self, selector: &Selector) -> bool {
         selector.matches(&Candidate { message: self, id: OnceCell::new() })
@@ -23,7 +22,7 @@ impl Message {
             Content::Parts(parts) => {
                 parts.properties.capacity() + parts.correlation.as_deref().map_or(0, str::len)
             }
-            Content::Amqp(_) => 0,
+            Content::Amqp(sections) => sections.ends()[2] as usize,
         };
         selector.cost() * (1 + bytes / SHORT_BYTES)
     }
@@ -36,10 +35,20 @@ struct Candidate<'m> {
 }
 
 impl Candidate<'_> {
-    fn parts(&self) -> Option<&Parts> {
+    /// What an AMQP message says of itself.
+    fn bare(&self) -> Option<BareProperties<'_>> {
         match &self.message.content {
-            Content::Parts(parts) => Some(parts),
-            Content::Amqp(_) => None,
+            Content::Parts(_) => None,
+            Content::Amqp(sections) => Some(sections.properties()),
+        }
+    }
+
+    fn correlation(&self) -> Option<&str> {
+        match &self.message.content {
+            Content::Parts(parts) => parts.correlation.as_deref(),
+            Content::Amqp(sections) => {
+                sections.properties().correlation_id.and_then(amqp_types::Value::text)
+            }
         }
     }
 }
@@ -54,15 +63,20 @@ impl Fields for Candidate<'_> {
             HeaderField::DeliveryMode => selector::Value::String("NON_PERSISTENT"),
             HeaderField::Priority => selector::Value::Integer(header.priority.into()),
             HeaderField::Timestamp => {
-                selector::Value::Integer(i64::try_from(header.arrived_unix_ms).unwrap_or(i64::MAX))
+                let arrived = || i64::try_from(header.arrived_unix_ms).unwrap_or(i64::MAX);
+                let created = self.bare().and_then(|bare| bare.creation_unix_ms);
+                selector::Value::Integer(created.unwrap_or_else(arrived))
             }
             HeaderField::MessageId => {
+                let own = self.bare().and_then(|bare| bare.message_id?.text());
+                if let Some(own) = own {
+                    return selector::Value::String(own);
+                }
                 let digits = self.id.get_or_init(|| digits(self.message.id));
                 str::from_utf8(digits).map_or(selector::Value::Null, selector::Value::String)
             }
             HeaderField::CorrelationId => {
-                let correlation = self.parts().and_then(|parts| parts.correlation.as_deref());
-                correlation.map_or(selector::Value::Null, selector::Value::String)
+                self.correlation().map_or(selector::Value::Null, selector::Value::String)
             }
             HeaderField::Type => self.property("type"),
         }
@@ -70,8 +84,7 @@ impl Fields for Candidate<'_> {
 
     fn property(&self, name: &str) -> selector::Value<'_> {
         if name == USER_ID {
-            let sender = self.message.sender.as_ref();
-            return sender.map_or(selector::Value::Null, |one| selector::Value::String(one.name()));
+            return self.message.user().map_or(selector::Value::Null, selector::Value::String);
         }
         match self.message.property(name) {
             None | Some(Value::Null) => selector::Value::Null,
@@ -109,7 +122,7 @@ mod tests {
     use selector::Strings;
 
     use super::*;
-    use crate::{Body, Destination, Sections, Sender};
+    use crate::{Body, Destination, Parts, Sections, Sender};
 
     fn selects(message: &Message, condition: &str) -> bool {
         message.is_selected_by(&Selector::parse(condition, Strings::Strict).unwrap())

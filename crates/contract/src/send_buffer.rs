@@ -2,7 +2,7 @@ use std::{iter, mem, ops::Range};
 
 use bytes::Bytes;
 
-use crate::{Content, Message, Section};
+use crate::{Content, Message};
 
 /// What a session appends its frames to: bytes of its own, and ranges of bytes that others send
 /// too, as a message's body. Of those, large ones are referenced, and so never copied for a peer,
@@ -55,7 +55,12 @@ impl SendBuffer {
                 let bytes = parts.body.bytes();
                 (bytes, 0..bytes.len())
             }
-            Content::Amqp(sections) => (sections.bytes(), sections.range(Section::Body)),
+            Content::Amqp(sections) => {
+                let (whole, body) = (sections.bytes(), message.body().bytes());
+                // It lies in them, or is empty.
+                let start = body.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+                (whole, start..start.saturating_add(body.len()))
+            }
         };
         self.append_shared(whole, range);
     }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::{
-    Annotation, Body, Content, DeadLetter, Delivery, Destination, Group, Header, Kind, Message,
-    Now, Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
+    Annotation, Body, DeadLetter, Delivery, Destination, Group, Header, Kind, Message, Now,
+    Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -207,14 +207,9 @@ pub(crate) fn encode(
     if let Some((subscription, number)) = ack {
         writer.number("ack", format_args!("{}-{number}", subscription.0));
     }
-    // Of AMQP's sections only the body can be shown.
-    let parts = match &message.content {
-        Content::Parts(parts) => Some(parts),
-        Content::Amqp(_) => None,
-    };
     writer.destination("destination", &message.to);
     writer.number("content-length", body_bytes);
-    if let Some(content_type) = parts.and_then(|parts| parts.content_type.as_deref()) {
+    if let Some(content_type) = message.content_type() {
         writer.header("content-type", content_type);
     }
     writer.number("timestamp", header.arrived_unix_ms);
@@ -227,15 +222,15 @@ pub(crate) fn encode(
     if header.durable == Some(true) {
         writer.header("persistent", "true");
     }
-    if let Some(reply_to) = parts.and_then(|parts| parts.reply_to.as_ref()) {
-        writer.destination("reply-to", reply_to);
+    if let Some(reply_to) = message.reply_to() {
+        writer.destination("reply-to", &reply_to);
     }
-    if let Some(correlation) = parts.and_then(|parts| parts.correlation.as_deref()) {
-        writer.header("correlation-id", correlation);
+    if let Some(correlation) = message.correlation() {
+        writer.header("correlation-id", &correlation);
     }
-    if let Some(sender) = &message.sender {
-        writer.header("JMSXUserID", sender.name());
-        writer.header("user-id", sender.name());
+    if let Some(user) = message.user() {
+        writer.header("JMSXUserID", user);
+        writer.header("user-id", user);
     }
     if delivery.redeliveries > 0 {
         writer.header("redelivered", "true");
@@ -248,7 +243,7 @@ pub(crate) fn encode(
         writer.number("dlq-reason", reason);
         writer.destination("dlq-queue", queue);
     }
-    for (name, value) in parts.into_iter().flat_map(|parts| parts.properties.iter()) {
+    for (name, value) in message.properties() {
         if !is_built_in(name) && version.can_name(name) {
             property(&mut writer, name, value);
         }
