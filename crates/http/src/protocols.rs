@@ -28,6 +28,8 @@ pub struct Protocol {
     pub detect: fn(&[u8]) -> Detection,
     /// The response to a peer that speaks it without TLS to a listener with TLS.
     pub without_tls: &'static [u8],
+    /// Whether its WebSockets are pinged when they are silent, unless the service says something else.
+    pub is_pinged: bool,
     /// Opens a session.
     pub open: fn(&Opening<'_>, Now) -> Box<dyn Session>,
 }

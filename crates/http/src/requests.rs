@@ -622,7 +622,10 @@ pub(crate) fn upgrade(
     if upgrade.address.is_some() {
         permit.count_among(upgrade.address);
     }
+    let is_pinged = spoken.is_none_or(|protocol| protocol.is_pinged);
     let ping_interval = service.websocket.ping.get(subprotocol).copied();
+    let by_default =
+        if is_pinged { service.limits.connection.ping_interval } else { Duration::ZERO };
     let registration = Registration {
         service: index_u16(upgrade.service),
         protocol: spoken.map_or(WEBSOCKET, |protocol| protocol.label),
@@ -630,7 +633,7 @@ pub(crate) fn upgrade(
             version: upgrade.accept.version,
             deflate: upgrade.accept.deflate,
         },
-        ping_interval: ping_interval.unwrap_or(service.limits.connection.ping_interval),
+        ping_interval: ping_interval.unwrap_or(by_default),
         subprotocol,
         host: &upgrade.host,
         anonymous: config.listens.get(listen).is_some_and(|listen| listen.anonymous),

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    failure::Outcome,
+    failure::{Failure, Outcome},
     gateway::{Binaries, Gateway},
     paths, shell,
     steps::Steps,
@@ -36,6 +36,10 @@ pub(crate) enum Suite {
     Stompjs,
     /// stomp.py over TCP and WebSocket
     Stomppy,
+    /// rhea over TCP and WebSocket: AMQP 1.0
+    Rhea,
+    /// Apache Qpid JMS over TCP and WebSocket: the gateway as a JMS provider
+    Jms,
     /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts, bounds
     Services,
     /// Many clients at once: order, hand-over and counts across cores
@@ -52,10 +56,12 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All of them, quick ones first.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Services,
         Self::Stompjs,
         Self::Stomppy,
+        Self::Rhea,
+        Self::Jms,
         Self::Cores,
         Self::Peers,
         Self::Proxies,
@@ -76,7 +82,13 @@ impl Suite {
     pub(crate) const fn threads(self) -> &'static [u16] {
         match self {
             Self::Autobahn | Self::Proxies | Self::Sslyze | Self::Tls => &[4],
-            Self::Stompjs | Self::Stomppy | Self::Services | Self::Cores | Self::Peers => &[1, 4],
+            Self::Stompjs
+            | Self::Stomppy
+            | Self::Rhea
+            | Self::Jms
+            | Self::Services
+            | Self::Cores
+            | Self::Peers => &[1, 4],
         }
     }
 
@@ -87,13 +99,15 @@ impl Suite {
             Self::Stomppy => stomppy(threads, None),
             Self::Sslyze => tls::sslyze(threads),
             Self::Stompjs => node(threads, STOMPJS, None),
+            Self::Rhea => node(threads, RHEA, None),
+            Self::Jms => jms(threads),
             Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
             Self::Proxies => proxies(threads),
             Self::Tls => {
                 let certificate = tls::certificate()?;
-                let files = [STOMPJS, SERVICES, CORES, PEERS].concat();
+                let files = [STOMPJS, RHEA, SERVICES, CORES, PEERS].concat();
                 node(threads, &files, Some(&certificate))?;
                 stomppy(threads, Some(&certificate))?;
                 autobahn::run(threads, true, Some(&certificate))
@@ -139,6 +153,7 @@ const STOMPJS: &[&str] = &[
     "flood",
     "meeting",
 ];
+const RHEA: &[&str] = &["amqp"];
 const SERVICES: &[&str] = &[
     "services",
     "directory",
@@ -212,6 +227,21 @@ fn proxies(threads: u16) -> Outcome {
     )
 }
 
+/// `tests/interop/jms`, which starts its gateways.
+fn jms(threads: u16) -> Outcome {
+    if !shell::is_there("mvn") {
+        return Err(Failure::missing("Maven", "apt-get install maven default-jdk-headless"));
+    }
+    let binaries = Binaries::build()?;
+    shell::run(
+        shell::command("mvn")
+            .args(["--batch-mode", "--no-transfer-progress", "test"])
+            .current_dir(paths::root().join("tests/interop/jms"))
+            .env("PASSERELLE", binaries.gateway)
+            .env("THREADS", threads.to_string()),
+    )
+}
+
 /// `tests/interop/python`, against one gateway.
 fn stomppy(threads: u16, certificate: Option<&Path>) -> Outcome {
     let bin = tools::python(
@@ -269,7 +299,7 @@ mod tests {
 
     #[test]
     fn no_file_of_tests_is_forgotten() -> Result<(), Box<dyn Error>> {
-        let node = [STOMPJS, SERVICES, CORES, PEERS, PLAIN].concat();
+        let node = [STOMPJS, RHEA, SERVICES, CORES, PEERS, PLAIN].concat();
         for (folder, run) in [("node", node), ("proxies", PROXIES.to_vec())] {
             let mut files = BTreeSet::new();
             for entry in fs::read_dir(paths::root().join("tests/interop").join(folder))? {

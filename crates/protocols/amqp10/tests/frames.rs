@@ -1,0 +1,313 @@
+//! Frames of a peer, and what it is told: errors by their conditions, and deliveries as far as it has
+//! room for them.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
+use std::sync::Arc;
+
+use amqp_types::Writer;
+use amqp10::{Connection, PLAIN_HEADER, SASL_HEADER};
+use contract::{
+    Body, Command, Data, Delivery, Destination, Input, Kind, Message, Now, Principal, Reply,
+    Session, Step, SubscriptionId, Tag, Token,
+};
+use testkit::{Output, Recorder, Setup};
+
+fn frame(channel: u16, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0, 0, 2, 0];
+    bytes.extend(channel.to_be_bytes());
+    write(&mut Writer::new(&mut bytes));
+    let size = u32::try_from(bytes.len()).unwrap();
+    bytes[..4].copy_from_slice(&size.to_be_bytes());
+    bytes
+}
+
+fn open(max_frame: u32, idle_ms: u32) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x10, |fields| {
+            fields.string("c");
+            fields.null();
+            fields.u32(max_frame);
+            fields.null();
+            fields.u32(idle_ms);
+        });
+    })
+}
+
+fn begin(window: u32) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x11, |fields| {
+            fields.null();
+            fields.u32(0);
+            fields.u32(window);
+            fields.u32(1000);
+        });
+    })
+}
+
+fn attach(handle: u32, is_receiver: bool) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x12, |fields| {
+            fields.string(&format!("link-{handle}"));
+            fields.u32(handle);
+            fields.bool(is_receiver);
+            fields.null();
+            fields.null();
+            fields.composite(0x28, |source| source.string("q"));
+            fields.composite(0x29, |target| target.string("q"));
+        });
+    })
+}
+
+fn flow(next_incoming: u32, window: u32, credit: u32) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x13, |fields| {
+            fields.u32(next_incoming);
+            fields.u32(window);
+            fields.u32(0);
+            fields.u32(1000);
+            fields.u32(0);
+            fields.u32(0);
+            fields.u32(credit);
+        });
+    })
+}
+
+fn transfer(id: u32, more: bool) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x14, |fields| {
+            fields.u32(0);
+            fields.u32(id);
+            fields.binary(b"t");
+            fields.null();
+            fields.null();
+            fields.bool(more);
+        });
+        to.descriptor(0x75);
+        to.binary(b"x");
+    })
+}
+
+fn end() -> Vec<u8> {
+    frame(0, |to| to.composite(0x17, |_| {}))
+}
+
+/// A connection, and all that it sent.
+struct Play {
+    connection: Connection,
+    out: Recorder,
+    sent: Vec<Vec<u8>>,
+    commands: Vec<Command>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let mut setup = Setup::stream();
+        setup.principal = Some(Principal::new("ann", []));
+        let connection = Connection::open(&setup.opening(), Setup::START);
+        let (out, sent, commands) = (Recorder::new(), Vec::new(), Vec::new());
+        let mut play = Self { connection, out, sent, commands };
+        play.receive(&PLAIN_HEADER);
+        play
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.handle(Input::Received(Data { kind: Kind::Stream, bytes, last: true }), Setup::START);
+    }
+
+    fn handle(&mut self, input: Input<'_>, now: Now) {
+        self.connection.handle(input, now, &mut self.out);
+        for output in self.out.take() {
+            match output {
+                Output::Send(_, bytes) | Output::Share(_, bytes) => self.sent.push(bytes),
+                Output::Command(token, command) => {
+                    let is_publication = matches!(command, Command::Publish(..));
+                    self.commands.push(command);
+                    if !is_publication {
+                        self.handle(Input::Replied(token, Ok(Reply::Done)), now);
+                    }
+                }
+                Output::Settle(..) | Output::Credit(..) | Output::Login(..) | Output::Close(..) => {
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, number: u64, body: &[u8]) {
+        let to = Destination::parse("/queue/q").unwrap();
+        let body = Body::Binary(body.to_vec().into());
+        let message = Arc::new(Message::new(to, number.into(), 0, body));
+        let delivery = Delivery { tag: Some(Tag(number)), ..Delivery::new(message) };
+        self.handle(Input::Delivered(SubscriptionId(0), &delivery), Setup::START);
+    }
+
+    /// How many frames with this performative were sent.
+    fn count(&self, code: u8) -> usize {
+        self.sent.iter().filter(|bytes| bytes.get(8..11) == Some(&[0, 0x53, code])).count()
+    }
+
+    fn was_told(&self, text: &str) -> bool {
+        self.sent.iter().any(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+    }
+}
+
+#[test]
+fn what_a_peer_does_wrong_has_the_condition_of_the_standard() {
+    let wrong_type = frame(0, |to| to.composite(0x11, |fields| fields.string("no channel")));
+    let unknown = frame(0, |to| to.composite(0x50, |_| {}));
+    let mut large = open(u32::MAX, 0);
+    large[..4].copy_from_slice(&(1_u32 << 20).to_be_bytes());
+    let sasl = {
+        let mut bytes = frame(0, |to| to.composite(0x41, |fields| fields.symbol("PLAIN")));
+        bytes[5] = 1;
+        bytes
+    };
+    let opened = || vec![open(u32::MAX, 0)];
+    let begun = || vec![open(u32::MAX, 0), begin(10)];
+    let with = |mut frames: Vec<Vec<u8>>, more: &[&[u8]]| {
+        frames.extend(more.iter().map(|bytes| bytes.to_vec()));
+        frames
+    };
+    let sender = attach(0, false);
+    let without_credit: Vec<Vec<u8>> = (0..101).map(|id| transfer(id, false)).collect();
+    let without_credit = with(begun(), &[&sender]).into_iter().chain(without_credit).collect();
+    let cases: Vec<(&str, Vec<Vec<u8>>, &str, bool)> = vec![
+        ("a frame larger than agreed", vec![large], "amqp:connection:framing-error", true),
+        ("frames of less than 512 bytes", vec![open(511, 0)], "amqp:invalid-field", true),
+        ("an idle time that is not kept", vec![open(512, 10)], "amqp:not-allowed", true),
+        ("begin before open", vec![begin(1)], "amqp:illegal-state", true),
+        ("a second open", with(opened(), &[&open(512, 0)]), "amqp:illegal-state", true),
+        ("attach before begin", with(opened(), &[&sender]), "amqp:illegal-state", true),
+        ("a field of another type", with(opened(), &[&wrong_type]), "amqp:decode-error", true),
+        ("no performative", with(opened(), &[&unknown]), "amqp:decode-error", true),
+        ("a SASL frame", with(opened(), &[&sasl]), "amqp:decode-error", true),
+        ("a session twice", with(begun(), &[&begin(1)]), "amqp:illegal-state", true),
+        (
+            "a handle twice",
+            with(begun(), &[&sender, &attach(0, true)]),
+            "amqp:session:handle-in-use",
+            false,
+        ),
+        (
+            "a link that is not there",
+            with(begun(), &[&transfer(0, false)]),
+            "amqp:session:unattached-handle",
+            false,
+        ),
+        (
+            "more than there is credit for",
+            without_credit,
+            "amqp:link:transfer-limit-exceeded",
+            false,
+        ),
+        (
+            "deliveries one in another",
+            with(begun(), &[&sender, &transfer(0, true), &transfer(1, false)]),
+            "amqp:invalid-field",
+            false,
+        ),
+    ];
+    for (rule, frames, condition, closes) in cases {
+        let mut play = Play::new();
+        for frame in &frames {
+            if !play.out.is_closed() {
+                play.receive(frame);
+            }
+        }
+        assert!(play.was_told(condition), "{rule}");
+        assert_eq!(play.out.is_closed(), closes, "{rule}");
+    }
+}
+
+#[test]
+fn all_may_come_at_once_before_the_login_is_decided() {
+    let init = {
+        let mut bytes = frame(0, |to| {
+            to.composite(0x41, |fields| {
+                fields.symbol("PLAIN");
+                fields.binary(b"\0ann\0secret");
+            });
+        });
+        bytes[5] = 1;
+        bytes
+    };
+    let frames = [
+        SASL_HEADER.to_vec(),
+        init,
+        PLAIN_HEADER.to_vec(),
+        open(512, 0),
+        begin(5),
+        attach(0, false),
+    ];
+    let all = frames.concat();
+    for split in 0..all.len() {
+        let connection = Connection::open(&Setup::stream().opening(), Setup::START);
+        let (out, sent, commands) = (Recorder::new(), Vec::new(), Vec::new());
+        let mut play = Play { connection, out, sent, commands };
+        play.receive(&all[..split]);
+        play.receive(&all[split..]);
+        assert_eq!(play.count(0x10), 0, "nobody knows who it is");
+        let accepted = Step::Accepted(Principal::new("ann", []), Vec::new());
+        let reply = Reply::Login(Box::new(accepted));
+        play.handle(Input::Replied(Token(1), Ok(reply)), Setup::START);
+        assert_eq!((play.count(0x44), play.count(0x10), play.count(0x12)), (1, 1, 1));
+        assert_eq!(play.count(0x13), 1, "and credit");
+    }
+}
+
+#[test]
+fn a_session_that_was_ended_may_be_begun_again_on_its_channel() {
+    let mut play = Play::new();
+    for frame in [open(512, 0), begin(5), transfer(0, false), transfer(1, false), end(), begin(5)] {
+        play.receive(&frame);
+    }
+    assert_eq!((play.count(0x17), play.count(0x11)), (1, 2), "what came meanwhile is no error");
+    play.receive(&attach(0, false));
+    assert_eq!(play.count(0x12), 1);
+}
+
+#[test]
+fn no_more_is_sent_than_the_window_of_the_session_has_room_for() {
+    let mut play = Play::new();
+    for frame in [open(512, 0), begin(1), attach(0, true), flow(0, 1, 10)] {
+        play.receive(&frame);
+    }
+    play.deliver(1, b"small");
+    play.deliver(2, &[7; 2000]);
+    play.deliver(3, b"small");
+    assert_eq!(play.count(0x14), 1);
+    // One frame each time: the second message has five.
+    for next in 1..7 {
+        play.receive(&flow(next, 1, 10));
+        assert_eq!(play.count(0x14), 1 + next as usize);
+    }
+    play.receive(&flow(7, 1, 10));
+    assert_eq!(play.count(0x14), 7, "no more was there");
+    assert!(play.sent.iter().all(|bytes| bytes.len() <= 512));
+}
+
+#[test]
+fn a_peer_that_is_silent_is_given_up_and_one_that_is_not_hears_something() {
+    let mut play = Play::new();
+    play.receive(&open(512, 2000));
+    let at = |ms: u64| Now { mono_ns: ms * 1_000_000, unix_ms: 1_000_000 + ms };
+    assert_eq!(play.connection.deadline(), Some(at(1000).mono_ns), "half of what the peer allows");
+    let before = play.sent.len();
+    play.handle(Input::Timeout, at(1000));
+    assert_eq!(play.sent.split_off(before), [vec![0, 0, 0, 8, 2, 0, 0, 0]], "an empty frame");
+    play.handle(Input::Timeout, at(60_000));
+    assert!(play.out.is_closed());
+    assert!(play.was_told("amqp:resource-limit-exceeded"));
+}
+
+#[test]
+fn a_message_that_passes_keeps_its_bytes() {
+    let mut play = Play::new();
+    for frame in [open(512, 0), begin(5), attach(0, false), transfer(7, false)] {
+        play.receive(&frame);
+    }
+    let Some(Command::Publish(_, message)) = play.commands.last() else {
+        panic!("{:?}", play.commands)
+    };
+    let contract::Content::Amqp(sections) = &message.content else { panic!("{message:?}") };
+    assert_eq!(sections.bytes(), &b"\0\x53\x75\xa0\x01x"[..]);
+}
