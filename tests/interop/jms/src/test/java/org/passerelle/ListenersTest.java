@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -155,7 +156,8 @@ class ListenersTest extends Client {
         Session reader = session();
         send(reader, from, numbered(3));
         MessageConsumer consumer = reader.createConsumer(to);
-        expect(consumer, "re: m0", "re: m1", "re: m2");
+        // What was rolled back may come after what was on its way then.
+        assertEquals(Set.of("re: m0", "re: m1", "re: m2"), Set.copyOf(texts(consumer, 3)));
         nothing(consumer);
     }
 

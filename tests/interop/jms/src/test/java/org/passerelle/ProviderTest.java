@@ -45,11 +45,13 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Passerelle as the JMS provider of Apache Qpid JMS, over TCP and WebSocket. */
 @Timeout(60)
+@DisabledIfSystemProperty(named = "provider.tcp", matches = ".+", disabledReason = "it starts gateways of its own")
 class ProviderTest {
     private static final long SOON = 5_000;
     private static final AtomicInteger names = new AtomicInteger();

@@ -42,7 +42,8 @@ class SelectorsTest extends Client {
     }
 
     private void check(String selector, boolean chosen) throws Exception {
-        Session session = session();
+        // So it is there when send returns.
+        Session session = connectWith("jms.forceSyncSend=true").createSession();
         Queue queue = queue(session);
         MessageConsumer consumer = session.createConsumer(queue, selector);
         try (MessageProducer producer = session.createProducer(queue)) {

@@ -430,7 +430,8 @@ class TopicsTest extends Client {
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void aDurableSubscriptionKeepsBothDeliveryModes(boolean persistent) throws Exception {
-        Session session = connectAs(unique("client")).createSession();
+        // What is not persistent is on its way when send returns, unless it is told to wait.
+        Session session = connectWith("jms.forceSyncSend=true&jms.clientID=" + unique("client")).createSession();
         Topic topic = topic(session);
         String name = name();
         session.createDurableConsumer(topic, name).close();
