@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use contract::Principal;
 
-use crate::Password;
+use crate::{Mechanism, Password};
 
 /// Who may log in. Cheap to clone; empty by default.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -107,6 +107,12 @@ impl Users {
     /// All users, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<User>> {
         self.0.values()
+    }
+
+    /// Whether there are users, and each can log in by this mechanism.
+    #[must_use]
+    pub fn all_have(&self, mechanism: Mechanism) -> bool {
+        !self.is_empty() && self.iter().all(|user| user.password().scram(mechanism).is_some())
     }
 
     /// How many there are.

@@ -145,6 +145,9 @@ pub struct Opening<'a> {
     pub protocol_limits: &'a Arc<ProtocolLimits>,
     /// What holds for clients of the broker.
     pub client_rules: ClientRules,
+    /// Every user can log in by SCRAM-SHA-256, so that it may be offered: clients take the strongest
+    /// mechanism that is, whoever they are.
+    pub scram_for_all: bool,
 }
 
 /// Where a session says what it wants done. Nothing follows [`Outbox::close`].

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use auth::{Access, Logins, Users};
+use auth::{Access, Logins, Mechanism, Users};
 use broker::{
     LoadId, OnDisk, Placement, QueueId, QueuePosition, Restored, RestoredNumbers, ShardMessage,
     Terms, WriteId,
@@ -48,6 +48,8 @@ pub struct Cores {
     pub(crate) logins: Mutex<Logins<Waiter>>,
     /// [`Logins::users_version`], to be read without the lock.
     pub(crate) users_version: AtomicU64,
+    /// Every user can log in by SCRAM-SHA-256.
+    pub(crate) scram_for_all: AtomicBool,
     /// The access rules; each core has a reference of its own to them.
     pub(crate) access: Mutex<Access>,
     /// Wakes a hashing thread that waits for jobs.
@@ -186,6 +188,7 @@ impl Cores {
         let ledger = Arc::new(SharedLedger::new(settings.quotas));
         let inbound = InboundPool::new(settings.inbound_bytes_max, count);
         let access = settings.access.clone();
+        let scram_for_all = AtomicBool::new(settings.users.all_have(Mechanism::Sha256));
         let cores = Arc::new(Self {
             settings,
             handles,
@@ -196,6 +199,7 @@ impl Cores {
             inbound,
             logins: Mutex::new(logins),
             users_version: AtomicU64::new(0),
+            scram_for_all,
             access: Mutex::new(access),
             hashing: Condvar::new(),
         });

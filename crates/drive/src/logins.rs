@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use auth::{Accepted, Access, AddressKey, Authentication, Finished, LoginId, Logins, Users};
+use auth::{
+    Accepted, Access, AddressKey, Authentication, Finished, LoginId, Logins, Mechanism, Users,
+};
 use contract::{ConnectionId, Login, Principal, Refusal, Step, Token};
 use tokio::sync::oneshot;
 
@@ -109,6 +111,7 @@ impl Cores {
     /// subscriptions that are not allowed any more end.
     pub fn reload(&self, users: Users, access: &Access) {
         let mut logins = self.logins();
+        self.scram_for_all.store(users.all_have(Mechanism::Sha256), Ordering::Relaxed);
         let changes = logins.set_users(users);
         // Within the lock, so that cores learn of reloads in their order.
         self.users_version.store(logins.users_version(), Ordering::Release);

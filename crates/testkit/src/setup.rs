@@ -17,6 +17,8 @@ pub struct Setup {
     pub protocol_limits: Arc<ProtocolLimits>,
     /// As [`Opening::client_rules`].
     pub client_rules: ClientRules,
+    /// As [`Opening::scram_for_all`].
+    pub scram_for_all: bool,
 }
 
 impl Setup {
@@ -33,6 +35,7 @@ impl Setup {
             limits: Arc::default(),
             protocol_limits: Arc::default(),
             client_rules: ClientRules::default(),
+            scram_for_all: false,
         }
     }
 
@@ -63,6 +66,7 @@ impl Setup {
             limits: &self.limits,
             protocol_limits: &self.protocol_limits,
             client_rules: self.client_rules,
+            scram_for_all: self.scram_for_all,
         }
     }
 }

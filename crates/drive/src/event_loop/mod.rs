@@ -23,7 +23,7 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
     time::Duration,
 };
 
@@ -457,6 +457,7 @@ impl Core {
             limits: &service.limits,
             protocol_limits: &service.protocol_limits,
             client_rules: self.cores.settings.client_rules,
+            scram_for_all: self.cores.scram_for_all.load(Ordering::Relaxed),
         };
         let kind = kind(&opening, self.now);
         let is_session = matches!(kind, ConnectionKind::Session(_));
