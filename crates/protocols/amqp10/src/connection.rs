@@ -26,6 +26,7 @@ pub struct Connection {
     pub(crate) client_rules: ClientRules,
     kind: Kind,
     pub(crate) host: Box<str>,
+    scram_for_all: bool,
     /// The principal that the transport authenticated.
     known: Option<Principal>,
     /// Nothing carries the connection: its peer can neither send nor receive.
@@ -79,6 +80,7 @@ impl Connection {
             client_rules: opening.client_rules,
             kind: opening.kind,
             host: opening.host.into(),
+            scram_for_all: opening.scram_for_all,
             known: opening.principal.cloned(),
             is_detached: false,
             until_mono_ns: now.after(opening.limits.login_timeout),
@@ -230,8 +232,10 @@ impl Connection {
         let kind = frame::sent_as(self.kind);
         if header == SASL_HEADER && is_first {
             cx.out.send(kind, &mut |to| to.extend_from_slice(&SASL_HEADER));
-            let mechanisms = [sasl::PLAIN, sasl::ANONYMOUS];
-            cx.send_frame(FrameType::Sasl, 0, |to| sasl::write_mechanisms(to, &mechanisms));
+            // Clients take the strongest.
+            let skipped = usize::from(!self.scram_for_all);
+            let mechanisms = sasl::MECHANISMS.get(skipped..).unwrap_or_default();
+            cx.send_frame(FrameType::Sasl, 0, |to| sasl::write_mechanisms(to, mechanisms));
             self.state = State::Sasl { has_begun: false };
             return Ok(());
         }

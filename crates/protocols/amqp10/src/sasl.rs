@@ -65,6 +65,8 @@ pub(crate) fn write_outcome(to: &mut Writer<'_>, code: u8, data: &[u8]) {
     });
 }
 
+/// The first only where each user has a verifier of it.
+pub(crate) const MECHANISMS: [&str; 3] = ["SCRAM-SHA-256", PLAIN, ANONYMOUS];
 pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
 pub(crate) const PLAIN: &str = "PLAIN";
 pub(crate) const OK: u8 = 0;

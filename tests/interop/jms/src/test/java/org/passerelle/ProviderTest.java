@@ -40,6 +40,7 @@ import jakarta.jms.TemporaryQueue;
 import jakarta.jms.TextMessage;
 import jakarta.jms.Topic;
 import jakarta.jms.TransactionRolledBackException;
+import org.apache.qpid.jms.JmsConnectionFactory;
 import org.apache.qpid.jms.JmsTransactionInDoubtException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -403,6 +404,21 @@ class ProviderTest {
             assertThrows(InvalidClientIDException.class, () -> gateway.connect(gateway.tcp(), id));
         }
         gateway.connect(gateway.tcp(), id).close();
+    }
+
+    /** The verifier is one of the password `secret`. */
+    @Test
+    void aUserLogsInByTheStrongestMechanismThatIsOffered() throws Exception {
+        String verifier = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$Ce3wZiZ+yIBCjltccfRiqM0+XDsLE3qPdkEeZKe3hus=:k3q4nlLsA09ST5FLo9zNmfyXR+Ci1J4KmBK5JRVSxeI=";
+        try (Gateway own = Gateway.start("[[user]]\nname = \"ann\"\npassword = { scram-sha-256 = \"" + verifier + "\" }\n")) {
+            for (String mechanism : List.of("", "?amqp.saslMechanisms=SCRAM-SHA-256")) {
+                JmsConnectionFactory factory = new JmsConnectionFactory(own.tcp() + mechanism);
+                try (Connection connection = factory.createConnection("ann", "secret")) {
+                    connection.start();
+                }
+                assertThrows(JMSSecurityException.class, () -> factory.createConnection("ann", "wrong").start());
+            }
+        }
     }
 
     @Test
