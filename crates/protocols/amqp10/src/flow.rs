@@ -98,8 +98,9 @@ impl Open {
         if outgoing.drain.requested > 0 {
             return;
         }
-        // All that was granted was delivered: there may be more.
-        if outgoing.drain.is_wanted && is_used_up && outgoing.grant(id, true, cx) {
+        // Credit came after the request, or all that was granted was delivered: there may be more.
+        let is_early = outgoing.drain.is_set_since && outgoing.granted > 0;
+        if outgoing.drain.is_wanted && (is_early || is_used_up && outgoing.grant(id, true, cx)) {
             return self.drain(id, cx);
         }
         self.finish_drain(id, cx);
