@@ -34,6 +34,12 @@ pub struct Tag(pub u64);
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Lane(pub u32);
 
+impl Lane {
+    /// The only lane of a connection that a refusal ends, as an ERROR of STOMP does: what comes there behind a
+    /// transaction that was refused is refused too. So all of it can be sent again in the same order.
+    pub const CONNECTION: Self = Self(u32::MAX);
+}
+
 /// What a session commands the broker to do.
 #[derive(Clone, Debug)]
 pub enum Command {

@@ -145,12 +145,12 @@ fn command(command: &Command) -> String {
         Command::Find(name) => format!("find {name}"),
         Command::Undeclare(destination) => format!("undeclare {destination}"),
         Command::Drain(SubscriptionId(id)) => format!("drain {id}"),
-        Command::Publish(Lane(0), published) => publish(published),
+        Command::Publish(Lane(0) | Lane::CONNECTION, published) => publish(published),
         Command::Publish(Lane(lane), published) => {
             format!("in lane {lane}: {}", publish(published))
         }
         Command::Declare(declare) => format!("declare {}", declare.destination),
-        Command::Transact(Lane(lane), operations) => {
+        Command::Transact(lane, operations) => {
             let shown: Vec<_> = operations
                 .iter()
                 .map(|operation| match operation {
@@ -158,7 +158,10 @@ fn command(command: &Command) -> String {
                     Operation::Settle(settled) => settle(settled),
                 })
                 .collect();
-            let lane = if *lane == 0 { String::new() } else { format!("in lane {lane} ") };
+            let lane = match lane {
+                Lane(0) | &Lane::CONNECTION => String::new(),
+                Lane(lane) => format!("in lane {lane} "),
+            };
             format!("transact {lane}[{}]", shown.join("; "))
         }
     }

@@ -131,6 +131,8 @@ struct Client {
     claimed: Option<Box<ClientName>>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
+    /// A transaction in [`Lane::CONNECTION`] was refused.
+    is_refused: bool,
     /// It has ended, only its transactions have not.
     gone: bool,
 }
@@ -144,8 +146,18 @@ impl Client {
             temporaries: Vec::new(),
             claimed: None,
             lanes: BTreeMap::new(),
+            is_refused: false,
             gone: false,
         }
+    }
+
+    /// Whether it may not do this, since it is behind a transaction that was refused.
+    const fn refuses(&self, command: &Command) -> bool {
+        self.is_refused
+            && matches!(
+                command,
+                Command::Publish(Lane::CONNECTION, _) | Command::Transact(Lane::CONNECTION, _)
+            )
     }
 
     /// The bytes of all names with one more, if the limit allows that.
@@ -293,7 +305,10 @@ impl Front {
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
-        self.clients.get_or_insert_with(connection, || Client::new(Arc::clone(&self.limits)));
+        let make = || Client::new(Arc::clone(&self.limits));
+        if self.clients.get_or_insert_with(connection, make).refuses(&command) {
+            return self.reply(connection, token, Err(Refusal::Busy), output);
+        }
         match self.defer(connection, token, command, account) {
             Some(Command::Claim(client, contest)) => {
                 self.claim(connection, token, client, contest, output);

@@ -140,7 +140,7 @@ impl Front {
             return self.reply(connection, token, Err(Refusal::Busy), output);
         };
         if operations.len() > client.limits.transaction_operations_max {
-            return self.reply(connection, token, Err(Refusal::Limit), output);
+            return self.refuse_transaction(connection, token, lane, Refusal::Limit, output);
         }
         let mut topic_publications = Vec::new();
         let mut branches: BTreeMap<u16, Vec<BranchOperation>> = BTreeMap::new();
@@ -163,7 +163,9 @@ impl Front {
                         // A topic keeps nothing.
                         Some(Subscription::Buffered(_)) => continue,
                         Some(Subscription::Topic { .. }) | None => {
-                            return self.reply(connection, token, Err(Refusal::Stale), output);
+                            let refusal = Refusal::Stale;
+                            return self
+                                .refuse_transaction(connection, token, lane, refusal, output);
                         }
                     }
                 }
@@ -179,7 +181,7 @@ impl Front {
             || !(topic_publications.is_empty()
                 || self.others().all(|core| output.windows.has_room(core, bytes)))
         {
-            return self.reply(connection, token, Err(Refusal::Busy), output);
+            return self.refuse_transaction(connection, token, lane, Refusal::Busy, output);
         }
         let transaction = Transaction {
             connection,
@@ -252,15 +254,31 @@ impl Front {
     }
 
     fn finish(&mut self, transaction: Transaction, output: &mut ShardOutput<'_>) {
-        let Transaction { connection, token, topic_publications, refusal, .. } = transaction;
+        let Transaction { connection, lane, token, topic_publications, refusal, .. } = transaction;
         if let Some(refusal) = refusal {
-            return self.reply(connection, token, Err(refusal), output);
+            return self.refuse_transaction(connection, token, lane, refusal, output);
         }
         let mut full = None;
         for message in &topic_publications {
             full = self.fan_out(message, output).or(full);
         }
         self.reply_when_not_full(full, connection, token, output);
+    }
+
+    fn refuse_transaction(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        lane: Lane,
+        refusal: Refusal,
+        output: &mut ShardOutput<'_>,
+    ) {
+        if lane == Lane::CONNECTION
+            && let Some(client) = self.clients.get_mut(&connection)
+        {
+            client.is_refused = true;
+        }
+        self.reply(connection, token, Err(refusal), output);
     }
 
     /// Carries out what was deferred; it may begin another transaction, which defers the rest.

@@ -132,6 +132,7 @@ impl Stage {
 
     fn event(&mut self, who: &str, connection: ConnectionId, words: &[&str]) -> Event {
         let (lane, words) = match *words {
+            ["lane", "connection", ref rest @ ..] => (Lane::CONNECTION, rest),
             ["lane", lane, ref rest @ ..] => (Lane(lane.parse().unwrap()), rest),
             _ => (Lane::default(), words),
         };

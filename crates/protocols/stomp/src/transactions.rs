@@ -160,4 +160,4 @@ fn extend<T>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> usize {
 
 /// All that a connection sends is one lane: its messages stay in order, whether they were sent in a
 /// transaction or outside, and transactions take effect in the order of their COMMITs.
-pub(crate) const LANE: Lane = Lane(0);
+pub(crate) const LANE: Lane = Lane::CONNECTION;

@@ -116,6 +116,42 @@ fn lanes_do_not_wait_for_each_other() {
     );
 }
 
+/// Otherwise it would be before what was refused and is sent again. Fails when `Client::refuses` allows all.
+#[test]
+fn nothing_is_carried_out_behind_a_refusal_that_ends_the_connection() {
+    converse(
+        2,
+        "
+        > hold
+        > p0 lane connection transact pub /queue/a 1 ; pub /temp-queue/9 x
+        > p0 lane connection pub /queue/a 2
+        > p0 lane connection transact pub /queue/a 3
+        > carry
+        < p0 1 refused NotFound
+        < p0 2 refused Busy
+        < p0 3 refused Busy
+        > p0 lane connection pub /queue/a 3
+        < p0 4 refused Busy
+        > p0 gone
+        > q1 lane connection transact pub /queue/a 1
+        < q1 1 done
+        > q1 lane connection pub /queue/a 2
+        < q1 2 done
+        > q1 transact pub /temp-queue/9 x
+        < q1 3 refused NotFound
+        > q1 pub /queue/a 3
+        < q1 4 done
+        > w1 sub 1 /queue/a auto 9
+        < w1 1 done
+        < w1 s1 1
+        < w1 s1 2
+        < w1 s1 3
+        > q1 gone
+        > w1 gone
+        ",
+    );
+}
+
 #[test]
 fn the_end_of_a_connection_waits_for_no_transaction() {
     converse(
