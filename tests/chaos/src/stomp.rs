@@ -252,7 +252,9 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
+/// An ERROR by which the gateway wants something done once more is [`ErrorKind::ResourceBusy`].
 fn unexpected(frame: &Frame) -> io::Error {
     let message = frame.get("message").unwrap_or_default();
-    io::Error::other(format!("{} {message}", frame.command))
+    let kind = if message == "too busy" { ErrorKind::ResourceBusy } else { ErrorKind::Other };
+    io::Error::new(kind, format!("{} {message}", frame.command))
 }

@@ -36,12 +36,14 @@ pub(super) fn all(dice: &Dice) -> Vec<Actor> {
     let shared = DURABLE[2].queue;
     let queues = [first, second];
     let work_and = |more: &[&'static str]| [WORK.as_slice(), more].concat();
+    let everywhere = work_and(&[queues, FEEDS].concat());
     let roles = [
         Role::ProduceAgain { to: WORK.to_vec(), window: 32 },
         Role::ProduceAgain { to: [queues, FEEDS].concat(), window: 16 },
-        Role::Produce { to: [work_and(&queues), FEEDS.to_vec()].concat(), window: 1 },
+        Role::Produce { to: everywhere.clone(), window: 1 },
         Role::Produce { to: LYING.to_vec(), window: 1 },
-        Role::ProduceInTransactions { to: [work_and(&queues), FEEDS.to_vec()].concat() },
+        Role::ProduceInTransactions { to: everywhere.clone(), again: false },
+        Role::ProduceInTransactions { to: everywhere.clone(), again: true },
         Role::Work { queues: WORK.to_vec() },
         Role::Work { queues: work_and(&MOVED) },
         Role::Work { queues: vec![shared] },
@@ -56,7 +58,7 @@ pub(super) fn all(dice: &Dice) -> Vec<Actor> {
     ];
     let actor = |(index, role): (u32, Role)| {
         let dice = dice.fork(index.into());
-        let hand = Hand { dice, producer: index, number: 0, last: VecDeque::new() };
+        let hand = Hand { dice, producer: index, ..Hand::default() };
         Actor { role, hand }
     };
     (1..).zip(roles).map(actor).collect()
@@ -75,10 +77,11 @@ enum Role {
     /// ends it does not send again.
     Produce { to: Vec<&'static str>, window: usize },
     /// The same with durable messages, which have numbers. With each connection it sends the last ones
-    /// again, whether they were confirmed or not.
+    /// again, whether they were confirmed or not. It leaves now and then, not knowing what has arrived.
     ProduceAgain { to: Vec<&'static str>, window: usize },
-    /// Sends messages to several queues in each transaction.
-    ProduceInTransactions { to: Vec<&'static str> },
+    /// Sends messages to several queues in each transaction. `again`: and does as [`Self::ProduceAgain`]
+    /// does, with whole transactions.
+    ProduceInTransactions { to: Vec<&'static str>, again: bool },
     /// Acknowledges, refuses, holds messages, and leaves now and then.
     Work { queues: Vec<&'static str> },
     /// Acknowledges messages and sends others in transactions.
@@ -90,13 +93,18 @@ enum Role {
 }
 
 /// What a client keeps from one life of the gateway to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Hand {
     dice: Dice,
     producer: u32,
     number: u32,
-    /// What is sent again.
-    last: VecDeque<Outgoing<'static>>,
+    /// What is sent again: each in a transaction, or one message.
+    last: VecDeque<Vec<Outgoing<'static>>>,
+    /// It has left while its last messages may have been on their way: until all that is sent again is confirmed,
+    /// it may be told to try once more.
+    has_left: bool,
+    /// How often it was told so, one after the other.
+    tries: u32,
 }
 
 impl Actor {
@@ -117,16 +125,22 @@ impl Actor {
         let hand = &mut self.hand;
         loop {
             let mut client = Client::connect(stage, address, self.role.login())?;
-            match &self.role {
-                Role::Produce { to, window } => hand.produce(stage, &mut client, to, *window)?,
+            let outcome = match &self.role {
+                Role::Produce { to, window } => hand.produce(stage, &mut client, to, *window),
                 Role::ProduceAgain { to, window } => {
-                    hand.produce_again(stage, &mut client, to, *window)?;
+                    hand.produce_again(stage, &mut client, to, *window)
                 }
-                Role::ProduceInTransactions { to } => hand.transact(stage, &mut client, to)?,
-                Role::Work { queues } => hand.work(client, queues)?,
-                Role::Move { from, to } => hand.move_on(&mut client, from, to)?,
-                Role::Take { queues, at_once } => hand.take(&mut client, queues, *at_once)?,
-                Role::Look { queues } => hand.look(&mut client, queues)?,
+                Role::ProduceInTransactions { to, again } => {
+                    hand.transact(stage, &mut client, to, *again)
+                }
+                Role::Work { queues } => hand.work(client, queues),
+                Role::Move { from, to } => hand.move_on(&mut client, from, to),
+                Role::Take { queues, at_once } => hand.take(&mut client, queues, *at_once),
+                Role::Look { queues } => hand.look(&mut client, queues),
+            };
+            match outcome {
+                Err(error) if hand.tries_again(&error) => thread::sleep(PAUSE),
+                outcome => outcome?,
             }
         }
     }
@@ -169,36 +183,85 @@ impl Hand {
         to: &[&'static str],
         window: usize,
     ) -> io::Result<()> {
-        for outgoing in &self.last {
+        for outgoing in self.last.iter().flatten() {
             client.send(*outgoing)?;
         }
+        self.all_is_known(client)?;
         while let Some(to) = self.dice.pick(to) {
             wait_for_room(stage, client, window)?;
             let is_numbered = true;
             let outgoing = Outgoing { is_numbered, ..self.next_message(to, true, None) };
-            self.last.push_back(outgoing);
-            if self.last.len() > window {
-                self.last.pop_front();
-            }
+            self.remember(vec![outgoing], window);
             client.send(outgoing)?;
+            if self.dice.below(LEAVES) == 0 {
+                self.has_left = true;
+                break;
+            }
         }
         Ok(())
     }
 
-    fn transact(&mut self, stage: &Stage, client: &mut Client<'_>, to: &[&str]) -> io::Result<()> {
+    fn transact(
+        &mut self,
+        stage: &Stage,
+        client: &mut Client<'_>,
+        to: &[&'static str],
+        again: bool,
+    ) -> io::Result<()> {
+        for messages in &self.last {
+            let transaction = send_all(client, messages)?;
+            client.commit(transaction)?;
+        }
+        self.all_is_known(client)?;
         loop {
             wait_for_room(stage, client, TRANSACTIONS_MAX)?;
-            let transaction = client.begin()?;
             let most = if self.dice.percent(2) { 100 } else { 6 };
+            let mut messages = Vec::new();
             for _ in 0..=self.dice.below(most) {
-                self.send(client, to, true, Some(transaction))?;
+                let Some(to) = self.dice.pick(to) else { return Ok(()) };
+                let message = self.next_message(to, true, None);
+                messages.push(Outgoing { is_numbered: again, ..message });
             }
+            let transaction = send_all(client, &messages)?;
             if self.dice.percent(15) {
                 client.abort(transaction)?;
-            } else {
-                client.commit(transaction)?;
+                continue;
+            }
+            if again {
+                self.remember(messages, TRANSACTIONS_MAX);
+            }
+            client.commit(transaction)?;
+            if again && self.dice.below(LEAVES) == 0 {
+                self.has_left = true;
+                return Ok(());
             }
         }
+    }
+
+    fn remember(&mut self, messages: Vec<Outgoing<'static>>, window: usize) {
+        self.last.push_back(messages);
+        if self.last.len() > window {
+            self.last.pop_front();
+        }
+    }
+
+    /// All that was sent again has to be confirmed, if it was on its way before.
+    fn all_is_known(&mut self, client: &mut Client<'_>) -> io::Result<()> {
+        if self.has_left {
+            client.await_all()?;
+            (self.has_left, self.tries) = (false, 0);
+        }
+        Ok(())
+    }
+
+    /// Whether an error says that what is sent again is still on its way. It may be that of a
+    /// connection that ends, where more was written than was read.
+    fn tries_again(&mut self, error: &io::Error) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, ResourceBusy};
+        self.tries += 1;
+        self.has_left
+            && self.tries < TRIES_MAX
+            && matches!(error.kind(), ResourceBusy | ConnectionReset | BrokenPipe)
     }
 
     fn send(
@@ -331,6 +394,15 @@ impl Hand {
     }
 }
 
+/// Sends these in a transaction.
+fn send_all(client: &mut Client<'_>, messages: &[Outgoing<'_>]) -> io::Result<u32> {
+    let transaction = client.begin()?;
+    for message in messages {
+        client.send(Outgoing { transaction: Some(transaction), ..*message })?;
+    }
+    Ok(transaction)
+}
+
 /// Until fewer than this are not confirmed, and little waits in the queues.
 fn wait_for_room(stage: &Stage, client: &mut Client<'_>, window: usize) -> io::Result<()> {
     while client.awaited() >= window {
@@ -389,6 +461,11 @@ fn take_all(mut client: Client<'_>, queues: &[&str]) -> io::Result<usize> {
 const DEPTH_MAX: usize = 1500;
 /// COMMITs in flight.
 const TRANSACTIONS_MAX: usize = 4;
+/// Who sends again leaves once in so many times.
+const LEAVES: u32 = 40;
+/// How often it is told that something is still on its way.
+const TRIES_MAX: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(5);
 /// Messages whose number is a multiple become dead letters.
 const REFUSED: u32 = 25;
 const UNSETTLED_MAX: usize = 8;

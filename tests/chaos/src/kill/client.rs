@@ -165,6 +165,14 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Waits for all RECEIPTs. No message comes here.
+    pub(super) fn await_all(&mut self) -> io::Result<()> {
+        while self.awaited() > 0 {
+            self.next_receipt()?;
+        }
+        Ok(())
+    }
+
     /// Waits for a RECEIPT, if one is awaited. No message comes here.
     pub(super) fn next_receipt(&mut self) -> io::Result<()> {
         if self.awaited.is_empty() {

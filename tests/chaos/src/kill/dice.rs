@@ -1,6 +1,6 @@
 //! Numbers at random, the same for the same seed (splitmix64).
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Dice(u64);
 
 impl Dice {

@@ -19,7 +19,7 @@ pub(crate) enum Event {
     Start,
     /// It is told to end: all its consumers leave in good order, one after the other.
     Stop,
-    /// A message is about to be sent, to a queue or a topic, perhaps in a transaction.
+    /// A message is about to be sent, to a queue or a topic, perhaps in a transaction, and perhaps again.
     Send { message: MessageId, to: String, durable: bool, transaction: Option<u32> },
     /// The RECEIPT of a message came.
     Confirmed(MessageId),

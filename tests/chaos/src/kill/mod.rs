@@ -20,7 +20,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
@@ -101,10 +101,14 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
             });
         }
     });
-    let failed = failed.into_inner();
+    let totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missing = totals.missing();
+    if let Some(missing) = missing {
+        println!("FAULT: {missing}");
+    }
+    let failed = failed.into_inner() || missing.is_some();
     println!(
-        "\n{} from seed {}, on {}, in {} s: {}",
-        lock(&totals),
+        "\n{totals} from seed {}, on {}, in {} s: {}",
         options.seed,
         crate::process::machine(),
         begin.elapsed().as_secs(),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use std::{
 use rustix::process::Signal;
 use socket2::Socket;
 
-use crate::{gateway::reserve_port, process};
+use crate::{client::RESPONSE_MAX, gateway::reserve_port, process};
 
 /// Where gateways of a round keep their files.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl<'a> Place<'a> {
         let text = format!(
             "threads = {threads}\n\n[store]\npath = \"store\"\nsegment-bytes = \"{segment_kib}KiB\"\n\n[limits]\ndeliveries-max = \
              {DELIVERIES_MAX}\n\n[shutdown]\ngrace = \"0s\"\ndrain = \"1s\"\n\n\
-             [[listen]]\naddress = \"{}\"\n",
+             [[listen]]\naddress = \"{}\"\noperations = true\n",
             self.address
         );
         let config = self.folder.join("passerelle.toml");
@@ -76,6 +76,36 @@ impl<'a> Place<'a> {
         let started = Instant::now();
         let process = command.spawn().map_err(fail)?;
         Ok(Gateway { place: self, process, started })
+    }
+
+    /// Reads all that the store has kept, while no gateway runs.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.tool("check").map(drop)
+    }
+
+    /// The bodies in the log that stand behind newer ones: they were moved there.
+    pub(super) fn moved(&self) -> Result<Vec<u64>, String> {
+        let dump = self.tool("dump")?;
+        let (mut newest, mut moved) = (0, Vec::new());
+        for line in dump.lines() {
+            let body = line.split_once(", body ").and_then(|(_, body)| body.split_once(':'));
+            let Some(body) = body.and_then(|(body, _)| body.parse().ok()) else { continue };
+            if body < newest {
+                moved.push(body);
+            }
+            newest = newest.max(body);
+        }
+        Ok(moved)
+    }
+
+    fn tool(&self, command: &str) -> Result<String, String> {
+        let output = Command::new(self.program).args(["store", command]).arg(self.store()).output();
+        let output = output.map_err(|error| format!("store {command}: {error}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("store {command}: {}: {said}", output.status));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn log(&self) -> PathBuf {
@@ -94,6 +124,22 @@ impl Gateway<'_> {
             thread::sleep(Duration::from_millis(1));
         }
         Ok(self.started.elapsed())
+    }
+
+    /// How many messages that were sent again it had already, since it was started.
+    pub(super) fn duplicates(&self) -> Result<u64, String> {
+        let read = || -> io::Result<String> {
+            let mut stream = TcpStream::connect(self.place.address)?;
+            stream.set_read_timeout(Some(RESPONSE_MAX))?;
+            stream.write_all(METRICS)?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = read().map_err(|error| format!("/metrics: {error}"))?;
+        let count =
+            text.lines().find_map(|line| line.strip_prefix(DUPLICATES)?.trim().parse().ok());
+        count.ok_or_else(|| format!("/metrics has no {DUPLICATES}"))
     }
 
     /// Ends it without warning.
@@ -142,7 +188,8 @@ impl Gateway<'_> {
     fn must_be_content(&self) -> Result<(), String> {
         let log = fs::read_to_string(self.place.log()).unwrap_or_default();
         let mut lines = log.lines();
-        match lines.find(|line| line.contains(" ERROR ") || line.contains("panicked")) {
+        let is_error = |line: &&str| line.split_whitespace().nth(1) == Some("ERROR");
+        match lines.find(|line| is_error(line) || line.contains("panicked")) {
             Some(line) => Err(format!("its log: {line}")),
             None => Ok(()),
         }
@@ -164,5 +211,7 @@ impl Drop for Gateway<'_> {
 
 /// So that some messages are dead letters soon.
 pub(super) const DELIVERIES_MAX: u32 = 3;
+const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+const DUPLICATES: &str = "passerelle_broker_duplicates_total";
 const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(20);

@@ -39,6 +39,14 @@ pub(super) struct Totals {
     redelivered: usize,
     dead_letters: usize,
     browsed: usize,
+    /// Messages that were sent again, and transactions.
+    again: usize,
+    transactions_again: usize,
+    /// Of these, those that were there already, as so many gateways have counted.
+    duplicates: u64,
+    counted: u32,
+    /// Messages that a compaction of the store has moved.
+    moved: usize,
     /// Segments of the store that were begun.
     segments: u32,
     /// Of these, before the queues were emptied.
@@ -123,6 +131,7 @@ impl Round {
         forget: Option<Forget>,
     ) -> Result<(), String> {
         let copy = place.folder().join("copy");
+        let mut moved = HashSet::new();
         while self.totals.kills < kills && stage.faults().is_empty() {
             if forget == Some(Forget::Store) {
                 let putting_back = match self.totals.kills {
@@ -153,6 +162,11 @@ impl Round {
             stage.begin(place.address());
             let most_ms = if dice.percent(30) { 60 } else { 700 };
             thread::sleep(Duration::from_millis(dice.below(most_ms).into()));
+            if dice.percent(COUNTED_PERCENT) {
+                self.totals.duplicates += gateway.duplicates()?;
+                self.totals.counted += 1;
+                thread::sleep(Duration::from_micros(dice.below(20_000).into()));
+            }
             stage.end();
             if dice.percent(5) {
                 stage.record(Event::Stop);
@@ -163,6 +177,11 @@ impl Round {
             }
             // What they still read is of this one, not of the next.
             stage.wait_for_clients();
+            if self.totals.kills.is_multiple_of(KILLS_PER_CHECK) {
+                place.check()?;
+                moved.extend(place.moved()?);
+                self.totals.moved = moved.len();
+            }
         }
         Ok(())
     }
@@ -238,8 +257,32 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 impl Totals {
+    /// What did not happen in so many kills that it should have: then the test does not test it.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        let happened = [
+            (
+                self.transactions_again > 0 && self.duplicates > 0,
+                "nothing that was sent again was there",
+            ),
+            (self.moved > 0, "no segment was compacted"),
+            (self.dead_letters > 0, "there was no dead letter"),
+            (self.browsed > 0, "nothing was browsed"),
+        ];
+        let mut missing = happened.into_iter().filter(|(happened, _)| !happened);
+        let missing = missing.next().map(|(_, what)| what);
+        missing.filter(|_| self.kills >= KILLS_ENOUGH)
+    }
+
     fn count(&mut self, events: &[Event]) {
+        let mut sent = HashSet::new();
+        let mut again = HashSet::new();
         for event in events {
+            if let Event::Send { message, transaction, .. } = event
+                && !sent.insert(message)
+            {
+                self.again += 1;
+                again.extend(*transaction);
+            }
             self.confirmed += usize::from(matches!(event, Event::Confirmed(_)));
             self.settled += usize::from(matches!(event, Event::Settled(_)));
             self.transactions += usize::from(matches!(event, Event::Committed(_)));
@@ -249,6 +292,7 @@ impl Totals {
                 self.dead_letters += usize::from(from.starts_with("/queue/DLQ."));
             }
         }
+        self.transactions_again += again.len();
     }
 }
 
@@ -262,6 +306,11 @@ impl std::ops::AddAssign for Totals {
         self.redelivered += other.redelivered;
         self.dead_letters += other.dead_letters;
         self.browsed += other.browsed;
+        self.again += other.again;
+        self.transactions_again += other.transactions_again;
+        self.duplicates += other.duplicates;
+        self.moved += other.moved;
+        self.counted += other.counted;
         self.segments += other.segments;
         self.segments_left += other.segments_left;
         self.starts += other.starts;
@@ -275,21 +324,29 @@ impl Display for Totals {
         let Self { kills, early, confirmed, settled, transactions, .. } = self;
         let Self { redelivered, dead_letters, browsed, segments, segments_left, start_max, .. } =
             self;
+        let Self { again, transactions_again, duplicates, moved, counted, .. } = self;
         let start_mean = self.start_sum / self.starts.max(1);
         write!(
             f,
             "{kills} kills ({early} before it listened), {confirmed} messages, {settled} settlements \
              and {transactions} transactions confirmed, {redelivered} redelivered, {dead_letters} \
-             dead letters, {browsed} browsed, {segments_left} of {segments} segments left, starts of \
-             {} ms, the slowest of {} ms",
+             dead letters, {browsed} browsed, {again} sent again, {transactions_again} transactions \
+             among them, {duplicates} found there in {counted} lives, {moved} moved by compaction, \
+             {segments_left} of {segments} segments left, starts of {} ms, the slowest of {} ms",
             start_mean.as_millis(),
             start_max.as_millis()
         )
     }
 }
 
+/// After so many kills all of what is to be tested has happened.
+const KILLS_ENOUGH: u32 = 100;
 /// Of the gateway.
 const THREADS: u32 = 4;
+/// How often it is looked into the store.
+const KILLS_PER_CHECK: u32 = 10;
+/// How many gateways are asked for what they have counted, before they are killed.
+const COUNTED_PERCENT: u32 = 25;
 /// So small that some are compacted.
 const SEGMENT_KIB: u32 = 256;
 const START_LEAST: Duration = Duration::from_millis(20);

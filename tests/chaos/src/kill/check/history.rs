@@ -32,7 +32,8 @@ pub(super) struct History {
 pub(super) struct Message {
     pub(super) to: String,
     pub(super) durable: bool,
-    pub(super) transaction: Option<u32>,
+    /// One, or several when a producer sent it again with all that was in the first.
+    pub(super) transactions: Vec<u32>,
     pub(super) sent: usize,
     /// A producer may send it again, as the same message.
     pub(super) last_sent_life: u32,
@@ -107,12 +108,13 @@ impl History {
                 let known = self.messages.entry(*message).or_insert_with(|| Message {
                     to: to.clone(),
                     durable: *durable,
-                    transaction: *transaction,
+                    transactions: Vec::new(),
                     sent: at,
                     last_sent_life: life,
                     confirmed: None,
                     deliveries: Vec::new(),
                 });
+                known.transactions.extend(*transaction);
                 known.last_sent_life = life;
             }
             Event::Confirmed(message) => {
@@ -185,10 +187,13 @@ impl History {
 
     /// When it was confirmed that a message is kept.
     pub(super) fn confirmed(&self, message: &Message) -> Option<usize> {
-        match message.transaction.and_then(|id| self.transactions.get(&id)) {
-            Some(transaction) => transaction.committed,
-            None => message.confirmed,
-        }
+        let within = self.transactions_of(message);
+        within.filter_map(|transaction| transaction.committed).chain(message.confirmed).min()
+    }
+
+    /// The transactions in which a message was sent.
+    pub(super) fn transactions_of(&self, message: &Message) -> impl Iterator<Item = &Transaction> {
+        message.transactions.iter().filter_map(|id| self.transactions.get(id))
     }
 
     /// When it was confirmed that a delivery is acknowledged.
@@ -242,7 +247,7 @@ impl History {
         first
     }
 
-    /// What became of a transaction, as far as it shows.
+    /// What became of a transaction, as far as it shows. One that was sent again is the same as the first.
     pub(super) fn outcome(&self, transaction: &Transaction) -> Outcome {
         let durable = |id: &&MessageId| self.messages.get(id).is_some_and(|sent| sent.durable);
         match transaction {

@@ -119,8 +119,9 @@ impl Check<'_> {
     }
 
     fn is_committed_before(&self, message: &Message, at: usize) -> bool {
-        let transaction = message.transaction.and_then(|id| self.history.transactions.get(&id));
-        transaction.is_none_or(|transaction| transaction.commit.is_some_and(|commit| commit < at))
+        let mut within = self.history.transactions_of(message);
+        message.transactions.is_empty()
+            || within.any(|transaction| transaction.commit.is_some_and(|commit| commit < at))
     }
 
     /// What came of a message in one queue, and in its dead-letter queue.

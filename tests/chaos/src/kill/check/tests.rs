@@ -27,6 +27,11 @@ const MOVED: &str = "send 1-1 /queue/q durable; confirmed 1-1; got 1 1-1 /queue/
 const A: &str = "got 2 2-1 /queue/a 2 redelivered; ack 2; settled 2;";
 const B: &str = "got 3 2-2 /queue/b 3 redelivered; ack 3; settled 3;";
 const BACK: &str = "got 4 1-1 /queue/q 4 redelivered; ack 4; settled 4;";
+/// A transaction whose COMMIT is sent once more after a restart.
+const TWICE: &str = "send 3-1 /queue/a durable 7; send 3-2 /queue/b durable 7; commit 7; start; \
+    send 3-1 /queue/a durable 8; send 3-2 /queue/b durable 8; commit 8;";
+const ONE: &str = "got 5 3-1 /queue/a 5 redelivered; ack 5; settled 5;";
+const TWO: &str = "got 6 3-2 /queue/b 6 redelivered; ack 6; settled 6;";
 /// A dead letter.
 const DEAD: &str = "got 9 1-1 /queue/DLQ.q 9 new; ack 9; settled 9;";
 
@@ -154,6 +159,20 @@ fn each_promise_is_checked() {
         ("half of its messages", &[MOVED, "commit 7; start;", B], &[Kind::Half]),
         ("its messages alone", &[MOVED, "commit 7; start;", A, B, BACK], &[Kind::Half]),
         ("its acknowledgements alone", &[MOVED, "commit 7; start"], &[Kind::Half]),
+        ("one that is sent again is one", &[TWICE, "committed 8;", ONE, TWO], &[]),
+        ("or the first of them was", &[TWICE, "start;", ONE, TWO], &[]),
+        ("or none", &[TWICE, "start"], &[]),
+        ("not half of it", &[TWICE, "start;", ONE], &[Kind::Half]),
+        (
+            "a part of it that was confirmed",
+            &[TWICE, "committed 8; start;", ONE],
+            &[Kind::Lost, Kind::Half],
+        ),
+        (
+            "and not twice",
+            &[TWICE, "committed 8;", ONE, TWO, "start; got 7 3-1 /queue/a 7 redelivered; ack 7"],
+            &[Kind::Returned],
+        ),
         ("a part that was confirmed", &[MOVED, "commit 7; committed 7; start;", A], &[Kind::Lost]),
         (
             "an ACK that was confirmed",
