@@ -57,6 +57,8 @@ pub(crate) struct CheckpointWriter {
     pub(crate) begin: LogPosition,
     /// Bytes of the log between the beginning of the last one and that of this one.
     pub(crate) log_bytes: u64,
+    /// The last body when it was begun. Later ones are in the log behind that; with them it might never end.
+    last_body: BodyId,
     offset: u64,
     synced: u64,
     blocks: u64,
@@ -90,6 +92,10 @@ impl CheckpointWriter {
             seed: header.seed(),
             begin,
             log_bytes,
+            last_body: index
+                .bodies
+                .last_key_value()
+                .map_or_else(BodyId::default, |(&last, _)| last),
             offset: 0,
             synced: 0,
             blocks: 0,
@@ -153,7 +159,9 @@ impl CheckpointWriter {
                 Some((last, position)) if last == queue => Excluded(*position),
                 _ => Unbounded,
             };
-            let mut rest = positions.range((behind, Unbounded)).peekable();
+            let last_body = self.last_body;
+            let is_known = |(_, body): &(&QueuePosition, &BodyId)| **body <= last_body;
+            let mut rest = positions.range((behind, Unbounded)).filter(is_known).peekable();
             while rest.peek().is_some() {
                 let mut last = QueuePosition::default();
                 self.block(Kind::Queue, |buffer| {
@@ -174,7 +182,9 @@ impl CheckpointWriter {
 
     fn write_bodies(&mut self, index: &Index, after: Option<BodyId>) -> Stage {
         let from = after.map_or(Unbounded, Excluded);
-        let mut bodies = index.bodies.range((from, Unbounded)).take(2 * BLOCK_ENTRIES).peekable();
+        let (rest, last_body) = (index.bodies.range((from, Unbounded)), self.last_body);
+        let known = rest.take_while(|(body, _)| **body <= last_body);
+        let mut bodies = known.take(2 * BLOCK_ENTRIES).peekable();
         if bodies.peek().is_none() {
             return Stage::Producers(None);
         }

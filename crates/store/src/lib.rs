@@ -63,6 +63,8 @@
 //! start (`recovery.rs`). A segment is removed when no message is in it any more (`compaction.rs`).
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod busy;
 mod change;
 mod check;
 mod checkpoint;

@@ -201,11 +201,12 @@ impl<C: Completions> Writer<C> {
                 Next::Batches(batches) => {
                     self.commit(batches)?;
                     groups = groups.wrapping_add(1);
+                    has_more = true;
                     if !self.shared.has_batches() {
                         self.log.write_synced()?;
-                        has_more = true;
-                    } else if self.is_step_due(has_more, groups) {
-                        has_more = self.log.maintain()?;
+                    }
+                    if self.is_step_due(groups) {
+                        self.step()?;
                     }
                 }
                 Next::Retry => {
@@ -213,21 +214,24 @@ impl<C: Completions> Writer<C> {
                     self.retry_at = None;
                     self.commit(VecDeque::new())?;
                 }
-                Next::Maintenance => {
-                    if !self.log.syncs_commits {
-                        self.log.sync()?;
-                    }
-                    has_more = self.log.maintain()?;
-                }
+                Next::Maintenance => has_more = self.step()?,
                 Next::End => return self.log.close(),
             }
         }
     }
 
-    /// Whether a step beside the batches, which syncs them, is due while they come without a pause.
-    fn is_step_due(&self, has_more: bool, groups: u32) -> bool {
+    /// A step beside the batches, which syncs them.
+    fn step(&mut self) -> Result<bool, StoreError> {
+        if !self.log.syncs_commits {
+            self.log.sync()?;
+        }
+        self.log.maintain()
+    }
+
+    /// Whether a step is due though there is no pause: a core may write again whenever it is told.
+    fn is_step_due(&self, groups: u32) -> bool {
         if self.log.syncs_commits {
-            has_more && groups.is_multiple_of(GROUPS_PER_STEP)
+            groups.is_multiple_of(GROUPS_PER_STEP)
         } else {
             mem::take(&mut self.shared.lock().is_sync_due)
         }

@@ -1,0 +1,76 @@
+//! A store whose cores write again as soon as they are told, so that it is never without work for long.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use broker::{QueuePosition, Record, RecordBatch, WriteId};
+
+use crate::{
+    Completions, Options, Store, WriteRefusal,
+    files::SimulatedDisk,
+    model::{contents, message, open, options, queue},
+};
+
+/// Fails when `Writer::run` does steps in pauses alone: no segment is ever removed.
+#[test]
+fn segments_are_removed_while_one_producer_waits_for_each_of_its_messages() {
+    let disk = SimulatedDisk::default();
+    let mut most = 0;
+    run(&disk, options(1), |_, _| most = most.max(disk.used()));
+    assert!(most < 300 << 10, "{most} bytes");
+}
+
+/// Fails when `Writer::run` leaves what is to be synced to the next pause.
+#[test]
+fn what_is_to_be_synced_is_synced_while_one_producer_waits_for_each_of_its_messages() {
+    let disk = SimulatedDisk::default();
+    let mut kept = None;
+    // Each segment that is begun syncs the one before it.
+    let options = Options { syncs_commits: false, segment_bytes: 4 << 20, ..options(1) };
+    run(&disk, options, |id, store| {
+        if id == 100 {
+            store.sync();
+        }
+        if id == 200 {
+            kept = Some(disk.after_crash(|_| 0));
+        }
+    });
+    let log = open(&kept.unwrap(), 2).unwrap();
+    let kept = contents(&log).unwrap().queues.into_keys().last();
+    let last = kept.map(|(_, position)| position.bits());
+    assert!(last >= Some(100), "{last:?} is the last one");
+}
+
+/// Stores messages one after the other, and removes each with the next; `then` is called behind each.
+fn run(disk: &SimulatedDisk, options: Options, mut then: impl FnMut(u64, &Store)) {
+    let opened = crate::open(Arc::new(disk.clone()), options).unwrap();
+    let (told, stored) = mpsc::channel();
+    let (store, writer) = opened.start(Told(told));
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| writer.run());
+        for id in 1..=3000 {
+            let put = Record::Put(queue(0), QueuePosition::from_bits(id), message(id, 700));
+            let before = Record::Remove(queue(0), QueuePosition::from_bits(id - 1));
+            let records = if id == 1 { vec![put] } else { vec![put, before] };
+            store.write(0, [RecordBatch::awaited(WriteId(id), records)]);
+            assert_eq!(stored.recv().unwrap(), WriteId(id));
+            then(id, &store);
+        }
+        store.close();
+        writer.join().unwrap().unwrap();
+    });
+}
+
+struct Told(mpsc::Sender<WriteId>);
+
+impl Completions for Told {
+    fn stored(&mut self, _: u16, upto: WriteId) {
+        self.0.send(upto).unwrap();
+    }
+
+    fn refused(&mut self, _: u16, _: WriteId, refusal: WriteRefusal) {
+        panic!("{refusal}");
+    }
+}
