@@ -40,5 +40,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 fn unit_tests() -> Outcome {
-    shell::run(shell::cargo().args(["test", "--workspace", "--quiet", "--locked"]))
+    let mut tests = shell::cargo();
+    tests.args(["test", "--workspace", "--quiet", "--locked"]).env("SIMULATION_SEEDS", "2000");
+    shell::run(&mut tests)
 }
