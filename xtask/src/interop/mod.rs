@@ -227,19 +227,24 @@ fn proxies(threads: u16) -> Outcome {
     )
 }
 
-/// `tests/interop/jms`, which starts its gateways.
+/// `tests/interop/jms`, which starts its gateways; a part of it once more with the client for JMS 2.0.
 fn jms(threads: u16) -> Outcome {
     if !shell::is_there("mvn") {
         return Err(Failure::missing("Maven", "apt-get install maven default-jdk-headless"));
     }
     let binaries = Binaries::build()?;
-    shell::run(
-        shell::command("mvn")
-            .args(["--batch-mode", "--no-transfer-progress", "test"])
-            .current_dir(paths::root().join("tests/interop/jms"))
-            .env("PASSERELLE", binaries.gateway)
-            .env("THREADS", threads.to_string()),
-    )
+    let lines: &[&[&str]] = if threads == 1 { &[&[]] } else { &[&[], &["-Pjavax"]] };
+    for profile in lines {
+        shell::run(
+            shell::command("mvn")
+                .args(["--batch-mode", "--no-transfer-progress", "test"])
+                .args(*profile)
+                .current_dir(paths::root().join("tests/interop/jms"))
+                .env("PASSERELLE", &binaries.gateway)
+                .env("THREADS", threads.to_string()),
+        )?;
+    }
+    Ok(())
 }
 
 /// `tests/interop/python`, against one gateway.
