@@ -229,6 +229,11 @@ impl Shard {
         stats
     }
 
+    /// As in [`Shard::stats`].
+    pub const fn unreadable(&self) -> u64 {
+        self.home.unreadable()
+    }
+
     /// The subscriptions to topics that got less than was published.
     pub fn slow_subscriptions(&self) -> impl Iterator<Item = SlowSubscription<'_>> {
         self.front.slow_subscriptions()

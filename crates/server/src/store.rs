@@ -19,7 +19,7 @@ use broker::{
     Terms, WriteId,
 };
 use config::{Config, SyncPolicy};
-use contract::{Message, Refusal};
+use contract::Refusal;
 use drive::{Cores, StoreStats, clock, tasks};
 use store::{
     Completions, Folder, Opened, Options, Reader, StoreError, StoredMessage, WriteRefusal,
@@ -124,8 +124,8 @@ impl Store {
             source,
         };
         let (loads, requests) = mpsc::channel();
-        let (cores, reader, sync) = (Arc::clone(&self.cores), store.reader().clone(), self.sync);
-        let load = move || Loader { cores, reader, sync }.run(&requests);
+        let (cores, reader) = (Arc::clone(&self.cores), store.reader().clone());
+        let load = move || Loader { cores, reader }.run(&requests);
         // It ends with the process.
         drop(tasks::thread("store-reader", load).map_err(no_thread)?);
         opening.writer = Some(tasks::thread("store", run).map_err(no_thread)?);
@@ -266,7 +266,6 @@ struct Load {
 struct Loader {
     cores: Arc<OnceLock<Weak<Cores>>>,
     reader: Reader,
-    sync: SyncPolicy,
 }
 
 impl Loader {
@@ -274,9 +273,8 @@ impl Loader {
     fn run(&self, requests: &mpsc::Receiver<Load>) {
         while let Ok(Load { core, id, queue, positions }) = requests.recv() {
             let mut failed = None;
-            let mut tries = if self.sync == SyncPolicy::Always { 0 } else { SYNC_TRIES };
             let read = |position| {
-                let message = self.read(&queue, position, &mut tries).unwrap_or_else(|error| {
+                let message = self.reader.read_from(&queue, position).unwrap_or_else(|error| {
                     failed.get_or_insert((0, error)).0 += 1;
                     None
                 });
@@ -293,24 +291,6 @@ impl Loader {
             }
             let Some(cores) = self.cores.get().and_then(Weak::upgrade) else { return };
             cores.loaded(core, id, queue, messages);
-        }
-    }
-
-    /// What is not synced yet is not to be found, so it is waited for a while.
-    #[expect(clippy::disallowed_methods, reason = "this thread may wait")]
-    fn read(
-        &self,
-        queue: &QueueId,
-        position: QueuePosition,
-        tries: &mut u32,
-    ) -> Result<Option<Message>, StoreError> {
-        loop {
-            let message = self.reader.read_from(queue, position)?;
-            if message.is_some() || *tries == 0 {
-                return Ok(message);
-            }
-            *tries -= 1;
-            thread::sleep(SYNC_INTERVAL / 4);
         }
     }
 }
@@ -369,9 +349,6 @@ fn state_directory() -> PathBuf {
 
 /// With [`SyncPolicy::Interval`].
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often, in one load, a message is looked for that is not synced yet.
-const SYNC_TRIES: u32 = 10;
 
 /// Messages of a queue that a core is told of at once when the store is opened.
 const RESTORED_AT_ONCE: usize = 10_000;

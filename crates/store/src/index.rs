@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     mem,
-    ops::Bound,
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     change::{BodyId, Change},
     files::File,
     record::Seed,
+    unsynced::Unsynced,
 };
 
 /// The messages of all queues, their bodies, and the segments that these are in.
@@ -24,7 +25,7 @@ pub(crate) struct Index {
     pub(crate) queues: Queues,
     /// What is to leave for a dead-letter queue; few at a time.
     pub(crate) dead_letters: BTreeMap<(QueueId, QueuePosition), DeadLetterReason>,
-    pub(crate) prepared: BTreeMap<(TransactionId, u16), Vec<Change>>,
+    pub(crate) prepared: Prepared,
     /// The durable subscriptions.
     pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
     /// What has entered a queue of producers that number their messages.
@@ -35,10 +36,14 @@ pub(crate) struct Index {
     /// Of those that are in one.
     pub(crate) groups: BTreeMap<BodyId, Group>,
     pub(crate) segments: BTreeMap<u32, Segment>,
+    /// What is written behind all this, for readers.
+    pub(crate) unsynced: Unsynced,
     /// While the log is read, a change may concern what a checkpoint has seen the end of already:
     /// bodies stay until [`Index::complete`].
     is_replaying: bool,
 }
+
+pub(crate) type Prepared = BTreeMap<(TransactionId, u16), Vec<Change>>;
 
 pub(crate) type Queues = BTreeMap<QueueId, BTreeMap<QueuePosition, BodyId>>;
 
@@ -175,9 +180,8 @@ impl Index {
                 self.release_all(&replaced.unwrap_or_default());
             }
             Change::Commit(transaction) => {
-                let homes =
-                    (Bound::Included((transaction, 0)), Bound::Included((transaction, u16::MAX)));
-                let homes: Vec<_> = self.prepared.range(homes).map(|(&key, _)| key).collect();
+                let homes: Vec<_> =
+                    self.prepared.range(homes(transaction)).map(|(&key, _)| key).collect();
                 for home in homes {
                     let changes = self.prepared.remove(&home).unwrap_or_default();
                     changes.iter().cloned().for_each(|change| self.apply(change));
@@ -198,6 +202,21 @@ impl Index {
                 self.producers.entry((queue, producer)).or_default().merge(&numbers);
             }
         }
+    }
+
+    /// Bodies and changes are written, and not synced yet: what [`Index::synced`] ends, when they come
+    /// again for good.
+    pub(crate) fn written(
+        &mut self,
+        bodies: impl IntoIterator<Item = (BodyId, Place)>,
+        changes: &[Change],
+    ) {
+        self.unsynced.write(bodies, changes, &self.prepared);
+    }
+
+    /// All that was written is synced, and in the index itself.
+    pub(crate) fn synced(&mut self) {
+        self.unsynced = Unsynced::default();
     }
 
     /// The durable subscriptions, and what was decided and is not done yet, as the changes that say so.
@@ -312,6 +331,11 @@ impl Index {
             segment.live_bytes.saturating_sub(bytes)
         };
     }
+}
+
+/// The branches of a transaction, by the core of each.
+pub(crate) fn homes(transaction: TransactionId) -> RangeInclusive<(TransactionId, u16)> {
+    (transaction, 0)..=(transaction, u16::MAX)
 }
 
 fn contains(queues: &Queues, queue: &QueueId, position: QueuePosition) -> bool {

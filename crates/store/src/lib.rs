@@ -87,6 +87,7 @@ mod segment;
 mod spares;
 mod stats;
 mod terms;
+mod unsynced;
 mod writer;
 
 use std::{ops::Bound, sync::Arc};

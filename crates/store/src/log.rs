@@ -33,7 +33,8 @@ use crate::{
 ///
 /// What it appends is in `buffer` first. [`Log::sync`] writes that, syncs it, and only then changes
 /// the index by it: so whatever is derived from the index, a checkpoint or the end of a segment,
-/// depends on nothing that a crash could take back.
+/// depends on nothing that a crash could take back. What is reported before it is synced is in
+/// [`Index::written`] meanwhile, where it can be read.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) files: Arc<dyn Files>,
@@ -49,6 +50,10 @@ pub(crate) struct Log {
     buffer: Vec<u8>,
     /// What changes in the index when the buffer is synced.
     unapplied: Vec<Unapplied>,
+    /// The same of what is written and not synced yet.
+    written: Vec<Unapplied>,
+    /// The first record that is not written.
+    written_sequence: u64,
     /// The first batch of the group for which there was no room after all.
     abandoned: Option<usize>,
     pub(crate) spares: Spares,
@@ -144,6 +149,8 @@ impl Log {
             body_next: start.body_next,
             buffer: Vec::new(),
             unapplied: Vec::new(),
+            written: Vec::new(),
+            written_sequence: start.sequence,
             abandoned: None,
             spares,
             since_checkpoint: 0,
@@ -274,19 +281,25 @@ impl Log {
     /// since the kernel takes pages that it failed to write for written.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         self.flush()?;
-        if self.sequence == self.synced {
+        self.sync_written()
+    }
+
+    /// As [`Log::sync`], of what the buffer does not contain any more.
+    fn sync_written(&mut self) -> Result<(), StoreError> {
+        if self.written_sequence == self.synced {
             return Ok(());
         }
         let begin = now();
         self.active.file.sync().map_err(|error| self.failed("sync")(error))?;
         self.counts.synced(begin.elapsed());
-        self.synced = self.sequence;
+        self.synced = self.written_sequence;
         let mut index = lock(&self.index);
-        for Unapplied { bodies, changes, .. } in self.unapplied.drain(..) {
+        for Unapplied { bodies, changes, .. } in self.written.drain(..) {
             bodies.iter().for_each(|&(body, place, traits)| index.place_with(body, place, traits));
             changes.into_iter().for_each(|change| index.apply(change));
             index.drop_unreferenced(bodies.into_iter().map(|(body, ..)| body));
         }
+        index.synced();
         Ok(())
     }
 
@@ -366,11 +379,24 @@ impl Log {
                 self.since_checkpoint += self.buffer.len() as u64;
                 self.buffer.clear();
                 self.buffer.shrink_to(BUFFER_BYTES);
+                self.written();
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::StorageFull => self.abandon(error),
             Err(error) => Err(self.failed("write")(error)),
         }
+    }
+
+    /// What was in the buffer is written. Readers find it, if it is reported before it is synced.
+    fn written(&mut self) {
+        self.written_sequence = self.sequence;
+        if !self.syncs_commits {
+            let mut index = lock(&self.index);
+            for Unapplied { bodies, changes, .. } in &self.unapplied {
+                index.written(bodies.iter().map(|&(body, place, _)| (body, place)), changes);
+            }
+        }
+        self.written.append(&mut self.unapplied);
     }
 
     /// Forgets what is in the buffer, of which a part may be written. The next segment begins with
@@ -380,7 +406,9 @@ impl Log {
         let first = self.unapplied.drain(..).find_map(|unapplied| unapplied.batch);
         self.abandoned = self.abandoned.or(first);
         self.buffer.clear();
-        self.sequence = self.synced;
+        self.sequence = self.written_sequence;
+        // That was reported, perhaps, and stays.
+        self.sync_written()?;
         let is_begun = self.begin_segment(0, true)?;
         self.spares.is_disk_full = true;
         if is_begun { Ok(()) } else { Err(self.failed("write")(error)) }

@@ -54,7 +54,8 @@ impl Reader {
         Ok(None)
     }
 
-    /// As [`Reader::read`], of what is at this position of a queue.
+    /// As [`Reader::read`], of what is at this position of a queue: as soon as it was reported as stored,
+    /// synced or not.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -65,13 +66,17 @@ impl Reader {
     ) -> Result<Option<Message>, StoreError> {
         let body = {
             let index = lock(&self.index);
-            index.queues.get(queue).and_then(|positions| positions.get(&position).copied())
+            let synced = index.queues.get(queue);
+            let synced = synced.and_then(|positions| positions.get(&position).copied());
+            synced.or_else(|| index.unsynced.body(queue, position))
         };
         body.map_or(Ok(None), |body| self.read(body))
     }
 
     fn place(&self, body: BodyId) -> Option<Place> {
-        lock(&self.index).bodies.get(&body).map(|body| body.place)
+        let index = lock(&self.index);
+        let synced = index.bodies.get(&body).map(|body| body.place);
+        synced.or_else(|| index.unsynced.place(body))
     }
 
     fn read_at(&self, body: BodyId, place: Place) -> Result<Option<Message>, StoreError> {

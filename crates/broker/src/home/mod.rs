@@ -646,6 +646,10 @@ impl Home {
         left
     }
 
+    pub(crate) const fn unreadable(&self) -> u64 {
+        self.stats.unreadable
+    }
+
     pub(crate) fn add_stats(&self, stats: &mut Stats) {
         self.add_client_stats(stats);
         stats.queues = self.queues.len();

@@ -156,7 +156,7 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
                 core.core.borrow_mut().apply_all([Event::RestoredOnDisk(queue, messages)]);
             }
             ToCore::Loaded(load, queue, messages) => {
-                core.core.borrow_mut().apply_all([Event::Loaded(load, queue, messages)]);
+                core.core.borrow_mut().loaded(load, queue, messages);
             }
             ToCore::Restored(messages) => core.core.borrow_mut().restore(messages),
             ToCore::Call(call) => call(core),

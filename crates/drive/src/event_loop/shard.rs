@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use broker::{Effect, Event, Record, Restored, RestoredNumbers, ShardMessage, Shed, Subscriber};
+use broker::{
+    Effect, Event, LoadId, QueueId, Record, Restored, RestoredNumbers, ShardMessage, Shed,
+    Subscriber,
+};
 use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
 use super::{
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    cores::ToCore,
+    cores::{LoadedMessage, ToCore},
     counters::Refused,
     logins::{Decision, Requester, Waiter},
 };
@@ -235,6 +238,21 @@ impl Core {
     pub(crate) fn restore_numbers(&mut self, producers: Vec<RestoredNumbers>) {
         let restored = |one| Event::RestoredNumbers(Box::new(one));
         self.apply_all(producers.into_iter().map(restored));
+    }
+
+    /// The store has loaded messages of a queue.
+    pub(crate) fn loaded(&mut self, load: LoadId, queue: QueueId, messages: Vec<LoadedMessage>) {
+        let before = self.shard.unreadable();
+        let name = queue.clone();
+        self.apply_all([Event::Loaded(load, queue, messages)]);
+        let messages = self.shard.unreadable() - before;
+        if messages > 0 {
+            tracing::error!(
+                queue = %name,
+                messages,
+                "a queue goes on without messages that could not be loaded: it has them again after a restart, if they can be read then"
+            );
+        }
     }
 
     /// Applies what happened elsewhere.

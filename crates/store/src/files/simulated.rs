@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    io, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,6 +28,7 @@ struct Disk {
     /// Bytes of all files together.
     capacity: Option<u64>,
     writes_fail_when_full: bool,
+    next_write_fails: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -81,6 +82,11 @@ impl SimulatedDisk {
     /// allocated anew.
     pub fn set_writes_fail_when_full(&self, fail: bool) {
         self.lock().writes_fail_when_full = fail;
+    }
+
+    /// Lets the next write fail, as if the disk were full just then.
+    pub fn fail_next_write(&self) {
+        self.lock().next_write_fails = true;
     }
 
     /// Bytes that all files take.
@@ -287,7 +293,8 @@ impl File for SimulatedFile {
         let mut bytes = bytes;
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let grows = (offset + bytes.len()).saturating_sub(disk.inode(self.inode)?.content.len());
-        let is_full = disk.is_full(grows as u64) && (grows > 0 || disk.writes_fail_when_full);
+        let is_full = disk.is_full(grows as u64) && (grows > 0 || disk.writes_fail_when_full)
+            || mem::take(&mut disk.next_write_fails);
         if outcome.is_err() || is_full {
             // A part of it, as a write may be interrupted.
             bytes = bytes.get(..bytes.len() / 2).unwrap_or_default();

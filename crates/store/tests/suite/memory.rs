@@ -1,20 +1,38 @@
 use std::{sync::Arc, thread};
 
-use broker::{RecordBatch, WriteId};
+use broker::{Record, RecordBatch, WriteId};
+use contract::Message;
 use store::{Folder, Options};
 
 use crate::{Ignored, folder, put};
 
 #[test]
 fn a_message_on_disk_takes_at_most_100_bytes_of_memory() {
+    let each = bytes_of_each("memory", |record| record);
+    assert!((16..=100).contains(&each), "{each} bytes");
+}
+
+/// As `docs/guarantees.md` says it, with what the queue has of it besides.
+#[test]
+fn a_message_that_expires_takes_at_most_170_bytes_of_memory() {
+    let each = bytes_of_each("memory-expires", |record| {
+        let Record::Put(queue, position, message) = record else { panic!("{record:?}") };
+        let mut message = Message::clone(&message);
+        message.header.expires_unix_ms = Some(u64::MAX - 1);
+        Record::Put(queue, position, Arc::new(message))
+    });
+    assert!((100..=170).contains(&each), "{each} bytes");
+}
+
+fn bytes_of_each(name: &str, change: impl Fn(Record) -> Record) -> isize {
     const MESSAGES: u64 = 100_000;
-    let path = folder("memory");
+    let path = folder(name);
     let open = || store::open(Arc::new(Folder::open(&path).unwrap()), Options::new(1, 1)).unwrap();
     let (store, writer) = open().start(Ignored);
     thread::scope(|scope| {
         let writer = scope.spawn(|| writer.run());
         for write in 0..MESSAGES / 100 {
-            let records = (0..100).map(|n| put(write * 100 + n, "a body"));
+            let records = (0..100).map(|n| change(put(write * 100 + n, "a body")));
             store.write(0, [RecordBatch::awaited(WriteId(write + 1), records.collect())]);
         }
         store.close();
@@ -24,6 +42,6 @@ fn a_message_on_disk_takes_at_most_100_bytes_of_memory() {
     let before = testkit::live_bytes();
     let opened = open();
     let each = (testkit::live_bytes() - before) / isize::try_from(MESSAGES).unwrap();
-    assert!((16..=100).contains(&each), "{each} bytes");
     drop(opened);
+    each
 }
