@@ -42,11 +42,6 @@ impl Numbers {
         self.set(number, true);
     }
 
-    /// A number that has entered is to enter again.
-    pub fn remove(&mut self, number: u64) {
-        self.set(number, false);
-    }
-
     /// All that entered there has entered here.
     pub fn merge(&mut self, other: &Self) {
         self.advance(other.last);
@@ -105,8 +100,6 @@ mod tests {
                 let reach = random.pick(&[3, 70, 1_100]);
                 let number = start + random.below(reach) as u64 + random.below(900) as u64;
                 if random.once_in(5) {
-                    numbers.remove(number);
-                    model.remove(&number);
                     other.merge(&numbers);
                     continue;
                 }

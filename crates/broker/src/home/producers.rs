@@ -1,9 +1,9 @@
 //! Producers that number their messages: what has entered a queue under a number does not enter again.
 //!
 //! A home remembers the latest numbers of each producer at each queue that it sends to, also while there
-//! is no such queue; for durable messages the store does too. A number counts once its message enters,
-//! and no more if that comes to nothing after all: the store refuses it, or its transaction is rolled
-//! back. Until that is known, one that is sent again is confirmed with the first, or refused.
+//! is no such queue; for durable messages the store does too. A number counts once its message has entered
+//! for good: it is stored, or its transaction is committed. Until that is known, one that is sent again is
+//! confirmed with the first, or refused; should it come to nothing, it is as if it had never been sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -44,7 +44,7 @@ struct Seen {
     /// When it was used last: its key in [`Producers::by_use`].
     used: u64,
     numbers: Numbers,
-    /// Those of `numbers` that may come to nothing.
+    /// Those that may come to nothing, and count only then if they do not: as many as are in flight.
     pending: BTreeMap<u64, Pending>,
     /// The store may know it.
     is_stored: bool,
@@ -75,10 +75,9 @@ impl Producers {
         transaction: Option<TransactionId>,
         writes: &Writes,
     ) -> Verdict {
-        let Some(seen) = self.seen.get(key).filter(|seen| seen.numbers.contains(number)) else {
-            return Verdict::New;
-        };
+        let Some(seen) = self.seen.get(key) else { return Verdict::New };
         match seen.pending.get(&number) {
+            None if !seen.numbers.contains(number) => Verdict::New,
             Some(&Pending::Write(write)) if writes.is_in_flight(write) => {
                 Verdict::Duplicate(Some(write))
             }
@@ -98,10 +97,10 @@ impl Producers {
     ) -> Option<Key> {
         let forgotten = self.touch(key);
         let seen = self.seen.get_mut(key)?;
-        seen.numbers.insert(number);
         seen.is_stored |= is_durable;
-        if let Some(pending) = pending {
-            seen.pending.insert(number, pending);
+        match pending {
+            Some(pending) => drop(seen.pending.insert(number, pending)),
+            None => seen.numbers.insert(number),
         }
         if let Some(Pending::Write(write)) = pending {
             self.in_flight.push_back((write, key.clone(), number));
@@ -113,8 +112,8 @@ impl Producers {
     fn settle(&mut self, key: &Key, number: u64, counts: bool) {
         let Some(seen) = self.seen.get_mut(key) else { return };
         seen.pending.remove(&number);
-        if !counts {
-            seen.numbers.remove(number);
+        if counts {
+            seen.numbers.insert(number);
         }
     }
 
@@ -126,6 +125,7 @@ impl Producers {
             let Some(seen) = self.seen.get_mut(&key) else { continue };
             if seen.pending.get(&number) == Some(&Pending::Write(write)) {
                 seen.pending.remove(&number);
+                seen.numbers.insert(number);
             }
         }
     }

@@ -128,6 +128,81 @@ fn a_transaction_that_is_committed_again_does_nothing() {
     }
 }
 
+/// Fails when a number counts that was only reserved.
+#[test]
+fn a_large_transaction_that_is_refused_and_sent_again_enters_as_a_whole() {
+    let topic = Pattern::parse("/topic/a").unwrap();
+    let durable = Subscribe { credit: Some(1), durable: durable(), ..Subscribe::new(ID, topic) };
+    let bound = QueueId::of_subscription(&durable.durable.as_ref().unwrap().name).to_string();
+    let queue =
+        Subscribe { credit: Some(1), ..Subscribe::new(ID, Pattern::parse("/queue/a").unwrap()) };
+    let cases: [(&[&str], &Subscribe, &[&str]); 3] = [
+        (&["/queue/a"], &queue, &["/queue/a"]),
+        // Over two homes, too.
+        (&["/queue/b", "/queue/a"], &queue, &["/queue/a", "/queue/b"]),
+        (&["/topic/a"], &durable, &[&bound]),
+    ];
+    for (to, consumer, queues) in cases {
+        for (cores, is_durable) in [(1, true), (2, true), (3, true), (2, false)] {
+            let broker = BrokerLimits { queue_messages_max: 1_500, ..BrokerLimits::default() };
+            let mut world = World::new(cores, Limits { broker, ..Limits::default() });
+            world.is_checked = false;
+            assert!(taken_by(&mut world, consumer).is_empty());
+            let filler = numbered(to[to.len() - 1], "bob", "q", 1, is_durable);
+            publish(&mut world, CLIENT, 1, &filler);
+            world.carry_all();
+            let operations: Vec<_> = (1..=1_500)
+                .flat_map(|number| to.iter().map(move |name| (name, number)))
+                .map(|(name, number)| numbered(name, "ann", "p", number, is_durable))
+                .map(Operation::Publish)
+                .collect();
+            let transact = |world: &mut World, token| {
+                let command = Command::Transact(Lane::default(), operations.clone());
+                world.apply(0, Event::Command(CLIENT, Token(token), command, None));
+                world.carry_all();
+            };
+            transact(&mut world, 2);
+            assert_eq!(replies(&mut world), [(1, Ok(Reply::Done)), (2, Err(Refusal::Full))]);
+            assert_eq!(taken_by(&mut world, consumer), [1]);
+            transact(&mut world, 3);
+            assert_eq!(replies(&mut world), [(3, Ok(Reply::Done))]);
+            let shards = world.shards.iter();
+            let depths: BTreeMap<_, _> = shards
+                .flat_map(|shard| shard.queues().map(|queue| (queue.name.to_string(), queue.ready)))
+                .collect();
+            for &name in queues {
+                assert_eq!(depths.get(name), Some(&1_500), "{name} on {cores} cores");
+            }
+            assert_eq!(removed(&world), 0, "{queues:?} on {cores} cores");
+        }
+    }
+}
+
+/// Fails as the one above.
+#[test]
+fn a_number_that_is_rolled_back_makes_no_lower_one_a_duplicate() {
+    let mut world = World::new(1, Limits::default());
+    let transact = |world: &mut World, token, number| {
+        let message = numbered("/queue/a", "ann", "p", number, true);
+        let command = Command::Transact(Lane::default(), vec![Operation::Publish(message)]);
+        world.apply(0, Event::Command(CLIENT, Token(token), command, None));
+    };
+    transact(&mut world, 1, 5_000);
+    // The same of one whose message alone the store refuses.
+    publish(&mut world, CLIENT, 2, &numbered("/queue/b", "ann", "p", 5_000, true));
+    world.gate.set(Some(Refusal::StoreFull));
+    world.carry_all();
+    let full = Err(Refusal::StoreFull);
+    assert_eq!(replies(&mut world), [(1, full.clone()), (2, full)]);
+    world.gate.set(None);
+    transact(&mut world, 3, 100);
+    publish(&mut world, CLIENT, 4, &numbered("/queue/b", "ann", "p", 100, true));
+    world.carry_all();
+    assert_eq!(replies(&mut world).len(), 2);
+    assert_eq!((world.disk.count("/queue/a"), world.disk.count("/queue/b")), (1, 1));
+    assert_eq!(removed(&world), 0);
+}
+
 #[test]
 fn a_transaction_is_refused_while_another_with_its_number_is_not_decided() {
     let mut world = World::new(1, Limits::default());
@@ -156,20 +231,12 @@ fn a_transaction_is_refused_while_another_with_its_number_is_not_decided() {
 fn a_durable_subscription_gets_a_number_once_and_who_is_pushed_to_each_time() {
     for cores in 1..=3 {
         let mut world = World::new(cores, Limits::default());
-        let (durable, pushed) = (SubscriptionId(0), SubscriptionId(1));
+        let (bound, pushed) = (SubscriptionId(0), SubscriptionId(1));
         let pattern = Pattern::parse("/topic/a").unwrap();
-        let name = DurableName::new(None, "client", "name").unwrap();
-        let queue = QueueId::of_subscription(&name).to_string();
-        let subscribe = Subscribe {
-            credit: Some(0),
-            durable: Some(Box::new(Durable {
-                name,
-                is_shared: false,
-                no_local: false,
-                displaces: false,
-            })),
-            ..Subscribe::new(durable, pattern.clone())
-        };
+        let durable = durable();
+        let queue = QueueId::of_subscription(&durable.as_ref().unwrap().name).to_string();
+        let subscribe =
+            Subscribe { credit: Some(0), durable, ..Subscribe::new(bound, pattern.clone()) };
         for subscribe in [subscribe, Subscribe::new(pushed, pattern)] {
             let command = Command::Subscribe(Box::new(subscribe));
             world.apply(0, Event::Command(CONSUMER, Token(0), command, None));
@@ -231,6 +298,9 @@ struct Chaos {
     cores: u16,
     slot_last: u32,
     token_last: u64,
+    /// Between two numbers. With more than one, all is in transactions, of which one that is refused has
+    /// none behind it: else what is sent again could be too far below the greatest.
+    stride: u64,
     producers: Vec<Sender>,
     /// Who sent what with which token.
     sent: BTreeMap<(ConnectionId, u64), (usize, Vec<u64>)>,
@@ -250,7 +320,9 @@ impl Chaos {
         let cores = 1 + u16::try_from(random.below(4)).unwrap();
         let (world, producers) = (Self::world(cores), Vec::new());
         let (slot_last, token_last, sent) = (10, 0, BTreeMap::new());
-        let mut chaos = Self { random, world, cores, slot_last, token_last, producers, sent };
+        let stride = random.pick(&[1, 1, 700, 3_000]);
+        let mut chaos =
+            Self { random, world, cores, slot_last, token_last, stride, producers, sent };
         chaos.producers.extend((0..3).map(|_| Sender::default()));
         let mut stored = BTreeMap::new();
         for _ in 0..400 {
@@ -355,14 +427,14 @@ impl Chaos {
         self.producers[sender].next = first + numbers.len() as u64;
         let message = |&number: &u64| {
             let queue = ["/queue/a", "/queue/b"][usize::from(number % 3 == 0)];
-            numbered(queue, "ann", &sender.to_string(), number, true)
+            numbered(queue, "ann", &sender.to_string(), number * self.stride, true)
         };
         let mut messages: Vec<_> = numbers.iter().map(message).collect();
-        let command = if messages.len() > 1 {
+        let command = if messages.len() > 1 || self.stride > 1 {
             let operations = messages.into_iter().map(Operation::Publish).collect();
-            Command::Transact(Lane::default(), operations)
+            Command::Transact(Lane::CONNECTION, operations)
         } else {
-            Command::Publish(Lane::default(), messages.remove(0))
+            Command::Publish(Lane::CONNECTION, messages.remove(0))
         };
         self.token_last += 1;
         self.sent.insert((connection, self.token_last), (sender, numbers));
@@ -404,7 +476,8 @@ impl Chaos {
                 let Outcome::Delivered(subscriber, delivery) = outcome else { continue };
                 assert_eq!(subscriber.connection, connection);
                 let id = delivery.message.id;
-                let key = (usize::try_from(id >> 64).unwrap(), u64::try_from(id & MASK).unwrap());
+                let number = u64::try_from(id & MASK).unwrap() / self.stride;
+                let key = (usize::try_from(id >> 64).unwrap(), number);
                 *stored.entry(key).or_default() += 1;
             }
             self.world.apply(0, Event::Gone(connection));
@@ -412,6 +485,11 @@ impl Chaos {
             self.observe();
         }
     }
+}
+
+fn durable() -> Option<Box<Durable>> {
+    let name = DurableName::new(None, "client", "name").unwrap();
+    Some(Box::new(Durable { name, is_shared: false, no_local: false, displaces: false }))
 }
 
 fn numbered(queue: &str, user: &str, name: &str, sequence: u64, durable: bool) -> Arc<Message> {
@@ -429,14 +507,16 @@ fn publish(world: &mut World, connection: ConnectionId, token: u64, message: &Ar
     world.apply(0, Event::Command(connection, Token(token), command, None));
 }
 
-/// Takes the messages that are in a queue; their numbers. What is sent behind them enters.
+/// Takes a message that is in a queue; its number. What is sent behind it enters.
 fn taken(world: &mut World, queue: &str) -> Vec<u64> {
-    let id = SubscriptionId(9);
-    let subscribe =
-        Subscribe { credit: Some(1), ..Subscribe::new(id, Pattern::parse(queue).unwrap()) };
+    let pattern = Pattern::parse(queue).unwrap();
+    taken_by(world, &Subscribe { credit: Some(1), ..Subscribe::new(ID, pattern) })
+}
+
+fn taken_by(world: &mut World, subscribe: &Subscribe) -> Vec<u64> {
     let before = world.outcomes.len();
     for command in
-        [Command::Subscribe(Box::new(subscribe)), Command::Unsubscribe(id, Ending::Suspend)]
+        [Command::Subscribe(Box::new(subscribe.clone())), Command::Unsubscribe(ID, Ending::Suspend)]
     {
         world.apply(0, Event::Command(CONSUMER, Token(0), command, None));
         world.carry_all();
@@ -467,6 +547,7 @@ fn replies(world: &mut World) -> Vec<(u64, Result<Reply, Refusal>)> {
 }
 
 const NUMBERS: u64 = 25;
+const ID: SubscriptionId = SubscriptionId(9);
 const MASK: u128 = u64::MAX as u128;
 const CLIENT: ConnectionId = ConnectionId { core: 0, slot: 1, generation: 0 };
 const OTHER: ConnectionId = ConnectionId { core: 0, slot: 2, generation: 0 };
