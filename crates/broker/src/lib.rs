@@ -37,5 +37,5 @@ pub use quota::{Account, Ledger, Pool, Quota};
 pub use record::{Record, RecordBatch, Terms, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
-pub use stats::{QueueDepth, Shed, SlowSubscription, Stats};
+pub use stats::{LostDeadLetters, QueueDepth, Shed, SlowSubscription, Stats};
 pub use writes::StoreGate;

@@ -13,7 +13,7 @@ use crate::{
     quota::{Pool, Quotas},
     record::WriteId,
     shard_message::{Payload, ShardMessage, Subscriber},
-    stats::{QueueDepth, Shed, SlowSubscription, Stats},
+    stats::{LostDeadLetters, QueueDepth, Shed, SlowSubscription, Stats},
     window::Windows,
     writes::{Delayed, StoreGate, Writes},
 };
@@ -215,6 +215,14 @@ impl Shard {
     /// What was shed since this last returned something, if it is to be known now.
     pub fn take_shed(&mut self, is_due: impl FnOnce() -> bool) -> Option<Shed> {
         self.front.take_shed(is_due)
+    }
+
+    /// The dead letters that were dropped since this last returned some, if they are to be known now.
+    pub fn take_lost_dead_letters(
+        &mut self,
+        is_due: impl FnOnce() -> bool,
+    ) -> Option<LostDeadLetters> {
+        self.home.take_lost(is_due)
     }
 
     /// What it has done and what it holds.

@@ -43,8 +43,10 @@ pub struct Stats {
     /// Messages sent to a dead-letter queue.
     pub dead_lettered: u64,
     /// Messages dropped: in a temporary queue that was deleted, dead without a dead-letter queue, or
-    /// in a dead-letter queue that was full.
+    /// in a dead-letter queue that was full, if not durable.
     pub dropped: u64,
+    /// Those of them that were dead letters in a full dead-letter queue; none was durable.
+    pub dead_letters_dropped: u64,
     /// Publications refused because a destination was full.
     pub refused_full: u64,
     /// Messages that did not enter a queue, since they had with the number of their producer.
@@ -92,6 +94,15 @@ pub struct Shed {
     pub dropped: u64,
     /// Subscriptions that ended.
     pub ended: u64,
+}
+
+/// Dead letters that were dropped, since their dead-letter queue was full and they were not durable.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LostDeadLetters {
+    /// The first of these queues.
+    pub queue: QueueId,
+    /// How many, in all of them.
+    pub count: u64,
 }
 
 /// A subscription that gets less than was published, as metrics show it.

@@ -175,7 +175,7 @@ limits! {
     BrokerKeys of ["[limits]"] {
         /// How long a publisher waits at a full destination before it is refused.
         broker.publish_timeout: Duration,
-        /// Messages of one queue.
+        /// Messages of one queue. Persistent dead letters enter beyond this and the next.
         broker.queue_messages_max: Count,
         /// Memory of the messages of one queue, with what the gateway keeps for each.
         broker.queue_bytes_max: Bytes,

@@ -419,6 +419,11 @@ impl Snapshot {
             ("broker_dead_lettered", "Messages moved to a dead-letter queue", |stats| {
                 stats.dead_lettered
             }),
+            (
+                "broker_dead_letters_dropped",
+                "Dead letters that a full dead-letter queue dropped: none was durable",
+                |stats| stats.dead_letters_dropped,
+            ),
             ("broker_dropped", "Messages lost with their queue or dead", |stats| stats.dropped),
             (
                 "broker_duplicates",

@@ -5,9 +5,10 @@ import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
+import { Life, store } from './lib/life.mjs';
 import { Peer, peers, unique } from './lib/peer.mjs';
 import { Tcp } from './lib/raw.mjs';
-import { within } from './lib/wait.mjs';
+import { pause, within } from './lib/wait.mjs';
 
 const names = ['keeper', 'worker', 'support', 'admin'];
 const printed = execFileSync(process.env.PASSERELLE, ['password'], { input: 'x\n', encoding: 'utf8' });
@@ -234,3 +235,31 @@ for (const version of ['1.0', '1.1', '1.2']) {
     assert.equal(Object.fromEntries(dead)['dlq-queue'], queue);
   });
 }
+
+test('a full dead-letter queue keeps what is persistent, and says what it drops', async (t) => {
+  const life = await Life.begin(t, `[limits]\nqueue-messages-max = 5\ndeliveries-max = 1\n\n${store}`);
+  const queue = `/queue/${unique()}`;
+  const bodies = (first, count) => Array.from({ length: count }, (_, index) => `m${first + index}`);
+  const die = async (first, count, headers) => {
+    const peer = await life.peer();
+    const subscription = await peer.subscribe(queue, { ack: 'client-individual' });
+    for (const body of bodies(first, count)) {
+      await peer.send(queue, body, headers);
+      (await subscription.next()).nack();
+      await peer.sync();
+    }
+    await peer.close();
+  };
+  await die(0, 10, { persistent: 'true' });
+  await life.crash();
+  const peer = await life.peer();
+  assert.deepEqual(await (await peer.subscribe(deadLettersOf(queue))).bodies(10), bodies(0, 10));
+  await peer.close();
+  // Of what is not, the first go; the log and a metric say so.
+  await die(10, 8, {});
+  const reader = await life.peer();
+  assert.deepEqual(await (await reader.subscribe(deadLettersOf(queue))).bodies(5), bodies(13, 5));
+  const { text } = await request(life.gateway, '/metrics');
+  assert.match(text, /^passerelle_broker_dead_letters_dropped_total 3$/m);
+  while (!/a full dead-letter queue has dropped messages that are not persistent/.test(life.gateway.said)) await pause(20);
+});

@@ -14,11 +14,13 @@ use crate::{
     quota::Account,
     record::Record,
     shard_message::ToHome,
+    stats::LostDeadLetters,
 };
 
 impl Home {
-    /// A dead letter never waits and is never refused: for it a full dead-letter queue drops what would
-    /// be delivered first. It is as durable as it was before.
+    /// A dead letter never waits and is never refused. It is as durable as it was before: a durable one
+    /// enters a full dead-letter queue nevertheless, where what all queues take bounds it, as it did where
+    /// it was. For another one the queue drops what would be delivered first, unless that is durable.
     pub(super) fn add_dead_letter(
         &mut self,
         mut message: Arc<Message>,
@@ -34,16 +36,24 @@ impl Home {
             return internal!("a queue was found and is not there");
         };
         message.share_name(queue.id.name());
-        while !queue.has_room(queued_cost(&message), &self.limits) {
-            if !queue.evict_first(output) {
+        while !is_durable && !queue.has_room(queued_cost(&message), &self.limits) {
+            if !queue.evict_first_transient(output) {
                 break;
             }
             self.stats.dropped += 1;
+            self.stats.dead_letters_dropped += 1;
+            let queue = &queue.id;
+            let lost = || LostDeadLetters { queue: queue.clone(), count: 0 };
+            self.lost.get_or_insert_with(lost).count += 1;
         }
         output.quotas.charge_anyway(account, &message);
         let queued = QueuedMessage::new(message, is_durable, account, self.next_sequence());
         self.enter(index, queued, output);
         self.dispatch_ready(index, output);
+    }
+
+    pub(crate) fn take_lost(&mut self, is_due: impl FnOnce() -> bool) -> Option<LostDeadLetters> {
+        self.lost.take_if(|_| is_due())
     }
 
     /// A delivery that the queue still counts leaves it for the dead-letter queue. The store, if it

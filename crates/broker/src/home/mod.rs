@@ -49,7 +49,7 @@ use crate::{
     quota::{Account, Usage},
     record::{Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Subscriber, ToFront, ToHome},
-    stats::{QueueDepth, Stats},
+    stats::{LostDeadLetters, QueueDepth, Stats},
 };
 
 /// The queues and temporary destinations that live on one core, and their consumers on all cores.
@@ -83,6 +83,8 @@ pub(crate) struct Home {
     load: LoadId,
     /// See [`Home::set_resident_bytes_max`]; `None`: nothing is on the disk only.
     resident_bytes_max: Option<usize>,
+    /// See [`crate::Shard::take_lost_dead_letters`].
+    lost: Option<LostDeadLetters>,
     stats: Stats,
 }
 
@@ -110,6 +112,7 @@ impl Home {
             request: 0,
             load: LoadId::default(),
             resident_bytes_max: None,
+            lost: None,
             stats: Stats::default(),
         }
     }
@@ -659,6 +662,7 @@ impl Home {
         stats.expired += self.stats.expired;
         stats.dead_lettered = self.stats.dead_lettered;
         stats.dropped = self.stats.dropped;
+        stats.dead_letters_dropped = self.stats.dead_letters_dropped;
         stats.refused_full = self.stats.refused_full;
         stats.duplicates = self.stats.duplicates;
         stats.loaded = self.stats.loaded;

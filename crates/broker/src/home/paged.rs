@@ -323,6 +323,13 @@ impl Queue {
         true
     }
 
+    /// Drops what comes first, unless that is durable; `false`: it is, or there is none.
+    pub(super) fn evict_first_transient(&mut self, output: &mut ShardOutput<'_>) -> bool {
+        self.first_ready().is_some_and(|queued| !queued.is_durable())
+            && self.first_on_disk().is_none()
+            && self.evict_first(output)
+    }
+
     fn pop_delayed_on_disk(&mut self) -> Option<(QueuePosition, Paged)> {
         let ((_, position), paged) = self.paging.as_mut()?.delayed.pop_first()?;
         if paged.attempts() > 0 {

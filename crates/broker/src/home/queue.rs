@@ -413,6 +413,11 @@ impl Queue {
         self.take(position)
     }
 
+    /// What is ready and comes first of what is in memory.
+    pub(super) fn first_ready(&self) -> Option<&QueuedMessage> {
+        self.ready.first_key_value().map(|(_, queued)| queued)
+    }
+
     /// Takes a ready message out; it still counts for the bounds.
     pub(super) fn take(&mut self, position: QueuePosition) -> Option<QueuedMessage> {
         let queued = self.remove_ready(position)?;

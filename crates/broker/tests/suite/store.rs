@@ -5,9 +5,9 @@ use std::sync::Arc;
 use broker::{Event, Shard};
 use bytes::Bytes;
 use contract::{
-    Body, Command, ConnectionId, Destination, Durable, DurableName, Lane, Message, Operation,
-    Outcome as Settled, Pattern, QueueRules, QueueSettings, Refusal, Reply, Settle, Settlement,
-    Subscribe, SubscriptionId, Tag, Token,
+    Body, BrokerLimits, Command, ConnectionId, Destination, Durable, DurableName, Lane, Message,
+    Operation, Outcome as Settled, Pattern, QueueRules, QueueSettings, Refusal, Reply, Settle,
+    Settlement, Subscribe, SubscriptionId, Tag, Token,
 };
 
 use crate::world::{Limits, Outcome, World};
@@ -155,6 +155,46 @@ fn a_dead_letter_is_always_stored_somewhere() {
             carry(&mut world);
         }
         assert_eq!(world.disk.queues_of(1), [dead]);
+    }
+}
+
+/// Fails when `Home::add_dead_letter` makes room for what is durable, or drops what is.
+#[test]
+fn a_full_dead_letter_queue_drops_nothing_durable() {
+    for cores in 1..=2 {
+        let broker = BrokerLimits { queue_messages_max: 5, ..BrokerLimits::default() };
+        let mut world = World::new(cores, Limits { broker, ..Limits::default() });
+        subscribe(&mut world, &["/queue/q"]);
+        world.carry_all();
+        world.outcomes.clear();
+        // First and last some that are not durable.
+        for number in 0..14 {
+            let is_durable = (2..12).contains(&number);
+            let make = if is_durable { durable } else { message };
+            publish(&mut world, number, make("/queue/q", number.into()));
+            world.carry_all();
+            let tag = world.outcomes.iter().find_map(|outcome| match outcome {
+                Outcome::Delivered(_, delivery) => delivery.tag,
+                Outcome::Replied(..) | Outcome::Noticed(..) => None,
+            });
+            let settle = Settle::one(SubscriptionId(0), tag.unwrap(), Settled::Rejected);
+            world.apply(0, Event::Settle(CONSUMER, settle, None));
+            world.carry_all();
+            world.outcomes.clear();
+        }
+        assert_eq!(world.disk.count("/queue/DLQ.q"), 10);
+        let lost: Vec<_> = world
+            .shards
+            .iter_mut()
+            .filter_map(|shard| shard.take_lost_dead_letters(|| true))
+            .map(|lost| (lost.queue.to_string(), lost.count))
+            .collect();
+        let dropped: u64 = world.shards.iter().map(|s| s.stats().dead_letters_dropped).sum();
+        assert_eq!(lost, [("/queue/DLQ.q".to_owned(), 2)]);
+        assert_eq!(dropped, 2, "what comes first and is not durable");
+        let depths = world.shards.iter().flat_map(Shard::queues);
+        let ready: Vec<_> = depths.filter(|q| q.name.to_string() == "/queue/DLQ.q").collect();
+        assert_eq!(ready.iter().map(|queue| queue.ready).sum::<usize>(), 12);
     }
 }
 

@@ -99,6 +99,7 @@ pub struct Core {
     quota_limiter: LogLimiter,
     /// Of lines about subscribers of topics for whom too much waits.
     shed_limiter: LogLimiter,
+    dead_letters_limiter: LogLimiter,
     /// Publications of tasks (HTTP, feeds) that wait for their replies.
     tasks: Map<Token, oneshot::Sender<Result<(), Refusal>>>,
     task_tokens: u64,
@@ -357,6 +358,7 @@ impl Core {
             record_bytes: 0,
             quota_limiter: LogLimiter::default(),
             shed_limiter: LogLimiter::default(),
+            dead_letters_limiter: LogLimiter::default(),
             tasks: Map::default(),
             task_tokens: 0,
             unwritten: Map::default(),
@@ -403,6 +405,7 @@ impl Core {
             self.shard_next_mono_ns = self.now.mono_ns + SHARD_TIMER_NS;
             self.apply(Event::Timeout);
             self.log_shed();
+            self.log_lost_dead_letters();
         }
         self.process_requests();
         // Before the sockets: the disk works meanwhile.

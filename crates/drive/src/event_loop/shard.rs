@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use broker::{
-    Effect, Event, LoadId, QueueId, Record, Restored, RestoredNumbers, ShardMessage, Shed,
-    Subscriber,
+    Effect, Event, LoadId, LostDeadLetters, QueueId, Record, Restored, RestoredNumbers,
+    ShardMessage, Shed, Subscriber,
 };
 use contract::{ConnectionId, Delivery, Input, Reason, Refusal, Reply, Step, Token, internal};
 
@@ -139,6 +139,14 @@ impl Core {
             ended,
             "more waits for the slow subscribers of a core than may: those with the most lose it, or end"
         );
+    }
+
+    /// Logs that full dead-letter queues dropped some: a line a second.
+    pub(super) fn log_lost_dead_letters(&mut self) {
+        let is_due = || self.dead_letters_limiter.due(self.now).is_some();
+        let Some(lost) = self.shard.take_lost_dead_letters(is_due) else { return };
+        let LostDeadLetters { queue, count } = lost;
+        tracing::warn!(%queue, count, "a full dead-letter queue has dropped messages that are not persistent");
     }
 
     /// Hands a session the outcome of its login that another thread has decided, by users with this
