@@ -12,7 +12,7 @@ use crate::{
     placement::Placement,
     quota::{Pool, Quotas},
     record::WriteId,
-    shard_message::{Payload, ShardMessage, Subscriber},
+    shard_message::{Payload, ShardMessage, Subscriber, ToFront},
     stats::{LostDeadLetters, QueueDepth, Shed, SlowSubscription, Stats},
     window::Windows,
     writes::{Delayed, StoreGate, Writes},
@@ -282,7 +282,13 @@ fn stored(upto: WriteId, refusal: Option<Refusal>, home: &mut Home, output: &mut
     output.writes.stored(upto);
     while let Some(Delayed { write, confirms, to, payload }) = output.writes.next_to_send() {
         let payload = match refusal {
-            Some(refusal) if confirms && write == upto => payload.into_refusal(refusal),
+            Some(refusal) if confirms && write == upto => {
+                let refused = payload.into_refusal(refusal);
+                if let Payload::ToFront(ToFront::Published { publisher, .. }) = refused {
+                    home.refused(publisher);
+                }
+                refused
+            }
             Some(_) | None => payload,
         };
         output.send(to, payload);
@@ -300,7 +306,7 @@ fn receive(
 ) {
     match content {
         Payload::ToHome(message) => home.receive(from, message, output),
-        Payload::ToFront(message) => front.receive(message, output),
+        Payload::ToFront(message) => front.receive(from, message, output),
         Payload::Interest(message) => front.interest(from, message, output),
         Payload::WindowUpdate(bytes) => front.window_updated(from, bytes, output),
     }

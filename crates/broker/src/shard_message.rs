@@ -55,7 +55,7 @@ pub(crate) enum Payload {
 /// From a front to the home of a queue or temporary destination, or from home to home.
 #[derive(Debug)]
 pub(crate) enum ToHome {
-    /// [`ToFront::Replied`] replies, late if the queue is full.
+    /// [`ToFront::Published`] replies, late if the queue is full.
     Publish {
         publisher: Publisher,
         /// The queue of a durable subscription; `None`: where the message was sent.
@@ -124,6 +124,9 @@ pub(crate) enum ToHome {
     NotCommitted(TransactionId),
     /// The end of a transaction.
     Decide { transaction: u64, commit: bool },
+    /// A front knows that a publication of this connection was refused: none of it in
+    /// [`contract::Lane::CONNECTION`] follows.
+    KnowsRefusal { connection: ConnectionId },
     /// A message for a dead-letter queue, addressed to it, and where it is in the store until it is
     /// in that queue.
     DeadLetter {
@@ -145,9 +148,9 @@ pub(crate) enum ToFront {
     DisplaceClient { connection: ConnectionId },
     /// Another consumer takes the place of this one.
     Displace { subscriber: Subscriber },
-    /// The reply of one of several queues to a publication.
-    Taken { gathering: u64, result: Result<(), Refusal> },
-    /// The reply to a publication or a settlement.
+    /// The reply of a queue to a publication.
+    Published { publisher: Publisher, result: Result<(), Refusal> },
+    /// The reply to a settlement, and to what is asked of a client or a durable subscription.
     Replied { connection: ConnectionId, token: Token, result: Result<Reply, Refusal> },
     /// The reply to a drain, behind the deliveries.
     Drained { subscriber: Subscriber, token: Token },
@@ -178,16 +181,14 @@ pub(crate) struct Publisher {
     pub(crate) token: Token,
     /// What its front gathers the replies of several queues by; 0: there is one.
     pub(crate) gathering: u64,
+    /// It is in [`contract::Lane::CONNECTION`]: what comes behind it there is refused with it.
+    pub(crate) in_order: bool,
 }
 
 impl Publisher {
     /// The reply of a queue.
-    pub(crate) fn reply(self, result: Result<(), Refusal>) -> ToFront {
-        let Self { connection, token, gathering } = self;
-        match gathering {
-            0 => ToFront::Replied { connection, token, result: result.map(|()| Reply::Done) },
-            _ => ToFront::Taken { gathering, result },
-        }
+    pub(crate) const fn reply(self, result: Result<(), Refusal>) -> ToFront {
+        ToFront::Published { publisher: self, result }
     }
 }
 
@@ -252,11 +253,8 @@ impl Payload {
     /// What is sent instead of what confirms a batch, since the store has refused it.
     pub(crate) fn into_refusal(self, refusal: Refusal) -> Self {
         match self {
-            Self::ToFront(ToFront::Replied { connection, token, .. }) => {
-                Self::ToFront(ToFront::Replied { connection, token, result: Err(refusal) })
-            }
-            Self::ToFront(ToFront::Taken { gathering, .. }) => {
-                Self::ToFront(ToFront::Taken { gathering, result: Err(refusal) })
+            Self::ToFront(ToFront::Published { publisher, .. }) => {
+                Self::ToFront(publisher.reply(Err(refusal)))
             }
             Self::ToFront(ToFront::Voted { transaction, .. }) => {
                 Self::ToFront(ToFront::Voted { transaction, result: Err(refusal) })

@@ -36,7 +36,8 @@ pub struct Lane(pub u32);
 
 impl Lane {
     /// The only lane of a connection that a refusal ends, as an ERROR of STOMP does: what comes there behind a
-    /// transaction that was refused is refused too. So all of it can be sent again in the same order.
+    /// transaction that was refused is refused too, and so is what comes behind a publication that was, to
+    /// the same queue. So all of it can be sent again in the same order.
     pub const CONNECTION: Self = Self(u32::MAX);
 }
 

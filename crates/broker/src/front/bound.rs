@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{ConnectionId, DurableName, Message, Refusal, Token, internal};
+use contract::{ConnectionId, DurableName, Message, Refusal, Reply, Token, internal};
 
 use super::{End, Front, buffered::OFFER_LOOKUPS};
 use crate::{
@@ -101,32 +101,37 @@ impl Front {
     /// A publication goes to these queues too; the reply to it comes when all have taken it.
     pub(super) fn publish_to_bound(
         &mut self,
-        (connection, token): (ConnectionId, Token),
+        publisher: Publisher,
         queues: &[QueueId],
         message: &Arc<Message>,
         full: Option<u16>,
         output: &mut ShardOutput<'_>,
     ) {
         let gathering = self.next_request();
+        let Publisher { connection, token, .. } = publisher;
         let (missing, refusal) = (queues.len(), None);
         let gathered = Gathering { connection, token, missing, refusal, full };
         self.gatherings.insert(gathering, gathered);
         for queue in queues {
             let home = self.home_of(queue.name());
-            let publisher = Publisher { connection, token, gathering };
+            let publisher = Publisher { gathering, ..publisher };
             let (queue, message) = (Some(Box::new(queue.clone())), Arc::clone(message));
             let account: Option<Account> = None;
             output.send_home(home, ToHome::Publish { publisher, queue, message, account });
         }
     }
 
-    /// One of the queues of a publication has replied.
-    pub(super) fn taken(
+    /// The queue of a publication, or one of them, has replied.
+    pub(super) fn published(
         &mut self,
-        gathering: u64,
+        publisher: Publisher,
         result: Result<(), Refusal>,
         output: &mut ShardOutput<'_>,
     ) {
+        let Publisher { connection, token, gathering, .. } = publisher;
+        if gathering == 0 {
+            return self.reply(connection, token, result.map(|()| Reply::Done), output);
+        }
         let Some(gathered) = self.gatherings.get_mut(&gathering) else {
             return internal!("a reply to a publication that is not in flight");
         };

@@ -2,10 +2,15 @@
 
 use std::{iter, mem, sync::Arc};
 
-use contract::{ConnectionId, Destination, Message, Pattern, Refusal, Reply, Token, internal};
+use contract::{Destination, Message, Pattern, Refusal, Reply, internal};
 
 use super::{Front, Subscription, audience::AudienceId, topics::Topic};
-use crate::{event::Effect, output::ShardOutput, queued::QueueId, shard_message::Interest};
+use crate::{
+    event::Effect,
+    output::ShardOutput,
+    queued::QueueId,
+    shard_message::{Interest, Publisher},
+};
 
 /// Where a publication goes; memory that the next one reuses.
 #[derive(Debug, Default)]
@@ -164,11 +169,11 @@ impl Front {
     /// Publishes to a topic, unless too much is in flight to a shard with an interest.
     pub(super) fn publish_to_topic(
         &mut self,
-        connection: ConnectionId,
-        token: Token,
+        publisher: Publisher,
         message: &Arc<Message>,
         output: &mut ShardOutput<'_>,
     ) {
+        let Publisher { connection, token, .. } = publisher;
         let found = self.find(&message.to);
         let has_room = |&core: &u16| output.windows.has_room(core, message.cost());
         let has_room = found.cores.iter().all(has_room);
@@ -177,10 +182,9 @@ impl Front {
             self.reply_when_not_full(full, connection, token, output);
         } else if has_room && self.has_room_for(&found.queues, message, output) {
             let full = self.fan_out_to(&found, message, output);
-            let publisher = (connection, token);
             self.publish_to_bound(publisher, &found.queues, message, full, output);
         } else {
-            self.reply(connection, token, Err(Refusal::Busy), output);
+            self.refuse_publisher(publisher, Refusal::Busy, output);
         }
         self.scratch = found;
     }

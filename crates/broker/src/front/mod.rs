@@ -131,7 +131,7 @@ struct Client {
     claimed: Option<Box<ClientName>>,
     /// For each lane with a transaction in flight: what must come after it.
     lanes: BTreeMap<Lane, Deferred>,
-    /// A transaction in [`Lane::CONNECTION`] was refused.
+    /// A publication or a transaction in [`Lane::CONNECTION`] was refused.
     is_refused: bool,
     /// It has ended, only its transactions have not.
     gone: bool,
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// Whether it may not do this, since it is behind a transaction that was refused.
+    /// Whether it may not do this, since it is behind what was refused.
     const fn refuses(&self, command: &Command) -> bool {
         self.is_refused
             && matches!(
@@ -332,8 +332,10 @@ impl Front {
                 let result = self.undeclare(connection, destination, output);
                 self.reply(connection, token, result.map(|()| Reply::Done), output);
             }
-            Some(Command::Publish(_, message)) => {
-                self.publish(connection, token, message, account, output);
+            Some(Command::Publish(lane, message)) => {
+                let in_order = lane == Lane::CONNECTION;
+                let publisher = Publisher { connection, token, gathering: 0, in_order };
+                self.publish(publisher, message, account, output);
             }
             Some(Command::Declare(Declare { destination })) => {
                 self.declare(connection, token, destination, account, output);
@@ -348,8 +350,8 @@ impl Front {
         }
     }
 
-    /// A message from the home of a queue or temporary destination.
-    pub(crate) fn receive(&mut self, message: ToFront, output: &mut ShardOutput<'_>) {
+    /// A message from the home of a queue or temporary destination, on core `from`.
+    pub(crate) fn receive(&mut self, from: u16, message: ToFront, output: &mut ShardOutput<'_>) {
         match message {
             ToFront::Replied { connection, token, result } => {
                 self.reply(connection, token, result, output);
@@ -358,7 +360,14 @@ impl Front {
             ToFront::Unbind { queue, terms } => self.unbind(&queue, &terms),
             ToFront::DisplaceClient { connection } => self.displace_client(connection, output),
             ToFront::Displace { subscriber } => self.displace(subscriber, output),
-            ToFront::Taken { gathering, result } => self.taken(gathering, result, output),
+            ToFront::Published { publisher, result } => {
+                if publisher.in_order && result.is_err() {
+                    self.refuse_behind(publisher.connection);
+                    let connection = publisher.connection;
+                    output.send_home(from, ToHome::KnowsRefusal { connection });
+                }
+                self.published(publisher, result, output);
+            }
             ToFront::Drained { subscriber, token } => self.drained(subscriber, token, output),
             ToFront::Subscribed { subscriber, token, result } => {
                 self.subscribed(subscriber, token, result, output);
@@ -485,22 +494,40 @@ impl Front {
 
     fn publish(
         &mut self,
-        connection: ConnectionId,
-        token: Token,
+        publisher: Publisher,
         message: Arc<Message>,
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::Topic {
-            return self.publish_to_topic(connection, token, &message, output);
+            return self.publish_to_topic(publisher, &message, output);
         }
         let home = self.home_of(&message.to);
         if output.windows.has_room(home, message.cost()) {
-            let publisher = Publisher { connection, token, gathering: 0 };
             let publish = ToHome::Publish { publisher, queue: None, message, account };
             output.send_home(home, publish);
         } else {
-            self.reply(connection, token, Err(Refusal::Busy), output);
+            self.refuse_publisher(publisher, Refusal::Busy, output);
+        }
+    }
+
+    fn refuse_publisher(
+        &mut self,
+        publisher: Publisher,
+        refusal: Refusal,
+        output: &mut ShardOutput<'_>,
+    ) {
+        let Publisher { connection, token, in_order, .. } = publisher;
+        if in_order {
+            self.refuse_behind(connection);
+        }
+        self.reply(connection, token, Err(refusal), output);
+    }
+
+    /// What comes behind in [`Lane::CONNECTION`] is refused too.
+    fn refuse_behind(&mut self, connection: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(&connection) {
+            client.is_refused = true;
         }
     }
 

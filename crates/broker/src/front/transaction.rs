@@ -273,10 +273,8 @@ impl Front {
         refusal: Refusal,
         output: &mut ShardOutput<'_>,
     ) {
-        if lane == Lane::CONNECTION
-            && let Some(client) = self.clients.get_mut(&connection)
-        {
-            client.is_refused = true;
+        if lane == Lane::CONNECTION {
+            self.refuse_behind(connection);
         }
         self.reply(connection, token, Err(refusal), output);
     }

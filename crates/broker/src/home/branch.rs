@@ -82,6 +82,9 @@ impl Home {
         alone: bool,
         output: &mut ShardOutput<'_>,
     ) {
+        if self.refused.contains(&connection) {
+            return vote(connection, transaction, Err(Refusal::Busy), None, output);
+        }
         let mut branch = match self.take_all(connection, transaction, operations, account, output) {
             Ok(branch) => branch,
             Err((branch, refusal)) => {

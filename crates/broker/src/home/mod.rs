@@ -18,7 +18,7 @@ mod selection;
 mod temporary;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::RangeInclusive,
     sync::Arc,
 };
@@ -68,6 +68,9 @@ pub(crate) struct Home {
     clients: Clients,
     prepared: BTreeMap<TransactionId, Branch>,
     producers: Producers,
+    /// Connections whose fronts do not know yet that a publication of theirs was refused: see
+    /// [`Home::refused`].
+    refused: BTreeSet<ConnectionId>,
     /// Those whose search by a selector goes on when time has passed. Some may have gone.
     unfinished: VecDeque<Subscriber>,
     effort: Effort,
@@ -103,6 +106,7 @@ impl Home {
             clients: Clients::default(),
             prepared: BTreeMap::new(),
             producers: Producers::default(),
+            refused: BTreeSet::new(),
             unfinished: VecDeque::new(),
             effort: Effort::new(),
             waiting: VecDeque::new(),
@@ -138,6 +142,12 @@ impl Home {
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
         match message {
+            ToHome::Publish { publisher, .. } if self.is_behind_refusal(publisher) => {
+                output.send_front(from, publisher.reply(Err(Refusal::Busy)));
+            }
+            ToHome::KnowsRefusal { connection } => {
+                self.refused.remove(&connection);
+            }
             ToHome::Publish { publisher, queue, message, account } => match queue {
                 Some(queue) => self.publish_bound(publisher, &queue, message, output),
                 None => self.publish(publisher, message, account, output),
@@ -454,6 +464,9 @@ impl Home {
                 output.quotas.uncharge(queued.account, &queued.message);
                 lost.push((queue.id.clone(), queued.message));
             }
+            if refused {
+                self.refuse_behind(index, output);
+            }
             self.dispatch_ready(index, output);
         }
         for (queue, message) in lost {
@@ -494,10 +507,15 @@ impl Home {
                 self.stats.expired += queue.release_due(due_max, output);
             }
             self.dispatch_ready(index, output);
+            let mut refused = false;
             while let Some(publisher) =
                 self.queues.get_mut(index).and_then(|queue| queue.overdue(output.now.mono_ns))
             {
                 self.refuse(index, &publisher, output);
+                refused = true;
+            }
+            if refused {
+                self.refuse_behind(index, output);
             }
             self.dispatch_ready(index, output);
         }
@@ -679,6 +697,7 @@ impl Home {
         self.assert_no_clients();
         assert_eq!(self.prepared.len(), 0, "branches of transactions");
         self.producers.assert_settled();
+        assert!(self.refused.is_empty(), "refusals that a front does not know");
     }
 
     /// See [`crate::Shard::assert_consistent`]. Returns what all queues take.

@@ -196,7 +196,7 @@ impl Home {
         let core = publisher.connection.core;
         match self.producers.judge(&key, number, None, output.writes) {
             Verdict::New => return false,
-            Verdict::Undecided => output.send_front(core, publisher.reply(Err(Refusal::Busy))),
+            Verdict::Undecided => self.refuse_publisher(publisher, Refusal::Busy, output),
             Verdict::Duplicate(first) => {
                 self.duplicate(&key);
                 let reply = Payload::ToFront(publisher.reply(Ok(())));

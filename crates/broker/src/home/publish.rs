@@ -24,10 +24,11 @@ impl Home {
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
-        let core = publisher.connection.core;
         if message.to.kind() == DestinationKind::TempTopic {
-            let result = self.publish_temp_topic(&message, output);
-            return output.send_front(core, publisher.reply(result));
+            return match self.publish_temp_topic(&message, output) {
+                Ok(()) => output.send_front(publisher.connection.core, publisher.reply(Ok(()))),
+                Err(refusal) => self.refuse_publisher(publisher, refusal, output),
+            };
         }
         if message.numbered().is_some()
             && let Some(queue) = QueueId::of(&message.to)
@@ -37,7 +38,46 @@ impl Home {
         }
         match self.find_or_make_queue(&message.to, account, output) {
             Ok(index) => self.publish_at(index, publisher, message, account, output),
-            Err(refusal) => output.send_front(core, publisher.reply(Err(refusal))),
+            Err(refusal) => self.refuse_publisher(publisher, refusal, output),
+        }
+    }
+
+    /// Whether this comes behind a publication of its connection that was refused, and is refused with it:
+    /// so all of it can be sent again in the same order.
+    pub(super) fn is_behind_refusal(&self, publisher: Publisher) -> bool {
+        publisher.in_order && self.refused.contains(&publisher.connection)
+    }
+
+    pub(super) fn refuse_publisher(
+        &mut self,
+        publisher: Publisher,
+        refusal: Refusal,
+        output: &mut ShardOutput<'_>,
+    ) {
+        self.refused(publisher);
+        output.send_front(publisher.connection.core, publisher.reply(Err(refusal)));
+    }
+
+    /// A publication is refused. What its front sends behind it, before it knows that, is refused too;
+    /// it is known by [`ToHome::KnowsRefusal`].
+    pub(crate) fn refused(&mut self, publisher: Publisher) {
+        if publisher.in_order {
+            self.refused.insert(publisher.connection);
+        }
+    }
+
+    /// Refuses what waits at a queue behind what was refused there.
+    pub(super) fn refuse_behind(&mut self, index: usize, output: &mut ShardOutput<'_>) {
+        let Some(queue) = self.queues.get_mut(index).filter(|_| !self.refused.is_empty()) else {
+            return;
+        };
+        let refused = &self.refused;
+        for behind in queue
+            .take_blocked(|publisher| publisher.in_order && refused.contains(&publisher.connection))
+        {
+            output.quotas.uncharge(behind.account, &behind.message);
+            let reply = behind.publisher.reply(Err(Refusal::Busy));
+            output.send_front(behind.publisher.connection.core, reply);
         }
     }
 
@@ -75,10 +115,9 @@ impl Home {
         account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) {
-        let core = publisher.connection.core;
         let Some(queue) = self.queues.get_mut(index) else {
             internal!("a queue was found and is not there");
-            return output.send_front(core, publisher.reply(Err(Refusal::Busy)));
+            return self.refuse_publisher(publisher, Refusal::Busy, output);
         };
         message.share_name(queue.id.name());
         // Only what is durable has the store opened.
@@ -86,7 +125,7 @@ impl Home {
         let refusal = is_durable.then(|| output.writes.refusal()).flatten();
         let charged = refusal.map_or_else(|| output.quotas.charge(account, &message), Err);
         if let Err(refusal) = charged {
-            output.send_front(core, publisher.reply(Err(refusal)));
+            self.refuse_publisher(publisher, refusal, output);
             return self.end_if_idle(index, output);
         }
         let deadline_ns = output.now.after(self.limits.publish_timeout);
@@ -103,11 +142,15 @@ impl Home {
     /// Takes the messages of blocked publishers for which there is room, and refuses those that the
     /// store refuses. `false` if it took none.
     pub(super) fn unblock(&mut self, index: usize, output: &mut ShardOutput<'_>) -> bool {
-        let mut unblocked = false;
+        let (mut unblocked, mut refused) = (false, false);
         while let Some(publisher) =
             self.queues.get_mut(index).and_then(|q| q.unblock_refused(&self.limits, output.writes))
         {
             self.refuse(index, &publisher, output);
+            refused = true;
+        }
+        if refused {
+            self.refuse_behind(index, output);
         }
         while let Some(publisher) =
             self.queues.get_mut(index).and_then(|q| q.unblock(&self.limits, output.writes))
@@ -162,7 +205,7 @@ impl Home {
         let BlockedPublisher { publisher, ref message, is_durable, account, .. } = *publisher;
         output.quotas.uncharge(account, message);
         let refusal = self.refusal(index, message, is_durable, output);
-        output.send_front(publisher.connection.core, publisher.reply(Err(refusal)));
+        self.refuse_publisher(publisher, refusal, output);
     }
 
     /// A new message enters a queue. Returns the batch with which it is ready, if it is not at once.

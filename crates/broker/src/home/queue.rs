@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
     ops::RangeInclusive,
     sync::Arc,
 };
@@ -180,7 +181,7 @@ impl Consumer {
     pub(super) fn set_unfinished(&mut self, is_unfinished: bool) -> bool {
         let selection = self.selection.as_mut();
         selection.is_some_and(|selection| {
-            std::mem::replace(&mut selection.is_unfinished, is_unfinished) != is_unfinished
+            mem::replace(&mut selection.is_unfinished, is_unfinished) != is_unfinished
         })
     }
 
@@ -520,6 +521,18 @@ impl Queue {
     /// The next blocked publisher that has waited for too long.
     pub(super) fn overdue(&mut self, mono_ns: u64) -> Option<BlockedPublisher> {
         (self.blocked.front()?.deadline_ns <= mono_ns).then(|| self.pop_blocked()).flatten()
+    }
+
+    /// Takes out the blocked publishers that are like this.
+    pub(super) fn take_blocked(
+        &mut self,
+        is_taken: impl Fn(Publisher) -> bool,
+    ) -> VecDeque<BlockedPublisher> {
+        let blocked = mem::take(&mut self.blocked).into_iter();
+        let taken;
+        (taken, self.blocked) = blocked.partition(|blocked| is_taken(blocked.publisher));
+        self.blocked_bytes -= taken.iter().map(BlockedPublisher::cost).sum::<usize>();
+        taken
     }
 
     pub(super) fn pop_blocked(&mut self) -> Option<BlockedPublisher> {

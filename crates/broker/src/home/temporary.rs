@@ -100,8 +100,7 @@ impl Home {
         }
         while let Some(publisher) = queue.pop_blocked() {
             output.quotas.uncharge(publisher.account, &publisher.message);
-            let reply = publisher.publisher.reply(Err(Refusal::NotFound));
-            output.send_front(publisher.publisher.connection.core, reply);
+            self.refuse_publisher(publisher.publisher, Refusal::NotFound, output);
         }
     }
 

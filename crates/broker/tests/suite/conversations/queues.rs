@@ -258,6 +258,54 @@ fn a_full_queue_lets_publishers_wait_and_then_refuses() {
     );
 }
 
+/// Otherwise it would be before what was refused and is sent again. Fails when `Home::refuse_behind` does
+/// nothing, and when `Home::is_behind_refusal` says no.
+#[test]
+fn nothing_is_carried_out_behind_a_publication_whose_refusal_ends_the_connection() {
+    check(
+        "
+        > p0 lane connection pub /queue/q 1
+        < p0 1 done
+        > p0 lane connection pub /queue/q 2
+        < p0 2 done
+        > p0 lane connection pub /queue/q 3
+        < p0 3 done
+        > p0 lane connection pub /queue/q 4
+        > r2 pub /queue/q other
+        > time_out 3000
+        > p0 lane connection pub /queue/q 5
+        > r2 pub /queue/q another
+        > q1 lane connection pub /queue/q 6
+        > time_out 2000
+        < p0 4 refused Full
+        < p0 5 refused Busy
+        < r2 1 refused Full
+        > p0 lane connection pub /queue/q 7
+        < p0 6 refused Busy
+        > p0 lane connection transact pub /queue/r 7
+        < p0 7 refused Busy
+        > hold
+        > time_out 3000
+        > q1 lane connection pub /queue/q 7
+        > q1 lane connection transact pub /queue/q 7
+        > carry
+        < q1 1 refused Full
+        < q1 2 refused Busy
+        < q1 3 refused Busy
+        < r2 2 refused Full
+        > p0 gone
+        > q1 gone
+        > r2 gone
+        > a1 sub 1 /queue/q auto 9
+        < a1 1 done
+        < a1 s1 1
+        < a1 s1 2
+        < a1 s1 3
+        > a1 gone
+        ",
+    );
+}
+
 #[test]
 fn a_temporary_destination_may_be_given_up_once_nothing_reads_it() {
     check(
