@@ -78,14 +78,14 @@ impl Suite {
     }
 
     /// The cores that gateways have for it, whatever the machine has: one and several, where that may
-    /// matter. It does not below the broker, and what TLS carries was carried on one without.
+    /// matter. It does not below the broker, what TLS carries was carried on one without, and what Java says by
+    /// AMQP rhea says too.
     pub(crate) const fn threads(self) -> &'static [u16] {
         match self {
-            Self::Autobahn | Self::Proxies | Self::Sslyze | Self::Tls => &[4],
+            Self::Autobahn | Self::Jms | Self::Proxies | Self::Sslyze | Self::Tls => &[4],
             Self::Stompjs
             | Self::Stomppy
             | Self::Rhea
-            | Self::Jms
             | Self::Services
             | Self::Cores
             | Self::Peers => &[1, 4],
@@ -233,12 +233,12 @@ fn jms(threads: u16) -> Outcome {
         return Err(Failure::missing("Maven", "apt-get install maven default-jdk-headless"));
     }
     let binaries = Binaries::build()?;
-    let lines: &[&[&str]] = if threads == 1 { &[&[]] } else { &[&[], &["-Pjavax"]] };
-    for profile in lines {
+    let profiles: [&[&str]; 2] = [&[], &["-Pjavax"]];
+    for profile in profiles {
         shell::run(
             shell::command("mvn")
                 .args(["--batch-mode", "--no-transfer-progress", "test"])
-                .args(*profile)
+                .args(profile)
                 .current_dir(paths::root().join("tests/interop/jms"))
                 .env("PASSERELLE", &binaries.gateway)
                 .env("THREADS", threads.to_string()),
