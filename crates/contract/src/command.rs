@@ -314,6 +314,16 @@ pub enum SaslError {
     NoExchange,
 }
 
+impl Refusal {
+    /// Whether what comes in [`Lane::CONNECTION`] behind a publication that was refused for this is refused
+    /// too. Not where a temporary destination has gone, which ends no connection: nothing is to be sent
+    /// there again.
+    #[must_use]
+    pub const fn ends_lane(self) -> bool {
+        !matches!(self, Self::NotFound)
+    }
+}
+
 impl From<SaslError> for Refusal {
     fn from(error: SaslError) -> Self {
         Self::Sasl(error)

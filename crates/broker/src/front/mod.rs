@@ -361,7 +361,7 @@ impl Front {
             ToFront::DisplaceClient { connection } => self.displace_client(connection, output),
             ToFront::Displace { subscriber } => self.displace(subscriber, output),
             ToFront::Published { publisher, result } => {
-                if publisher.in_order && result.is_err() {
+                if publisher.in_order && result.is_err_and(Refusal::ends_lane) {
                     self.refuse_behind(publisher.connection);
                     let connection = publisher.connection;
                     output.send_home(from, ToHome::KnowsRefusal { connection });

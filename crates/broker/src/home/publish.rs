@@ -54,7 +54,9 @@ impl Home {
         refusal: Refusal,
         output: &mut ShardOutput<'_>,
     ) {
-        self.refused(publisher);
+        if refusal.ends_lane() {
+            self.refused(publisher);
+        }
         output.send_front(publisher.connection.core, publisher.reply(Err(refusal)));
     }
 

@@ -117,6 +117,7 @@ export class Gateway {
   async stop() {
     this.process.kill('SIGKILL');
     await this.exited;
-    await rm(this.folder, { recursive: true, force: true });
+    // Another gateway may have its store there, and write it still.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 }

@@ -258,6 +258,24 @@ fn a_full_queue_lets_publishers_wait_and_then_refuses() {
     );
 }
 
+/// Its refusal ends no connection: STOMP drops such a message, as a reply whose requester has gone.
+#[test]
+fn what_is_sent_behind_a_message_to_a_temporary_queue_that_has_gone_is_taken() {
+    check(
+        "
+        > p0 lane connection pub /temp-queue/00000000000000000000000000000001 1
+        < p0 1 refused NotFound
+        > p0 lane connection pub /queue/q 2
+        < p0 2 done
+        > a1 sub 1 /queue/q auto 9
+        < a1 1 done
+        < a1 s1 2
+        > p0 gone
+        > a1 gone
+        ",
+    );
+}
+
 /// Otherwise it would be before what was refused and is sent again. Fails when `Home::refuse_behind` does
 /// nothing, and when `Home::is_behind_refusal` says no.
 #[test]
