@@ -9,7 +9,7 @@ use crate::{
     numbers::Numbers,
     queued::{QueueId, QueuePosition, queued_cost_on_disk},
     quota::Account,
-    record::{RecordBatch, Terms, WriteId},
+    record::{Attempts, RecordBatch, Terms, WriteId},
     shard_message::{ShardMessage, Subscriber},
 };
 
@@ -89,6 +89,8 @@ pub struct Restored {
     pub message: Arc<Message>,
     /// Why it is to leave for the dead-letter queue, if [`crate::Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
+    /// Those that have failed, as [`crate::Record::Attempted`] says.
+    pub attempts: Attempts,
 }
 
 /// A producer that numbers its messages, as the store has kept it.
@@ -115,6 +117,8 @@ pub struct OnDisk {
     pub due_unix_ms: Option<u64>,
     /// The group that it is in.
     pub group: Option<Group>,
+    /// Those that have failed, as [`crate::Record::Attempted`] says.
+    pub attempts: Attempts,
 }
 
 impl OnDisk {

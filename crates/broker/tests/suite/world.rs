@@ -175,7 +175,11 @@ impl World {
         for restored in disk.restored() {
             // A disk of its own has it too.
             let (queue, position) = (restored.queue.clone(), restored.position);
-            self.disk.apply(Record::Put(queue, position, Arc::clone(&restored.message)));
+            let put = Record::Put(queue.clone(), position, Arc::clone(&restored.message));
+            self.disk.apply(put);
+            if restored.attempts.count > 0 {
+                self.disk.apply(Record::Attempted(queue, position, restored.attempts));
+            }
             let home = placement.home(restored.queue.name());
             // Some in memory, so that both are there.
             let is_on_disk = self.pages && position.bits() % 4 > 0;
@@ -187,6 +191,7 @@ impl World {
                     expires_unix_ms: header.expires_unix_ms,
                     due_unix_ms: header.due_unix_ms(),
                     group: header.group,
+                    attempts: restored.attempts,
                 };
                 self.apply(home, Event::RestoredOnDisk(restored.queue, vec![on_disk]));
             } else {
