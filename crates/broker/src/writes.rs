@@ -44,9 +44,19 @@ pub(crate) struct Delayed {
 /// Whether the store takes new messages. What it was given by [`crate::Effect::Store`] already it
 /// stores, or refuses by [`crate::Event::StoreRefused`].
 pub trait StoreGate: fmt::Debug + Send + Sync {
-    /// Why no durable message may be added, if so. For each of them this is called; it may open the
-    /// store.
+    /// Why no durable message may be added, if so. For each of them this is called; it may have the
+    /// store opened, and waits for nothing.
     fn refusal(&self) -> Option<Refusal>;
+
+    /// Whether it is open. While it is not and refuses nothing, publishers wait.
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    /// As [`StoreGate::refusal`], for what cannot wait until it is open.
+    fn refusal_at_once(&self) -> Option<Refusal> {
+        self.refusal()
+    }
 }
 
 impl Writes {
@@ -56,19 +66,25 @@ impl Writes {
     /// Whether a durable message may be added; if not, its publisher waits, and all that come
     /// later. One of any size may, while there is any room.
     pub(crate) fn admits(&mut self) -> bool {
-        self.is_closed |= self.is_full();
+        let is_open = self.store.as_ref().is_none_or(|store| store.is_open());
+        self.is_closed |= self.is_full() || !is_open;
         !self.is_closed && self.refusal().is_none()
     }
 
     /// Why the durable messages of a transaction may not be added, if so.
     pub(crate) fn transaction_refusal(&self) -> Option<Refusal> {
         let is_full = self.bytes() >= Self::REFUSE_BYTES;
-        self.refusal().or_else(|| is_full.then_some(Refusal::Busy))
+        self.refusal_at_once().or_else(|| is_full.then_some(Refusal::Busy))
     }
 
     /// Why no durable message may be added, if so, however long its publisher waits.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.store.as_ref().and_then(|store| store.refusal())
+    }
+
+    /// Why nothing durable may be added now, if so: what is no message cannot wait until the store is open.
+    pub(crate) fn refusal_at_once(&self) -> Option<Refusal> {
+        self.store.as_ref().and_then(|store| store.refusal_at_once())
     }
 
     pub(crate) fn set_store(&mut self, store: Arc<dyn StoreGate>) {

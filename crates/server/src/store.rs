@@ -1,12 +1,16 @@
 //! The store of the process: where it is, when it is opened, and how the cores come to it.
 
+mod opening;
+
 use std::{
-    env, future,
+    env,
+    error::Error,
+    future,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     path::{Path, PathBuf},
     process,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -26,6 +30,8 @@ use store::{
 };
 use tokio::time;
 
+use self::opening::Opening;
+
 /// The store, opened with the first durable message if it was not opened before.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -35,37 +41,38 @@ pub(crate) struct Store {
     sync: SyncPolicy,
     /// The default where the configuration names no store.
     segment_bytes: Option<u32>,
-    open: OnceLock<store::Store>,
+    opened: OnceLock<store::Store>,
     /// To the thread that reads messages.
     loads: OnceLock<mpsc::Sender<Load>>,
     opening: Mutex<Opening>,
+    /// An attempt to open it has ended.
+    attempted: Condvar,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Itself, for the thread that opens it.
+    this: Weak<Self>,
     /// Until when durable messages are refused since the disk was full, on the monotonic clock.
     full_until_ns: Arc<AtomicU64>,
 }
 
-#[derive(Debug, Default)]
-struct Opening {
-    /// When to try again, on the monotonic clock.
-    next_mono_ns: u64,
-    writer: Option<thread::JoinHandle<()>>,
-}
-
 impl Store {
     /// The store of this configuration, for so many cores; not open yet.
-    pub(crate) fn new(config: &Config, cores_count: u16) -> Self {
+    pub(crate) fn new(config: &Config, cores_count: u16) -> Arc<Self> {
         let path = config.store.as_ref().and_then(|store| store.path.as_deref());
         let sync = config.store.as_ref().map(|store| store.sync).unwrap_or_default();
-        Self {
+        Arc::new_cyclic(|this| Self {
             folder: path.map_or_else(|| state_directory().join("store"), Path::to_path_buf),
             cores: Arc::default(),
             cores_count,
             sync,
             segment_bytes: config.store.as_ref().map(|store| store.segment_bytes),
-            open: OnceLock::new(),
+            opened: OnceLock::new(),
             loads: OnceLock::new(),
             opening: Mutex::default(),
+            attempted: Condvar::new(),
+            writer: Mutex::default(),
+            this: Weak::clone(this),
             full_until_ns: Arc::default(),
-        }
+        })
     }
 
     /// Says whose shards write to it. Opens it, and puts what it has kept into their queues, if the
@@ -80,8 +87,11 @@ impl Store {
         if !is_named && !self.folder.is_dir() {
             return Ok(());
         }
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.open_locked(&mut opening) {
+        self.lock_opening().begin(clock::now());
+        let outcome = self.open();
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        self.lock_opening().ended(error, clock::now());
+        match outcome {
             Err(error @ StoreError::Locked { .. }) if !is_named => {
                 tracing::warn!(%error, "persistent messages are refused: there is no store");
                 Ok(())
@@ -90,10 +100,33 @@ impl Store {
         }
     }
 
-    fn open_locked(&self, opening: &mut Opening) -> Result<(), StoreError> {
-        if self.open.get().is_some() {
-            return Ok(());
+    /// Opens it beside the cores: they would wait for the disk otherwise, and for the time that it takes
+    /// to read a large one.
+    fn open_beside(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        let open = move || this.ended(this.open().err().as_ref().map(|error| error as &dyn Error));
+        if let Err(error) = tasks::thread("store-opener", open) {
+            self.ended(Some(&error));
         }
+    }
+
+    fn ended(&self, error: Option<&dyn Error>) {
+        let is_news = self.lock_opening().ended(error.map(ToString::to_string), clock::now());
+        self.attempted.notify_all();
+        if let Some(error) = error.filter(|_| is_news) {
+            tracing::warn!(%error, "persistent messages are refused: there is no store");
+        }
+        // Who waits for it goes on.
+        if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
+            (0..self.cores_count).for_each(|core| cores.stored(core, WriteId::default()));
+        }
+    }
+
+    fn lock_opening(&self) -> MutexGuard<'_, Opening> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> Result<(), StoreError> {
         let folder = Folder::open(&self.folder)?;
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
@@ -128,11 +161,11 @@ impl Store {
         let load = move || Loader { cores, reader }.run(&requests);
         // It ends with the process.
         drop(tasks::thread("store-reader", load).map_err(no_thread)?);
-        opening.writer = Some(tasks::thread("store", run).map_err(no_thread)?);
-        // Under the lock: nobody else has set it.
+        let writer = tasks::thread("store", run).map_err(no_thread)?;
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).replace(writer);
+        // One attempt at a time: nobody else has set these.
         let _is_set = self.loads.set(loads);
-        // Under the lock: nobody else has set it.
-        let _is_set = self.open.set(store);
+        let _is_set = self.opened.set(store);
         Ok(())
     }
 
@@ -144,7 +177,7 @@ impl Store {
         let mut due = time::interval(SYNC_INTERVAL);
         loop {
             due.tick().await;
-            if let Some(store) = self.open.get() {
+            if let Some(store) = self.opened.get() {
                 store.sync();
             }
         }
@@ -152,11 +185,11 @@ impl Store {
 
     /// Writes what is left. Nothing is to be stored any more.
     pub(crate) fn close(&self) {
-        let Some(store) = self.open.get() else { return };
+        let Some(store) = self.opened.get() else { return };
         store.close();
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has ended the process if it could not write.
-        if let Some(writer) = opening.writer.take() {
+        if let Some(writer) = writer {
             drop(writer.join());
         }
     }
@@ -164,33 +197,54 @@ impl Store {
 
 impl StoreGate for Store {
     fn refusal(&self) -> Option<Refusal> {
-        if self.open.get().is_none() {
-            let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = clock::now();
-            if now.mono_ns < opening.next_mono_ns {
-                return Some(Refusal::NoStore);
+        if !self.is_open() {
+            let mut opening = self.lock_opening();
+            let begins = opening.begin(clock::now());
+            let refusal = opening.since_ns().is_none().then_some(Refusal::NoStore);
+            drop(opening);
+            if begins {
+                self.open_beside();
             }
-            if let Err(error) = self.open_locked(&mut opening) {
-                opening.next_mono_ns = now.after(RETRY);
-                tracing::warn!(%error, "persistent messages are refused: there is no store");
-                return Some(Refusal::NoStore);
-            }
+            // It may be open by now.
+            return refusal.filter(|_| !self.is_open());
         }
         let full_until_ns = self.full_until_ns.load(Ordering::Relaxed);
         (full_until_ns > 0 && clock::now().mono_ns < full_until_ns).then_some(Refusal::StoreFull)
+    }
+
+    fn is_open(&self) -> bool {
+        self.opened.get().is_some()
+    }
+
+    fn refusal_at_once(&self) -> Option<Refusal> {
+        let refusal = self.refusal();
+        if refusal.is_some() || self.is_open() {
+            return refusal;
+        }
+        let opening = self.lock_opening();
+        let until_ns = opening.since_ns().unwrap_or(0).saturating_add(AT_ONCE_NS);
+        let left = Duration::from_nanos(until_ns.saturating_sub(clock::now().mono_ns));
+        let is_running = |opening: &mut Opening| opening.since_ns().is_some();
+        let waited = self.attempted.wait_timeout_while(opening, left, is_running);
+        let is_running = waited.unwrap_or_else(PoisonError::into_inner).1.timed_out();
+        match self.is_open() {
+            true => self.refusal(),
+            false if is_running => Some(Refusal::Busy),
+            false => Some(Refusal::NoStore),
+        }
     }
 }
 
 impl drive::Store for Store {
     fn write(&self, core: u16, batches: Vec<RecordBatch>) {
-        match self.open.get() {
+        match self.opened.get() {
             Some(store) => store.write(core, batches),
             None => contract::internal!("something is stored where there is no store"),
         }
     }
 
     fn stats(&self) -> Option<StoreStats> {
-        let stats = self.open.get()?.stats();
+        let stats = self.opened.get()?.stats();
         Some(StoreStats {
             appended_bytes: stats.appended_bytes,
             batches: stats.batches,
@@ -353,5 +407,9 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages of a queue that a core is told of at once when the store is opened.
 const RESTORED_AT_ONCE: usize = 10_000;
 
-/// Until a store that could not be opened, or whose disk was full, is tried again.
+/// How long a durable subscription, or a transaction, may hold a core up in all until a store is open
+/// that is opened for it: in most cases that is enough, and else it is to come again.
+const AT_ONCE_NS: u64 = 250_000_000;
+
+/// Until a store whose disk was full is tried again.
 const RETRY: Duration = Duration::from_secs(1);

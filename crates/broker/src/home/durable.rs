@@ -141,7 +141,7 @@ impl Home {
         if is_same {
             return Ok(());
         }
-        if let Some(refusal) = lasts.then(|| output.writes.refusal()).flatten() {
+        if let Some(refusal) = lasts.then(|| output.writes.refusal_at_once()).flatten() {
             return Err(refusal);
         }
         self.unbind(index, output);
@@ -157,7 +157,7 @@ impl Home {
         terms: &Arc<Terms>,
         output: &mut ShardOutput<'_>,
     ) -> Result<usize, Refusal> {
-        if let Some(refusal) = id.lasts().then(|| output.writes.refusal()).flatten() {
+        if let Some(refusal) = id.lasts().then(|| output.writes.refusal_at_once()).flatten() {
             return Err(refusal);
         }
         // One that was deleted may wait for the end of transactions.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{Event, Shard};
+use broker::{Event, Shard, WriteId};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, Destination, Durable, DurableName, Lane, Message, Operation,
@@ -229,6 +229,29 @@ fn a_store_that_refuses_stops_durable_messages_alone() {
     publish(&mut world, 7, durable("/queue/r", 7));
     world.store(0, 1);
     assert_eq!(seen(&mut world), ["done 7"]);
+}
+
+/// Fails when `Writes::admits` does not ask whether the store is open: the record has nowhere to go then.
+#[test]
+fn publishers_wait_until_the_store_is_open() {
+    let mut world = World::new(1, Limits::default());
+    world.gate.set_opening(true);
+    publish(&mut world, 1, durable("/queue/q", 1));
+    publish(&mut world, 2, message("/queue/r", 2));
+    let publications = vec![Operation::Publish(durable("/queue/q", 3))];
+    command(&mut world, 3, Command::Transact(Lane::default(), publications));
+    world.time_out();
+    assert_eq!(seen(&mut world), ["done 2", "refused 3"]);
+    assert!(world.writing().is_empty());
+    world.gate.set_opening(false);
+    world.apply(0, Event::Stored(WriteId::default()));
+    world.store(0, 1);
+    assert_eq!(seen(&mut world), ["done 1"]);
+    world.gate.set_opening(true);
+    publish(&mut world, 4, durable("/queue/q", 4));
+    world.gate.set(Some(Refusal::NoStore));
+    world.time_out();
+    assert_eq!(seen(&mut world), ["no store 4"]);
 }
 
 #[test]

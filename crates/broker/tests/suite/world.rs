@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use broker::{
@@ -75,17 +78,30 @@ impl Pool for SharedLedger {
 
 /// Whether the store takes durable messages.
 #[derive(Debug, Default)]
-pub(crate) struct Gate(Mutex<Option<Refusal>>);
+pub(crate) struct Gate(Mutex<Option<Refusal>>, AtomicBool);
 
 impl Gate {
     pub(crate) fn set(&self, refusal: Option<Refusal>) {
         *self.0.lock().unwrap() = refusal;
+    }
+
+    /// Whether the store is still being opened.
+    pub(crate) fn set_opening(&self, is_opening: bool) {
+        self.1.store(is_opening, Ordering::Relaxed);
     }
 }
 
 impl StoreGate for Gate {
     fn refusal(&self) -> Option<Refusal> {
         *self.0.lock().unwrap()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.1.load(Ordering::Relaxed)
+    }
+
+    fn refusal_at_once(&self) -> Option<Refusal> {
+        self.refusal().or_else(|| (!self.is_open()).then_some(Refusal::Busy))
     }
 }
 
