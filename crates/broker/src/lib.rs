@@ -38,4 +38,4 @@ pub use record::{Record, RecordBatch, Terms, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{LostDeadLetters, QueueDepth, Shed, SlowSubscription, Stats};
-pub use writes::StoreGate;
+pub use writes::{StoreGate, StoreStats};

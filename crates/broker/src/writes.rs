@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, fmt, mem, sync::Arc};
+use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Duration};
 
 use contract::Refusal;
 
@@ -47,6 +47,27 @@ pub trait StoreGate: fmt::Debug + Send + Sync {
     /// Why no durable message may be added, if so. For each of them this is called; it may open the
     /// store.
     fn refusal(&self) -> Option<Refusal>;
+}
+
+/// What a store has done since it was opened, and what it holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreStats {
+    /// Bytes written to its log.
+    pub appended_bytes: u64,
+    /// Batches of the cores that were stored.
+    pub batches: u64,
+    /// How often its log was synced: for several batches together, where they come at a time.
+    pub syncs: u64,
+    /// How long that took.
+    pub sync_time: Duration,
+    /// The files of its log.
+    pub segments: usize,
+    /// What these take on the disk, in bytes.
+    pub segment_bytes: u64,
+    /// Messages in queues, one in two queues as two.
+    pub messages: usize,
+    /// There was no room for another file.
+    pub is_disk_full: bool,
 }
 
 impl Writes {

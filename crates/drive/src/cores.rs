@@ -13,7 +13,7 @@ use std::{
 use auth::{Access, Logins, Mechanism, Users};
 use broker::{
     LoadId, OnDisk, Placement, QueueId, QueuePosition, Restored, RestoredNumbers, ShardMessage,
-    Terms, WriteId,
+    StoreStats, Terms, WriteId,
 };
 use contract::{
     BrokerLimits, ClientRules, ConnectionId, ConnectionLimits, Message, ProtocolLimits, QueueRules,
@@ -29,7 +29,7 @@ use crate::{
     logins::{Waiter, login_key},
     permit::ConnectionPermit,
     quotas::{Accounts, SharedLedger},
-    store::{Store, StoreStats},
+    store::Store,
     upstream::{Upstream, UpstreamQueue, UpstreamStats},
 };
 

@@ -36,5 +36,5 @@ pub use inbound::{INBOUND_FULL, InboundPool};
 pub use log_limiter::LogLimiter;
 pub use logins::{Decision, Requester, Waiter};
 pub use permit::{AddressLimit, AddressPermit, ConnectionPermit, LimitReached};
-pub use store::{Store, StoreStats};
+pub use store::Store;
 pub use upstream::{Resource, Upstream, UpstreamAddress, UpstreamQueue, UpstreamStats};

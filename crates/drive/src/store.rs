@@ -1,25 +1,4 @@
-use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate};
-
-/// What a store has done since it was opened, and what it holds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StoreStats {
-    /// Bytes written to its log.
-    pub appended_bytes: u64,
-    /// Batches of the cores that were stored.
-    pub batches: u64,
-    /// How often its log was synced.
-    pub syncs: u64,
-    /// How long that took, in seconds.
-    pub sync_seconds: f64,
-    /// The files of its log.
-    pub segments: usize,
-    /// What these take on the disk, in bytes.
-    pub segment_bytes: u64,
-    /// Messages in it, one in two queues as two.
-    pub messages: usize,
-    /// Its disk has no room for another file.
-    pub is_disk_full: bool,
-}
+use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate, StoreStats};
 
 /// Where the shards of all cores keep what is durable.
 pub trait Store: StoreGate {

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate, WriteId};
+use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate, StoreStats, WriteId};
 use contract::{BrokerLimits, ConnectionLimits, Now, Opening, Refusal, Session};
-use drive::{Arrival, CoreRef, Cores, Registration, Settings, StoreStats, tasks};
+use drive::{Arrival, CoreRef, Cores, Registration, Settings, tasks};
 use store::{
     Completions, Options, WriteRefusal,
     files::{File, Files, SimulatedDisk},

@@ -3,10 +3,9 @@
 use std::{cmp::Reverse, collections::BTreeSet, fmt, sync::Arc};
 
 use auth::Denial;
-use broker::QueueDepth;
+use broker::{QueueDepth, StoreStats};
 use drive::{
-    Count, Counters, HandshakeOutcome, Refused, Row, StoreStats, UpstreamQueue, UpstreamStats,
-    internal_errors,
+    Count, Counters, HandshakeOutcome, Refused, Row, UpstreamQueue, UpstreamStats, internal_errors,
 };
 use prometheus_client::{
     collector::Collector,
@@ -489,7 +488,7 @@ impl Snapshot {
         let mut family =
             encoder.encode_descriptor("store_sync_seconds", help, None, MetricType::Counter)?;
         let mut metric = family.encode_family(&UNLABELLED)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&stats.sync_seconds, None)
+        metric.encode_counter::<NoLabelSet, _, u64>(&stats.sync_time.as_secs_f64(), None)
     }
 
     /// By connection, subscription and destination, no more than there are time series to spare.
@@ -594,6 +593,8 @@ fn wide(number: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use broker::QueueId;
     use contract::{Destination, DestinationKind};
 
@@ -765,7 +766,7 @@ mod tests {
                 appended_bytes: 5000,
                 batches: 40,
                 syncs: 20,
-                sync_seconds: 0.25,
+                sync_time: Duration::from_millis(250),
                 segments: 2,
                 segment_bytes: 64 << 20,
                 messages: 30,

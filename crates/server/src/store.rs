@@ -16,11 +16,11 @@ use std::{
 
 use broker::{
     LoadId, OnDisk, QueueId, QueuePosition, RecordBatch, Restored, RestoredNumbers, StoreGate,
-    Terms, WriteId,
+    StoreStats, Terms, WriteId,
 };
 use config::{Config, SyncPolicy};
 use contract::Refusal;
-use drive::{Cores, StoreStats, clock, tasks};
+use drive::{Cores, clock, tasks};
 use store::{
     Completions, Folder, Opened, Options, Reader, StoreError, StoredMessage, WriteRefusal,
 };
@@ -190,17 +190,7 @@ impl drive::Store for Store {
     }
 
     fn stats(&self) -> Option<StoreStats> {
-        let stats = self.open.get()?.stats();
-        Some(StoreStats {
-            appended_bytes: stats.appended_bytes,
-            batches: stats.batches,
-            syncs: stats.syncs,
-            sync_seconds: stats.sync_time.as_secs_f64(),
-            segments: stats.segments,
-            segment_bytes: stats.segment_bytes,
-            messages: stats.messages,
-            is_disk_full: stats.is_disk_full,
-        })
+        self.open.get().map(store::Store::stats)
     }
 
     fn load(&self, core: u16, id: LoadId, queue: QueueId, positions: Vec<QueuePosition>) {

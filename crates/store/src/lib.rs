@@ -102,7 +102,6 @@ pub use files::{Files, Folder};
 #[doc(hidden)]
 pub use fuzzing::disk_of_records;
 pub use reader::Reader;
-pub use stats::StoreStats;
 pub use writer::{Completions, Store, Writer};
 
 /// How a store is used.

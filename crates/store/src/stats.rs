@@ -5,29 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{log::lock, writer::Store};
+use broker::StoreStats;
 
-/// What a store has done, and what it holds.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct StoreStats {
-    /// Bytes written to the log.
-    pub appended_bytes: u64,
-    /// Batches of the cores that were stored.
-    pub batches: u64,
-    /// How often the log was synced: for several batches together, where they come at a time.
-    pub syncs: u64,
-    /// How long that took.
-    pub sync_time: Duration,
-    /// The files of the log.
-    pub segments: usize,
-    /// What these take on the disk, in bytes.
-    pub segment_bytes: u64,
-    /// Messages in queues, one in two queues as two.
-    pub messages: usize,
-    /// There was no room for another file.
-    pub is_disk_full: bool,
-}
+use crate::{log::lock, writer::Store};
 
 /// Written by the writer alone.
 #[derive(Debug, Default)]
