@@ -8,7 +8,7 @@ mod common;
 use std::{
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -16,10 +16,7 @@ use std::{
 use broker::{LoadId, QueueId, QueuePosition, RecordBatch, StoreGate, StoreStats, WriteId};
 use contract::{BrokerLimits, ConnectionLimits, Now, Opening, Refusal, Session};
 use drive::{Arrival, CoreRef, Cores, Registration, Settings, tasks};
-use store::{
-    Completions, Options, WriteRefusal,
-    files::{File, Files, SimulatedDisk},
-};
+use store::{Completions, Options, WriteRefusal, files::SimulatedDisk};
 
 /// Fails when `Writes::is_full` says that there is always room: 32 MiB are on their way to the disk then.
 #[test]
@@ -138,12 +135,12 @@ struct Gateway {
     core: JoinHandle<io::Result<()>>,
     store: Arc<OnDisk>,
     writer: JoinHandle<()>,
-    disk: StalledDisk,
+    disk: SimulatedDisk,
 }
 
 impl Gateway {
     fn start(queue_messages_max: usize) -> Self {
-        let disk = StalledDisk::default();
+        let disk = SimulatedDisk::default();
         let files = Arc::new(disk.clone());
         let opened = store::open(files, Options::new(1, 7)).unwrap();
         let known = Arc::<OnceLock<Arc<Cores>>>::default();
@@ -245,82 +242,6 @@ impl Completions for ToCores {
 
     fn refused(&mut self, _: u16, _: WriteId, refusal: WriteRefusal) {
         panic!("{refusal}");
-    }
-}
-
-/// A disk whose syncs wait as long as they are to.
-#[derive(Clone, Debug, Default)]
-struct StalledDisk {
-    disk: SimulatedDisk,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
-}
-
-#[derive(Debug)]
-struct StalledFile {
-    file: Arc<dyn File>,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl StalledDisk {
-    fn stall(&self, stalled: bool) {
-        *self.stalled.0.lock().unwrap() = stalled;
-        self.stalled.1.notify_all();
-    }
-
-    fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(StalledFile { file, stalled: Arc::clone(&self.stalled) })
-    }
-}
-
-impl StalledFile {
-    fn wait(&self) {
-        let stalled = self.stalled.0.lock().unwrap();
-        drop(self.stalled.1.wait_while(stalled, |stalled| *stalled).unwrap());
-    }
-}
-
-impl Files for StalledDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-
-    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.disk.create(name, bytes)?))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.disk.open(name)?))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        self.disk.sync_folder()
-    }
-}
-
-impl File for StalledFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_at(bytes, offset)
-    }
-
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_at(into, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.wait();
-        self.file.sync()
-    }
-
-    fn bytes(&self) -> io::Result<u64> {
-        self.file.bytes()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -13,7 +12,7 @@ use contract::{DurableName, Group, Header, Message, Pattern, Selector, Strings};
 
 use crate::{
     Completions, Options, StoreError, StoredMessage, WriteRefusal,
-    files::{File, Files, SimulatedDisk},
+    files::{Files, SimulatedDisk},
     log::Log,
     model::{Model, contents, message, open, options, queue},
     segment,
@@ -118,12 +117,12 @@ fn a_removal_outlives_its_segment() {
 #[test]
 fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
     const BOUND: usize = 256 << 10;
-    let files = Arc::new(StalledDisk::default());
+    let disk = SimulatedDisk::default();
     let options = Options { in_flight_bytes_max: BOUND, ..options(1) };
-    let opened = crate::open(Arc::clone(&files) as Arc<dyn Files>, options).unwrap();
+    let opened = crate::open(Arc::new(disk.clone()), options).unwrap();
     let told = Arc::new(Mutex::new(BTreeMap::new()));
     let (store, writer) = opened.start(Told(Arc::clone(&told)));
-    files.stall(true);
+    disk.stall(true);
     let (mut submitted, mut most) = (0, 0);
     thread::scope(|scope| {
         let writer = scope.spawn(|| writer.run());
@@ -138,7 +137,7 @@ fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
         }
         submitted += 1;
         store.write(0, [RecordBatch::awaited(WriteId(submitted), vec![remove(1)])]);
-        files.stall(false);
+        disk.stall(false);
         store.close();
         writer.join().unwrap().unwrap();
     });
@@ -428,81 +427,5 @@ impl Completions for Told {
         let mut told = self.0.lock().unwrap();
         assert_eq!(told.last_key_value().map_or(1, |(last, _)| last + 1), write.0, "in order");
         told.insert(write.0, Some(refusal));
-    }
-}
-
-/// A disk whose syncs may take long.
-#[derive(Clone, Debug, Default)]
-struct StalledDisk {
-    disk: SimulatedDisk,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
-}
-
-#[derive(Debug)]
-struct StalledFile {
-    file: Arc<dyn File>,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl StalledDisk {
-    fn stall(&self, stalled: bool) {
-        *self.stalled.0.lock().unwrap() = stalled;
-        self.stalled.1.notify_all();
-    }
-
-    fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(StalledFile { file, stalled: Arc::clone(&self.stalled) })
-    }
-}
-
-impl StalledFile {
-    fn wait(&self) {
-        let stalled = self.stalled.0.lock().unwrap();
-        drop(self.stalled.1.wait_while(stalled, |stalled| *stalled).unwrap());
-    }
-}
-
-impl Files for StalledDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-
-    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.disk.create(name, bytes)?))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.disk.open(name)?))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        self.disk.sync_folder()
-    }
-}
-
-impl File for StalledFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_at(bytes, offset)
-    }
-
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_at(into, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.wait();
-        self.file.sync()
-    }
-
-    fn bytes(&self) -> io::Result<u64> {
-        self.file.bytes()
     }
 }

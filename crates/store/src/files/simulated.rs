@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::files::{File, Files};
@@ -12,7 +12,13 @@ use crate::files::{File, Files};
 /// After [`SimulatedDisk::crash_at`] each operation fails; [`SimulatedDisk::after_crash`] is the
 /// disk that the next process finds.
 #[derive(Clone, Debug, Default)]
-pub struct SimulatedDisk(Arc<Mutex<Disk>>);
+pub struct SimulatedDisk(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    disk: Mutex<Disk>,
+    goes_on: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -25,6 +31,7 @@ struct Disk {
     crash_at: Option<u64>,
     syncs: u64,
     sync_failure_at: Option<u64>,
+    is_stalled: bool,
     /// Bytes of all files together.
     capacity: Option<u64>,
     writes_fail_when_full: bool,
@@ -71,6 +78,12 @@ impl SimulatedDisk {
     pub fn fail_sync_after(&self, count: u64) {
         let mut disk = self.lock();
         disk.sync_failure_at = Some(disk.syncs + count);
+    }
+
+    /// Lets syncs of files wait until this is called with `false`.
+    pub fn stall(&self, is_stalled: bool) {
+        self.lock().is_stalled = is_stalled;
+        self.0.goes_on.notify_all();
     }
 
     /// Bounds the bytes of all files; `None`: there is room for everything.
@@ -156,11 +169,12 @@ impl SimulatedDisk {
             (id, Inode { synced: content.clone(), content, ..Inode::default() })
         });
         let (inodes, names_synced) = (inodes.collect(), names.clone());
-        Self(Arc::new(Mutex::new(Disk { inodes, names, names_synced, ..Disk::default() })))
+        let disk = Mutex::new(Disk { inodes, names, names_synced, ..Disk::default() });
+        Self(Arc::new(Shared { disk, ..Shared::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self, inode: u64) -> Arc<dyn File> {
@@ -313,7 +327,9 @@ impl File for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut disk = self.disk.lock();
+        let goes_on = &self.disk.0.goes_on;
+        let waited = goes_on.wait_while(self.disk.lock(), |disk| disk.is_stalled);
+        let mut disk = waited.unwrap_or_else(PoisonError::into_inner);
         disk.operate()?;
         let fails = disk.sync_failure_at == Some(disk.syncs);
         disk.syncs += 1;
