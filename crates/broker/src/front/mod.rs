@@ -564,11 +564,14 @@ impl Front {
         let client = self.clients.get_mut(&owner).ok_or(Refusal::NotFound)?;
         let index = client.temporaries.iter().position(|other| *other == destination);
         let index = index.ok_or(Refusal::NotFound)?;
-        let mut subscriptions = client.subscriptions.iter().map(|&subscription| {
-            self.subscriptions.get(&Subscriber { connection: owner, subscription })
-        });
-        let reads = |one: Option<&Subscription>| matches!(one, Some(Subscription::Home(home)) if home.destination == destination);
-        if subscriptions.any(reads) {
+        let reads = |&subscription: &SubscriptionId| {
+            let subscriber = Subscriber { connection: owner, subscription };
+            match self.subscriptions.get(&subscriber) {
+                Some(Subscription::Home(home)) => home.destination == destination,
+                Some(Subscription::Topic { .. } | Subscription::Buffered(_)) | None => false,
+            }
+        };
+        if client.subscriptions.iter().any(reads) {
             return Err(Refusal::Busy);
         }
         client.temporaries.swap_remove(index);
