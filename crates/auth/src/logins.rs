@@ -140,6 +140,16 @@ enum Check {
     Proof(Box<ScramProof>),
 }
 
+impl Check {
+    /// How many there may be of one name at one address.
+    const fn of_name_max(&self) -> usize {
+        match self {
+            Self::Password(..) => Logins::<()>::NAME_JOBS_MAX,
+            Self::Proof(_) => Logins::<()>::NAME_PROOFS_MAX,
+        }
+    }
+}
+
 /// What a [`Job`] found.
 #[derive(Debug)]
 pub struct Verdict {
@@ -210,6 +220,10 @@ impl<W> Logins<W> {
     /// Different passwords of one name at one address; those beyond are refused as
     /// [`Refusal::Busy`].
     pub const NAME_JOBS_MAX: usize = 4;
+    /// Proofs of one name at one address, which differ where the password is the same: those of an
+    /// application server that connects again with all that it has. The rest is refused as
+    /// [`Refusal::Busy`].
+    pub const NAME_PROOFS_MAX: usize = 64;
     /// Waiters; those beyond are refused as [`Refusal::Busy`].
     pub const WAITING_MAX: usize = 100_000;
     /// Those of one address.
@@ -446,7 +460,8 @@ impl<W> Logins<W> {
             let Some(job) = job(self) else {
                 return Authentication::Decided(waiter, Err(Refusal::Unauthenticated));
             };
-            if !self.make_room(address, name, digest, &mut evicted) {
+            let of_name_max = job.check.of_name_max();
+            if !self.make_room(address, name, digest, of_name_max, &mut evicted) {
                 debug_assert!(evicted.is_empty(), "evicted, and still no room");
                 return Authentication::Decided(waiter, Err(Refusal::Busy));
             }
@@ -599,13 +614,14 @@ impl<W> Logins<W> {
         address: AddressKey,
         name: NameKey,
         digest: CredentialDigest,
+        of_name_max: usize,
         evicted: &mut Vec<W>,
     ) -> bool {
         let (at_address, of_name) = self.queue.count(address, name);
         let failures = self.throttle.addresses.count(address, self.throttle.now);
         let max =
             if failures >= SUSPECT_FROM { Self::SUSPECT_JOBS_MAX } else { Self::ADDRESS_JOBS_MAX };
-        if of_name >= Self::NAME_JOBS_MAX {
+        if of_name >= of_name_max {
             return false;
         }
         if at_address >= max {

@@ -237,7 +237,26 @@ fn guesses_at_the_same_time_are_few() {
             }
         }
     }
-    assert_eq!((checked, pending, busy), (1, Logins::<u32>::NAME_JOBS_MAX, 95));
+    assert_eq!((checked, pending, busy), (1, Logins::<u32>::NAME_PROOFS_MAX, 35));
+}
+
+/// A wrong password of the same name does not send the others of an application server away.
+#[test]
+fn right_proofs_behind_a_wrong_one_wait_together() {
+    let mut logins = logins();
+    let begun: Vec<_> = (0..50).map(|_| begin(&mut logins, "ann", host(1), at(0))).collect();
+    let (result, _) = play(&mut logins, "ann", "wrong", host(1), at(0));
+    assert_eq!(result, Err(Refusal::Unauthenticated));
+    for (id, challenge) in begun {
+        let (right, _) = proof("ann", "secret", &challenge);
+        let authentication = logins.respond(id, &right, host(1), at(1), 1);
+        assert!(matches!(authentication, Authentication::Pending(..)), "{authentication:?}");
+    }
+    // The first that succeeds ends the delay of all.
+    for _ in 0..50 {
+        let job = logins_job(&mut logins, at(100));
+        assert!(logins.finish(job.run(), at(100)).result.is_ok());
+    }
 }
 
 /// From as many addresses as there are jobs, so that none is delayed for itself.

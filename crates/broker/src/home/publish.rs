@@ -61,7 +61,7 @@ impl Home {
     }
 
     /// A publication is refused. What its front sends behind it, before it knows that, is refused too;
-    /// it is known by [`ToHome::KnowsRefusal`].
+    /// it is known by a `ToHome::KnowsRefusal`.
     pub(crate) fn refused(&mut self, publisher: Publisher) {
         if publisher.in_order {
             self.refused.insert(publisher.connection);
