@@ -59,7 +59,7 @@ pub(crate) struct CheckpointWriter {
     pub(crate) log_bytes: u64,
     /// The last body when it was begun. Later ones are in the log behind that; with them it might never end.
     last_body: BodyId,
-    offset: u64,
+    pub(crate) offset: u64,
     synced: u64,
     blocks: u64,
     buffer: Vec<u8>,

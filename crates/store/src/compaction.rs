@@ -22,6 +22,8 @@ pub(crate) struct Compaction {
     pause: u32,
     /// Segments with bodies that could not be moved.
     skipped: BTreeSet<u32>,
+    /// What a step moves, if that is more than [`STEP_BYTES`].
+    step_bytes: u32,
 }
 
 impl Log {
@@ -42,6 +44,32 @@ impl Log {
             return Ok(false);
         }
         self.step_compaction(SPARSE_PERCENT, self.active.number)
+    }
+
+    /// As [`Log::maintain`], of so many bytes or less: until something of it was synced.
+    ///
+    /// # Errors
+    /// As [`Log::sync`].
+    pub(crate) fn maintain_for(&mut self, bytes: u32) -> Result<bool, StoreError> {
+        let synced = self.synced;
+        self.compaction.step_bytes = bytes;
+        let mut left = bytes;
+        let mut has_more = true;
+        while has_more && left > 0 && self.synced == synced {
+            let offset = self.checkpoint.as_ref().map(|checkpoint| checkpoint.offset);
+            let is_compacting = offset.is_none() && self.compaction.segment.is_some();
+            has_more = self.maintain()?;
+            // What chooses what is next costs nothing.
+            if is_compacting {
+                left = 0;
+            } else if let Some(offset) = offset {
+                let now = self.checkpoint.as_ref().map_or(offset, |checkpoint| checkpoint.offset);
+                let written = u32::try_from(now - offset).unwrap_or(u32::MAX);
+                left = left.saturating_sub(written.max(CHECKPOINT_STEP_BYTES));
+            }
+        }
+        self.compaction.step_bytes = 0;
+        Ok(has_more)
     }
 
     /// Writes a whole checkpoint. `false`: there is no room for it.
@@ -208,11 +236,13 @@ impl Log {
     /// The next bodies that are in a segment, and the last that was looked at; `None`: there are no
     /// more.
     fn bodies_in(&self, segment: u32) -> (Vec<(BodyId, Place)>, Option<BodyId>) {
+        let bytes_max = self.compaction.step_bytes.max(STEP_BYTES);
+        let count_max = STEP_BODIES * (bytes_max / STEP_BYTES) as usize;
         let index = lock(&self.index);
         let behind = (Bound::Excluded(self.compaction.after), Bound::Unbounded);
         let (mut found, mut bytes, mut last) = (Vec::new(), 0, None);
         for (count, (&id, body)) in index.bodies.range(behind).enumerate() {
-            if count == STEP_BODIES || bytes >= STEP_BYTES {
+            if count == count_max || bytes >= bytes_max {
                 return (found, last);
             }
             if body.place.segment == segment {
@@ -266,6 +296,9 @@ const CHECKPOINT_FACTOR: u64 = 4;
 /// Steps that a compaction leaves out after there was no room for one.
 const FULL_PAUSE: u32 = 64;
 
-/// What one step of a compaction looks at, and moves.
+/// What a step of a checkpoint counts for at least.
+const CHECKPOINT_STEP_BYTES: u32 = 4 << 10;
+
+/// What one step of a compaction looks at, and moves, at least.
 const STEP_BODIES: usize = 8192;
-const STEP_BYTES: u32 = 256 << 10;
+pub(crate) const STEP_BYTES: u32 = 256 << 10;

@@ -13,6 +13,7 @@ use contract::internal;
 
 use crate::{
     Options,
+    compaction::STEP_BYTES,
     error::{StoreError, WriteRefusal},
     log::Log,
     reader::Reader,
@@ -47,6 +48,18 @@ pub struct Writer<C> {
     waiting: VecDeque<Submitted>,
     /// When they are to be tried again.
     retry_at: Option<Instant>,
+    pace: Pace,
+}
+
+/// How the steps beside the batches keep up with these while they come without a pause.
+#[derive(Debug)]
+struct Pace {
+    /// When one is due, whatever was written.
+    next: Instant,
+    /// Bytes of the log when the last one ended.
+    appended: u64,
+    /// One is due when this many more are written.
+    due_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -115,12 +128,14 @@ impl Store {
             in_flight_bytes_max,
         });
         log.syncs_commits = syncs_commits;
+        let due_bytes = (log.segment_bytes / STEPS_PER_SEGMENT).min(STEP_DUE_BYTES_MAX);
         let writer = Writer {
             log,
             shared: Arc::clone(&shared),
             completions,
             waiting: VecDeque::new(),
             retry_at: None,
+            pace: Pace { next: now(), appended: 0, due_bytes },
         };
         (Self { shared, reader }, writer)
     }
@@ -194,18 +209,16 @@ impl<C: Completions> Writer<C> {
     /// as stored may be there or not, and a second try would not tell.
     pub fn run(mut self) -> Result<(), StoreError> {
         let mut has_more = true;
-        let mut groups: u32 = 0;
         loop {
             self.log.counts.set_disk_full(self.log.spares.is_disk_full);
             match self.shared.next(has_more, self.retry_at) {
                 Next::Batches(batches) => {
                     self.commit(batches)?;
-                    groups = groups.wrapping_add(1);
                     has_more = true;
                     if !self.shared.has_batches() {
                         self.log.write_synced()?;
                     }
-                    if self.is_step_due(groups) {
+                    if self.is_step_due() {
                         self.step()?;
                     }
                 }
@@ -220,21 +233,34 @@ impl<C: Completions> Writer<C> {
         }
     }
 
-    /// A step beside the batches, which syncs them.
+    /// A step beside the batches, which syncs them: as large as what was written since the last, so that
+    /// the disk that all takes stays bounded by what is in queues.
     fn step(&mut self) -> Result<bool, StoreError> {
+        let begin = now();
         if !self.log.syncs_commits {
             self.log.sync()?;
         }
-        self.log.maintain()
+        let bytes = u32::try_from(2 * self.written()).unwrap_or(u32::MAX);
+        let bytes = bytes.clamp(STEP_BYTES, STEP_BYTES_MAX);
+        let has_more = self.log.maintain_for(bytes)?;
+        self.pace.next = now() + (STEP_TIMES * begin.elapsed()).max(STEP_PAUSE);
+        self.pace.appended = self.log.counts.appended_bytes();
+        Ok(has_more)
+    }
+
+    /// Bytes of the log that were written since the last step.
+    fn written(&self) -> u64 {
+        self.log.counts.appended_bytes() - self.pace.appended
     }
 
     /// Whether a step is due though there is no pause: a core may write again whenever it is told.
-    fn is_step_due(&self, groups: u32) -> bool {
-        if self.log.syncs_commits {
-            groups.is_multiple_of(GROUPS_PER_STEP)
+    fn is_step_due(&self) -> bool {
+        let is_time = if self.log.syncs_commits {
+            self.pace.next <= now()
         } else {
             mem::take(&mut self.shared.lock().is_sync_due)
-        }
+        };
+        is_time || self.written() >= self.pace.due_bytes
     }
 
     /// Writes batches, and those that wait if they are to be tried again, and tells what became of
@@ -398,5 +424,15 @@ const UNAWAITED_PAUSE: Duration = Duration::from_millis(10);
 /// Until a batch for which there is no room is tried again.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
 
-/// While batches come without a pause, there is a step after this many groups.
-const GROUPS_PER_STEP: u32 = 8;
+/// While batches come without a pause, steps have so large a part of the time, one of this many and one
+/// more,
+const STEP_TIMES: u32 = 3;
+
+/// and there is one, whatever the time, when such a part of a segment was written,
+const STEPS_PER_SEGMENT: u64 = 8;
+
+/// or this: a step moves twice as much.
+const STEP_DUE_BYTES_MAX: u64 = STEP_BYTES_MAX as u64 / 2;
+
+/// What one step reads and writes at most.
+const STEP_BYTES_MAX: u32 = 8 << 20;
