@@ -1,3 +1,5 @@
+mod stepwise;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     mem,

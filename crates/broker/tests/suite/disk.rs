@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     sync::Arc,
 };
 
@@ -11,7 +12,7 @@ use broker::{
 use contract::{DeadLetterReason, Message, Producer};
 
 /// The content of the store, were the process to end now.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     messages: BTreeMap<(QueueId, QueuePosition), Kept>,
     /// The durable subscriptions.
@@ -23,11 +24,17 @@ pub(crate) struct Disk {
     entered: BTreeSet<(String, u128)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     message: Arc<Message>,
     /// Why it is on its way to a dead-letter queue.
     dead_letter: Option<DeadLetterReason>,
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        parts(&self.message) == parts(&other.message) && self.dead_letter == other.dead_letter
+    }
 }
 
 impl Disk {
@@ -109,6 +116,14 @@ impl Disk {
         self.entered.contains(&(queue.to_owned(), message))
     }
 
+    /// What a process that began with the other would have otherwise; empty if nothing.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let mut differences = of_maps("at", &self.messages, &other.messages);
+        differences.extend(of_maps("bound", &self.bindings, &other.bindings));
+        differences.extend(of_maps("numbers of", &self.producers, &other.producers));
+        differences
+    }
+
     /// The queues that keep a message.
     pub(crate) fn queues_of(&self, message: u128) -> Vec<String> {
         let kept = self.messages.iter().filter(|(_, kept)| kept.message.id == message);
@@ -130,4 +145,23 @@ impl Disk {
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.prepared.is_empty() && self.bindings.is_empty()
     }
+}
+
+/// All of a message but what is of its memory only.
+pub(crate) fn parts(message: &Message) -> impl Debug + PartialEq {
+    let Message { to, id, header, annotation, sender, content, .. } = message;
+    (to, id, header, annotation, sender, content)
+}
+
+fn of_maps<K: Debug + Ord, V: Debug + PartialEq>(
+    what: &str,
+    own: &BTreeMap<K, V>,
+    other: &BTreeMap<K, V>,
+) -> Vec<String> {
+    let keys: BTreeSet<_> = own.keys().chain(other.keys()).collect();
+    let differ = keys.into_iter().filter(|key| own.get(key) != other.get(key));
+    let show = |value: Option<&V>| format!("{value:?}").chars().take(400).collect::<String>();
+    differ
+        .map(|key| format!("{what} {key:?}: {} and {}", show(own.get(key)), show(other.get(key))))
+        .collect()
 }

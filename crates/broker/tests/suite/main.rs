@@ -14,6 +14,7 @@ mod memory;
 mod paging;
 mod producers;
 mod quotas;
+mod real_store;
 mod selectors;
 mod simulation;
 mod stage;

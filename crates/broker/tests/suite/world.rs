@@ -10,11 +10,14 @@ use broker::{
     RecordBatch, Shard, ShardMessage, StoreGate, Subscriber,
 };
 use contract::{
-    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Notice, Now, QueueRules, QuotaLimits,
-    Refusal, Reply, Token,
+    BrokerLimits, ConnectionId, ConnectionLimits, Delivery, Message, Notice, Now, QueueRules,
+    QuotaLimits, Refusal, Reply, Token,
 };
 
-use crate::disk::Disk;
+use crate::{
+    disk::{self, Disk},
+    real_store::RealStore,
+};
 
 /// What reaches a connection.
 #[derive(Debug)]
@@ -97,6 +100,8 @@ pub(crate) struct World {
     /// Batches of each core that are not stored.
     writes: BTreeMap<u16, VecDeque<RecordBatch>>,
     pub(crate) disk: Disk,
+    /// The store itself, where it runs too.
+    pub(crate) store: Option<RealStore>,
     /// What each core wants loaded.
     loads: BTreeMap<u16, VecDeque<(LoadId, QueueId, Vec<QueuePosition>)>>,
     /// Messages that cannot be read.
@@ -145,6 +150,7 @@ impl World {
             channels: BTreeMap::new(),
             writes: BTreeMap::new(),
             disk: Disk::default(),
+            store: None,
             loads: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             pages: limits.resident_bytes_max.is_some(),
@@ -264,20 +270,22 @@ impl World {
     pub(crate) fn store(&mut self, core: u16, count: usize) {
         let Some(writes) = self.writes.get_mut(&core) else { return };
         let count = count.min(writes.len());
-        let mut upto = None;
         let batches: Vec<_> = writes.drain(..count).collect();
         let refusal = self.gate.refusal();
-        for RecordBatch { id, records, .. } in batches {
-            match refusal {
-                Some(refusal) if records.iter().all(Record::is_addition) => {
-                    upto.take().into_iter().for_each(|upto| self.apply(core, Event::Stored(upto)));
-                    self.apply(core, Event::StoreRefused(id, refusal));
-                }
-                Some(_) | None => {
-                    records.into_iter().for_each(|record| self.disk.apply(record));
-                    upto = Some(id);
-                }
-            }
+        let refusal_of =
+            |batch: &RecordBatch| refusal.filter(|_| batch.records.iter().all(Record::is_addition));
+        let outcomes: Vec<_> = batches.iter().map(|b| (b.id, refusal_of(b))).collect();
+        let taken: Vec<_> = batches.into_iter().filter(|b| refusal_of(b).is_none()).collect();
+        self.store.iter_mut().for_each(|store| store.write(core, &taken));
+        taken.into_iter().flat_map(|batch| batch.records).for_each(|r| self.disk.apply(r));
+        let mut upto = None;
+        for (id, refusal) in outcomes {
+            let Some(refusal) = refusal else {
+                upto = Some(id);
+                continue;
+            };
+            upto.take().into_iter().for_each(|upto| self.apply(core, Event::Stored(upto)));
+            self.apply(core, Event::StoreRefused(id, refusal));
         }
         if let Some(upto) = upto {
             self.apply(core, Event::Stored(upto));
@@ -295,10 +303,25 @@ impl World {
         let Some((load, queue, positions)) = next else { return };
         let read = |position| {
             let is_readable = !self.unreadable.contains(&position);
-            (position, is_readable.then(|| self.disk.read(&queue, position)).flatten())
+            (position, is_readable.then(|| self.read(&queue, position)).flatten())
         };
         let messages = positions.into_iter().map(read).collect();
         self.apply(core, Event::Loaded(load, queue, messages));
+    }
+
+    /// A message as a process reads it that does not have it in memory.
+    fn read(&self, queue: &QueueId, position: QueuePosition) -> Option<Arc<Message>> {
+        let kept = self.disk.read(queue, position);
+        let Some(store) = &self.store else { return kept };
+        let read = store.read(queue, position);
+        let is_same = match (&read, &kept) {
+            (Some(read), Some(kept)) => disk::parts(read) == disk::parts(kept),
+            // What was removed is there until that is synced.
+            (Some(_), None) => !store.syncs_commits,
+            (None, kept) => kept.is_none(),
+        };
+        assert!(is_same, "at {position:?} of {queue}: {read:?} and {kept:?}");
+        read
     }
 
     /// The cores that want something loaded.
@@ -359,6 +382,12 @@ impl World {
     pub(crate) fn deferring(&self) -> Vec<u16> {
         let cores = (0..).zip(&self.shards).filter(|(_, shard)| shard.has_deferred());
         cores.map(|(core, _)| core).collect()
+    }
+
+    /// Nothing is left in the store.
+    pub(crate) fn assert_nothing_is_stored(&self) {
+        assert!(self.disk.is_empty(), "left in the store: {:?}", self.disk);
+        self.store.iter().for_each(|store| store.assert_keeps_the_same(&self.disk));
     }
 
     /// Memory that is in flight, in bytes.

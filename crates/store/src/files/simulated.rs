@@ -36,6 +36,9 @@ struct Disk {
     capacity: Option<u64>,
     writes_fail_when_full: bool,
     next_write_fails: bool,
+    /// See [`SimulatedDisk::copy_after`].
+    copy_at: Option<u64>,
+    copy: Option<SimulatedDisk>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -71,6 +74,22 @@ impl SimulatedDisk {
     pub fn has_crashed(&self) -> bool {
         let disk = self.lock();
         disk.crash_at.is_some_and(|at| disk.operations > at)
+    }
+
+    /// Keeps a copy of the disk as it is after this many operations more, as if the process ended there.
+    pub fn copy_after(&self, operations: u64) {
+        let mut disk = self.lock();
+        disk.copy_at = Some(disk.operations + operations);
+        disk.copy = None;
+    }
+
+    /// The copy, if there were so many operations. Nothing is to be done to it but what makes it the disk of
+    /// the next process: [`SimulatedDisk::after_kill`], [`SimulatedDisk::after_crash`].
+    #[must_use]
+    pub fn take_copy(&self) -> Option<Self> {
+        let mut disk = self.lock();
+        disk.copy_at = None;
+        disk.copy.take()
     }
 
     /// Lets the sync that comes after this many others fail. What it was to write never reaches the
@@ -184,8 +203,23 @@ impl SimulatedDisk {
 
 impl Disk {
     fn operate(&mut self) -> io::Result<()> {
+        if self.copy_at == Some(self.operations) {
+            self.copy = Some(self.copied());
+        }
         self.operations += 1;
         if self.crash_at.is_some_and(|at| self.operations > at) { Err(crashed()) } else { Ok(()) }
+    }
+
+    /// What is on it, and what was not synced.
+    fn copied(&self) -> SimulatedDisk {
+        let disk = Self {
+            inodes: self.inodes.clone(),
+            names: self.names.clone(),
+            names_synced: self.names_synced.clone(),
+            names_changed: self.names_changed.clone(),
+            ..Self::default()
+        };
+        SimulatedDisk(Arc::new(Shared { disk: Mutex::new(disk), ..Shared::default() }))
     }
 
     fn used(&self) -> u64 {

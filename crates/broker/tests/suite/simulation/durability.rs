@@ -130,7 +130,14 @@ impl Simulation {
         // When all is due that waits, also what came before the clock was set back.
         let mut now = self.world.now;
         now.unix_ms = now.unix_ms.max(self.latest_unix_ms) + DELAY_MAX_MS;
-        let restored: Vec<Restored> = self.world.disk.restored().collect();
+        let cores = 1 + u16::try_from(self.random.below(4)).unwrap();
+        let next = self.world.store.as_mut().map(|store| store.next(cores));
+        let (store, found) = next.unzip();
+        if let Some(found) = &found {
+            assert_eq!(self.world.disk.differences(found), [""; 0], "the store and the map");
+        }
+        let disk = found.as_ref().unwrap_or(&self.world.disk);
+        let restored: Vec<Restored> = disk.restored().collect();
         let mut expected: BTreeMap<String, BTreeSet<u128>> = BTreeMap::new();
         for Restored { queue, message, dead_letter, .. } in &restored {
             // What a transaction brought to one that was deleted meanwhile goes with the restart.
@@ -148,7 +155,6 @@ impl Simulation {
                 assert!(is_new, "message {} is stored twice", message.id);
             }
         }
-        let cores = 1 + u16::try_from(self.random.below(4)).unwrap();
         let resident_bytes_max = self.random.pick(&[None, Some(64), Some(64 * 1500)]);
         let mut world = World::new(cores, Limits { resident_bytes_max, ..Limits::default() });
         world.now = now;
@@ -156,7 +162,8 @@ impl Simulation {
             let id = QueueId::of_subscription(&bound.durable_name());
             assert!(self.world.disk.bindings.contains_key(&id), "{} is not stored", bound.name);
         }
-        world.restore(&self.world.disk);
+        world.store = store;
+        world.restore(disk);
         world.time_out();
         world.carry_all();
         for (slot, (queue, messages)) in (0..).step_by(3).zip(expected) {
@@ -226,7 +233,7 @@ impl Simulation {
         world.apply(0, Event::Gone(connection));
         world.carry_all();
         world.shards.iter().for_each(Shard::assert_empty);
-        assert!(world.disk.is_empty(), "left in the store: {:?}", world.disk);
+        world.assert_nothing_is_stored();
     }
 
     /// Everything is stored: what the store keeps is what the queues hold.

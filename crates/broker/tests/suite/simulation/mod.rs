@@ -27,7 +27,10 @@ use self::{
     schedule::{InFlight, Schedule, Step},
     trace::Trace,
 };
-use crate::world::{Outcome, World};
+use crate::{
+    real_store::RealStore,
+    world::{Outcome, World},
+};
 
 #[test]
 fn the_broker_does_what_the_model_allows() {
@@ -84,6 +87,9 @@ impl Simulation {
             message_last: 0,
             schedule,
         };
+        let real = simulation.schedule.real_store;
+        let store = real.map(|syncs| RealStore::new(seed, simulation.schedule.cores, syncs));
+        simulation.world.store = store;
         simulation.trace.add(format!("{:?}", simulation.schedule));
         simulation.begin();
         for step in 0..STEPS {
@@ -344,7 +350,8 @@ impl Simulation {
             self.model.tally.loaded += shard.stats().loaded;
         }
         assert!(self.world.ledger.is_unused(), "drawn and not given back: {:?}", self.world.ledger);
-        assert!(self.world.disk.is_empty(), "left in the store: {:?}", self.world.disk);
+        self.world.assert_nothing_is_stored();
+        self.model.tally.ends += self.world.store.as_ref().map_or(0, |store| store.ends);
     }
 
     fn step_in_flight(&mut self) {

@@ -40,6 +40,8 @@ pub(super) struct Schedule {
     pub(super) has_groups: bool,
     /// Consumers want all of a queue, or come before others.
     pub(super) has_precedence: bool,
+    /// The store itself runs too; whether it syncs before it reports.
+    pub(super) real_store: Option<bool>,
 }
 
 /// What has not come to its end.
@@ -181,6 +183,7 @@ impl Schedule {
             has_bound,
             has_groups: random.once_in(2),
             has_precedence: random.once_in(3),
+            real_store: (!rules.is_heavy && random.once_in(3)).then(|| !random.once_in(3)),
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Tally {
     pub(super) rests: u64,
     /// Messages that were loaded from the disk.
     pub(crate) loaded: u64,
+    /// Ends of the process or the machine within what the store did, after which it was read.
+    pub(crate) ends: u64,
 }
 
 impl Tally {
@@ -74,6 +76,7 @@ impl Tally {
         self.busy += other.busy;
         self.rests += other.rests;
         self.loaded += other.loaded;
+        self.ends += other.ends;
     }
 
     /// So many runs came by everything.
@@ -106,6 +109,7 @@ impl Tally {
             (self.waiting, 1),
             (self.rests, 4),
             (self.loaded, 4),
+            (self.ends, 1),
         ];
         let is_covered = counts.iter().all(|&(count, per_run)| count >= runs * per_run);
         assert!(is_covered && self.busy > 0, "{runs} runs came by too little: {self:?}");
