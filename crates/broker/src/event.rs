@@ -9,7 +9,7 @@ use crate::{
     numbers::Numbers,
     queued::{QueueId, QueuePosition, queued_cost_on_disk},
     quota::Account,
-    record::{RecordBatch, Terms, WriteId},
+    record::{Attempts, RecordBatch, Terms, WriteId},
     shard_message::{ShardMessage, Subscriber},
 };
 
@@ -53,7 +53,7 @@ pub enum Event {
     /// The store has this batch, and all before it, for good.
     Stored(WriteId),
     /// The store has not taken this batch, and will not; it has all before it, for good. Only one that
-    /// does nothing but add may be refused: [`crate::Record::is_addition`].
+    /// does nothing but add may be refused: [`crate::Record::only_add`].
     StoreRefused(WriteId, Refusal),
     /// A durable subscription was in the store when the process began; comes to all shards, before
     /// the messages in it and before any command.
@@ -89,6 +89,8 @@ pub struct Restored {
     pub message: Arc<Message>,
     /// Why it is to leave for the dead-letter queue, if [`crate::Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
+    /// Those that have failed, as [`crate::Record::Attempted`] says.
+    pub attempts: Attempts,
 }
 
 /// A producer that numbers its messages, as the store has kept it.
@@ -115,6 +117,8 @@ pub struct OnDisk {
     pub due_unix_ms: Option<u64>,
     /// The group that it is in.
     pub group: Option<Group>,
+    /// Those that have failed, as [`crate::Record::Attempted`] says.
+    pub attempts: Attempts,
 }
 
 impl OnDisk {

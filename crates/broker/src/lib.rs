@@ -13,6 +13,7 @@
 //! client leaves when it is there ([`Event::Stored`]); `writes.rs` counts what is in flight.
 #![forbid(unsafe_code)]
 
+mod attempts;
 mod effort;
 mod event;
 mod front;
@@ -34,7 +35,7 @@ pub use numbers::Numbers;
 pub use placement::Placement;
 pub use queued::{QueueId, QueuePosition};
 pub use quota::{Account, Ledger, Pool, Quota};
-pub use record::{Record, RecordBatch, Terms, TransactionId, WriteId};
+pub use record::{Attempts, Record, RecordBatch, Terms, TransactionId, WriteId};
 pub use shard::Shard;
 pub use shard_message::{ShardMessage, Subscriber};
 pub use stats::{LostDeadLetters, QueueDepth, Shed, SlowSubscription, Stats};

@@ -81,7 +81,7 @@ pub(crate) struct QueuedMessage {
     pub(crate) message: Arc<Message>,
     /// Who sent it, and is charged for it.
     pub(crate) account: Option<Account>,
-    /// How many attempts to deliver it have failed, as far as this process knows.
+    /// How many attempts to deliver it have failed, as far as this process and the store know.
     pub(crate) attempts: u32,
     /// The store keeps it: decided once, when it enters the queue.
     is_durable: bool,

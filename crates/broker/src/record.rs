@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use contract::{DeadLetterReason, Message, Pattern, Producer, Selector};
 
-use crate::queued::{QueueId, QueuePosition, QueuedMessage};
+use crate::{
+    attempts::UNSTORED_ATTEMPTS_BYTES,
+    queued::{QueueId, QueuePosition, QueuedMessage},
+};
 
 /// Names a batch of records of one shard; each is greater than the one before.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -18,8 +21,8 @@ pub struct RecordBatch {
     /// What it does; never nothing.
     pub records: Vec<Record>,
     /// Whether something waits until it is stored. One that nobody waits for only removes what was
-    /// settled without an answer: it may be stored later, with one that is awaited, and what it removes
-    /// comes again if the process ends before.
+    /// settled without an answer, and counts attempts: it may be stored later, with one that is awaited;
+    /// what it removes comes again if the process ends before.
     pub is_awaited: bool,
 }
 
@@ -40,6 +43,15 @@ pub struct TransactionId {
     pub number: u64,
 }
 
+/// Attempts to deliver a message that have failed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Attempts {
+    /// How many.
+    pub count: u32,
+    /// When the last one failed, in milliseconds since 1970.
+    pub last_unix_ms: u64,
+}
+
 /// A change of what the store keeps: the durable messages of the queues that outlive the process.
 #[derive(Clone, Debug)]
 pub enum Record {
@@ -50,6 +62,9 @@ pub enum Record {
     /// It is to leave the queue for its dead-letter queue, where it may not have come yet: it is not
     /// delivered from here any more.
     DeadLetter(QueueId, QueuePosition, DeadLetterReason),
+    /// So many attempts to deliver it have failed. Nothing waits until this is stored, and a full store may
+    /// leave it out.
+    Attempted(QueueId, QueuePosition, Attempts),
     /// A producer's message with this number has entered a queue, in this batch.
     Seen(QueueId, Producer, u64),
     /// Nothing is known of a producer at a queue any more.
@@ -105,11 +120,26 @@ impl Record {
             Self::Prepare(_, records) => records.iter().any(Self::is_addition),
             Self::Remove(..)
             | Self::DeadLetter(..)
+            | Self::Attempted(..)
             | Self::Commit(_)
             | Self::Rollback(_)
             | Self::Bind(..)
             | Self::Unbind(_) => false,
         }
+    }
+
+    /// Whether the store may leave it out, which tells a start less and loses nothing.
+    #[must_use]
+    pub const fn is_droppable(&self) -> bool {
+        matches!(self, Self::Attempted(..))
+    }
+
+    /// Whether a batch does nothing but add, so that the store may refuse it; what is droppable does
+    /// not count.
+    #[must_use]
+    pub fn only_add(batch: &[Self]) -> bool {
+        batch.iter().any(Self::is_addition)
+            && batch.iter().all(|record| record.is_addition() || record.is_droppable())
     }
 
     /// Memory that it takes until it is stored, in bytes.
@@ -120,6 +150,7 @@ impl Record {
             Self::Prepare(_, records) => records.iter().map(Self::cost).sum(),
             Self::Bind(_, terms) => terms.bytes(),
             Self::Seen(_, producer, _) | Self::Forget(_, producer) => producer.heap_bytes(),
+            Self::Attempted(..) => UNSTORED_ATTEMPTS_BYTES,
             Self::Remove(..)
             | Self::DeadLetter(..)
             | Self::Commit(_)

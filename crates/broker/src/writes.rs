@@ -3,7 +3,9 @@ use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Duration};
 use contract::Refusal;
 
 use crate::{
-    record::{Record, RecordBatch, WriteId},
+    attempts::UnstoredAttempts,
+    queued::{QueueId, QueuePosition},
+    record::{Attempts, Record, RecordBatch, WriteId},
     shard_message::Payload,
 };
 
@@ -19,8 +21,9 @@ pub(crate) struct Writes {
     /// Those of the event that is being handled.
     records: Vec<Record>,
     records_bytes: usize,
-    /// Something waits until they are stored, or they do more than to remove.
+    /// Something waits until they are stored, or they do more than to remove and to count attempts.
     is_awaited: bool,
+    attempts: UnstoredAttempts,
     /// Batches that the store has, and their bytes.
     in_flight: VecDeque<(WriteId, usize)>,
     in_flight_bytes: usize,
@@ -117,9 +120,27 @@ impl Writes {
     /// Adds a record to the batch of this event.
     pub(crate) fn add(&mut self, record: Record) -> WriteId {
         self.records_bytes += record.cost();
-        self.is_awaited |= !matches!(record, Record::Remove(..));
+        self.is_awaited |= !matches!(record, Record::Remove(..) | Record::Attempted(..));
+        if let Record::Remove(queue, position) | Record::DeadLetter(queue, position, _) = &record {
+            self.attempts.forget(queue, *position);
+        }
         self.records.push(record);
         self.batch()
+    }
+
+    /// So many attempts to deliver a durable message have failed. There is one record of that in flight for
+    /// each message, and what has failed since comes behind it; while there is no room, none is added.
+    pub(crate) fn attempts_failed(
+        &mut self,
+        queue: &QueueId,
+        position: QueuePosition,
+        attempts: Attempts,
+    ) {
+        if self.attempts.replace(queue, position, attempts) || self.is_full() {
+            return;
+        }
+        self.attempts.add(self.batch(), queue.clone(), position);
+        self.add(Record::Attempted(queue.clone(), position, attempts));
     }
 
     /// The batch of this event, if it has one.
@@ -167,6 +188,11 @@ impl Writes {
         while let Some((_, bytes)) = self.in_flight.pop_front_if(|(write, _)| *write <= upto) {
             self.in_flight_bytes -= bytes;
         }
+        while let Some((queue, position, since)) = self.attempts.next_stored(upto) {
+            if let Some(attempts) = since {
+                self.attempts_failed(&queue, position, attempts);
+            }
+        }
     }
 
     /// The next thing that waits no longer.
@@ -183,5 +209,6 @@ impl Writes {
         assert!(self.records.is_empty() && self.in_flight.is_empty(), "records in flight");
         assert_eq!(self.in_flight_bytes, 0, "bytes in flight to the store");
         assert!(self.delayed.is_empty(), "shard messages wait for the store");
+        self.attempts.assert_empty();
     }
 }

@@ -383,7 +383,8 @@ keys! {
         pub(crate) durable: bool = false,
         /// What becomes of a message after a failed attempt to deliver it:
         /// `redelivery = { attempts = 6, delay = "1s", factor = 2.0, max-delay = "1m" }`. While it waits,
-        /// those behind it are delivered.
+        /// those behind it are delivered, but for those of its message group. A restart changes nothing
+        /// in that, where the message is durable.
         pub(crate) redelivery: Located<Redelivery> = Located::default() => "it is delivered again at once",
         /// The queue to which dead letters go; its name begins with `DLQ.`, so that only the gateway
         /// sends there. Who may subscribe to it is up to that name: who may to `orders` may to

@@ -223,10 +223,10 @@ fn restore(
             count += messages.len();
             let (dead, on_disk): (Vec<_>, Vec<_>) =
                 messages.into_iter().partition(|message| message.dead_letter.is_some());
-            for StoredMessage { position, body, dead_letter, .. } in dead {
+            for StoredMessage { position, body, dead_letter, attempts, .. } in dead {
                 if let Some(message) = opened.reader().read(body)? {
                     let (queue, message) = (queue.clone(), Arc::new(message));
-                    restored.push(Restored { queue, position, message, dead_letter });
+                    restored.push(Restored { queue, position, message, dead_letter, attempts });
                 }
             }
             let on_disk = on_disk.into_iter().map(|message| OnDisk {
@@ -235,6 +235,7 @@ fn restore(
                 expires_unix_ms: message.expires_unix_ms,
                 due_unix_ms: message.due_unix_ms,
                 group: message.group,
+                attempts: message.attempts,
             });
             cores.restore_on_disk(&queue, on_disk.collect());
         }

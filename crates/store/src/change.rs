@@ -11,12 +11,13 @@
 //! Unbind      8 | queue
 //! Seen        9 | queue | producer | number (8)
 //! Forget     10 | queue | producer
+//! Attempted  12 | queue | position (8) | failed (4) | time of the last one (8)
 //! Numbers    11 | queue | producer | greatest number (8) | a bit for each of the last 1,024 (16 x 8)
 //! ```
 
 use std::sync::Arc;
 
-use broker::{Numbers, QueueId, QueuePosition, Record, Terms, TransactionId};
+use broker::{Attempts, Numbers, QueueId, QueuePosition, Record, Terms, TransactionId};
 use contract::{DeadLetterReason, Message, Producer};
 use wire::Reader;
 
@@ -36,6 +37,8 @@ pub(crate) enum Change {
     Remove(QueueId, QueuePosition),
     /// What is at a position of a queue is to leave it for the dead-letter queue.
     DeadLetter(QueueId, QueuePosition, DeadLetterReason),
+    /// So many attempts to deliver what is at a position of a queue have failed.
+    Attempted(QueueId, QueuePosition, Attempts),
     /// A producer's message with this number has entered a queue.
     Seen(QueueId, Producer, u64),
     /// Nothing is known of a producer at a queue any more.
@@ -73,6 +76,13 @@ impl Change {
                 message::write_destination(buffer, queue.name());
                 buffer.extend(position.bits().to_be_bytes());
                 message::write_reason(buffer, *reason);
+            }
+            Self::Attempted(queue, position, attempts) => {
+                buffer.push(ATTEMPTED);
+                message::write_destination(buffer, queue.name());
+                buffer.extend(position.bits().to_be_bytes());
+                buffer.extend(attempts.count.to_be_bytes());
+                buffer.extend(attempts.last_unix_ms.to_be_bytes());
             }
             Self::Seen(queue, producer, number) => {
                 buffer.push(SEEN);
@@ -133,6 +143,11 @@ impl Change {
             }
             COMMIT => Self::Commit(read_transaction(reader)?),
             ROLLBACK => Self::Rollback(read_transaction(reader)?, reader.u16()?),
+            ATTEMPTED => {
+                let (queue, position) = (read_queue(reader)?, reader.u64()?);
+                let attempts = Attempts { count: reader.u32()?, last_unix_ms: reader.u64()? };
+                Self::Attempted(queue, QueuePosition::from_bits(position), attempts)
+            }
             BIND => Self::Bind(read_queue(reader)?, Arc::new(terms::read(reader)?)),
             UNBIND => Self::Unbind(read_queue(reader)?),
             NUMBERS => {
@@ -199,6 +214,9 @@ impl Batch {
             Record::DeadLetter(queue, position, reason) => {
                 Change::DeadLetter(queue.clone(), *position, *reason)
             }
+            Record::Attempted(queue, position, attempts) => {
+                Change::Attempted(queue.clone(), *position, *attempts)
+            }
             Record::Seen(queue, producer, number) => {
                 Change::Seen(queue.clone(), producer.clone(), *number)
             }
@@ -257,6 +275,7 @@ const UNBIND: u8 = 8;
 const SEEN: u8 = 9;
 const FORGET: u8 = 10;
 const NUMBERS: u8 = 11;
+const ATTEMPTED: u8 = 12;
 
 #[cfg(test)]
 mod tests {
@@ -286,6 +305,8 @@ mod tests {
         let put = Change::Put(queue.clone(), position, BodyId(4));
         let remove = Change::Remove(queue.clone(), position);
         let failed = Change::DeadLetter(queue.clone(), position, DeadLetterReason::Failed(3));
+        let attempts = Attempts { count: 3, last_unix_ms: 1 << 40 };
+        let attempted = Change::Attempted(queue.clone(), position, attempts);
         let rejected = Change::DeadLetter(queue, position, DeadLetterReason::Rejected);
         let all = [
             put.clone(),
@@ -305,6 +326,7 @@ mod tests {
             seen,
             forget,
             numbers,
+            attempted,
         ];
         let mut bytes = Vec::new();
         all.iter().for_each(|change| change.write(&mut bytes));

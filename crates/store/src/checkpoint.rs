@@ -13,6 +13,7 @@
 //! its beginning in the log has no meaning any more but for the bodies that are still in queues.
 
 use std::{
+    collections::BTreeMap,
     io,
     ops::Bound::{Excluded, Included, Unbounded},
     sync::{Arc, Mutex},
@@ -74,6 +75,8 @@ enum Stage {
     Bodies(Option<BodyId>),
     /// The producers behind this one are next.
     Producers(Option<(QueueId, Producer)>),
+    /// The attempts to deliver what is behind this position are next.
+    Attempts(Option<(QueueId, QueuePosition)>),
     Written,
 }
 
@@ -123,6 +126,7 @@ impl CheckpointWriter {
             Stage::Queues(after) => self.write_queues(&index, after.clone().as_ref()),
             Stage::Bodies(after) => self.write_bodies(&index, *after),
             Stage::Producers(after) => self.write_producers(&index, after.clone()),
+            Stage::Attempts(after) => self.write_attempts(&index, after.clone().as_ref()),
             Stage::Written => Stage::Written,
         };
         drop(index);
@@ -217,7 +221,30 @@ impl CheckpointWriter {
                 return Stage::Producers(Some((queue, producer)));
             }
         }
-        Stage::Written
+        Stage::Attempts(None)
+    }
+
+    fn write_attempts(&mut self, index: &Index, after: Option<&(QueueId, QueuePosition)>) -> Stage {
+        let from = after.map_or(Unbounded, |(queue, _)| Included(queue));
+        let queues = index.attempts.range::<QueueId, _>((from, Unbounded));
+        let mut left = queues.flat_map(|(queue, attempts)| {
+            let behind = match after {
+                Some((last, position)) if last == queue => Excluded(*position),
+                _ => Unbounded,
+            };
+            let attempts = attempts.range((behind, Unbounded));
+            attempts.map(move |(position, attempts)| (queue, *position, *attempts))
+        });
+        let mut last = None;
+        self.block(Kind::Changes, |buffer| {
+            for (queue, position, attempts) in left.by_ref().take(BLOCK_ENTRIES) {
+                Change::Attempted(queue.clone(), position, attempts).write(buffer);
+                last = Some((queue, position));
+            }
+        });
+        last.map_or(Stage::Written, |(queue, position)| {
+            Stage::Attempts(Some((queue.clone(), position)))
+        })
     }
 
     fn block(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
@@ -335,6 +362,8 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
     const ENDS_BYTES: usize = 256;
     let prepared: usize = index.prepared.values().map(Vec::len).sum();
     let pending = index.prepared.len() + prepared + index.dead_letters.len();
+    let attempts: usize = index.attempts.values().map(BTreeMap::len).sum();
+    let pending = pending + attempts;
     let bytes = ENDS_BYTES
         + index.messages() * POSITION_BYTES
         + index.bodies.len() * BODY_BYTES

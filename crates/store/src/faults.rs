@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{QueueId, QueuePosition, Record, RecordBatch, Terms, WriteId};
+use broker::{Attempts, QueueId, QueuePosition, Record, RecordBatch, Terms, WriteId};
 use contract::{DurableName, Group, Header, Message, Pattern, Selector, Strings};
 
 use crate::{
@@ -130,7 +130,12 @@ fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
         for round in 0..4 {
             for producer in 0..1000 {
                 submitted += 1;
-                let records = vec![put(round * 1000 + producer, 1024)];
+                let mut records = vec![put(round * 1000 + producer, 1024)];
+                if producer % 2 > 0 {
+                    // That makes it nothing that must be stored.
+                    let (one, attempts) = (QueuePosition::from_bits(1), Attempts::default());
+                    records.push(Record::Attempted(queue(0), one, attempts));
+                }
                 store.write(0, [RecordBatch::awaited(WriteId(submitted), records)]);
                 most = most.max(store.in_flight_bytes(0));
             }
@@ -384,15 +389,25 @@ fn a_start_knows_what_queues_work_by_without_the_bodies() {
     let grouped = Record::Put(queue(0), QueuePosition::from_bits(3), Arc::new(grouped));
     let timed = Record::Put(queue(0), QueuePosition::from_bits(1), Arc::new(message));
     commit(&mut log, &[timed, put(2, 10), grouped]);
+    for count in [1, 2] {
+        let attempts = Attempts { count, last_unix_ms: 9 };
+        commit(&mut log, &[Record::Attempted(queue(0), QueuePosition::from_bits(2), attempts)]);
+    }
     let known = |salt| {
         let opened = crate::open(Arc::new(disk.after_kill()), options(salt)).unwrap();
-        let known =
-            |stored: &StoredMessage| (stored.due_unix_ms, stored.expires_unix_ms, stored.group);
+        let known = |stored: &StoredMessage| {
+            (stored.due_unix_ms, stored.expires_unix_ms, stored.group, stored.attempts)
+        };
         let queues = opened.queues().into_iter().flat_map(|queue| opened.messages(&queue));
         queues.map(|stored| known(&stored)).collect::<Vec<_>>()
     };
     let group = Some(Group::new("a", Some("-1")));
-    let expected = [(Some(1200), Some(5000), None), (None, None, None), (None, None, group)];
+    let (none, attempts) = (Attempts::default(), Attempts { count: 2, last_unix_ms: 9 });
+    let expected = [
+        (Some(1200), Some(5000), None, none),
+        (None, None, None, attempts),
+        (None, None, group, none),
+    ];
     assert_eq!(known(2), expected, "of the log");
     log.close().unwrap();
     assert_eq!(known(3), expected, "of the checkpoint");

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use broker::{Numbers, QueueId, QueuePosition, Terms, TransactionId};
+use broker::{Attempts, Numbers, QueueId, QueuePosition, Terms, TransactionId};
 use contract::{DeadLetterReason, Group, Header, Producer};
 
 use crate::{
@@ -25,6 +25,8 @@ pub(crate) struct Index {
     pub(crate) queues: Queues,
     /// What is to leave for a dead-letter queue; few at a time.
     pub(crate) dead_letters: BTreeMap<(QueueId, QueuePosition), DeadLetterReason>,
+    /// Of the messages that have some.
+    pub(crate) attempts: BTreeMap<QueueId, BTreeMap<QueuePosition, Attempts>>,
     pub(crate) prepared: Prepared,
     /// The durable subscriptions.
     pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
@@ -173,6 +175,11 @@ impl Index {
                     self.dead_letters.insert((queue, position), reason);
                 }
             }
+            Change::Attempted(queue, position, attempts) => {
+                if self.is_replaying || contains(&self.queues, &queue, position) {
+                    self.attempts.entry(queue).or_default().insert(position, attempts);
+                }
+            }
             Change::Prepare(transaction, home, changes) => {
                 bodies_of(&changes).for_each(|body| self.refer(body));
                 // A transaction is prepared once; what a second time would replace must not stay.
@@ -244,8 +251,20 @@ impl Index {
         if let Some(body) = body {
             self.release(body);
         }
+        self.forget_attempts(&queue, position);
         if !self.dead_letters.is_empty() {
             self.dead_letters.remove(&(queue, position));
+        }
+    }
+
+    fn forget_attempts(&mut self, queue: &QueueId, position: QueuePosition) {
+        if !self.attempts.is_empty()
+            && let Some(attempts) = self.attempts.get_mut(queue)
+        {
+            attempts.remove(&position);
+            if attempts.is_empty() {
+                self.attempts.remove(queue);
+            }
         }
     }
 
@@ -265,7 +284,11 @@ impl Index {
             }
         }
         self.bodies.retain(|_, body| body.references > 0);
-        let Self { queues, dead_letters, bodies, times, groups, .. } = self;
+        let Self { queues, dead_letters, attempts, bodies, times, groups, .. } = self;
+        attempts.retain(|queue, attempts| {
+            attempts.retain(|position, _| contains(queues, queue, *position));
+            !attempts.is_empty()
+        });
         times.retain(|body, _| bodies.contains_key(body));
         groups.retain(|body, _| bodies.contains_key(body));
         dead_letters.retain(|(queue, position), _| contains(queues, queue, *position));
@@ -348,6 +371,7 @@ fn bodies_of(changes: &[Change]) -> impl Iterator<Item = BodyId> {
         Change::Put(_, _, body) => Some(*body),
         Change::Remove(..)
         | Change::DeadLetter(..)
+        | Change::Attempted(..)
         | Change::Prepare(..)
         | Change::Commit(_)
         | Change::Rollback(..)

@@ -64,6 +64,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod attempts;
+#[cfg(test)]
 mod busy;
 mod change;
 mod check;
@@ -92,7 +94,7 @@ mod writer;
 
 use std::{ops::Bound, sync::Arc};
 
-use broker::{Numbers, QueueId, QueuePosition, Terms};
+use broker::{Attempts, Numbers, QueueId, QueuePosition, Terms};
 use contract::{DeadLetterReason, Group, Producer};
 
 pub use change::BodyId;
@@ -165,6 +167,8 @@ pub struct StoredMessage {
     pub group: Option<Group>,
     /// Why it is to leave for the dead-letter queue, if [`broker::Record::DeadLetter`] says so.
     pub dead_letter: Option<DeadLetterReason>,
+    /// Those that have failed, as [`broker::Record::Attempted`] says.
+    pub attempts: Attempts,
 }
 
 /// Opens a store, or makes it. Reads what was written since the last checkpoint, and no bodies from
@@ -220,6 +224,7 @@ impl Opened {
         max: usize,
     ) -> Vec<StoredMessage> {
         let index = log::lock(&self.log.index);
+        let attempts = index.attempts.get(queue);
         let mut key = (queue.clone(), QueuePosition::default());
         let mut stored = |(&position, &body): (&QueuePosition, &BodyId)| {
             key.1 = position;
@@ -235,6 +240,7 @@ impl Opened {
                 due_unix_ms,
                 group,
                 dead_letter,
+                attempts: attempts.and_then(|all| all.get(&position)).copied().unwrap_or_default(),
             }
         };
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);

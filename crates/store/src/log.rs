@@ -110,6 +110,8 @@ enum Effect {
     Adds,
     Both,
     TakesAway,
+    /// It is left out when there is no room ([`Record::is_droppable`]).
+    Droppable,
 }
 
 impl Addition<'_> {
@@ -123,7 +125,7 @@ impl Addition<'_> {
     /// Whether the room that is reserved is for it: for what does not only add.
     fn may_use_reserve(&self) -> bool {
         match self {
-            Self::Batch(..) => self.effect() != Effect::Adds,
+            Self::Batch(..) => matches!(self.effect(), Effect::Both | Effect::TakesAway),
             Self::Bodies(_) => false,
         }
     }
@@ -220,7 +222,8 @@ impl Log {
         }
     }
 
-    /// Appends to the buffer, unless there is no room.
+    /// Appends to the buffer, unless there is no room. What is droppable is left out on a full disk: the
+    /// room that is left there is for what makes room.
     ///
     /// # Errors
     /// As [`Log::sync`].
@@ -233,6 +236,9 @@ impl Log {
             self.refill()?;
         }
         for _ in 0..3 {
+            if effect == Effect::Droppable && self.drops() {
+                return Ok(Ok(()));
+            }
             let (start, sequence, body_next) = (self.buffer.len(), self.sequence, self.body_next);
             let unapplied = self.encode(addition);
             let kept = self.room_kept_from(effect);
@@ -249,11 +255,17 @@ impl Log {
             let is_begun = self.begin_segment(bytes, addition.may_use_reserve())?;
             // What was before it in the buffer comes first.
             if !is_begun || self.abandoned.is_some() {
-                return Ok(Err(WriteRefusal::DiskFull));
+                let is_dropped = effect == Effect::Droppable;
+                return Ok(if is_dropped { Ok(()) } else { Err(WriteRefusal::DiskFull) });
             }
         }
         contract::internal!("a batch has no room in a segment that was made for it");
         Ok(Err(WriteRefusal::TooLarge))
+    }
+
+    /// Whether what is droppable is left out.
+    const fn drops(&self) -> bool {
+        self.spares.is_disk_full || self.spares.is_empty()
     }
 
     /// Bytes of the active segment that are not for a batch with this effect: while there is nothing
@@ -270,7 +282,7 @@ impl Log {
             Effect::Adds | Effect::Both if !self.spares.is_empty() => 0,
             Effect::Adds => self.active.capacity,
             Effect::Both => self.segment_bytes / 4,
-            Effect::TakesAway => 0,
+            Effect::TakesAway | Effect::Droppable => 0,
         }
     }
 
@@ -327,7 +339,10 @@ impl Log {
     fn encode(&mut self, addition: &Addition<'_>) -> Unapplied {
         match addition {
             Addition::Batch(number, home, records) => {
-                let batch = Batch::of(*home, records, self.body_next);
+                let mut batch = Batch::of(*home, records, self.body_next);
+                if self.drops() {
+                    batch.changes.retain(|change| !matches!(change, Change::Attempted(..)));
+                }
                 self.body_next.0 += batch.bodies.len() as u64;
                 let bodies = batch.bodies.iter().map(|(body, message)| {
                     let place = self.encode_record(Kind::Body, |buffer| {
@@ -455,19 +470,24 @@ impl Active {
 }
 
 fn effect(records: &[Record]) -> Effect {
-    let additions = records.iter().filter(|record| record.is_addition()).count();
-    let binds = records.iter().any(|record| matches!(record, Record::Bind(..)));
-    match additions {
-        0 if !binds => Effect::TakesAway,
-        count if count == records.len() => Effect::Adds,
-        _ => Effect::Both,
+    let adds = |record: &Record| record.is_addition() || matches!(record, Record::Bind(..));
+    if Record::only_add(records) {
+        Effect::Adds
+    } else if records.iter().any(adds) {
+        Effect::Both
+    } else if records.iter().all(Record::is_droppable) {
+        Effect::Droppable
+    } else {
+        Effect::TakesAway
     }
 }
 
 /// Whether it is no matter if a batch is on the disk before one of its core that was there earlier:
 /// what it removes was confirmed, so it is in no batch that still waits.
 fn may_overtake(records: &[Record]) -> bool {
-    records.iter().all(|record| matches!(record, Record::Remove(..) | Record::DeadLetter(..)))
+    records.iter().all(|record| {
+        matches!(record, Record::Remove(..) | Record::DeadLetter(..) | Record::Attempted(..))
+    })
 }
 
 /// Makes a segment of a spare file. It gets its name when its header is on the disk. `None`: there

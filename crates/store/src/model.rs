@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use broker::{Numbers, QueueId, QueuePosition, Record, TransactionId};
+use broker::{Attempts, Numbers, QueueId, QueuePosition, Record, TransactionId};
 use contract::{Body, DeadLetterReason, Destination, Message, Producer};
 use testkit::Random;
 
@@ -26,15 +26,15 @@ pub(crate) struct Model {
     prepared: BTreeMap<(TransactionId, u16), Vec<Record>>,
 }
 
-/// A message, and why it is to leave for the dead-letter queue.
-type ModelMessage = (Arc<Message>, Option<DeadLetterReason>);
+/// A message, why it is to leave for the dead-letter queue, and attempts to deliver it.
+type ModelMessage = (Arc<Message>, Option<DeadLetterReason>, Attempts);
 
 impl Model {
     pub(crate) fn apply(&mut self, home: u16, records: &[Record]) {
         for record in records {
             match record {
                 Record::Put(queue, position, message) => {
-                    let stored = (Arc::clone(message), None);
+                    let stored = (Arc::clone(message), None, Attempts::default());
                     self.queues.insert((queue.clone(), *position), stored);
                 }
                 Record::Remove(queue, position) => {
@@ -43,6 +43,11 @@ impl Model {
                 Record::DeadLetter(queue, position, reason) => {
                     if let Some(stored) = self.queues.get_mut(&(queue.clone(), *position)) {
                         stored.1 = Some(*reason);
+                    }
+                }
+                Record::Attempted(queue, position, attempts) => {
+                    if let Some(stored) = self.queues.get_mut(&(queue.clone(), *position)) {
+                        stored.2 = *attempts;
                     }
                 }
                 Record::Prepare(transaction, records) => {
@@ -83,9 +88,14 @@ impl Model {
 /// What an open log contains, with all bodies read.
 pub(crate) fn contents(log: &Log) -> Result<Model, StoreError> {
     let reader = Reader::new(Arc::clone(&log.index));
-    let (queues, dead_letters, producers) = {
+    let (queues, dead_letters, attempts, producers) = {
         let index = lock(&log.index);
-        (index.queues.clone(), index.dead_letters.clone(), index.producers.clone())
+        (
+            index.queues.clone(),
+            index.dead_letters.clone(),
+            index.attempts.clone(),
+            index.producers.clone(),
+        )
     };
     let mut model = Model { producers, ..Model::default() };
     for (queue, positions) in queues {
@@ -93,7 +103,9 @@ pub(crate) fn contents(log: &Log) -> Result<Model, StoreError> {
             let message = reader.read(body)?.expect("a message that is in a queue");
             let key = (queue.clone(), position);
             let dead_letter = dead_letters.get(&key).copied();
-            model.queues.insert(key, (Arc::new(message), dead_letter));
+            let attempts = attempts.get(&key.0).and_then(|all| all.get(&key.1)).copied();
+            let stored = (Arc::new(message), dead_letter, attempts.unwrap_or_default());
+            model.queues.insert(key, stored);
         }
     }
     Ok(model)
@@ -162,9 +174,17 @@ impl Workload {
                 let (transaction, home) = self.random.pick(&open);
                 return (home, vec![Record::Rollback(transaction)]);
             }
+            3 if !model.queues.is_empty() => vec![self.attempted(model)],
             _ => self.changes(model),
         };
         (home, records)
+    }
+
+    fn attempted(&mut self, model: &Model) -> Record {
+        let index = self.random.below(model.queues.len());
+        let (queue, position) = model.queues.keys().nth(index).unwrap().clone();
+        let count = u32::try_from(self.random.below(4)).unwrap() + 1;
+        Record::Attempted(queue, position, Attempts { count, last_unix_ms: self.sequence })
     }
 
     fn changes(&mut self, model: &Model) -> Vec<Record> {
@@ -191,10 +211,9 @@ impl Workload {
             } else {
                 let index = self.random.below(stored.len().min(8));
                 let (queue, position) = stored[index].clone();
-                records.push(if self.random.once_in(4) {
-                    Record::DeadLetter(queue, position, DeadLetterReason::Rejected)
-                } else {
-                    Record::Remove(queue, position)
+                records.push(match self.random.below(8) {
+                    0 | 1 => Record::DeadLetter(queue, position, DeadLetterReason::Rejected),
+                    _ => Record::Remove(queue, position),
                 });
             }
         }
@@ -288,12 +307,20 @@ impl Run {
             match outcome {
                 Some(Ok(())) => self.model.apply(*home, records),
                 Some(Err(WriteRefusal::DiskFull)) if self.has_capacity => {
-                    assert!(records.iter().all(Record::is_addition), "{}", self.shown);
+                    assert!(Record::only_add(records), "{}", self.shown);
                     self.refused += 1;
                 }
                 // To be tried again: here it is not.
                 None => assert!(self.has_capacity, "{}", self.shown),
                 Some(Err(refusal)) => panic!("{}: {refusal}", self.shown),
+            }
+        }
+        if self.has_capacity {
+            // On a full disk they are left out.
+            let attempts = lock(&log.index).attempts.clone();
+            for ((queue, position), stored) in &mut self.model.queues {
+                let known = attempts.get(queue).and_then(|all| all.get(position));
+                stored.2 = known.copied().unwrap_or_default();
             }
         }
         Ok(())

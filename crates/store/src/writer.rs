@@ -154,7 +154,7 @@ impl Store {
         let mut queue = self.shared.lock();
         for RecordBatch { id: write, mut records, is_awaited } in batches {
             let is_full = in_flight.load(Ordering::Relaxed) >= self.shared.in_flight_bytes_max;
-            let is_refused = is_full && records.iter().all(Record::is_addition);
+            let is_refused = is_full && Record::only_add(&records);
             let outcome = is_refused.then_some(Err(WriteRefusal::InFlight));
             if is_refused {
                 records = Vec::new();

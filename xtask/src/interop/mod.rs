@@ -137,6 +137,7 @@ const STOMPJS: &[&str] = &[
     "shared",
     "dead-letters",
     "delays",
+    "attempts",
     "browsing",
     "clients",
     "durable",

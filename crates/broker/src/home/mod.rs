@@ -47,7 +47,7 @@ use crate::{
     placement::Placement,
     queued::{QueueId, QueuedMessage},
     quota::{Account, Usage},
-    record::{Record, TransactionId, WriteId},
+    record::{Attempts, Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Subscriber, ToFront, ToHome},
     stats::{LostDeadLetters, QueueDepth, Stats},
 };
@@ -430,7 +430,7 @@ impl Home {
 
     /// A message that the store has kept is in its queue again, over all bounds if it must be.
     pub(crate) fn restore(&mut self, restored: Restored, output: &mut ShardOutput<'_>) {
-        let Restored { queue, position, mut message, dead_letter } = restored;
+        let Restored { queue, position, mut message, dead_letter, attempts } = restored;
         self.sequence = self.sequence.max(position.sequence());
         if let Some(reason) = dead_letter {
             let queued = QueuedMessage::restored(message, position);
@@ -443,11 +443,19 @@ impl Home {
             return;
         }
         let index = self.find_or_make_queue_anyway(queue, None, output);
-        if let Some(queue) = self.queues.get(index) {
-            message.share_name(queue.id.name());
-        }
+        let queue = self.queues.get_mut(index);
+        queue.iter().for_each(|queue| message.share_name(queue.id.name()));
         output.quotas.charge_anyway(None, &message);
-        self.enter_stored(index, QueuedMessage::restored(message, position), output);
+        let mut queued = QueuedMessage::restored(message, position);
+        queued.attempts = attempts.count;
+        match queue.and_then(|queue| Some((queue.due_after(attempts, output.now.unix_ms)?, queue)))
+        {
+            Some((due, queue)) => {
+                queue.count(&queued.message);
+                queue.delay(queued, due);
+            }
+            None => self.enter_stored(index, queued, output),
+        }
         self.dispatch_ready(index, output);
     }
 
@@ -547,6 +555,11 @@ impl Home {
             }
             Outcome::Failed => {
                 queued.attempts += 1;
+                if queued.is_durable() {
+                    let last_unix_ms = output.now.unix_ms;
+                    let attempts = Attempts { count: queued.attempts, last_unix_ms };
+                    output.writes.attempts_failed(&queue.id, queued.position, attempts);
+                }
                 let wait_ms = queue.settings.redelivery.wait_ms(queued.attempts);
                 if wait_ms > 0 {
                     queue.delay(queued, output.now.unix_ms.saturating_add(wait_ms));

@@ -67,8 +67,7 @@ impl Paged {
             expires_unix_ms: queued.expires_unix_ms().unwrap_or(u64::MAX),
             cost: u32::try_from(queued_cost(&queued.message)).ok()?,
             group: queued.group(),
-            attempts: u16::try_from(queued.attempts.min(ATTEMPTS_MAX) * 2).unwrap_or(u16::MAX - 1)
-                | u16::from(queued.is_restored),
+            attempts: packed(queued.attempts, queued.is_restored),
         })
     }
 
@@ -249,15 +248,27 @@ impl Queue {
 
     /// A message that the store has kept is in the queue, over all bounds if it must be. Returns what it is charged with.
     fn restore_on_disk(&mut self, message: &OnDisk, unix_ms: u64) -> usize {
-        let OnDisk { position, expires_unix_ms, due_unix_ms, group, .. } = *message;
+        let OnDisk { position, expires_unix_ms, due_unix_ms, group, attempts, .. } = *message;
         let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
         let expires = expires_unix_ms.unwrap_or(u64::MAX);
-        let paged = Paged { account: None, expires_unix_ms: expires, cost, group, attempts: 1 };
+        let paged = Paged {
+            account: None,
+            expires_unix_ms: expires,
+            cost,
+            group,
+            attempts: packed(attempts.count, true),
+        };
         self.messages += 1;
         self.bytes += paged.cost();
         let charged = paged.charged_bytes();
-        match due_unix_ms.filter(|&due| due > unix_ms) {
-            Some(due) => self.delay_on_disk(position, due, paged),
+        let again = self.due_after(attempts, unix_ms);
+        match due_unix_ms.filter(|&due| due > unix_ms).max(again) {
+            Some(due) => {
+                if paged.attempts() > 0 {
+                    self.hold_group(group);
+                }
+                self.delay_on_disk(position, due, paged);
+            }
             None => self.make_ready_on_disk(position, paged),
         }
         charged
@@ -598,6 +609,11 @@ impl Home {
         }
         self.dispatch_ready(index, output);
     }
+}
+
+/// Failed attempts, as far as they fit, and whether a message is restored.
+fn packed(attempts: u32, is_restored: bool) -> u16 {
+    u16::try_from(attempts.min(ATTEMPTS_MAX) * 2).unwrap_or_default() | u16::from(is_restored)
 }
 
 /// What a message that no consumer has counts with in [`Queue::resident`].

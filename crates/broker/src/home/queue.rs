@@ -23,7 +23,7 @@ use crate::{
     output::ShardOutput,
     queued::{EXPIRING_ENTRY_BYTES, QueueId, QueuePosition, QueuedMessage, queued_cost},
     quota::{Account, Usage},
-    record::{Record, WriteId},
+    record::{Attempts, Record, WriteId},
     shard_message::{Consume, Publisher, Subscriber},
     stats::QueueDepth,
     writes::Writes,
@@ -362,6 +362,14 @@ impl Queue {
         if queued.attempts > 0 {
             self.let_group_go(queued.group());
         }
+    }
+
+    /// When a message that the store has kept may be delivered again, if that is not now. The wait
+    /// counts from the last attempt that failed, by a clock that may have been set back since.
+    pub(super) fn due_after(&self, attempts: Attempts, unix_ms: u64) -> Option<u64> {
+        let wait_ms = self.settings.redelivery.wait_ms(attempts.count);
+        let due = attempts.last_unix_ms.min(unix_ms).saturating_add(wait_ms);
+        (due > unix_ms).then_some(due)
     }
 
     /// What is due becomes ready, so many messages at most; returns how many have expired before.

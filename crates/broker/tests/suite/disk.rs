@@ -7,7 +7,8 @@ use std::{
 };
 
 use broker::{
-    Numbers, QueueId, QueuePosition, Record, Restored, RestoredNumbers, Terms, TransactionId,
+    Attempts, Numbers, QueueId, QueuePosition, Record, Restored, RestoredNumbers, Terms,
+    TransactionId,
 };
 use contract::{DeadLetterReason, Message, Producer};
 
@@ -29,11 +30,13 @@ struct Kept {
     message: Arc<Message>,
     /// Why it is on its way to a dead-letter queue.
     dead_letter: Option<DeadLetterReason>,
+    attempts: Attempts,
 }
 
 impl PartialEq for Kept {
     fn eq(&self, other: &Self) -> bool {
-        parts(&self.message) == parts(&other.message) && self.dead_letter == other.dead_letter
+        let others = (other.dead_letter, other.attempts);
+        parts(&self.message) == parts(&other.message) && (self.dead_letter, self.attempts) == others
     }
 }
 
@@ -42,7 +45,7 @@ impl Disk {
         match record {
             Record::Put(queue, position, message) => {
                 self.entered.insert((queue.to_string(), message.id));
-                let kept = Kept { message, dead_letter: None };
+                let kept = Kept { message, dead_letter: None, attempts: Attempts::default() };
                 let before = self.messages.insert((queue, position), kept);
                 assert!(before.is_none(), "two messages have one position");
             }
@@ -56,6 +59,12 @@ impl Disk {
                 // The home of the dead-letter queue may have been quicker.
                 if let Some(kept) = self.messages.get_mut(&(queue, position)) {
                     assert_eq!(kept.dead_letter.replace(reason), None, "a dead letter twice");
+                }
+            }
+            Record::Attempted(queue, position, attempts) => {
+                // Here too.
+                if let Some(kept) = self.messages.get_mut(&(queue, position)) {
+                    kept.attempts = attempts;
                 }
             }
             Record::Seen(queue, producer, number) => {
@@ -88,6 +97,7 @@ impl Disk {
             position: *position,
             message: Arc::clone(&kept.message),
             dead_letter: kept.dead_letter,
+            attempts: kept.attempts,
         })
     }
 
@@ -109,6 +119,14 @@ impl Disk {
     pub(crate) fn read(&self, queue: &QueueId, position: QueuePosition) -> Option<Arc<Message>> {
         let kept = self.messages.get(&(queue.clone(), position))?;
         Some(Arc::new((*kept.message).clone()))
+    }
+
+    /// Failed attempts to deliver a message that is stored in a queue.
+    pub(crate) fn attempts(&self, queue: &str, message: u128) -> Option<u32> {
+        let is_it =
+            |id: &QueueId, kept: &Kept| kept.message.id == message && id.to_string() == queue;
+        let mut all = self.messages.iter();
+        all.find(|((id, _), kept)| is_it(id, kept)).map(|(_, kept)| kept.attempts.count)
     }
 
     /// Whether a message is stored in a queue, or was.

@@ -194,15 +194,7 @@ impl Run {
         let reader = &mut self.readers[index];
         match (reader.state, reader.connection) {
             (State::Absent, None) | (State::Present, None) if !deletes => {
-                self.slot += 1;
-                let core = u16::try_from(self.random.below(self.cores.into())).unwrap();
-                let connection = ConnectionId { core, slot: self.slot, generation: 1 };
-                self.open.push(connection);
-                reader.connection = Some(connection);
-                reader.state = State::Joining(token);
-                let credit = u32::try_from(1 + self.random.below(6)).unwrap();
-                let subscribe = reader.subscribe(credit);
-                self.command(connection, token, subscribe);
+                self.join(index, token);
             }
             (State::Present, None) => {
                 reader.state = State::Deleting(token);
@@ -218,6 +210,10 @@ impl Run {
                 };
                 reader.leave();
                 self.world.apply(connection.core, event);
+                // It may be back before its end is known everywhere.
+                if self.random.once_in(4) {
+                    self.join(index, token);
+                }
             }
             (State::Present, Some(connection)) => {
                 let ending = if deletes { Ending::Delete } else { Ending::Suspend };
@@ -230,6 +226,19 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    fn join(&mut self, index: usize, token: Token) {
+        self.slot += 1;
+        let core = u16::try_from(self.random.below(self.cores.into())).unwrap();
+        let connection = ConnectionId { core, slot: self.slot, generation: 1 };
+        self.open.push(connection);
+        let credit = u32::try_from(1 + self.random.below(6)).unwrap();
+        let reader = &mut self.readers[index];
+        reader.connection = Some(connection);
+        reader.state = State::Joining(token);
+        let subscribe = reader.subscribe(credit);
+        self.command(connection, token, subscribe);
     }
 
     fn publish(&mut self) {

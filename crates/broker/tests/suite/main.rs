@@ -1,6 +1,7 @@
 //! The broker as its driver sees it: events in, effects out.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod attempts;
 mod clients;
 mod conversations;
 mod cost;

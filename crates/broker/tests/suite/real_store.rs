@@ -161,6 +161,7 @@ fn content(opened: &Opened) -> Disk {
             if let Some(reason) = stored.dead_letter {
                 disk.apply(Record::DeadLetter(queue.clone(), stored.position, reason));
             }
+            disk.apply(Record::Attempted(queue.clone(), stored.position, stored.attempts));
         }
     }
     for (queue, terms) in opened.bindings() {

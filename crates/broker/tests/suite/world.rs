@@ -181,7 +181,11 @@ impl World {
         for restored in disk.restored() {
             // A disk of its own has it too.
             let (queue, position) = (restored.queue.clone(), restored.position);
-            self.disk.apply(Record::Put(queue, position, Arc::clone(&restored.message)));
+            let put = Record::Put(queue.clone(), position, Arc::clone(&restored.message));
+            self.disk.apply(put);
+            if restored.attempts.count > 0 {
+                self.disk.apply(Record::Attempted(queue, position, restored.attempts));
+            }
             let home = placement.home(restored.queue.name());
             // Some in memory, so that both are there.
             let is_on_disk = self.pages && position.bits() % 4 > 0;
@@ -193,6 +197,7 @@ impl World {
                     expires_unix_ms: header.expires_unix_ms,
                     due_unix_ms: header.due_unix_ms(),
                     group: header.group,
+                    attempts: restored.attempts,
                 };
                 self.apply(home, Event::RestoredOnDisk(restored.queue, vec![on_disk]));
             } else {
@@ -272,8 +277,7 @@ impl World {
         let count = count.min(writes.len());
         let batches: Vec<_> = writes.drain(..count).collect();
         let refusal = self.gate.refusal();
-        let refusal_of =
-            |batch: &RecordBatch| refusal.filter(|_| batch.records.iter().all(Record::is_addition));
+        let refusal_of = |batch: &RecordBatch| refusal.filter(|_| Record::only_add(&batch.records));
         let outcomes: Vec<_> = batches.iter().map(|b| (b.id, refusal_of(b))).collect();
         let taken: Vec<_> = batches.into_iter().filter(|b| refusal_of(b).is_none()).collect();
         self.store.iter_mut().for_each(|store| store.write(core, &taken));

@@ -46,12 +46,14 @@ fn the_format_is_what_is_documented() {
             let dead_letter = stored.dead_letter.map_or_else(String::new, |r| r.to_string());
             let sender = message.sender.as_ref().map_or("", |sender| sender.name());
             let position = stored.position.bits();
-            shown.push(format!("{} {position} {body} {dead_letter}{sender}", queue.name()));
+            let failed = stored.attempts.count;
+            shown
+                .push(format!("{} {position} {body} {dead_letter}{sender} {failed}", queue.name()));
         }
     }
     assert_eq!(
         shown,
-        ["/queue/a 1 one rejected", "/queue/a 3 three ann", "/queue/b.c 3 three ann"],
+        ["/queue/a 1 one rejected 0", "/queue/a 3 three ann 2", "/queue/b.c 3 three ann 0"],
         "2 was removed, 4 was prepared and not committed"
     );
 }

@@ -198,7 +198,10 @@ impl Simulation {
                 let Outcome::Delivered(subscriber, delivery) = outcome else { continue };
                 let Message { id, annotation, header, .. } = &*delivery.message;
                 assert!(delivered.insert(*id), "message {id} is delivered twice after a restart");
-                assert!(delivery.redeliveries > 0 || annotation.is_some(), "{delivery:?}");
+                if annotation.is_none() {
+                    let failed = self.world.disk.attempts(&queue, *id).unwrap();
+                    assert_eq!(delivery.redeliveries, failed.max(1), "{delivery:?}");
+                }
                 if let Some(group) = header.group {
                     let owner = *owners.entry(group.bucket()).or_insert(subscriber);
                     assert_eq!(owner, subscriber, "{group:?} of {queue} is another's");
@@ -234,6 +237,20 @@ impl Simulation {
         world.carry_all();
         world.shards.iter().for_each(Shard::assert_empty);
         world.assert_nothing_is_stored();
+    }
+
+    /// Everything is stored: the store knows how many attempts to deliver each durable message have failed,
+    /// or fewer where so much was in flight that it was not told.
+    pub(super) fn check_attempts(&self) {
+        for (queue, message, attempts) in self.model.attempts() {
+            if let Some(stored) =
+                self.world.disk.attempts(queue, message).filter(|_| is_kept(queue))
+            {
+                let is_known =
+                    stored == attempts || (self.schedule.rules.is_heavy && stored < attempts);
+                assert!(is_known, "{stored} of {attempts} to deliver {message} of {queue}");
+            }
+        }
     }
 
     /// Everything is stored: what the store keeps is what the queues hold.

@@ -281,6 +281,7 @@ impl Simulation {
         for (queue, depth) in depths.iter().filter(|(queue, _)| durability::is_kept(queue)) {
             self.check_disk(queue, depth.ready + depth.unsettled);
         }
+        self.check_attempts();
         self.model.rest(&depths, has_waited);
     }
 

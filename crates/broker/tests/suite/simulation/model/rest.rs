@@ -77,6 +77,16 @@ impl Model {
         }
     }
 
+    /// How many attempts to deliver each message have failed, as far as that is known.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = (&str, u128, u32)> {
+        let is_known = |custody| !matches!(custody, Custody::Settling(_));
+        let known = self
+            .queues
+            .all()
+            .filter(move |(.., queued)| queued.is_certain && is_known(queued.custody));
+        known.map(|(queue, id, queued)| (queue.as_str(), id, queued.attempts))
+    }
+
     /// Each subscription that was cancelled has ended.
     fn check_notices(&self) {
         for client in self.clients.values() {
