@@ -48,7 +48,7 @@ pub fn check(files: &dyn Files) -> Result<Option<Findings>, StoreError> {
         message_bytes: index.segments.values().map(|segment| segment.live_bytes).sum(),
         damaged: Vec::new(),
     };
-    let bodies: Vec<_> = index.bodies.keys().copied().collect();
+    let bodies: Vec<_> = index.bodies.iter().map(|(body, _)| body).collect();
     let reader = Reader::of(index);
     for body in bodies {
         if let Err(error) = reader.read(body) {

@@ -13,7 +13,6 @@
 //! its beginning in the log has no meaning any more but for the bodies that are still in queues.
 
 use std::{
-    collections::BTreeMap,
     io,
     ops::Bound::{Excluded, Included, Unbounded},
     sync::{Arc, Mutex},
@@ -27,9 +26,10 @@ use crate::{
     change::{BodyId, Change, read_queue},
     error::{StoreError, doing},
     files::{File, Files},
-    index::{Index, Place, Times, Traits},
+    index::{Index, Place, Traits},
     log::lock,
     message,
+    packed::PackedMap,
     record::{self, Kind, RawRecord, Seed},
     segment::{FILE_HEADER_BYTES, FIRST_OFFSET, FileHeader, read_whole},
 };
@@ -95,10 +95,7 @@ impl CheckpointWriter {
             seed: header.seed(),
             begin,
             log_bytes,
-            last_body: index
-                .bodies
-                .last_key_value()
-                .map_or_else(BodyId::default, |(&last, _)| last),
+            last_body: index.bodies.last_key().unwrap_or_default(),
             offset: 0,
             synced: 0,
             blocks: 0,
@@ -164,8 +161,8 @@ impl CheckpointWriter {
                 _ => Unbounded,
             };
             let last_body = self.last_body;
-            let is_known = |(_, body): &(&QueuePosition, &BodyId)| **body <= last_body;
-            let mut rest = positions.range((behind, Unbounded)).filter(is_known).peekable();
+            let is_known = |(_, body): &(QueuePosition, &BodyId)| **body <= last_body;
+            let mut rest = positions.iter_from(behind).filter(is_known).peekable();
             while rest.peek().is_some() {
                 let mut last = QueuePosition::default();
                 self.block(Kind::Queue, |buffer| {
@@ -173,7 +170,7 @@ impl CheckpointWriter {
                     for (position, body) in rest.by_ref().take(BLOCK_ENTRIES) {
                         buffer.extend(position.bits().to_be_bytes());
                         buffer.extend(body.0.to_be_bytes());
-                        last = *position;
+                        last = position;
                     }
                 });
                 if self.buffer.len() >= STEP_BYTES {
@@ -186,8 +183,8 @@ impl CheckpointWriter {
 
     fn write_bodies(&mut self, index: &Index, after: Option<BodyId>) -> Stage {
         let from = after.map_or(Unbounded, Excluded);
-        let (rest, last_body) = (index.bodies.range((from, Unbounded)), self.last_body);
-        let known = rest.take_while(|(body, _)| **body <= last_body);
+        let (rest, last_body) = (index.bodies.iter_from(from), self.last_body);
+        let known = rest.take_while(|(body, _)| *body <= last_body);
         let mut bodies = known.take(2 * BLOCK_ENTRIES).peekable();
         if bodies.peek().is_none() {
             return Stage::Producers(None);
@@ -197,7 +194,7 @@ impl CheckpointWriter {
             for (body, at) in bodies {
                 buffer.extend(body.0.to_be_bytes());
                 let Place { segment, offset, bytes } = at.place;
-                let traits = index.traits(*body);
+                let traits = index.traits(body);
                 let flags = if traits == Traits::default() { 0 } else { HAS_TRAITS };
                 for number in [segment, offset, bytes | flags] {
                     buffer.extend(number.to_be_bytes());
@@ -205,7 +202,7 @@ impl CheckpointWriter {
                 if flags > 0 {
                     write_traits(buffer, traits);
                 }
-                last = *body;
+                last = body;
             }
         });
         Stage::Bodies(Some(last))
@@ -232,8 +229,8 @@ impl CheckpointWriter {
                 Some((last, position)) if last == queue => Excluded(*position),
                 _ => Unbounded,
             };
-            let attempts = attempts.range((behind, Unbounded));
-            attempts.map(move |(position, attempts)| (queue, *position, *attempts))
+            let attempts = attempts.iter_from(behind);
+            attempts.map(move |(position, attempts)| (queue, position, *attempts))
         });
         let mut last = None;
         self.block(Kind::Changes, |buffer| {
@@ -362,12 +359,12 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
     const ENDS_BYTES: usize = 256;
     let prepared: usize = index.prepared.values().map(Vec::len).sum();
     let pending = index.prepared.len() + prepared + index.dead_letters.len();
-    let attempts: usize = index.attempts.values().map(BTreeMap::len).sum();
+    let attempts: usize = index.attempts.values().map(PackedMap::len).sum();
     let pending = pending + attempts;
     let bytes = ENDS_BYTES
         + index.messages() * POSITION_BYTES
         + index.bodies.len() * BODY_BYTES
-        + index.times.len() * 17
+        + (index.expires.len() + index.due.len()) * 9
         + index.groups.len() * 3
         + (index.queues.len() + pending) * (QUEUE_BYTES + POSITION_BYTES);
     let bindings = index.bindings.values().map(|terms| QUEUE_BYTES + 16 + terms.bytes());
@@ -378,17 +375,17 @@ pub(crate) fn bytes_of(index: &Index) -> u64 {
 }
 
 fn write_traits(buffer: &mut Vec<u8>, traits: Traits) {
-    let Times { expires_unix_ms, due_unix_ms } = traits.times.unwrap_or_default();
+    let Traits { expires_unix_ms, due_unix_ms, group } = traits;
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     buffer.push(
         flag(expires_unix_ms.is_some(), EXPIRES)
             | flag(due_unix_ms.is_some(), IS_DUE)
-            | flag(traits.group.is_some(), IS_GROUPED),
+            | flag(group.is_some(), IS_GROUPED),
     );
     for time in expires_unix_ms.into_iter().chain(due_unix_ms) {
         buffer.extend(time.to_be_bytes());
     }
-    if let Some(group) = traits.group {
+    if let Some(group) = group {
         buffer.extend(group.bits().to_be_bytes());
     }
 }
@@ -396,14 +393,11 @@ fn write_traits(buffer: &mut Vec<u8>, traits: Traits) {
 fn read_traits(reader: &mut Reader<'_>) -> Option<Traits> {
     let flags = reader.u8().filter(|flags| *flags <= EXPIRES | IS_DUE | IS_GROUPED)?;
     let mut traits = Traits::default();
-    if flags & (EXPIRES | IS_DUE) > 0 {
-        let times = traits.times.get_or_insert_default();
-        if flags & EXPIRES > 0 {
-            times.expires_unix_ms = Some(reader.u64()?);
-        }
-        if flags & IS_DUE > 0 {
-            times.due_unix_ms = Some(reader.u64()?);
-        }
+    if flags & EXPIRES > 0 {
+        traits.expires_unix_ms = Some(reader.u64()?);
+    }
+    if flags & IS_DUE > 0 {
+        traits.due_unix_ms = Some(reader.u64()?);
     }
     if flags & IS_GROUPED > 0 {
         traits.group = Some(Group::from_bits(reader.u16()?)?);

@@ -239,9 +239,9 @@ impl Log {
         let bytes_max = self.compaction.step_bytes.max(STEP_BYTES);
         let count_max = STEP_BODIES * (bytes_max / STEP_BYTES) as usize;
         let index = lock(&self.index);
-        let behind = (Bound::Excluded(self.compaction.after), Bound::Unbounded);
+        let behind = Bound::Excluded(self.compaction.after);
         let (mut found, mut bytes, mut last) = (Vec::new(), 0, None);
-        for (count, (&id, body)) in index.bodies.range(behind).enumerate() {
+        for (count, (id, body)) in index.bodies.iter_from(behind).enumerate() {
             if count == count_max || bytes >= bytes_max {
                 return (found, last);
             }

@@ -1,11 +1,6 @@
 //! What the store contains, and where on the disk it is: at most 100 bytes of memory for a message.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    mem,
-    ops::RangeInclusive,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, mem, ops::RangeInclusive, sync::Arc};
 
 use broker::{Attempts, Numbers, QueueId, QueuePosition, Terms, TransactionId};
 use contract::{DeadLetterReason, Group, Header, Producer};
@@ -13,6 +8,7 @@ use contract::{DeadLetterReason, Group, Header, Producer};
 use crate::{
     change::{BodyId, Change},
     files::File,
+    packed::PackedMap,
     record::Seed,
     unsynced::Unsynced,
 };
@@ -26,17 +22,17 @@ pub(crate) struct Index {
     /// What is to leave for a dead-letter queue; few at a time.
     pub(crate) dead_letters: BTreeMap<(QueueId, QueuePosition), DeadLetterReason>,
     /// Of the messages that have some.
-    pub(crate) attempts: BTreeMap<QueueId, BTreeMap<QueuePosition, Attempts>>,
+    pub(crate) attempts: BTreeMap<QueueId, PackedMap<QueuePosition, Attempts>>,
     pub(crate) prepared: Prepared,
     /// The durable subscriptions.
     pub(crate) bindings: BTreeMap<QueueId, Arc<Terms>>,
     /// What has entered a queue of producers that number their messages.
     pub(crate) producers: BTreeMap<(QueueId, Producer), Numbers>,
-    pub(crate) bodies: BTreeMap<BodyId, Body>,
-    /// Of those that have some.
-    pub(crate) times: BTreeMap<BodyId, Times>,
-    /// Of those that are in one.
-    pub(crate) groups: BTreeMap<BodyId, Group>,
+    pub(crate) bodies: PackedMap<BodyId, Body>,
+    /// [`Traits::expires_unix_ms`] of those that have one; and so on.
+    pub(crate) expires: PackedMap<BodyId, u64>,
+    pub(crate) due: PackedMap<BodyId, u64>,
+    pub(crate) groups: PackedMap<BodyId, Group>,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// What is written behind all this, for readers.
     pub(crate) unsynced: Unsynced,
@@ -47,7 +43,7 @@ pub(crate) struct Index {
 
 pub(crate) type Prepared = BTreeMap<(TransactionId, u16), Vec<Change>>;
 
-pub(crate) type Queues = BTreeMap<QueueId, BTreeMap<QueuePosition, BodyId>>;
+pub(crate) type Queues = BTreeMap<QueueId, PackedMap<QueuePosition, BodyId>>;
 
 /// Where a body is, as the record that contains it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,33 +53,23 @@ pub(crate) struct Place {
     pub(crate) bytes: u32,
 }
 
-/// When a message may be delivered, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Times {
-    pub(crate) expires_unix_ms: Option<u64>,
-    /// `None`: at once.
-    pub(crate) due_unix_ms: Option<u64>,
-}
-
-impl Times {
-    /// Those of a message; `None`: it has none.
-    pub(crate) fn of(header: &Header) -> Option<Self> {
-        let (expires_unix_ms, due_unix_ms) = (header.expires_unix_ms, header.due_unix_ms());
-        let has_some = expires_unix_ms.is_some() || due_unix_ms.is_some();
-        has_some.then_some(Self { expires_unix_ms, due_unix_ms })
-    }
-}
-
 /// What a queue works by of a message, beside its size.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Traits {
-    pub(crate) times: Option<Times>,
+    /// When it expires, in milliseconds since 1970.
+    pub(crate) expires_unix_ms: Option<u64>,
+    /// When it may be delivered, if not at once.
+    pub(crate) due_unix_ms: Option<u64>,
     pub(crate) group: Option<Group>,
 }
 
 impl Traits {
     pub(crate) fn of(header: &Header) -> Self {
-        Self { times: Times::of(header), group: header.group }
+        Self {
+            expires_unix_ms: header.expires_unix_ms,
+            due_unix_ms: header.due_unix_ms(),
+            group: header.group,
+        }
     }
 }
 
@@ -107,6 +93,7 @@ pub(crate) struct Segment {
 
 const _: () = assert!(size_of::<(BodyId, Body)>() == 24);
 const _: () = assert!(size_of::<(QueuePosition, BodyId)>() == 16);
+const _: () = assert!(size_of::<(BodyId, u64)>() == 16);
 
 impl Index {
     /// An index that is to be filled from the disk.
@@ -116,17 +103,13 @@ impl Index {
 
     /// A body is on the disk: for the first time, or once more.
     pub(crate) fn place(&mut self, body: BodyId, place: Place) {
-        match self.bodies.entry(body) {
-            Entry::Vacant(entry) => {
-                entry.insert(Body { place, references: 0 });
-                self.count_live(place, true);
-            }
-            Entry::Occupied(mut entry) => {
-                let old = mem::replace(&mut entry.get_mut().place, place);
-                self.count_live(old, false);
-                self.count_live(place, true);
-            }
+        if let Some(found) = self.bodies.get_mut(body) {
+            let old = mem::replace(&mut found.place, place);
+            self.count_live(old, false);
+        } else {
+            self.bodies.insert(body, Body { place, references: 0 });
         }
+        self.count_live(place, true);
     }
 
     /// As [`Index::place`], of a body with these traits.
@@ -134,11 +117,14 @@ impl Index {
         &mut self,
         body: BodyId,
         place: Place,
-        Traits { times, group }: Traits,
+        Traits { expires_unix_ms, due_unix_ms, group }: Traits,
     ) {
         self.place(body, place);
-        if let Some(times) = times {
-            self.times.insert(body, times);
+        if let Some(unix_ms) = expires_unix_ms {
+            self.expires.insert(body, unix_ms);
+        }
+        if let Some(unix_ms) = due_unix_ms {
+            self.due.insert(body, unix_ms);
         }
         if let Some(group) = group {
             self.groups.insert(body, group);
@@ -147,15 +133,17 @@ impl Index {
 
     /// What [`Index::place_with`] was told of a body.
     pub(crate) fn traits(&self, body: BodyId) -> Traits {
-        let times = if self.times.is_empty() { None } else { self.times.get(&body).copied() };
-        let group = if self.groups.is_empty() { None } else { self.groups.get(&body).copied() };
-        Traits { times, group }
+        Traits {
+            expires_unix_ms: self.expires.get(body).copied(),
+            due_unix_ms: self.due.get(body).copied(),
+            group: self.groups.get(body).copied(),
+        }
     }
 
     /// Drops these bodies, if they came into no queue.
     pub(crate) fn drop_unreferenced(&mut self, bodies: impl Iterator<Item = BodyId>) {
         for body in bodies {
-            if self.bodies.get(&body).is_some_and(|body| body.references == 0) {
+            if self.bodies.get(body).is_some_and(|body| body.references == 0) {
                 self.drop_body(body);
             }
         }
@@ -244,7 +232,7 @@ impl Index {
 
     fn remove(&mut self, queue: QueueId, position: QueuePosition) {
         let Some(positions) = self.queues.get_mut(&queue) else { return };
-        let body = positions.remove(&position);
+        let body = positions.remove(position);
         if positions.is_empty() {
             self.queues.remove(&queue);
         }
@@ -261,7 +249,7 @@ impl Index {
         if !self.attempts.is_empty()
             && let Some(attempts) = self.attempts.get_mut(queue)
         {
-            attempts.remove(&position);
+            attempts.remove(position);
             if attempts.is_empty() {
                 self.attempts.remove(queue);
             }
@@ -278,18 +266,19 @@ impl Index {
         self.is_replaying = false;
         self.bodies.values_mut().for_each(|body| body.references = 0);
         for (queue, positions) in &self.queues {
-            for (position, body) in positions {
-                let body = self.bodies.get_mut(body).ok_or_else(|| (queue.clone(), *position))?;
+            for (position, &body) in positions.iter() {
+                let body = self.bodies.get_mut(body).ok_or_else(|| (queue.clone(), position))?;
                 body.references += 1;
             }
         }
         self.bodies.retain(|_, body| body.references > 0);
-        let Self { queues, dead_letters, attempts, bodies, times, groups, .. } = self;
+        let Self { queues, dead_letters, attempts, bodies, expires, due, groups, .. } = self;
         attempts.retain(|queue, attempts| {
-            attempts.retain(|position, _| contains(queues, queue, *position));
+            attempts.retain(|position, _| contains(queues, queue, position));
             !attempts.is_empty()
         });
-        times.retain(|body, _| bodies.contains_key(body));
+        expires.retain(|body, _| bodies.contains_key(body));
+        due.retain(|body, _| bodies.contains_key(body));
         groups.retain(|body, _| bodies.contains_key(body));
         dead_letters.retain(|(queue, position), _| contains(queues, queue, *position));
         Ok(())
@@ -310,11 +299,11 @@ impl Index {
 
     /// How many messages are in queues, one in two queues as two.
     pub(crate) fn messages(&self) -> usize {
-        self.queues.values().map(BTreeMap::len).sum()
+        self.queues.values().map(PackedMap::len).sum()
     }
 
     fn refer(&mut self, body: BodyId) {
-        if let Some(body) = self.bodies.get_mut(&body) {
+        if let Some(body) = self.bodies.get_mut(body) {
             body.references += 1;
         } else if !self.is_replaying {
             contract::internal!("a message without its body");
@@ -322,7 +311,7 @@ impl Index {
     }
 
     fn release(&mut self, body: BodyId) {
-        let Some(found) = self.bodies.get_mut(&body) else { return };
+        let Some(found) = self.bodies.get_mut(body) else { return };
         found.references = found.references.saturating_sub(1);
         if found.references == 0 && !self.is_replaying {
             self.drop_body(body);
@@ -334,13 +323,10 @@ impl Index {
     }
 
     fn drop_body(&mut self, body: BodyId) {
-        if !self.times.is_empty() {
-            self.times.remove(&body);
-        }
-        if !self.groups.is_empty() {
-            self.groups.remove(&body);
-        }
-        if let Some(body) = self.bodies.remove(&body) {
+        self.expires.remove(body);
+        self.due.remove(body);
+        self.groups.remove(body);
+        if let Some(body) = self.bodies.remove(body) {
             self.count_live(body.place, false);
         }
     }
@@ -362,7 +348,7 @@ pub(crate) fn homes(transaction: TransactionId) -> RangeInclusive<(TransactionId
 }
 
 fn contains(queues: &Queues, queue: &QueueId, position: QueuePosition) -> bool {
-    queues.get(queue).is_some_and(|positions| positions.contains_key(&position))
+    queues.get(queue).is_some_and(|positions| positions.contains_key(position))
 }
 
 /// The bodies that changes put into queues.

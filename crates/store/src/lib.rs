@@ -82,6 +82,7 @@ mod log;
 mod message;
 #[cfg(test)]
 mod model;
+mod packed;
 mod reader;
 mod record;
 mod recovery;
@@ -226,12 +227,11 @@ impl Opened {
         let index = log::lock(&self.log.index);
         let attempts = index.attempts.get(queue);
         let mut key = (queue.clone(), QueuePosition::default());
-        let mut stored = |(&position, &body): (&QueuePosition, &BodyId)| {
+        let mut stored = |(position, &body): (QueuePosition, &BodyId)| {
             key.1 = position;
             let dead_letter = index.dead_letters.get(&key).copied();
-            let index::Traits { times, group } = index.traits(body);
-            let bytes = index.bodies.get(&body).map_or(0, |body| body.place.bytes);
-            let index::Times { expires_unix_ms, due_unix_ms } = times.unwrap_or_default();
+            let index::Traits { expires_unix_ms, due_unix_ms, group } = index.traits(body);
+            let bytes = index.bodies.get(body).map_or(0, |body| body.place.bytes);
             StoredMessage {
                 position,
                 body,
@@ -240,11 +240,11 @@ impl Opened {
                 due_unix_ms,
                 group,
                 dead_letter,
-                attempts: attempts.and_then(|all| all.get(&position)).copied().unwrap_or_default(),
+                attempts: attempts.and_then(|all| all.get(position)).copied().unwrap_or_default(),
             }
         };
-        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let positions = index.queues.get(queue).map(|positions| positions.range(range));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let positions = index.queues.get(queue).map(|positions| positions.iter_from(from));
         positions.into_iter().flatten().take(max).map(&mut stored).collect()
     }
 

@@ -14,6 +14,7 @@ use crate::{
     Options, StoreError, WriteRefusal,
     files::SimulatedDisk,
     log::{Log, lock},
+    packed::PackedMap,
     reader::Reader,
     recovery,
 };
@@ -99,11 +100,11 @@ pub(crate) fn contents(log: &Log) -> Result<Model, StoreError> {
     };
     let mut model = Model { producers, ..Model::default() };
     for (queue, positions) in queues {
-        for (position, body) in positions {
+        for (position, &body) in positions.iter() {
             let message = reader.read(body)?.expect("a message that is in a queue");
             let key = (queue.clone(), position);
             let dead_letter = dead_letters.get(&key).copied();
-            let attempts = attempts.get(&key.0).and_then(|all| all.get(&key.1)).copied();
+            let attempts = attempts.get(&key.0).and_then(|all| all.get(key.1)).copied();
             let stored = (Arc::new(message), dead_letter, attempts.unwrap_or_default());
             model.queues.insert(key, stored);
         }
@@ -319,7 +320,7 @@ impl Run {
             // On a full disk they are left out.
             let attempts = lock(&log.index).attempts.clone();
             for ((queue, position), stored) in &mut self.model.queues {
-                let known = attempts.get(queue).and_then(|all| all.get(position));
+                let known = attempts.get(queue).and_then(|all| all.get(*position));
                 stored.2 = known.copied().unwrap_or_default();
             }
         }
@@ -435,8 +436,8 @@ fn check(log: &Log, shown: &str) {
         let live: u64 = bodies.map(|body| u64::from(body.place.bytes)).sum();
         assert_eq!(segment.live_bytes, live, "{shown}: segment {number}");
     }
-    let positions = index.queues.values().flat_map(BTreeMap::values);
-    assert!(positions.into_iter().all(|body| index.bodies.contains_key(body)), "{shown}");
+    let positions = index.queues.values().flat_map(PackedMap::values);
+    assert!(positions.into_iter().all(|body| index.bodies.contains_key(*body)), "{shown}");
 }
 
 const HOMES: u16 = 2;

@@ -67,7 +67,7 @@ impl Reader {
         let body = {
             let index = lock(&self.index);
             let synced = index.queues.get(queue);
-            let synced = synced.and_then(|positions| positions.get(&position).copied());
+            let synced = synced.and_then(|positions| positions.get(position).copied());
             synced.or_else(|| index.unsynced.body(queue, position))
         };
         body.map_or(Ok(None), |body| self.read(body))
@@ -75,7 +75,7 @@ impl Reader {
 
     fn place(&self, body: BodyId) -> Option<Place> {
         let index = lock(&self.index);
-        let synced = index.bodies.get(&body).map(|body| body.place);
+        let synced = index.bodies.get(body).map(|body| body.place);
         synced.or_else(|| index.unsynced.place(body))
     }
 

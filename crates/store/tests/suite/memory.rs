@@ -1,7 +1,7 @@
 use std::{sync::Arc, thread};
 
 use broker::{Record, RecordBatch, WriteId};
-use contract::Message;
+use contract::{Group, Message};
 use store::{Folder, Options};
 
 use crate::{Ignored, folder, put};
@@ -12,16 +12,17 @@ fn a_message_on_disk_takes_at_most_100_bytes_of_memory() {
     assert!((16..=100).contains(&each), "{each} bytes");
 }
 
-/// As `docs/guarantees.md` says it, with what the queue has of it besides.
 #[test]
-fn a_message_that_expires_takes_at_most_170_bytes_of_memory() {
-    let each = bytes_of_each("memory-expires", |record| {
+fn one_with_all_that_a_message_can_have_takes_no_more() {
+    let each = bytes_of_each("memory-all", |record| {
         let Record::Put(queue, position, message) = record else { panic!("{record:?}") };
         let mut message = Message::clone(&message);
         message.header.expires_unix_ms = Some(u64::MAX - 1);
+        message.header.delay_ms = 1;
+        message.header.group = Some(Group::new("a group", None));
         Record::Put(queue, position, Arc::new(message))
     });
-    assert!((100..=170).contains(&each), "{each} bytes");
+    assert!((16..=100).contains(&each), "{each} bytes");
 }
 
 fn bytes_of_each(name: &str, change: impl Fn(Record) -> Record) -> isize {
