@@ -16,7 +16,7 @@ use crate::{
 /// It does not keep the queue: one that was deleted has nothing to show.
 #[derive(Debug)]
 pub(super) struct Browser {
-    queue: QueueId,
+    pub(super) queue: QueueId,
     /// The position of the last message that it was shown.
     last: Option<QueuePosition>,
     /// Messages that came after this one are not shown, so that a browse ends.

@@ -267,9 +267,17 @@ impl Home {
     ) -> Option<WriteId> {
         self.stop(subscriber, output);
         self.leave_temp_topic(subscriber, destination);
-        self.browsers.remove(&subscriber);
+        if let Some(browser) = self.browsers.remove(&subscriber)
+            && browser.waits_for_load
+            && let Some(index) = self.index_of(&browser.queue)
+        {
+            self.waiting_has_left(index);
+        }
         let mut consumer = self.consumers.remove(&subscriber)?;
         let index = consumer.queue;
+        if consumer.waits_for_load {
+            self.waiting_has_left(index);
+        }
         let Some(queue) = self.queues.get_mut(index) else {
             internal!("a consumer of a queue that does not exist");
             return None;
@@ -286,6 +294,14 @@ impl Home {
         let deleted = self.left_durable(index, subscriber, ending, output);
         self.dispatch_ready(index, output);
         Some(consumer.settled_write).max(deleted)
+    }
+
+    /// See [`Queue::waiting_has_left`].
+    fn waiting_has_left(&mut self, index: usize) {
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        queue.waiting_has_left(|subscriber| {
+            self.consumers.contains_key(&subscriber) || self.browsers.contains_key(&subscriber)
+        });
     }
 
     /// A consumer is to end: another may have its durable subscription.

@@ -39,6 +39,8 @@ pub(super) struct Paging {
     loading: Option<LoadId>,
     /// Who waits for a message, and for which.
     waiting: VecDeque<(Subscriber, QueuePosition)>,
+    /// How many of these are not there any more.
+    waiting_left: usize,
     /// What was loaded, in that order. Some may have gone.
     loaded: VecDeque<QueuePosition>,
 }
@@ -409,6 +411,17 @@ impl Queue {
         }
     }
 
+    /// One that waits for a message on the disk has left. Those that have do not pile up while the disk
+    /// is slow.
+    pub(super) fn waiting_has_left(&mut self, is_there: impl Fn(Subscriber) -> bool) {
+        let Some(paging) = &mut self.paging else { return };
+        paging.waiting_left += 1;
+        if paging.waiting_left * 2 > paging.waiting.len() {
+            paging.waiting.retain(|(subscriber, _)| is_there(*subscriber));
+            paging.waiting_left = 0;
+        }
+    }
+
     /// Who waits for a message on the disk.
     pub(super) fn waiting_for_load(&self) -> impl Iterator<Item = Subscriber> {
         let waiting = self.paging.iter().flat_map(|paging| &paging.waiting);
@@ -588,6 +601,7 @@ impl Home {
         queue.offered = 0;
         let Some(paging) = &mut queue.paging else { return };
         let mut waiting = mem::take(&mut paging.waiting);
+        paging.waiting_left = 0;
         waiting.rotate_left(1.min(waiting.len()));
         // Each may wait again as soon as another goes on.
         for (subscriber, _) in &waiting {

@@ -70,6 +70,33 @@ fn a_queue_goes_on_without_what_cannot_be_read() {
     world.shards[0].assert_empty();
 }
 
+/// Fails when `Home::leave` does not say that one that waits has left: each is kept then.
+#[test]
+fn those_that_come_and_go_while_the_disk_is_slow_leave_nothing() {
+    let mut world = filled(300);
+    world.is_checked = false;
+    let come_and_go = |world: &mut World, times| {
+        for number in 0..times {
+            // What is in memory goes to the first, and the others wait.
+            let mode = if number % 2 == 0 { Mode::Browse } else { Mode::Consume };
+            let pattern = Pattern::parse(QUEUE).unwrap();
+            let subscribe = Subscribe { mode, credit: Some(1000), ..Subscribe::new(ID, pattern) };
+            let command = Command::Subscribe(Box::new(subscribe));
+            world.apply(0, Event::Command(connection(2), Token(0), command, None));
+            world.apply(0, Event::Gone(connection(2)));
+            world.outcomes.clear();
+        }
+    };
+    subscribe_with(&mut world, 1, Precedence::default(), 0);
+    come_and_go(&mut world, 100);
+    let before = testkit::live_bytes();
+    come_and_go(&mut world, 2_000);
+    let more = testkit::live_bytes() - before;
+    assert!(more < 10_000, "{more} bytes");
+    world.carry_all();
+    empty(world, 300);
+}
+
 #[test]
 fn nothing_is_loaded_after_a_restart_before_there_is_a_consumer() {
     let before = filled(500);
