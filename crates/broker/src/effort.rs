@@ -2,7 +2,7 @@ use std::mem;
 
 use contract::{Message, Now, Selector};
 
-/// What may be spent on selectors, in [`Message::selection_cost`].
+/// What may be spent on selectors, in [`Message::selection_cost`], and on what is passed without one.
 #[derive(Debug)]
 pub(crate) struct Effort {
     /// All events of a turn have the same time.

@@ -82,6 +82,15 @@ impl Shard {
         self
     }
 
+    /// Bounds what consumers and browsers of queues look at in events of one time, in messages, or as
+    /// [`contract::Message::selection_cost`] says where a selector is evaluated: what is not finished goes on
+    /// later, at the latest with an [`Event::Timeout`] of another time.
+    #[must_use]
+    pub const fn with_search_per_turn(mut self, cost: usize) -> Self {
+        self.home.set_search_per_turn(cost);
+        self
+    }
+
     /// Numbers the messages in queues from here on: so that messages which another process numbered,
     /// and left in the store, have other numbers.
     #[must_use]
@@ -204,6 +213,12 @@ impl Shard {
     #[must_use]
     pub fn is_turn_used(&self) -> bool {
         self.front.is_turn_used()
+    }
+
+    /// Whether a consumer or a browser of a queue goes on looking ([`Shard::with_search_per_turn`]).
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.home.is_searching()
     }
 
     /// Whether something waits for the next turn.

@@ -20,6 +20,16 @@ impl Home {
         self.finish_drains(subscriber, output);
     }
 
+    /// See [`crate::Shard::with_search_per_turn`].
+    pub(crate) const fn set_search_per_turn(&mut self, cost: usize) {
+        self.effort.set_per_turn(cost);
+    }
+
+    /// See [`crate::Shard::is_searching`].
+    pub(crate) fn is_searching(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
     /// Goes on with searches that were not finished, in turn.
     pub(super) fn search_on(&mut self, output: &mut ShardOutput<'_>) {
         for _ in 0..self.unfinished.len() {

@@ -1,9 +1,11 @@
 //! Message groups: the messages of a group go to one consumer, as long as that is there.
 //!
 //! A queue has this once a message with a group is ready in it, and until none is left and no consumer
-//! has a group. Each ready message is in a set: that of those without a group, or that of its bucket of
-//! groups ([`Group::BUCKETS`]). A consumer takes the first of what has no group, of the buckets
-//! that nobody has, and of its own; whose message it takes, that bucket it has until it leaves.
+//! has a group. Each ready message with a group is in the set of its bucket of groups
+//! ([`Group::BUCKETS`]). Those without a group are in a set up to a place in the queue, which moves on when
+//! a consumer comes to the end of that set: it passes each message once, and so many in a turn of the core, so
+//! that nothing is done at once for all that a queue has. A consumer takes the first of what has no group,
+//! of the buckets that nobody has, and of its own; whose message it takes, that bucket it has until it leaves.
 //!
 //! ```text
 //! nobody's --a consumer takes a message--> its own --it takes one that closes the group--> closing
@@ -20,8 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Group, Tag};
 
-use super::{paged::AllReady, queue::Queue, selection::Late};
+use super::{
+    paged::AllReady,
+    queue::Queue,
+    selection::{Late, Search},
+};
 use crate::{
+    effort::Effort,
     queued::{QueuePosition, QueuedMessage},
     shard_message::Subscriber,
 };
@@ -29,8 +36,10 @@ use crate::{
 /// What is ready in a queue, by the groups that it belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    /// What has no group.
+    /// What has no group, up to `walked`.
     plain: BTreeSet<QueuePosition>,
+    /// The place up to which it was looked for.
+    walked: Option<QueuePosition>,
     buckets: BTreeMap<u16, Bucket>,
     /// The first message of each open bucket that nobody has.
     free: BTreeSet<(QueuePosition, u16)>,
@@ -74,11 +83,6 @@ struct Owner {
 }
 
 impl Groups {
-    /// Those of a queue in which no ready message has a group.
-    fn new(plain: impl Iterator<Item = QueuePosition>) -> Self {
-        Self { plain: plain.collect(), ..Self::default() }
-    }
-
     /// A message becomes ready.
     fn insert(&mut self, position: QueuePosition, group: Option<Group>) {
         match group {
@@ -88,9 +92,10 @@ impl Groups {
                     bucket.ready.insert(position);
                 });
             }
-            None => {
+            None if Some(position) <= self.walked => {
                 self.plain.insert(position);
             }
+            None => {}
         }
     }
 
@@ -109,11 +114,49 @@ impl Groups {
         }
     }
 
-    /// The first message that a consumer may take.
-    pub(super) fn first_for(&self, subscriber: Subscriber) -> Option<QueuePosition> {
+    /// The first message that a consumer may take, of what is ready.
+    pub(super) fn first_for(
+        &mut self,
+        subscriber: Subscriber,
+        ready: AllReady<'_>,
+        effort: &mut Effort,
+    ) -> Search {
         let own = self.owners.get(&subscriber).and_then(|owner| owner.first.first());
-        let grouped = self.free.first().into_iter().chain(own).map(|&(position, _)| position);
-        grouped.chain(self.plain.first().copied()).min()
+        let grouped = self.free.first().into_iter().chain(own).map(|&(position, _)| position).min();
+        if self.plain.is_empty() && !self.walk(ready, grouped, effort) {
+            return Search::Unfinished;
+        }
+        match grouped.into_iter().chain(self.plain.first().copied()).min() {
+            Some(position) if ready.is_on_disk(position) => Search::OnDisk(position),
+            Some(position) => Search::Found(position),
+            None => Search::Nothing,
+        }
+    }
+
+    /// Looks for the next message without a group, if that is before `end`. `false`: no more may be spent in
+    /// this turn.
+    fn walk(
+        &mut self,
+        ready: AllReady<'_>,
+        end: Option<QueuePosition>,
+        effort: &mut Effort,
+    ) -> bool {
+        for (position, group) in ready.groups_after(self.walked) {
+            if end.is_some_and(|end| end <= position) {
+                break;
+            }
+            if group.is_none() {
+                self.walked = Some(position);
+                self.plain.insert(position);
+                break;
+            }
+            if effort.is_spent() {
+                return false;
+            }
+            effort.pass();
+            self.walked = Some(position);
+        }
+        true
     }
 
     /// Whether a consumer may take messages of a group.
@@ -203,7 +246,8 @@ impl Groups {
         }
     }
 
-    /// Whether it says nothing: no message is ready, and no consumer has a group.
+    /// Whether it says nothing: no message with a group is ready, no consumer has one, and of those
+    /// without none is in a set that would have to be dropped at once.
     fn is_unused(&self) -> bool {
         self.plain.is_empty() && self.buckets.is_empty()
     }
@@ -223,7 +267,8 @@ impl Groups {
         let (mut plain, mut buckets) = (BTreeSet::new(), BTreeMap::<u16, BTreeSet<_>>::new());
         for (position, group) in ready {
             match group {
-                None => drop(plain.insert(position)),
+                None if Some(position) <= self.walked => drop(plain.insert(position)),
+                None => {}
                 Some(group) => {
                     buckets.entry(group.bucket()).or_default().insert(position);
                 }
@@ -263,7 +308,7 @@ impl Queue {
     /// A message becomes ready, in memory or on the disk.
     pub(super) fn join_group(&mut self, position: QueuePosition, group: Option<Group>) {
         if group.is_some() || self.groups.is_some() {
-            self.groups_or_new().insert(position, group);
+            self.groups.get_or_insert_default().insert(position, group);
         }
     }
 
@@ -278,7 +323,7 @@ impl Queue {
     /// A message waits to be delivered again after an attempt that has failed.
     pub(super) fn hold_group(&mut self, group: Option<Group>) {
         if let Some(group) = group {
-            self.groups_or_new().hold(group);
+            self.groups.get_or_insert_default().hold(group);
         }
     }
 
@@ -294,7 +339,7 @@ impl Queue {
     /// A consumer has taken a message, which is delivered with this tag: its group is the consumer's.
     pub(super) fn assign_group(&mut self, subscriber: Subscriber, group: Option<Group>, tag: Tag) {
         if let Some(group) = group {
-            self.groups_or_new().assign(subscriber, group, tag);
+            self.groups.get_or_insert_default().assign(subscriber, group, tag);
         }
     }
 
@@ -321,20 +366,13 @@ impl Queue {
         }
     }
 
-    fn groups_or_new(&mut self) -> &mut Groups {
-        // What is ready before the first message of a group has none.
-        let ready = AllReady::new(&self.ready, self.paging.as_deref());
-        let groups = || Box::new(Groups::new(ready.groups().map(|(position, _)| position)));
-        self.groups.get_or_insert_with(groups)
-    }
-
     fn drop_unused_groups(&mut self) {
         self.groups.take_if(|groups| groups.is_unused());
     }
 
     /// See [`crate::Shard::assert_consistent`].
     pub(super) fn assert_groups_consistent(&self) {
-        let ready = self.all_ready().groups();
+        let ready = self.all_ready().groups_after(None);
         let delayed = self.delayed.iter().filter(|queued| queued.attempts > 0);
         let mut failed =
             delayed.filter_map(QueuedMessage::group).chain(self.groups_failed_on_disk());

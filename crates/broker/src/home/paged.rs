@@ -133,11 +133,15 @@ impl<'q> AllReady<'q> {
         self.on_disk?.get(&position).map(|paged| paged.group)
     }
 
-    /// What each one is, and its group; in no order.
-    pub(super) fn groups(self) -> impl Iterator<Item = (QueuePosition, Option<Group>)> {
-        let in_memory = self.in_memory.iter().map(|(&position, queued)| (position, queued.group()));
-        let on_disk = self.on_disk.into_iter().flatten();
-        in_memory.chain(on_disk.map(|(&position, paged)| (position, paged.group)))
+    /// What is behind a position and its group, in order.
+    pub(super) fn groups_after(
+        self,
+        last: Option<QueuePosition>,
+    ) -> impl Iterator<Item = (QueuePosition, Option<Group>)> {
+        self.after(last, 0).map(|one| match one {
+            Ready::InMemory(queued) => (queued.position, queued.group()),
+            Ready::OnDisk { position, group, .. } => (position, group),
+        })
     }
 
     /// What is behind a position, in order.

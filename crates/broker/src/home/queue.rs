@@ -157,6 +157,8 @@ pub(super) struct Consumer {
     selection: Option<Box<Selection>>,
     /// Its next message is on the disk.
     pub(super) waits_for_load: bool,
+    /// Its search for a message goes on later.
+    is_searching: bool,
 }
 
 impl Consumer {
@@ -174,15 +176,13 @@ impl Consumer {
             precedence: consume.precedence,
             selection: None,
             waits_for_load: false,
+            is_searching: false,
         }
     }
 
     /// Its search for a message goes on later; returns whether that is new.
-    pub(super) fn set_unfinished(&mut self, is_unfinished: bool) -> bool {
-        let selection = self.selection.as_mut();
-        selection.is_some_and(|selection| {
-            mem::replace(&mut selection.is_unfinished, is_unfinished) != is_unfinished
-        })
+    pub(super) const fn set_unfinished(&mut self, is_unfinished: bool) -> bool {
+        mem::replace(&mut self.is_searching, is_unfinished) != is_unfinished
     }
 
     pub(super) const fn is_exclusive(&self) -> bool {
@@ -194,9 +194,8 @@ impl Consumer {
     }
 
     /// Whether there may be a message for it that it has not come to.
-    pub(super) fn is_unfinished(&self) -> bool {
-        self.waits_for_load
-            || self.selection.as_ref().is_some_and(|selection| selection.is_unfinished)
+    pub(super) const fn is_unfinished(&self) -> bool {
+        self.waits_for_load || self.is_searching
     }
 
     /// Takes out the first unsettled delivery with one of these tags.
@@ -662,20 +661,16 @@ impl Queue {
         consumer: &mut Consumer,
         effort: &mut Effort,
     ) -> Search {
-        let groups = self.groups.as_deref();
+        let ready = AllReady::new(&self.ready, self.paging.as_deref());
         if let Some(selection) = &mut consumer.selection {
-            let ready = AllReady::new(&self.ready, self.paging.as_deref());
+            let groups = self.groups.as_deref();
             let allows = |group| groups.is_none_or(|groups| groups.allows(subscriber, group));
             return selection.search(ready, allows, &mut self.late, effort);
         }
-        let on_disk = match groups {
-            None => self.first_on_disk(),
-            Some(groups) => match groups.first_for(subscriber) {
-                Some(position) if self.all_ready().is_on_disk(position) => Some(position),
-                first => return first.map_or(Search::Nothing, Search::Found),
-            },
-        };
-        match on_disk {
+        if let Some(groups) = &mut self.groups {
+            return groups.first_for(subscriber, ready, effort);
+        }
+        match self.first_on_disk() {
             Some(position) => Search::OnDisk(position),
             None => match self.ready.first_key_value() {
                 Some((position, _)) => Search::Found(*position),

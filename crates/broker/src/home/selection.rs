@@ -26,8 +26,6 @@ pub(super) struct Selection {
     seen: u64,
     /// What it selects of these and has not got. Some may have gone.
     found: BTreeSet<QueuePosition>,
-    /// Its search goes on later.
-    pub(super) is_unfinished: bool,
 }
 
 /// What became ready at a position that a consumer with a selector may have passed.
@@ -57,7 +55,7 @@ impl Selection {
     pub(super) fn new(selector: Arc<Selector>, late: &mut Late) -> Self {
         late.consumers += 1;
         let (seen, found) = (late.count, BTreeSet::new());
-        Self { selector, last: None, seen, found, is_unfinished: false }
+        Self { selector, last: None, seen, found }
     }
 
     /// Looks for the first message that it selects, of those that it is allowed.

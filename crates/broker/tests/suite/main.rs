@@ -8,6 +8,7 @@ mod cost;
 mod credit;
 mod disk;
 mod durable;
+mod groups;
 mod interest;
 mod latest;
 mod limits;

@@ -40,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) latest_per_turn: Option<usize>,
     /// See [`Shard::with_selection_per_turn`].
     pub(crate) selection_per_turn: Option<usize>,
+    /// See [`Shard::with_search_per_turn`].
+    pub(crate) search_per_turn: Option<usize>,
     /// See [`Shard::with_resident_bytes_max`].
     pub(crate) resident_bytes_max: Option<usize>,
 }
@@ -138,6 +140,10 @@ impl World {
                 .with_queue_rules(limits.rules.clone())
                 .with_selection_per_turn(limits.selection_per_turn.unwrap_or(1 << 20))
                 .with_store(Arc::<Gate>::clone(&gate));
+            let shard = match limits.search_per_turn {
+                Some(cost) => shard.with_search_per_turn(cost),
+                None => shard,
+            };
             match limits.resident_bytes_max {
                 Some(bytes) => shard.with_resident_bytes_max(bytes),
                 None => shard,
@@ -392,6 +398,12 @@ impl World {
     pub(crate) fn assert_nothing_is_stored(&self) {
         assert!(self.disk.is_empty(), "left in the store: {:?}", self.disk);
         self.store.iter().for_each(|store| store.assert_keeps_the_same(&self.disk));
+    }
+
+    /// The cores on which searches in queues go on when time has passed.
+    pub(crate) fn searching(&self) -> Vec<u16> {
+        let cores = (0..).zip(&self.shards).filter(|(_, shard)| shard.is_searching());
+        cores.map(|(core, _)| core).collect()
     }
 
     /// Memory that is in flight, in bytes.

@@ -305,6 +305,10 @@ impl Simulation {
                 self.carry(from, to);
             } else if let Some(&core) = self.world.deferring().first() {
                 self.apply(core, Event::Turn);
+            } else if let Some(&core) = self.world.searching().first() {
+                // Another turn, and no more time than that.
+                self.world.now.mono_ns += 1;
+                self.apply(core, Event::Timeout);
             } else {
                 break;
             }

@@ -131,6 +131,7 @@ impl Schedule {
         let has_delays = random.once_in(2);
         let queues = if has_delays { queue_rules() } else { QueueRules::default() };
         let selection_per_turn = random.once_in(2).then_some(8);
+        let search_per_turn = random.once_in(3).then_some(4);
         // Of a queue one message, or some.
         let resident_bytes_max = random.pick(&[None, Some(64), Some(64 * 1500)]);
         let limits = if rules.is_roomy {
@@ -143,6 +144,7 @@ impl Schedule {
                 waiting_bytes_max,
                 latest_per_turn,
                 selection_per_turn,
+                search_per_turn,
                 resident_bytes_max,
             }
         } else {
@@ -163,6 +165,7 @@ impl Schedule {
                 waiting_bytes_max,
                 latest_per_turn,
                 selection_per_turn,
+                search_per_turn,
                 resident_bytes_max,
             }
         };
