@@ -436,11 +436,21 @@ impl contract::Session for Connection {
                 out.close(Reason::Normal, "", None);
             }
             (Err(End::Connection(reason, error)), state) => {
-                // Before an open there is nothing that a close could end.
-                let has_opened =
-                    !matches!(state, State::Header | State::Sasl { .. } | State::Authenticated(_));
+                // Before the header of the connection there is nothing that a close could end: a login
+                // that is refused ends with its outcome.
+                let has_begun = match state {
+                    State::Header
+                    | State::Sasl { .. }
+                    | State::LoggingIn { by_sasl: true }
+                    | State::Authenticated(_) => false,
+                    State::LoggingIn { by_sasl: false }
+                    | State::Opening(_)
+                    | State::Claiming(_)
+                    | State::Open(_)
+                    | State::Closed => true,
+                };
                 *state = State::Closed;
-                if has_opened {
+                if has_begun {
                     send_close(self.kind, Some(&error), out);
                 }
                 out.close(reason, error.condition, Some(&error.description));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use amqp_types::Writer;
 use amqp10::{Connection, PLAIN_HEADER, SASL_HEADER};
 use contract::{
-    Body, Command, Data, Delivery, Destination, Input, Kind, Message, Now, Principal, Reply,
-    Session, Step, SubscriptionId, Tag, Token,
+    Body, Command, Data, Delivery, Destination, Input, Kind, Message, Now, Principal, Refusal,
+    Reply, Session, Step, SubscriptionId, Tag, Token,
 };
 use testkit::{Output, Recorder, Setup};
 
@@ -18,6 +18,17 @@ fn frame(channel: u16, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     write(&mut Writer::new(&mut bytes));
     let size = u32::try_from(bytes.len()).unwrap();
     bytes[..4].copy_from_slice(&size.to_be_bytes());
+    bytes
+}
+
+fn sasl_init() -> Vec<u8> {
+    let mut bytes = frame(0, |to| {
+        to.composite(0x41, |fields| {
+            fields.symbol("PLAIN");
+            fields.binary(b"\0ann\0secret");
+        });
+    });
+    bytes[5] = 1;
     bytes
 }
 
@@ -103,11 +114,19 @@ impl Play {
     fn new() -> Self {
         let mut setup = Setup::stream();
         setup.principal = Some(Principal::new("ann", []));
-        let connection = Connection::open(&setup.opening(), Setup::START);
-        let (out, sent, commands) = (Recorder::new(), Vec::new(), Vec::new());
-        let mut play = Self { connection, out, sent, commands };
+        let mut play = Self::with(&setup);
         play.receive(&PLAIN_HEADER);
         play
+    }
+
+    /// With a peer that has not logged in.
+    fn unknown() -> Self {
+        Self::with(&Setup::stream())
+    }
+
+    fn with(setup: &Setup) -> Self {
+        let connection = Connection::open(&setup.opening(), Setup::START);
+        Self { connection, out: Recorder::new(), sent: Vec::new(), commands: Vec::new() }
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -220,19 +239,9 @@ fn what_a_peer_does_wrong_has_the_condition_of_the_standard() {
 
 #[test]
 fn all_may_come_at_once_before_the_login_is_decided() {
-    let init = {
-        let mut bytes = frame(0, |to| {
-            to.composite(0x41, |fields| {
-                fields.symbol("PLAIN");
-                fields.binary(b"\0ann\0secret");
-            });
-        });
-        bytes[5] = 1;
-        bytes
-    };
     let frames = [
         SASL_HEADER.to_vec(),
-        init,
+        sasl_init(),
         PLAIN_HEADER.to_vec(),
         open(512, 0),
         begin(5),
@@ -240,9 +249,7 @@ fn all_may_come_at_once_before_the_login_is_decided() {
     ];
     let all = frames.concat();
     for split in 0..all.len() {
-        let connection = Connection::open(&Setup::stream().opening(), Setup::START);
-        let (out, sent, commands) = (Recorder::new(), Vec::new(), Vec::new());
-        let mut play = Play { connection, out, sent, commands };
+        let mut play = Play::unknown();
         play.receive(&all[..split]);
         play.receive(&all[split..]);
         assert_eq!(play.count(0x10), 0, "nobody knows who it is");
@@ -251,6 +258,21 @@ fn all_may_come_at_once_before_the_login_is_decided() {
         play.handle(Input::Replied(Token(1), Ok(reply)), Setup::START);
         assert_eq!((play.count(0x44), play.count(0x10), play.count(0x12)), (1, 1, 1));
         assert_eq!(play.count(0x13), 1, "and credit");
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_ends_with_its_outcome() {
+    let refused = Err(Refusal::Unauthenticated);
+    let late = Now { mono_ns: u64::MAX, ..Setup::START };
+    for (end, outcomes) in [(Input::Replied(Token(1), refused), 1), (Input::Timeout, 0)] {
+        let mut play = Play::unknown();
+        play.receive(&SASL_HEADER);
+        play.receive(&sasl_init());
+        play.handle(end, late);
+        assert_eq!(play.count(0x44), outcomes);
+        assert_eq!(play.count(0x18), 0, "a close, where the header of the connection was not sent");
+        assert!(play.out.is_closed());
     }
 }
 
