@@ -1,3 +1,4 @@
+mod amqp;
 mod autobahn;
 mod tls;
 
@@ -40,6 +41,8 @@ pub(crate) enum Suite {
     Rhea,
     /// Apache Qpid JMS over TCP and WebSocket: the gateway as a JMS provider
     Jms,
+    /// Qpid Proton for Python over TCP and TLS: AMQP 1.0
+    Proton,
     /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts, bounds
     Services,
     /// Many clients at once: order, hand-over and counts across cores
@@ -56,11 +59,12 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All of them, quick ones first.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Services,
         Self::Stompjs,
         Self::Stomppy,
         Self::Rhea,
+        Self::Proton,
         Self::Jms,
         Self::Cores,
         Self::Peers,
@@ -78,11 +82,16 @@ impl Suite {
     }
 
     /// The cores that gateways have for it, whatever the machine has: one and several, where that may
-    /// matter. It does not below the broker, what TLS carries was carried on one without, and what Java says by
-    /// AMQP rhea says too.
+    /// matter. It does not below the broker, what TLS carries was carried on one without, and what other clients
+    /// say by AMQP rhea says too.
     pub(crate) const fn threads(self) -> &'static [u16] {
         match self {
-            Self::Autobahn | Self::Jms | Self::Proxies | Self::Sslyze | Self::Tls => &[4],
+            Self::Autobahn
+            | Self::Jms
+            | Self::Proton
+            | Self::Proxies
+            | Self::Sslyze
+            | Self::Tls => &[4],
             Self::Stompjs
             | Self::Stomppy
             | Self::Rhea
@@ -101,6 +110,7 @@ impl Suite {
             Self::Stompjs => node(threads, STOMPJS, None),
             Self::Rhea => node(threads, RHEA, None),
             Self::Jms => jms(threads),
+            Self::Proton => amqp::proton(threads),
             Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
