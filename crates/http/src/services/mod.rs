@@ -3,6 +3,7 @@
 mod content_coding;
 pub(crate) mod directory;
 mod feed;
+mod message_headers;
 pub(crate) mod operation;
 pub(crate) mod pages;
 pub(crate) mod publish;

@@ -8,18 +8,17 @@ use std::{
 
 use auth::Action;
 use bytes::Bytes;
-use config::Clients;
 use contract::{
-    Annotation, Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Message,
-    Numbered, Partial, Parts, Principal, Sender,
+    Assembly, Body as Content, ConnectionLimits, Destination, DestinationKind, Partial,
 };
 use drive::{CoreRef, INBOUND_FULL, InboundMessage, Publisher, Subject, clock};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, Response, StatusCode, request};
 use tokio::time;
 use transports::http1::{BodyError, RequestBody};
 
 use super::{
     content_coding::{Unsupported, coded_bytes_max, codings, decode, unsupported},
+    message_headers::MessageHeaders,
     percent_decoded, refused, unavailable,
 };
 use crate::{
@@ -43,21 +42,10 @@ pub(crate) async fn post(
         Ok(destination) => destination,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
-    let persistent = match persistent(&head.headers) {
-        Ok(persistent) => persistent,
-        Err(why) => return text(StatusCode::BAD_REQUEST, why),
-    };
-    let delay_ms = match delay_ms(&head.headers, kind) {
-        Ok(delay_ms) => delay_ms,
-        Err(why) => return text(StatusCode::BAD_REQUEST, why),
-    };
-    let numbered = match numbered(&head.headers, subject) {
-        Ok(numbered) => numbered,
-        Err(why) => return text(StatusCode::BAD_REQUEST, &why),
-    };
-    let sender = match sender(&head.headers, subject.principal, gateway.config.clients) {
-        Ok(sender) => sender,
-        Err(why) => return text(StatusCode::FORBIDDEN, &why),
+    let read = MessageHeaders::read(&head.headers, kind, subject.principal, gateway.config.clients);
+    let headers = match read {
+        Ok(headers) => headers,
+        Err(error) => return text(error.status(), error.text()),
     };
     // Before the body is read; it is checked again when the message is published.
     if let Err(refusal) = core.authorise(subject, Action::Send(&destination)) {
@@ -67,17 +55,10 @@ pub(crate) async fn post(
         Ok(bytes) => bytes,
         Err(refusal) => return *refusal,
     };
-    let content_type = content_type(&head.headers);
     let published = core
         .publish(Publisher::Peer { subject, users_version }, |id, now| {
-            let body = content(bytes, content_type.as_deref());
-            let parts = Parts { content_type, ..Parts::new(body) };
-            let mut message = Message::new(destination, id, now.unix_ms, parts);
-            message.header.durable = persistent;
-            message.header.delay_ms = delay_ms;
-            message.annotation = numbered.map(|one| Box::new(Annotation::Numbered(one)));
-            message.sender = sender;
-            message
+            let body = content(bytes, headers.content_type.as_deref());
+            headers.into_message(destination, id, now.unix_ms, body)
         })
         .await;
     match published {
@@ -208,83 +189,3 @@ fn content(bytes: Bytes, content_type: Option<&str>) -> Content {
     let is_utf8 = std::str::from_utf8(&bytes).is_ok();
     Content::new(bytes, is_utf8, content_type.is_none_or(contract::is_text_type))
 }
-
-/// Whether the sender wants the message to survive a restart, as STOMP's header of that name says it;
-/// `None`: it does not say.
-fn persistent(headers: &HeaderMap) -> Result<Option<bool>, &'static str> {
-    match headers.get(PERSISTENT).map(HeaderValue::as_bytes) {
-        None => Ok(None),
-        Some(b"false") => Ok(Some(false)),
-        Some(b"true") => Ok(Some(true)),
-        Some(_) => Err("the header persistent must be true or false"),
-    }
-}
-
-/// How long a queue is to keep the message before it delivers it, as STOMP's header of that name says
-/// it, in milliseconds.
-fn delay_ms(headers: &HeaderMap, kind: DestinationKind) -> Result<u32, &'static str> {
-    let Some(value) = headers.get(DELIVERY_DELAY) else { return Ok(0) };
-    match value.to_str().ok().and_then(|value| value.parse().ok()) {
-        Some(delay) if delay > 0 && !kind.is_queue() => Err("only a queue can keep a message \
-            until later: publish it to a queue, or without the header delivery-delay"),
-        Some(delay) => Ok(delay),
-        None => Err("the header delivery-delay must be a number of milliseconds, and at most \
-            4294967295: seven weeks"),
-    }
-}
-
-/// The number of the message, as STOMP's headers of these names say it.
-fn numbered(headers: &HeaderMap, subject: &Subject<'_>) -> Result<Option<Numbered>, String> {
-    let value = |name: HeaderName| match headers.get(name).map(HeaderValue::to_str) {
-        None => Ok(None),
-        Some(Ok(text)) => Ok(Some(text)),
-        Some(Err(_)) => Err("producer-id and producer-seq must be ASCII".to_owned()),
-    };
-    let (name, sequence) = (value(PRODUCER_ID)?, value(PRODUCER_SEQ)?);
-    let user = subject.principal.filter(|who| !who.is_anonymous()).map(|who| &*who.name);
-    Numbered::parse(user, name, sequence).map_err(|error| error.to_string())
-}
-
-/// Whom receivers see as the sender, by STOMP's header `user-id`; else what is wrong with that.
-fn sender(
-    headers: &HeaderMap,
-    principal: Option<&Principal>,
-    clients: Clients,
-) -> Result<Option<Sender>, String> {
-    let sender = principal.and_then(Sender::of);
-    match headers.get(USER_ID).or_else(|| headers.get(JMSX_USER_ID)) {
-        None => Ok(sender.filter(|_| clients.show_senders)),
-        Some(claimed) => match sender {
-            Some(sender) if claimed.as_bytes() == sender.name().as_bytes() => Ok(Some(sender)),
-            Some(sender) => Err(format!(
-                "the header user-id must be the name of the user, {:?}, or be left out",
-                sender.name()
-            )),
-            None => {
-                Err("the header user-id names a user, and this request is of none: log in, or \
-                leave it out"
-                    .to_owned())
-            }
-        },
-    }
-}
-
-/// What the sender says of the body; curl's default for `-d` says nothing true.
-fn content_type(headers: &HeaderMap) -> Option<Box<str>> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    (value != "application/x-www-form-urlencoded").then(|| value.into())
-}
-
-/// Of a request: whether the message is to survive a restart.
-const PERSISTENT: HeaderName = HeaderName::from_static("persistent");
-
-/// Of a request: who sends the message, as RabbitMQ and JMS call it.
-const USER_ID: HeaderName = HeaderName::from_static("user-id");
-const JMSX_USER_ID: HeaderName = HeaderName::from_static("jmsxuserid");
-
-/// Of a request: how long a queue is to keep the message before it delivers it.
-const DELIVERY_DELAY: HeaderName = HeaderName::from_static("delivery-delay");
-
-/// Of a request: who numbers the message, and its number.
-const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
-const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");

@@ -355,9 +355,13 @@ fn write_parts(bytes: &mut Vec<u8>, message: &Message, parts: &Parts) {
             None => fields.null(),
         }
         fields.timestamp(time(message.header.arrived_unix_ms));
-        let any = |names: [&str; 3]| names.into_iter().find_map(property);
-        fields.string_or_null(any(Group::ID_NAMES));
-        let sequence = any(Group::SEQUENCE_NAMES).and_then(|number| number.parse::<i32>().ok());
+        fields.string_or_null(Group::ID_NAMES.into_iter().find_map(property));
+        let number = |name| match parts.properties.get(name)? {
+            contract::Value::String(text) => text.parse::<i32>().ok(),
+            contract::Value::I32(number) => Some(number),
+            _ => None,
+        };
+        let sequence = Group::SEQUENCE_NAMES.into_iter().find_map(number);
         fields.u32_or_null(sequence.map(i32::cast_unsigned));
     });
     if !parts.properties.is_empty() {
