@@ -31,6 +31,20 @@ pub(super) fn proton(threads: u16) -> Outcome {
     })
 }
 
+/// `tests/interop/go`: go-amqp.
+pub(super) fn go(threads: u16) -> Outcome {
+    if !shell::is_there("go") {
+        return Err(Failure::missing("Go 1.21 or newer", "apt-get install golang-go"));
+    }
+    against_gateways("go-amqp", threads, || {
+        let mut go = shell::command("go");
+        // Not from the cache: what is tried is not a file of Go's.
+        go.args(["test", "-count=1", "-mod=readonly", "./..."]);
+        go.current_dir(paths::root().join("tests/interop/go"));
+        go
+    })
+}
+
 /// Runs a suite that finds its gateways in the environment.
 fn against_gateways(suite: &str, threads: u16, command: impl FnOnce() -> Command) -> Outcome {
     let certificate = tls::certificate()?;

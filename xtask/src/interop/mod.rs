@@ -43,6 +43,8 @@ pub(crate) enum Suite {
     Jms,
     /// Qpid Proton for Python over TCP and TLS: AMQP 1.0
     Proton,
+    /// Go's go-amqp over TCP, TLS and WebSocket: AMQP 1.0
+    GoAmqp,
     /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts, bounds
     Services,
     /// Many clients at once: order, hand-over and counts across cores
@@ -59,12 +61,13 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All of them, quick ones first.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Services,
         Self::Stompjs,
         Self::Stomppy,
         Self::Rhea,
         Self::Proton,
+        Self::GoAmqp,
         Self::Jms,
         Self::Cores,
         Self::Peers,
@@ -87,6 +90,7 @@ impl Suite {
     pub(crate) const fn threads(self) -> &'static [u16] {
         match self {
             Self::Autobahn
+            | Self::GoAmqp
             | Self::Jms
             | Self::Proton
             | Self::Proxies
@@ -111,6 +115,7 @@ impl Suite {
             Self::Rhea => node(threads, RHEA, None),
             Self::Jms => jms(threads),
             Self::Proton => amqp::proton(threads),
+            Self::GoAmqp => amqp::go(threads),
             Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
