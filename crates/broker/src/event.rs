@@ -55,6 +55,9 @@ pub enum Event {
     /// The store has not taken this batch, and will not; it has all before it, for good. Only one that
     /// does nothing but add may be refused: [`crate::Record::only_add`].
     StoreRefused(WriteId, Refusal),
+    /// The store is open, or could not be opened: what waits for that goes on. Comes behind what was in
+    /// the store.
+    StoreOpened(bool),
     /// A durable subscription was in the store when the process began; comes to all shards, before
     /// the messages in it and before any command.
     Bound(QueueId, Arc<Terms>),

@@ -160,6 +160,11 @@ impl Shard {
             Event::StoreRefused(write, refusal) => {
                 stored(write, Some(refusal), home, &mut output);
             }
+            Event::StoreOpened(is_open) => {
+                output.writes.store_opened(is_open);
+                home.retry_waiting(&mut output);
+                home.retry_postponed(&mut output);
+            }
             Event::Bound(queue, terms) => {
                 front.restore_binding(&queue, &terms);
                 home.restore_binding(&queue, &terms, &mut output);
@@ -177,6 +182,7 @@ impl Shard {
                 front.time_out(&mut output);
                 home.check_deadlines(&mut output);
                 home.retry_waiting(&mut output);
+                home.retry_postponed(&mut output);
                 output.quotas.give_back();
             }
         }

@@ -12,8 +12,8 @@ use crate::{
 /// The records of a shard that are not known to be stored, and the shard messages that wait for
 /// that: what confirms something to a client leaves when it would survive the end of the process.
 ///
-/// While [`Writes::OPEN_BYTES`] are in flight, publishers of durable messages wait, as at a full
-/// queue; beyond [`Writes::REFUSE_BYTES`] transactions with durable messages are refused.
+/// While [`Writes::OPEN_BYTES`] are in flight, or the store is not open yet, publishers of durable messages
+/// wait, as at a full queue; beyond [`Writes::REFUSE_BYTES`] transactions with durable messages are refused.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     /// The batch that `records` will be, minus one.
@@ -31,6 +31,8 @@ pub(crate) struct Writes {
     /// A publisher waits for room: those that come later wait too, until [`Writes::reopen`].
     is_closed: bool,
     store: Option<Arc<dyn StoreGate>>,
+    /// It is not open, or was not when this shard was told last.
+    awaits_store: bool,
 }
 
 /// What is to be sent when a batch is stored.
@@ -47,9 +49,14 @@ pub(crate) struct Delayed {
 /// Whether the store takes new messages. What it was given by [`crate::Effect::Store`] already it
 /// stores, or refuses by [`crate::Event::StoreRefused`].
 pub trait StoreGate: fmt::Debug + Send + Sync {
-    /// Why no durable message may be added, if so. For each of them this is called; it may open the
-    /// store.
+    /// Why no durable message may be added, if so. For each of them this is called; it may have the
+    /// store opened, and waits for nothing.
     fn refusal(&self) -> Option<Refusal>;
+
+    /// Whether it is open already when a shard is made; [`crate::Event::StoreOpened`] says when it is.
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 /// What a store has done since it was opened, and what it holds.
@@ -75,12 +82,12 @@ pub struct StoreStats {
 
 impl Writes {
     const OPEN_BYTES: usize = 4 << 20;
-    const REFUSE_BYTES: usize = 64 << 20;
+    pub(crate) const REFUSE_BYTES: usize = 64 << 20;
 
     /// Whether a durable message may be added; if not, its publisher waits, and all that come
     /// later. One of any size may, while there is any room.
     pub(crate) fn admits(&mut self) -> bool {
-        self.is_closed |= self.is_full();
+        self.is_closed |= self.is_full() || self.awaits_store();
         !self.is_closed && self.refusal().is_none()
     }
 
@@ -95,13 +102,24 @@ impl Writes {
         self.store.as_ref().and_then(|store| store.refusal())
     }
 
+    /// Whether nothing durable can be added yet, since the store is not open.
+    pub(crate) const fn awaits_store(&self) -> bool {
+        self.awaits_store
+    }
+
+    /// The store is open now, or could not be opened.
+    pub(crate) const fn store_opened(&mut self, is_open: bool) {
+        self.awaits_store = !is_open;
+    }
+
     pub(crate) fn set_store(&mut self, store: Arc<dyn StoreGate>) {
+        self.awaits_store = !store.is_open();
         self.store = Some(store);
     }
 
     /// Lets those that wait try again, if there is room.
     pub(crate) const fn reopen(&mut self) {
-        self.is_closed = self.is_full();
+        self.is_closed = self.is_full() || self.awaits_store;
     }
 
     const fn is_full(&self) -> bool {

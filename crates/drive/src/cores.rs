@@ -128,6 +128,8 @@ pub(crate) enum ToCore {
     Stored(WriteId),
     /// This one is not, and will not be.
     StoreRefused(WriteId, Refusal),
+    /// The store is open, or could not be opened.
+    StoreOpened(bool),
     /// The durable subscriptions that the store has kept.
     Bound(Vec<(QueueId, Arc<Terms>)>),
     /// What it has kept for its shard.
@@ -253,6 +255,11 @@ impl Cores {
     /// be.
     pub fn store_refused(&self, core: u16, write: WriteId, refusal: Refusal) {
         self.send_of_store(core, ToCore::StoreRefused(write, refusal));
+    }
+
+    /// The store is open, or could not be opened: all shards are told, behind what it has kept.
+    pub fn store_opened(&self, is_open: bool) {
+        self.handles.iter().for_each(|core| core.send(ToCore::StoreOpened(is_open)));
     }
 
     /// The store has loaded messages of a queue of a core's shard.

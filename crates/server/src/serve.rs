@@ -179,7 +179,7 @@ fn start_cores(
         Some(threads) => threads.get(),
         None => thread::available_parallelism()?.get(),
     };
-    let store = Arc::new(Store::new(&config, u16::try_from(count).unwrap_or(u16::MAX)));
+    let store = Store::new(&config, u16::try_from(count).unwrap_or(u16::MAX));
     let settings = settings(&config, Arc::<Store>::clone(&store))?;
     let (cores, new_cores) = Cores::new(settings, count)?;
     store.start(&config, &cores)?;

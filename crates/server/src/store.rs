@@ -1,12 +1,15 @@
 //! The store of the process: where it is, when it is opened, and how the cores come to it.
 
+mod opening;
+
 use std::{
     env, future,
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
     path::{Path, PathBuf},
     process,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -26,6 +29,8 @@ use store::{
 };
 use tokio::time;
 
+use self::opening::{Failure, Opening};
+
 /// The store, opened with the first durable message if it was not opened before.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -35,37 +40,35 @@ pub(crate) struct Store {
     sync: SyncPolicy,
     /// The default where the configuration names no store.
     segment_bytes: Option<u32>,
-    open: OnceLock<store::Store>,
+    opened: OnceLock<store::Store>,
     /// To the thread that reads messages.
     loads: OnceLock<mpsc::Sender<Load>>,
     opening: Mutex<Opening>,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Itself, for the thread that opens it.
+    this: Weak<Self>,
     /// Until when durable messages are refused since the disk was full, on the monotonic clock.
     full_until_ns: Arc<AtomicU64>,
 }
 
-#[derive(Debug, Default)]
-struct Opening {
-    /// When to try again, on the monotonic clock.
-    next_mono_ns: u64,
-    writer: Option<thread::JoinHandle<()>>,
-}
-
 impl Store {
     /// The store of this configuration, for so many cores; not open yet.
-    pub(crate) fn new(config: &Config, cores_count: u16) -> Self {
+    pub(crate) fn new(config: &Config, cores_count: u16) -> Arc<Self> {
         let path = config.store.as_ref().and_then(|store| store.path.as_deref());
         let sync = config.store.as_ref().map(|store| store.sync).unwrap_or_default();
-        Self {
+        Arc::new_cyclic(|this| Self {
             folder: path.map_or_else(|| state_directory().join("store"), Path::to_path_buf),
             cores: Arc::default(),
             cores_count,
             sync,
             segment_bytes: config.store.as_ref().map(|store| store.segment_bytes),
-            open: OnceLock::new(),
+            opened: OnceLock::new(),
             loads: OnceLock::new(),
             opening: Mutex::default(),
+            writer: Mutex::default(),
+            this: Weak::clone(this),
             full_until_ns: Arc::default(),
-        }
+        })
     }
 
     /// Says whose shards write to it. Opens it, and puts what it has kept into their queues, if the
@@ -80,32 +83,61 @@ impl Store {
         if !is_named && !self.folder.is_dir() {
             return Ok(());
         }
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.open_locked(&mut opening) {
+        self.lock_opening().begin(clock::now());
+        match self.open() {
             Err(error @ StoreError::Locked { .. }) if !is_named => {
-                tracing::warn!(%error, "persistent messages are refused: there is no store");
+                self.ended(Some(&error));
                 Ok(())
             }
-            outcome => outcome,
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.ended(None);
+                Ok(())
+            }
         }
     }
 
-    fn open_locked(&self, opening: &mut Opening) -> Result<(), StoreError> {
-        if self.open.get().is_some() {
-            return Ok(());
+    /// Opens it beside the cores: they would wait for the disk otherwise, and for the time that it takes
+    /// to read a large one.
+    fn open_beside(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        let open = move || this.ended(this.open().err().as_ref());
+        if let Err(error) = tasks::thread("store-opener", open) {
+            self.ended(Some(&self.no_thread(error)));
         }
+    }
+
+    fn ended(&self, error: Option<&StoreError>) {
+        let failure = error.map(|error| Failure {
+            what: error.to_string(),
+            is_costly: !matches!(error, StoreError::Locked { .. }),
+        });
+        let is_news = self.lock_opening().ended(failure, clock::now());
+        if let Some(error) = error.filter(|_| is_news) {
+            tracing::warn!(%error, "persistent messages are refused: there is no store");
+        }
+        // Who waits for it goes on.
+        if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
+            cores.store_opened(error.is_none());
+        }
+    }
+
+    fn lock_opening(&self) -> MutexGuard<'_, Opening> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens it, and puts what it has kept into the queues. One attempt at a time.
+    fn open(&self) -> Result<(), StoreError> {
         let folder = Folder::open(&self.folder)?;
         let mut options = Options::new(self.cores_count, salt());
         options.syncs_commits = self.sync == SyncPolicy::Always;
         options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
         let opened = store::open(Arc::new(folder), options)?;
-        let bindings = opened.bindings();
-        let cores = self.cores.get().and_then(Weak::upgrade);
-        let messages = cores.map_or(Ok(0), |cores| restore(&opened, &bindings, &cores))?;
+        let kept = Kept::of(&opened)?;
         tracing::info!(
             folder = %self.folder.display(),
-            messages,
-            subscriptions = bindings.len(),
+            messages = kept.messages,
+            subscriptions = kept.bindings.len(),
             "store opened"
         );
         let (cores, full_until_ns) = (Arc::clone(&self.cores), Arc::clone(&self.full_until_ns));
@@ -118,22 +150,26 @@ impl Store {
                 process::exit(1);
             }
         };
-        let no_thread = |source| StoreError::Io {
-            doing: "start a thread for",
-            file: self.folder.display().to_string(),
-            source,
-        };
         let (loads, requests) = mpsc::channel();
         let (cores, reader) = (Arc::clone(&self.cores), store.reader().clone());
         let load = move || Loader { cores, reader }.run(&requests);
         // It ends with the process.
-        drop(tasks::thread("store-reader", load).map_err(no_thread)?);
-        opening.writer = Some(tasks::thread("store", run).map_err(no_thread)?);
-        // Under the lock: nobody else has set it.
+        drop(tasks::thread("store-reader", load).map_err(|error| self.no_thread(error))?);
+        let writer = tasks::thread("store", run).map_err(|error| self.no_thread(error))?;
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).replace(writer);
+        // Nobody else has set these.
         let _is_set = self.loads.set(loads);
-        // Under the lock: nobody else has set it.
-        let _is_set = self.open.set(store);
+        let _is_set = self.opened.set(store);
+        // Cores that have something may load and remove it: so only now.
+        if let Some(cores) = self.cores.get().and_then(Weak::upgrade) {
+            kept.restore(&cores);
+        }
         Ok(())
+    }
+
+    fn no_thread(&self, source: io::Error) -> StoreError {
+        let file = self.folder.display().to_string();
+        StoreError::Io { doing: "start a thread for", file, source }
     }
 
     /// Has what was written synced from time to time, if it is not before it is confirmed.
@@ -144,7 +180,7 @@ impl Store {
         let mut due = time::interval(SYNC_INTERVAL);
         loop {
             due.tick().await;
-            if let Some(store) = self.open.get() {
+            if let Some(store) = self.opened.get() {
                 store.sync();
             }
         }
@@ -152,11 +188,11 @@ impl Store {
 
     /// Writes what is left. Nothing is to be stored any more.
     pub(crate) fn close(&self) {
-        let Some(store) = self.open.get() else { return };
+        let Some(store) = self.opened.get() else { return };
         store.close();
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has ended the process if it could not write.
-        if let Some(writer) = opening.writer.take() {
+        if let Some(writer) = writer {
             drop(writer.join());
         }
     }
@@ -164,33 +200,38 @@ impl Store {
 
 impl StoreGate for Store {
     fn refusal(&self) -> Option<Refusal> {
-        if self.open.get().is_none() {
-            let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = clock::now();
-            if now.mono_ns < opening.next_mono_ns {
-                return Some(Refusal::NoStore);
-            }
-            if let Err(error) = self.open_locked(&mut opening) {
-                opening.next_mono_ns = now.after(RETRY);
-                tracing::warn!(%error, "persistent messages are refused: there is no store");
-                return Some(Refusal::NoStore);
+        if !self.is_open() {
+            let mut opening = self.lock_opening();
+            // It may have been opened just now.
+            if !self.is_open() {
+                let begins = opening.begin(clock::now());
+                let refusal = (!opening.is_running()).then_some(Refusal::NoStore);
+                drop(opening);
+                if begins {
+                    self.open_beside();
+                }
+                return refusal;
             }
         }
         let full_until_ns = self.full_until_ns.load(Ordering::Relaxed);
         (full_until_ns > 0 && clock::now().mono_ns < full_until_ns).then_some(Refusal::StoreFull)
     }
+
+    fn is_open(&self) -> bool {
+        self.opened.get().is_some()
+    }
 }
 
 impl drive::Store for Store {
     fn write(&self, core: u16, batches: Vec<RecordBatch>) {
-        match self.open.get() {
+        match self.opened.get() {
             Some(store) => store.write(core, batches),
             None => contract::internal!("something is stored where there is no store"),
         }
     }
 
     fn stats(&self) -> Option<StoreStats> {
-        self.open.get().map(store::Store::stats)
+        self.opened.get().map(store::Store::stats)
     }
 
     fn load(&self, core: u16, id: LoadId, queue: QueueId, positions: Vec<QueuePosition>) {
@@ -202,46 +243,68 @@ impl drive::Store for Store {
     }
 }
 
-/// Puts what a store has kept into the queues, before anything else is written: what they work by, and
-/// the messages themselves of those that are to leave as dead letters. Returns how many there are.
-fn restore(
-    opened: &Opened,
-    bindings: &[(QueueId, Arc<Terms>)],
-    cores: &Cores,
-) -> Result<usize, StoreError> {
-    let mut count = 0;
-    let mut restored = Vec::new();
-    let numbers = |(queue, producer, numbers)| RestoredNumbers { queue, producer, numbers };
-    cores.restore_numbers(opened.producers().into_iter().map(numbers));
-    cores.restore(bindings, []);
-    for queue in opened.queues() {
-        let mut last = None;
-        loop {
-            let messages = opened.messages_after(&queue, last, RESTORED_AT_ONCE);
-            let Some(StoredMessage { position, .. }) = messages.last() else { break };
-            last = Some(*position);
-            count += messages.len();
-            let (dead, on_disk): (Vec<_>, Vec<_>) =
-                messages.into_iter().partition(|message| message.dead_letter.is_some());
-            for StoredMessage { position, body, dead_letter, attempts, .. } in dead {
-                if let Some(message) = opened.reader().read(body)? {
-                    let (queue, message) = (queue.clone(), Arc::new(message));
-                    restored.push(Restored { queue, position, message, dead_letter, attempts });
+/// What a store has kept, for the queues: what they work by, and the messages themselves of those that are to
+/// leave as dead letters.
+struct Kept {
+    producers: Vec<RestoredNumbers>,
+    bindings: Vec<(QueueId, Arc<Terms>)>,
+    on_disk: Vec<(QueueId, Vec<OnDisk>)>,
+    dead: Vec<Restored>,
+    /// How many there are.
+    messages: usize,
+}
+
+impl Kept {
+    fn of(opened: &Opened) -> Result<Self, StoreError> {
+        let numbers = |(queue, producer, numbers)| RestoredNumbers { queue, producer, numbers };
+        let producers = opened.producers().into_iter().map(numbers).collect();
+        let bindings = opened.bindings();
+        let mut kept =
+            Self { producers, bindings, on_disk: Vec::new(), dead: Vec::new(), messages: 0 };
+        for queue in opened.queues() {
+            let mut last = None;
+            loop {
+                let messages = opened.messages_after(&queue, last, RESTORED_AT_ONCE);
+                let Some(StoredMessage { position, .. }) = messages.last() else { break };
+                last = Some(*position);
+                kept.messages += messages.len();
+                let (dead, on_disk): (Vec<_>, Vec<_>) =
+                    messages.into_iter().partition(|message| message.dead_letter.is_some());
+                for StoredMessage { position, body, dead_letter, attempts, .. } in dead {
+                    if let Some(message) = opened.reader().read(body)? {
+                        let (queue, message) = (queue.clone(), Arc::new(message));
+                        kept.dead.push(Restored {
+                            queue,
+                            position,
+                            message,
+                            dead_letter,
+                            attempts,
+                        });
+                    }
                 }
+                let on_disk = on_disk.into_iter().map(|message| OnDisk {
+                    position: message.position,
+                    bytes: message.bytes,
+                    expires_unix_ms: message.expires_unix_ms,
+                    due_unix_ms: message.due_unix_ms,
+                    group: message.group,
+                    attempts: message.attempts,
+                });
+                kept.on_disk.push((queue.clone(), on_disk.collect()));
             }
-            let on_disk = on_disk.into_iter().map(|message| OnDisk {
-                position: message.position,
-                bytes: message.bytes,
-                expires_unix_ms: message.expires_unix_ms,
-                due_unix_ms: message.due_unix_ms,
-                group: message.group,
-                attempts: message.attempts,
-            });
-            cores.restore_on_disk(&queue, on_disk.collect());
         }
+        Ok(kept)
     }
-    cores.restore(&[], restored);
-    Ok(count)
+
+    /// Puts it into the queues, before anything else is written.
+    fn restore(self, cores: &Cores) {
+        cores.restore_numbers(self.producers);
+        cores.restore(&self.bindings, []);
+        for (queue, messages) in self.on_disk {
+            cores.restore_on_disk(&queue, messages);
+        }
+        cores.restore(&[], self.dead);
+    }
 }
 
 /// Messages of a queue that a core wants.
@@ -344,5 +407,5 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages of a queue that a core is told of at once when the store is opened.
 const RESTORED_AT_ONCE: usize = 10_000;
 
-/// Until a store that could not be opened, or whose disk was full, is tried again.
+/// Until a store whose disk was full is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -158,6 +158,7 @@ const STOMPJS: &[&str] = &[
     "durable",
     "jms",
     "messages",
+    "opening",
     "persistence",
     "producers",
     "groups",

@@ -161,20 +161,14 @@ impl Home {
         output: &mut ShardOutput<'_>,
     ) -> Result<Branch, (Branch, Refusal)> {
         let mut branch = Branch { account, ..Branch::default() };
-        let publications = operations.iter().filter_map(|operation| match operation {
-            BranchOperation::Own(Operation::Publish(message)) => Some((message, true)),
-            BranchOperation::PublishTo(queue, message) => Some((message, queue.lasts())),
-            BranchOperation::Own(Operation::Settle(_)) => None,
-        });
-        let (mut count, mut is_durable) = (0, false);
-        for (message, lasts) in publications {
-            count += 1;
-            // What goes to a durable subscription was sent to a topic.
-            is_durable |= lasts
-                && !message.to.kind().is_temporary()
-                && self.rules.settings(&message.to).keeps(&message.header);
-        }
-        if is_durable && let Some(refusal) = output.writes.transaction_refusal() {
+        let is_publication = |operation: &&BranchOperation| match operation {
+            BranchOperation::Own(Operation::Publish(_)) | BranchOperation::PublishTo(..) => true,
+            BranchOperation::Own(Operation::Settle(_)) => false,
+        };
+        let count = operations.iter().filter(is_publication).count();
+        if self.publishes_durable(&operations)
+            && let Some(refusal) = output.writes.transaction_refusal()
+        {
             return Err((branch, refusal));
         }
         branch.publications.reserve_exact(count);
@@ -465,7 +459,7 @@ impl Home {
 }
 
 /// Votes, when a batch is stored; says whether the branch has records.
-fn vote(
+pub(super) fn vote(
     connection: ConnectionId,
     transaction: TransactionId,
     result: Result<bool, Refusal>,

@@ -10,6 +10,7 @@ mod dispatch;
 mod durable;
 mod groups;
 mod paged;
+mod postponed;
 mod precedence;
 mod producers;
 mod publish;
@@ -36,6 +37,7 @@ use self::{
     clients::Clients,
     dead_letter::dead_letter_reason,
     delayed::DUE_MAX,
+    postponed::Postponed,
     producers::Producers,
     queue::{Consumer, Counts, Queue},
     temporary::TempTopic,
@@ -67,6 +69,8 @@ pub(crate) struct Home {
     temp_topics: Map<Destination, TempTopic>,
     clients: Clients,
     prepared: BTreeMap<TransactionId, Branch>,
+    /// What waits until the store is open.
+    postponed: Vec<Postponed>,
     producers: Producers,
     /// Connections whose fronts do not know yet that a publication of theirs was refused: see
     /// [`Home::refused`].
@@ -105,6 +109,7 @@ impl Home {
             temp_topics: Map::default(),
             clients: Clients::default(),
             prepared: BTreeMap::new(),
+            postponed: Vec::new(),
             producers: Producers::default(),
             refused: BTreeSet::new(),
             unfinished: VecDeque::new(),
@@ -141,6 +146,13 @@ impl Home {
     /// A message from a front, or another home, on core `from`.
     pub(crate) fn receive(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         self.effort.renew(output.now);
+        if self.is_to_wait(from, &message, output) {
+            return self.postpone(from, message, output);
+        }
+        self.carry_out(from, message, output);
+    }
+
+    fn carry_out(&mut self, from: u16, message: ToHome, output: &mut ShardOutput<'_>) {
         match message {
             ToHome::Publish { publisher, .. } if self.is_behind_refusal(publisher) => {
                 output.send_front(from, publisher.reply(Err(Refusal::Busy)));
@@ -504,7 +516,9 @@ impl Home {
     /// all of it.
     pub(crate) fn retry_waiting(&mut self, output: &mut ShardOutput<'_>) {
         output.writes.reopen();
-        while output.writes.is_open()
+        // Who waits has the store opened, and nobody else.
+        while !self.waiting.is_empty()
+            && output.writes.is_open()
             && let Some(index) = self.waiting.pop_front()
         {
             if let Some(queue) = self.queues.get_mut(index) {
@@ -725,6 +739,7 @@ impl Home {
         assert_eq!(self.temp_topics.len(), 0, "temporary topics");
         self.assert_no_clients();
         assert_eq!(self.prepared.len(), 0, "branches of transactions");
+        assert_eq!(self.postponed.len(), 0, "messages that wait until the store is open");
         self.producers.assert_settled();
         assert!(self.refused.is_empty(), "refusals that a front does not know");
     }

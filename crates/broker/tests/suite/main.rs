@@ -13,6 +13,7 @@ mod interest;
 mod latest;
 mod limits;
 mod memory;
+mod opening;
 mod paging;
 mod producers;
 mod quotas;

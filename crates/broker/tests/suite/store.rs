@@ -403,7 +403,7 @@ fn too_much_on_its_way_refuses_transactions_to_durable_subscriptions() {
 }
 
 /// Some cores, and a consumer of each of these queues on the first one.
-fn with_consumers(cores: u16, queues: &[&str]) -> World {
+pub(super) fn with_consumers(cores: u16, queues: &[&str]) -> World {
     let mut world = World::new(cores, Limits::default());
     subscribe(&mut world, queues);
     carry(&mut world);
@@ -424,13 +424,13 @@ fn subscribe(world: &mut World, queues: &[&str]) {
     }
 }
 
-fn durable_name() -> Durable {
+pub(super) fn durable_name() -> Durable {
     let name = DurableName::new(None, "c", "d").unwrap();
     Durable { name, is_shared: false, no_local: false, displaces: false }
 }
 
 /// A queue at home on core 0, and one on core 1.
-fn two_homes() -> (&'static str, &'static str) {
+pub(super) fn two_homes() -> (&'static str, &'static str) {
     let placement = broker::Placement::new(2);
     let home = |name: &str| placement.home(&Destination::parse(name).unwrap());
     let queues = ["/queue/a", "/queue/b", "/queue/c", "/queue/d", "/queue/e"];
@@ -438,11 +438,11 @@ fn two_homes() -> (&'static str, &'static str) {
     (of(0), of(1))
 }
 
-fn publish(world: &mut World, token: u64, message: Arc<Message>) {
+pub(super) fn publish(world: &mut World, token: u64, message: Arc<Message>) {
     command(world, token, Command::Publish(Lane::default(), message));
 }
 
-fn command(world: &mut World, token: u64, command: Command) {
+pub(super) fn command(world: &mut World, token: u64, command: Command) {
     world.apply(0, Event::Command(PRODUCER, Token(token), command, None));
 }
 
@@ -453,14 +453,14 @@ fn settle(world: &mut World, tags: std::ops::RangeInclusive<u64>, reply: Option<
 }
 
 /// Carries what is in flight between the cores, and stores nothing.
-fn carry(world: &mut World) {
+pub(super) fn carry(world: &mut World) {
     while let Some(&(from, to)) = world.busy().first() {
         world.carry(from, to);
     }
 }
 
 /// What clients have seen since the last time.
-fn seen(world: &mut World) -> Vec<String> {
+pub(super) fn seen(world: &mut World) -> Vec<String> {
     let outcomes = std::mem::take(&mut world.outcomes).into_iter();
     outcomes
         .filter(|outcome| !matches!(outcome, Outcome::Replied(CONSUMER, Token(0), Ok(Reply::Done))))
@@ -469,6 +469,9 @@ fn seen(world: &mut World) -> Vec<String> {
             Outcome::Replied(_, Token(token), Err(Refusal::Busy)) => format!("busy {token}"),
             Outcome::Replied(_, Token(token), Err(Refusal::StoreFull)) => {
                 format!("full disk {token}")
+            }
+            Outcome::Replied(_, Token(token), Err(Refusal::NoStore)) => {
+                format!("no store {token}")
             }
             Outcome::Replied(..) | Outcome::Noticed(..) => panic!("{outcome:?}"),
             Outcome::Delivered(_, delivery) => {
@@ -479,7 +482,7 @@ fn seen(world: &mut World) -> Vec<String> {
         .collect()
 }
 
-fn message(to: &str, id: u128) -> Arc<Message> {
+pub(super) fn message(to: &str, id: u128) -> Arc<Message> {
     make(to, id, false, Body::Text("x".into()))
 }
 
@@ -572,7 +575,7 @@ fn many_that_are_due_become_ready_by_and_by() {
     }
 }
 
-fn durable(to: &str, id: u128) -> Arc<Message> {
+pub(super) fn durable(to: &str, id: u128) -> Arc<Message> {
     make(to, id, true, Body::Text("x".into()))
 }
 
@@ -582,5 +585,5 @@ fn make(to: &str, id: u128, durable: bool, body: Body) -> Arc<Message> {
     Arc::new(message)
 }
 
-const CONSUMER: ConnectionId = ConnectionId { core: 0, slot: 1, generation: 0 };
-const PRODUCER: ConnectionId = ConnectionId { core: 0, slot: 2, generation: 0 };
+pub(super) const CONSUMER: ConnectionId = ConnectionId { core: 0, slot: 1, generation: 0 };
+pub(super) const PRODUCER: ConnectionId = ConnectionId { core: 0, slot: 2, generation: 0 };

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use broker::{
@@ -80,17 +83,26 @@ impl Pool for SharedLedger {
 
 /// Whether the store takes durable messages.
 #[derive(Debug, Default)]
-pub(crate) struct Gate(Mutex<Option<Refusal>>);
+pub(crate) struct Gate {
+    refusal: Mutex<Option<Refusal>>,
+    /// Of [`StoreGate::refusal`].
+    calls: AtomicUsize,
+}
 
 impl Gate {
     pub(crate) fn set(&self, refusal: Option<Refusal>) {
-        *self.0.lock().unwrap() = refusal;
+        *self.refusal.lock().unwrap() = refusal;
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
     }
 }
 
 impl StoreGate for Gate {
     fn refusal(&self) -> Option<Refusal> {
-        *self.0.lock().unwrap()
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        *self.refusal.lock().unwrap()
     }
 }
 

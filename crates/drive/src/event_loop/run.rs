@@ -145,6 +145,9 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
             ToCore::StoreRefused(write, refusal) => {
                 core.core.borrow_mut().apply_all([Event::StoreRefused(write, refusal)]);
             }
+            ToCore::StoreOpened(is_open) => {
+                core.core.borrow_mut().apply_all([Event::StoreOpened(is_open)]);
+            }
             ToCore::Bound(bindings) => {
                 let events = bindings.into_iter().map(|(queue, terms)| Event::Bound(queue, terms));
                 core.core.borrow_mut().apply_all(events);

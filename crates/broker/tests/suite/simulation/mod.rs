@@ -57,6 +57,8 @@ struct Simulation {
     trace: Trace,
     world: World,
     model: Model,
+    /// The store is.
+    is_open: bool,
     /// What commands that are not confirmed do to the store.
     promises: BTreeMap<CommandId, Vec<Promise>>,
     latest_unix_ms: u64,
@@ -76,6 +78,7 @@ impl Simulation {
         let mut simulation = Self {
             world: World::new(schedule.cores, schedule.limits.clone()),
             model: Model::new(schedule.limits.clone(), schedule.rules, schedule.has_bound),
+            is_open: true,
             trace: Trace::new(seed, lines_max),
             random,
             promises: BTreeMap::new(),
@@ -137,6 +140,7 @@ impl Simulation {
             }
             Step::Timeout(core) => self.apply(core, Event::Timeout),
             Step::Turn(core) => self.apply(core, Event::Turn),
+            Step::Disk if self.random.once_in(3) => self.open_store(!self.is_open),
             Step::Disk => self.world.gate.set(match self.world.gate.refusal() {
                 Some(_) => None,
                 None => Some(Refusal::StoreFull),
@@ -248,9 +252,21 @@ impl Simulation {
         }
     }
 
+    /// The store is open from now on, or it is not, as one that is opened with the first durable message.
+    fn open_store(&mut self, is_open: bool) {
+        self.is_open = is_open;
+        for core in 0..self.schedule.cores {
+            self.apply(core, Event::StoreOpened(is_open));
+        }
+    }
+
     /// All that is in flight arrives, is stored and is written, in any order; now and then time passes
     /// until nothing comes any more.
     fn rest(&mut self) {
+        if !self.is_open {
+            self.settle_down();
+            self.open_store(true);
+        }
         if self.world.gate.refusal().is_some() {
             self.settle_down();
             self.world.gate.set(None);

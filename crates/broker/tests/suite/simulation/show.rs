@@ -29,6 +29,7 @@ pub(super) fn event(event: &Event) -> String {
         | Event::Bound(..)
         | Event::FromShard(..)
         | Event::Stored(_)
+        | Event::StoreOpened(_)
         | Event::StoreRefused(..)
         | Event::Restored(_)
         | Event::RestoredNumbers(_)

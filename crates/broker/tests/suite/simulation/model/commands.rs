@@ -276,7 +276,7 @@ impl Model {
             .may_be(Refusal::PrincipalQueues, is_tight)
             .may_be(Refusal::NotFound, may_be_missing)
             .may_be(Refusal::StoreFull, self.rules.is_filled)
-            .may_be(Refusal::Busy, self.rules.is_heavy);
+            .may_be(Refusal::Busy, self.rules.is_heavy || self.rules.is_filled);
         for sent in sent {
             self.message_last = sent.id;
             if is_queue(&sent.to) {
