@@ -283,8 +283,9 @@ impl Shard {
     /// Panics unless the counts that are kept beside what they count agree with it; for tests,
     /// after each event. Linear in what the shard holds.
     pub fn assert_consistent(&self) {
-        self.front.assert_consistent();
-        self.quotas.assert_is(&self.home.assert_consistent());
+        let mut usage = self.home.assert_consistent();
+        self.front.assert_consistent(&mut usage);
+        self.quotas.assert_is(&usage);
     }
 
     /// Panics unless nothing is left of what connections did: they are gone, their queues are empty

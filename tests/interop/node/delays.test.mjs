@@ -92,7 +92,6 @@ test('what is delivered later counts, expires and is in a transaction as any oth
 });
 
 for (const [what, destination, headers, said] of [
-  ['a topic', '/topic/a', { 'delivery-delay': '10' }, 'topics do not delay'],
   ['a delay that is none', '/queue/a', { 'x-delay': '-1' }, 'bad delay'],
   ['a delay of a year', '/queue/a', { AMQ_SCHEDULED_DELAY: '31536000000' }, 'bad delay'],
   ['a time in a year', '/queue/a', { _AMQ_SCHED_DELIVERY: String(Date.now() + 31_536_000_000) }, 'bad delay'],
@@ -108,7 +107,7 @@ for (const [what, destination, headers, said] of [
   });
 }
 
-test('HTTP publishes for later, and for queues alone', async (t) => {
+test('HTTP publishes for later', async (t) => {
   const life = await begin(t);
   const peer = await life.peer();
   const queue = unique();
@@ -119,12 +118,55 @@ test('HTTP publishes for later, and for queues alone', async (t) => {
   };
   const sent = performance.now();
   assert.equal(await post(`/queues/${queue}`, '300'), 204);
-  assert.equal(await post(`/topics/${queue}`, '300'), 400);
-  assert.equal(await post(`/topics/${queue}`, '0'), 204);
+  assert.equal(await post(`/topics/${queue}`, '300'), 204);
+  const topic = await peer.subscribe(`/topic/${queue}`);
   assert.equal(await post(`/queues/${queue}`, 'soon'), 400);
   await wait(subscription, 'later');
   atLeast(300, performance.now() - sent);
+  await wait(topic, 'later');
   await peer.close();
+});
+
+test('a message to a topic comes when it is due, to all who are subscribed then', async (t) => {
+  const life = await begin(t);
+  const [sender, early, late] = [await life.peer(), await life.peer(), await life.peer()];
+  const topic = `/topic/${unique()}`;
+  const first = await early.subscribe(topic);
+  const sent = performance.now();
+  await sender.send(topic, 'later', { 'delivery-delay': '600' });
+  await sender.send(topic, 'now');
+  sender.frame('BEGIN', { transaction: 't' });
+  sender.publish(topic, 'later still', { 'delivery-delay': '900', transaction: 't' });
+  await sender.receipt((receipt) => sender.frame('COMMIT', { transaction: 't', receipt }));
+  // It is due whether its sender is there or not.
+  await sender.close();
+  await wait(first, 'now');
+  const second = await late.subscribe(topic);
+  for (const [body, ms] of [['later', 600], ['later still', 900]]) {
+    for (const subscription of [first, second]) {
+      await wait(subscription, body);
+      atLeast(ms, performance.now() - sent);
+    }
+  }
+  await Promise.all([early.close(), late.close()]);
+});
+
+test('a durable subscription keeps what is due later, over a crash too', async (t) => {
+  const life = await begin(t);
+  const [name, topic] = [unique(), `/topic/${unique()}`];
+  const durable = { 'durable-subscription-name': name };
+  const reader = await life.peer({ connectHeaders: { 'client-id': name } });
+  await reader.subscribe(topic, durable);
+  await reader.close();
+  const sender = await life.peer();
+  await sender.send(topic, 'later', { 'delivery-delay': '1500', persistent: 'true' });
+  const sent = performance.now();
+  await life.crash();
+  const again = await life.peer({ connectHeaders: { 'client-id': name } });
+  const subscription = await again.subscribe(topic, durable);
+  await wait(subscription, 'later');
+  atLeast(1500, performance.now() - sent);
+  await again.close();
 });
 
 test('what failed comes again after longer and longer, and those behind it meanwhile', async (t) => {

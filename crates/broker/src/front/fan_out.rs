@@ -210,6 +210,22 @@ impl Front {
         full
     }
 
+    /// As [`Front::fan_out`], if there is room in flight to all shards with an interest; else `false`.
+    pub(super) fn fan_out_with_room(
+        &mut self,
+        message: &Arc<Message>,
+        output: &mut ShardOutput<'_>,
+    ) -> bool {
+        let found = self.find(&message.to);
+        let has_room =
+            found.cores.iter().all(|&core| output.windows.has_room(core, message.cost()));
+        if has_room {
+            self.fan_out_to(&found, message, output);
+        }
+        self.scratch = found;
+        has_room
+    }
+
     /// A publication from another shard.
     fn fan_out_received(&mut self, message: &Arc<Message>, output: &mut ShardOutput<'_>) {
         if message.is_expired(output.now.unix_ms) {

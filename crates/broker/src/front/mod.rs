@@ -8,6 +8,7 @@ mod by_bytes;
 mod clients;
 mod ending;
 mod fan_out;
+mod later;
 mod latest;
 mod rate;
 mod reader;
@@ -40,6 +41,7 @@ use self::{
     by_bytes::ByBytes,
     ending::End,
     fan_out::Scratch,
+    later::Later,
     reader::{Parked, Reader},
     sieve::Sieve,
     table::Table,
@@ -52,7 +54,7 @@ use crate::{
     output::ShardOutput,
     placement::Placement,
     queued::QueueId,
-    quota::Account,
+    quota::{Account, Usage},
     record::Terms,
     shard_message::{Consume, Publisher, Subscriber, ToFront, ToHome},
     stats::{Shed, Stats},
@@ -106,6 +108,7 @@ pub(crate) struct Front {
     transactions: BTreeMap<u64, Transaction>,
     /// Publications in flight to several queues.
     gatherings: BTreeMap<u64, Gathering>,
+    later: Later,
     /// Numbers requests to other shards: interests, transactions.
     request_last: u64,
     scratch: Scratch,
@@ -259,6 +262,7 @@ impl Front {
             topics: Topics::default(),
             transactions: BTreeMap::new(),
             gatherings: BTreeMap::new(),
+            later: Later::default(),
             request_last: 0,
             scratch: Scratch::default(),
             lookups: 0,
@@ -500,7 +504,11 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::Topic {
-            return self.publish_to_topic(publisher, &message, output);
+            let due = message.header.due_unix_ms().filter(|&due| due > output.now.unix_ms);
+            return match due {
+                None => self.publish_to_topic(publisher, &message, output),
+                Some(due) => self.publish_later(publisher, &message, due, account, output),
+            };
         }
         let home = self.home_of(&message.to);
         if output.windows.has_room(home, message.cost()) {
@@ -737,11 +745,13 @@ impl Front {
         assert_eq!(self.readers.len(), 0, "readers");
         assert_eq!(self.transactions.len(), 0, "transactions");
         assert_eq!(self.gatherings.len(), 0, "publications to several queues");
+        self.later.assert_empty();
         self.topics.assert_empty();
     }
 
     /// See [`crate::Shard::assert_consistent`].
-    pub(crate) fn assert_consistent(&self) {
+    pub(crate) fn assert_consistent(&self, usage: &mut Usage) {
+        self.later.add_usage(usage);
         self.readers.all(|reader| {
             reader.assert_consistent();
             true

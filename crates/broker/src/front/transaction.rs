@@ -260,7 +260,7 @@ impl Front {
         }
         let mut full = None;
         for message in &topic_publications {
-            full = self.fan_out(message, output).or(full);
+            full = self.fan_out_when_due(message, output).or(full);
         }
         self.reply_when_not_full(full, connection, token, output);
     }

@@ -10,6 +10,7 @@ mod disk;
 mod durable;
 mod groups;
 mod interest;
+mod later;
 mod latest;
 mod limits;
 mod memory;

@@ -3,8 +3,8 @@
 
 use config::Clients;
 use contract::{
-    Annotation, Body, Destination, DestinationKind, Group, Header, Message, Numbered, Parts,
-    Principal, Properties, Sender, Value,
+    Annotation, Body, Destination, Group, Header, Message, Numbered, Parts, Principal, Properties,
+    Sender, Value,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Number, Value as Json};
@@ -45,13 +45,12 @@ impl HeaderError {
 }
 
 impl MessageHeaders {
-    /// Reads the headers of a request to publish on a destination of this kind.
+    /// Reads the headers of a request to publish.
     ///
     /// # Errors
     /// When one of them is malformed, or says that the message is another's.
     pub(super) fn read(
         headers: &HeaderMap,
-        kind: DestinationKind,
         principal: Option<&Principal>,
         clients: Clients,
     ) -> Result<Self, HeaderError> {
@@ -60,7 +59,7 @@ impl MessageHeaders {
             durable: persistent(headers)?,
             priority: priority(headers)?,
             expires_unix_ms: expires(headers)?,
-            delay_ms: delay_ms(headers, kind)?,
+            delay_ms: delay_ms(headers)?,
             group: group(&properties),
             // Set when the message is made.
             ..Header::new(0)
@@ -142,14 +141,10 @@ fn expires(headers: &HeaderMap) -> Result<Option<u64>, HeaderError> {
     }
 }
 
-/// How long a queue is to keep the message before it delivers it, in milliseconds.
-fn delay_ms(headers: &HeaderMap, kind: DestinationKind) -> Result<u32, HeaderError> {
+/// How long the message is kept before it is delivered, in milliseconds.
+fn delay_ms(headers: &HeaderMap) -> Result<u32, HeaderError> {
     let Some(value) = headers.get(DELIVERY_DELAY) else { return Ok(0) };
     match value.to_str().ok().and_then(|value| value.parse().ok()) {
-        Some(delay) if delay > 0 && !kind.is_queue() => Err(malformed(
-            "only a queue can keep a message until later: publish it to a queue, or without the \
-             header delivery-delay",
-        )),
         Some(delay) => Ok(delay),
         None => Err(malformed(
             "the header delivery-delay must be a number of milliseconds, and at most 4294967295: \
@@ -314,8 +309,7 @@ mod tests {
         let headers = headers
             .iter()
             .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        let kind = DestinationKind::Queue;
-        let read = MessageHeaders::read(&headers.collect(), kind, None, Clients::default())?;
+        let read = MessageHeaders::read(&headers.collect(), None, Clients::default())?;
         Ok(read.into_message(queue(), 7, 1000, Body::Text("x".into())))
     }
 

@@ -42,7 +42,7 @@ pub(crate) async fn post(
         Ok(destination) => destination,
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
-    let read = MessageHeaders::read(&head.headers, kind, subject.principal, gateway.config.clients);
+    let read = MessageHeaders::read(&head.headers, subject.principal, gateway.config.clients);
     let headers = match read {
         Ok(headers) => headers,
         Err(error) => return text(error.status(), error.text()),

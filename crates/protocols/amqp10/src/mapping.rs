@@ -185,9 +185,8 @@ impl<'a> Parsed<'a> {
             let what = "x-opt-delivery-time is at most seven weeks from now";
             AmqpError::new(INVALID_FIELD, what)
         })?;
-        if delay_ms > 0 && !to.kind().is_queue() {
-            let what =
-                "only a queue can keep a message until later: x-opt-delivery-time is for queues";
+        if delay_ms > 0 && to.kind() == DestinationKind::TempTopic {
+            let what = "temporary topics do not delay: leave x-opt-delivery-time out";
             return Err(AmqpError::new(NOT_IMPLEMENTED, what));
         }
         Ok(Header {

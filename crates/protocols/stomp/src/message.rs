@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use contract::{
-    Annotation, Body, DeadLetter, Delivery, Destination, Group, Header, Kind, Message, Now,
-    Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
+    Annotation, Body, DeadLetter, Delivery, Destination, DestinationKind, Group, Header, Kind,
+    Message, Now, Numbered, Parts, Properties, SendBuffer, SubscriptionId, Value, is_text_type,
 };
 
 use crate::{Frame, Headers, Version, encode::Writer, fault::Fault};
@@ -128,10 +128,13 @@ impl<'f> SendHeaders<'f> {
                 .and_then(|unix_ms| u32::try_from(unix_ms.saturating_sub(now.unix_ms)).ok()),
         };
         match delay {
-            Some(delay) if delay > 0 && !destination.kind().is_queue() => Err(Fault::malformed(
-                "topics do not delay",
-                "only a queue can keep a message until later: send it to a queue, or without a delay",
-            )),
+            Some(delay) if delay > 0 && destination.kind() == DestinationKind::TempTopic => {
+                Err(Fault::malformed(
+                    "temporary topics do not delay",
+                    "only a queue or a topic that lasts keeps a message until later: send it there, \
+                     or without a delay",
+                ))
+            }
             Some(delay) => Ok(delay),
             None => Err(Fault::malformed(
                 "bad delay",
