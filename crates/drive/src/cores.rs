@@ -44,6 +44,8 @@ pub struct Cores {
     /// Whether much memory has been freed since [`Cores::take_freed`] was last called.
     freed: AtomicBool,
     messages_left: AtomicUsize,
+    /// Rounds at their end, of all cores.
+    rounds_ended: AtomicUsize,
     pub(crate) inbound: InboundPool,
     pub(crate) logins: Mutex<Logins<Waiter>>,
     /// [`Logins::users_version`], to be read without the lock.
@@ -146,6 +148,8 @@ pub(crate) enum ToCore {
     FreeInbound,
     /// Close all connections, in their protocols' ways.
     Shutdown,
+    /// All cores have come to the end of a round of their end.
+    RoundEnded,
 }
 
 /// A message that was to be loaded; `None`: it cannot be read, or is not there any more.
@@ -198,6 +202,7 @@ impl Cores {
             accounts: Accounts::default(),
             freed: AtomicBool::new(false),
             messages_left: AtomicUsize::new(0),
+            rounds_ended: AtomicUsize::new(0),
             inbound,
             logins: Mutex::new(logins),
             users_version: AtomicU64::new(0),
@@ -235,8 +240,19 @@ impl Cores {
         services.filter_map(|(index, service)| Some((index, service.upstream.as_ref()?.queue())))
     }
 
-    pub(crate) fn add_messages_left(&self, messages: usize) {
+    /// So many are left on a core, which has said before that it were others.
+    pub(crate) fn add_messages_left(&self, messages: usize, before: usize) {
         self.messages_left.fetch_add(messages, Ordering::Relaxed);
+        self.messages_left.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// A core has no connections any more, and has done all that came until now. What it sent others meanwhile
+    /// is in their inboxes before they know that all have.
+    pub(crate) fn core_ended_round(&self) {
+        let ended = self.rounds_ended.fetch_add(1, Ordering::AcqRel) + 1;
+        if ended.is_multiple_of(self.handles.len()) {
+            self.handles.iter().for_each(|core| core.send(ToCore::RoundEnded));
+        }
     }
 
     /// Replaces what is said of queues.
@@ -320,7 +336,7 @@ impl Cores {
         self.handles.iter().zip(by_core).filter(|(_, of_core)| !of_core.is_empty())
     }
 
-    /// Messages that were in queues when their cores ended.
+    /// Messages that were in queues when their cores ended, or had no connections any more.
     #[must_use]
     pub fn messages_left(&self) -> usize {
         self.messages_left.load(Ordering::Relaxed)
@@ -350,7 +366,7 @@ impl Cores {
         self.handles.iter().map(CoreHandle::connections).sum()
     }
 
-    /// Closes all connections, in their protocols' ways. The cores end when they have gone.
+    /// Closes all connections, in their protocols' ways. The cores end when all have gone.
     pub fn shut_down(&self) {
         for core in &self.handles {
             core.send(ToCore::Shutdown);

@@ -20,7 +20,7 @@ use broker::{Placement, Subscriber};
 use bytes::Bytes;
 use contract::{
     Body, Command, ConnectionId, ConnectionLimits, Destination, Input, Kind, Lane, Message, Now,
-    Opening, Outbox, Refusal, Session, SubscriptionId, Token,
+    Opening, Outbox, Reason, Refusal, Session, SubscriptionId, Token,
 };
 use drive::{Arrival, CoreRef, Cores, Registration, tasks};
 
@@ -92,11 +92,74 @@ fn a_core_that_is_shut_down_closes_its_connections_and_ends() {
     gateway.stop();
 }
 
+/// Fails when a core ends as soon as it has no connections itself: there is no reply then.
+#[test]
+fn a_core_without_connections_goes_on_until_all_have_none() {
+    let far = far();
+    let gateway = Gateway::start(2, move |_, _| {
+        let body = Body::Binary(Bytes::from_static(b"last"));
+        let message = Arc::new(Message::new(far.clone(), 1, 0, body));
+        Box::new(Leaving { message, deadline_ns: None })
+    });
+    let mut peer = gateway.connect();
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(read(&mut peer, 5), b"hello");
+    gateway.cores.shut_down();
+    assert_eq!(read(&mut peer, 4), b"done");
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
+    drop(peer);
+    let cores = Arc::clone(&gateway.cores);
+    gateway.threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    assert_eq!(cores.messages_left(), 1);
+}
+
+/// Sends what it receives back; publishes a message some time after it is to close, and closes when it has
+/// the reply.
+struct Leaving {
+    message: Arc<Message>,
+    deadline_ns: Option<u64>,
+}
+
+impl Session for Leaving {
+    fn handle(&mut self, input: Input<'_>, now: Now, out: &mut dyn Outbox) {
+        match input {
+            Input::Received(data) => {
+                let bytes = data.bytes.to_vec();
+                out.send(Kind::Stream, &mut |to| to.extend_from_slice(&bytes));
+            }
+            Input::Shutdown => self.deadline_ns = Some(now.after(Duration::from_millis(200))),
+            Input::Timeout => {
+                self.deadline_ns = None;
+                let publish = Command::Publish(Lane::default(), Arc::clone(&self.message));
+                out.command(Token(0), publish);
+            }
+            Input::Replied(..) => {
+                out.send(Kind::Stream, &mut |to| to.extend_from_slice(b"done"));
+                out.close(Reason::Shutdown, "the end", None);
+            }
+            Input::Opened
+            | Input::Delivered(..)
+            | Input::Notice(_)
+            | Input::GivenUp(..)
+            | Input::Closed(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        self.deadline_ns
+    }
+}
+
+/// A queue on the second of two cores.
+fn far() -> Destination {
+    let mut queues = (0..).map(|n| Destination::parse(&format!("/queue/{n}")).unwrap());
+    queues.find(|to| Placement::new(2).home(to) == 1).unwrap()
+}
+
 #[test]
 fn a_session_with_much_in_flight_is_not_read() {
     // On the core on which there is no connection, so that replies take a turn.
-    let far = (0..).map(|n| Destination::parse(&format!("/queue/{n}")).unwrap());
-    let far = far.into_iter().find(|to| Placement::new(2).home(to) == 1).unwrap();
+    let far = far();
     let in_flight_max = Arc::new(AtomicUsize::new(0));
     let most = Arc::clone(&in_flight_max);
     let gateway = Gateway::start(2, move |_, _| {

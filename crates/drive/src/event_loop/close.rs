@@ -221,7 +221,7 @@ impl Core {
     }
 
     /// Whether all connections were closed and have gone.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(super) fn has_no_connections(&self) -> bool {
         self.is_shutting_down
             && self.to_shut_down.is_empty()
             && self.reactor.is_empty()

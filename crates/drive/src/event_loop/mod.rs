@@ -5,6 +5,7 @@ mod carry;
 mod close;
 mod connection;
 mod deadlines;
+mod end;
 mod inbound;
 mod outlet;
 mod output;
@@ -50,6 +51,7 @@ pub(crate) use self::principals::Reload;
 pub use self::run::NewCore;
 use self::{
     connection::{ConnectionKind, Context, Life},
+    end::End,
     outlet::{Outlet, Request, Tools},
     principals::{Principals, REVOKED, Review},
     unwritten::Unwritten,
@@ -123,6 +125,7 @@ pub struct Core {
     /// Sockets that are still to be closed, once the core is shut down.
     to_shut_down: VecDeque<Slot>,
     is_shutting_down: bool,
+    end: End,
     shutdown_next_mono_ns: u64,
     shard_next_mono_ns: u64,
 }
@@ -372,6 +375,7 @@ impl Core {
             users_version: 0,
             to_shut_down: VecDeque::new(),
             is_shutting_down: false,
+            end: End::default(),
             shutdown_next_mono_ns: u64::MAX,
             shard_next_mono_ns: 0,
         }
@@ -568,12 +572,6 @@ impl Core {
     /// What this core counts.
     pub fn counters(&self) -> &Arc<Counters> {
         self.tools.handle().counters()
-    }
-
-    /// Counts what ends with this core: what its queues have and the store has not.
-    fn count_messages_left(&self) {
-        let is_stored = self.cores.settings.store.is_some();
-        self.cores.add_messages_left(self.shard.messages_left(is_stored));
     }
 
     /// What its shard of the broker counts.

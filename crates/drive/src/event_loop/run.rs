@@ -51,7 +51,7 @@ impl NewCore {
         self.index
     }
 
-    /// Runs the core on this thread until it is shut down and its connections have gone.
+    /// Runs the core on this thread until it is shut down and the connections of all cores have gone.
     ///
     /// `start` is called first, and returns what is done with each new socket.
     ///
@@ -65,7 +65,7 @@ impl NewCore {
             let core = CoreRef::new(Core::new(cores, index, inbox, reactor));
             let accept = start(core.clone());
             let outcome = react(&core, descriptor, accept).await;
-            core.core.borrow().count_messages_left();
+            core.core.borrow_mut().count_messages_left();
             outcome
         })
     }
@@ -116,7 +116,7 @@ async fn react(
             alarm_mono_ns = next_mono_ns;
             alarm.set(time::sleep(until(next_mono_ns)));
         }
-        if core.core.borrow().is_finished() {
+        if core.core.borrow_mut().has_ended() {
             return Ok(());
         }
     }
@@ -165,6 +165,7 @@ pub(super) fn take_inbox(core: &CoreRef, accept: &mut impl FnMut(Arrival)) -> bo
             ToCore::Call(call) => call(core),
             ToCore::FreeInbound => core.core.borrow_mut().free_inbound(),
             ToCore::Shutdown => core.core.borrow_mut().start_shutdown(),
+            ToCore::RoundEnded => core.core.borrow_mut().round_ended(),
         }
     }
     true
