@@ -27,28 +27,34 @@ final class Gateway implements AutoCloseable {
 
     /** @param more TOML behind the gateway's address and store */
     static Gateway start(String more) throws IOException {
-        Gateway gateway = new Gateway(Files.createTempDirectory("passerelle-jms-"));
-        gateway.port = 0;
-        gateway.write(more);
-        gateway.run();
-        gateway.write(more);
-        return gateway;
-    }
-
-    /** A gateway that is started again listens where it did. */
-    private void write(String more) throws IOException {
-        String threads = System.getenv().getOrDefault("THREADS", "1");
-        Files.writeString(folder.resolve("passerelle.toml"), """
-            threads = %s
-
+        return in(Files.createTempDirectory("passerelle-jms-"), """
             [[listen]]
-            address = "127.0.0.1:%d"
+            address = "127.0.0.1:0"
 
             [store]
             path = "store"
 
             %s
-            """.formatted(threads, port, more));
+            """.formatted(more));
+    }
+
+    /**
+     * In a folder, which is deleted in the end.
+     *
+     * @param configuration whose first address has the port 0
+     */
+    static Gateway in(Path folder, String configuration) throws IOException {
+        Gateway gateway = new Gateway(folder);
+        gateway.write(configuration);
+        gateway.run();
+        // One that is started again listens where it did.
+        gateway.write(configuration.replaceFirst("127\\.0\\.0\\.1:0", "127.0.0.1:" + gateway.port));
+        return gateway;
+    }
+
+    private void write(String configuration) throws IOException {
+        String threads = System.getenv().getOrDefault("THREADS", "1");
+        Files.writeString(folder.resolve("passerelle.toml"), "threads = " + threads + "\n\n" + configuration);
     }
 
     private void run() throws IOException {

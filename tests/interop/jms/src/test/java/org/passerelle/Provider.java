@@ -2,9 +2,6 @@ package org.passerelle;
 
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.Path;
-import java.security.KeyStore;
-import java.util.Base64;
 import java.util.concurrent.TimeUnit;
 
 import jakarta.jms.Connection;
@@ -65,18 +62,8 @@ final class Provider {
     }
 
     private static Provider ofGateway() throws Exception {
-        Path folder = Files.createTempDirectory("passerelle-jms-keys-");
-        Path keys = folder.resolve("keys.p12");
-        run("keytool", "-genkeypair", "-alias", "gw", "-keyalg", "RSA", "-validity", "90", "-dname", "CN=localhost",
-            "-ext", "san=dns:localhost,ip:127.0.0.1", "-storetype", "PKCS12", "-keystore", keys.toString(),
-            "-storepass", "secret", "-keypass", "secret");
-        KeyStore store = KeyStore.getInstance(keys.toFile(), "secret".toCharArray());
-        pem(folder.resolve("gw.pem"), "CERTIFICATE", store.getCertificate("gw").getEncoded());
-        pem(folder.resolve("gw.key"), "PRIVATE KEY", store.getKey("gw", "secret".toCharArray()).getEncoded());
-        int tls;
-        try (var socket = new java.net.ServerSocket(0)) {
-            tls = socket.getLocalPort();
-        }
+        Keys keys = Keys.in(Files.createTempDirectory("passerelle-jms-keys-"));
+        int tls = freePort();
         Gateway gateway = Gateway.start("""
             [[listen]]
             address = "127.0.0.1:%d"
@@ -94,7 +81,7 @@ final class Provider {
             [[user]]
             name = "suite"
             password = %s
-            """.formatted(tls, folder, folder, verifier("secret")));
+            """.formatted(tls, keys.folder(), keys.folder(), verifier("secret")));
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             try {
                 gateway.close();
@@ -103,7 +90,7 @@ final class Provider {
             }
         }));
         Provider provider = new Provider(
-            gateway.tcp(), gateway.webSocket(), "amqps://localhost:" + tls, keys.toString(), "DLQ.%s");
+            gateway.tcp(), gateway.webSocket(), "amqps://localhost:" + tls, keys.store().toString(), "DLQ.%s");
         provider.gateway = gateway;
         return provider;
     }
@@ -118,12 +105,13 @@ final class Provider {
         return printed.substring(printed.indexOf('{'), printed.lastIndexOf('}') + 1);
     }
 
-    private static void pem(Path file, String what, byte[] content) throws IOException {
-        String lines = Base64.getMimeEncoder(64, new byte[] {'\n'}).encodeToString(content);
-        Files.writeString(file, "-----BEGIN " + what + "-----\n" + lines + "\n-----END " + what + "-----\n");
+    static int freePort() throws IOException {
+        try (var socket = new java.net.ServerSocket(0)) {
+            return socket.getLocalPort();
+        }
     }
 
-    private static void run(String... command) throws IOException, InterruptedException {
+    static void run(String... command) throws IOException, InterruptedException {
         Process process = new ProcessBuilder(command).redirectErrorStream(true)
             .redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
         if (!process.waitFor(60, TimeUnit.SECONDS) || process.exitValue() != 0) {
