@@ -11,6 +11,7 @@ mod failure;
 mod fuzz;
 mod gateway;
 mod guarantees;
+mod guide;
 mod interop;
 mod lint;
 mod names;

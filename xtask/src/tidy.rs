@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use crate::{
     failure::{Doing, Failure, Outcome},
-    guarantees, names, paths, shell, walls,
+    guarantees, guide, names, paths, shell, walls,
 };
 
 /// Crates that do no I/O, read no clock, spawn nothing and lock nothing, besides `protocols/*`.
@@ -36,11 +36,13 @@ const WORDS: &[(&str, &str)] = &[
 /// Where a word may stand: in the one place that keeps all others from it.
 const EXCEPTIONS: &[(&str, &str)] = &[("crates/wire/src/map.rs", "HashMap")];
 
-/// Checks that the pure crates stay pure, names the field's, and the tests of the guarantees there.
+/// Checks that the pure crates stay pure, that names are the field's, and that the tests of the guarantees and what the
+/// guide shows are there.
 pub(crate) fn run() -> Outcome {
     let mut faults = Vec::new();
     walls::check(&mut faults)?;
     guarantees::check(&mut faults)?;
+    guide::check(&mut faults)?;
     let mut pure = walls::protocols()?;
     pure.extend(PURE.iter().map(|name| paths::root().join("crates").join(name)));
     for folder in &pure {

@@ -39,7 +39,7 @@ pub(crate) enum Suite {
     Stomppy,
     /// rhea over TCP and WebSocket: AMQP 1.0
     Rhea,
-    /// Apache Qpid JMS over TCP and WebSocket: the gateway as a JMS provider
+    /// Apache Qpid JMS over TCP, TLS and WebSocket, Qpid ProtonJ2, and the programs of examples/jms
     Jms,
     /// Qpid Proton for Python over TCP and TLS: AMQP 1.0
     Proton,

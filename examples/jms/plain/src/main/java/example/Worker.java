@@ -14,7 +14,7 @@ public final class Worker {
         var factory = new JmsConnectionFactory("ann", "secret",
             "failover:(" + uri + ")?failover.reconnectDelay=100&failover.maxReconnectDelay=5000"
                 + "&jms.prefetchPolicy.queuePrefetch=10");
-        try (JMSContext context = factory.createContext()) {
+        try (JMSContext context = factory.createContext(JMSContext.SESSION_TRANSACTED)) {
             // What is the end of the connection: the failover has given up, or the login is refused.
             context.setExceptionListener(error -> {
                 System.out.println("failed: " + error.getMessage());
@@ -24,9 +24,10 @@ public final class Worker {
             jobs.setMessageListener(job -> {
                 try {
                     System.out.println("job " + job.getBody(String.class));
-                } catch (JMSException notText) {
-                    // It is not acknowledged: it comes again, and is a dead letter in the end.
-                    throw new IllegalArgumentException(notText);
+                    context.commit();
+                } catch (JMSException | RuntimeException failed) {
+                    // The job comes again, and is a dead letter in the end.
+                    context.rollback();
                 }
             });
             System.out.println("working");
