@@ -180,6 +180,7 @@ impl Shard {
             Event::Turn => front.begin_turn(&mut output),
             Event::Timeout => {
                 front.time_out(&mut output);
+                front.publish_due(&mut output);
                 home.check_deadlines(&mut output);
                 home.retry_waiting(&mut output);
                 home.retry_postponed(&mut output);

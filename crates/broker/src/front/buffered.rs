@@ -673,7 +673,6 @@ impl Front {
             buffered.is_timed = false;
             self.wake_up(key, output);
         }
-        self.publish_due(output);
     }
 
     /// See [`crate::Shard::slow_subscriptions`].

@@ -94,7 +94,7 @@ impl Front {
     }
 
     /// Publishes what is due, some at a time, and while the other cores keep up.
-    pub(super) fn publish_due(&mut self, output: &mut ShardOutput<'_>) {
+    pub(crate) fn publish_due(&mut self, output: &mut ShardOutput<'_>) {
         for _ in 0..DUE_MAX {
             let Some(message) = self.later.first_due(output.now.unix_ms) else { break };
             if !self.fan_out_with_room(&message, output) {

@@ -16,7 +16,7 @@ fn a_message_to_a_topic_comes_when_it_is_due_to_who_is_there_then() {
     for cores in [1, 2, 3] {
         let mut world = World::new(cores, Limits::default());
         let last = cores - 1;
-        subscribe(&mut world, connection(last, 1));
+        subscribe(&mut world, connection(last, 1), None);
         publish(&mut world, 1, 5_000);
         publish(&mut world, 2, 0);
         let operations = vec![Operation::Publish(message(3, 5_000))];
@@ -27,7 +27,8 @@ fn a_message_to_a_topic_comes_when_it_is_due_to_who_is_there_then() {
         now.sort();
         assert_eq!(now, ["1 gets 2", "done 1", "done 2", "done 3"], "{cores} cores");
         world.apply(0, Event::Gone(PUBLISHER));
-        subscribe(&mut world, connection(0, 2));
+        // One that has no more at a time than it wants.
+        subscribe(&mut world, connection(0, 2), Some(100));
         pass(&mut world, 4_999);
         assert_eq!(seen(&mut world), [""; 0], "{cores} cores");
         pass(&mut world, 1);
@@ -68,8 +69,9 @@ fn what_waits_is_bounded_as_in_queues() {
     assert_eq!(seen(&mut world), ["done 100"]);
 }
 
-fn subscribe(world: &mut World, connection: ConnectionId) {
-    let subscribe = Subscribe::new(SubscriptionId(0), Pattern::parse(TOPIC).unwrap());
+fn subscribe(world: &mut World, connection: ConnectionId, credit: Option<u32>) {
+    let pattern = Pattern::parse(TOPIC).unwrap();
+    let subscribe = Subscribe { credit, ..Subscribe::new(SubscriptionId(0), pattern) };
     let command = Command::Subscribe(Box::new(subscribe));
     world.apply(connection.core, Event::Command(connection, Token(0), command, None));
     world.carry_all();
