@@ -26,11 +26,18 @@ impl Open {
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         let Some(session) = self.sessions.get(&channel) else { return Ok(()) };
-        if session.handles.contains_key(&attach.handle) {
-            let what = format!("handle {} has a link: detach it first", attach.handle);
-            return Err(End::session(HANDLE_IN_USE, what));
+        let handle_max = session.handle_max.min(HANDLE_MAX);
+        if let Some(&id) = session.handles.get(&attach.handle) {
+            let link = self.links.get(&id);
+            if !link.is_some_and(|link| matches!(link.state, LinkState::Closing { .. })) {
+                let what = format!("handle {} has a link: detach it first", attach.handle);
+                return Err(End::session(HANDLE_IN_USE, what));
+            }
+            // The peer's detach has freed the handle (part 2, section 2.7.7): it does not wait for
+            // the reply, which must come before another link has the handle here too.
+            self.detached(id, cx);
         }
-        if attach.handle > HANDLE_MAX || attach.handle > session.handle_max {
+        if attach.handle > handle_max {
             let what = format!("handle {}: handle-max is {HANDLE_MAX}", attach.handle);
             return Err(End::illegal(what));
         }

@@ -98,6 +98,15 @@ fn transfer(id: u32, more: bool) -> Vec<u8> {
     })
 }
 
+fn detach(handle: u32) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x16, |fields| {
+            fields.u32(handle);
+            fields.bool(true);
+        });
+    })
+}
+
 fn end() -> Vec<u8> {
     frame(0, |to| to.composite(0x17, |_| {}))
 }
@@ -108,6 +117,8 @@ struct Play {
     out: Recorder,
     sent: Vec<Vec<u8>>,
     commands: Vec<Command>,
+    /// What the broker has not carried out; `None`: it carries out all at once.
+    unanswered: Option<Vec<Token>>,
 }
 
 impl Play {
@@ -126,7 +137,8 @@ impl Play {
 
     fn with(setup: &Setup) -> Self {
         let connection = Connection::open(&setup.opening(), Setup::START);
-        Self { connection, out: Recorder::new(), sent: Vec::new(), commands: Vec::new() }
+        let (out, sent, commands) = (Recorder::new(), Vec::new(), Vec::new());
+        Self { connection, out, sent, commands, unanswered: None }
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -141,7 +153,9 @@ impl Play {
                 Output::Command(token, command) => {
                     let is_publication = matches!(command, Command::Publish(..));
                     self.commands.push(command);
-                    if !is_publication {
+                    if let Some(unanswered) = &mut self.unanswered {
+                        unanswered.push(token);
+                    } else if !is_publication {
                         self.handle(Input::Replied(token, Ok(Reply::Done)), now);
                     }
                 }
@@ -274,6 +288,25 @@ fn a_login_that_is_refused_ends_with_its_outcome() {
         assert_eq!(play.count(0x18), 0, "a close, where the header of the connection was not sent");
         assert!(play.out.is_closed());
     }
+}
+
+#[test]
+fn a_detach_frees_the_handle_at_once() {
+    let mut play = Play::new();
+    for frame in [open(512, 0), begin(5), attach(0, true)] {
+        play.receive(&frame);
+    }
+    play.unanswered = Some(Vec::new());
+    play.receive(&detach(0));
+    assert_eq!(play.count(0x16), 0, "the broker delivers still");
+    play.receive(&attach(0, true));
+    assert_eq!((play.count(0x16), play.count(0x17)), (1, 0), "the first link is gone");
+    for token in play.unanswered.take().unwrap() {
+        play.handle(Input::Replied(token, Ok(Reply::Done)), Setup::START);
+    }
+    assert_eq!((play.count(0x12), play.count(0x16)), (2, 1), "the second one is there");
+    play.receive(&attach(0, true));
+    assert!(play.was_told("amqp:session:handle-in-use"));
 }
 
 #[test]
