@@ -45,6 +45,20 @@ pub(super) fn go(threads: u16) -> Outcome {
     })
 }
 
+/// `tests/interop/fe2o3`: fe2o3-amqp, and its codec against the gateway's.
+pub(super) fn fe2o3(threads: u16) -> Outcome {
+    // Not locked: its lock file follows the dependencies of the crates that it tries.
+    let test = |arguments: &[&str]| {
+        let mut cargo = shell::cargo();
+        cargo.args(["test", "--quiet", "--manifest-path", "tests/interop/fe2o3/Cargo.toml"]);
+        cargo.arg("--target-dir").arg(paths::target().join("fe2o3")).args(arguments);
+        cargo
+    };
+    // Compiled first, so that no gateway waits for it.
+    shell::run(&mut test(&["--no-run"]))?;
+    against_gateways("fe2o3", threads, || test(&[]))
+}
+
 /// Runs a suite that finds its gateways in the environment.
 fn against_gateways(suite: &str, threads: u16, command: impl FnOnce() -> Command) -> Outcome {
     let certificate = tls::certificate()?;

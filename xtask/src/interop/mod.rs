@@ -45,6 +45,8 @@ pub(crate) enum Suite {
     Proton,
     /// Go's go-amqp over TCP, TLS and WebSocket: AMQP 1.0
     GoAmqp,
+    /// Rust's fe2o3-amqp over TCP, TLS and WebSocket: AMQP 1.0; its codec against the gateway's
+    Fe2o3,
     /// npm's ws, fetch and raw sockets: echo, broadcast, proxy, directory, origins, old drafts, bounds
     Services,
     /// Many clients at once: order, hand-over and counts across cores
@@ -61,13 +63,14 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All of them, quick ones first.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Services,
         Self::Stompjs,
         Self::Stomppy,
         Self::Rhea,
         Self::Proton,
         Self::GoAmqp,
+        Self::Fe2o3,
         Self::Jms,
         Self::Cores,
         Self::Peers,
@@ -90,6 +93,7 @@ impl Suite {
     pub(crate) const fn threads(self) -> &'static [u16] {
         match self {
             Self::Autobahn
+            | Self::Fe2o3
             | Self::GoAmqp
             | Self::Jms
             | Self::Proton
@@ -116,6 +120,7 @@ impl Suite {
             Self::Jms => jms(threads),
             Self::Proton => amqp::proton(threads),
             Self::GoAmqp => amqp::go(threads),
+            Self::Fe2o3 => amqp::fe2o3(threads),
             Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
