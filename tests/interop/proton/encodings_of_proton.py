@@ -96,6 +96,29 @@ def value(dice, depth):
     return scalar(dice, kind)
 
 
+def shown(value):
+    """The line of a value that Proton has read."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"bool:{str(value).lower()}"
+    if isinstance(value, (dict, list, Array)):
+        items = [item for pair in value.items() for item in pair] if isinstance(value, dict) else value
+        opening, closing = {dict: "{}", list: "()"}.get(type(value), "<>")
+        return f"{opening}{' '.join(shown(item) for item in items)}{closing}"
+    if isinstance(value, Described):
+        return f"@{shown(value.descriptor)} {shown(value.value)}"
+    if isinstance(value, (bytes, memoryview)):
+        return f"binary:{bytes(value).hex()}"
+    if isinstance(value, str):
+        return f"{'symbol' if isinstance(value, symbol) else 'string'}:{value.encode().hex()}"
+    if isinstance(value, float):
+        is_single = isinstance(value, float32)
+        return f"{'float' if is_single else 'double'}:{struct.pack('>f' if is_single else '>d', value).hex()}"
+    names = {int: "long", int32: "int"}
+    return f"{names.get(type(value), type(value).__name__)}:{int(value)}"
+
+
 def lines():
     dice = random.Random(1)
     for index in range(200):
