@@ -57,6 +57,11 @@ pub trait StoreGate: fmt::Debug + Send + Sync {
     fn is_open(&self) -> bool {
         true
     }
+
+    /// Whether it is there and not open: then nothing is known of what it has kept.
+    fn is_unread(&self) -> bool {
+        false
+    }
 }
 
 /// What a store has done since it was opened, and what it holds.
@@ -94,7 +99,20 @@ impl Writes {
     /// Why the durable messages of a transaction may not be added, if so.
     pub(crate) fn transaction_refusal(&self) -> Option<Refusal> {
         let is_full = self.bytes() >= Self::REFUSE_BYTES;
-        self.refusal().or_else(|| is_full.then_some(Refusal::Busy))
+        self.refusal_now().or_else(|| is_full.then_some(Refusal::Busy))
+    }
+
+    /// Why nothing durable may be added now, if so: by one who does not wait until the store is open. The
+    /// store may say something else than it did before.
+    pub(crate) fn refusal_now(&self) -> Option<Refusal> {
+        self.refusal().or_else(|| self.awaits_store.then_some(Refusal::NoStore))
+    }
+
+    /// Why it is not known which durable subscriptions there are, if so. The store is then to be opened.
+    pub(crate) fn unread(&self) -> Option<Refusal> {
+        let is_unread = |store: &Arc<dyn StoreGate>| self.awaits_store && store.is_unread();
+        let is_unread = self.store.as_ref().is_some_and(is_unread);
+        is_unread.then(|| self.refusal().unwrap_or(Refusal::Busy))
     }
 
     /// Why no durable message may be added, if so, however long its publisher waits.

@@ -220,13 +220,22 @@ impl StoreGate for Store {
     fn is_open(&self) -> bool {
         self.opened.get().is_some()
     }
+
+    fn is_unread(&self) -> bool {
+        !self.is_open() && self.folder.is_dir()
+    }
 }
 
 impl drive::Store for Store {
     fn write(&self, core: u16, batches: Vec<RecordBatch>) {
         match self.opened.get() {
             Some(store) => store.write(core, batches),
-            None => contract::internal!("something is stored where there is no store"),
+            None => {
+                // It must not be confirmed with what comes later.
+                contract::internal!("something is stored where there is no store");
+                logging::flush();
+                process::exit(1);
+            }
         }
     }
 
@@ -405,7 +414,7 @@ fn state_directory() -> PathBuf {
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Messages of a queue that a core is told of at once when the store is opened.
-const RESTORED_AT_ONCE: usize = 10_000;
+const RESTORED_AT_ONCE: usize = 1000;
 
 /// Until a store whose disk was full is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -18,12 +18,16 @@ pub(super) struct Later {
     /// By when it is due, in milliseconds since 1970, and in which order it came.
     messages: BTreeMap<(u64, u64), (Option<Account>, Arc<Message>)>,
     last: u64,
+    /// More is due, and for the next turn.
+    is_unfinished: bool,
 }
 
 impl Later {
+    /// Keeps one that is charged for. One that expires before it is due leaves then.
     fn insert(&mut self, due_unix_ms: u64, account: Option<Account>, message: &Arc<Message>) {
         self.last += 1;
-        self.messages.insert((due_unix_ms, self.last), (account, Arc::clone(message)));
+        let due = message.header.expires_unix_ms.map_or(due_unix_ms, |at| at.min(due_unix_ms));
+        self.messages.insert((due, self.last), (account, Arc::clone(message)));
     }
 
     /// The first one, if it is due.
@@ -77,17 +81,23 @@ impl Front {
         }
     }
 
-    /// As [`Front::fan_out`], of a message of a transaction that was committed, when it is due.
+    /// As [`Front::fan_out`], of a message of a transaction that was committed, when it is due. One with a
+    /// delay is charged for already.
     pub(super) fn fan_out_when_due(
         &mut self,
         message: &Arc<Message>,
+        account: Option<Account>,
         output: &mut ShardOutput<'_>,
     ) -> Option<u16> {
         match message.header.due_unix_ms().filter(|&due| due > output.now.unix_ms) {
-            None => self.fan_out(message, output),
+            None => {
+                if message.header.delay_ms > 0 {
+                    output.quotas.uncharge(account, message);
+                }
+                self.fan_out(message, output)
+            }
             Some(due) => {
-                output.quotas.charge_anyway(None, message);
-                self.later.insert(due, None, message);
+                self.later.insert(due, account, message);
                 None
             }
         }
@@ -95,15 +105,29 @@ impl Front {
 
     /// Publishes what is due, some at a time, and while the other cores keep up.
     pub(crate) fn publish_due(&mut self, output: &mut ShardOutput<'_>) {
-        for _ in 0..DUE_MAX {
-            let Some(message) = self.later.first_due(output.now.unix_ms) else { break };
+        self.later.is_unfinished = false;
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(message) = self.later.first_due(output.now.unix_ms) {
+            if count == DUE_MAX || bytes >= DUE_BYTES_MAX {
+                self.later.is_unfinished = true;
+                break;
+            }
             if !self.fan_out_with_room(&message, output) {
                 break;
             }
             self.later.remove_first(output.quotas);
+            count += 1;
+            bytes += message.cost();
         }
+    }
+
+    /// Whether more is due, and waits for the next turn only.
+    pub(super) const fn has_more_due(&self) -> bool {
+        self.later.is_unfinished
     }
 }
 
-/// Publications that one time-out makes, so that many with one time do not hold up the core.
-const DUE_MAX: usize = 1000;
+/// Publications that one turn makes, and where they are large, so that many with one time do not hold up the
+/// core, and are written as they come.
+const DUE_MAX: usize = 64;
+const DUE_BYTES_MAX: usize = 256 << 10;

@@ -27,7 +27,7 @@ impl Front {
 
     /// See [`crate::Shard::has_deferred`].
     pub(crate) fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty() || self.has_unseen()
+        !self.deferred.is_empty() || self.has_unseen() || self.has_more_due()
     }
 
     /// A turn of the core begins: those that the last one left over come first.
@@ -35,6 +35,9 @@ impl Front {
         self.turn_left = self.per_turn;
         self.effort.begin_turn();
         self.sift_on(output);
+        if self.has_more_due() {
+            self.publish_due(output);
+        }
         while self.turn_left > 0
             && let Some((key, serial)) = self.deferred.pop_front()
         {

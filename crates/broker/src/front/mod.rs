@@ -504,6 +504,11 @@ impl Front {
         output: &mut ShardOutput<'_>,
     ) {
         if message.to.kind() == DestinationKind::Topic {
+            if message.header.durable == Some(true)
+                && let Some(refusal) = output.writes.unread()
+            {
+                return self.refuse_publisher(publisher, refusal, output);
+            }
             let due = message.header.due_unix_ms().filter(|&due| due > output.now.unix_ms);
             return match due {
                 None => self.publish_to_topic(publisher, &message, output),
@@ -752,6 +757,7 @@ impl Front {
     /// See [`crate::Shard::assert_consistent`].
     pub(crate) fn assert_consistent(&self, usage: &mut Usage) {
         self.later.add_usage(usage);
+        self.add_usage_of_transactions(usage);
         self.readers.all(|reader| {
             reader.assert_consistent();
             true

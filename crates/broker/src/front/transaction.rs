@@ -26,7 +26,7 @@ use contract::{
 use super::{Front, Subscription};
 use crate::{
     output::ShardOutput,
-    quota::Account,
+    quota::{Account, Usage},
     record::{Record, TransactionId},
     shard_message::{BranchOperation, Payload, Subscriber, ToFront, ToHome},
 };
@@ -37,7 +37,9 @@ pub(super) struct Transaction {
     connection: ConnectionId,
     lane: Lane,
     token: Token,
+    /// Those with a delay are charged to the account.
     topic_publications: Vec<Arc<Message>>,
+    account: Option<Account>,
     participants: Vec<u16>,
     /// Votes that have not come.
     missing: usize,
@@ -147,6 +149,11 @@ impl Front {
         for operation in operations {
             let home = match &operation {
                 Operation::Publish(message) if message.to.kind() == DestinationKind::Topic => {
+                    if message.header.durable == Some(true)
+                        && let Some(refusal) = output.writes.unread()
+                    {
+                        return self.refuse_transaction(connection, token, lane, refusal, output);
+                    }
                     topic_publications.push(Arc::clone(message));
                     for queue in self.bound_queues(&message.to) {
                         let home = self.home_of(queue.name());
@@ -183,11 +190,15 @@ impl Front {
         {
             return self.refuse_transaction(connection, token, lane, Refusal::Busy, output);
         }
+        if let Err(refusal) = charge_delayed(&topic_publications, account, output) {
+            return self.refuse_transaction(connection, token, lane, refusal, output);
+        }
         let transaction = Transaction {
             connection,
             lane,
             token,
             topic_publications,
+            account,
             participants: branches.keys().copied().collect(),
             missing: branches.len(),
             refusal: None,
@@ -254,15 +265,25 @@ impl Front {
     }
 
     fn finish(&mut self, transaction: Transaction, output: &mut ShardOutput<'_>) {
-        let Transaction { connection, lane, token, topic_publications, refusal, .. } = transaction;
+        let Transaction { connection, lane, token, topic_publications, account, refusal, .. } =
+            transaction;
         if let Some(refusal) = refusal {
+            uncharge_delayed(&topic_publications, account, output);
             return self.refuse_transaction(connection, token, lane, refusal, output);
         }
         let mut full = None;
         for message in &topic_publications {
-            full = self.fan_out_when_due(message, output).or(full);
+            full = self.fan_out_when_due(message, account, output).or(full);
         }
         self.reply_when_not_full(full, connection, token, output);
+    }
+
+    /// See [`crate::Shard::assert_consistent`].
+    pub(super) fn add_usage_of_transactions(&self, usage: &mut Usage) {
+        for Transaction { topic_publications, account, .. } in self.transactions.values() {
+            let delayed = topic_publications.iter().filter(|message| is_delayed(message));
+            delayed.for_each(|message| usage.add_message(*account, message));
+        }
     }
 
     fn refuse_transaction(
@@ -299,4 +320,33 @@ impl Front {
             self.clients.remove(&connection);
         }
     }
+}
+
+const fn is_delayed(message: &Message) -> bool {
+    message.header.delay_ms > 0
+}
+
+fn uncharge_delayed(
+    messages: &[Arc<Message>],
+    account: Option<Account>,
+    output: &mut ShardOutput<'_>,
+) {
+    let delayed = messages.iter().filter(|message| is_delayed(message));
+    delayed.for_each(|message| output.quotas.uncharge(account, message));
+}
+
+/// Charges for what is to be kept until it is due, or for none of it.
+fn charge_delayed(
+    messages: &[Arc<Message>],
+    account: Option<Account>,
+    output: &mut ShardOutput<'_>,
+) -> Result<(), Refusal> {
+    for (index, message) in messages.iter().enumerate().filter(|(_, one)| is_delayed(one)) {
+        if let Err(refusal) = output.quotas.charge(account, message) {
+            let charged = messages.get(..index).unwrap_or_default();
+            uncharge_delayed(charged, account, output);
+            return Err(refusal);
+        }
+    }
+    Ok(())
 }

@@ -141,7 +141,7 @@ impl Home {
         if is_same {
             return Ok(());
         }
-        if let Some(refusal) = lasts.then(|| output.writes.refusal()).flatten() {
+        if let Some(refusal) = lasts.then(|| output.writes.refusal_now()).flatten() {
             return Err(refusal);
         }
         self.unbind(index, output);
@@ -157,7 +157,7 @@ impl Home {
         terms: &Arc<Terms>,
         output: &mut ShardOutput<'_>,
     ) -> Result<usize, Refusal> {
-        if let Some(refusal) = id.lasts().then(|| output.writes.refusal()).flatten() {
+        if let Some(refusal) = id.lasts().then(|| output.writes.refusal_now()).flatten() {
             return Err(refusal);
         }
         // One that was deleted may wait for the end of transactions.
@@ -230,7 +230,8 @@ impl Home {
         queue: &QueueId,
         output: &mut ShardOutput<'_>,
     ) {
-        let found = self.bound(queue).map(|_| Reply::Done).ok_or(Refusal::NotFound);
+        let missing = || output.writes.unread().unwrap_or(Refusal::NotFound);
+        let found = self.bound(queue).map(|_| Reply::Done).ok_or_else(missing);
         replied(connection, token, found, output);
     }
 
@@ -243,7 +244,8 @@ impl Home {
         output: &mut ShardOutput<'_>,
     ) {
         let Some(index) = self.bound(queue) else {
-            return replied(connection, token, Ok(Reply::Done), output);
+            let result = output.writes.unread().map_or(Ok(Reply::Done), Err);
+            return replied(connection, token, result, output);
         };
         if self.queues.get(index).is_some_and(|queue| queue.consumers() > 0) {
             return replied(connection, token, Err(Refusal::DurableInUse), output);

@@ -67,6 +67,53 @@ fn what_waits_is_bounded_as_in_queues() {
     pass(&mut world, 1_000);
     publish(&mut world, 100, 1_000);
     assert_eq!(seen(&mut world), ["done 100"]);
+    pass(&mut world, 1_000);
+    // Transactions too, whether they are committed or not.
+    for number in 0..100 {
+        let mut operations = vec![Operation::Publish(message(number, 2_000_000))];
+        if number % 2 == 1 {
+            let queue = Destination::parse("/queue/DLQ.of.none").unwrap();
+            operations.push(Operation::Publish(Arc::new(Message::new(
+                queue,
+                number.into(),
+                0,
+                Body::Text("x".repeat(8_000).into()),
+            ))));
+        }
+        let command = Command::Transact(Lane::default(), operations);
+        world.apply(0, Event::Command(PUBLISHER, Token(number), command, None));
+        world.carry_all();
+    }
+    let done = seen_replies(&mut world);
+    assert!((5..30).contains(&done), "{done} of 100 are taken");
+    pass(&mut world, 2_000_000);
+    world.apply(0, Event::Gone(PUBLISHER));
+    world.carry_all();
+    world.shards[0].assert_empty();
+}
+
+/// Fails when `Front::publish_due` has no bound.
+#[test]
+fn what_is_due_together_comes_over_some_turns() {
+    let mut world = World::new(1, Limits::default());
+    subscribe(&mut world, connection(0, 1), None);
+    for number in 1..=200 {
+        publish(&mut world, number, 1_000);
+    }
+    world.outcomes.clear();
+    world.advance(1_000);
+    world.apply(0, Event::Timeout);
+    assert_eq!(seen(&mut world).len(), 64);
+    assert!(world.shards[0].has_deferred());
+    world.carry_all();
+    assert_eq!(seen(&mut world).len(), 200 - 64);
+    assert!(!world.shards[0].has_deferred());
+}
+
+/// How many were taken.
+fn seen_replies(world: &mut World) -> usize {
+    let outcomes = std::mem::take(&mut world.outcomes).into_iter();
+    outcomes.filter(|outcome| matches!(outcome, Outcome::Replied(_, _, Ok(_)))).count()
 }
 
 fn subscribe(world: &mut World, connection: ConnectionId, credit: Option<u32>) {

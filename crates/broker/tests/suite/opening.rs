@@ -157,6 +157,43 @@ fn nothing_has_the_store_opened_but_what_is_durable() {
     assert!(world.gate.calls() > 0);
 }
 
+/// Fails when `Writes::refusal_now` does not see that the store is not open: the record has nowhere to go then.
+#[test]
+fn a_store_that_begins_to_open_between_two_questions_gets_nothing() {
+    let mut world = world(1);
+    world.gate.say_first(Refusal::NoStore);
+    transact(&mut world, 1, &["/queue/q"]);
+    world.gate.say_first(Refusal::NoStore);
+    subscribe(&mut world, 2, 0);
+    assert_eq!(seen(&mut world), ["no store 1", "no store 2"]);
+    assert!(world.writing().is_empty());
+}
+
+/// Fails when `Writes::unread` says nothing: who has a durable subscription there misses the message, and
+/// it is back after it was deleted.
+#[test]
+fn while_durable_subscriptions_may_be_unknown_nothing_is_confirmed_that_they_would_get() {
+    let mut world = world(1);
+    world.gate.set_unread(true);
+    for (refusal, said) in [(Some(Refusal::NoStore), "no store"), (None, "busy")] {
+        world.gate.set(refusal);
+        publish(&mut world, 1, durable("/topic/a", 1));
+        let publication = Operation::Publish(durable("/topic/a", 2));
+        command(&mut world, 2, Command::Transact(Lane(2), vec![publication]));
+        command(&mut world, 3, Command::Delete(durable_name().name));
+        command(&mut world, 4, Command::Find(durable_name().name));
+        publish(&mut world, 5, message("/topic/a", 5));
+        let expected: Vec<_> = (1..=4).map(|token| format!("{said} {token}")).collect();
+        let mut seen = seen(&mut world);
+        assert_eq!(seen.pop().as_deref(), Some("done 5"), "it is for who is there");
+        assert_eq!(seen, expected);
+    }
+    open(&mut world, true);
+    publish(&mut world, 6, durable("/topic/a", 6));
+    command(&mut world, 7, Command::Delete(durable_name().name));
+    assert_eq!(seen(&mut world), ["done 6", "done 7"]);
+}
+
 /// Fails when `Home::postpone` refuses nothing.
 #[test]
 fn what_waits_is_bounded() {

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -85,13 +85,26 @@ impl Pool for SharedLedger {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     refusal: Mutex<Option<Refusal>>,
+    /// What it says first.
+    first: Mutex<Option<Refusal>>,
     /// Of [`StoreGate::refusal`].
     calls: AtomicUsize,
+    /// See [`StoreGate::is_unread`].
+    is_unread: AtomicBool,
 }
 
 impl Gate {
     pub(crate) fn set(&self, refusal: Option<Refusal>) {
         *self.refusal.lock().unwrap() = refusal;
+    }
+
+    /// Says this once, and after that what it is set to.
+    pub(crate) fn say_first(&self, refusal: Refusal) {
+        *self.first.lock().unwrap() = Some(refusal);
+    }
+
+    pub(crate) fn set_unread(&self, is_unread: bool) {
+        self.is_unread.store(is_unread, Ordering::Relaxed);
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -102,7 +115,12 @@ impl Gate {
 impl StoreGate for Gate {
     fn refusal(&self) -> Option<Refusal> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        *self.refusal.lock().unwrap()
+        let first = self.first.lock().unwrap().take();
+        first.or_else(|| *self.refusal.lock().unwrap())
+    }
+
+    fn is_unread(&self) -> bool {
+        self.is_unread.load(Ordering::Relaxed)
     }
 }
 
