@@ -10,7 +10,7 @@ use std::{
     process,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -44,6 +44,8 @@ pub(crate) struct Store {
     /// To the thread that reads messages.
     loads: OnceLock<mpsc::Sender<Load>>,
     opening: Mutex<Opening>,
+    /// It is there, and could not be opened. One that is made is none of these.
+    is_unread: AtomicBool,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     /// Itself, for the thread that opens it.
     this: Weak<Self>,
@@ -65,6 +67,7 @@ impl Store {
             opened: OnceLock::new(),
             loads: OnceLock::new(),
             opening: Mutex::default(),
+            is_unread: AtomicBool::new(false),
             writer: Mutex::default(),
             this: Weak::clone(this),
             full_until_ns: Arc::default(),
@@ -112,6 +115,7 @@ impl Store {
             what: error.to_string(),
             is_costly: !matches!(error, StoreError::Locked { .. }),
         });
+        self.is_unread.store(failure.is_some() && self.folder.is_dir(), Ordering::Relaxed);
         let is_news = self.lock_opening().ended(failure, clock::now());
         if let Some(error) = error.filter(|_| is_news) {
             tracing::warn!(%error, "persistent messages are refused: there is no store");
@@ -222,7 +226,7 @@ impl StoreGate for Store {
     }
 
     fn is_unread(&self) -> bool {
-        !self.is_open() && self.folder.is_dir()
+        self.is_unread.load(Ordering::Relaxed)
     }
 }
 
