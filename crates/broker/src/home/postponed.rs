@@ -39,9 +39,11 @@ impl Home {
             ToHome::Prepare { operations, .. } => {
                 self.publishes_durable(operations) && output.writes.refusal().is_none()
             }
-            ToHome::Unsubscribe { subscriber, .. }
-            | ToHome::Stop { subscriber, .. }
-            | ToHome::Written { subscriber, .. }
+            // Else what the transaction settles would be given back first.
+            ToHome::Unsubscribe { subscriber, .. } | ToHome::Stop { subscriber, .. } => {
+                self.postpones_subscription(*subscriber) || self.postpones_settlement(*subscriber)
+            }
+            ToHome::Written { subscriber, .. }
             | ToHome::Settle { subscriber, .. }
             | ToHome::Credit { subscriber, .. }
             | ToHome::Drain { subscriber, .. } => self.postpones_subscription(*subscriber),
@@ -121,6 +123,20 @@ impl Home {
             lasts
                 && !message.to.kind().is_temporary()
                 && self.rules.settings(&message.to).keeps(&message.header)
+        })
+    }
+
+    /// Whether a transaction is postponed that settles what a subscription has.
+    fn postpones_settlement(&self, of: Subscriber) -> bool {
+        let settles = |operation: &BranchOperation| match operation {
+            BranchOperation::Own(Operation::Settle(settle)) => {
+                settle.subscription == of.subscription
+            }
+            BranchOperation::Own(Operation::Publish(_)) | BranchOperation::PublishTo(..) => false,
+        };
+        self.postponed.iter().any(|postponed| {
+            matches!(&postponed.message, ToHome::Prepare { connection, operations, .. }
+                if *connection == of.connection && operations.iter().any(settles))
         })
     }
 
