@@ -8,7 +8,7 @@ use crate::{
     WriteRefusal,
     files::SimulatedDisk,
     log::Log,
-    model::{message, open, options, queue},
+    model::{fill, message, open, options, queue},
 };
 
 /// It is to fail if `Log::append` writes the attempts on a full disk, or has those that only remove wait for them.
@@ -18,7 +18,7 @@ fn attempts_take_nothing_of_a_full_disk_and_removals_go_on() {
     let mut log = open(&disk, 1).unwrap();
     commit(&mut log, &[put(1)]);
     commit(&mut log, &[attempted(1, 1)]);
-    let stored = fill(&disk, &mut log);
+    let stored = fill(&disk, &mut log, 2);
     let before = log.position();
     for count in 2..20_000 {
         commit(&mut log, &[attempted(1, count)]);
@@ -47,25 +47,9 @@ fn attempts_take_nothing_of_a_full_disk_and_removals_go_on() {
 fn what_only_adds_beside_attempts_does_not_wait_for_room() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
-    fill(&disk, &mut log);
+    fill(&disk, &mut log, 2);
     let outcomes = log.commit(&[(0, &[put(5000), attempted(2, 1)])], &BTreeSet::new()).unwrap();
     assert_eq!(outcomes, [Some(Err(WriteRefusal::DiskFull))]);
-}
-
-/// Stores messages until the disk is full; returns them.
-fn fill(disk: &SimulatedDisk, log: &mut Log) -> Vec<u64> {
-    disk.set_capacity(Some(80 << 10));
-    let mut stored = Vec::new();
-    for id in 2.. {
-        let outcomes = log.commit(&[(0, &[put(id)])], &BTreeSet::new()).unwrap();
-        if outcomes == [Some(Err(WriteRefusal::DiskFull))] {
-            break;
-        }
-        stored.push(id);
-        while log.maintain().unwrap() {}
-    }
-    disk.set_capacity(Some(disk.used()));
-    stored
 }
 
 /// Of each message, what a start finds.

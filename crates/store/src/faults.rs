@@ -14,7 +14,7 @@ use crate::{
     Completions, Options, StoreError, StoredMessage, WriteRefusal,
     files::{Files, SimulatedDisk},
     log::Log,
-    model::{Model, contents, message, open, options, queue},
+    model::{Model, contents, fill, message, open, options, queue},
     segment,
 };
 
@@ -161,7 +161,7 @@ fn bytes_in_flight_are_bounded_while_a_sync_takes_long() {
 fn a_full_disk_refuses_messages_and_takes_removals_which_make_room() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
-    let stored = fill(&disk, &mut log);
+    let stored = fill(&disk, &mut log, 1);
     assert!(stored.len() > 50, "{} messages in 80 KiB", stored.len());
     for &id in &stored {
         commit(&mut log, &[remove(id)]);
@@ -178,7 +178,7 @@ fn a_full_disk_refuses_messages_and_takes_removals_which_make_room() {
 fn what_makes_room_has_the_last_of_a_full_disk() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
-    let stored = fill(&disk, &mut log);
+    let stored = fill(&disk, &mut log, 1);
     // As a dead letter is moved, again and again.
     let mut moved = stored[0];
     for id in 1000..2000 {
@@ -207,7 +207,7 @@ fn what_makes_room_has_the_last_of_a_full_disk() {
 fn removals_are_written_while_another_batch_waits_for_room() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
-    let stored = fill(&disk, &mut log);
+    let stored = fill(&disk, &mut log, 1);
     let large = [put(1000, 20_000), remove(stored[0])];
     let removals: Vec<_> = stored.iter().skip(1).map(|&id| [remove(id)]).collect();
     let mut group: Vec<(u16, &[Record])> = vec![(0, &large), (0, &large)];
@@ -231,7 +231,7 @@ fn removals_are_written_while_another_batch_waits_for_room() {
 fn a_core_is_told_in_order_and_waits_for_no_other_while_the_disk_is_full() {
     let disk = SimulatedDisk::default();
     let mut log = open(&disk, 1).unwrap();
-    let stored = fill(&disk, &mut log);
+    let stored = fill(&disk, &mut log, 1);
     drop(log);
     disk.set_capacity(Some(disk.used()));
     let opened = crate::open(Arc::new(disk.clone()), Options { cores: 2, ..options(2) }).unwrap();
@@ -284,23 +284,6 @@ impl Completions for ToldInOrder {
     fn refused(&mut self, core: u16, write: WriteId, refusal: WriteRefusal) {
         panic!("core {core}, {write:?}: {refusal}");
     }
-}
-
-/// Stores messages until the disk is full; nothing of it is free then.
-fn fill(disk: &SimulatedDisk, log: &mut Log) -> Vec<u64> {
-    disk.set_capacity(Some(80 << 10));
-    let mut stored = Vec::new();
-    for id in 1.. {
-        let outcomes = log.commit(&[(0, &[put(id, 700)])], &BTreeSet::new()).unwrap();
-        if outcomes == [Some(Err(WriteRefusal::DiskFull))] {
-            break;
-        }
-        stored.push(id);
-        while log.maintain().unwrap() {}
-    }
-    // Something else takes what is left.
-    disk.set_capacity(Some(disk.used()));
-    stored
 }
 
 #[test]

@@ -120,6 +120,24 @@ pub(crate) fn options(salt: u64) -> Options {
     Options { segment_bytes: SEGMENT_BYTES, ..Options::new(HOMES, salt) }
 }
 
+/// Stores messages from this number on until the disk is full, and returns them. Something else takes
+/// what is left of it.
+pub(crate) fn fill(disk: &SimulatedDisk, log: &mut Log, first: u64) -> Vec<u64> {
+    disk.set_capacity(Some(80 << 10));
+    let mut stored = Vec::new();
+    for id in first.. {
+        let put = Record::Put(queue(0), QueuePosition::from_bits(id), message(id, 700));
+        let outcomes = log.commit(&[(0, &[put])], &BTreeSet::new()).unwrap();
+        if outcomes == [Some(Err(WriteRefusal::DiskFull))] {
+            break;
+        }
+        stored.push(id);
+        while log.maintain().unwrap() {}
+    }
+    disk.set_capacity(Some(disk.used()));
+    stored
+}
+
 pub(crate) fn queue(number: usize) -> QueueId {
     QueueId::of(&Destination::parse(&format!("/queue/q{number}")).unwrap()).unwrap()
 }
