@@ -5,7 +5,10 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::plan::{Order, Plan, Reply, Round};
+use crate::{
+    plan::{Client, Order, Plan, Reply, Round, Shape},
+    server::spawn_on,
+};
 
 /// The load generator in its process, its connections open.
 #[derive(Debug)]
@@ -18,11 +21,20 @@ pub(crate) struct Generator {
 impl Generator {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(plan: &Plan) -> Result<Self, Box<dyn Error>> {
-        let mut process = Command::new(env::current_exe()?)
-            .arg("load")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = if let Shape::Amqp { client: Client::Jms(java), .. } = &plan.shape {
+            let mut command = Command::new("java");
+            // It has a core with its compiler, which is done soon.
+            command.args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+            command.args(["-cp", &java.class_path]);
+            command.arg(&java.source);
+            command
+        } else {
+            let mut command = Command::new(env::current_exe()?);
+            command.arg("load");
+            command
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = spawn_on(&mut command, &[plan.core])?;
         let orders = process.stdin.take().ok_or("no standard input")?;
         let replies = BufReader::new(process.stdout.take().ok_or("no standard output")?);
         let mut generator = Self { process, orders, replies };

@@ -1,5 +1,5 @@
 //! What the load generator is told, and what it replies: lines of JSON.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +60,38 @@ pub(crate) enum Shape {
     /// Each producer sends a message, and the next when its RECEIPT has come: [`MARK`] is in that and in no
     /// message. A consumer acknowledges each message; over STOMP on TCP.
     Confirm { producers: usize, producer: Vec<Step>, consumer: Option<Vec<Step>>, message: Vec<u8> },
+    /// Clients of AMQP 1.0 over TCP, with payloads of so many bytes.
+    Amqp { exchange: Exchange, bytes: usize, client: Client },
     /// Connections that are there and say nothing.
     Idle { opening: Vec<Step> },
+}
+
+/// What clients of AMQP do.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) enum Exchange {
+    /// Each producer sends a durable message to a queue, and the next when that is accepted; a consumer settles
+    /// each message.
+    Confirm { producers: usize },
+    /// One publishes `burst` messages to a topic at once, and again when all subscribers have them.
+    FanOut { subscribers: usize, burst: usize },
+    /// A request to a queue, whose reply goes to a temporary queue; then the next.
+    Request,
+}
+
+/// Who speaks AMQP.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Client {
+    /// The load generator itself.
+    Light,
+    /// Apache Qpid JMS.
+    Jms(Java),
+}
+
+/// A program of Java.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Java {
+    pub(crate) class_path: String,
+    pub(crate) source: PathBuf,
 }
 
 /// A part of how a connection is opened.

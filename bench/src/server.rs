@@ -118,7 +118,7 @@ pub(crate) fn free_port() -> std::io::Result<u16> {
 }
 
 /// A child inherits the cores of the thread that starts it.
-fn spawn_on(command: &mut Command, cores: &[usize]) -> Result<Child, Box<dyn Error>> {
+pub(crate) fn spawn_on(command: &mut Command, cores: &[usize]) -> Result<Child, Box<dyn Error>> {
     let spawned = thread::scope(|scope| {
         let starting = scope.spawn(|| {
             system::stay_on(cores)?;

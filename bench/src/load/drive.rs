@@ -7,7 +7,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::{connection::Connection, opening::open, stomp, window::Window};
+use super::{amqp, connection::Connection, opening::open, stomp, window::Window};
 use crate::{
     plan::{Order, Plan, Reply, Round, Shape, Step},
     system,
@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result {
     let mut lines = io::stdin().lock().lines();
     let plan: Plan = serde_json::from_str(&lines.next().ok_or("no plan")??)?;
     system::stay_on(&[plan.core])?;
-    let mut load = match Load::open(plan) {
+    let mut load = match Kind::open(plan) {
         Ok(load) => load,
         Err(error) => return reply(&Reply::Failed(error.to_string())),
     };
@@ -40,6 +40,30 @@ fn reply(reply: &Reply) -> Result {
     serde_json::to_writer(&mut out, reply)?;
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// What is loaded with.
+#[derive(Debug)]
+enum Kind {
+    /// Bytes that are made beforehand.
+    Prepared(Box<Load>),
+    Amqp(Box<amqp::Load>),
+}
+
+impl Kind {
+    fn open(plan: Plan) -> Result<Self> {
+        if let Shape::Amqp { exchange, bytes, .. } = plan.shape {
+            return Ok(Self::Amqp(Box::new(amqp::Load::open(&plan, exchange, bytes)?)));
+        }
+        Ok(Self::Prepared(Box::new(Load::open(plan)?)))
+    }
+
+    fn obey(&mut self, order: &Order) -> Result<Round> {
+        match self {
+            Self::Prepared(load) => load.obey(order),
+            Self::Amqp(load) => load.obey(order),
+        }
+    }
 }
 
 /// Connections, and what they wait for.
@@ -104,7 +128,7 @@ impl Load {
                     load.grow(&consumer, producers + 1, 1)?;
                 }
             }
-            Shape::Idle { .. } => {}
+            Shape::Idle { .. } | Shape::Amqp { .. } => {}
         }
         Ok(load)
     }
@@ -214,7 +238,10 @@ impl Load {
             let reads = match self.plan.shape {
                 Shape::Work { .. } => true,
                 Shape::Confirm { producers, .. } => event.token().0 >= producers,
-                Shape::Echo { .. } | Shape::FanOut { .. } | Shape::Idle { .. } => false,
+                Shape::Echo { .. }
+                | Shape::FanOut { .. }
+                | Shape::Amqp { .. }
+                | Shape::Idle { .. } => false,
             };
             let inbox = reads.then_some(&mut client.inbox);
             let arrived = client.connection.receive(&mut self.buffer, inbox)?;
@@ -249,7 +276,10 @@ impl Load {
                         client.connection.send(message)?;
                     }
                     Shape::FanOut { .. } if self.outstanding == 0 => self.publish()?,
-                    Shape::Echo { .. } | Shape::FanOut { .. } | Shape::Idle { .. } => {}
+                    Shape::Echo { .. }
+                    | Shape::FanOut { .. }
+                    | Shape::Amqp { .. }
+                    | Shape::Idle { .. } => {}
                 }
             }
         }
@@ -278,7 +308,7 @@ impl Load {
             }
             Shape::FanOut { .. } => self.publish(),
             Shape::Work { depth, .. } => self.produce(*depth),
-            Shape::Idle { .. } => Ok(()),
+            Shape::Amqp { .. } | Shape::Idle { .. } => Ok(()),
         }
     }
 
@@ -312,7 +342,10 @@ impl Load {
                 self.outstanding += deliveries_each;
                 Ok(self.connections.last_mut().ok_or("no publisher")?.connection.send(message)?)
             }
-            Shape::Work { .. } | Shape::Confirm { .. } | Shape::Idle { .. } => Ok(()),
+            Shape::Work { .. }
+            | Shape::Confirm { .. }
+            | Shape::Amqp { .. }
+            | Shape::Idle { .. } => Ok(()),
         }
     }
 

@@ -1,4 +1,5 @@
 //! The load generator: a process of its own, one thread on one core.
+mod amqp;
 mod connection;
 mod drive;
 mod frames;

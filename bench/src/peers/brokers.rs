@@ -143,7 +143,7 @@ pub(crate) fn rabbitmq(places: &Places, cores: &[usize]) -> Result<Server, Box<d
 
 /// Apache Artemis from Maven Central: STOMP over WebSocket.
 pub(crate) fn artemis(places: &Places, cores: &[usize]) -> Result<Server, Box<dyn Error>> {
-    artemis_with(places, cores, &["--no-autotune"])
+    artemis_with(places, cores, &["--no-autotune"], STOMP)
 }
 
 /// The same with its journal as `artemis create` measures and makes it.
@@ -151,10 +151,27 @@ pub(crate) fn artemis_with_journal(
     places: &Places,
     cores: &[usize],
 ) -> Result<Server, Box<dyn Error>> {
-    artemis_with(places, cores, &[])
+    artemis_with(places, cores, &[], STOMP)
 }
 
-fn artemis_with(places: &Places, cores: &[usize], more: &[&str]) -> Result<Server, Box<dyn Error>> {
+/// The same with AMQP.
+pub(crate) fn artemis_with_amqp(
+    places: &Places,
+    cores: &[usize],
+) -> Result<Server, Box<dyn Error>> {
+    // Subscribers that say nothing are not idle.
+    artemis_with(places, cores, &[], "protocols=AMQP;amqpIdleTimeout=0")
+}
+
+const STOMP: &str =
+    "protocols=STOMP;multicastPrefix=/topic/;anycastPrefix=/queue/;connectionTtl=3600000";
+
+fn artemis_with(
+    places: &Places,
+    cores: &[usize],
+    more: &[&str],
+    protocol: &str,
+) -> Result<Server, Box<dyn Error>> {
     const VERSION: &str = "2.44.0";
     installed("java", "openjdk-17-jre-headless")?;
     let work = fs::canonicalize(&places.work)?;
@@ -189,8 +206,7 @@ fn artemis_with(places: &Places, cores: &[usize], more: &[&str]) -> Result<Serve
     let file = instance.join("etc/broker.xml");
     let config = fs::read_to_string(&file)?;
     let acceptor = format!(
-        "<acceptors><acceptor name=\"stomp\">tcp://127.0.0.1:{port}?protocols=STOMP;\
-         multicastPrefix=/topic/;anycastPrefix=/queue/;connectionTtl=3600000;backlog=4096</acceptor></acceptors>"
+        "<acceptors><acceptor name=\"bench\">tcp://127.0.0.1:{port}?{protocol};backlog=4096</acceptor></acceptors>"
     );
     let (before, rest) = config.split_once("<acceptors>").ok_or("no acceptors in broker.xml")?;
     let (_, after) = rest.split_once("</acceptors>").ok_or("no end of acceptors in broker.xml")?;

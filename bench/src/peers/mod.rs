@@ -2,6 +2,7 @@
 pub(crate) mod bare;
 mod brokers;
 mod examples;
+mod jms;
 mod kaazing;
 mod passerelle;
 
@@ -176,7 +177,8 @@ pub(crate) const PEERS: &[Peer] = &[
     },
 ];
 
-pub(crate) use brokers::artemis_with_journal;
+pub(crate) use brokers::{artemis_with_amqp, artemis_with_journal};
+pub(crate) use jms::qpid_jms;
 pub(crate) use passerelle::{
     password, start as start_gateway, start_on_slow_disk, start_tls as start_gateway_tls,
 };

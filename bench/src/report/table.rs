@@ -86,10 +86,11 @@ pub(crate) fn median(entry: &Entry, figure: fn(&Round) -> f64) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The latency of the paced rounds: of each figure the middle one.
+/// The latency of the paced rounds, or of those where each waits for the one before: of each figure the
+/// middle one.
 pub(crate) fn latency(entry: &Entry) -> Option<Latency> {
-    let all: Vec<Latency> =
-        entry.paced.iter().flatten().filter_map(|round| round.latency).collect();
+    let rounds = if entry.paced.is_empty() { &entry.rounds } else { &entry.paced };
+    let all: Vec<Latency> = rounds.iter().flatten().filter_map(|round| round.latency).collect();
     let middle = |figure: fn(&Latency) -> u64| {
         let mut figures: Vec<u64> = all.iter().map(figure).collect();
         figures.sort_unstable();

@@ -1,4 +1,5 @@
 //! What is compared.
+mod amqp;
 mod confirm;
 mod connect;
 mod cores;
@@ -87,6 +88,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("work", work::run),
     ("confirm", confirm::run),
     ("slow disk", slow_disk::run),
+    ("amqp", amqp::light),
+    ("jms", amqp::jms),
     ("proxy", proxy::run),
     ("connect", connect::rate),
     ("storm", connect::storm),
