@@ -100,7 +100,7 @@ impl<'a> Array<'a> {
             descriptor(reader)?;
             code = reader.u8().ok_or(TypeError::Truncated)?;
         }
-        let count_max = if code >> 4 == 4 { WITHOUT_BYTES_MAX } else { reader.len() };
+        let count_max = if has_no_bytes(code) { WITHOUT_BYTES_MAX } else { reader.len() };
         if count > count_max {
             return Err(TypeError::Count);
         }
@@ -127,7 +127,9 @@ impl<'a> Array<'a> {
 
     pub(crate) fn check(self, depth: usize) -> Result<(), TypeError> {
         let mut reader = Reader::new(self.bytes);
-        for _ in 0..self.count {
+        // Those without bytes are all the same: a few bytes that say there are many cost no more.
+        let count = if has_no_bytes(self.code) { self.count.min(1) } else { self.count };
+        for _ in 0..count {
             match read_content(self.code, &mut reader)? {
                 Value::List(items) | Value::Map(items) if depth < ARRAYS_DEPTH_MAX => {
                     items.check(depth + 1)?;
@@ -139,6 +141,11 @@ impl<'a> Array<'a> {
         }
         if reader.is_empty() { Ok(()) } else { Err(TypeError::Count) }
     }
+}
+
+/// Whether values with this constructor are nothing but that.
+const fn has_no_bytes(code: u8) -> bool {
+    code >> 4 == 4
 }
 
 /// Items of an array that have no bytes, such as nulls: more of them are no use, but work.
