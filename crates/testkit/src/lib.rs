@@ -5,6 +5,7 @@
 
 mod conversation;
 mod memory;
+mod model;
 mod random;
 mod recorder;
 mod setup;
@@ -13,6 +14,7 @@ mod storm;
 
 pub use conversation::conversation;
 pub use memory::{Counting, live_bytes};
+pub use model::Model;
 pub use random::Random;
 pub use recorder::{Output, Recorder};
 pub use setup::Setup;

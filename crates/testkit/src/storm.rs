@@ -1,17 +1,16 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     fmt, mem,
-    sync::Arc,
+    ops::Range,
     time::Duration,
 };
 
 use contract::{
-    Body, Command, ConnectionLimits, Credit, Data, Delivery, Destination, DestinationKind, Input,
-    Login, Message, Notice, Now, Opening, Operation, Parts, Principal, Reason, Refusal, Reply,
-    Session, Settle, Settlement, Step, Subscribe, SubscriptionId, Tag, Token,
+    Body, Command, Content, Data, Delivery, Input, Message, Notice, Now, Opening, Parts, Principal,
+    Reason, Refusal, Reply, Sections, Session, Step, SubscriptionId, Token,
 };
 
-use crate::{Output, Random, Recorder, Setup, live_bytes};
+use crate::{Model, Output, Random, Recorder, Setup, live_bytes};
 
 /// Random input for a session, from the vocabulary of its protocol, and what must hold for all of it:
 ///
@@ -41,6 +40,16 @@ impl Storm {
         Self { setup, steps: 10_000, seeds: 200, memory_bytes_max }
     }
 
+    /// `STORM_SEEDS=5000` makes so many runs, `STORM_SEED=17` that one again.
+    #[expect(clippy::disallowed_methods, reason = "runs of tests are chosen by the environment")]
+    fn seeds(&self) -> Range<u64> {
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        match number("STORM_SEED") {
+            Some(seed) => seed..seed + 1,
+            None => 0..number("STORM_SEEDS").unwrap_or(self.seeds),
+        }
+    }
+
     /// Runs the storm. `vocabulary` makes what the peer sends next; it is split anywhere.
     ///
     /// # Panics
@@ -51,7 +60,7 @@ impl Storm {
         vocabulary: impl Fn(&mut Random, &mut Peer) -> Vec<u8>,
     ) -> Tally {
         let mut tally = Tally::default();
-        for seed in 0..self.seeds {
+        for seed in self.seeds() {
             let mut random = Random::new(seed);
             let mut steps = 0;
             while steps < self.steps {
@@ -143,33 +152,6 @@ struct Harness<'a, S> {
     memory_bytes: isize,
     /// The last inputs, printed when a test fails.
     recent: VecDeque<Stimulus>,
-}
-
-/// What the broker would know about the session.
-#[derive(Default)]
-struct Model {
-    login: Option<Token>,
-    /// The login may be challenged.
-    is_exchange: bool,
-    pending: Vec<(Token, SentCommand)>,
-    subscriptions: BTreeMap<SubscriptionId, Subscribed>,
-}
-
-enum SentCommand {
-    Unsubscribe(SubscriptionId),
-    Drain(SubscriptionId),
-    /// With the deliveries that it settles, which are unsettled again if it is refused.
-    Transact(Vec<(SubscriptionId, Vec<Tag>)>),
-    Other,
-}
-
-struct Subscribed {
-    destination: Destination,
-    uses_credit: bool,
-    explicit: bool,
-    credit: u32,
-    tag_next: u64,
-    unsettled: BTreeSet<Tag>,
 }
 
 /// An input that owns its data.
@@ -285,9 +267,9 @@ impl<S: Session> Harness<'_, S> {
         let refused = random.once_in(60).then(|| {
             random.pick(&[Refusal::Forbidden, Refusal::Full, Refusal::Busy, Refusal::Limit])
         });
-        if let Some(token) = self.model.login.take() {
+        if let Some((token, is_exchange)) = self.model.login() {
             let principal = Principal::new(random.pick(&["ann", "anonymous"]), []);
-            let step = if self.model.is_exchange && random.once_in(2) {
+            let step = if is_exchange && random.once_in(2) {
                 Step::Challenge(vec![b'x'; random.below(100)])
             } else {
                 Step::Accepted(principal, Vec::new())
@@ -296,60 +278,22 @@ impl<S: Session> Harness<'_, S> {
             return Some(Stimulus::Replied(token, refused.map_or(Ok(accepted), Err)));
         }
         // Replies come in any order.
-        let index = random.below(self.model.pending.len());
-        if self.model.pending.is_empty() {
-            return None;
-        }
-        let (token, command) = self.model.pending.swap_remove(index);
-        let mut reply = Reply::Done;
-        match command {
-            SentCommand::Unsubscribe(id) => drop(self.model.subscriptions.remove(&id)),
-            SentCommand::Drain(id) => {
-                if let Some(subscribed) = self.model.subscriptions.get_mut(&id) {
-                    subscribed.credit = 0;
-                }
-                reply = Reply::Drained;
-            }
-            SentCommand::Transact(settled) if refused.is_some() => {
-                for (id, tags) in settled {
-                    if let Some(subscribed) = self.model.subscriptions.get_mut(&id) {
-                        subscribed.unsettled.extend(tags);
-                    }
-                }
-            }
-            SentCommand::Transact(_) | SentCommand::Other => {}
-        }
-        Some(Stimulus::Replied(token, refused.map_or(Ok(reply), Err)))
+        let index = random.below(self.model.pending());
+        let (token, result) = self.model.reply(index, refused)?;
+        Some(Stimulus::Replied(token, result))
     }
 
     fn delivery(&mut self) -> Option<Stimulus> {
         let random = &mut *self.random;
-        let index = random.below(self.model.subscriptions.len());
-        let (id, subscribed) = self.model.subscriptions.iter_mut().nth(index)?;
-        if subscribed.uses_credit {
-            subscribed.credit = subscribed.credit.checked_sub(1)?;
-        }
-        let tag = subscribed.explicit.then(|| {
-            subscribed.tag_next += 1;
-            Tag(subscribed.tag_next)
-        });
-        subscribed.unsettled.extend(tag);
+        let index = random.below(self.model.subscriptions());
+        let now = self.now;
+        let (id, mut delivery) = self.model.delivery(index, |to| {
+            let message_id = u128::from(random.bits());
+            Message::new(to.clone(), message_id, now.unix_ms, content(random))
+        })?;
+        delivery.redeliveries = u32::from(random.once_in(8));
         self.tally.deliveries += 1;
-        let body = if random.once_in(4) {
-            Body::Binary(vec![0xff; random.below(100)].into())
-        } else {
-            Body::Text(vec![b'x'; random.below(100)].into())
-        };
-        let message_id = u128::from(random.bits());
-        let mut parts = Parts::new(body);
-        if random.once_in(4) {
-            parts.properties.push("a:b\\c", "d\r\ne\0f");
-        }
-        let message =
-            Message::new(subscribed.destination.clone(), message_id, self.now.unix_ms, parts);
-        let redeliveries = u32::from(random.once_in(8));
-        let delivery = Delivery { tag, redeliveries, ..Delivery::new(Arc::new(message)) };
-        Some(Stimulus::Delivered(*id, delivery))
+        Some(Stimulus::Delivered(id, delivery))
     }
 
     /// Detaches the session, or attaches it again.
@@ -359,9 +303,33 @@ impl<S: Session> Harness<'_, S> {
     }
 
     fn cancel(&mut self) -> Option<Stimulus> {
-        let (id, _) = self.model.subscriptions.pop_first()?;
+        let id = self.model.cancel(0)?;
         Some(Stimulus::Notice(Notice::Cancelled(id, Refusal::NotFound)))
     }
+}
+
+/// What a message has in it: a text, bytes, or the sections of AMQP, some of them larger than a frame.
+fn content(random: &mut Random) -> Content {
+    if random.once_in(6) {
+        let len = random.pick(&[0, 40, 600, 3_000, 70_000]);
+        let mut bytes = vec![0, 0x53, 0x75, 0xb0];
+        bytes.extend(u32::try_from(len).unwrap_or_default().to_be_bytes());
+        bytes.resize(bytes.len() + len, b'x');
+        let end = u32::try_from(bytes.len()).unwrap_or_default();
+        if let Some(sections) = Sections::new(bytes.into(), [0, 0, 0, end, end], 0) {
+            return sections.into();
+        }
+    }
+    let body = if random.once_in(4) {
+        Body::Binary(vec![0xff; random.below(100)].into())
+    } else {
+        Body::Text(vec![b'x'; random.below(100)].into())
+    };
+    let mut parts = Parts::new(body);
+    if random.once_in(4) {
+        parts.properties.push("a:b\\c", "d\r\ne\0f");
+    }
+    parts.into()
 }
 
 impl Tally {
@@ -381,98 +349,6 @@ impl Tally {
     }
 }
 
-impl Model {
-    fn apply(&mut self, output: &Output, limits: &ConnectionLimits) {
-        match output {
-            Output::Send(..) | Output::Share(..) | Output::Close(..) => {}
-            Output::Login(token, login) => {
-                self.is_exchange = matches!(login, Login::Sasl { .. } | Login::Response(_));
-                assert!(self.login.replace(*token).is_none(), "two logins at once");
-            }
-            Output::Settle(settle, reply) => {
-                self.settle(settle);
-                self.pending.extend(reply.map(|token| (token, SentCommand::Other)));
-            }
-            Output::Credit(id, credit) => {
-                // It may be cancelled already, which the session does not know yet.
-                let Some(subscribed) = self.subscriptions.get_mut(id) else { return };
-                subscribed.credit = match *credit {
-                    Credit::Add(count) => subscribed.credit.saturating_add(count),
-                    Credit::Set(count) => count,
-                };
-                let in_flight = u32::try_from(subscribed.unsettled.len()).unwrap_or(u32::MAX);
-                let allowed = subscribed.credit.saturating_add(in_flight);
-                let in_transactions = limits.transactions_max * limits.transaction_operations_max;
-                let allowed_max = limits.prefetch_max as usize + in_transactions;
-                assert!(allowed as usize <= allowed_max, "{id:?} has {allowed} in flight");
-            }
-            Output::Command(token, command) => {
-                let command = match command {
-                    Command::Subscribe(subscribe) => {
-                        self.subscribe(subscribe, limits.prefetch_max);
-                        SentCommand::Other
-                    }
-                    Command::Unsubscribe(id, _) => {
-                        assert!(self.subscriptions.contains_key(id), "{id:?} is not subscribed");
-                        SentCommand::Unsubscribe(*id)
-                    }
-                    Command::Declare(declare) => {
-                        assert!(declare.destination.random().is_some(), "{declare:?}");
-                        SentCommand::Other
-                    }
-                    Command::Drain(id) => SentCommand::Drain(*id),
-                    Command::Claim(..)
-                    | Command::Publish(..)
-                    | Command::Delete(_)
-                    | Command::Find(_)
-                    | Command::Undeclare(_) => SentCommand::Other,
-                    Command::Transact(_, operations) => {
-                        let settles = operations.iter().filter_map(|operation| match operation {
-                            Operation::Settle(settle) => Some(settle),
-                            Operation::Publish(_) => None,
-                        });
-                        let settled = settles.map(|one| (one.subscription, self.settle(one)));
-                        SentCommand::Transact(settled.collect())
-                    }
-                };
-                self.pending.push((*token, command));
-            }
-        }
-    }
-
-    fn subscribe(&mut self, subscribe: &Subscribe, prefetch_max: u32) {
-        assert!(subscribe.credit <= Some(prefetch_max), "{subscribe:?}");
-        let is_explicit = subscribe.settlement == Settlement::Explicit;
-        let subscribed = Subscribed {
-            destination: subscribe
-                .pattern
-                .destination()
-                .cloned()
-                .unwrap_or_else(|| Destination::temporary(DestinationKind::TempTopic, 1)),
-            // That of a topic is used until the delivery is written, which it is at once here.
-            uses_credit: subscribe.pattern.kind().is_queue()
-                || subscribe.credit.is_some() && is_explicit,
-            explicit: is_explicit,
-            credit: subscribe.credit.unwrap_or_default(),
-            tag_next: 0,
-            unsettled: BTreeSet::new(),
-        };
-        let before = self.subscriptions.insert(subscribe.id, subscribed);
-        assert!(before.is_none(), "{:?} is subscribed twice", subscribe.id);
-    }
-
-    /// Returns the deliveries that are settled with that.
-    fn settle(&mut self, settle: &Settle) -> Vec<Tag> {
-        let Some(subscribed) = self.subscriptions.get_mut(&settle.subscription) else {
-            return Vec::new();
-        };
-        for tag in [settle.tags.start(), settle.tags.end()] {
-            assert!(subscribed.unsettled.contains(tag), "{settle:?} is not unsettled");
-        }
-        subscribed.unsettled.extract_if(settle.tags.clone(), |_| true).collect()
-    }
-}
-
 /// Prints the seed, the step and the last inputs when a test fails.
 struct Shown<'a> {
     seed: u64,
@@ -484,7 +360,7 @@ impl Drop for Shown<'_> {
     #[expect(clippy::print_stderr, reason = "the output of a failed test")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("storm: seed {}, step {}; the last inputs:", self.seed, self.step);
+            eprintln!("STORM_SEED={} fails at step {}; the last inputs:", self.seed, self.step);
             for stimulus in self.recent {
                 eprintln!("  {stimulus:?}");
             }
