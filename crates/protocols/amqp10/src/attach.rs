@@ -7,8 +7,8 @@ use contract::{
 use crate::{
     codes,
     error::{
-        AmqpError, End, HANDLE_IN_USE, INVALID_FIELD, NOT_FOUND, RESOURCE_LIMIT_EXCEEDED,
-        RESOURCE_LOCKED, STOLEN,
+        AmqpError, DECODE_ERROR, End, FRAME_SIZE_TOO_SMALL, HANDLE_IN_USE, INVALID_FIELD,
+        NOT_FOUND, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, RESOURCE_LOCKED, STOLEN,
     },
     link::{Incoming, Link, LinkEnd, LinkId, LinkState, Node, Outgoing},
     open::{Context, HANDLE_MAX, Open, Release, is_receiver},
@@ -26,7 +26,15 @@ impl Open {
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
         let Some(session) = self.sessions.get(&channel) else { return Ok(()) };
-        let handle_max = session.handle_max.min(HANDLE_MAX);
+        if attach.handle > HANDLE_MAX {
+            let what = format!("handle {}: handle-max is {HANDLE_MAX}", attach.handle);
+            return Err(End::out_of_range(what));
+        }
+        if attach.handle > session.handle_max {
+            let max = session.handle_max;
+            let what = format!("an attach replies with its own handle: handle-max is {max}");
+            return Err(End::session(NOT_IMPLEMENTED, what));
+        }
         if let Some(&id) = session.handles.get(&attach.handle) {
             let link = self.links.get(&id);
             if !link.is_some_and(|link| matches!(link.state, LinkState::Closing { .. })) {
@@ -37,10 +45,6 @@ impl Open {
             // the reply, which must come before another link has the handle here too.
             self.detached(id, cx);
         }
-        if attach.handle > handle_max {
-            let what = format!("handle {}: handle-max is {HANDLE_MAX}", attach.handle);
-            return Err(End::illegal(what));
-        }
         // Those that were refused are here until the peer has detached them too.
         if self.links.len() >= 2 * cx.limits.subscriptions_max {
             let what = "links that the gateway has detached are to be detached by their peer too";
@@ -50,10 +54,15 @@ impl Open {
             let what = format!("the name of a link has at most {NAME_BYTES_MAX} bytes");
             return Err(End::session(INVALID_FIELD, what));
         }
+        if attach.name.len() + REFUSAL_BYTES > self.frame_bytes_max {
+            let what = "a reply with the name of this link is larger than max-frame-size";
+            return Err(End::session(FRAME_SIZE_TOO_SMALL, what));
+        }
         self.steal(attach, cx);
         let id = LinkId(self.next_link);
         self.next_link = self.next_link.wrapping_add(1);
-        let result = self.check_links(cx).and_then(|()| match attach.role {
+        let checked = self.check_attach(attach).and_then(|()| self.check_links(cx));
+        let result = checked.and_then(|()| match attach.role {
             Role::Sender => self.attach_sender(id, channel, attach, cx),
             Role::Receiver => self.attach_receiver(id, channel, attach, cx),
         });
@@ -61,6 +70,26 @@ impl Open {
             self.refuse(id, channel, attach, &error, cx);
         }
         Ok(())
+    }
+
+    /// What must hold of each attach. Its source and target are part of the reply, as the peer has said
+    /// them.
+    fn check_attach(&self, attach: &Attach<'_>) -> Result<(), AmqpError> {
+        if attach.snd_settle_mode > 2 || attach.rcv_settle_mode > 1 {
+            let what = "snd-settle-mode is 0, 1 or 2, rcv-settle-mode 0 or 1";
+            return Err(AmqpError::new(INVALID_FIELD, what));
+        }
+        let termini = || [attach.source, attach.target].into_iter().flatten();
+        let said: usize = termini().map(<[u8]>::len).sum();
+        if attach.name.len() + said + REPLY_BYTES > self.frame_bytes_max {
+            let what = "a reply with the name, source and target of this link is larger than max-frame-size";
+            return Err(AmqpError::new(FRAME_SIZE_TOO_SMALL, what));
+        }
+        termini().try_for_each(|terminus| {
+            amqp_types::check(terminus).map_err(|error| {
+                AmqpError::new(DECODE_ERROR, format!("the source or target: {error}"))
+            })
+        })
     }
 
     /// A link with the name of another takes its place (part 2, section 2.6.1).
@@ -380,9 +409,9 @@ fn attach_reply(
         fields.string(attach.name);
         fields.u32(attach.handle);
         fields.bool(is_receiver);
-        fields.u8(attach.snd_settle_mode.min(2));
+        fields.u8(attach.snd_settle_mode);
         // The sender need not settle again what was settled.
-        fields.u8(if is_receiver { 0 } else { attach.rcv_settle_mode.min(1) });
+        fields.u8(if is_receiver { 0 } else { attach.rcv_settle_mode });
         fields.encoded(source);
         fields.encoded(target);
         fields.null();
@@ -446,5 +475,9 @@ pub(crate) fn send_detach(
 
 /// Bytes of the name of a link.
 const NAME_BYTES_MAX: usize = 1024;
+/// Bytes of a frame with an attach that is attached to nothing, beside the name.
+const REFUSAL_BYTES: usize = 48;
+/// Bytes of a frame with an attach beside what its peer has said, with the address of a node that was made.
+const REPLY_BYTES: usize = 200;
 /// What links may do, where their peers would have it.
 const LINK_CAPABILITIES: [&str; 2] = ["SHARED-SUBS", "DELAYED_DELIVERY"];

@@ -1,7 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use amqp_types::{Value, read};
-use contract::{Command, Lane, Message, Operation, Outcome, Settle, allocation_bytes};
+use contract::{
+    Command, ConnectionLimits, Lane, Message, Operation, Outcome, Settle, allocation_bytes,
+};
 use wire::Reader;
 
 use crate::{
@@ -76,6 +78,13 @@ impl Transactions {
         }
     }
 
+    /// What to say of a transaction that has more operations than one may have.
+    pub(crate) fn excess(&self, id: u64, limits: &ConnectionLimits) -> Option<AmqpError> {
+        let operations_max = limits.transaction_operations_max;
+        let transaction = self.open.get(&id).filter(|one| one.count > operations_max);
+        transaction.map(|_| too_many(operations_max))
+    }
+
     pub(crate) fn publish(
         &mut self,
         id: Option<u64>,
@@ -85,11 +94,7 @@ impl Transactions {
         let transaction = id.and_then(|id| self.open.get_mut(&id)).ok_or_else(unknown)?;
         let operations_max = cx.limits.transaction_operations_max;
         if transaction.count >= operations_max {
-            let what = format!(
-                "a transaction may have at most {operations_max} operations \
-                 (limits.transaction-operations-max)"
-            );
-            return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what));
+            return Err(too_many(operations_max));
         }
         let bytes = message.cost() + allocation_bytes(size_of::<Operation>());
         if self.bytes + bytes > cx.protocol_limits.transaction_bytes_max {
@@ -160,11 +165,7 @@ impl Open {
         }
         if transaction.count > cx.limits.transaction_operations_max {
             self.undo(id, cx);
-            let what = format!(
-                "a transaction may have at most {} operations (limits.transaction-operations-max)",
-                cx.limits.transaction_operations_max
-            );
-            return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what));
+            return Err(too_many(cx.limits.transaction_operations_max));
         }
         let settlements = self.settlements(id);
         let publications = transaction.messages.into_iter().map(Operation::Publish);
@@ -273,6 +274,14 @@ fn request(payload: &[u8]) -> Result<Demand, AmqpError> {
         }
         _ => Err(malformed()),
     }
+}
+
+fn too_many(operations_max: usize) -> AmqpError {
+    let what = format!(
+        "a transaction may have at most {operations_max} operations \
+         (limits.transaction-operations-max)"
+    );
+    AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what)
 }
 
 fn unknown() -> AmqpError {

@@ -26,7 +26,7 @@ impl Open {
         match state {
             Some(DeliveryState::Transactional(transaction, verdict)) => {
                 let verdict = verdict.unwrap_or(Verdict::Accepted);
-                self.settle_in(channel, transaction, ids, verdict, disposition.settled)
+                self.settle_in(channel, transaction, ids, verdict, disposition.settled, cx)
             }
             Some(DeliveryState::Terminal(verdict)) => {
                 self.settle(channel, ids, Some(verdict), disposition.settled, cx);
@@ -78,6 +78,7 @@ impl Open {
         ids: (u32, u32),
         verdict: Verdict,
         by_peer: bool,
+        cx: &mut Context<'_>,
     ) -> Result<(), End> {
         let Some(transaction) = transaction.filter(|id| self.transactions.is_open(*id)) else {
             return Err(End::Session(AmqpError::new(
@@ -87,12 +88,19 @@ impl Open {
         };
         let Some(session) = self.sessions.get_mut(&channel) else { return Ok(()) };
         let state = EntryState::InTransaction { transaction, verdict, by_peer };
-        for run in session.unsettled.change(ids.0, ids.1, state) {
+        let runs = session.unsettled.change(ids.0, ids.1, state);
+        for run in &runs {
             self.transactions.count(transaction, run.count);
             let outgoing = self.links.get_mut(&run.link).and_then(|link| link.outgoing_mut());
             if let Some(outgoing) = outgoing {
                 // What is settled in it does not count: its receiver may go on.
                 outgoing.unsettled = outgoing.unsettled.saturating_sub(run.count);
+            }
+        }
+        // It would receive without an end: what is in a transaction does not count.
+        if let Some(error) = self.transactions.excess(transaction, cx.limits) {
+            for run in runs {
+                self.fail(run.link, &error, true, cx);
             }
         }
         Ok(())

@@ -25,7 +25,10 @@ pub(crate) enum End {
 
 impl AmqpError {
     pub(crate) fn new(condition: &'static str, description: impl Into<String>) -> Self {
-        Self { condition, description: description.into(), field: None }
+        let mut description = description.into();
+        let end = description.floor_char_boundary(DESCRIPTION_BYTES_MAX);
+        description.truncate(end);
+        Self { condition, description, field: None }
     }
 
     /// What a field of the peer's open cannot be, as its `info` says too: by that JMS knows a client id
@@ -90,6 +93,11 @@ impl End {
         Self::Connection(Reason::Malformed, AmqpError::new(ILLEGAL_STATE, description))
     }
 
+    /// The peer uses a number that is beyond what the connection or the session has.
+    pub(crate) fn out_of_range(description: impl Into<String>) -> Self {
+        Self::Connection(Reason::Malformed, AmqpError::new(FRAMING_ERROR, description))
+    }
+
     pub(crate) fn session(condition: &'static str, description: impl Into<String>) -> Self {
         Self::Session(AmqpError::new(condition, description))
     }
@@ -100,6 +108,10 @@ impl From<TypeError> for End {
         Self::decode(error.to_string())
     }
 }
+
+/// Bytes of a description, which may quote what the peer has sent: with it, an error has room in the
+/// smallest frame.
+const DESCRIPTION_BYTES_MAX: usize = 300;
 
 pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
 pub(crate) const NOT_FOUND: &str = "amqp:not-found";
@@ -114,6 +126,7 @@ pub(crate) const RESOURCE_DELETED: &str = "amqp:resource-deleted";
 pub(crate) const ILLEGAL_STATE: &str = "amqp:illegal-state";
 pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
 pub(crate) const FRAMING_ERROR: &str = "amqp:connection:framing-error";
+pub(crate) const FRAME_SIZE_TOO_SMALL: &str = "amqp:frame-size-too-small";
 pub(crate) const WINDOW_VIOLATION: &str = "amqp:session:window-violation";
 pub(crate) const HANDLE_IN_USE: &str = "amqp:session:handle-in-use";
 pub(crate) const UNATTACHED_HANDLE: &str = "amqp:session:unattached-handle";

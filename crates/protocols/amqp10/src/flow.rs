@@ -1,9 +1,11 @@
-use contract::{Command, ConnectionLimits, Credit};
+use std::mem;
+
+use contract::{Command, ConnectionLimits, Credit, Outcome, Settle};
 
 use crate::{
     codes,
     error::End,
-    link::{LinkEnd, LinkId, LinkState, Outgoing},
+    link::{LinkEnd, LinkId, LinkState, Outgoing, Unsent},
     open::{Context, Open},
     pending::Request,
     performative::{Channel, Flow, LinkFlow},
@@ -20,26 +22,23 @@ impl Open {
         let Some(session) = self.sessions.get_mut(&channel) else { return Ok(()) };
         // Before the peer has the begin it counts from the beginning.
         let next = flow.next_incoming_id.unwrap_or(0);
-        let window = next.wrapping_add(flow.incoming_window);
-        let window = window.wrapping_sub(session.next_outgoing_id).cast_signed();
-        session.remote_window = u32::try_from(window).unwrap_or(0);
-        if session.remote_window > 0 && session.is_blocked {
-            session.is_blocked = false;
+        session.remote_window = left(flow.incoming_window, next, session.next_outgoing_id);
+        let is_unblocked = session.remote_window > 0 && mem::take(&mut session.is_blocked);
+        // Its credit first: it may be less than before.
+        let mut link = None;
+        if let Some(said) = flow.link {
+            let id = self.link_of(channel, said.handle)?;
+            self.link_flow(id, said, cx);
+            link = Some(id);
+        }
+        if is_unblocked && let Some(session) = self.sessions.get(&channel) {
             let links: Vec<_> = session.handles.values().copied().collect();
             for id in links {
                 self.pump(id, cx);
             }
         }
-        match flow.link {
-            Some(link) => {
-                let id = self.link_of(channel, link.handle)?;
-                self.link_flow(id, link, cx);
-                if flow.echo {
-                    self.send_flow(channel, Some(id), cx);
-                }
-            }
-            None if flow.echo => self.send_flow(channel, None, cx),
-            None => {}
+        if flow.echo {
+            self.send_flow(channel, link, cx);
         }
         Ok(())
     }
@@ -51,14 +50,14 @@ impl Open {
         if let Some(credit) = flow.link_credit {
             // Without a count the peer has not seen the attach.
             let count = flow.delivery_count.unwrap_or(0);
-            let limit = count.wrapping_add(credit);
-            let left = limit.wrapping_sub(outgoing.delivery_count).cast_signed();
-            // More than two thousand million is no number of serial arithmetic, but is meant.
-            let overflows = credit > i32::MAX.cast_unsigned();
-            outgoing.credit = if overflows { credit } else { u32::try_from(left).unwrap_or(0) };
+            outgoing.credit = left(credit, count, outgoing.delivery_count);
         }
         outgoing.drain.is_wanted = flow.drain;
         if is_attached {
+            self.pump(id, cx);
+            if let Some(outgoing) = self.links.get_mut(&id).and_then(|link| link.outgoing_mut()) {
+                outgoing.give_back(id, cx);
+            }
             self.resume(id, cx);
         }
     }
@@ -112,7 +111,9 @@ impl Open {
         let (channel, is_attached) = (link.channel, matches!(link.state, LinkState::Attached));
         let Some(outgoing) = link.outgoing_mut() else { return };
         let drain = outgoing.drain;
-        if !is_attached || !drain.is_wanted || drain.requested > 0 || !outgoing.unsent.is_empty() {
+        let is_sending =
+            !outgoing.unsent.is_empty() && (outgoing.credit > 0 || outgoing.is_midway());
+        if !is_attached || !drain.is_wanted || drain.requested > 0 || is_sending {
             return;
         }
         outgoing.delivery_count = outgoing.delivery_count.wrapping_add(outgoing.credit);
@@ -148,9 +149,11 @@ impl Open {
         }
     }
 
+    /// Says how a session stands, and a link of it that is attached.
     pub(crate) fn send_flow(&self, channel: Channel, id: Option<LinkId>, cx: &mut Context<'_>) {
         let Some(session) = self.sessions.get(&channel) else { return };
         let link = id.and_then(|id| self.links.get(&id));
+        let link = link.filter(|link| matches!(link.state, LinkState::Attached));
         cx.send(channel, |to| {
             to.composite(codes::FLOW, |fields| {
                 write_session(fields, session);
@@ -180,6 +183,25 @@ fn write_session(fields: &mut amqp_types::Writer<'_>, session: &Session) {
 }
 
 impl Outgoing {
+    /// A message is sent in part.
+    fn is_midway(&self) -> bool {
+        self.unsent.front().is_some_and(|unsent| unsent.progress.is_some())
+    }
+
+    /// Gives back what the broker has delivered before it heard that the peer takes no more: others may
+    /// have it. What is the link's for good waits for its credit.
+    fn give_back(&mut self, id: LinkId, cx: &mut Context<'_>) {
+        let is_loose = |unsent: &mut Unsent| unsent.progress.is_none() && unsent.tag.is_some();
+        while self.is_queue
+            && self.unsent.len() > self.credit as usize
+            && let Some(Unsent { message, tag: Some(tag), .. }) = self.unsent.pop_back_if(is_loose)
+        {
+            self.unsent_bytes = self.unsent_bytes.saturating_sub(message.cost());
+            let (subscription, outcome) = (id.subscription(), Outcome::Released);
+            cx.out.settle(Settle { subscription, tags: tag..=tag, outcome }, None);
+        }
+    }
+
     /// Gives the broker the credit that the peer has given, as far as may be unsettled; without
     /// `is_changed`, only where much was used. Returns whether it has any.
     pub(crate) fn grant(&mut self, id: LinkId, is_changed: bool, cx: &mut Context<'_>) -> bool {
@@ -202,6 +224,13 @@ impl Outgoing {
         }
         self.granted > 0
     }
+}
+
+/// What may still be sent to a peer that has counted up to `theirs`, and allows so many from there on. The
+/// counts are serial numbers (RFC 1982); what is allowed is a number, the largest one too.
+fn left(allowed: u32, theirs: u32, ours: u32) -> u32 {
+    let uncounted = i64::from(ours.wrapping_sub(theirs).cast_signed());
+    u32::try_from((i64::from(allowed) - uncounted).max(0)).unwrap_or(u32::MAX)
 }
 
 /// Messages that one of so many senders may have in flight.

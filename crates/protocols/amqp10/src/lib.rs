@@ -32,6 +32,8 @@ mod temporaries;
 mod terminus;
 mod transfer;
 mod unsettled;
+#[cfg(test)]
+mod wrapping;
 
 pub use connection::Connection;
 pub use detect::{PLAIN_HEADER, SASL_HEADER, detect};

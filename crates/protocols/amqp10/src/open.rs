@@ -8,7 +8,7 @@ use contract::{
 use crate::{
     codes,
     coordinator::Transactions,
-    error::{AmqpError, End, NOT_ALLOWED, RESOURCE_LIMIT_EXCEEDED},
+    error::{AmqpError, End, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED},
     frame,
     identity::Identity,
     idle::Idle,
@@ -57,6 +57,8 @@ pub(crate) struct Open {
     pub(crate) idle: Idle,
     /// The largest frame that the peer takes.
     pub(crate) frame_bytes_max: usize,
+    /// The highest number of a session that the peer has room for.
+    channel_max: Channel,
     pub(crate) sessions: BTreeMap<Channel, Session>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) next_link: u32,
@@ -75,13 +77,14 @@ impl Open {
     pub(crate) fn new(
         identity: Identity,
         idle: Idle,
-        frame_bytes_max: usize,
+        (frame_bytes_max, channel_max): (usize, Channel),
         token_next: u64,
     ) -> Self {
         Self {
             identity,
             idle,
             frame_bytes_max,
+            channel_max,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 0,
@@ -117,6 +120,10 @@ impl Open {
         performative: Performative<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), End> {
+        if channel > CHANNEL_MAX {
+            let what = format!("channel {channel}: channel-max is {CHANNEL_MAX}");
+            return Err(End::out_of_range(what));
+        }
         match (&performative, self.sessions.get(&channel)) {
             (Performative::Open(_), _) => return Err(End::illegal("a second open")),
             (Performative::Close, _) => return Err(End::Normal),
@@ -157,11 +164,10 @@ impl Open {
         if begin.remote_channel.is_some() {
             return Err(End::illegal("a begin that replies to none: remote-channel must be null"));
         }
-        if channel > CHANNEL_MAX {
-            let error = AmqpError::new(
-                NOT_ALLOWED,
-                format!("channel {channel}: channel-max of this connection is {CHANNEL_MAX}"),
-            );
+        if channel > self.channel_max {
+            let what =
+                format!("a begin replies on its own channel: channel-max is {}", self.channel_max);
+            let error = AmqpError::new(NOT_IMPLEMENTED, what);
             return Err(End::Connection(Reason::Malformed, error));
         }
         self.sessions.insert(channel, Session::new(begin));
@@ -187,8 +193,12 @@ impl Open {
         let Some(session) = self.sessions.get_mut(&channel) else { return };
         session.is_ended = true;
         for id in mem::take(&mut session.handles).into_values() {
-            let ending = Ending::Suspend;
-            self.release(id, Release { ending, is_subscribed: true, waits: false }, cx);
+            let is_closing = |link: &Link| matches!(link.state, LinkState::Closing { .. });
+            // What the broker does for one that the peer has detached ends already.
+            if !self.links.get(&id).is_some_and(is_closing) {
+                let ending = Ending::Suspend;
+                self.release(id, Release { ending, is_subscribed: true, waits: false }, cx);
+            }
             self.links.remove(&id);
         }
         cx.send(channel, |to| {

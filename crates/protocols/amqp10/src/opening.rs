@@ -55,7 +55,8 @@ impl Connection {
         };
         identity.is_exclusive = claim.is_some();
         self.token = Token(self.token.0 + 1);
-        let opened = Open::new(identity, idle, frame_bytes_max, self.token.0 + 1);
+        let opened =
+            Open::new(identity, idle, (frame_bytes_max, open.channel_max), self.token.0 + 1);
         match claim {
             Some((client, contest)) => {
                 cx.out.command(self.token, Command::Claim(client, contest));

@@ -43,6 +43,7 @@ pub(crate) enum Performative<'a> {
 pub(crate) struct Open<'a> {
     pub(crate) container_id: &'a str,
     pub(crate) max_frame_size: u32,
+    pub(crate) channel_max: Channel,
     pub(crate) idle_time_out: Option<u32>,
     pub(crate) desired: Value<'a>,
 }
@@ -173,11 +174,11 @@ impl<'a> Open<'a> {
         let container_id = must(fields.string()?)?;
         fields.skip(1)?;
         let max_frame_size = fields.u32()?.unwrap_or(u32::MAX);
-        fields.u16()?;
+        let channel_max = fields.u16()?.unwrap_or(u16::MAX);
         let idle_time_out = fields.u32()?;
         fields.skip(3)?;
         let desired = fields.value()?;
-        Ok(Self { container_id, max_frame_size, idle_time_out, desired })
+        Ok(Self { container_id, max_frame_size, channel_max, idle_time_out, desired })
     }
 }
 
