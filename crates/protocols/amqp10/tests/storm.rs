@@ -1,9 +1,14 @@
 //! Random frames, in any order and cut anywhere, and random replies of the broker.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
+#[expect(unreachable_pub, reason = "the fuzz target has it too")]
+#[path = "replay/monitor.rs"]
+mod monitor;
+
 use amqp_types::Writer;
-use amqp10::{Connection, PLAIN_HEADER, SASL_HEADER};
+use amqp10::{PLAIN_HEADER, SASL_HEADER};
 use contract::Principal;
+use monitor::Monitored;
 use testkit::{Counting, Peer, Random, Setup, Storm, Tally};
 
 #[global_allocator]
@@ -262,6 +267,9 @@ fn vocabulary(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
         3..=22 => {
             let name = format!("link-{}", random.below(30));
             let (role, mode) = (random.once_in(2), u8::try_from(random.below(3)).unwrap());
+            let mode = if random.once_in(100) { 3 } else { mode };
+            let name = if random.once_in(40) { name.repeat(60) } else { name };
+            let count = random.pick(&[0, 0, u32::MAX - 2]);
             let is_free = |handle: &u32| {
                 let prefix = format!("{channel}:{handle}:");
                 !peer.notes.iter().any(|note| note.starts_with(&prefix))
@@ -292,6 +300,9 @@ fn vocabulary(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
                         } else {
                             terminus(random, fields, false);
                         }
+                        fields.null();
+                        fields.null();
+                        fields.u32(count);
                     });
                 },
                 b"",
@@ -386,27 +397,59 @@ fn vocabulary(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
 }
 
 fn begin(random: &mut Random, to: &mut Writer<'_>) {
-    let window = random.pick(&[1, 5, 2048, u32::MAX]);
+    let window = random.pick(&[0, 1, 5, 2048, u32::MAX]);
+    let next = random.pick(&[0, 1 << 31, u32::MAX - 3]);
+    let handle_max = random.once_in(12).then_some(4);
     to.composite(0x11, |fields| {
         fields.null();
-        fields.u32(0);
+        fields.u32(next);
         fields.u32(window);
         fields.u32(2048);
+        fields.u32_or_null(handle_max);
     });
+}
+
+/// Makes a frame one that a peer should not send: a value of another type or width, a number of items
+/// that is not that of the list, a piece that is missing.
+fn spoil(random: &mut Random, bytes: &mut Vec<u8>) {
+    let at = 8 + random.below(bytes.len().saturating_sub(8));
+    match random.below(4) {
+        0 => bytes.truncate(at),
+        1 => drop(bytes.splice(at..at, [0x40])),
+        _ => {
+            let codes = [
+                0x00, 0x40, 0x41, 0x43, 0x44, 0x45, 0x52, 0x53, 0x70, 0xa1, 0xc0, 0xd0, 0xf0, 0xff,
+            ];
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = random.pick(&codes);
+            }
+        }
+    }
+    let size = u32::try_from(bytes.len()).unwrap();
+    bytes[..4].copy_from_slice(&size.to_be_bytes());
+}
+
+/// What an open connection receives, now and then spoilt.
+fn hostile(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
+    let mut bytes = vocabulary(random, peer);
+    if peer.sent > 4 && bytes.len() > 8 && random.once_in(200) {
+        spoil(random, &mut bytes);
+    }
+    bytes
 }
 
 #[test]
 fn an_open_connection() {
     let mut setup = Setup::stream();
     setup.principal = Some(Principal::new("ann", []));
-    let tally = Storm::new(setup, 8 << 20).run(Connection::open, vocabulary);
+    let tally = Storm::new(setup, 8 << 20).run(Monitored::open, hostile);
     reached(tally);
 }
 
 #[test]
 fn a_login() {
     let storm = Storm { seeds: 50, ..Storm::new(Setup::stream(), 8 << 20) };
-    let tally = storm.run(Connection::open, |random, peer| match peer.sent {
+    let tally = storm.run(Monitored::open, |random, peer| match peer.sent {
         0 => SASL_HEADER.to_vec(),
         1 => {
             let mechanism = random.pick(&["PLAIN", "ANONYMOUS", "SCRAM-SHA-256", "X"]);
