@@ -37,7 +37,7 @@ pub(crate) enum Suite {
     Stompjs,
     /// stomp.py over TCP and WebSocket
     Stomppy,
-    /// rhea over TCP and WebSocket: AMQP 1.0
+    /// rhea over TCP and WebSocket: AMQP 1.0; frames by hand that are wrong
     Rhea,
     /// Apache Qpid JMS over TCP, TLS and WebSocket, Qpid ProtonJ2, and the programs of examples/jms
     Jms,
@@ -175,7 +175,7 @@ const STOMPJS: &[&str] = &[
     "flood",
     "meeting",
 ];
-const RHEA: &[&str] = &["amqp"];
+const RHEA: &[&str] = &["amqp", "frames"];
 const SERVICES: &[&str] = &[
     "services",
     "directory",
