@@ -26,6 +26,8 @@ pub(crate) trait Show {
 pub(crate) trait FromString: Sized {
     /// How to come by a value, where no example would do.
     const HINT: Option<&'static str> = None;
+    /// Whether it may stand in a file of its own, which is named instead.
+    const IS_SECRET: bool = false;
     /// What may be written, where only some words may.
     const WORDS: &'static [&'static str] = &[];
 
@@ -48,7 +50,8 @@ impl<T: FromString> Form for T {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        T::from_string(value.string()?).map_or_else(|error| value.refuse(error), Some)
+        let text = if T::IS_SECRET { value.secret()? } else { value.string()? };
+        T::from_string(&text).map_or_else(|error| value.refuse(error), Some)
     }
 }
 
@@ -174,6 +177,7 @@ impl Show for FileName {
 /// An Argon2id hash of a password.
 impl FromString for Password {
     const HINT: Option<&'static str> = Some("`passerelle password` makes one to paste");
+    const IS_SECRET: bool = true;
 
     fn from_string(text: &str) -> Result<Self, impl fmt::Display> {
         Self::parse(text)
@@ -188,9 +192,20 @@ pub(crate) struct ScramSha1(pub(crate) Scram);
 #[derive(Debug)]
 pub(crate) struct ScramSha256(pub(crate) Scram);
 
-strings! {
-    ScramSha1: |text| Scram::parse(Mechanism::Sha1, text).map(Self),
-    ScramSha256: |text| Scram::parse(Mechanism::Sha256, text).map(Self),
+impl FromString for ScramSha1 {
+    const IS_SECRET: bool = true;
+
+    fn from_string(text: &str) -> Result<Self, impl fmt::Display> {
+        Scram::parse(Mechanism::Sha1, text).map(Self)
+    }
+}
+
+impl FromString for ScramSha256 {
+    const IS_SECRET: bool = true;
+
+    fn from_string(text: &str) -> Result<Self, impl fmt::Display> {
+        Scram::parse(Mechanism::Sha256, text).map(Self)
+    }
 }
 
 /// A time, in milliseconds since 1970-01-01 UTC.
@@ -428,7 +443,7 @@ impl Form for DeadLetterQueue {
             None => {}
         }
         let text = value.string()?;
-        match Destination::parse(&queue_text(text)) {
+        match Destination::parse(&queue_text(&text)) {
             Ok(queue) if queue.is_dead_letter_queue() => Some(Self(DeadLetters::To(queue))),
             Ok(_) => value.refuse(format_args!(
                 "the name of a dead-letter queue begins with DLQ., such as DLQ.{text}"
@@ -655,7 +670,7 @@ impl Form for NamedPath {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        let path = value.source().folder().join(value.string()?);
+        let path = value.source().folder().join(&*value.string()?);
         let place = value.source().error(value.start(), &format!("`{}`: ", value.key()));
         Some(Self::new(path, place))
     }

@@ -5,6 +5,8 @@
 //! certificates and folders are named by their paths ([`NamedPath`]), and the caller that opens
 //! them reports what is wrong with them.
 //!
+//! What stands in the environment or on the command line is handed in ([`Outside`]).
+//!
 //! `tables` and `limits` declare every key, with the macro in `keys`. `form` says how the values
 //! of each type are written, `value` how single strings are; `located` has where keys stand.
 //! `source` holds the text and the errors found in it, `parse` checks what relates keys to each
@@ -22,6 +24,7 @@ mod located;
 mod named_path;
 mod networks;
 pub mod origin;
+mod outside;
 mod parse;
 mod reference;
 mod section;
@@ -45,6 +48,7 @@ pub use limits::Limits;
 pub use named_path::NamedPath;
 pub use networks::Networks;
 pub use origin::{AllowedOrigin, Origin};
+pub use outside::{Environment, NoEnvironment, Outside};
 pub use parse::Reading;
 pub use reference::{reference, schema};
 pub use service::{Feed, HostPort, Server, ServerScheme, Service, ServiceKind};
@@ -138,12 +142,13 @@ pub enum LogLevel {
 
 impl Config {
     /// Reads a configuration. Its relative paths start from the folder of `file_name`, which
-    /// also stands in errors. No file is opened, not those that it names either.
+    /// also stands in errors. No file is opened, not those that it names either, and there are no
+    /// environment variables.
     ///
     /// # Errors
     /// All that is unknown, malformed or contradicts another.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigErrors> {
-        Self::read(text, file_name).finish()
+        Self::read(text, file_name, Outside::default()).finish()
     }
 
     /// What differs in another configuration, by keys and tables; users, access rules and settings of queues
@@ -166,10 +171,11 @@ impl Config {
         differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 
-    /// As [`Config::parse`], for a caller that has more to check: the files that it names.
+    /// As [`Config::parse`], for a caller that has more to check, the files that it names, and that
+    /// knows what is outside the file.
     #[must_use]
-    pub fn read(text: &str, file_name: &str) -> Reading {
-        parse::read(text, file_name)
+    pub fn read(text: &str, file_name: &str, outside: Outside<'_>) -> Reading {
+        parse::read(text, file_name, outside)
     }
 
     /// The service of a request's path, by its index in [`Config::services`], and what
@@ -229,6 +235,23 @@ impl Config {
     }
 }
 
+impl Listen {
+    /// The one that there is without a `[[listen]]`, at this address. What needs no login is for this
+    /// machine alone.
+    fn only(address: SocketAddr) -> Self {
+        Self {
+            address,
+            names: Vec::new(),
+            anonymous: address.ip().is_loopback(),
+            operations: address.ip().is_loopback(),
+            proxy_protocol_from: Networks::default(),
+            forwarded_from: Networks::default(),
+            connections_max_per_address: None,
+            tls: Vec::new(),
+        }
+    }
+}
+
 /// What runs without a configuration: the embedded broker and a service of each kind that needs
 /// no more to be said, for this machine alone.
 impl Default for Config {
@@ -248,16 +271,7 @@ impl Default for Config {
         Self {
             threads: None,
             io_uring: false,
-            listens: vec![Listen {
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-                names: Vec::new(),
-                anonymous: true,
-                operations: true,
-                proxy_protocol_from: Networks::default(),
-                forwarded_from: Networks::default(),
-                connections_max_per_address: None,
-                tls: Vec::new(),
-            }],
+            listens: vec![Listen::only(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))],
             services: services.map(|(path, kind)| Service::new(path, kind)).into(),
             limits,
             users: Users::default(),

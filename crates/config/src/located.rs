@@ -99,6 +99,14 @@ impl<T> Default for Tables<T> {
     }
 }
 
+impl<T> Tables<T> {
+    /// One that no file has.
+    pub(crate) fn of(value: T) -> Self {
+        let one = Located { value, start: 0, is_whole: true, places: Vec::new() };
+        Self { read: vec![one], count: 1, is_whole: true }
+    }
+}
+
 impl<T: Keys> Form for Tables<T> {
     const NAME: &'static str = "tables";
 

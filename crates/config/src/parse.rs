@@ -8,7 +8,7 @@ use contract::{QueueRules, QueueSettings};
 use toml::de::DeTable;
 
 use crate::{
-    Config, ConfigError, ConfigErrors, Listen, Memory, Proxy, Service, ServiceKind,
+    Config, ConfigError, ConfigErrors, Listen, Memory, Outside, Proxy, Service, ServiceKind,
     keys::Keys as _,
     limits::{self, Limits},
     located::{Located, Tables},
@@ -48,8 +48,8 @@ impl Reading {
     }
 }
 
-pub(crate) fn read(text: &str, file: &str) -> Reading {
-    let mut source = Source::new(text, file);
+pub(crate) fn read(text: &str, file: &str, outside: Outside<'_>) -> Reading {
+    let mut source = Source::new(text, file, outside.environment);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let start = error.span().unwrap_or_default().start;
@@ -57,11 +57,54 @@ pub(crate) fn read(text: &str, file: &str) -> Reading {
     }
     let reported = source.reported();
     let table = Table::open(&source, Root::SECTION, document.get_ref(), document.span().start);
-    let config = match Located::of_table(&table, reported) {
-        Some(root) if !source.is_broken() => Reader { source: &source, root: &root }.config(),
+    let mut unreachable = None;
+    let config = match Located::<Root>::of_table(&table, reported) {
+        Some(mut root) if !source.is_broken() => {
+            if let Some(address) = outside.listen {
+                unreachable = listen_at(&source, &mut root.value, address);
+            }
+            Reader { source: &source, root: &root }.config()
+        }
         Some(_) | None => Config::default(),
     };
-    Reading { config, errors: source.errors() }
+    let mut reading = Reading { config, errors: source.errors() };
+    if let Some(message) = unreachable {
+        reading.refuse(ConfigError::of_file(file, message));
+    }
+    reading
+}
+
+/// Lets the one listener have this address. Returns what is wrong with that where no place in the file
+/// could be named for it.
+fn listen_at(source: &Source<'_>, root: &mut Root, address: SocketAddr) -> Option<String> {
+    let users = &root.user;
+    let none_can = users.count == 0 && users.is_whole;
+    let Some(tables) = &mut root.listen else {
+        root.listen = Some(Tables::of(Listen::only(address)));
+        return (none_can && !address.ip().is_loopback()).then(|| {
+            format!(
+                "{address} is open to other machines and no user could log in: write a \
+                 configuration with a [[user]] (`passerelle init` begins one), or with a [[listen]] \
+                 that has anonymous = true"
+            )
+        });
+    };
+    match &mut *tables.read {
+        [one] => {
+            one.value.address = address;
+            if one.place("anonymous").is_none() {
+                one.value.anonymous = address.ip().is_loopback();
+            }
+        }
+        [_, second, ..] => source.report(
+            second.start,
+            "the command line names one address to listen on, and the file has several [[listen]]: \
+             leave one of both",
+        ),
+        // What is wrong with it has been reported.
+        [] => {}
+    }
+    None
 }
 
 /// What relates the keys of a file to each other.
@@ -132,6 +175,10 @@ impl Reader<'_> {
     fn check_login(&self, table: &Located<Listen>) {
         let users = &self.root.value.user;
         if table.value.anonymous || users.count > 0 || !users.is_whole {
+            return;
+        }
+        // That of the command line, without a table in the file.
+        if table.is_empty() {
             return;
         }
         if table.place("anonymous").is_some() {

@@ -48,14 +48,18 @@ pub fn schema() -> Value {
 const INTRODUCTION: &str = "\
 # The configuration file
 
-`passerelle serve --config passerelle.toml` reads it, `passerelle check --config passerelle.toml`
-says what it would do. It is TOML; unknown keys, malformed values and contradictions are refused, all
-of them at once, each with its line and column.
+`passerelle serve passerelle.toml` reads it, `passerelle check passerelle.toml` says what it would do,
+and `passerelle init` writes one to begin with ([command-line.md](command-line.md)). It is TOML; unknown
+keys, malformed values and contradictions are refused, all of them at once, each with its line and column.
 Without a file, or for what it leaves out, the defaults hold. A file with a `[[listen]]` replaces
 the default listener, one with a `[[service]]` replaces the default services.
 
 Durations are seconds or strings such as `\"500ms\"`, `\"30s\"`, `\"5m\"`, `\"1h\"`; bytes are numbers or
 strings such as `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. Relative paths start from the folder of the file.
+
+`${NAME}` in a string stands for an environment variable, which must be there; `$${` is `${` itself. A password, its hash or its
+verifiers may be `\"file:PATH\"`, and stand in that file, as `passerelle password` prints them. So no secret needs to be in the configuration:
+`password = \"${ANN}\"`, `password = \"file:/run/secrets/ann\"`.
 
 ```toml
 [[listen]]

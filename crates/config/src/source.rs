@@ -16,7 +16,8 @@ use toml::{
 use serde_json::Value as Json;
 
 use crate::{
-    ConfigError, ConfigErrors,
+    ConfigError, ConfigErrors, Environment,
+    outside::expand,
     section::{Key, Section},
     value,
 };
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) struct Source<'a> {
     pub(crate) text: &'a str,
     pub(crate) file: &'a str,
+    environment: &'a dyn Environment,
     /// The lines that are no TOML.
     broken_lines: BTreeSet<usize>,
     errors: RefCell<Vec<(usize, String)>>,
@@ -33,10 +35,15 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) const fn new(text: &'a str, file: &'a str) -> Self {
+    pub(crate) const fn new(
+        text: &'a str,
+        file: &'a str,
+        environment: &'a dyn Environment,
+    ) -> Self {
         Self {
             text,
             file,
+            environment,
             broken_lines: BTreeSet::new(),
             errors: RefCell::new(Vec::new()),
             reported: Cell::new(0),
@@ -269,9 +276,44 @@ impl<'a> Value<'a> {
         self.refuse(format_args!("expected {what}"))
     }
 
-    /// A string.
-    pub(crate) fn string(&self) -> Option<&'a str> {
-        self.value.get_ref().as_str().or_else(|| self.expected("a string in quotes"))
+    /// A string, with the environment variables that it names.
+    pub(crate) fn string(&self) -> Option<Cow<'a, str>> {
+        match self.value.get_ref().as_str() {
+            Some(text) => self.expand(text),
+            None => self.expected("a string in quotes"),
+        }
+    }
+
+    /// A string that is a secret: it may stand in a file of its own.
+    pub(crate) fn secret(&self) -> Option<Cow<'a, str>> {
+        let text = self.string()?;
+        let Some(file) = text.strip_prefix("file:") else { return Some(text) };
+        let path = self.source.folder().join(file);
+        match self.source.environment.file(&path) {
+            Ok(text) => Some(text.trim_end().to_owned().into()),
+            Err(error) => self.refuse(format_args!("{} cannot be read: {error}", path.display())),
+        }
+    }
+
+    fn expand(&self, text: &'a str) -> Option<Cow<'a, str>> {
+        expand(text, self.source.environment).map_or_else(|error| self.refuse(error), Some)
+    }
+
+    /// Reads the value that another text has for the same key. What is wrong with it is reported here.
+    pub(crate) fn read_other<T>(
+        &self,
+        text: &str,
+        read: impl FnOnce(&Value<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let text = format!("{} = {text}", self.key);
+        let source = Source::new(&text, self.source.file, self.source.environment);
+        let Ok(document) = DeTable::parse(&text) else {
+            return self.refuse("what it stands for is no TOML");
+        };
+        let value = document.get_ref().get(self.key)?;
+        let read = read(&Value { source: &source, key: self.key, value });
+        source.errors().iter().for_each(|error| self.source.report(self.start(), &error.message));
+        read
     }
 
     /// `true` or `false`.
@@ -325,7 +367,7 @@ impl<'a> Value<'a> {
     pub(crate) fn bytes(&self) -> Option<usize> {
         let value = self.value.get_ref();
         if let Some(text) = value.as_str() {
-            return value::bytes(text).map_or_else(|error| self.refuse(error), Some);
+            return value::bytes(&self.expand(text)?).map_or_else(|error| self.refuse(error), Some);
         }
         if value.is_integer() {
             let count = self.count(1..=u64::MAX)?;
@@ -339,7 +381,7 @@ impl<'a> Value<'a> {
         let value = self.value.get_ref();
         let written = self.source.text.get(self.value.span()).unwrap_or_default();
         let read = match value.as_str() {
-            Some(text) => value::duration(text),
+            Some(text) => value::duration(&self.expand(text)?),
             None if value.is_integer() || value.is_float() => {
                 value::duration(&format!("{written}s"))
             }

@@ -325,8 +325,22 @@ impl Form for StoredPassword {
 
     fn read(value: &Value<'_>) -> Option<Self> {
         if value.is_string() {
-            return <Password as Form>::read(value).map(Self);
+            let text = value.secret()?;
+            // What a variable or a file has, as `passerelle password` prints it: `password = { … }`.
+            let table =
+                text.strip_prefix("password").unwrap_or(&text).trim_start_matches([' ', '=']);
+            if table.starts_with('{') {
+                return value.read_other(table, Self::of_table);
+            }
+            let hash = Password::parse(&text);
+            return hash.map_or_else(|error| value.refuse(error), |hash| Some(Self(hash)));
         }
+        Self::of_table(value)
+    }
+}
+
+impl StoredPassword {
+    fn of_table(value: &Value<'_>) -> Option<Self> {
         let PasswordTable { argon2id, scram_sha_1, scram_sha_256 } = Form::read(value)?;
         let verifiers = [scram_sha_1.map(|one| one.0), scram_sha_256.map(|one| one.0)];
         let password = verifiers.into_iter().flatten().fold(argon2id, |password, verifier| {

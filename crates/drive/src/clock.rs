@@ -21,6 +21,13 @@ pub fn now() -> Now {
     }
 }
 
+/// The time in microseconds since 1970-01-01 UTC.
+#[must_use]
+pub fn unix_us() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or_default()
+}
+
 /// CLOCK_MONOTONIC in microseconds, as systemd compares it with its own.
 #[must_use]
 pub fn monotonic_us() -> i64 {

@@ -103,6 +103,15 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// As [`print()`], of any bytes; a reader that has read enough is an error of the kind
+/// [`io::ErrorKind::BrokenPipe`].
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(bytes: &[u8]) -> io::Result<()> {
+    write_all(io::stdout(), bytes).map_err(|failed| failed.error)
+}
+
 fn say_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("unnamed");

@@ -1,31 +1,81 @@
-//! The configuration file, and the files that it names.
+//! The configuration file, and the files and environment variables that it names.
 
-use std::{io, path::Path};
+use std::{
+    env, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use config::{
-    CertificateFiles, Config, ConfigError, ConfigErrors, Directory, Proxy, Service, ServiceKind,
+    CertificateFiles, Config, ConfigError, ConfigErrors, Directory, Environment, Outside, Proxy,
+    Reading, Service, ServiceKind,
 };
 
 use crate::{files, tls, upstream};
 
-/// Reads a configuration from its file, and looks at what it names.
-///
-/// # Errors
-/// When the file cannot be read, or else all that is wrong with it: as [`Config::parse`], and the
-/// certificates that cannot be used and folders that are not there.
-pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    let file = path.display().to_string();
-    let text = files::read(path)
-        .and_then(|bytes| {
-            String::from_utf8(bytes)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
-        })
-        .map_err(|error| ConfigError::of_file(&file, format_args!("cannot be read: {error}")))?;
-    let mut reading = Config::read(&text, &file);
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// Its file; `None`: the defaults hold.
+    pub file: Option<PathBuf>,
+    /// The address to listen on, whatever the file says.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Source {
+    /// The file that the command line names, or the environment (`PASSERELLE_CONFIG`), or else the one
+    /// of the system if it is there.
+    #[must_use]
+    pub fn find(named: Option<PathBuf>, listen: Option<SocketAddr>) -> Self {
+        let of_environment = || env::var_os(FILE_VARIABLE).filter(|file| !file.is_empty());
+        let of_system = || Some(PathBuf::from(SYSTEM_FILE)).filter(|file| file.exists());
+        let file = named.or_else(|| of_environment().map(Into::into)).or_else(of_system);
+        Self { file, listen }
+    }
+
+    /// Reads the configuration, and looks at what it names.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or else all that is wrong with it: as [`Config::parse`], and the
+    /// certificates that cannot be used and folders that are not there.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        let outside = Outside { environment: &Process, listen: self.listen };
+        let Some(path) = &self.file else {
+            return Config::read("", "the command line", outside).finish();
+        };
+        let file = path.display().to_string();
+        let text = read_text(path).map_err(|error| {
+            ConfigError::of_file(&file, format_args!("cannot be read: {error}"))
+        })?;
+        look(Config::read(&text, &file, outside), &file)
+    }
+}
+
+/// The environment of the process.
+#[derive(Debug)]
+struct Process;
+
+impl Environment for Process {
+    fn variable(&self, name: &str) -> Option<String> {
+        env::var_os(name)?.into_string().ok()
+    }
+
+    fn file(&self, path: &Path) -> Result<String, String> {
+        read_text(path).map_err(|error| error.to_string())
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(files::read(path)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Looks at the files that a configuration names.
+fn look(mut reading: Reading, file: &str) -> Result<Config, ConfigErrors> {
     let Config { listens, services, .. } = reading.config();
     let certificates = listens.iter().flat_map(|listen| &listen.tls).filter_map(certificate);
     let folders = services.iter().filter_map(folder);
-    let upstreams = services.iter().filter_map(|service| upstream(service, &file));
+    let upstreams = services.iter().filter_map(|service| upstream(service, file));
     let errors: Vec<_> = certificates.chain(folders).chain(upstreams).collect();
     errors.into_iter().for_each(|error| reading.refuse(error));
     reading.finish()
@@ -53,15 +103,24 @@ fn upstream(service: &Service, file: &str) -> Option<ConfigError> {
     Some(ca.error(error))
 }
 
+/// The environment variable that names the file.
+const FILE_VARIABLE: &str = "PASSERELLE_CONFIG";
+/// The file of the system.
+const SYSTEM_FILE: &str = "/etc/passerelle/passerelle.toml";
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
 
+    fn load(file: &Path) -> Result<Config, ConfigErrors> {
+        Source { file: Some(file.to_owned()), listen: None }.load()
+    }
+
     #[test]
     fn what_is_wrong_with_a_file_is_said_with_its_place() {
-        let folder = std::env::temp_dir().join(format!("passerelle-load-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("passerelle-load-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("none.pem"), "no PEM").unwrap();
         let listen = "[[listen]]\naddress = \"127.0.0.1:1\"\n";

@@ -15,10 +15,10 @@ use tokio::{
     time,
 };
 
-use crate::serve;
+use crate::{configuration::Source, serve};
 
 /// Runs both until SIGTERM or SIGINT. One that ends is started again.
-pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
+pub(crate) fn run(config: &Config, source: &Source) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let program = env::current_exe()?;
     let market = market_beside(&program)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(config: &Config, file: Option<&Path>) -> io::Result<()> {
         serve::survive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let gateway = Program { file: program, arguments: serve_arguments(file), name: "gateway" };
+        let gateway = Program { file: program, arguments: serve_arguments(source), name: "gateway" };
         let market = Program {
             file: market,
             arguments: vec!["--connect".into(), connect.to_string().into()],
@@ -101,10 +101,13 @@ async fn stop(child: &mut Child) {
     drop(child.kill().await);
 }
 
-fn serve_arguments(file: Option<&Path>) -> Vec<std::ffi::OsString> {
+fn serve_arguments(source: &Source) -> Vec<std::ffi::OsString> {
     let mut arguments = vec!["serve".into()];
-    if let Some(file) = file {
+    if let Some(file) = &source.file {
         arguments.extend(["--config".into(), file.into()]);
+    }
+    if let Some(listen) = source.listen {
+        arguments.extend(["--listen".into(), listen.to_string().into()]);
     }
     arguments
 }

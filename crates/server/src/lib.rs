@@ -5,9 +5,11 @@
 
 pub mod available;
 pub mod cli;
+mod client;
 pub mod configuration;
 mod demo;
 mod files;
+mod init;
 mod listen;
 mod memory;
 mod password;

@@ -28,6 +28,14 @@ pub(crate) fn run() -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Asks for a password at the terminal, which does not show it.
+pub(crate) fn request(prompt: &str) -> Result<Secret, String> {
+    let hidden = Hidden::new().map_err(|error| error.to_string())?;
+    let secret = prompt_for(prompt);
+    drop(hidden);
+    secret
+}
+
 fn prompt_for(prompt: &str) -> Result<Secret, String> {
     // Not by the log's queue: the terminal is what the question is for, and it is waited for.
     let mut terminal = io::stderr();

@@ -2,15 +2,15 @@
 
 use std::{
     fmt, io,
+    io::IsTerminal as _,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     process,
     sync::Arc,
     thread,
     time::Duration,
 };
 
-use config::Config;
+use config::{Config, LogFormat};
 use drive::{Cores, Settings, clock, tasks};
 use passerelle_http::{Gateway, Phase, Worker};
 use rustix::{io::Errno, process::Signal};
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     available::Available,
-    configuration,
+    configuration::Source,
     listen::{self, Endpoints},
     memory,
     registry::PROTOCOLS,
@@ -69,13 +69,14 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, then stops in good order. `file` is where the configuration comes
+/// Serves until SIGTERM or SIGINT, then stops in good order. `source` is where the configuration comes
 /// from: what SIGHUP reads again.
 ///
 /// # Errors
 /// When it cannot start.
-pub fn serve(mut config: Config, file: Option<PathBuf>) -> Result<(), StartError> {
-    let source = file.map(|file| Arc::new(Source { file, started: config.clone() }));
+pub fn serve(mut config: Config, source: Source) -> Result<(), StartError> {
+    let file = source.file.clone().map(|file| file.display().to_string());
+    let source = Arc::new(Started { source, config: config.clone() });
     let available = Available::of_process();
     available.complete(&mut config);
     let descriptors = raise_descriptor_limit();
@@ -97,7 +98,8 @@ pub fn serve(mut config: Config, file: Option<PathBuf>) -> Result<(), StartError
     );
     let (gateway, store, threads) = start_cores(config, &endpoints, phase)?;
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
+        configuration = file.as_deref().unwrap_or("the defaults"),
         threads = threads.len(),
         open_files = %descriptors,
         "started"
@@ -109,7 +111,7 @@ pub fn serve(mut config: Config, file: Option<PathBuf>) -> Result<(), StartError
             // Those that come during a reload are one more.
             while hangup.recv().await.is_some() {
                 systemd.reloading();
-                reload(&gateway, &endpoints, source.as_ref()).await;
+                reload(&gateway, &endpoints, &source).await;
                 systemd.ready();
             }
         };
@@ -162,6 +164,10 @@ fn accept(
         let scheme =
             if endpoints.get(index).is_some_and(Option::is_some) { "https" } else { "http" };
         addresses.push_str(&format!("listening on {scheme}://{address}/\n"));
+        // On a terminal the line on the standard output says it.
+        if gateway.config.log.format == LogFormat::Json || !io::stderr().is_terminal() {
+            tracing::info!(%address, tls = scheme == "https", "listening");
+        }
     }
     print_addresses(addresses);
     Ok(accepting)
@@ -294,24 +300,20 @@ fn print_addresses(addresses: String) {
     }
 }
 
-/// Where the configuration comes from.
-struct Source {
-    file: PathBuf,
-    /// What it was at the start.
-    started: Config,
+/// What the gateway was started with.
+struct Started {
+    source: Source,
+    config: Config,
 }
 
 /// Does what SIGHUP requests, on a thread of its own: files may be waited for.
-async fn reload(gateway: &Arc<Gateway>, endpoints: &Endpoints, source: Option<&Arc<Source>>) {
+async fn reload(gateway: &Arc<Gateway>, endpoints: &Endpoints, started: &Arc<Started>) {
     let (done, finished) = oneshot::channel::<()>();
     let (gateway, endpoints) = (Arc::clone(gateway), Arc::clone(endpoints));
-    let source = source.cloned();
+    let started = Arc::clone(started);
     let run = move || {
         reload_certificates(&gateway, &endpoints);
-        match source {
-            Some(source) => reload_users(&gateway, &source),
-            None => tracing::info!("no users reloaded: there is no configuration file"),
-        }
+        reload_users(&gateway, &started);
         tracing::info!("reload ended");
         drop(done);
     };
@@ -337,14 +339,18 @@ fn reload_certificates(gateway: &Gateway, endpoints: &Endpoints) {
 }
 
 /// Reads the configuration again, and applies its users, access rules and settings of queues.
-fn reload_users(gateway: &Gateway, source: &Source) {
+fn reload_users(gateway: &Gateway, started: &Started) {
+    let Some(file) = &started.source.file else {
+        tracing::info!("no users reloaded: there is no configuration file");
+        return;
+    };
     // What was read from a pipe is gone: nothing would stand for everything to be removed.
-    if !source.file.is_file() {
-        let error = format!("{} is no regular file", source.file.display());
+    if !file.is_file() {
+        let error = format!("{} is no regular file", file.display());
         tracing::error!(%error, "users and access rules not reloaded: the old ones stay");
         return;
     }
-    let config = match configuration::load(&source.file) {
+    let config = match started.source.load() {
         Ok(config) => config,
         Err(errors) => {
             // One line, however many errors there are.
@@ -358,7 +364,7 @@ fn reload_users(gateway: &Gateway, source: &Source) {
     let (users, rules) = (config.users.len(), config.access.rules().len());
     let queues = config.queues.rules().len();
     tracing::info!(users, rules, queues, "users and access rules reloaded");
-    let changed = source.started.differences(&config).join(", ");
+    let changed = started.config.differences(&config).join(", ");
     if !changed.is_empty() {
         tracing::warn!(%changed, "not applied: restart to apply these changes of the configuration");
     }
@@ -419,5 +425,7 @@ fn advice(error: &io::Error, address: SocketAddr) -> String {
     }
 }
 
+/// The version, with the commit where the build knew it.
+pub(crate) const VERSION: &str = env!("PASSERELLE_VERSION");
 /// How often it is checked whether all have left.
 const END_CHECK: Duration = Duration::from_millis(10);

@@ -149,7 +149,7 @@ pub(crate) fn client(
 }
 
 /// As [`config()`], for the client.
-fn client_config(roots: Arc<RootCertStore>) -> ClientConfig {
+pub(crate) fn client_config(roots: Arc<RootCertStore>) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("the provider has suites for both")
@@ -157,13 +157,13 @@ fn client_config(roots: Arc<RootCertStore>) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// The certificates that a proxy trusts to certify its servers.
+/// The certificates that are trusted to certify servers: those of a file, or the system's.
 ///
 /// # Errors
 /// When they cannot be used.
-pub(crate) fn roots(proxy: &Proxy) -> Result<Arc<RootCertStore>, CertificateError> {
+pub(crate) fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, CertificateError> {
     let mut roots = RootCertStore::empty();
-    let Some(ca) = &proxy.ca else {
+    let Some(ca) = ca else {
         let bundle = SYSTEM_ROOTS.iter().map(Path::new).find_map(|file| files::read(file).ok());
         let bundle = bundle.ok_or(CertificateError::NoSystemRoots)?;
         // Some bundles have certificates that are too odd to be used, and are not missed.

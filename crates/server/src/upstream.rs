@@ -27,7 +27,7 @@ pub(crate) fn open(kind: &ServiceKind) -> Result<Option<Upstream>, CertificateEr
 
 fn of_proxy(proxy: &Proxy) -> Result<Upstream, CertificateError> {
     let has_tls = proxy.connect.iter().any(|server| server.scheme.has_tls());
-    let roots = has_tls.then(|| tls::roots(proxy)).transpose()?;
+    let roots = has_tls.then(|| tls::roots(proxy.ca.as_deref())).transpose()?;
     let address = |server: &Server| {
         let HostPort { host, port } = server.address.clone();
         let roots = roots.clone().filter(|_| server.scheme.has_tls());

@@ -12,7 +12,7 @@ use std::{
 use broker::{QueueId, QueuePosition, Record, RecordBatch, WriteId};
 use config::{Config, describe};
 use contract::{Body, Destination, Message, Secret};
-use passerelle::{available::Available, configuration};
+use passerelle::{available::Available, configuration::Source};
 use store::{Completions, Folder, Options, WriteRefusal};
 
 fn passerelle(arguments: &[&str], input: &str) -> Output {
@@ -65,7 +65,7 @@ fn what_password_prints_can_be_pasted() {
     let line = text(&output.stdout);
     assert_eq!(line.lines().count(), 1);
     let path = file("pasted.toml", &format!("[[user]]\nname = \"ann\"\n{line}"));
-    let config = configuration::load(&path).unwrap();
+    let config = Source { file: Some(path), listen: None }.load().unwrap();
     let password = config.users.get("ann").unwrap().password();
     assert!(password.verify(&Secret::new("correct horse")));
     assert!(!password.verify(&Secret::new("correct horse\r")));

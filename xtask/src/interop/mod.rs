@@ -180,6 +180,7 @@ const SERVICES: &[&str] = &[
     "services",
     "directory",
     "pages",
+    "pubsub",
     "requests",
     "origins",
     "host",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use config::Config;
-use passerelle::serve::serve;
+use passerelle::{configuration::Source, serve::serve};
 
 /// Runs a gateway with one core in this process.
 pub(crate) fn start() -> SocketAddr {
@@ -17,7 +17,7 @@ pub(crate) fn start() -> SocketAddr {
     let text = format!("threads = 1\n[[listen]]\naddress = \"{address}\"\noperations = true\n");
     let config = Config::parse(&text, "test.toml").expect("a configuration");
     // Lives as long as the test's process.
-    let run = || serve(config, None).expect("served");
+    let run = || serve(config, Source::default()).expect("served");
     drop(thread::Builder::new().spawn(run).expect("a thread"));
     for _ in 0..500 {
         if TcpStream::connect(address).is_ok() {
