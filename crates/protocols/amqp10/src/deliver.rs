@@ -27,8 +27,11 @@ impl Open {
             && (outgoing.unsent_bytes > cx.limits.unsent_bytes_max
                 || outgoing.unsent.len() > cx.limits.prefetch_max as usize);
         self.pump(id, cx);
-        let outgoing = self.links.get(&id).and_then(|link| link.outgoing());
-        if is_too_much && outgoing.is_some_and(|outgoing| !outgoing.unsent.is_empty()) {
+        let Some(outgoing) = self.links.get_mut(&id).and_then(|link| link.outgoing_mut()) else {
+            return;
+        };
+        outgoing.give_back(id, cx);
+        if is_too_much && !outgoing.unsent.is_empty() {
             let error = crate::error::AmqpError::refused(contract::Refusal::Slow);
             self.fail(id, &error, true, cx);
         }

@@ -54,10 +54,6 @@ impl Open {
         }
         outgoing.drain.is_wanted = flow.drain;
         if is_attached {
-            self.pump(id, cx);
-            if let Some(outgoing) = self.links.get_mut(&id).and_then(|link| link.outgoing_mut()) {
-                outgoing.give_back(id, cx);
-            }
             self.resume(id, cx);
         }
     }
@@ -69,6 +65,8 @@ impl Open {
             return;
         };
         outgoing.grant(id, true, cx);
+        // The broker has heard of the credit first: it does not deliver that again.
+        outgoing.give_back(id, cx);
         if outgoing.drain.is_wanted && outgoing.drain.requested == 0 {
             self.drain(id, cx);
         }
@@ -190,7 +188,7 @@ impl Outgoing {
 
     /// Gives back what the broker has delivered before it heard that the peer takes no more: others may
     /// have it. What is the link's for good waits for its credit.
-    fn give_back(&mut self, id: LinkId, cx: &mut Context<'_>) {
+    pub(crate) fn give_back(&mut self, id: LinkId, cx: &mut Context<'_>) {
         let is_loose = |unsent: &mut Unsent| unsent.progress.is_none() && unsent.tag.is_some();
         while self.is_queue
             && self.unsent.len() > self.credit as usize
