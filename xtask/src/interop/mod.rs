@@ -175,7 +175,7 @@ const STOMPJS: &[&str] = &[
     "flood",
     "meeting",
 ];
-const RHEA: &[&str] = &["amqp", "frames"];
+const RHEA: &[&str] = &["amqp", "frames", "windows"];
 const SERVICES: &[&str] = &[
     "services",
     "directory",
