@@ -65,6 +65,7 @@
 
 #[cfg(test)]
 mod attempts;
+mod buffer;
 #[cfg(test)]
 mod busy;
 mod change;

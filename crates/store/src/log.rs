@@ -7,9 +7,11 @@ use std::{
 };
 
 use broker::Record;
+use bytes::Bytes;
 
 use crate::{
     BATCH_BYTES_MAX,
+    buffer::{Buffer, SHARED_BYTES_MIN},
     change::{Batch, BodyId, Change},
     checkpoint::{CheckpointWriter, LogPosition},
     compaction::Compaction,
@@ -47,7 +49,7 @@ pub(crate) struct Log {
     /// The first record that is not known to be synced.
     pub(crate) synced: u64,
     pub(crate) body_next: BodyId,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// What changes in the index when the buffer is synced.
     unapplied: Vec<Unapplied>,
     /// The same of what is written and not synced yet.
@@ -149,7 +151,7 @@ impl Log {
             sequence: start.sequence,
             synced: start.sequence,
             body_next: start.body_next,
-            buffer: Vec::new(),
+            buffer: Buffer::default(),
             unapplied: Vec::new(),
             written: Vec::new(),
             written_sequence: start.sequence,
@@ -239,7 +241,8 @@ impl Log {
             if effect == Effect::Droppable && self.drops() {
                 return Ok(Ok(()));
             }
-            let (start, sequence, body_next) = (self.buffer.len(), self.sequence, self.body_next);
+            let (mark, start) = (self.buffer.mark(), self.buffer.len());
+            let (sequence, body_next) = (self.sequence, self.body_next);
             let unapplied = self.encode(addition);
             let kept = self.room_kept_from(effect);
             if self.active.written + self.buffer.len() as u64 + kept <= self.active.capacity {
@@ -247,7 +250,7 @@ impl Log {
                 return Ok(Ok(()));
             }
             let bytes = (self.buffer.len() - start) as u64;
-            self.buffer.truncate(start);
+            self.buffer.truncate(mark);
             (self.sequence, self.body_next) = (sequence, body_next);
             if bytes > BATCH_BYTES_MAX as u64 {
                 return Ok(Err(WriteRefusal::TooLarge));
@@ -323,7 +326,7 @@ impl Log {
     pub(crate) fn write_synced(&mut self) -> Result<(), StoreError> {
         let room = self.active.capacity - self.active.written;
         if self.sequence == self.synced && room >= record::HEADER_BYTES as u64 {
-            self.encode_record(Kind::Synced, |_| {});
+            self.encode_record(Kind::Synced, |_| None);
             self.flush()?;
         }
         Ok(())
@@ -347,19 +350,23 @@ impl Log {
                 let bodies = batch.bodies.iter().map(|(body, message)| {
                     let place = self.encode_record(Kind::Body, |buffer| {
                         buffer.extend(body.0.to_be_bytes());
-                        message::write(buffer, message);
+                        Some(message::write_before_end(buffer, message))
                     });
                     (*body, place, Traits::of(&message.header))
                 });
                 let bodies = bodies.collect();
                 self.encode_record(Kind::Changes, |buffer| {
                     batch.changes.iter().for_each(|change| change.write(buffer));
+                    None
                 });
                 Unapplied { batch: Some(*number), bodies, changes: batch.changes }
             }
             Addition::Bodies(payloads) => {
                 let bodies = payloads.iter().map(|(body, payload)| {
-                    let place = self.encode_record(Kind::Body, |buffer| buffer.extend(payload));
+                    let place = self.encode_record(Kind::Body, |buffer| {
+                        buffer.extend(payload);
+                        None
+                    });
                     // They are known already.
                     (*body, place, Traits::default())
                 });
@@ -368,10 +375,29 @@ impl Log {
         }
     }
 
-    fn encode_record(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Place {
+    /// Appends a record, whose payload `write` appends but for its end, if it returns that.
+    fn encode_record<'a>(
+        &mut self,
+        kind: Kind,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<&'a Bytes>,
+    ) -> Place {
         let start = self.buffer.len();
         let (seed, sequence) = (&self.active.seed, self.sequence);
-        record::append(&mut self.buffer, seed, sequence, self.synced, kind, write);
+        let mut shared = None;
+        let copied = self.buffer.copied();
+        record::append_before(copied, seed, sequence, self.synced, kind, |buffer| {
+            match write(buffer) {
+                Some(end) if end.len() >= SHARED_BYTES_MIN => {
+                    shared = Some(end.clone());
+                    end
+                }
+                end => {
+                    end.into_iter().for_each(|end| buffer.extend_from_slice(end));
+                    &[]
+                }
+            }
+        });
+        shared.into_iter().for_each(|end| self.buffer.share(end));
         self.sequence += 1;
         let fits = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         Place {
@@ -387,13 +413,18 @@ impl Log {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        match self.active.file.write_at(&self.buffer, self.active.written) {
+        let mut offset = self.active.written;
+        let result: io::Result<()> = self.buffer.pieces().try_for_each(|piece| {
+            self.active.file.write_at(piece, offset)?;
+            offset += piece.len() as u64;
+            Ok(())
+        });
+        match result {
             Ok(()) => {
                 self.counts.appended(self.buffer.len());
                 self.active.written += self.buffer.len() as u64;
                 self.since_checkpoint += self.buffer.len() as u64;
                 self.buffer.clear();
-                self.buffer.shrink_to(BUFFER_BYTES);
                 self.written();
                 Ok(())
             }
@@ -518,9 +549,6 @@ pub(crate) fn create(
         Err(error) => Err(doing("create", &name)(error)),
     }
 }
-
-/// What the buffer keeps when it is written: room for a group as it is in most cases.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// The index, whatever a reader that panicked did: it changes nothing.
 pub(crate) fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {

@@ -19,8 +19,8 @@ use contract::{
 };
 use wire::Reader;
 
-/// Appends a message.
-pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
+/// Appends a message but for its end, which it returns and which is to follow.
+pub(crate) fn write_before_end<'a>(buffer: &mut Vec<u8>, message: &'a Message) -> &'a Bytes {
     let Message { to, id, header, sender, content, .. } = message;
     write_destination(buffer, to);
     buffer.extend(id.to_be_bytes());
@@ -46,7 +46,9 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
             write_option(buffer, correlation.as_deref(), write_string);
             write_option(buffer, content_type.as_deref(), write_string);
             write_bytes(buffer, properties.as_bytes());
-            write_bytes(buffer, body.bytes());
+            let end = body.bytes();
+            buffer.extend(length(end.len()));
+            end
         }
         Content::Amqp(sections) => {
             buffer.push(AMQP);
@@ -54,7 +56,9 @@ pub(crate) fn write(buffer: &mut Vec<u8>, message: &Message) {
             for end in sections.ends() {
                 buffer.extend(end.to_be_bytes());
             }
-            write_bytes(buffer, sections.bytes());
+            let end = sections.bytes();
+            buffer.extend(length(end.len()));
+            end
         }
     }
 }
@@ -249,6 +253,11 @@ mod tests {
     use testkit::Random;
 
     use super::*;
+
+    fn write(buffer: &mut Vec<u8>, message: &Message) {
+        let end = write_before_end(buffer, message);
+        buffer.extend_from_slice(end);
+    }
 
     #[test]
     fn messages_read_as_they_were_written() {

@@ -102,16 +102,32 @@ pub(crate) fn append(
     kind: Kind,
     write: impl FnOnce(&mut Vec<u8>),
 ) {
+    append_before(buffer, seed, sequence, unsynced_from, kind, |buffer| {
+        write(buffer);
+        &[]
+    });
+}
+
+/// Appends a record, whose payload `write` appends but for its end, which it returns and which is to
+/// follow.
+pub(crate) fn append_before<'a>(
+    buffer: &mut Vec<u8>,
+    seed: &Seed,
+    sequence: u64,
+    unsynced_from: u64,
+    kind: Kind,
+    write: impl FnOnce(&mut Vec<u8>) -> &'a [u8],
+) {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
-    write(buffer);
+    let end = write(buffer);
     let Some((header, payload)) =
         buffer.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut::<HEADER_BYTES>)
     else {
         return;
     };
     // Neither passes 32 bits: a batch and a group are bounded.
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(payload.len() + end.len()).unwrap_or(u32::MAX);
     let unsynced = u32::try_from(sequence - unsynced_from).unwrap_or(u32::MAX);
     let [s0, s1, s2, s3, s4, s5, s6, s7] = sequence.to_be_bytes();
     let fields = [
@@ -124,6 +140,7 @@ pub(crate) fn append(
     let mut hasher = seed.0.clone();
     hasher.update(fields.as_flattened());
     hasher.update(payload);
+    hasher.update(end);
     let checksum = hasher.finalize().to_be_bytes();
     for (into, from) in header.iter_mut().zip(checksum.iter().chain(fields.as_flattened())) {
         *into = *from;
