@@ -270,6 +270,20 @@ pub enum Outcome {
     Released,
     /// Can never be processed: to the dead-letter queue at once.
     Rejected,
+    /// Can be processed by others alone: delivered again as [`Outcome::Failed`] or
+    /// [`Outcome::Released`], and not to this subscription.
+    Undeliverable {
+        /// Whether this attempt counts.
+        failed: bool,
+    },
+}
+
+impl Outcome {
+    /// Whether the attempt counts as one that has failed.
+    #[must_use]
+    pub const fn is_failed(self) -> bool {
+        matches!(self, Self::Failed | Self::Undeliverable { failed: true })
+    }
 }
 
 /// What a command or a login came to.

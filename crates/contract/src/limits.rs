@@ -47,7 +47,7 @@ pub struct ConnectionLimits {
     /// transaction settles do not count. Messages that wait for one with
     /// [`crate::SlowPolicy::DropOldest`]. Default: 1,000.
     pub prefetch_max: u32,
-    /// Open transactions of one connection. Default: 16.
+    /// Open transactions of one connection, of which each session of JMS has one. Default: 256.
     pub transactions_max: usize,
     /// Messages sent and deliveries settled in one transaction. Default: 10,000.
     pub transaction_operations_max: usize,
@@ -124,11 +124,30 @@ impl Default for ConnectionLimits {
             pattern_bytes_max: 256 << 10,
             temporary_max: 100,
             prefetch_max: 1000,
-            transactions_max: 16,
+            transactions_max: 256,
             transaction_operations_max: 10_000,
         }
     }
 }
+
+impl ConnectionLimits {
+    /// Deliveries that a subscription may have unsettled: what it prefetches, and what some open
+    /// transactions settle, each as much as it may.
+    #[must_use]
+    pub const fn unsettled_max(&self) -> usize {
+        let transactions = if self.transactions_max < FULL_TRANSACTIONS {
+            self.transactions_max
+        } else {
+            FULL_TRANSACTIONS
+        };
+        let in_transactions = transactions.saturating_mul(self.transaction_operations_max);
+        in_transactions.saturating_add(self.prefetch_max as usize)
+    }
+}
+
+/// Open transactions that may be full of the deliveries of one subscription: a session of JMS has one, and
+/// another that is being carried out.
+const FULL_TRANSACTIONS: usize = 16;
 
 impl Default for ProtocolLimits {
     fn default() -> Self {

@@ -72,9 +72,7 @@ impl Model {
                 let unsettled = if subscribed.is_kept { subscribed.unsettled.len() } else { 0 };
                 let in_flight = u32::try_from(unsettled).unwrap_or(u32::MAX);
                 let allowed = subscribed.credit.saturating_add(in_flight);
-                let in_transactions = limits.transactions_max * limits.transaction_operations_max
-                    + subscribed.given_back;
-                let allowed_max = limits.prefetch_max as usize + in_transactions;
+                let allowed_max = limits.unsettled_max() + subscribed.given_back;
                 assert!(allowed as usize <= allowed_max, "{id:?} has {allowed} in flight");
             }
             Output::Command(token, command) => {

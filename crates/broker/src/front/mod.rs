@@ -433,7 +433,7 @@ impl Front {
         }
         client.subscriptions.push(id);
         client.pattern_bytes = pattern_bytes;
-        let unsettled_max = unsettled_max(&client.limits);
+        let unsettled_max = client.limits.unsettled_max();
         match queue {
             Some(destination) => {
                 let core = self.home_of(&destination);
@@ -770,10 +770,4 @@ impl Front {
             )
         });
     }
-}
-
-/// What a subscription may have unsettled: what it prefetches, and what open transactions settle.
-const fn unsettled_max(limits: &ConnectionLimits) -> usize {
-    let in_transactions = limits.transactions_max.saturating_mul(limits.transaction_operations_max);
-    in_transactions.saturating_add(limits.prefetch_max as usize)
 }

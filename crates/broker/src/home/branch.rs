@@ -361,6 +361,9 @@ impl Home {
             let subscriber = settled.subscriber;
             if let Some(consumer) = self.consumer_of(&settled) {
                 consumer.in_transactions -= 1;
+                if matches!(settled.outcome, Outcome::Undeliverable { .. }) {
+                    self.exclude(subscriber, settled.queued.position);
+                }
             }
             if branch.has_records && settled.record().is_some() {
                 self.settle_stored(settled, output);

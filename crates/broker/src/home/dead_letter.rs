@@ -127,9 +127,13 @@ pub(super) fn dead_letter_reason(
     let attempts_max = settings.redelivery.attempts.unwrap_or(limits.deliveries_max);
     match outcome {
         Outcome::Rejected => Some(DeadLetterReason::Rejected),
-        Outcome::Failed if attempts + 1 >= attempts_max => {
+        Outcome::Failed | Outcome::Undeliverable { failed: true }
+            if attempts + 1 >= attempts_max =>
+        {
             Some(DeadLetterReason::Failed(attempts + 1))
         }
-        Outcome::Accepted | Outcome::Released | Outcome::Failed => None,
+        Outcome::Accepted | Outcome::Released | Outcome::Failed | Outcome::Undeliverable { .. } => {
+            None
+        }
     }
 }

@@ -47,7 +47,7 @@ use crate::{
     event::{LoadId, Restored},
     output::ShardOutput,
     placement::Placement,
-    queued::{QueueId, QueuedMessage},
+    queued::{QueueId, QueuePosition, QueuedMessage},
     quota::{Account, Usage},
     record::{Attempts, Record, TransactionId, WriteId},
     shard_message::{Consume, Payload, Subscriber, ToFront, ToHome},
@@ -338,6 +338,9 @@ impl Home {
         while let Some((_, queued)) =
             self.consumers.get_mut(&subscriber).and_then(|consumer| consumer.take_first(tags))
         {
+            if matches!(outcome, Outcome::Undeliverable { .. }) {
+                self.exclude(subscriber, queued.position);
+            }
             written = self.apply_outcome(index, queued, outcome, output).max(written);
         }
         let consumer = self.consumers.get_mut(&subscriber)?;
@@ -345,6 +348,13 @@ impl Home {
         let settled_write = consumer.settled_write;
         self.dispatch_to(subscriber, output);
         Some(settled_write)
+    }
+
+    /// A message that a consumer had comes to it no more.
+    pub(super) fn exclude(&mut self, subscriber: Subscriber, position: QueuePosition) {
+        if let Some((consumer, queue)) = self.consumer_and_queue(subscriber) {
+            queue.exclude(consumer, position);
+        }
     }
 
     fn credit(
@@ -583,7 +593,7 @@ impl Home {
                 self.stats.queue_settled += 1;
                 return queue.remove(&queued, output);
             }
-            Outcome::Failed => {
+            Outcome::Failed | Outcome::Undeliverable { failed: true } => {
                 queued.attempts += 1;
                 if queued.is_durable() {
                     let last_unix_ms = output.now.unix_ms;
@@ -596,7 +606,7 @@ impl Home {
                     return None;
                 }
             }
-            Outcome::Released | Outcome::Rejected => {}
+            Outcome::Released | Outcome::Rejected | Outcome::Undeliverable { failed: false } => {}
         }
         queue.make_ready(queued);
         None
@@ -752,7 +762,7 @@ impl Home {
             let Some(queue) = self.queues.get(consumer.queue) else { return false };
             let counts = counts.entry(&queue.id).or_default();
             counts.consumers += 1;
-            counts.selecting += usize::from(consumer.has_selector());
+            counts.selecting += usize::from(consumer.selects());
             counts.exclusive += usize::from(consumer.is_exclusive());
             for queued in consumer.unsettled.values() {
                 counts.add(&queued.message);

@@ -153,7 +153,7 @@ pub(super) struct Consumer {
     /// Its key in [`Queue::ready_consumers`]; `None`: it is not there.
     ready_key: Option<u64>,
     precedence: Precedence,
-    /// `None`: it takes any message.
+    /// `None`: it takes any message, and has said of none that it cannot.
     selection: Option<Box<Selection>>,
     /// Its next message is on the disk.
     pub(super) waits_for_load: bool,
@@ -189,7 +189,7 @@ impl Consumer {
         self.precedence.is_exclusive
     }
 
-    pub(super) const fn has_selector(&self) -> bool {
+    pub(super) const fn selects(&self) -> bool {
         self.selection.is_some()
     }
 
@@ -556,8 +556,8 @@ impl Queue {
         selector: Option<&Arc<Selector>>,
     ) -> Option<Subscriber> {
         self.consumers += 1;
-        let select = |selector| Box::new(Selection::new(Arc::clone(selector), &mut self.late));
-        consumer.selection = selector.map(select);
+        let select = |selector| Box::new(Selection::new(Some(selector), &mut self.late));
+        consumer.selection = selector.cloned().map(select);
         if !consumer.precedence.is_exclusive {
             return None;
         }
@@ -565,6 +565,14 @@ impl Queue {
         let exclusives = self.exclusives.get_or_insert_default();
         exclusives.insert(consumer.precedence.priority, subscriber);
         before.filter(|_| self.active() != before)
+    }
+
+    /// A consumer is not to get the message at this position again.
+    pub(super) fn exclude(&mut self, consumer: &mut Consumer, position: QueuePosition) {
+        let selection = consumer
+            .selection
+            .get_or_insert_with(|| Box::new(Selection::new(None, &mut self.late)));
+        selection.exclude(position);
     }
 
     /// The exclusive consumer that gets all messages.

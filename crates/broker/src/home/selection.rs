@@ -1,4 +1,5 @@
-//! How a consumer with a selector finds its messages in a queue.
+//! How a consumer that does not take any message finds its own in a queue: one with a selector, or one
+//! that has said of messages that it cannot process them.
 //!
 //! It looks at the ready messages in the order of the queue, from where it stopped the last time, so
 //! that it looks at each once. What becomes ready behind that place later (it is more urgent, or has
@@ -16,10 +17,19 @@ use contract::{Group, Selector};
 use super::paged::{AllReady, Ready};
 use crate::{effort::Effort, queued::QueuePosition};
 
-/// What a consumer with a selector has seen of its queue.
+/// What a consumer that selects has seen of its queue.
 #[derive(Debug)]
 pub(super) struct Selection {
-    selector: Arc<Selector>,
+    /// `None`: it takes all but what is excluded.
+    selector: Option<Arc<Selector>>,
+    /// What was undeliverable to it. Some may have gone.
+    excluded: BTreeSet<QueuePosition>,
+    progress: Progress,
+}
+
+/// How far a search has come.
+#[derive(Debug)]
+struct Progress {
     /// The last position that it has looked at.
     last: Option<QueuePosition>,
     /// How many entries of [`Late`] it has looked at.
@@ -28,10 +38,10 @@ pub(super) struct Selection {
     found: BTreeSet<QueuePosition>,
 }
 
-/// What became ready at a position that a consumer with a selector may have passed.
+/// What became ready at a position that a consumer that selects may have passed.
 #[derive(Debug, Default)]
 pub(super) struct Late {
-    /// The consumers with a selector.
+    /// The consumers that select.
     consumers: usize,
     /// The last position that any of them has looked at.
     furthest: Option<QueuePosition>,
@@ -52,10 +62,18 @@ pub(super) enum Search {
 }
 
 impl Selection {
-    pub(super) fn new(selector: Arc<Selector>, late: &mut Late) -> Self {
+    pub(super) fn new(selector: Option<Arc<Selector>>, late: &mut Late) -> Self {
         late.consumers += 1;
-        let (seen, found) = (late.count, BTreeSet::new());
-        Self { selector, last: None, seen, found }
+        let progress = Progress { last: None, seen: late.count, found: BTreeSet::new() };
+        Self { selector, excluded: BTreeSet::new(), progress }
+    }
+
+    /// The message at this position is not for it any more.
+    pub(super) fn exclude(&mut self, position: QueuePosition) {
+        self.excluded.insert(position);
+        if self.excluded.len() > EXCLUDED_MAX {
+            self.excluded.pop_first();
+        }
     }
 
     /// Looks for the first message that it selects, of those that it is allowed.
@@ -66,45 +84,48 @@ impl Selection {
         late: &mut Late,
         effort: &mut Effort,
     ) -> Search {
+        let Self { selector, excluded, progress } = self;
+        let selector = selector.as_deref();
+        let allows = |group, position| allows(group) && !excluded.contains(&position);
         let forgotten = late.count - late.positions.len() as u64;
-        if self.seen < forgotten {
-            self.begin_again(late);
+        if progress.seen < forgotten {
+            progress.begin_again(late);
         }
-        while self.seen < late.count {
+        while progress.seen < late.count {
             if effort.is_spent() {
                 return Search::Unfinished;
             }
-            let index = usize::try_from(self.seen - forgotten).unwrap_or(usize::MAX);
+            let index = usize::try_from(progress.seen - forgotten).unwrap_or(usize::MAX);
             // What it has not passed yet it will come to.
             if let Some(position) = late.positions.get(index)
-                && Some(*position) <= self.last
+                && Some(*position) <= progress.last
             {
-                if ready.group_on_disk(*position).is_some_and(&allows) {
+                if ready.group_on_disk(*position).is_some_and(|group| allows(group, *position)) {
                     return Search::OnDisk(*position);
                 }
                 if let Some(queued) = ready.in_memory.get(position)
-                    && allows(queued.group())
-                    && effort.selects(&self.selector, &queued.message)
+                    && allows(queued.group(), *position)
+                    && effort.selects(selector, &queued.message)
                 {
-                    self.found.insert(*position);
+                    progress.found.insert(*position);
                 }
             }
-            self.seen += 1;
+            progress.seen += 1;
         }
-        if self.found.len() > FOUND_MAX {
-            self.begin_again(late);
+        if progress.found.len() > FOUND_MAX {
+            progress.begin_again(late);
         }
-        while let Some(position) = self.found.first() {
+        while let Some(position) = progress.found.first() {
             // What it is not allowed any more is late again when it is.
-            if ready.in_memory.get(position).is_some_and(|queued| allows(queued.group())) {
+            if ready.in_memory.get(position).is_some_and(|one| allows(one.group(), *position)) {
                 return Search::Found(*position);
             }
-            if ready.group_on_disk(*position).is_some_and(&allows) {
+            if ready.group_on_disk(*position).is_some_and(|group| allows(group, *position)) {
                 return Search::OnDisk(*position);
             }
-            self.found.pop_first();
+            progress.found.pop_first();
         }
-        for one in ready.after(self.last, 0) {
+        for one in ready.after(progress.last, 0) {
             if effort.is_spent() {
                 return Search::Unfinished;
             }
@@ -112,25 +133,27 @@ impl Selection {
                 Ready::InMemory(queued) => (queued.position, queued.group()),
                 Ready::OnDisk { position, group, .. } => (position, group),
             };
-            let is_allowed = allows(group);
+            let is_allowed = allows(group, position);
             if is_allowed && matches!(one, Ready::OnDisk { .. }) {
                 return Search::OnDisk(position);
             }
-            self.last = Some(position);
-            late.furthest = late.furthest.max(self.last);
+            progress.last = Some(position);
+            late.furthest = late.furthest.max(progress.last);
             let Ready::InMemory(queued) = one else {
                 effort.pass();
                 continue;
             };
             if !is_allowed {
                 effort.pass();
-            } else if effort.selects(&self.selector, &queued.message) {
+            } else if effort.selects(selector, &queued.message) {
                 return Search::Found(queued.position);
             }
         }
         Search::Nothing
     }
+}
 
+impl Progress {
     fn begin_again(&mut self, late: &Late) {
         self.last = None;
         self.seen = late.count;
@@ -172,6 +195,10 @@ impl Late {
 
 /// Positions that a queue remembers: a consumer that has missed more begins again.
 const LATE_MAX: usize = 1024;
+
+/// Messages that a consumer has said it cannot process and that do not come to it again; of more, the
+/// first may.
+const EXCLUDED_MAX: usize = 1024;
 
 /// Positions that a consumer remembers; with more it begins again.
 const FOUND_MAX: usize = 1024;

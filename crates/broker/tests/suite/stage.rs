@@ -152,7 +152,12 @@ impl Stage {
                 return Event::Credit(connection, subscription(id), credit);
             }
             ["drain", id] => Command::Drain(subscription(id)),
-            [outcome @ ("ack" | "nack" | "release" | "reject"), id, numbers, ref reply @ ..] => {
+            [
+                outcome @ ("ack" | "nack" | "release" | "reject" | "pass" | "fail"),
+                id,
+                numbers,
+                ref reply @ ..,
+            ] => {
                 let settle = self.settle(connection, outcome, id, numbers);
                 let reply = (*reply == ["reply"]).then(|| self.token(who));
                 return Event::Settle(connection, settle, reply);
@@ -209,6 +214,8 @@ impl Stage {
             "ack" => Settled::Accepted,
             "nack" => Settled::Failed,
             "release" => Settled::Released,
+            "pass" => Settled::Undeliverable { failed: false },
+            "fail" => Settled::Undeliverable { failed: true },
             _ => Settled::Rejected,
         };
         Settle { subscription, tags: tag(first)..=tag(last), outcome }

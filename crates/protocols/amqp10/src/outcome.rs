@@ -62,8 +62,7 @@ impl Verdict {
         Self::read(code, fields)
     }
 
-    /// What that is to the broker. What one receiver cannot read, another may: that it was tried
-    /// counts, so that it ends as a dead letter if none can.
+    /// What that is to the broker.
     pub(crate) const fn outcome(self) -> Outcome {
         match self {
             Self::Accepted => Outcome::Accepted,
@@ -71,7 +70,8 @@ impl Verdict {
             Self::Released | Self::Modified { failed: false, undeliverable: false } => {
                 Outcome::Released
             }
-            Self::Modified { .. } => Outcome::Failed,
+            Self::Modified { failed, undeliverable: true } => Outcome::Undeliverable { failed },
+            Self::Modified { failed: true, undeliverable: false } => Outcome::Failed,
         }
     }
 

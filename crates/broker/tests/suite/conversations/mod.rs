@@ -13,3 +13,4 @@ mod readers;
 mod selectors;
 mod topics;
 mod transactions;
+mod undeliverable;

@@ -267,6 +267,9 @@ impl Simulation {
             0 if !self.schedule.is_calm => Outcome::Failed,
             1 if !self.schedule.is_calm => Outcome::Released,
             2 if !self.schedule.has_bound => Outcome::Rejected,
+            3 if !self.schedule.is_calm && self.random.once_in(4) => {
+                Outcome::Undeliverable { failed: self.random.once_in(2) }
+            }
             _ => Outcome::Accepted,
         };
         let is_stale = self.random.once_in(stale_in);

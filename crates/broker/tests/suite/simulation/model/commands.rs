@@ -81,11 +81,8 @@ impl Model {
         self.serial_last += 1;
         let serial = self.serial_last;
         let limits = &self.limits.connection;
-        // Open transactions may hold deliveries beyond what is prefetched.
-        let in_transactions = limits.transactions_max * limits.transaction_operations_max;
-        let unsettled_max = limits.prefetch_max as usize + in_transactions;
         let subscriptions_max = limits.subscriptions_max;
-        let mut subscription = Subscription::new(serial, subscribe, unsettled_max);
+        let mut subscription = Subscription::new(serial, subscribe, limits.unsettled_max());
         subscription.browse = browse;
         let bound = bound(pattern);
         if let Some(bound) = bound {
@@ -251,6 +248,9 @@ impl Model {
             let queue = subscription.pattern.clone();
             let taken = subscription.take(&tags);
             subscription.settling.extend(taken.iter().map(|&(tag, _)| tag));
+            if matches!(outcome, Outcome::Undeliverable { .. }) {
+                subscription.may_exclude.extend(taken.iter().map(|&(_, id)| id));
+            }
             for (tag, id) in taken {
                 let settling = Settling { command, holder, tag, outcome };
                 self.queues.set_custody(&queue, id, Custody::Settling(settling));

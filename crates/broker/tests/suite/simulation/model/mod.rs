@@ -287,6 +287,9 @@ impl Model {
         let queue = subscription.pattern.clone();
         let taken = subscription.take(&settle.tags);
         subscription.settled_last = taken.last().map(|&(tag, _)| tag).or(subscription.settled_last);
+        if matches!(settle.outcome, Outcome::Undeliverable { .. }) {
+            subscription.excluded.extend(taken.iter().map(|&(_, id)| id));
+        }
         for (_, id) in taken {
             self.queues.conclude(&queue, id, settle.outcome);
         }
@@ -298,6 +301,7 @@ impl Model {
         };
         assert!(!subscription.is_ending(), "{to:?} was ended");
         assert!(subscription.selects_arrival(arrival), "{to:?} does not select {arrival:?}");
+        assert!(!subscription.excluded.contains(&arrival.id), "{to:?} cannot process {arrival:?}");
         let is_local =
             |joined: &bound::Joined| joined.is_local(arrival.producer.0, to.connection, arrival.id);
         assert!(!subscription.joined.as_ref().is_some_and(is_local), "{arrival:?} is local");

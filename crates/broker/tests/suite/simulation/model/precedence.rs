@@ -27,7 +27,8 @@ impl Model {
     /// Whether a message that is ready must go to a consumer, when nothing is in flight.
     pub(super) fn is_taken(&self, queue: &str, sent: &Sent) -> bool {
         let takes = |one: &Subscription| {
-            one.is_ready() && one.selects(sent) && self.has_group(queue, sent, one)
+            let may_pass = one.excluded.contains(&sent.id) || one.may_exclude.contains(&sent.id);
+            one.is_ready() && one.selects(sent) && !may_pass && self.has_group(queue, sent, one)
         };
         let priority = self.exclusive(queue).map(|one| one.precedence.priority).max();
         match priority {

@@ -273,8 +273,8 @@ impl Queues {
         let was_decided_before = matches!(queued.custody, Custody::Settling(_));
         queued.custody = Custody::Queue;
         queued.was_delivered = true;
-        queued.attempts += u32::from(outcome == Outcome::Failed);
-        if outcome == Outcome::Failed {
+        queued.attempts += u32::from(outcome.is_failed());
+        if outcome.is_failed() {
             queued.due_ns = match redelivery.wait_ms(queued.attempts) {
                 0 => 0,
                 _ if was_decided_before => 1,
@@ -284,10 +284,10 @@ impl Queues {
         let reason = match outcome {
             Outcome::Accepted => return self.leave(name, id),
             Outcome::Rejected => DeadLetterReason::Rejected,
-            Outcome::Failed if queued.attempts >= attempts_max => {
+            _ if outcome.is_failed() && queued.attempts >= attempts_max => {
                 DeadLetterReason::Failed(queued.attempts)
             }
-            Outcome::Failed | Outcome::Released => return,
+            Outcome::Failed | Outcome::Released | Outcome::Undeliverable { .. } => return,
         };
         let dead = queued.clone();
         self.leave(name, id);

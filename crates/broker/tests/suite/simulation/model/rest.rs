@@ -207,7 +207,7 @@ impl Model {
             let leaves = match settling.outcome {
                 Outcome::Accepted => true,
                 Outcome::Rejected => !shows_dead_letter,
-                Outcome::Failed | Outcome::Released => false,
+                Outcome::Failed | Outcome::Released | Outcome::Undeliverable { .. } => false,
             };
             assert!(leaves, "message {id} is lost in {queue}: {queued:?}");
             committed.push(settling.command);

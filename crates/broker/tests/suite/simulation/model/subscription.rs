@@ -26,6 +26,9 @@ pub(crate) struct Subscription {
     /// Its queue has known of it since the last rest.
     pub(super) is_settled: bool,
     selects: Selects,
+    /// Messages that are not to come to it again, and those of which a transaction may have said so.
+    pub(super) excluded: BTreeSet<u128>,
+    pub(super) may_exclude: BTreeSet<u128>,
     /// It looks at the messages of a queue.
     pub(super) browse: Option<Browse>,
     /// It is to a durable or shared one.
@@ -92,6 +95,8 @@ impl Subscription {
             precedence: subscribe.precedence,
             is_settled: false,
             selects: selects(subscribe),
+            excluded: BTreeSet::new(),
+            may_exclude: BTreeSet::new(),
             browse: None,
             joined: None,
             buffered: subscribe.is_buffered().then(|| Buffered::new(subscribe)),

@@ -63,6 +63,12 @@ impl Model {
             subscription.settling.remove(&settling.tag);
         }
         if is_committed {
+            if matches!(settling.outcome, Outcome::Undeliverable { .. })
+                && self.lasts(settling.holder)
+                && let Some(subscription) = self.subscription(settling.holder.subscriber)
+            {
+                subscription.excluded.insert(message);
+            }
             self.queues.conclude(queue, message, settling.outcome);
         } else if self.lasts(settling.holder)
             && let Some(subscription) = self.subscription(settling.holder.subscriber)
@@ -93,8 +99,10 @@ impl Model {
         };
         let has_failed = arrival.redeliveries == attempts + 1;
         let as_committed = match settling.outcome {
-            Outcome::Released => arrival.redeliveries == attempts,
-            Outcome::Failed => has_failed,
+            outcome if outcome.is_failed() => has_failed,
+            Outcome::Released | Outcome::Failed | Outcome::Undeliverable { .. } => {
+                arrival.redeliveries == attempts
+            }
             Outcome::Accepted | Outcome::Rejected => false,
         };
         let as_rolled_back = match self.fate(settling) {
@@ -122,8 +130,10 @@ impl Model {
         let is_worn_out = matches!(reason, DeadLetterReason::Failed(_));
         let as_committed = match settling.outcome {
             Outcome::Rejected => reason == DeadLetterReason::Rejected,
-            Outcome::Failed => is_worn_out,
-            Outcome::Accepted | Outcome::Released => false,
+            Outcome::Accepted
+            | Outcome::Released
+            | Outcome::Failed
+            | Outcome::Undeliverable { .. } => settling.outcome.is_failed() && is_worn_out,
         };
         let as_rolled_back = is_worn_out && self.fate(settling) == Some(Outcome::Failed);
         self.explain(queue, id, settling, (as_committed, as_rolled_back), Outcome::Failed);
