@@ -148,6 +148,8 @@ pub struct Opening<'a> {
     /// Every user can log in by SCRAM-SHA-256, so that it may be offered: clients take the strongest
     /// mechanism that is, whoever they are.
     pub scram_for_all: bool,
+    /// Peers may log in as anonymous, so that it may be offered.
+    pub anonymous: bool,
 }
 
 /// Where a session says what it wants done. Nothing follows [`Outbox::close`].

@@ -19,6 +19,8 @@ pub struct Setup {
     pub client_rules: ClientRules,
     /// As [`Opening::scram_for_all`].
     pub scram_for_all: bool,
+    /// As [`Opening::anonymous`].
+    pub anonymous: bool,
 }
 
 impl Setup {
@@ -36,6 +38,7 @@ impl Setup {
             protocol_limits: Arc::default(),
             client_rules: ClientRules::default(),
             scram_for_all: false,
+            anonymous: true,
         }
     }
 
@@ -67,6 +70,7 @@ impl Setup {
             protocol_limits: &self.protocol_limits,
             client_rules: self.client_rules,
             scram_for_all: self.scram_for_all,
+            anonymous: self.anonymous,
         }
     }
 }

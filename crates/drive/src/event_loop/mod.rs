@@ -465,6 +465,7 @@ impl Core {
             protocol_limits: &service.protocol_limits,
             client_rules: self.cores.settings.client_rules,
             scram_for_all: self.cores.scram_for_all.load(Ordering::Relaxed),
+            anonymous: registration.anonymous,
         };
         let kind = kind(&opening, self.now);
         let is_session = matches!(kind, ConnectionKind::Session(_));

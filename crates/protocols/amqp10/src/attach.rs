@@ -138,8 +138,9 @@ impl Open {
         };
         let is_declared = temporary.is_some();
         let reply = attach_reply(attach, source, target_encoded.as_deref(), cx.limits);
-        let incoming =
+        let mut incoming =
             Incoming::new(node, attach.initial_delivery_count, attach.snd_settle_mode == 1);
+        incoming.peer_settles = attach.rcv_settle_mode == 1;
         self.producers += 1;
         let end = LinkEnd::Incoming(incoming);
         self.insert(id, channel, attach, temporary, LinkState::Attaching(reply.into()), end);
@@ -410,8 +411,7 @@ fn attach_reply(
         fields.u32(attach.handle);
         fields.bool(is_receiver);
         fields.u8(attach.snd_settle_mode);
-        // The sender need not settle again what was settled.
-        fields.u8(if is_receiver { 0 } else { attach.rcv_settle_mode });
+        fields.u8(attach.rcv_settle_mode);
         fields.encoded(source);
         fields.encoded(target);
         fields.null();

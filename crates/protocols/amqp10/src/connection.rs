@@ -27,10 +27,13 @@ pub struct Connection {
     kind: Kind,
     pub(crate) host: Box<str>,
     scram_for_all: bool,
+    anonymous: bool,
     /// The principal that the transport authenticated.
     known: Option<Principal>,
     /// Nothing carries the connection: its peer can neither send nor receive.
     is_detached: bool,
+    /// The gateway's open was sent.
+    pub(crate) has_opened: bool,
     /// When the login must have succeeded.
     until_mono_ns: u64,
     decoder: Decoder,
@@ -81,8 +84,10 @@ impl Connection {
             kind: opening.kind,
             host: opening.host.into(),
             scram_for_all: opening.scram_for_all,
+            anonymous: opening.anonymous,
             known: opening.principal.cloned(),
             is_detached: false,
+            has_opened: false,
             until_mono_ns: now.after(opening.limits.login_timeout),
             decoder: Decoder::default(),
             unread: Vec::new(),
@@ -106,6 +111,31 @@ impl Connection {
             out,
             sent: false,
         };
+        let result = self.work(input, &mut cx);
+        // A close ends what an open has begun (part 2, section 2.4.3).
+        if matches!(result, Err(End::Connection(..))) && self.has_begun() && !self.has_opened {
+            self.send_open(&[], false, &mut cx);
+        }
+        result.map(|()| cx.sent)
+    }
+
+    /// Whether the headers of the connection were exchanged. Before that there is nothing that a close
+    /// could end: a login that is refused ends with its outcome.
+    const fn has_begun(&self) -> bool {
+        match self.state {
+            State::Header
+            | State::Sasl { .. }
+            | State::LoggingIn { by_sasl: true }
+            | State::Authenticated(_) => false,
+            State::LoggingIn { by_sasl: false }
+            | State::Opening(_)
+            | State::Claiming(_)
+            | State::Open(_)
+            | State::Closed => true,
+        }
+    }
+
+    fn work(&mut self, input: Input<'_>, cx: &mut Context<'_>) -> Result<(), End> {
         match input {
             Input::Opened => {}
             Input::Received(data) if data.kind == Kind::Text => {
@@ -114,17 +144,17 @@ impl Connection {
                     AmqpError::new(FRAMING_ERROR, "AMQP is sent in binary messages"),
                 ));
             }
-            Input::Received(data) => self.received(data.bytes, &mut cx)?,
-            Input::Replied(token, result) => self.replied(token, result, &mut cx)?,
+            Input::Received(data) => self.received(data.bytes, cx)?,
+            Input::Replied(token, result) => self.replied(token, result, cx)?,
             Input::Delivered(subscription, delivery) => {
                 if let State::Open(open) = &mut self.state {
-                    open.delivered(LinkId(subscription.0), delivery, &mut cx);
+                    open.delivered(LinkId(subscription.0), delivery, cx);
                 }
             }
-            Input::Notice(notice) => self.noticed(&notice, &mut cx)?,
+            Input::Notice(notice) => self.noticed(&notice, cx)?,
             Input::Timeout => match &mut self.state {
                 _ if self.is_detached => {}
-                State::Open(open) => open.timed_out(&mut cx)?,
+                State::Open(open) => open.timed_out(cx)?,
                 State::Closed => {}
                 State::Header
                 | State::Sasl { .. }
@@ -132,7 +162,7 @@ impl Connection {
                 | State::Authenticated(_)
                 | State::Opening(_)
                 | State::Claiming(_)
-                    if now.mono_ns >= self.until_mono_ns =>
+                    if cx.now.mono_ns >= self.until_mono_ns =>
                 {
                     let what = format!(
                         "a connection must be logged in and open within {} s",
@@ -164,7 +194,7 @@ impl Connection {
             }
             Input::Closed(_) => self.state = State::Closed,
         }
-        Ok(cx.sent)
+        Ok(())
     }
 
     fn noticed(&mut self, notice: &Notice, cx: &mut Context<'_>) -> Result<(), End> {
@@ -232,10 +262,11 @@ impl Connection {
         let kind = frame::sent_as(self.kind);
         if header == SASL_HEADER && is_first {
             cx.out.send(kind, &mut |to| to.extend_from_slice(&SASL_HEADER));
-            // Clients take the strongest.
-            let skipped = usize::from(!self.scram_for_all);
-            let mechanisms = sasl::MECHANISMS.get(skipped..).unwrap_or_default();
-            cx.send_frame(FrameType::Sasl, 0, |to| sasl::write_mechanisms(to, mechanisms));
+            // Who is known already says ANONYMOUS to stay so.
+            let anonymous = self.anonymous || self.known.is_some();
+            cx.send_frame(FrameType::Sasl, 0, |to| {
+                sasl::write_mechanisms(to, self.scram_for_all, anonymous);
+            });
             self.state = State::Sasl { has_begun: false };
             return Ok(());
         }
@@ -362,7 +393,6 @@ impl Connection {
                         } else {
                             AmqpError::refused(refusal)
                         };
-                        self.send_open(&[], false, cx);
                         return Err(End::Connection(Reason::Unauthenticated, error));
                     }
                 }
@@ -436,21 +466,8 @@ impl contract::Session for Connection {
                 out.close(Reason::Normal, "", None);
             }
             (Err(End::Connection(reason, error)), state) => {
-                // Before the header of the connection there is nothing that a close could end: a login
-                // that is refused ends with its outcome.
-                let has_begun = match state {
-                    State::Header
-                    | State::Sasl { .. }
-                    | State::LoggingIn { by_sasl: true }
-                    | State::Authenticated(_) => false,
-                    State::LoggingIn { by_sasl: false }
-                    | State::Opening(_)
-                    | State::Claiming(_)
-                    | State::Open(_)
-                    | State::Closed => true,
-                };
                 *state = State::Closed;
-                if has_begun {
+                if self.has_opened {
                     send_close(self.kind, Some(&error), out);
                 }
                 out.close(reason, error.condition, Some(&error.description));

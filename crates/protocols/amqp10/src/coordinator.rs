@@ -139,7 +139,7 @@ impl Open {
             return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what));
         }
         let id = self.transactions.begin(arrived.link);
-        self.settle_received(arrived.channel, arrived.delivery, cx, |to| {
+        self.settle_received(arrived, cx, |to| {
             to.composite(codes::DECLARED, |fields| fields.binary(&id.to_be_bytes()));
         });
         Ok(())

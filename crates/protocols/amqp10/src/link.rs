@@ -73,6 +73,8 @@ pub(crate) struct Incoming {
     pub(crate) in_flight: u32,
     /// The peer settles what it sends.
     pub(crate) is_settled: bool,
+    /// The peer settles once it has the outcome (receiver-settle-mode second).
+    pub(crate) peer_settles: bool,
     pub(crate) assembly: Option<Assembly>,
 }
 
@@ -153,7 +155,15 @@ pub(crate) struct Progress {
 
 impl Incoming {
     pub(crate) const fn new(node: Node, delivery_count: u32, is_settled: bool) -> Self {
-        Self { node, delivery_count, credit: 0, in_flight: 0, is_settled, assembly: None }
+        Self {
+            node,
+            delivery_count,
+            credit: 0,
+            in_flight: 0,
+            is_settled,
+            peer_settles: false,
+            assembly: None,
+        }
     }
 }
 
@@ -209,6 +219,13 @@ impl Link {
         match &mut self.end {
             LinkEnd::Outgoing(outgoing) => Some(outgoing),
             LinkEnd::Incoming(_) | LinkEnd::Lookup(_) => None,
+        }
+    }
+
+    pub(crate) const fn incoming(&self) -> Option<&Incoming> {
+        match &self.end {
+            LinkEnd::Incoming(incoming) => Some(incoming),
+            LinkEnd::Outgoing(_) | LinkEnd::Lookup(_) => None,
         }
     }
 

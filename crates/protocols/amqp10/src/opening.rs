@@ -40,7 +40,6 @@ impl Connection {
             None
         };
         if let Some((condition, what)) = problem {
-            self.send_open(&[], false, cx);
             return refuse(condition, &what);
         }
         let ours = self.protocol_limits.heartbeat_offer;
@@ -76,7 +75,13 @@ impl Connection {
     }
 
     /// The gateway's open. `is_refused`: a close follows it, since another connection has the container-id.
-    pub(crate) fn send_open(&self, capabilities: &[&str], is_refused: bool, cx: &mut Context<'_>) {
+    pub(crate) fn send_open(
+        &mut self,
+        capabilities: &[&str],
+        is_refused: bool,
+        cx: &mut Context<'_>,
+    ) {
+        self.has_opened = true;
         let host = &*self.host;
         let offered = self.protocol_limits.heartbeat_offer;
         let idle_ms = u32::try_from(offered.as_millis()).unwrap_or(u32::MAX);

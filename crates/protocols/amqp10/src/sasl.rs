@@ -48,8 +48,13 @@ pub(crate) const fn failure(refusal: Refusal) -> u8 {
     if is_temporary { SYSTEM_TEMPORARY } else { AUTHENTICATION }
 }
 
-pub(crate) fn write_mechanisms(to: &mut Writer<'_>, mechanisms: &[&str]) {
-    to.composite(codes::SASL_MECHANISMS, |fields| fields.symbols(mechanisms));
+/// Offers what may succeed: SCRAM only where each user has a verifier, since clients take the strongest
+/// that is offered, and ANONYMOUS only where it is accepted.
+pub(crate) fn write_mechanisms(to: &mut Writer<'_>, scram_for_all: bool, anonymous: bool) {
+    let offered = [(SCRAM, scram_for_all), (PLAIN, true), (ANONYMOUS, anonymous)];
+    let mut mechanisms = Vec::with_capacity(offered.len());
+    mechanisms.extend(offered.into_iter().filter(|(_, is)| *is).map(|(name, _)| name));
+    to.composite(codes::SASL_MECHANISMS, |fields| fields.symbols(&mechanisms));
 }
 
 pub(crate) fn write_challenge(to: &mut Writer<'_>, challenge: &[u8]) {
@@ -65,8 +70,7 @@ pub(crate) fn write_outcome(to: &mut Writer<'_>, code: u8, data: &[u8]) {
     });
 }
 
-/// The first only where each user has a verifier of it.
-pub(crate) const MECHANISMS: [&str; 3] = ["SCRAM-SHA-256", PLAIN, ANONYMOUS];
+const SCRAM: &str = "SCRAM-SHA-256";
 pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
 pub(crate) const PLAIN: &str = "PLAIN";
 pub(crate) const OK: u8 = 0;

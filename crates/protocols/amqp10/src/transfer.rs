@@ -202,7 +202,7 @@ impl Open {
         if arrived.is_settled {
             return;
         }
-        self.settle_received(arrived.channel, arrived.delivery, cx, |to| match transaction {
+        self.settle_received(arrived, cx, |to| match transaction {
             Some(transaction) => write_transactional(to, transaction, Verdict::Accepted),
             None => Verdict::Accepted.write(to),
         });
@@ -217,7 +217,7 @@ impl Open {
         if arrived.is_settled {
             return self.fail(arrived.link, error, true, cx);
         }
-        self.settle_received(arrived.channel, arrived.delivery, cx, |to| {
+        self.settle_received(arrived, cx, |to| {
             to.composite(codes::REJECTED, |fields| error.write(fields));
         });
     }
@@ -225,11 +225,14 @@ impl Open {
     /// Says what became of a message that has come.
     pub(crate) fn settle_received(
         &self,
-        channel: Channel,
-        delivery: u32,
+        arrived: &Arrived,
         cx: &mut Context<'_>,
         state: impl Fn(&mut amqp_types::Writer<'_>),
     ) {
+        let &Arrived { link, channel, delivery, .. } = arrived;
+        let incoming = self.links.get(&link).and_then(|link| link.incoming());
+        // That its peer then settles too is of no use: deliveries are not resumed.
+        let is_settled = incoming.is_none_or(|incoming| !incoming.peer_settles);
         if self.sessions.get(&channel).is_none_or(|session| session.is_ended) {
             return;
         }
@@ -238,7 +241,7 @@ impl Open {
                 fields.bool(true);
                 fields.u32(delivery);
                 fields.null();
-                fields.bool(true);
+                fields.bool(is_settled);
                 state(fields);
             });
         });

@@ -2,6 +2,7 @@
 //! room for them.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
+mod openings;
 mod play;
 mod windows;
 

@@ -82,6 +82,12 @@ final class Gateway implements AutoCloseable {
         run();
     }
 
+    /** The most memory that it has taken, in bytes. */
+    long peakMemory() throws IOException {
+        String status = Files.readString(Path.of("/proc", String.valueOf(process.pid()), "status"));
+        return Long.parseLong(status.replaceFirst("(?s).*VmHWM:\\s*(\\d+) kB.*", "$1")) << 10;
+    }
+
     String tcp() {
         return "amqp://127.0.0.1:" + port;
     }

@@ -3,6 +3,7 @@ package org.passerelle;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.Random;
 
@@ -43,6 +44,32 @@ class LargeTest extends Client {
         Message back = roundTrip(session, message(session, content));
         assertArrayEquals(content, back.getBody(byte[].class));
         assertEquals("yes", back.getStringProperty("kept"));
+    }
+
+    /** In a gateway that allows 100 MiB; from its peer, in its queue and store, and to its peer. */
+    @ParameterizedTest
+    @ValueSource(ints = {DeliveryMode.NON_PERSISTENT, DeliveryMode.PERSISTENT})
+    void oneIsHeldOnce(int mode) throws Exception {
+        assumeTrue(System.getenv("PASSERELLE") != null, "the gateway's own memory");
+        byte[] content = new byte[100_000_000];
+        String limits = """
+            [limits]
+            message-bytes-max = "100MiB"
+            queue-bytes-max = "128MiB"
+            transaction-bytes-max = "104MiB"
+            unsent-bytes-max = "104MiB"
+            """;
+        try (Gateway gateway = Gateway.start(limits); Connection connection = gateway.connect(gateway.tcp())) {
+            Session session = connection.createSession();
+            Queue queue = queue(session);
+            MessageProducer producer = session.createProducer(queue);
+            producer.setDeliveryMode(mode);
+            producer.send(message(session, content));
+            Message back = session.createConsumer(queue).receive(60_000);
+            assertArrayEquals(content, back.getBody(byte[].class));
+            long peak = gateway.peakMemory();
+            assertTrue(peak < content.length * 3L / 2, "at most " + peak + " bytes");
+        }
     }
 
     @ParameterizedTest
