@@ -149,7 +149,7 @@ def test_outcomes_are_what_they_say(connect):
     assert settle(Delivery.MODIFIED, undeliverable=True) == 1
     with pytest.raises(Timeout):
         receiver.receive(timeout=0.1)
-    receiver = connection.create_receiver(name, credit=1)
+    receiver = connection.create_receiver(name, credit=1, name=unique("other"))
     assert settle(Delivery.REJECTED) == 1, "it did not count"
     message, delivery = next_delivery(connection.create_receiver(f"DLQ.{name}"))
     delivery.update(Delivery.ACCEPTED)
@@ -185,10 +185,16 @@ def test_a_receiver_settles_second(connect):
     assert drain(connection.create_receiver(name, credit=0), 10) == 0
 
 
-def test_of_senders_the_gateway_settles_first(connect):
-    sender = connect().create_sender(unique("q"), options=Settling(receiver=Link.RCV_SECOND))
-    assert sender.link.remote_rcv_settle_mode == Link.RCV_FIRST
-    assert sender.send(Message(body="x")).remote_state == Delivery.ACCEPTED
+def test_a_sender_settles_last_where_it_wants_to(connect):
+    connection = connect()
+    for mode in [Link.RCV_FIRST, Link.RCV_SECOND]:
+        sender = connection.create_sender(unique("q"), options=Settling(receiver=mode))
+        assert sender.link.remote_rcv_settle_mode == mode
+        delivery = sender.link.send(Message(body="x"))
+        connection.wait(lambda: delivery.remote_state == Delivery.ACCEPTED, msg="the outcome")
+        assert delivery.settled == (mode == Link.RCV_FIRST)
+        delivery.settle()
+        sync(connection)
 
 
 def test_what_is_sent_settled_is_taken_and_what_is_received_settled_is_gone(connect):
