@@ -579,8 +579,8 @@ impl Memory {
 keys! {
     /// Where persistent messages are kept. With this table the store is opened when the gateway starts,
     /// which ends if it cannot be. Without it, the store in the state directory is opened if it is
-    /// there, and made with the first persistent message; if it cannot be, the gateway runs and
-    /// refuses persistent messages.
+    /// there, and made with the first persistent message; while it cannot be, or another process has
+    /// it, the gateway runs and refuses persistent messages. One that is damaged ends the start.
     #[derive(Clone, Debug, Eq, PartialEq)]
     "[store]";
     pub struct Store: Default {

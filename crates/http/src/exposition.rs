@@ -1,5 +1,7 @@
 //! What Prometheus reads at `/metrics`.
 
+mod process;
+
 use std::{cmp::Reverse, collections::BTreeSet, fmt, sync::Arc};
 
 use auth::Denial;
@@ -14,6 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::process::Process;
 use crate::{gateway::Gateway, slow_subscriptions::SlowSubscriptions};
 
 /// The type of what [`render`] writes.
@@ -115,9 +118,13 @@ impl Core {
 }
 
 /// Writes it all in Prometheus's text format.
-pub(crate) fn render(snapshot: Snapshot) -> String {
-    let mut registry = Registry::with_prefix("passerelle");
-    registry.register_collector(Box::new(snapshot));
+pub(crate) fn render(snapshot: Snapshot, process: Option<Process>) -> String {
+    let mut registry = Registry::default();
+    if let Some(process) = process {
+        registry.register_collector(Box::new(process));
+    }
+    let own = registry.sub_registry_with_prefix("passerelle");
+    own.register_collector(Box::new(snapshot));
     let mut text = String::new();
     if let Err(error) = prometheus_text::encode(&mut text, &registry) {
         // A string takes all that is written to it.

@@ -1,10 +1,11 @@
 // What an operator sees: checks of a configuration, health, metrics, logs.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { start } from './lib/gateway.mjs';
 import { request } from './lib/http.mjs';
 import { Peer, peers, unique } from './lib/peer.mjs';
@@ -12,6 +13,7 @@ import { Inbox } from './lib/wait.mjs';
 import { refusal, Socket } from './lib/websocket.mjs';
 
 const passerelle = process.env.PASSERELLE;
+const operations = fileURLToPath(new URL('../../../docs/operations', import.meta.url));
 const run = (...args) => spawnSync(passerelle, args, { encoding: 'utf8', timeout: 10_000 });
 
 let gateway;
@@ -139,6 +141,37 @@ test('metrics are in the format of Prometheus', async () => {
   assert.match(headers['content-type'], /^(text\/plain; version=0\.0\.4|application\/openmetrics-text)/);
   for (const line of text.split('\n')) {
     assert.match(line, /^($|# (HELP|TYPE|UNIT|EOF)|[a-z_:][a-z0-9_:]*(\{[^}]*\})? -?[0-9.e+]+(nan|inf)?$)/i, line);
+  }
+});
+
+test('promtool has no complaint about the metrics, the alerts and their tests', async () => {
+  const promtool = (args, options) => {
+    const { error, status, stdout, stderr } = spawnSync('promtool', args, { encoding: 'utf8', timeout: 20_000, ...options });
+    assert(!error, `promtool is needed (apt-get install prometheus): ${error}`);
+    assert.equal(status, 0, `promtool ${args.join(' ')}:\n${stdout}${stderr}`);
+    return stdout + stderr;
+  };
+  const { text } = await request(gateway, '/metrics');
+  assert.equal(promtool(['check', 'metrics'], { input: text }), '');
+  promtool(['check', 'rules', 'alerts.yml'], { cwd: operations });
+  promtool(['test', 'rules', 'alerts.test.yml'], { cwd: operations });
+});
+
+test('the alerts and the dashboard name metrics that there are', async (t) => {
+  const gateway = await start(`
+    [[listen]]\naddress = "127.0.0.1:0"\noperations = true
+    [[service]]\npath = "/messaging"\ntype = "broker"
+    [[service]]\npath = "/queues"\ntype = "queues"
+    [[service]]\npath = "/proxy"\ntype = "proxy"\nconnect = "tcp://127.0.0.1:1"
+    [store]\npath = "store"\n`);
+  t.after(() => gateway.stop());
+  await request(gateway, '/queues/kept', { method: 'POST', headers: { persistent: 'true' }, body: 'x' });
+  const { text } = await request(gateway, '/metrics');
+  const there = new Set(Array.from(text.matchAll(/^# TYPE (\S+)/gm), ([, name]) => name));
+  for (const file of ['alerts.yml', 'dashboard.json']) {
+    const named = new Set(readFileSync(join(operations, file), 'utf8').match(/\b(?:passerelle|process)_[a-z_]+/g));
+    assert(named.size > 10, `${file} names ${[...named]}`);
+    assert.deepEqual([...named].filter((name) => !there.has(name)), [], file);
   }
 });
 

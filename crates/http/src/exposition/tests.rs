@@ -37,7 +37,7 @@ fn adds_up_cores() {
     let upstream = |name: &str, label: &str| {
         format!("passerelle_upstream_{name}{{service=\"/\",upstream=\"{label}\"}}")
     };
-    let text = render(snapshot(cores.into()));
+    let text = render(snapshot(cores.into()), None);
     let expected = [
         (row("connections_open"), 3),
         (row("connections_opened_total"), 30),
@@ -99,7 +99,7 @@ fn adds_up_cores() {
 
 #[test]
 fn leaves_out_what_never_saw_anything() {
-    let text = render(snapshot(vec![core(0)]));
+    let text = render(snapshot(vec![core(0)]), None);
     assert!(!text.contains("protocol="), "{text}");
 }
 
@@ -109,7 +109,7 @@ fn is_well_formed() {
     let mut core = core(1);
     core.counters.row(0, core.counters.label("http")).opened.add(1);
     core.queues = Queues::collect([depth(&odd, 1)].into_iter());
-    let text = render(snapshot(vec![core]));
+    let text = render(snapshot(vec![core]), None);
     let mut described: Vec<&str> = Vec::new();
     for line in text.lines() {
         if let Some(kind) = line.strip_prefix("# TYPE ") {
@@ -151,7 +151,7 @@ fn tells_no_temporary_names() {
     let other = QueueId::of(&temporary(0xfedcba)).unwrap();
     let mut core = core(1);
     core.queues = Queues::collect([depth(&secret, 1), depth(&other, 2)].into_iter());
-    let text = render(snapshot(vec![core]));
+    let text = render(snapshot(vec![core]), None);
     assert!(text.contains("passerelle_queue_ready{queue=\"temporary\"} 3\n"), "{text}");
     assert!(!text.contains("abcdef") && !text.contains("temp-queue"), "{text}");
 }

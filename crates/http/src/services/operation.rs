@@ -2,7 +2,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::{
     body::{Body, full, text},
-    exposition::{self, Snapshot},
+    exposition::{self, Process, Snapshot},
     gateway::{Gateway, Phase},
 };
 
@@ -21,7 +21,9 @@ pub(crate) fn readiness(phase: Phase) -> Response<Body> {
 
 /// All that is counted, for Prometheus.
 pub(crate) async fn metrics(gateway: &Gateway) -> Response<Body> {
-    let mut response = Response::new(full(exposition::render(Snapshot::take(gateway).await)));
+    let snapshot = Snapshot::take(gateway).await;
+    let text = exposition::render(snapshot, Process::read().await);
+    let mut response = Response::new(full(text));
     let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
