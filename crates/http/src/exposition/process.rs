@@ -28,7 +28,8 @@ pub(crate) struct Process {
 /// What the kernel counts in.
 #[derive(Clone, Copy, Debug)]
 struct Units {
-    ticks_per_second: f64,
+    /// Units of time.
+    per_second: f64,
     page_bytes: f64,
 }
 
@@ -46,9 +47,9 @@ impl Process {
         let read = |name| fs::read_to_string(name).ok();
         let (stat, limits) = (read("/proc/self/stat")?, read("/proc/self/limits")?);
         let open_files = u32::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()?;
-        let ticks_per_second = u32::try_from(param::clock_ticks_per_second()).ok()?.into();
+        let per_second = u32::try_from(param::clock_ticks_per_second()).ok()?.into();
         let page_bytes = u32::try_from(param::page_size()).ok()?.into();
-        let units = Units { ticks_per_second, page_bytes };
+        let units = Units { per_second, page_bytes };
         Self::parse(&stat, &limits, &read("/proc/stat")?, open_files, units)
     }
 
@@ -67,8 +68,8 @@ impl Process {
         let booted = machine.lines().find_map(|line| line.strip_prefix("btime "))?;
         let open_files_max = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         Some(Self {
-            cpu_seconds: (field(14)? + field(15)?) / units.ticks_per_second,
-            started_unix: booted.trim().parse::<f64>().ok()? + field(22)? / units.ticks_per_second,
+            cpu_seconds: (field(14)? + field(15)?) / units.per_second,
+            started_unix: booted.trim().parse::<f64>().ok()? + field(22)? / units.per_second,
             threads: field(20)?,
             virtual_bytes: field(23)?,
             resident_bytes: field(24)? * units.page_bytes,
@@ -111,7 +112,7 @@ mod tests {
                       Max processes             94517                94517                processes\n\
                       Max open files            1024                 524288               files\n";
         let machine = "cpu  1 2 3\nbtime 1700000000\nprocesses 5\n";
-        let units = Units { ticks_per_second: 100.0, page_bytes: 4096.0 };
+        let units = Units { per_second: 100.0, page_bytes: 4096.0 };
         let expected = Process {
             cpu_seconds: 3.0,
             started_unix: 1_700_000_010.0,
