@@ -121,13 +121,14 @@ impl Suite {
             Self::Proton => amqp::proton(threads),
             Self::GoAmqp => amqp::go(threads),
             Self::Fe2o3 => amqp::fe2o3(threads),
-            Self::Services => node(threads, &[SERVICES, PLAIN].concat(), None),
+            Self::Services if threads == 1 => node(threads, &[SERVICES, PLAIN].concat(), None),
+            Self::Services => node(threads, &[SERVICES, PLAIN, HTTP, RELAYS].concat(), None),
             Self::Cores => node(threads, CORES, None),
             Self::Peers => node(threads, PEERS, None),
             Self::Proxies => proxies(threads),
             Self::Tls => {
                 let certificate = tls::certificate()?;
-                let files = [STOMPJS, RHEA, SERVICES, CORES, PEERS].concat();
+                let files = [STOMPJS, RHEA, SERVICES, HTTP, CORES, PEERS].concat();
                 node(threads, &files, Some(&certificate))?;
                 stomppy(threads, Some(&certificate))?;
                 autobahn::run(threads, true, Some(&certificate))
@@ -176,36 +177,17 @@ const STOMPJS: &[&str] = &[
     "meeting",
 ];
 const RHEA: &[&str] = &["amqp", "frames", "windows"];
-const SERVICES: &[&str] = &[
-    "services",
-    "directory",
-    "pages",
-    "pubsub",
-    "requests",
-    "origins",
-    "host",
-    "drafts",
-    "operation",
-    "operators",
-];
+const SERVICES: &[&str] = &["services", "pubsub", "operation", "operators"];
+/// What knows nothing of the broker: once, whatever the number of cores.
+const HTTP: &[&str] = &["directory", "pages", "requests", "origins", "host", "drafts"];
 const CORES: &[&str] = &["cores"];
 const PEERS: &[&str] = &["peers", "endings", "drain", "assembly"];
 /// Files of `tests/interop/proxies`.
 const PROXIES: &[&str] = &["addresses", "proxies", "restarts", "upstreams"];
-/// Not repeated over TLS: what the README shows has none, and these bounds know nothing of it.
-const PLAIN: &[&str] = &[
-    "readme",
-    "bounds",
-    "inbound",
-    "limits",
-    "proxied",
-    "quotas",
-    "readers",
-    "resting",
-    "slow",
-    "upstreams",
-    "websocket-upstreams",
-];
+/// Nor does this, and not repeated over TLS: what the README shows has none, and relays have their own.
+const RELAYS: &[&str] = &["readme", "proxied", "upstreams", "websocket-upstreams"];
+/// Not repeated over TLS: these bounds know nothing of it.
+const PLAIN: &[&str] = &["bounds", "inbound", "limits", "quotas", "readers", "resting", "slow"];
 
 /// Files of `tests/interop/node`; each starts the gateways that it needs, with TLS when there is a
 /// folder with its certificate.
