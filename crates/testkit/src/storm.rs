@@ -59,8 +59,10 @@ impl Storm {
         open: impl Fn(&Opening<'_>, Now) -> S,
         vocabulary: impl Fn(&mut Random, &mut Peer) -> Vec<u8>,
     ) -> Tally {
-        let mut tally = Tally::default();
-        for seed in self.seeds() {
+        let seeds = self.seeds();
+        let is_partial = seeds.end - seeds.start < self.seeds;
+        let mut tally = Tally { is_partial, ..Tally::default() };
+        for seed in seeds {
             let mut random = Random::new(seed);
             let mut steps = 0;
             while steps < self.steps {
@@ -133,6 +135,8 @@ pub struct Tally {
     pub deliveries: usize,
     /// The most memory that a session held, in bytes.
     pub memory_bytes: isize,
+    /// There were fewer runs than the storm has.
+    pub is_partial: bool,
 }
 
 /// One session and what is around it.
@@ -333,6 +337,14 @@ fn content(random: &mut Random) -> Content {
 }
 
 impl Tally {
+    /// Requires that all was reached, of a storm that has all its runs.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn require(&self, reached: bool) {
+        assert!(reached || self.is_partial, "{self:?}");
+    }
+
     const fn count(&mut self, output: &Output) {
         match output {
             Output::Send(..) | Output::Share(..) => self.sends += 1,

@@ -472,12 +472,12 @@ fn a_login() {
             next
         }
     });
-    assert!(tally.sends > 1000, "{tally:?}");
+    tally.require(tally.sends > 1000);
 }
 
 fn reached(tally: Tally) {
     let Tally { sends, commands, transactions, settles, credits, deliveries, .. } = tally;
-    assert!(sends > 10_000 && commands > 10_000, "{tally:?}");
-    assert!(transactions > 10 && settles > 100 && credits > 1000, "{tally:?}");
-    assert!(deliveries > 10_000, "{tally:?}");
+    tally.require(sends > 10_000 && commands > 10_000);
+    tally.require(transactions > 10 && settles > 100 && credits > 1000);
+    tally.require(deliveries > 10_000);
 }

@@ -13,8 +13,8 @@ fn a_session_withstands_a_storm() {
     // would go far beyond it.
     let storm = Storm::new(Setup::websocket(""), 256 << 10);
     let tally = storm.run(|_, _| Broadcast::new(Destination::hidden("broadcast-1")), words);
-    assert!(tally.commands > 100_000, "{tally:?}");
-    assert!(tally.deliveries > 10_000, "{tally:?}");
+    tally.require(tally.commands > 100_000);
+    tally.require(tally.deliveries > 10_000);
 }
 
 fn words(random: &mut Random, _: &mut Peer) -> Vec<u8> {

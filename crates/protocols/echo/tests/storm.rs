@@ -11,7 +11,7 @@ fn a_session_withstands_a_storm() {
     // A message that was kept each time would go far beyond it.
     let storm = Storm::new(Setup::websocket(""), 256 << 10);
     let tally = storm.run(|_, _| Echo::default(), words);
-    assert!(tally.sends > 100_000, "{tally:?}");
+    tally.require(tally.sends > 100_000);
 }
 
 fn words(random: &mut Random, _: &mut Peer) -> Vec<u8> {

@@ -21,10 +21,10 @@ fn a_session_withstands_a_storm() {
     });
     let tally = Storm::new(setup, 64 << 10).run(Session::open, words);
     // It must have reached every part of the session.
-    assert!(tally.transactions > 1_000, "{tally:?}");
-    assert!(tally.settles > 10_000, "{tally:?}");
-    assert!(tally.credits > 10_000, "{tally:?}");
-    assert!(tally.deliveries > 100_000, "{tally:?}");
+    tally.require(tally.transactions > 1_000);
+    tally.require(tally.settles > 10_000);
+    tally.require(tally.credits > 10_000);
+    tally.require(tally.deliveries > 100_000);
 }
 
 /// What a client may say, mostly well.
