@@ -174,7 +174,13 @@ fn state(random: &mut Random, peer: &Peer, to: &mut Writer<'_>) {
                 fields.composite(0x24, |_| {});
             });
         }
-        3 => to.composite(0x27, |fields| fields.bool(true)),
+        3 => {
+            let (failed, undeliverable) = (random.once_in(2), random.once_in(2));
+            to.composite(0x27, |fields| {
+                fields.bool(failed);
+                fields.bool(undeliverable);
+            });
+        }
         code => to.composite(0x20 + u8::try_from(code).unwrap(), |_| {}),
     }
 }
@@ -268,6 +274,7 @@ fn vocabulary(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
             let name = format!("link-{}", random.below(30));
             let (role, mode) = (random.once_in(2), u8::try_from(random.below(3)).unwrap());
             let mode = if random.once_in(100) { 3 } else { mode };
+            let settles_second = u8::from(random.once_in(4));
             let name = if random.once_in(40) { name.repeat(60) } else { name };
             let count = random.pick(&[0, 0, u32::MAX - 2]);
             let is_free = |handle: &u32| {
@@ -293,7 +300,7 @@ fn vocabulary(random: &mut Random, peer: &mut Peer) -> Vec<u8> {
                         fields.u32(handle);
                         fields.bool(role);
                         fields.u8(mode);
-                        fields.u8(0);
+                        fields.u8(settles_second);
                         terminus(random, fields, true);
                         if is_coordinator {
                             fields.composite(0x30, |_| {});
