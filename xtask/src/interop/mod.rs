@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn no_file_of_tests_is_forgotten() -> Result<(), Box<dyn Error>> {
-        let node = [STOMPJS, RHEA, SERVICES, CORES, PEERS, PLAIN].concat();
+        let node = [STOMPJS, RHEA, SERVICES, HTTP, CORES, PEERS, PLAIN, RELAYS].concat();
         for (folder, run) in [("node", node), ("proxies", PROXIES.to_vec())] {
             let mut files = BTreeSet::new();
             for entry in fs::read_dir(paths::root().join("tests/interop").join(folder))? {
