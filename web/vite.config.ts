@@ -16,7 +16,7 @@ function shell(): Plugin {
           .replace("<!-- head -->", part("head"))
           .replace("<!-- header -->", part("header"))
           .replace(
-            `class="nav-link" href=".${path.replace("/index.html", "/")}"`,
+            `class="nav-link" href=".${path === "/" ? "/index.html" : path}"`,
             (link) => `${link} aria-current="page"`,
           ),
     },
@@ -32,14 +32,14 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ["index.html", "echo.html", "broadcast.html", "console.html"].map((page) =>
-        resolve(here, page),
+      input: ["index.html", "trader.html", "echo.html", "broadcast.html", "console.html"].map(
+        (page) => resolve(here, page),
       ),
     },
   },
   server: {
     proxy: Object.fromEntries(
-      ["/messaging", "/echo", "/broadcast", "/services.json"].map((path) => [
+      ["/messaging", "/echo", "/broadcast", "/services.json", "/about.json"].map((path) => [
         // `npm run dev` serves the pages; the services are those of a gateway on its usual port.
         `^${path}$`,
         { target: "http://127.0.0.1:8080", ws: true, changeOrigin: true },

@@ -114,7 +114,7 @@ test('a gateway without the services says what is missing', async () => {
   try {
     for (const [gateway, path, missing] of [
       [bare, '/ui/broadcast.html', 'broadcast'],
-      [none, '/', 'broker'],
+      [none, '/trader.html', 'broker'],
       [none, '/echo.html', 'echo'],
       [none, '/console.html', 'broker'],
     ]) {

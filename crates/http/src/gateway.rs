@@ -26,9 +26,22 @@ pub struct Gateway {
     pub phase: watch::Receiver<Phase>,
     /// The sessions that services open.
     pub protocols: Protocols,
+    /// What the pages tell of the process.
+    pub about: About,
     /// As many bodies of requests are decoded at a time as there are cores.
     pub(crate) decoding: Semaphore,
     addresses: AddressLimit,
+}
+
+/// What the pages tell of the process, besides its services.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The version of the program.
+    pub version: &'static str,
+    /// The file of the configuration; `None`: the defaults hold.
+    pub file: Option<Box<str>>,
+    /// Whether the demo's market trades here: then the pages begin with the Trader.
+    pub has_market: bool,
 }
 
 /// How far the process is from stopping.
@@ -50,9 +63,18 @@ impl Gateway {
         cores: Arc<Cores>,
         phase: watch::Receiver<Phase>,
         protocols: Protocols,
+        about: About,
     ) -> Self {
         let decoding = Semaphore::new(cores.handles().len());
-        Self { config, cores, phase, protocols, decoding, addresses: AddressLimit::default() }
+        Self {
+            config,
+            cores,
+            phase,
+            protocols,
+            about,
+            decoding,
+            addresses: AddressLimit::default(),
+        }
     }
 
     /// Takes one of the connections that an address may have by a listener; `None`: it has no limit.

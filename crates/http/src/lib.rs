@@ -15,7 +15,7 @@ mod serve;
 mod services;
 mod slow_subscriptions;
 
-pub use gateway::{Gateway, LogLimiters, Phase, Worker, index_u16};
+pub use gateway::{About, Gateway, LogLimiters, Phase, Worker, index_u16};
 pub use protocols::{Protocol, Protocols};
 pub use serve::{linger, serve};
 pub use services::{keep_interests, start_feeds};

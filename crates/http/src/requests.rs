@@ -341,7 +341,18 @@ impl Connection {
             Some(Directory { root, welcome }) => {
                 directory::respond(root, welcome, rest, method, headers).await
             }
-            None => pages::respond(&gateway.config.services, &service.path, rest, method, headers),
+            None => {
+                // Only who is told more is asked who it is.
+                let is_operator = rest == pages::ABOUT && self.is_operator(gateway, headers).await;
+                let visit = pages::Visit {
+                    config: &gateway.config,
+                    about: &gateway.about,
+                    listen: self.listen(gateway),
+                    is_operator,
+                    base: &service.path,
+                };
+                pages::respond(&visit, rest, method, headers)
+            }
         })
     }
 

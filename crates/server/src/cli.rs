@@ -34,7 +34,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve. Without a configuration: on http://127.0.0.1:8080/ with the embedded broker.
-    Serve(Place),
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        /// The demo's market trades here: the pages begin with the Trader.
+        #[arg(long, hide = true)]
+        trader: bool,
+    },
     /// Serve, with a market and an order desk to look at: the Trader.
     Demo(Place),
     /// Read a configuration and say what it will do, or all that is wrong with it.
@@ -111,9 +117,9 @@ pub fn run() -> ExitCode {
 
 fn carry_out(command: Command) -> ExitCode {
     let result = match command {
-        Command::Serve(place) => load(place).and_then(|(config, source)| {
+        Command::Serve { place, trader } => load(place).and_then(|(config, source)| {
             start_log(config.log);
-            serve::serve(config, source).map_err(|error| error.to_string())
+            serve::serve(config, source, trader).map_err(|error| error.to_string())
         }),
         Command::Demo(place) => load(place).and_then(|(config, source)| {
             start_log(config.log);

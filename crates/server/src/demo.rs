@@ -102,7 +102,7 @@ async fn stop(child: &mut Child) {
 }
 
 fn serve_arguments(source: &Source) -> Vec<std::ffi::OsString> {
-    let mut arguments = vec!["serve".into()];
+    let mut arguments = vec!["serve".into(), "--trader".into()];
     if let Some(file) = &source.file {
         arguments.extend(["--config".into(), file.into()]);
     }

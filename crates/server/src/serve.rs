@@ -12,7 +12,7 @@ use std::{
 
 use config::{Config, LogFormat};
 use drive::{Cores, Settings, clock, tasks};
-use passerelle_http::{Gateway, Phase, Worker};
+use passerelle_http::{About, Gateway, Phase, Worker};
 use rustix::{io::Errno, process::Signal};
 use store::StoreError;
 use tokio::{
@@ -70,12 +70,12 @@ pub enum StartError {
 }
 
 /// Serves until SIGTERM or SIGINT, then stops in good order. `source` is where the configuration comes
-/// from: what SIGHUP reads again.
+/// from: what SIGHUP reads again; `has_market`: the demo's market trades here.
 ///
 /// # Errors
 /// When it cannot start.
-pub fn serve(mut config: Config, source: Source) -> Result<(), StartError> {
-    let file = source.file.clone().map(|file| file.display().to_string());
+pub fn serve(mut config: Config, source: Source, has_market: bool) -> Result<(), StartError> {
+    let file = source.file.as_ref().map(|file| file.display().to_string());
     let source = Arc::new(Started { source, config: config.clone() });
     let available = Available::of_process();
     available.complete(&mut config);
@@ -96,7 +96,8 @@ pub fn serve(mut config: Config, source: Source) -> Result<(), StartError> {
         queued_bytes_max = config.memory.queued_bytes_max,
         "memory"
     );
-    let (gateway, store, threads) = start_cores(config, &endpoints, phase)?;
+    let about = About { version: VERSION, file: file.clone().map(Into::into), has_market };
+    let (gateway, store, threads) = start_cores(config, &endpoints, phase, about)?;
     tracing::info!(
         version = VERSION,
         configuration = file.as_deref().unwrap_or("the defaults"),
@@ -180,6 +181,7 @@ fn start_cores(
     config: Config,
     endpoints: &Endpoints,
     phase: watch::Receiver<Phase>,
+    about: About,
 ) -> Result<(Arc<Gateway>, Arc<Store>, Threads), StartError> {
     let count = match config.threads {
         Some(threads) => threads.get(),
@@ -189,7 +191,7 @@ fn start_cores(
     let settings = settings(&config, Arc::<Store>::clone(&store))?;
     let (cores, new_cores) = Cores::new(settings, count)?;
     store.start(&config, &cores)?;
-    let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase, PROTOCOLS));
+    let gateway = Arc::new(Gateway::new(config, Arc::clone(&cores), phase, PROTOCOLS, about));
     cores.start_hashing()?;
     let mut threads = Vec::new();
     for core in new_cores {

@@ -50,7 +50,7 @@ for (const [path, location] of [
     }
     const page = await fetch(gateway.http(path));
     assert.equal(page.url, gateway.http(`${path}/`));
-    assert.match(await page.text(), /<title>Trader/);
+    assert.match(await page.text(), /<title>Passerelle/);
   });
 }
 

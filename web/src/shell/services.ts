@@ -1,5 +1,8 @@
 /** The kinds of services that the pages use. */
-export type Kind = "broadcast" | "broker" | "echo" | "queues" | "topics";
+export type Kind = "broadcast" | "broker" | "echo" | "pages" | "queues" | "topics";
+
+/** What else there may be: the market's page. */
+export type Named = Kind | "trader";
 
 /** What the gateway said when the pages requested its services. */
 export type Found = Services | Failure;
@@ -25,7 +28,7 @@ export class Services {
   }
 
   /** The address of a service; `undefined`: the gateway has none of this kind. */
-  http(kind: Kind): string | undefined {
+  http(kind: Named): string | undefined {
     const path = this.#paths[kind];
     return typeof path === "string" ? new URL(path, this.#base).href : undefined;
   }

@@ -7,26 +7,44 @@ use std::{
 };
 
 use bytes::Bytes;
-use config::{Service, ServiceKind};
+use config::{Config, Listen, Service, ServiceKind};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use rust_embed::RustEmbed;
+use serde_json::{Map, Value};
 
 use super::representation::{Coding, Representation, content_type, read_only};
-use crate::body::{Body, full, text};
+use crate::{
+    About,
+    body::{Body, full, text},
+};
 
-/// The response to a request for a page of the service at the path `base`. `rest` is what follows that
-/// path; the pages find the other services by [`SERVICES`].
+/// Who requests a page, and of what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) about: &'a About,
+    /// The listener that it came by.
+    pub(crate) listen: Option<&'a Listen>,
+    /// Whether [`ABOUT`] may tell what is for operators.
+    pub(crate) is_operator: bool,
+    /// The path of the service.
+    pub(crate) base: &'a str,
+}
+
+/// The response to a request for a page. `rest` is what follows the path of the service; the pages find the
+/// other services by [`SERVICES`], and [`ABOUT`] is what the first of them shows.
 pub(crate) fn respond(
-    services: &[Service],
-    base: &str,
+    visit: &Visit<'_>,
     rest: &str,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response<Body> {
     let file = |name: &str| match name {
-        SERVICES => Some(File::listing(services, base)),
+        SERVICES => Some(File::listing(visit)),
+        ABOUT => Some(File::about(visit)),
         _ => Built::file(name),
     };
+    let rest = if rest.is_empty() && visit.about.has_market { TRADER } else { rest };
     respond_from(file, rest, method, headers)
 }
 
@@ -57,10 +75,10 @@ impl Built {
 }
 
 impl File {
-    /// Where the first service of each kind is that the pages use, as seen from `base`.
-    fn listing(services: &[Service], base: &str) -> Self {
-        let mut paths = serde_json::Map::new();
-        for service in services {
+    /// Where the first service of each kind is that the pages use, as seen from the pages.
+    fn listing(visit: &Visit<'_>) -> Self {
+        let mut paths = Map::new();
+        for service in &visit.config.services {
             let is_used = match service.kind {
                 ServiceKind::Broker
                 | ServiceKind::Echo
@@ -75,11 +93,47 @@ impl File {
                 | ServiceKind::Readiness => false,
             };
             if is_used {
-                let path = || relative(base, &service.path).into();
+                let path = || relative(visit.base, &service.path).into();
                 paths.entry(service.kind.as_str()).or_insert_with(path);
             }
         }
-        let text = serde_json::Value::Object(paths).to_string();
+        if visit.about.has_market {
+            paths.insert("trader".to_owned(), format!("./{TRADER}").into());
+        }
+        Self::of_json(paths)
+    }
+
+    /// Who may connect; for operators also where that is configured, and what else they have.
+    fn about(visit: &Visit<'_>) -> Self {
+        let Visit { config, about, listen, is_operator, base } = *visit;
+        let login = match listen {
+            _ if config.users.is_empty() => "none",
+            Some(Listen { anonymous: true, .. }) => "optional",
+            Some(_) | None => "required",
+        };
+        let is_local = listen.is_some_and(|listen| {
+            listen.address.ip().is_loopback() && listen.forwarded_from.is_empty()
+        });
+        let mut members = Map::new();
+        members.insert("version".to_owned(), about.version.into());
+        members.insert("login".to_owned(), login.into());
+        members.insert("local".to_owned(), is_local.into());
+        if is_operator {
+            let mut operator = Map::new();
+            if let Some(file) = &about.file {
+                operator.insert("file".to_owned(), (&**file).into());
+            }
+            let is_metrics = |service: &&Service| service.kind == ServiceKind::Metrics;
+            if let Some(metrics) = config.services.iter().find(is_metrics) {
+                operator.insert("metrics".to_owned(), relative(base, &metrics.path).into());
+            }
+            members.insert("operator".to_owned(), operator.into());
+        }
+        Self::of_json(members)
+    }
+
+    fn of_json(members: Map<String, Value>) -> Self {
+        let text = Value::Object(members).to_string();
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&text);
         Self { bytes: text.into(), tag: format!("\"{hash:016x}\"") }
     }
@@ -114,7 +168,7 @@ fn respond_from(
     let name = if rest.is_empty() { WELCOME } else { rest };
     let variant = |coding: Coding| Some((coding, file(&format!("{name}{}", coding.suffix()))?));
     let Some((coding, file)) = Coding::accepted(headers).into_iter().find_map(variant) else {
-        return if name == WELCOME {
+        return if name == WELCOME || name == TRADER {
             not_built()
         } else {
             text(StatusCode::NOT_FOUND, "no such page")
@@ -126,7 +180,11 @@ fn respond_from(
         tag: file.tag,
         modified: None,
         length: u64::try_from(file.bytes.len()).unwrap_or(u64::MAX),
-        cache: HeaderValue::from_static(if name.starts_with(HASHED) { KEEP } else { REVALIDATE }),
+        cache: HeaderValue::from_static(match name {
+            ABOUT => NEVER_KEEP,
+            _ if name.starts_with(HASHED) => KEEP,
+            _ => REVALIDATE,
+        }),
     };
     let mut response =
         representation.respond(method, headers, |part| full(slice(&file.bytes, part)));
@@ -166,6 +224,12 @@ fn slice(bytes: &Bytes, part: Range<u64>) -> Bytes {
 /// Tells the pages where the other services are.
 const SERVICES: &str = "services.json";
 
+/// Tells the first page who may connect, and operators more.
+pub(crate) const ABOUT: &str = "about.json";
+
+/// The page of the demo's market.
+const TRADER: &str = "trader.html";
+
 /// The page that stands for the folder.
 const WELCOME: &str = "index.html";
 
@@ -174,6 +238,8 @@ const HASHED: &str = "assets/";
 
 const KEEP: &str = "public, max-age=31536000, immutable";
 const REVALIDATE: &str = "no-cache";
+/// It is not for everybody.
+const NEVER_KEEP: &str = "no-store";
 
 /// `'self'` includes WebSockets to the same host. Styles may be set by scripts: charts do.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
@@ -229,13 +295,13 @@ mod tests {
 
     #[tokio::test]
     async fn tells_where_the_services_are() {
-        let config = |text: &str| config::Config::parse(text, "test").unwrap().services;
         let of = |services: Vec<(&str, &str)>| {
-            config(&services.iter().fold(String::new(), |text, (path, kind)| {
+            let text = services.iter().fold(String::new(), |text, (path, kind)| {
                 format!("{text}[[service]]\npath = \"{path}\"\ntype = \"{kind}\"\n")
-            }))
+            });
+            Config::parse(&text, "test").unwrap()
         };
-        let services = of(vec![
+        let config = of(vec![
             ("/ui", "pages"),
             ("/ui/queues", "queues"),
             ("/messaging", "broker"),
@@ -243,7 +309,12 @@ mod tests {
             ("/", "echo"),
         ]);
         let expected = r#"{"broker":"../messaging","echo":"../","queues":"./queues"}"#;
-        let get = |headers: &HeaderMap| respond(&services, "/ui", SERVICES, &Method::GET, headers);
+        let mut about = About::default();
+        let get_of = |config: &Config, about: &About, headers: &HeaderMap| {
+            let visit = Visit { config, about, listen: None, is_operator: false, base: "/ui" };
+            respond(&visit, SERVICES, &Method::GET, headers)
+        };
+        let get = |headers: &HeaderMap| get_of(&config, &about, headers);
         let response = get(&HeaderMap::new());
         let fields = response.headers().clone();
         assert_eq!(response.status(), StatusCode::OK);
@@ -254,8 +325,56 @@ mod tests {
         let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, fields[header::ETAG].clone())]);
         assert_eq!(get(&known).status(), StatusCode::NOT_MODIFIED);
         let others = of(vec![("/ui", "pages"), ("/messaging", "broker")]);
-        let moved = respond(&others, "/ui", SERVICES, &Method::GET, &known);
+        let moved = get_of(&others, &about, &known);
         assert_eq!(moved.status(), StatusCode::OK);
+        about.has_market = true;
+        let trading = get_of(&others, &about, &HeaderMap::new());
+        let expected = r#"{"broker":"../messaging","trader":"./trader.html"}"#;
+        assert_eq!(trading.into_body().collect().await.unwrap().to_bytes(), expected);
+    }
+
+    #[tokio::test]
+    async fn tells_who_may_connect_and_operators_where_it_is_configured() {
+        const USER: &str = "[[user]]\nname = \"ann\"\npassword = \"$argon2id$v=19$m=64,t=1,\
+            p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\"\n";
+        let open = "[[listen]]\naddress = \"0.0.0.0:1\"\n";
+        let cases = [
+            (
+                "the defaults",
+                String::new(),
+                false,
+                r#"{"version":"1","login":"none","local":true}"#,
+            ),
+            (
+                "with users",
+                USER.to_owned(),
+                false,
+                r#"{"version":"1","login":"optional","local":true}"#,
+            ),
+            (
+                "for other machines",
+                format!("{USER}{open}"),
+                false,
+                r#"{"version":"1","login":"required","local":false}"#,
+            ),
+            (
+                "an operator",
+                String::new(),
+                true,
+                r#"{"version":"1","login":"none","local":true,"operator":{"file":"/gw.toml","metrics":"./metrics"}}"#,
+            ),
+        ];
+        for (rule, text, is_operator, expected) in cases {
+            let config = Config::parse(&text, "test").unwrap();
+            let about = About { version: "1", file: Some("/gw.toml".into()), ..About::default() };
+            let listen = config.listens.first();
+            let visit = Visit { config: &config, about: &about, listen, is_operator, base: "/" };
+            let response = respond(&visit, ABOUT, &Method::GET, &HeaderMap::new());
+            assert_eq!(response.headers()[header::CACHE_CONTROL], NEVER_KEEP, "{rule}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let sorted = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap();
+            assert_eq!(sorted(&body), sorted(expected.as_bytes()), "{rule}");
+        }
     }
 
     #[test]

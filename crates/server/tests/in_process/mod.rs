@@ -17,7 +17,7 @@ pub(crate) fn start() -> SocketAddr {
     let text = format!("threads = 1\n[[listen]]\naddress = \"{address}\"\noperations = true\n");
     let config = Config::parse(&text, "test.toml").expect("a configuration");
     // Lives as long as the test's process.
-    let run = || serve(config, Source::default()).expect("served");
+    let run = || serve(config, Source::default(), false).expect("served");
     drop(thread::Builder::new().spawn(run).expect("a thread"));
     for _ in 0..500 {
         if TcpStream::connect(address).is_ok() {
