@@ -2,7 +2,7 @@ use wire::Reader;
 
 use crate::{
     TypeError, Value,
-    value::{DESCRIBED, check_next, descriptor, read, read_content},
+    value::{DESCRIBED, descriptor, read, read_content, take_checked},
 };
 
 /// The items of a list, or the keys and values of a map.
@@ -13,6 +13,7 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    #[inline]
     pub(crate) fn read8(reader: &mut Reader<'a>) -> Result<Self, TypeError> {
         let count = reader.u8().ok_or(TypeError::Truncated)?.into();
         Self::new(count, reader.rest())
@@ -65,10 +66,62 @@ impl<'a> Items<'a> {
         self.pairs().find_map(|(one, value)| (one.text() == Some(key)).then_some(value))
     }
 
+    /// Looks at all of a map, and hands out its keys and values, encoded.
+    ///
+    /// # Errors
+    /// When some part of it is malformed, or `each` fails.
+    #[inline]
+    pub fn check_pairs(
+        self,
+        mut each: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), TypeError>,
+    ) -> Result<(), TypeError> {
+        if !self.count.is_multiple_of(2) {
+            return Err(TypeError::Count);
+        }
+        let mut reader = Reader::new(self.bytes);
+        for _ in 0..self.count / 2 {
+            let key = take_checked(&mut reader, 1)?;
+            each(key, take_checked(&mut reader, 1)?)?;
+        }
+        if reader.is_empty() { Ok(()) } else { Err(TypeError::Count) }
+    }
+
+    /// Those of an encoded list or map whose constructor is one of these.
+    #[inline]
+    pub(crate) fn of(encoded: &'a [u8], [short, long]: [u8; 2]) -> Result<Self, TypeError> {
+        let mut reader = Reader::new(encoded);
+        match reader.u8() {
+            Some(code) if code == short => {
+                let len = reader.u8().ok_or(TypeError::Truncated)?.into();
+                let items = reader.take(len).ok_or(TypeError::Truncated)?;
+                Self::read8(&mut Reader::new(items))
+            }
+            Some(code) if code == long => {
+                let len = reader.u32().ok_or(TypeError::Truncated)? as usize;
+                let items = reader.take(len).ok_or(TypeError::Truncated)?;
+                Self::read32(&mut Reader::new(items))
+            }
+            _ => match read(&mut Reader::new(encoded))? {
+                // The empty list has a constructor of its own.
+                Value::List(items) if short == LIST => Ok(items),
+                _ => Err(TypeError::Field),
+            },
+        }
+    }
+
+    /// Those of an encoded map.
+    ///
+    /// # Errors
+    /// When it is none.
+    #[inline]
+    pub fn of_map(encoded: &'a [u8]) -> Result<Self, TypeError> {
+        Self::of(encoded, [0xc1, 0xd1])
+    }
+
     pub(crate) fn check(self, depth: usize) -> Result<(), TypeError> {
         let mut reader = Reader::new(self.bytes);
         for _ in 0..self.count {
-            check_next(&mut reader, depth + 1)?;
+            take_checked(&mut reader, depth + 1)?;
         }
         if reader.is_empty() { Ok(()) } else { Err(TypeError::Count) }
     }
@@ -148,6 +201,8 @@ const fn has_no_bytes(code: u8) -> bool {
     code >> 4 == 4
 }
 
+/// The constructor of a short list.
+pub(crate) const LIST: u8 = 0xc0;
 /// Items of an array that have no bytes, such as nulls: more of them are no use, but work.
 const WITHOUT_BYTES_MAX: usize = 1 << 10;
 /// Levels of arrays in arrays.

@@ -137,7 +137,35 @@ pub(crate) fn read_content<'a>(code: u8, reader: &mut Reader<'a>) -> Result<Valu
 ///
 /// # Errors
 /// When it ends too early, or no value can begin so.
+#[inline]
 pub fn skip<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], TypeError> {
+    let len = encoded_len(reader.rest());
+    match len.and_then(|len| reader.take(len)) {
+        Some(value) => Ok(value),
+        None => skip_any(reader),
+    }
+}
+
+/// How long the encoding of the next value is, if it has no descriptor.
+#[inline]
+fn encoded_len(bytes: &[u8]) -> Option<usize> {
+    let (&code, rest) = bytes.split_first()?;
+    let len = match code >> 4 {
+        0x4 => 0,
+        0x5 => 1,
+        0x6 => 2,
+        0x7 => 4,
+        0x8 => 8,
+        0x9 => 16,
+        0xa | 0xc | 0xe => 1 + usize::from(*rest.first()?),
+        0xb | 0xd | 0xf => 4 + u32::from_be_bytes(*rest.first_chunk()?) as usize,
+        _ => return None,
+    };
+    Some(1 + len)
+}
+
+/// The same for any, and for what is none.
+fn skip_any<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], TypeError> {
     let (all, start) = (reader.rest(), reader.position());
     for _ in 0..DEPTH_MAX {
         let code = reader.u8().ok_or(TypeError::Truncated)?;
@@ -173,13 +201,47 @@ pub fn descriptor<'a>(reader: &mut Reader<'a>) -> Result<Descriptor<'a>, TypeErr
 ///
 /// # Errors
 /// When some part of it is malformed.
+#[inline]
 pub fn check(bytes: &[u8]) -> Result<(), TypeError> {
     let mut reader = Reader::new(bytes);
-    check_next(&mut reader, 0)?;
+    take_checked(&mut reader, 0)?;
     if reader.is_empty() { Ok(()) } else { Err(TypeError::Count) }
 }
 
-pub(crate) fn check_next(reader: &mut Reader<'_>, depth: usize) -> Result<(), TypeError> {
+/// Looks at all of the next value; returns it encoded.
+#[inline]
+pub(crate) fn take_checked<'a>(
+    reader: &mut Reader<'a>,
+    depth: usize,
+) -> Result<&'a [u8], TypeError> {
+    if depth > DEPTH_MAX {
+        return Err(TypeError::TooDeep);
+    }
+    let all = reader.rest();
+    let (&code, rest) = all.split_first().ok_or(TypeError::Truncated)?;
+    let (len, is_text) = match code {
+        0xa1 | 0xa3 => (2 + usize::from(*rest.first().ok_or(TypeError::Truncated)?), true),
+        0xa0 => (2 + usize::from(*rest.first().ok_or(TypeError::Truncated)?), false),
+        // Those that any bytes are a value of.
+        0x40..=0x45 => (1, false),
+        0x50..=0x55 => (2, false),
+        0x60 | 0x61 => (3, false),
+        0x70..=0x74 => (5, false),
+        0x80..=0x84 => (9, false),
+        0x94 | 0x98 => (17, false),
+        _ => {
+            check_next(reader, depth)?;
+            return all.get(..all.len() - reader.len()).ok_or(TypeError::Truncated);
+        }
+    };
+    let value = reader.take(len).ok_or(TypeError::Truncated)?;
+    if is_text && !value.get(2..).is_some_and(wire::is_text) {
+        return Err(TypeError::Content);
+    }
+    Ok(value)
+}
+
+fn check_next(reader: &mut Reader<'_>, depth: usize) -> Result<(), TypeError> {
     if depth > DEPTH_MAX {
         return Err(TypeError::TooDeep);
     }
@@ -188,7 +250,7 @@ pub(crate) fn check_next(reader: &mut Reader<'_>, depth: usize) -> Result<(), Ty
         Value::Map(items) if items.len() % 2 == 0 => items.check(depth),
         Value::Map(_) => Err(TypeError::Count),
         Value::Array(array) => array.check(depth),
-        Value::Described(_, inner) => check_next(&mut Reader::new(inner), depth + 1),
+        Value::Described(_, inner) => take_checked(&mut Reader::new(inner), depth + 1).map(drop),
         _ => Ok(()),
     }
 }

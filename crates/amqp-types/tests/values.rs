@@ -4,6 +4,13 @@ use amqp_types::{Descriptor, Fields, TypeError, Value, Writer, check, read, skip
 use proptest::prelude::*;
 use wire::Reader;
 
+/// Constructors of all types, and of none.
+const CODES: &[u8] = &[
+    0x00, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x60, 0x61,
+    0x70, 0x71, 0x72, 0x73, 0x74, 0x80, 0x81, 0x82, 0x83, 0x84, 0x94, 0x98, 0xa0, 0xa1, 0xa2, 0xa3,
+    0xb0, 0xb1, 0xb3, 0xc0, 0xc1, 0xd0, 0xd1, 0xe0, 0xf0, 0xff,
+];
+
 /// A value that owns its parts.
 #[derive(Clone, Debug)]
 enum Owned {
@@ -213,4 +220,54 @@ fn fields_that_are_left_out_are_null() {
     assert_eq!(fields.clone().u32(), Err(TypeError::Field));
     assert_eq!(fields.encoded(), Ok(Some(&[0xa1, 1, b'x'][..])));
     assert_eq!((fields.u16(), fields.encoded()), (Ok(None), Ok(None)));
+}
+
+/// A field as a reader of its type has it, and the same value as it is.
+fn fields(
+    encoded: &[u8],
+) -> Vec<(&'static str, Result<String, TypeError>, Result<String, TypeError>)> {
+    let mut list = vec![0xd0];
+    list.extend(u32::try_from(encoded.len() + 4).expect("short").to_be_bytes());
+    list.extend(1_u32.to_be_bytes());
+    list.extend(encoded);
+    let any = Fields::of(&list).and_then(|mut fields| fields.value());
+    macro_rules! compare {
+        ($($name:ident: $variant:ident),*) => {
+            vec![$((
+                stringify!($name),
+                Fields::of(&list).and_then(|mut fields| fields.$name()).map(|one| format!("{one:?}")),
+                match any {
+                    Ok(Value::$variant(value)) => Ok(format!("{:?}", Some(value))),
+                    Ok(Value::Null) => Ok("None".to_owned()),
+                    Ok(_) => Err(TypeError::Field),
+                    Err(error) => Err(error),
+                },
+            )),*]
+        };
+    }
+    compare!(bool: Bool, u8: U8, u16: U16, u32: U32, u64: U64, timestamp: Timestamp, string: String, symbol: Symbol, binary: Binary)
+}
+
+proptest! {
+    #[test]
+    fn fields_are_read_by_their_type_as_any_value_is(
+        code in prop::sample::select(CODES),
+        len in 0..8_u8,
+        text in any::<bool>(),
+        rest in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let rest = rest.iter().map(|byte| if text { byte & 0x7f } else { *byte });
+        let long = [0, 0, 0, len];
+        let size = if code >> 4 == 0xb { &long[..] } else { &long[3..] };
+        let encoded: Vec<u8> = [code].into_iter().chain(size.iter().copied()).chain(rest).collect();
+        for (name, typed, any) in fields(&encoded) {
+            prop_assert_eq!(typed, any, "{} of {:02x?}", name, encoded);
+        }
+        // What is read is passed over whole.
+        let mut reader = Reader::new(&encoded);
+        if read(&mut reader).is_ok() {
+            let skipped = skip(&mut Reader::new(&encoded));
+            prop_assert_eq!(skipped.map(<[u8]>::len), Ok(reader.position()));
+        }
+    }
 }

@@ -13,7 +13,7 @@ pub struct Utf8 {
 pub fn is_text(bytes: &[u8]) -> bool {
     // Below this the standard library's check is the faster one.
     if bytes.len() < 256 {
-        str::from_utf8(bytes).is_ok()
+        bytes.is_ascii() || str::from_utf8(bytes).is_ok()
     } else {
         simdutf8::basic::from_utf8(bytes).is_ok()
     }

@@ -83,6 +83,7 @@ impl Decoder {
 }
 
 /// The size that a frame says; `None`: that has not come.
+#[inline]
 fn size(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<usize>, End> {
     let Some((size, _)) = bytes.split_first_chunk() else { return Ok(None) };
     let size = u32::from_be_bytes(*size) as usize;
@@ -101,6 +102,7 @@ fn size(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<usize>, End> {
     Ok(Some(size))
 }
 
+#[inline]
 fn parse(frame: &[u8]) -> Result<Frame<'_>, End> {
     let Some((&[_, _, _, _, offset, kind, high, low], _)) = frame.split_first_chunk() else {
         return Err(malformed("a frame without its header"));

@@ -9,6 +9,8 @@ mod attach;
 mod codes;
 mod connection;
 mod coordinator;
+#[cfg(test)]
+mod decode_cost;
 mod deliver;
 mod detach;
 mod detect;

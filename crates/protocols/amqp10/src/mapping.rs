@@ -6,8 +6,8 @@ use std::ops::Range;
 use amqp_types::{Fields, Items, TypeError, Value, Writer, check, read, skip};
 use bytes::Bytes;
 use contract::{
-    Address, BareProperties, Body, Content, DeadLetter, Destination, DestinationKind, Group,
-    Header, Message, Now, Parts, Sections, SendBuffer,
+    Address, Body, Content, DeadLetter, Destination, DestinationKind, Group, Header, Message, Now,
+    Parts, Sections, SendBuffer,
 };
 use wire::Reader;
 
@@ -28,7 +28,7 @@ pub(crate) struct Parsed<'a> {
     deliver_at_unix_ms: Option<i64>,
     /// `x-opt-jms-dest`.
     to_kind: Option<DestinationKind>,
-    to: Option<&'a str>,
+    to: Option<&'a [u8]>,
     pub(crate) user_id: Option<&'a [u8]>,
     expires_unix_ms: Option<i64>,
     /// The group that a queue keeps together, and what closes it.
@@ -44,22 +44,13 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Parsed<'_>, AmqpError> {
     let mut parsed = Parsed::default();
     let mut reader = Reader::new(payload);
     let mut last = 0;
-    let mut has_value = false;
     while !reader.is_empty() {
-        let section = skip(&mut reader).map_err(malformed)?;
-        let mut inner = Reader::new(section);
-        let Ok(Value::Described(descriptor, content)) = read(&mut inner) else {
-            return Err(malformed(TypeError::Field));
-        };
-        let code = codes::code(descriptor).ok_or_else(|| malformed(TypeError::Field))?;
+        let (code, content) = section(&mut reader).map_err(malformed)?;
         // Several sections of data or of sequences follow each other.
-        let repeats = code == last && matches!(code, codes::DATA | codes::SEQUENCE);
-        let is_after = if matches!(code, codes::DATA | codes::SEQUENCE | codes::VALUE) {
-            last < codes::DATA
-        } else {
-            code > last
-        };
-        if !(is_after || repeats) || has_value && code < codes::FOOTER {
+        let is_body = matches!(code, codes::DATA | codes::SEQUENCE | codes::VALUE);
+        let is_after = code > last && !(is_body && last >= codes::DATA);
+        let repeats = code == last && is_body && code != codes::VALUE;
+        if !(is_after || repeats) {
             let what = "the sections of the message are not in their order";
             return Err(AmqpError::new(DECODE_ERROR, what));
         }
@@ -71,28 +62,48 @@ pub(crate) fn parse(payload: &[u8]) -> Result<Parsed<'_>, AmqpError> {
             codes::MESSAGE_ANNOTATIONS => parsed.read_annotations(content).map_err(malformed)?,
             codes::PROPERTIES => parsed.read_properties(content).map_err(malformed)?,
             codes::APPLICATION_PROPERTIES | codes::FOOTER => {
-                map(content).map_err(malformed)?;
+                pairs(content, |_, _| Ok(())).map_err(malformed)?;
             }
-            codes::DATA => match read(&mut Reader::new(content)) {
-                Ok(Value::Binary(_)) => {}
-                _ => return Err(malformed(TypeError::Field)),
-            },
+            codes::DATA if matches!(content, [0xa0 | 0xb0, ..]) => {}
             codes::SEQUENCE | codes::VALUE => check(content).map_err(malformed)?,
             _ => return Err(malformed(TypeError::Field)),
         }
-        has_value |= code == codes::VALUE;
         parsed.ended(code, end);
     }
     parsed.finish();
     Ok(parsed)
 }
 
-/// The map that a section is.
-fn map(content: &[u8]) -> Result<Items<'_>, TypeError> {
-    check(content)?;
-    match read(&mut Reader::new(content))? {
-        Value::Map(items) => Ok(items),
+/// The next section: its code, and the value that it is.
+#[inline]
+fn section<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), TypeError> {
+    if let &[0, 0x53, code, ..] = reader.rest() {
+        reader.take(3);
+        return Ok((code, skip(reader)?));
+    }
+    match read(reader)? {
+        Value::Described(descriptor, content) => {
+            Ok((codes::code(descriptor).ok_or(TypeError::Field)?, content))
+        }
         _ => Err(TypeError::Field),
+    }
+}
+
+/// Looks at all of the map that a section is.
+#[inline]
+fn pairs<'a>(
+    content: &'a [u8],
+    each: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), TypeError>,
+) -> Result<(), TypeError> {
+    Items::of_map(content)?.check_pairs(each)
+}
+
+/// A message-id, or null.
+fn is_id(value: Option<&[u8]>) -> bool {
+    match value {
+        None | Some([0x44 | 0x53 | 0x80 | 0x98 | 0xa0 | 0xb0, ..]) => true,
+        Some([0xa1, _, text @ ..] | [0xb1, _, _, _, _, text @ ..]) => wire::is_text(text),
+        Some(_) => false,
     }
 }
 
@@ -107,32 +118,52 @@ impl<'a> Parsed<'a> {
     }
 
     fn read_annotations(&mut self, content: &'a [u8]) -> Result<(), TypeError> {
-        for (key, value) in map(content)?.pairs() {
-            match key.text() {
-                Some("x-opt-delivery-time") => {
-                    self.deliver_at_unix_ms = match value {
+        pairs(content, |key, value| {
+            let (&[0xa1 | 0xa3, _, ref name @ ..] | &[0xb1 | 0xb3, _, _, _, _, ref name @ ..]) =
+                key
+            else {
+                return Ok(());
+            };
+            match name {
+                b"x-opt-delivery-time" => {
+                    self.deliver_at_unix_ms = match read(&mut Reader::new(value))? {
                         Value::I64(at) | Value::Timestamp(at) => Some(at),
                         _ => return Err(TypeError::Field),
                     };
                 }
-                Some("x-opt-jms-dest") => self.to_kind = Address::kind(value),
-                Some("x-opt-to-type") if self.to_kind.is_none() => {
-                    self.to_kind = Address::kind(value);
+                b"x-opt-jms-dest" => {
+                    self.to_kind = Address::kind(match value {
+                        &[0x51, code] => Value::I8(code.cast_signed()),
+                        value => read(&mut Reader::new(value))?,
+                    });
+                }
+                b"x-opt-to-type" if self.to_kind.is_none() => {
+                    self.to_kind = Address::kind(read(&mut Reader::new(value))?);
                 }
                 _ => {}
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn read_properties(&mut self, content: &'a [u8]) -> Result<(), TypeError> {
-        let properties = BareProperties::of(content)?;
-        self.user_id = properties.user_id;
-        self.to = properties.to;
-        self.expires_unix_ms = properties.absolute_expiry_unix_ms;
-        self.group = properties.group_id.map(|id| {
+        let mut fields = Fields::of(content)?;
+        let message_id = fields.encoded()?;
+        self.user_id = fields.binary()?;
+        self.to = fields.utf8()?;
+        let (_subject, _reply_to) = (fields.utf8()?, fields.utf8()?);
+        if !(is_id(message_id) && is_id(fields.encoded()?)) {
+            return Err(TypeError::Field);
+        }
+        let (_content_type, _content_encoding) = (fields.symbol()?, fields.symbol()?);
+        self.expires_unix_ms = fields.timestamp()?;
+        let _created = fields.timestamp()?;
+        let group = fields.string()?;
+        let sequence = fields.u32()?;
+        let _reply_to_group = fields.utf8()?;
+        self.group = group.map(|id| {
             // JMS has a signed number there, and a negative one closes the group.
-            let sequence = properties.group_sequence.map(|number| number.cast_signed().to_string());
+            let sequence = sequence.map(|number| number.cast_signed().to_string());
             Group::new(id, sequence.as_deref())
         });
         Ok(())
@@ -231,11 +262,12 @@ impl Node {
                     return Err(AmqpError::new(INVALID_FIELD, what));
                 };
                 if let Some((text, destination)) = last
-                    && **text == *to
+                    && text.as_bytes() == to
                     && parsed.to_kind.is_none_or(|kind| kind == destination.kind())
                 {
                     return Ok(destination.clone());
                 }
+                let to = str::from_utf8(to).map_err(|_| malformed(TypeError::Content))?;
                 let pattern = Address::pattern(to, parsed.to_kind)
                     .map_err(|error| AmqpError::new(INVALID_FIELD, format!("{to:?}: {error}")))?;
                 let destination = terminus::destination(&pattern)?;
@@ -461,7 +493,7 @@ mod tests {
         let parsed = parse(&payload).unwrap();
         assert_eq!(payload[parsed.start..], kept);
         assert_eq!(parsed.body(&payload), Some(&body[..]));
-        assert_eq!((parsed.to, parsed.user_id), (Some("news"), Some(&b"ann"[..])));
+        assert_eq!((parsed.to, parsed.user_id), (Some(&b"news"[..]), Some(&b"ann"[..])));
         let to = Node::Anonymous(None).destination(&parsed).unwrap();
         assert_eq!(to.to_string(), "/topic/news");
         let now = Now { mono_ns: 0, unix_ms: 5 };

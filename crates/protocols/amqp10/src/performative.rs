@@ -141,6 +141,13 @@ impl<'a> Performative<'a> {
 
 /// The code of the composite that a body begins with, its fields, and what follows it.
 pub(crate) fn split(body: &[u8]) -> Result<(u8, Fields<'_>, &[u8]), End> {
+    // As nearly all begin.
+    if let &[0, 0x53, code, 0xc0, size, ..] = body
+        && let Some((list, payload)) = body.split_at_checked(5 + usize::from(size))
+        && let Some(list) = list.get(3..)
+    {
+        return Ok((code, Fields::of(list)?, payload));
+    }
     let mut reader = Reader::new(body);
     if reader.u8() != Some(0) {
         return Err(End::decode("a frame's body begins with a described list"));
@@ -242,22 +249,31 @@ impl<'a> Transfer<'a> {
         fields.binary()?;
         let message_format = fields.u32()?.unwrap_or(0);
         let settled = fields.bool()?;
-        let more = fields.bool()?.unwrap_or(false);
-        fields.u8()?;
-        let state = fields.encoded()?;
-        let resume = fields.bool()?.unwrap_or(false);
-        let aborted = fields.bool()?.unwrap_or(false);
-        Ok(Self {
+        let mut transfer = Self {
             handle,
             delivery_id,
             message_format,
             settled,
-            more,
-            state,
-            resume,
-            aborted,
+            more: false,
+            state: None,
+            resume: false,
+            aborted: false,
             payload,
-        })
+        };
+        // Seldom.
+        if !fields.is_empty() {
+            transfer.read_more(fields)?;
+        }
+        Ok(transfer)
+    }
+
+    fn read_more(&mut self, mut fields: Fields<'a>) -> Result<(), TypeError> {
+        self.more = fields.bool()?.unwrap_or(false);
+        fields.u8()?;
+        self.state = fields.encoded()?;
+        self.resume = fields.bool()?.unwrap_or(false);
+        self.aborted = fields.bool()?.unwrap_or(false);
+        Ok(())
     }
 }
 
