@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 #![expect(clippy::print_stdout, reason = "figures, with --nocapture")]
 
+mod amqp_receivers;
 mod two_ports;
 
 use std::{
