@@ -11,6 +11,7 @@ mod compare;
 mod dialect;
 mod gateway;
 mod generator;
+mod instructions;
 mod load;
 mod measure;
 mod peers;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Show that the data plane of this gateway is the designed one
     Measure { program: PathBuf },
+    /// Count what a message of AMQP costs in user space, by valgrind
+    Instructions { program: PathBuf },
     /// Let durable messages wait, and measure what that takes, a start and their delivery
     Backlog {
         program: PathBuf,
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Backlog { program, work, messages, bytes } => {
             backlog::run(&program, &work, messages, bytes)
         }
+        Command::Instructions { program } => instructions::run(&program),
         Command::Run(options) => run(options),
         Command::Bare { kind } => peers::bare::serve(kind),
         Command::Load => load::run(),

@@ -69,9 +69,8 @@ pub(crate) enum Shape {
 /// What clients of AMQP do.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) enum Exchange {
-    /// Each producer sends a durable message to a queue, and the next when that is accepted; a consumer settles
-    /// each message.
-    Confirm { producers: usize },
+    /// Each producer sends messages to a queue, and again when they are accepted; a consumer settles each message.
+    Confirm { producers: usize, burst: usize, durable: bool },
     /// One publishes `burst` messages to a topic at once, and again when all subscribers have them.
     FanOut { subscribers: usize, burst: usize },
     /// A request to a queue, whose reply goes to a temporary queue; then the next.
@@ -121,6 +120,8 @@ pub(crate) enum Order {
     Flood { warm_ms: u64, ms: u64 },
     /// A number of messages a second, whatever comes back: shows the latency.
     Pace { warm_ms: u64, ms: u64, per_second: f64 },
+    /// So many messages, and no more; of AMQP, and not measured.
+    Count { messages: usize },
     /// Opens connections, `batch` together, until there are `connections`.
     Grow { connections: usize, batch: usize },
     /// Drops all connections and opens as many again, `batch` together.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::system;
 
@@ -87,6 +87,15 @@ impl Server {
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn terminate(mut self) -> Result<(), Box<dyn Error>> {
+        if let Some(process) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            kill_process(process, Signal::TERM)?;
+        }
+        self.process.wait()?;
+        Ok(())
     }
 
     /// Its processes.

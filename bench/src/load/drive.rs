@@ -144,8 +144,8 @@ impl Load {
                 self.opened(&opening, connections, *batch)
             }
             (Order::Flood { .. } | Order::Pace { .. }, _) => self.exchange(order),
-            (Order::Grow { .. } | Order::Return { .. }, _) => {
-                Err("only idle connections come and go".into())
+            (Order::Grow { .. } | Order::Return { .. } | Order::Count { .. }, _) => {
+                Err("such connections have no such order".into())
             }
         }
     }

@@ -28,7 +28,7 @@ impl Window {
         let (warm_ms, ms, pace) = match order {
             Order::Flood { warm_ms, ms } => (*warm_ms, *ms, None),
             Order::Pace { warm_ms, ms, per_second } => (*warm_ms, *ms, Some(*per_second)),
-            Order::Grow { .. } | Order::Return { .. } => (0, 0, None),
+            Order::Count { .. } | Order::Grow { .. } | Order::Return { .. } => (0, 0, None),
         };
         Self {
             began: Instant::now(),

@@ -23,13 +23,17 @@ pub(crate) fn jms(context: &mut Context) -> Result<(), Box<dyn Error>> {
 type Case = (&'static str, Exchange, usize, Option<f64>);
 
 const CASES: &[Case] = &[
-    ("durable to a queue, 1 KiB, 1 producer", Exchange::Confirm { producers: 1 }, 1024, None),
-    ("durable to a queue, 1 KiB, 32 producers", Exchange::Confirm { producers: 32 }, 1024, None),
-    ("durable to a queue, 1 KiB, 128 producers", Exchange::Confirm { producers: 128 }, 1024, None),
+    ("durable to a queue, 1 KiB, 1 producer", durable(1), 1024, None),
+    ("durable to a queue, 1 KiB, 32 producers", durable(32), 1024, None),
+    ("durable to a queue, 1 KiB, 128 producers", durable(128), 1024, None),
     ("topic, 100 B, 1 to 100, 1 a turn", topic(1), 100, Some(200.0)),
     ("topic, 100 B, 1 to 100, 16 a turn", topic(16), 100, None),
     ("request and reply, 100 B", Exchange::Request, 100, None),
 ];
+
+const fn durable(producers: usize) -> Exchange {
+    Exchange::Confirm { producers, burst: 1, durable: true }
+}
 
 const fn topic(burst: usize) -> Exchange {
     Exchange::FanOut { subscribers: 100, burst }

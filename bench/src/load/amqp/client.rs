@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) state: State,
     /// When what it waits for was sent, in nanoseconds.
     pub(super) sent_ns: u64,
+    /// How much of what it has sent is not accepted yet.
+    pub(super) waiting: usize,
     /// How many messages it has got in this round.
     pub(super) seen: usize,
 }

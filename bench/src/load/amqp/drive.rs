@@ -30,6 +30,8 @@ pub(crate) struct Load {
     messages: Vec<Vec<u8>>,
     /// What has still to come.
     outstanding: usize,
+    /// What may still be sent, where that is counted.
+    left: Option<usize>,
     /// Confirmed messages whose consumer does not have them yet.
     unread: isize,
     /// Producers that wait for their consumer.
@@ -51,6 +53,7 @@ impl Load {
             clients: Vec::new(),
             messages: Vec::new(),
             outstanding: 0,
+            left: None,
             unread: 0,
             paused: Vec::new(),
             unpublished: 0,
@@ -60,12 +63,12 @@ impl Load {
         let message =
             |to, to_kind, durable| Message { durable, to, to_kind, reply_to: None, bytes };
         match exchange {
-            Exchange::Confirm { producers } => {
+            Exchange::Confirm { producers, durable, .. } => {
                 for _ in 0..producers {
                     load.add(plan, &[Link::To(Some(CONFIRMED), "queue")])?;
                 }
                 load.add(plan, &[queue(CONFIRMED)])?;
-                load.messages = vec![message(CONFIRMED, QUEUE, true).encode()];
+                load.messages = vec![message(CONFIRMED, QUEUE, durable).encode()];
             }
             Exchange::FanOut { subscribers, .. } => {
                 for _ in 0..subscribers {
@@ -108,13 +111,21 @@ impl Load {
             client.state.outbox.extend_from_slice(&[0, 0, 0, 8, 2, 0, 0, 0]);
             client.flush()?;
         }
+        self.left = match order {
+            Order::Count { messages } => Some(*messages),
+            _ => None,
+        };
         let mut progress = Instant::now();
         let mut open = true;
         if !window.is_paced() {
             self.start(&window)?;
         }
         while open || self.outstanding > 0 || self.unread > 0 {
-            if open && !window.goes_on() {
+            let goes_on = match self.left {
+                Some(left) => left > 0,
+                None => window.goes_on(),
+            };
+            if open && !goes_on {
                 open = false;
                 window.stop();
                 self.paused.clear();
@@ -139,30 +150,35 @@ impl Load {
 
     fn start(&mut self, window: &Window) -> Result {
         match self.exchange {
-            Exchange::Confirm { producers } => {
-                (0..producers).try_for_each(|producer| self.send(producer, window))
+            Exchange::Confirm { producers, burst, .. } => {
+                (0..producers).try_for_each(|producer| self.send(producer, burst, window))
             }
             Exchange::FanOut { burst, .. } => self.publish(burst),
-            Exchange::Request => self.send(REQUESTER, window),
+            Exchange::Request => self.send(REQUESTER, 1, window),
         }
     }
 
-    /// One message that is waited for.
-    fn send(&mut self, client: usize, window: &Window) -> Result {
+    /// Messages that are waited for.
+    fn send(&mut self, client: usize, count: usize, window: &Window) -> Result {
         let message = self.messages.first().map_or(&[][..], Vec::as_slice);
         let client = self.clients.get_mut(client).ok_or("no client")?;
-        if !client.state.can_send() {
-            return Err("no credit for a single message".into());
-        }
         client.sent_ns = window.now_ns();
-        client.state.send(message, false);
-        self.outstanding += 1;
+        for _ in 0..count {
+            if !client.state.can_send() {
+                return Err("no credit for a few messages".into());
+            }
+            client.state.send(message, false);
+        }
+        client.waiting = count;
+        self.outstanding += count;
+        self.left = self.left.map(|left| left.saturating_sub(count));
         Ok(client.flush()?)
     }
 
     /// So many more to all subscribers, as far as the server takes them.
     fn publish(&mut self, count: usize) -> Result {
         let Exchange::FanOut { subscribers, .. } = self.exchange else { return Ok(()) };
+        self.left = self.left.map(|left| left.saturating_sub(count));
         self.unpublished += count;
         self.outstanding += count * subscribers;
         let message = self.messages.first().map_or(&[][..], Vec::as_slice);
@@ -204,27 +220,28 @@ impl Load {
         let arrived = client.receive(&mut self.buffer)?;
         let (messages, accepted) = (arrived.messages, arrived.accepted);
         match self.exchange {
-            Exchange::Confirm { producers } if number < producers => {
+            Exchange::Confirm { producers, burst, .. } if number < producers => {
                 if accepted > 0 {
-                    let sent_ns = client.sent_ns;
+                    client.waiting = client.waiting.saturating_sub(accepted);
+                    let (sent_ns, is_done) = (client.sent_ns, client.waiting == 0);
                     self.came(accepted, arrived.bytes, window);
                     window.note_latency(sent_ns, window.now_ns());
                     self.unread += accepted.cast_signed();
-                    if again && self.unread < UNREAD_MAX {
-                        self.send(number, window)?;
-                    } else if again {
+                    if again && is_done && self.unread < UNREAD_MAX {
+                        self.send(number, burst, window)?;
+                    } else if again && is_done {
                         self.paused.push(number);
                     }
                 }
             }
-            Exchange::Confirm { .. } => {
+            Exchange::Confirm { burst, .. } => {
                 client.flush()?;
                 self.unread -= messages.cast_signed();
                 while again
                     && self.unread < UNREAD_MAX
                     && let Some(producer) = self.paused.pop()
                 {
-                    self.send(producer, window)?;
+                    self.send(producer, burst, window)?;
                 }
             }
             Exchange::FanOut { subscribers, burst } => {
@@ -252,7 +269,7 @@ impl Load {
                     self.came(messages, arrived.bytes, window);
                     window.note_latency(sent_ns, window.now_ns());
                     if again {
-                        self.send(number, window)?;
+                        self.send(number, 1, window)?;
                     }
                 }
             }

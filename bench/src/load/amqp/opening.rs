@@ -190,7 +190,7 @@ impl Wire {
         }
         self.stream.set_nonblocking(true)?;
         let stream = mio::net::TcpStream::from_std(self.stream);
-        Ok(Client { stream, state: self.state, sent_ns: 0, seen: 0 })
+        Ok(Client { stream, state: self.state, sent_ns: 0, waiting: 0, seen: 0 })
     }
 }
 
