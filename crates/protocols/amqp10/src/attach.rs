@@ -94,10 +94,12 @@ impl Open {
 
     /// A link with the name of another takes its place (part 2, section 2.6.1).
     fn steal(&mut self, attach: &Attach<'_>, cx: &mut Context<'_>) {
+        if is_lookup(attach) {
+            return;
+        }
         let stolen = self.links.iter().find_map(|(id, link)| {
-            let is_there = matches!(link.state, LinkState::Attaching(_) | LinkState::Attached);
             let is_same = *link.name == *attach.name && link.role() != attach.role;
-            (is_there && is_same).then_some(*id)
+            (is_attached(link) && is_same).then_some(*id)
         });
         if let Some(id) = stolen {
             let error = AmqpError::new(STOLEN, "another link has the same name");
@@ -118,7 +120,11 @@ impl Open {
         let mut temporary = None;
         let (node, target_encoded) = match &target {
             None => return Err(AmqpError::new(INVALID_FIELD, "a link to send needs a target")),
-            Some(Target::Coordinator) => (Node::Coordinator, attach.target.map(<[u8]>::to_vec)),
+            Some(Target::Coordinator(desired)) => {
+                let mut encoded = Vec::new();
+                terminus::write_coordinator(&mut Writer::new(&mut encoded), *desired);
+                (Node::Coordinator, Some(encoded))
+            }
             Some(Target::Node(target)) => {
                 let (node, address) = if target.is_dynamic {
                     let destination = self.declare(id, target.capabilities.temporary(), cx)?;
@@ -137,7 +143,12 @@ impl Open {
             }
         };
         let is_declared = temporary.is_some();
-        let reply = attach_reply(attach, source, target_encoded.as_deref(), cx.limits);
+        let reply = attach_reply(
+            attach,
+            attach.snd_settle_mode,
+            (source, target_encoded.as_deref()),
+            cx.limits,
+        );
         let mut incoming =
             Incoming::new(node, attach.initial_delivery_count, attach.snd_settle_mode == 1);
         incoming.peer_settles = attach.rcv_settle_mode == 1;
@@ -179,10 +190,11 @@ impl Open {
         let address = temporary.as_ref().map(Destination::to_string);
         let mut encoded = Vec::new();
         source.write(&mut Writer::new(&mut encoded), address.as_deref(), &filter);
-        let reply = attach_reply(attach, Some(&encoded), attach.target, cx.limits);
         let is_queue = pattern.kind().is_queue() || durable.is_some();
         let is_browsed = source.is_copy && pattern.kind().is_queue();
         let is_settled = attach.snd_settle_mode == 1 || is_browsed;
+        let settles = if is_settled { 1 } else { attach.snd_settle_mode };
+        let reply = attach_reply(attach, settles, (Some(&encoded), attach.target), cx.limits);
         let mut subscribe = Subscribe::new(id.subscription(), pattern);
         subscribe.mode = if is_browsed { Mode::Browse } else { Mode::Consume };
         // Of a topic each takes its credit for good, whether it is settled or not.
@@ -254,10 +266,8 @@ impl Open {
     /// A subscription that is not shared has one consumer: the connection's own does not displace it.
     fn check_alone(&self, durable: &Durable) -> Result<(), AmqpError> {
         let is_there = |link: &Link| {
-            matches!(link.state, LinkState::Attaching(_) | LinkState::Attached)
-                && link
-                    .outgoing()
-                    .is_some_and(|one| one.subscription.as_ref() == Some(&durable.name))
+            let outgoing = link.outgoing().filter(|_| is_attached(link));
+            outgoing.is_some_and(|one| one.subscription.as_ref() == Some(&durable.name))
         };
         if !durable.is_shared && self.links.values().any(is_there) {
             let what = "the durable subscription has a consumer on this connection already";
@@ -274,6 +284,10 @@ impl Open {
         attach: &Attach<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), AmqpError> {
+        if self.links.values().any(|link| is_attached(link) && *link.name == *attach.name) {
+            let what = "the subscription has a consumer on this connection: close it first";
+            return Err(AmqpError::new(RESOURCE_LOCKED, what));
+        }
         let is_global = attach.desired.symbols().any(|one| one == "global");
         let name = attach.name.split('|').next().unwrap_or_default();
         let name = self
@@ -286,7 +300,8 @@ impl Open {
             fields.u32(2);
             fields.symbol("never");
         });
-        let reply = attach_reply(attach, Some(&source), attach.target, cx.limits);
+        let reply =
+            attach_reply(attach, attach.snd_settle_mode, (Some(&source), attach.target), cx.limits);
         let state = LinkState::Attaching(reply.into());
         self.insert(id, channel, attach, None, state, LinkEnd::Lookup(name.clone()));
         let token = self.pending.wait(Request::Find(id));
@@ -397,11 +412,20 @@ impl Open {
     }
 }
 
+/// Whether the peer looks for a subscription by its name: it receives from no source.
+const fn is_lookup(attach: &Attach<'_>) -> bool {
+    matches!(attach.role, Role::Receiver) && attach.source.is_none()
+}
+
+const fn is_attached(link: &Link) -> bool {
+    matches!(link.state, LinkState::Attaching(_) | LinkState::Attached)
+}
+
 /// Writes the attach that replies to one.
 fn attach_reply(
     attach: &Attach<'_>,
-    source: Option<&[u8]>,
-    target: Option<&[u8]>,
+    snd_settle_mode: u8,
+    (source, target): (Option<&[u8]>, Option<&[u8]>),
     limits: &ConnectionLimits,
 ) -> Vec<u8> {
     let mut reply = Vec::new();
@@ -410,7 +434,7 @@ fn attach_reply(
         fields.string(attach.name);
         fields.u32(attach.handle);
         fields.bool(is_receiver);
-        fields.u8(attach.snd_settle_mode);
+        fields.u8(snd_settle_mode);
         fields.u8(attach.rcv_settle_mode);
         fields.encoded(source);
         fields.encoded(target);

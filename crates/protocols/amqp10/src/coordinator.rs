@@ -10,8 +10,8 @@ use crate::{
     codes,
     disposition::{operations, settle_sent},
     error::{
-        AmqpError, DECODE_ERROR, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED, TRANSACTION_ROLLBACK,
-        TRANSACTION_UNKNOWN,
+        AmqpError, DECODE_ERROR, NOT_IMPLEMENTED, PRECONDITION_FAILED, RESOURCE_LIMIT_EXCEEDED,
+        TRANSACTION_ROLLBACK, TRANSACTION_UNKNOWN,
     },
     link::LinkId,
     mapping,
@@ -40,16 +40,16 @@ struct Transaction {
     /// Messages sent and deliveries settled.
     count: usize,
     bytes: usize,
-    /// A part of it was refused: it can only be rolled back.
-    is_failed: bool,
+    /// Why it can only be rolled back: the first part of it that was refused.
+    failure: Option<Box<AmqpError>>,
 }
 
 impl Transactions {
     fn begin(&mut self, coordinator: LinkId) -> u64 {
         self.next += 1;
         let bytes = size_of::<Transaction>();
-        let (messages, count, is_failed) = (Vec::new(), 0, false);
-        self.open.insert(self.next, Transaction { coordinator, messages, count, bytes, is_failed });
+        let (messages, count, failure) = (Vec::new(), 0, None);
+        self.open.insert(self.next, Transaction { coordinator, messages, count, bytes, failure });
         self.bytes += bytes;
         self.next
     }
@@ -65,10 +65,14 @@ impl Transactions {
     }
 
     /// A transaction can only be rolled back any more.
-    pub(crate) fn fail(&mut self, id: u64) {
+    pub(crate) fn fail(&mut self, id: u64, error: &AmqpError) {
         if let Some(transaction) = self.open.get_mut(&id) {
-            transaction.is_failed = true;
+            transaction.failure.get_or_insert_with(|| Box::new(error.clone()));
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Counts deliveries that are settled in a transaction.
@@ -154,14 +158,14 @@ impl Open {
     ) -> Result<(), AmqpError> {
         let id = id.ok_or_else(unknown)?;
         let Some(transaction) = self.transactions.end(id) else { return Err(unknown()) };
-        if fail || transaction.is_failed {
+        if fail {
             self.undo(id, cx);
-            if fail {
-                self.accept(arrived, None, cx);
-                return Ok(());
-            }
-            let what = "a part of the transaction was refused, or a delivery in it given back";
-            return Err(AmqpError::new(TRANSACTION_ROLLBACK, what));
+            self.accept(arrived, None, cx);
+            return Ok(());
+        }
+        if let Some(failure) = transaction.failure {
+            self.undo(id, cx);
+            return Err(rolled_back(&failure));
         }
         if transaction.count > cx.limits.transaction_operations_max {
             self.undo(id, cx);
@@ -175,10 +179,10 @@ impl Open {
             self.accept(arrived, None, cx);
             return Ok(());
         }
-        let &Arrived { link, channel, delivery, is_settled, .. } = arrived;
-        let request = Request::Discharge { link, channel, delivery, is_settled, transaction: id };
+        let &Arrived { link, session, delivery, is_settled, .. } = arrived;
+        let request = Request::Discharge { link, session, delivery, is_settled, transaction: id };
         let token = self.pending.publish(request, transaction.bytes);
-        cx.out.command(token, Command::Transact(Lane(channel.into()), operations));
+        cx.out.command(token, Command::Transact(Lane(session.channel.into()), operations));
         Ok(())
     }
 
@@ -197,8 +201,7 @@ impl Open {
             }
             Some(refusal) => {
                 self.undo(transaction, cx);
-                let error = AmqpError::new(TRANSACTION_ROLLBACK, refusal.to_string());
-                self.reject(arrived, &error, cx);
+                self.reject(arrived, &rolled_back(&AmqpError::refused(refusal)), cx);
             }
         }
     }
@@ -282,6 +285,16 @@ fn too_many(operations_max: usize) -> AmqpError {
          (limits.transaction-operations-max)"
     );
     AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what)
+}
+
+/// Says that nothing of a transaction was done, and why. Its condition is that of the reason: of
+/// `amqp:transaction:rollback` Qpid JMS makes a transaction in doubt, which this is not.
+fn rolled_back(reason: &AmqpError) -> AmqpError {
+    let condition = match reason.condition {
+        TRANSACTION_ROLLBACK => PRECONDITION_FAILED,
+        condition => condition,
+    };
+    AmqpError::new(condition, format!("the transaction was rolled back: {}", reason.description))
 }
 
 fn unknown() -> AmqpError {

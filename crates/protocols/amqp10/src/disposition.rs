@@ -50,6 +50,7 @@ impl Open {
         cx: &mut Context<'_>,
     ) {
         let Some(session) = self.sessions.get_mut(&channel) else { return };
+        let id = session.id;
         for run in session.unsettled.change(ids.0, ids.1, EntryState::Gone) {
             let outgoing = self.links.get_mut(&run.link).and_then(|link| link.outgoing_mut());
             let Some(outgoing) = outgoing else { continue };
@@ -65,7 +66,7 @@ impl Open {
             let (subscription, outcome) = (run.link.subscription(), verdict.outcome());
             let settle = Settle { subscription, tags: first..=last, outcome };
             let reply = (!by_peer)
-                .then(|| self.pending.wait(Request::Settle { channel, ids: run.ids, verdict }));
+                .then(|| self.pending.wait(Request::Settle { session: id, ids: run.ids, verdict }));
             cx.out.settle(settle, reply);
         }
     }

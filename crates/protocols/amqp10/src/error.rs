@@ -121,6 +121,7 @@ pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
 pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
 pub(crate) const INVALID_FIELD: &str = "amqp:invalid-field";
 pub(crate) const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
+pub(crate) const PRECONDITION_FAILED: &str = "amqp:precondition-failed";
 pub(crate) const RESOURCE_LOCKED: &str = "amqp:resource-locked";
 pub(crate) const RESOURCE_DELETED: &str = "amqp:resource-deleted";
 pub(crate) const ILLEGAL_STATE: &str = "amqp:illegal-state";

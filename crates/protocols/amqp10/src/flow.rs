@@ -123,18 +123,22 @@ impl Open {
     }
 
     /// Gives a sender credit, where it has used half of what it may have. All senders of a connection
-    /// together have no more than may wait for the broker: so what else comes on the connection is
-    /// read.
+    /// together have no more than may wait for the broker, but one each: so what else comes on the
+    /// connection is read.
     pub(crate) fn replenish(&mut self, id: LinkId, cx: &mut Context<'_>) {
-        let target = credit_max(cx.limits, self.producers);
+        let (all, share) = credit_max(cx.limits, self.producers);
         let Some(link) = self.links.get_mut(&id) else { return };
         let (channel, is_attached) = (link.channel, matches!(link.state, LinkState::Attached));
         let Some(incoming) = link.incoming_mut() else { return };
-        let used = incoming.credit + incoming.in_flight;
+        let used = incoming.used();
+        // Senders that came before may have more than their share, and not use it.
+        let free = all.saturating_sub(self.credit_used);
+        let target = share.min(used + free).max(1);
         if !is_attached || used > target / 2 {
             return;
         }
-        incoming.credit = target - incoming.in_flight;
+        incoming.credit = target.saturating_sub(incoming.in_flight);
+        self.credit_used += incoming.used() - used;
         self.send_flow(channel, Some(id), cx);
     }
 
@@ -231,10 +235,10 @@ fn left(allowed: u32, theirs: u32, ours: u32) -> u32 {
     u32::try_from((i64::from(allowed) - uncounted).max(0)).unwrap_or(u32::MAX)
 }
 
-/// Messages that one of so many senders may have in flight.
-fn credit_max(limits: &ConnectionLimits, producers: u32) -> u32 {
+/// Messages that so many senders may have in flight, all together and one of them.
+fn credit_max(limits: &ConnectionLimits, producers: u32) -> (u32, u32) {
     let all = u32::try_from(limits.commands_max / 2).unwrap_or(u32::MAX);
-    (all / producers.max(1)).clamp(1, CREDIT_MAX)
+    (all, (all / producers.max(1)).clamp(1, CREDIT_MAX))
 }
 
 /// Messages that a sender may have in flight.

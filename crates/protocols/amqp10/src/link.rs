@@ -167,6 +167,13 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// What it has of the credit of its connection.
+    pub(crate) const fn used(&self) -> u32 {
+        self.credit + self.in_flight
+    }
+}
+
 impl Outgoing {
     /// One that has sent nothing, of messages that are the peer's at once.
     pub(crate) const fn new(default_outcome: Verdict) -> Self {

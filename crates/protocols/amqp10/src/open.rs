@@ -8,14 +8,14 @@ use contract::{
 use crate::{
     codes,
     coordinator::Transactions,
-    error::{AmqpError, End, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED},
+    error::{AmqpError, End, ILLEGAL_STATE, NOT_IMPLEMENTED, RESOURCE_LIMIT_EXCEEDED},
     frame,
     identity::Identity,
     idle::Idle,
     link::{Link, LinkEnd, LinkId, LinkState},
     pending::{Pending, Request},
     performative::{Begin, Channel, FrameType, Performative, Role},
-    session::{Session, WINDOW},
+    session::{Session, SessionId, WINDOW},
     temporaries::Temporaries,
 };
 
@@ -62,8 +62,11 @@ pub(crate) struct Open {
     pub(crate) sessions: BTreeMap<Channel, Session>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) next_link: u32,
+    next_session: u32,
     /// Links on which messages come.
     pub(crate) producers: u32,
+    /// What these have of [`crate::link::Incoming::used`], all together.
+    pub(crate) credit_used: u32,
     pub(crate) temporaries: Temporaries,
     /// Bytes of messages that have come in part.
     pub(crate) assembled_bytes: usize,
@@ -88,7 +91,9 @@ impl Open {
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 0,
+            next_session: 0,
             producers: 0,
+            credit_used: 0,
             temporaries: Temporaries::default(),
             assembled_bytes: 0,
             assembled_total: 0,
@@ -170,7 +175,8 @@ impl Open {
             let error = AmqpError::new(NOT_IMPLEMENTED, what);
             return Err(End::Connection(Reason::Malformed, error));
         }
-        self.sessions.insert(channel, Session::new(begin));
+        self.next_session = self.next_session.wrapping_add(1);
+        self.sessions.insert(channel, Session::new(begin, channel, self.next_session));
         cx.send(channel, |to| {
             to.composite(codes::BEGIN, |fields| {
                 fields.u16(channel);
@@ -181,6 +187,11 @@ impl Open {
             });
         });
         Ok(())
+    }
+
+    /// Whether a session is there, so that it can be told of its deliveries.
+    pub(crate) fn has_session(&self, id: SessionId) -> bool {
+        self.sessions.get(&id.channel).is_some_and(|session| session.id == id && !session.is_ended)
     }
 
     /// Ends a session and its links, and says so.
@@ -221,8 +232,14 @@ impl Open {
         match &mut link.end {
             LinkEnd::Incoming(incoming) => {
                 self.producers = self.producers.saturating_sub(1);
+                self.credit_used -= incoming.used();
+                (incoming.credit, incoming.in_flight) = (0, 0);
                 if let Some(assembly) = incoming.assembly.take() {
                     self.assembled_bytes -= assembly.bytes.capacity();
+                    if let Some(Some(transaction)) = assembly.transaction {
+                        let what = "a message was sent in part, and its link has ended";
+                        self.transactions.fail(transaction, &AmqpError::new(ILLEGAL_STATE, what));
+                    }
                 }
                 self.rollback_of(id, cx);
             }
@@ -231,7 +248,8 @@ impl Open {
                 let reads = outgoing.reads.take();
                 if let Some(session) = self.sessions.get_mut(&channel) {
                     for transaction in session.unsettled.end_link(id) {
-                        self.transactions.fail(transaction);
+                        let what = "the link of a delivery that it was to settle has ended";
+                        self.transactions.fail(transaction, &AmqpError::new(ILLEGAL_STATE, what));
                     }
                 }
                 if release.is_subscribed {

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use contract::{Command, Token};
 
-use crate::{link::LinkId, outcome::Verdict, performative::Channel};
+use crate::{link::LinkId, outcome::Verdict, session::SessionId};
 
 /// The requests that wait for replies of the broker.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum Request {
     /// A message that came on a link, and its delivery-id; `is_settled`: its sender waits for nothing.
     Publish {
         link: LinkId,
-        channel: Channel,
+        session: SessionId,
         delivery: u32,
         is_settled: bool,
         is_temporary: bool,
@@ -38,14 +38,14 @@ pub(crate) enum Request {
     Drain(LinkId),
     /// Deliveries with these ids, which are to be settled once that is carried out.
     Settle {
-        channel: Channel,
+        session: SessionId,
         ids: (u32, u32),
         verdict: Verdict,
     },
     /// A transaction, and the delivery that discharges it.
     Discharge {
         link: LinkId,
-        channel: Channel,
+        session: SessionId,
         delivery: u32,
         is_settled: bool,
         transaction: u64,

@@ -20,13 +20,15 @@ impl Open {
         let Some(request) = self.pending.replied(token) else { return };
         let refusal = result.err();
         match request {
-            Request::Publish { link, channel, delivery, is_settled, is_temporary } => {
+            Request::Publish { link, session, delivery, is_settled, is_temporary } => {
                 let incoming = self.links.get_mut(&link).and_then(|one| one.incoming_mut());
-                if let Some(incoming) = incoming {
-                    incoming.in_flight = incoming.in_flight.saturating_sub(1);
+                // That of one that has ended is given back already.
+                if let Some(incoming) = incoming.filter(|incoming| incoming.in_flight > 0) {
+                    incoming.in_flight -= 1;
+                    self.credit_used -= 1;
                 }
                 let (format, transaction) = (0, None);
-                let arrived = Arrived { link, channel, delivery, is_settled, format, transaction };
+                let arrived = Arrived { link, session, delivery, is_settled, format, transaction };
                 match refusal {
                     None => self.accept(&arrived, None, cx),
                     // The one who wanted the reply has gone: that is no error of who replies.
@@ -76,15 +78,15 @@ impl Open {
                 }
             },
             Request::Drain(id) => self.drained(id, cx),
-            Request::Settle { channel, ids, verdict } => {
-                if self.sessions.get(&channel).is_some_and(|session| !session.is_ended) {
-                    settle_sent(channel, ids, verdict, cx);
+            Request::Settle { session, ids, verdict } => {
+                if self.has_session(session) {
+                    settle_sent(session.channel, ids, verdict, cx);
                 }
             }
-            Request::Discharge { link, channel, delivery, is_settled, transaction } => {
+            Request::Discharge { link, session, delivery, is_settled, transaction } => {
                 let format = 0;
                 let arrived =
-                    Arrived { link, channel, delivery, is_settled, format, transaction: None };
+                    Arrived { link, session, delivery, is_settled, format, transaction: None };
                 self.discharged(&arrived, transaction, refusal, cx);
             }
             Request::Nothing => {}

@@ -2,13 +2,21 @@ use std::collections::BTreeMap;
 
 use crate::{
     link::LinkId,
-    performative::{Begin, Handle},
+    performative::{Begin, Channel, Handle},
     unsettled::Unsettled,
 };
+
+/// Names a session as no other of its connection is named: another may have its channel later.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SessionId {
+    pub(crate) channel: Channel,
+    number: u32,
+}
 
 /// A session of a connection. Its channel has the same number in both directions.
 #[derive(Debug)]
 pub(crate) struct Session {
+    pub(crate) id: SessionId,
     pub(crate) next_incoming_id: u32,
     /// Transfers that the peer may still send.
     pub(crate) incoming_window: u32,
@@ -27,8 +35,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(begin: &Begin) -> Self {
+    /// The session that is begun on this channel, the `number`th of its connection.
+    pub(crate) fn new(begin: &Begin, channel: Channel, number: u32) -> Self {
         Self {
+            id: SessionId { channel, number },
             next_incoming_id: begin.next_outgoing_id,
             incoming_window: WINDOW,
             next_outgoing_id: 0,

@@ -33,7 +33,8 @@ pub(crate) struct Terminus<'a> {
 /// What a target is.
 #[derive(Debug)]
 pub(crate) enum Target<'a> {
-    Coordinator,
+    /// With what it is to be capable of.
+    Coordinator(Value<'a>),
     Node(Box<Terminus<'a>>),
 }
 
@@ -184,7 +185,9 @@ impl<'a> Target<'a> {
             Ok((Some(codes::TARGET), fields)) => Terminus::read(false, fields)
                 .map(|one| Some(Self::Node(Box::new(one))))
                 .map_err(bad),
-            Ok((Some(codes::COORDINATOR), _)) => Ok(Some(Self::Coordinator)),
+            Ok((Some(codes::COORDINATOR), mut fields)) => {
+                fields.value().map(|desired| Some(Self::Coordinator(desired))).map_err(bad)
+            }
             Ok(_) => Err(AmqpError::new(NOT_IMPLEMENTED, "a target of another type")),
             Err(error) => Err(bad(error)),
         }
@@ -235,3 +238,13 @@ const SELECTOR_SYMBOL: &str = "apache.org:selector-filter:string";
 const SELECTOR_KEY: &str = "jms-selector";
 const NO_LOCAL: u64 = 0x0000_468c_0000_0003;
 const NO_LOCAL_SYMBOL: &str = "apache.org:no-local-filter:list";
+
+/// A coordinator that is capable of what it can be of what is desired (part 4, section 4.5.7).
+pub(crate) fn write_coordinator(to: &mut Writer<'_>, desired: Value<'_>) {
+    let capable: Vec<_> =
+        desired.symbols().filter(|one| COORDINATOR_CAPABILITIES.contains(one)).collect();
+    to.composite(codes::COORDINATOR, |fields| fields.symbols(&capable));
+}
+
+const COORDINATOR_CAPABILITIES: [&str; 3] =
+    ["amqp:local-transactions", "amqp:multi-txns-per-ssn", "amqp:multi-ssns-per-txn"];

@@ -16,13 +16,14 @@ use crate::{
     outcome::{DeliveryState, Verdict, write_transactional},
     pending::Request,
     performative::{Channel, Transfer},
+    session::SessionId,
 };
 
 /// A message that has come whole.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) link: LinkId,
-    pub(crate) channel: Channel,
+    pub(crate) session: SessionId,
     pub(crate) delivery: u32,
     pub(crate) is_settled: bool,
     pub(crate) format: u32,
@@ -43,27 +44,51 @@ impl Open {
         }
         session.incoming_window -= 1;
         session.next_incoming_id = session.next_incoming_id.wrapping_add(1);
+        let session = session.id;
         let id = self.link_of(channel, transfer.handle)?;
-        match self.receive(id, channel, transfer, cx) {
+        let transaction = self.transaction_of(id, transfer);
+        match self.receive(id, session, transfer, cx) {
             Ok(()) => {}
             Err(Stop::End(end)) => return Err(end),
-            Err(Stop::Link(error)) => self.fail(id, &error, true, cx),
+            Err(Stop::Link(error)) => {
+                // What is not taken is missing in it.
+                transaction.into_iter().for_each(|id| self.transactions.fail(id, &error));
+                self.fail(id, &error, true, cx);
+            }
+            Err(Stop::Late) => {
+                let error = AmqpError::new(ILLEGAL_STATE, "a message was sent on a detached link");
+                transaction.into_iter().for_each(|id| self.transactions.fail(id, &error));
+            }
         }
         self.widen(channel, cx);
         Ok(())
     }
 
+    /// The open transaction in which a message is sent.
+    fn transaction_of(&self, id: LinkId, transfer: &Transfer<'_>) -> Option<u64> {
+        if self.transactions.is_empty() {
+            return None;
+        }
+        let incoming = self.links.get(&id).and_then(|link| link.incoming());
+        match incoming.and_then(|incoming| incoming.assembly.as_ref()) {
+            Some(assembly) => assembly.transaction?,
+            None => match DeliveryState::read(transfer.state?).ok()? {
+                DeliveryState::Transactional(transaction, _) => transaction,
+                DeliveryState::Terminal(_) | DeliveryState::Other => None,
+            },
+        }
+    }
+
     fn receive(
         &mut self,
         id: LinkId,
-        channel: Channel,
+        session: SessionId,
         transfer: &Transfer<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Stop> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         if !matches!(link.state, LinkState::Attached) {
-            // It was sent before the peer has heard of the detach.
-            return Ok(());
+            return Err(Stop::Late);
         }
         let Some(incoming) = link.incoming_mut() else {
             let what = "a transfer on a link on which the peer receives";
@@ -73,7 +98,11 @@ impl Open {
             return Err(link_error(NOT_IMPLEMENTED, "deliveries are not resumed: send them again"));
         }
         let (arrived, assembled) = match incoming.assembly.take() {
-            None => (begin(id, channel, incoming, transfer)?, Vec::new()),
+            None => {
+                let arrived = begin(id, session, incoming, transfer)?;
+                self.credit_used -= 1;
+                (arrived, Vec::new())
+            }
             Some(assembly) => {
                 self.assembled_bytes -= assembly.bytes.capacity();
                 if transfer.delivery_id.is_some_and(|delivery| delivery != assembly.delivery) {
@@ -82,7 +111,7 @@ impl Open {
                 let Assembly { delivery, is_settled, format, transaction, bytes } = assembly;
                 let is_settled = is_settled || transfer.settled == Some(true);
                 let link = id;
-                (Arrived { link, channel, delivery, is_settled, format, transaction }, bytes)
+                (Arrived { link, session, delivery, is_settled, format, transaction }, bytes)
             }
         };
         if transfer.aborted {
@@ -188,12 +217,13 @@ impl Open {
         if let Some(incoming) = self.links.get_mut(&arrived.link).and_then(|one| one.incoming_mut())
         {
             incoming.in_flight += 1;
+            self.credit_used += 1;
         }
-        let &Arrived { link, channel, delivery, is_settled, .. } = arrived;
+        let &Arrived { link, session, delivery, is_settled, .. } = arrived;
         let is_temporary = message.to.kind().is_temporary();
-        let request = Request::Publish { link, channel, delivery, is_settled, is_temporary };
+        let request = Request::Publish { link, session, delivery, is_settled, is_temporary };
         let token = self.pending.publish(request, message.cost());
-        cx.out.command(token, Command::Publish(Lane(channel.into()), Arc::new(message)));
+        cx.out.command(token, Command::Publish(Lane(session.channel.into()), Arc::new(message)));
         Ok(())
     }
 
@@ -212,7 +242,7 @@ impl Open {
     /// of its link.
     pub(crate) fn reject(&mut self, arrived: &Arrived, error: &AmqpError, cx: &mut Context<'_>) {
         if let Some(Some(transaction)) = arrived.transaction {
-            self.transactions.fail(transaction);
+            self.transactions.fail(transaction, error);
         }
         if arrived.is_settled {
             return self.fail(arrived.link, error, true, cx);
@@ -229,14 +259,14 @@ impl Open {
         cx: &mut Context<'_>,
         state: impl Fn(&mut amqp_types::Writer<'_>),
     ) {
-        let &Arrived { link, channel, delivery, .. } = arrived;
+        let &Arrived { link, session, delivery, .. } = arrived;
         let incoming = self.links.get(&link).and_then(|link| link.incoming());
         // That its peer then settles too is of no use: deliveries are not resumed.
         let is_settled = incoming.is_none_or(|incoming| !incoming.peer_settles);
-        if self.sessions.get(&channel).is_none_or(|session| session.is_ended) {
+        if !self.has_session(session) {
             return;
         }
-        cx.send(channel, |to| {
+        cx.send(session.channel, |to| {
             to.composite(codes::DISPOSITION, |fields| {
                 fields.bool(true);
                 fields.u32(delivery);
@@ -251,26 +281,26 @@ impl Open {
 /// The first transfer of a delivery.
 fn begin(
     link: LinkId,
-    channel: Channel,
+    session: SessionId,
     incoming: &mut Incoming,
     transfer: &Transfer<'_>,
 ) -> Result<Arrived, Stop> {
     let Some(delivery) = transfer.delivery_id else {
         return Err(link_error(INVALID_FIELD, "the first transfer of a delivery has its id"));
     };
-    let Some(credit) = incoming.credit.checked_sub(1) else {
-        return Err(link_error(TRANSFER_LIMIT_EXCEEDED, "a message was sent without credit"));
-    };
-    incoming.credit = credit;
-    incoming.delivery_count = incoming.delivery_count.wrapping_add(1);
     let state = transfer.state.map(DeliveryState::read).transpose();
     let transaction = match state.map_err(|error| Stop::End(error.into()))? {
         Some(DeliveryState::Transactional(transaction, _)) => Some(transaction),
         Some(DeliveryState::Terminal(_) | DeliveryState::Other) | None => None,
     };
+    let Some(credit) = incoming.credit.checked_sub(1) else {
+        return Err(link_error(TRANSFER_LIMIT_EXCEEDED, "a message was sent without credit"));
+    };
+    incoming.credit = credit;
+    incoming.delivery_count = incoming.delivery_count.wrapping_add(1);
     let is_settled = transfer.settled.unwrap_or(incoming.is_settled);
     let format = transfer.message_format;
-    Ok(Arrived { link, channel, delivery, is_settled, format, transaction })
+    Ok(Arrived { link, session, delivery, is_settled, format, transaction })
 }
 
 /// The encoded message.
@@ -302,6 +332,8 @@ impl Payload<'_> {
 /// Why a transfer is not worked on.
 enum Stop {
     Link(AmqpError),
+    /// It was sent before the peer has heard that its link is detached.
+    Late,
     End(End),
 }
 

@@ -4,6 +4,7 @@
 
 mod openings;
 mod play;
+mod transactions;
 mod windows;
 
 use amqp10::{PLAIN_HEADER, SASL_HEADER};

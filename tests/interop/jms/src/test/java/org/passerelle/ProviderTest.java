@@ -606,4 +606,31 @@ class ProviderTest {
             }
         }
     }
+
+    /** Also where the application has not heard of the refusal, since sends in a transaction wait for no answer. */
+    @ParameterizedTest
+    @ValueSource(strings = {"too large", "forbidden", "too much"})
+    void aCommitOfWhatIsNotTakenRollsBack(String why) throws Exception {
+        try (Gateway gateway = Gateway.start(); Connection connection = gateway.connect(gateway.tcp())) {
+            Session plain = connection.createSession();
+            Session session = connection.createSession(Session.SESSION_TRANSACTED);
+            Queue orders = plain.createQueue("orders");
+            Queue bills = plain.createQueue("bills");
+            plain.createProducer(orders).send(plain.createTextMessage("order"));
+            MessageConsumer consumer = session.createConsumer(orders);
+            assertEquals("order", ((TextMessage) consumer.receive(5000)).getText());
+            session.createProducer(bills).send(session.createTextMessage("first"));
+            MessageProducer producer = session.createProducer("forbidden".equals(why) ? session.createQueue("DLQ.orders") : bills);
+            int size = "too large".equals(why) ? 3_000_000 : 900_000;
+            for (int count = 0; count < ("too much".equals(why) ? 6 : 1); count++) {
+                BytesMessage message = session.createBytesMessage();
+                message.writeBytes(new byte[size]);
+                producer.send(message);
+            }
+            assertThrows(TransactionRolledBackException.class, session::commit);
+            assertEquals("order", ((TextMessage) consumer.receive(5000)).getText(), "it was not processed");
+            session.commit();
+            assertNull(plain.createConsumer(bills).receiveNoWait());
+        }
+    }
 }
