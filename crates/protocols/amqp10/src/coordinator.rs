@@ -1,9 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use amqp_types::{Value, read};
-use contract::{
-    Command, ConnectionLimits, Lane, Message, Operation, Outcome, Settle, allocation_bytes,
-};
+use contract::{Command, Lane, Message, Operation, Outcome, Settle, allocation_bytes};
 use wire::Reader;
 
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
     link::LinkId,
     mapping,
     open::{Context, Open},
-    outcome::transaction_id,
+    outcome::{Verdict, transaction_id},
     pending::Request,
     performative::composite,
     transfer::Arrived,
@@ -75,18 +73,24 @@ impl Transactions {
         self.open.is_empty()
     }
 
-    /// Counts deliveries that are settled in a transaction.
-    pub(crate) fn count(&mut self, id: u64, count: u32) {
+    /// Counts deliveries that are settled in a transaction, and the bytes of what is kept of topics.
+    pub(crate) fn count(&mut self, id: u64, count: u32, bytes: usize) {
         if let Some(transaction) = self.open.get_mut(&id) {
             transaction.count += count as usize;
+            transaction.bytes += bytes;
+            self.bytes += bytes;
         }
     }
 
-    /// What to say of a transaction that has more operations than one may have.
-    pub(crate) fn excess(&self, id: u64, limits: &ConnectionLimits) -> Option<AmqpError> {
-        let operations_max = limits.transaction_operations_max;
-        let transaction = self.open.get(&id).filter(|one| one.count > operations_max);
-        transaction.map(|_| too_many(operations_max))
+    /// What to say of a transaction that has more operations than one may have; or, where there are some
+    /// of topics (`has_kept`), more bytes.
+    pub(crate) fn excess(&self, id: u64, has_kept: bool, cx: &Context<'_>) -> Option<AmqpError> {
+        let operations_max = cx.limits.transaction_operations_max;
+        if self.open.get(&id)?.count > operations_max {
+            return Some(too_many(operations_max));
+        }
+        let bytes_max = cx.protocol_limits.transaction_bytes_max;
+        (has_kept && self.bytes > bytes_max).then(|| too_large(bytes_max))
     }
 
     pub(crate) fn publish(
@@ -102,12 +106,7 @@ impl Transactions {
         }
         let bytes = message.cost() + allocation_bytes(size_of::<Operation>());
         if self.bytes + bytes > cx.protocol_limits.transaction_bytes_max {
-            let what = format!(
-                "the open transactions of a connection may hold at most {} bytes \
-                 (limits.transaction-bytes-max)",
-                cx.protocol_limits.transaction_bytes_max
-            );
-            return Err(AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what));
+            return Err(too_large(cx.protocol_limits.transaction_bytes_max));
         }
         transaction.messages.push(Arc::new(message));
         transaction.count += 1;
@@ -208,34 +207,50 @@ impl Open {
 
     /// What a transaction that was carried out has settled, is.
     fn end_settlements(&mut self, id: u64, cx: &mut Context<'_>) {
-        for (channel, run, verdict, by_peer) in self.settlements(id) {
+        let settlements = self.settlements(id);
+        for (channel, run, verdict, by_peer) in &settlements {
             if !by_peer {
-                settle_sent(channel, run.ids, verdict, cx);
+                settle_sent(*channel, run.ids, *verdict, cx);
             }
         }
+        let mut again = Vec::new();
         for session in self.sessions.values_mut() {
-            session.unsettled.end_transaction(id, true);
+            session.unsettled.end_transaction(id, true, |link, verdict, kept| {
+                again.extend(kept.again(verdict).map(|unsent| (link, unsent)));
+            });
         }
+        self.take_back(again);
+        self.go_on(settlements.iter().map(|(_, run, ..)| run), false, cx);
     }
 
     /// Of a transaction that is rolled back, what its peer has settled is delivered again; the rest is
     /// unsettled as before.
     fn undo(&mut self, id: u64, cx: &mut Context<'_>) {
-        for (_, run, _, by_peer) in self.settlements(id) {
+        let settlements = self.settlements(id);
+        for (_, run, _, by_peer) in &settlements {
+            let by_peer = *by_peer;
             let outgoing = self.links.get_mut(&run.link).and_then(|link| link.outgoing_mut());
             match (run.tags, outgoing) {
                 (Some((first, last)), _) if by_peer => {
                     let (subscription, outcome) = (run.link.subscription(), Outcome::Failed);
                     cx.out.settle(Settle { subscription, tags: first..=last, outcome }, None);
                 }
-                (_, Some(outgoing)) if !by_peer => outgoing.unsettled += run.count,
+                (_, Some(outgoing)) if !by_peer => {
+                    outgoing.unsettled += run.count;
+                    outgoing.keep(run.bytes, &mut self.kept_bytes);
+                }
                 (_, Some(_) | None) => {}
             }
         }
+        let mut again = Vec::new();
         for session in self.sessions.values_mut() {
-            session.unsettled.end_transaction(id, false);
+            session.unsettled.end_transaction(id, false, |link, _, kept| {
+                again.extend(kept.again(FAILED).map(|unsent| (link, unsent)));
+            });
         }
         self.transactions.end(id);
+        self.take_back(again);
+        self.go_on(settlements.iter().map(|(_, run, ..)| run), false, cx);
     }
 
     /// A coordinator's link has ended: so have its transactions.
@@ -247,6 +262,9 @@ impl Open {
         }
     }
 }
+
+/// What a transaction that is rolled back makes of its deliveries.
+const FAILED: Verdict = Verdict::Modified { failed: true, undeliverable: false };
 
 /// What the controller of transactions wants.
 enum Demand {
@@ -295,6 +313,14 @@ fn rolled_back(reason: &AmqpError) -> AmqpError {
         condition => condition,
     };
     AmqpError::new(condition, format!("the transaction was rolled back: {}", reason.description))
+}
+
+fn too_large(bytes_max: usize) -> AmqpError {
+    let what = format!(
+        "the open transactions of a connection may hold at most {bytes_max} bytes \
+         (limits.transaction-bytes-max)"
+    );
+    AmqpError::new(RESOURCE_LIMIT_EXCEEDED, what)
 }
 
 fn unknown() -> AmqpError {

@@ -21,16 +21,26 @@ impl Open {
             return internal!("a delivery for a link on which the peer sends");
         };
         outgoing.granted = outgoing.granted.saturating_sub(1);
-        outgoing.unsent_bytes += delivery.message.cost();
-        outgoing.unsent.push_back(Unsent::new(delivery));
-        let is_too_much = outgoing.is_pushed
-            && (outgoing.unsent_bytes > cx.limits.unsent_bytes_max
-                || outgoing.unsent.len() > cx.limits.prefetch_max as usize);
+        let bytes = delivery.message.cost();
+        outgoing.unsent_bytes += bytes;
+        outgoing.unsent.push_back(Unsent::new(delivery, outgoing.next_order));
+        if outgoing.is_kept() {
+            outgoing.next_order = outgoing.next_order.wrapping_add(1);
+            outgoing.keep(bytes, &mut self.kept_bytes);
+        }
+        let is_too_much = outgoing.is_pushed && outgoing.unsent_bytes > cx.limits.unsent_bytes_max;
         self.pump(id, cx);
         let Some(outgoing) = self.links.get_mut(&id).and_then(|link| link.outgoing_mut()) else {
             return;
         };
         outgoing.give_back(id, cx);
+        if outgoing.is_kept()
+            && outgoing.granted > 0
+            && outgoing.is_full(self.kept_bytes, cx.limits)
+        {
+            // What was granted before is taken back.
+            outgoing.grant(id, true, self.kept_bytes, cx);
+        }
         if is_too_much && !outgoing.unsent.is_empty() {
             let error = crate::error::AmqpError::refused(contract::Refusal::Slow);
             self.fail(id, &error, true, cx);
@@ -43,34 +53,36 @@ impl Open {
         let Some(link) = self.links.get_mut(&id) else { return };
         let (channel, handle) = (link.channel, link.handle);
         let is_attached = matches!(link.state, LinkState::Attached);
-        let Some(session) = self.sessions.get_mut(&channel) else { return };
+        let Some(session) = self.sessions.get_mut(&channel).filter(|one| !one.is_ended) else {
+            return;
+        };
         let Some(outgoing) = link.outgoing_mut().filter(|_| is_attached) else { return };
         let is_settled = outgoing.is_settled;
         let mut has_sent = false;
-        while let Some(unsent) = outgoing.unsent.front_mut() {
-            if unsent.progress.is_none() && outgoing.credit == 0 {
+        while let Some(unsent) = outgoing.unsent.front() {
+            let is_begun = unsent.progress.is_some();
+            if !is_begun && (outgoing.credit == 0 || outgoing.must_wait(self.kept_bytes, cx)) {
                 break;
             }
+            let Some(unsent) = outgoing.unsent.front_mut() else { break };
             let Some(delivery) =
                 send(session, (channel, handle), unsent, is_settled, frame_bytes_max, cx)
             else {
                 session.is_blocked = true;
                 break;
             };
-            let tag = unsent.tag;
+            let Some(unsent) = outgoing.unsent.pop_front() else { break };
             outgoing.unsent_bytes = outgoing.unsent_bytes.saturating_sub(unsent.message.cost());
-            outgoing.unsent.pop_front();
             outgoing.credit = outgoing.credit.saturating_sub(1);
             outgoing.delivery_count = outgoing.delivery_count.wrapping_add(1);
             has_sent = true;
             if !is_settled {
-                let tag = tag.filter(|_| outgoing.is_queue);
-                session.unsettled.push(delivery, id, tag);
+                session.unsettled.push(delivery, id, unsent.origin(outgoing.is_queue));
                 outgoing.unsettled += 1;
             }
         }
         if has_sent {
-            outgoing.grant(id, false, cx);
+            outgoing.grant(id, false, self.kept_bytes, cx);
             if outgoing.unsent.is_empty() && outgoing.drain.is_wanted {
                 self.finish_drain(id, cx);
             }

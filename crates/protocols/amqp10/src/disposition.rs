@@ -3,6 +3,7 @@ use contract::{Operation, Settle};
 use crate::{
     codes,
     error::{AmqpError, End, TRANSACTION_UNKNOWN},
+    link::Link,
     open::{Context, Open},
     outcome::{DeliveryState, Verdict},
     pending::Request,
@@ -49,26 +50,36 @@ impl Open {
         by_peer: bool,
         cx: &mut Context<'_>,
     ) {
+        let was_full = self.is_full(cx);
         let Some(session) = self.sessions.get_mut(&channel) else { return };
-        let id = session.id;
-        for run in session.unsettled.change(ids.0, ids.1, EntryState::Gone) {
+        let session_id = session.id;
+        let (links, mut again) = (&self.links, Vec::new());
+        let runs = session.unsettled.change(ids.0, ids.1, EntryState::Gone, |id, kept| {
+            let outgoing = links.get(&id).and_then(Link::outgoing);
+            let verdict = verdict.or_else(|| outgoing.map(|one| one.default_outcome));
+            again.extend(verdict.and_then(|one| kept.again(one)).map(|unsent| (id, unsent)));
+        });
+        for run in &runs {
             let outgoing = self.links.get_mut(&run.link).and_then(|link| link.outgoing_mut());
             let Some(outgoing) = outgoing else { continue };
             let verdict = verdict.unwrap_or(outgoing.default_outcome);
             outgoing.unsettled = outgoing.unsettled.saturating_sub(run.count);
-            outgoing.grant(run.link, false, cx);
+            outgoing.drop_kept(run.bytes, &mut self.kept_bytes);
             let Some((first, last)) = run.tags else {
                 if !by_peer {
                     settle_sent(channel, run.ids, verdict, cx);
                 }
                 continue;
             };
+            outgoing.grant(run.link, false, self.kept_bytes, cx);
             let (subscription, outcome) = (run.link.subscription(), verdict.outcome());
             let settle = Settle { subscription, tags: first..=last, outcome };
-            let reply = (!by_peer)
-                .then(|| self.pending.wait(Request::Settle { session: id, ids: run.ids, verdict }));
+            let request = Request::Settle { session: session_id, ids: run.ids, verdict };
+            let reply = (!by_peer).then(|| self.pending.wait(request));
             cx.out.settle(settle, reply);
         }
+        self.take_back(again);
+        self.go_on(&runs, was_full, cx);
     }
 
     /// Deliveries that are settled with a transaction.
@@ -87,23 +98,27 @@ impl Open {
                 "a disposition in a transaction that is not open",
             )));
         };
+        let was_full = self.is_full(cx);
         let Some(session) = self.sessions.get_mut(&channel) else { return Ok(()) };
         let state = EntryState::InTransaction { transaction, verdict, by_peer };
-        let runs = session.unsettled.change(ids.0, ids.1, state);
+        let runs = session.unsettled.change(ids.0, ids.1, state, |_, _| {});
         for run in &runs {
-            self.transactions.count(transaction, run.count);
+            self.transactions.count(transaction, run.count, run.bytes);
             let outgoing = self.links.get_mut(&run.link).and_then(|link| link.outgoing_mut());
             if let Some(outgoing) = outgoing {
                 // What is settled in it does not count: its receiver may go on.
                 outgoing.unsettled = outgoing.unsettled.saturating_sub(run.count);
+                outgoing.drop_kept(run.bytes, &mut self.kept_bytes);
             }
         }
         // It would receive without an end: what is in a transaction does not count.
-        if let Some(error) = self.transactions.excess(transaction, cx.limits) {
-            for run in runs {
+        let has_kept = runs.iter().any(|run| run.bytes > 0);
+        if let Some(error) = self.transactions.excess(transaction, has_kept, cx) {
+            for run in &runs {
                 self.fail(run.link, &error, true, cx);
             }
         }
+        self.go_on(&runs, was_full, cx);
         Ok(())
     }
 

@@ -64,7 +64,7 @@ impl Open {
         let Some(outgoing) = self.links.get_mut(&id).and_then(|link| link.outgoing_mut()) else {
             return;
         };
-        outgoing.grant(id, true, cx);
+        outgoing.grant(id, true, self.kept_bytes, cx);
         // The broker has heard of the credit first: it does not deliver that again.
         outgoing.give_back(id, cx);
         if outgoing.drain.is_wanted && outgoing.drain.requested == 0 {
@@ -84,6 +84,7 @@ impl Open {
 
     /// The broker has delivered what it could.
     pub(crate) fn drained(&mut self, id: LinkId, cx: &mut Context<'_>) {
+        let kept_bytes = self.kept_bytes;
         let Some(outgoing) = self.links.get_mut(&id).and_then(|link| link.outgoing_mut()) else {
             return;
         };
@@ -97,7 +98,8 @@ impl Open {
         }
         // Credit came after the request, or all that was granted was delivered: there may be more.
         let is_early = outgoing.drain.is_set_since && outgoing.granted > 0;
-        if outgoing.drain.is_wanted && (is_early || is_used_up && outgoing.grant(id, true, cx)) {
+        let is_wanted = outgoing.drain.is_wanted;
+        if is_wanted && (is_early || is_used_up && outgoing.grant(id, true, kept_bytes, cx)) {
             return self.drain(id, cx);
         }
         self.finish_drain(id, cx);
@@ -109,8 +111,8 @@ impl Open {
         let (channel, is_attached) = (link.channel, matches!(link.state, LinkState::Attached));
         let Some(outgoing) = link.outgoing_mut() else { return };
         let drain = outgoing.drain;
-        let is_sending =
-            !outgoing.unsent.is_empty() && (outgoing.credit > 0 || outgoing.is_midway());
+        let may_send = outgoing.credit > 0 && !outgoing.must_wait(self.kept_bytes, cx);
+        let is_sending = !outgoing.unsent.is_empty() && (may_send || outgoing.is_midway());
         if !is_attached || !drain.is_wanted || drain.requested > 0 || is_sending {
             return;
         }
@@ -206,13 +208,22 @@ impl Outgoing {
 
     /// Gives the broker the credit that the peer has given, as far as may be unsettled; without
     /// `is_changed`, only where much was used. Returns whether it has any.
-    pub(crate) fn grant(&mut self, id: LinkId, is_changed: bool, cx: &mut Context<'_>) -> bool {
+    ///
+    /// `kept_bytes`: of the connection, what its links to topics keep.
+    pub(crate) fn grant(
+        &mut self,
+        id: LinkId,
+        is_changed: bool,
+        kept_bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if self.is_pushed {
             return false;
         }
         let room = cx.limits.prefetch_max.max(1).saturating_sub(self.unsettled);
         let unsent = u32::try_from(self.unsent.len()).unwrap_or(u32::MAX);
-        let most = if self.unsent_bytes > UNSENT_BYTES_MAX { 0 } else { room };
+        let is_full = self.unsent_bytes > UNSENT_BYTES_MAX || self.is_full(kept_bytes, cx.limits);
+        let most = if is_full { 0 } else { room };
         let wanted = self.credit.saturating_sub(unsent).min(most.saturating_sub(unsent));
         let is_due = if is_changed {
             wanted != self.granted
@@ -244,4 +255,4 @@ fn credit_max(limits: &ConnectionLimits, producers: u32) -> (u32, u32) {
 /// Messages that a sender may have in flight.
 const CREDIT_MAX: u32 = 100;
 /// Bytes of messages that wait for a link's session, above which the broker delivers no more to it.
-const UNSENT_BYTES_MAX: usize = 256 << 10;
+pub(crate) const UNSENT_BYTES_MAX: usize = 256 << 10;

@@ -20,6 +20,7 @@ mod flow;
 mod frame;
 mod identity;
 mod idle;
+mod kept;
 mod link;
 mod mapping;
 mod open;

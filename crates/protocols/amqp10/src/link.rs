@@ -120,6 +120,10 @@ pub(crate) struct Outgoing {
     /// What cannot be sent yet.
     pub(crate) unsent: VecDeque<Unsent>,
     pub(crate) unsent_bytes: usize,
+    /// Bytes of what the link itself keeps of a topic: what is unsent, and unsettled in no transaction.
+    pub(crate) kept_bytes: usize,
+    /// That of the next message of a topic.
+    pub(crate) next_order: u32,
     /// Those that are unsettled and in no transaction.
     pub(crate) unsettled: u32,
 }
@@ -141,6 +145,8 @@ pub(crate) struct Unsent {
     pub(crate) message: Arc<Message>,
     pub(crate) tag: Option<Tag>,
     pub(crate) redeliveries: u32,
+    /// Where it stands among those of a topic, as a serial number.
+    pub(crate) order: u32,
     pub(crate) progress: Option<Progress>,
 }
 
@@ -190,17 +196,20 @@ impl Outgoing {
             default_outcome,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
+            kept_bytes: 0,
+            next_order: 0,
             unsettled: 0,
         }
     }
 }
 
 impl Unsent {
-    pub(crate) fn new(delivery: &Delivery) -> Self {
+    pub(crate) fn new(delivery: &Delivery, order: u32) -> Self {
         Self {
             message: Arc::clone(&delivery.message),
             tag: delivery.tag,
             redeliveries: delivery.redeliveries,
+            order,
             progress: None,
         }
     }

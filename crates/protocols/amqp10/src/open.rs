@@ -74,6 +74,8 @@ pub(crate) struct Open {
     pub(crate) assembled_total: u32,
     pub(crate) pending: Pending,
     pub(crate) transactions: Transactions,
+    /// The [`crate::link::Outgoing::kept_bytes`] of all links.
+    pub(crate) kept_bytes: usize,
 }
 
 impl Open {
@@ -99,6 +101,7 @@ impl Open {
             assembled_total: 0,
             pending: Pending::new(token_next),
             transactions: Transactions::default(),
+            kept_bytes: 0,
         }
     }
 
@@ -245,6 +248,7 @@ impl Open {
             }
             LinkEnd::Outgoing(outgoing) => {
                 outgoing.unsent.clear();
+                outgoing.drop_kept(outgoing.kept_bytes, &mut self.kept_bytes);
                 let reads = outgoing.reads.take();
                 if let Some(session) = self.sessions.get_mut(&channel) {
                     for transaction in session.unsettled.end_link(id) {

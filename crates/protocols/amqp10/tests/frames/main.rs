@@ -4,6 +4,7 @@
 
 mod openings;
 mod play;
+mod topics;
 mod transactions;
 mod windows;
 

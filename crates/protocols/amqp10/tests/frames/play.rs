@@ -124,6 +124,48 @@ pub(crate) fn disposition(first: u32, last: u32, transaction: Option<u64>) -> Ve
     })
 }
 
+/// A link that controls transactions.
+pub(crate) fn coordinator(handle: u32) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x12, |fields| {
+            fields.string("transactions");
+            fields.u32(handle);
+            fields.bool(false);
+            fields.null();
+            fields.null();
+            fields.composite(0x28, |_| {});
+            fields.composite(0x30, |_| {});
+        });
+    })
+}
+
+/// What begins a transaction.
+pub(crate) fn declare(handle: u32, id: u32) -> Vec<u8> {
+    control(handle, id, |to| to.composite(0x31, |_| {}))
+}
+
+/// What ends a transaction.
+pub(crate) fn discharge(handle: u32, id: u32, transaction: u64, fail: bool) -> Vec<u8> {
+    control(handle, id, |to| {
+        to.composite(0x32, |fields| {
+            fields.binary(&transaction.to_be_bytes());
+            fields.bool(fail);
+        });
+    })
+}
+
+fn control(handle: u32, id: u32, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    frame(0, |to| {
+        to.composite(0x14, |fields| {
+            fields.u32(handle);
+            fields.u32(id);
+            fields.binary(b"t");
+        });
+        to.descriptor(0x77);
+        write(to);
+    })
+}
+
 pub(crate) fn transfer(id: u32, more: bool) -> Vec<u8> {
     frame(0, |to| {
         to.composite(0x14, |fields| {

@@ -4,8 +4,8 @@ use contract::{Command, Content, Outcome, Tag};
 use testkit::Setup;
 
 use crate::play::{
-    Play, attach, attach_at, begin, begin_at, detach, disposition, end, flow, frame, link_flow,
-    open, transfer,
+    Play, attach, attach_at, begin, begin_at, coordinator, declare, detach, disposition, end, flow,
+    frame, link_flow, open, transfer,
 };
 
 const MOST: u32 = u32::MAX;
@@ -207,29 +207,8 @@ fn a_transaction_does_not_receive_without_an_end() {
     for bytes in [open(512, 0), begin(100), attach(0, true), flow(0, 100, 100)] {
         play.receive(&bytes);
     }
-    play.receive(&frame(0, |to| {
-        to.composite(0x12, |fields| {
-            fields.string("transactions");
-            fields.u32(1);
-            fields.bool(false);
-            fields.null();
-            fields.null();
-            fields.composite(0x28, |_| {});
-            fields.composite(0x30, |_| {});
-        });
-    }));
-    let mut declare = frame(0, |to| {
-        to.composite(0x14, |fields| {
-            fields.u32(1);
-            fields.u32(0);
-            fields.binary(b"t");
-        });
-        to.descriptor(0x77);
-        to.composite(0x31, |_| {});
-    });
-    let size = u32::try_from(declare.len()).unwrap();
-    declare[..4].copy_from_slice(&size.to_be_bytes());
-    play.receive(&declare);
+    play.receive(&coordinator(1));
+    play.receive(&declare(1, 0));
     for number in 0..3 {
         play.deliver(number.into(), b"x");
         play.receive(&disposition(number, number, Some(1)));

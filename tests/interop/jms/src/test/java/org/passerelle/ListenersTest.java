@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -159,6 +160,49 @@ class ListenersTest extends Client {
         // What was rolled back may come after what was on its way then.
         assertEquals(Set.of("re: m0", "re: m1", "re: m2"), Set.copyOf(texts(consumer, 3)));
         nothing(consumer);
+    }
+
+    @Test
+    void aListenerOfATopicThatThrowsIsCalledAgain() throws Exception {
+        Session session = session();
+        Topic topic = topic(session);
+        List<String> heard = new CopyOnWriteArrayList<>();
+        CountDownLatch isAgain = new CountDownLatch(3);
+        session.createConsumer(topic).setMessageListener(message -> {
+            try {
+                heard.add(text(message));
+                isAgain.countDown();
+                if (heard.size() == 1) {
+                    throw new IllegalStateException("the listener fails on purpose");
+                }
+            } catch (JMSException error) {
+                throw new AssertionError(error);
+            }
+        });
+        send(session(), topic, "x", "y");
+        assertTrue(isAgain.await(SOON, TimeUnit.MILLISECONDS));
+        Thread.sleep(QUIET);
+        assertEquals(List.of("x", "x", "y"), heard.stream().sorted().toList());
+    }
+
+    @Test
+    void aSlowListenerOfATemporaryTopicHearsAll() throws Exception {
+        Session session = session();
+        Topic topic = session.createTemporaryTopic();
+        Heard heard = new Heard();
+        CountDownLatch isSent = new CountDownLatch(1);
+        session.createConsumer(topic).setMessageListener(message -> {
+            try {
+                assertTrue(isSent.await(SOON, TimeUnit.MILLISECONDS));
+            } catch (InterruptedException error) {
+                throw new AssertionError(error);
+            }
+            heard.hear(message);
+        });
+        send(session(), topic, numbered(5000));
+        isSent.countDown();
+        heard.expect(numbered(5000));
+        heard.nothing();
     }
 
     @Test

@@ -472,4 +472,21 @@ class TopicsTest extends Client {
         assertNull(consumer.receive(QUIET));
         assertNotNull(consumer.receive(SOON));
     }
+
+    @Test
+    void whatIsRecoveredOfATopicComesAgain() throws Exception {
+        Session session = session(Session.CLIENT_ACKNOWLEDGE);
+        Topic topic = topic(session);
+        MessageConsumer consumer = session.createConsumer(topic);
+        send(session(), topic, numbered(3));
+        expect(consumer, "m0", "m1");
+        session.recover();
+        Message first = next(consumer);
+        assertEquals("m0", text(first));
+        assertTrue(first.getJMSRedelivered());
+        expect(consumer, "m1", "m2");
+        first.acknowledge();
+        session.recover();
+        nothing(consumer);
+    }
 }

@@ -366,4 +366,44 @@ class TransactionsTest extends Client {
         session.commit();
         assertNull(consumer.receiveNoWait());
     }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void whatIsReceivedOfATopicAndRolledBackComesAgain(boolean isTemporary) throws Exception {
+        Session session = transacted();
+        Topic topic = isTemporary ? session.createTemporaryTopic() : topic(session);
+        MessageConsumer consumer = session.createConsumer(topic);
+        send(session(), topic, numbered(4));
+        expect(consumer, "m0", "m1");
+        session.rollback();
+        for (int index = 0; index < 4; index++) {
+            Message message = next(consumer);
+            assertEquals("m" + index, text(message));
+            assertEquals(index < 2, message.getJMSRedelivered(), text(message));
+            if (index == 0) {
+                session.commit();
+            }
+        }
+        session.rollback();
+        expect(consumer, "m1", "m2", "m3");
+        session.commit();
+        nothing(consumer);
+    }
+
+    @Test
+    void aMessageOfATopicIsRolledBackAsOftenAsQueuesDeliver() throws Exception {
+        Session session = transacted();
+        Topic topic = topic(session);
+        MessageConsumer consumer = session.createConsumer(topic);
+        send(session(), topic, "bad", "good");
+        for (int attempt = 1; attempt <= 6; attempt++) {
+            Message message = next(consumer);
+            assertEquals("bad", text(message));
+            assertEquals(attempt, message.getIntProperty("JMSXDeliveryCount"));
+            session.rollback();
+        }
+        expect(consumer, "good");
+        session.commit();
+        nothing(consumer);
+    }
 }
