@@ -31,6 +31,7 @@ import org.apache.qpid.jms.JmsConnectionFactory;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.springframework.messaging.converter.SimpleMessageConverter;
@@ -44,6 +45,7 @@ import org.springframework.web.socket.messaging.WebSocketStompClient;
 
 /** The same message, sent by JMS, STOMP and HTTP, is read by the others with all that it has: the table in docs/amqp.md. */
 @Timeout(60)
+@DisabledIfSystemProperty(named = "provider.tcp", matches = ".+", disabledReason = "it starts a gateway of its own")
 class CrossingTest {
     private static Gateway gateway;
     private static Connection jms;
