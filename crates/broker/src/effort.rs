@@ -48,12 +48,8 @@ impl Effort {
         self.spent += 1;
     }
 
-    /// Whether a selector selects a message, which is spent on; without one all are.
-    pub(crate) fn selects(&mut self, selector: Option<&Selector>, message: &Message) -> bool {
-        let Some(selector) = selector else {
-            self.pass();
-            return true;
-        };
+    /// Whether a selector selects a message, which is spent on.
+    pub(crate) fn selects(&mut self, selector: &Selector, message: &Message) -> bool {
         let cost = 1 + message.selection_cost(selector);
         self.left = self.left.saturating_sub(cost);
         self.spent += cost;

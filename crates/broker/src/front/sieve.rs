@@ -162,7 +162,7 @@ impl Front {
             };
             if !sieve.unseen.is_empty() || self.effort.is_spent() {
                 self.postpone(key, message, waiting);
-            } else if self.effort.selects(Some(&sieve.selector), message) {
+            } else if self.effort.selects(&sieve.selector, message) {
                 self.offer(AudienceId { topic, sieve: Some(key) }, message, waiting, output);
             }
         }
@@ -260,7 +260,7 @@ impl Front {
                 self.unfinished.push_back((key, serial));
             }
             if let Some(message) = next
-                && self.effort.selects(Some(&sieve.selector), &message)
+                && self.effort.selects(&sieve.selector, &message)
             {
                 let id = AudienceId { topic: sieve.topic, sieve: Some(key) };
                 self.offer_late(id, message, output);

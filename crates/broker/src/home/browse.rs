@@ -93,7 +93,7 @@ impl Home {
                 break;
             };
             browser.last = Some(position);
-            let mut selects = |s: &Arc<Selector>| self.effort.selects(Some(s), &queued.message);
+            let mut selects = |s: &Arc<Selector>| self.effort.selects(s, &queued.message);
             if !browser.selector.as_ref().is_none_or(&mut selects) {
                 continue;
             }

@@ -47,7 +47,7 @@ impl Binding {
     ) -> bool {
         let is_local = self.terms.no_local
             && self.active.is_some_and(|subscriber| subscriber.connection == connection);
-        let mut selects = |selector: &Arc<_>| effort.selects(Some(selector), message);
+        let mut selects = |selector: &Arc<_>| effort.selects(selector, message);
         !is_local && self.terms.selector.as_ref().is_none_or(&mut selects)
     }
 

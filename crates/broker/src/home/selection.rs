@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use contract::{Group, Selector};
+use contract::{Group, Message, Selector};
 
 use super::paged::{AllReady, Ready};
 use crate::{effort::Effort, queued::QueuePosition};
@@ -105,7 +105,7 @@ impl Selection {
                 }
                 if let Some(queued) = ready.in_memory.get(position)
                     && allows(queued.group(), *position)
-                    && effort.selects(selector, &queued.message)
+                    && selects(selector, &queued.message, effort)
                 {
                     progress.found.insert(*position);
                 }
@@ -145,11 +145,22 @@ impl Selection {
             };
             if !is_allowed {
                 effort.pass();
-            } else if effort.selects(selector, &queued.message) {
+            } else if selects(selector, &queued.message, effort) {
                 return Search::Found(queued.position);
             }
         }
         Search::Nothing
+    }
+}
+
+/// Whether a message is selected, which is spent on; without a selector all are.
+fn selects(selector: Option<&Selector>, message: &Message, effort: &mut Effort) -> bool {
+    match selector {
+        Some(selector) => effort.selects(selector, message),
+        None => {
+            effort.pass();
+            true
+        }
     }
 }
 

@@ -131,8 +131,7 @@ impl Home {
         let topic = self.temp_topics.get(&message.to).ok_or(Refusal::NotFound)?;
         let connection = topic.owner;
         for (subscription, selector) in &topic.subscriptions {
-            let mut selects =
-                |selector: &Arc<Selector>| self.effort.selects(Some(selector), message);
+            let mut selects = |selector: &Arc<Selector>| self.effort.selects(selector, message);
             if !selector.as_ref().is_none_or(&mut selects) {
                 continue;
             }
