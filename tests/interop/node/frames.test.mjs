@@ -3,24 +3,22 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { Amqp } from './lib/amqp.mjs';
 import {
   Frames, PLAIN_HEADER, SASL_HEADER, attach, begin, binary, bool, close, composite, compound, condition, data, described, detach,
   disposition, end, flow, frame, list, map, nil, open, source, string, symbol, target, transfer, ubyte, uint, ulong, ushort,
 } from './lib/frames.mjs';
 import { start } from './lib/gateway.mjs';
+import { Honest } from './lib/honest.mjs';
 import { unique } from './lib/peer.mjs';
 
 let gateway;
 let honest;
 before(async () => {
   gateway = await start();
-  const amqp = await Amqp.open(gateway);
-  const name = unique('honest');
-  honest = { amqp, sender: await amqp.sender(name), receiver: await amqp.receiver(name) };
+  honest = await Honest.open(gateway);
 });
 after(async () => {
-  await honest?.amqp.close();
+  await honest?.close();
   await gateway.stop();
 });
 
@@ -186,8 +184,7 @@ for (const websocket of [false, true]) {
     for (const one of cases) {
       await t.test(one[0], (t) => play(t, one, websocket));
       if (cases.indexOf(one) % 20 === 0) {
-        assert.equal(await honest.sender.send({ body: one[0] }), 'accepted');
-        assert.deepEqual(await honest.receiver.bodies(1), [one[0]]);
+        await honest.hasItsTurn(one[0]);
       }
     }
     const grown = (await megabytes()) - before;

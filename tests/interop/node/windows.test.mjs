@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { Amqp } from './lib/amqp.mjs';
 import { Frames, attach, begin, binary, bool, compound, composite, condition, data, described, disposition, flow, frame, nil, uint } from './lib/frames.mjs';
 import { start } from './lib/gateway.mjs';
+import { Honest } from './lib/honest.mjs';
 import { unique } from './lib/peer.mjs';
 import { within } from './lib/wait.mjs';
 
@@ -13,22 +13,15 @@ let gateway;
 let honest;
 before(async () => {
   gateway = await start();
-  const amqp = await Amqp.open(gateway);
-  const name = unique('honest');
-  honest = { amqp, sender: await amqp.sender(name), receiver: await amqp.receiver(name) };
+  honest = await Honest.open(gateway);
 });
 after(async () => {
-  await honest?.amqp.close();
+  await honest?.close();
   await gateway.stop();
 });
 
 const MOST = 0xffffffff;
 const megabytes = async () => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${gateway.process.pid}/status`, 'utf8'))[1]) / 1024;
-/** A message of somebody else comes and goes. */
-async function othersHaveTheirTurn() {
-  assert.equal(await honest.sender.send({ body: 'honest' }), 'accepted');
-  assert.deepEqual(await honest.receiver.bodies(1), ['honest']);
-}
 async function opened(t, bodies, options) {
   const frames = await Frames.open(gateway, options);
   t.after(() => frames.destroy());
@@ -118,7 +111,7 @@ test('messages that never end are kept up to a bound', async (t) => {
   }
   const told = await frames.next('detach', 20_000);
   assert.equal(condition(told.fields[2]), 'amqp:resource-limit-exceeded');
-  await othersHaveTheirTurn();
+  await honest.hasItsTurn();
   const grown = (await megabytes()) - before;
   assert.ok(grown < 48, `${grown} MiB more`);
 });
@@ -131,7 +124,7 @@ test('values that say more than they are cost what they are', async (t) => {
   const frames = await opened(t, [begin(), attach(unique('q'))]);
   await frames.next('flow');
   for (let id = 0; id < 8; id += 1) frames.send(...pieces(bomb, 60_000, { id }));
-  await within(5000, 'others', othersHaveTheirTurn());
+  await within(5000, 'others', honest.hasItsTurn());
   for (let id = 0; id < 8; id += 1) assert.equal((await frames.next('disposition', 20_000)).fields[1], id);
 });
 
@@ -144,7 +137,7 @@ test('settlements cost what is there, whatever they name', async (t) => {
   for (let count = 0; count < 50; count += 1) await frames.next('transfer');
   const never = [disposition(50, MOST >>> 1), disposition(7, 3), disposition(MOST, MOST), disposition(50, 50)].map((body) => frame(body));
   frames.write(Buffer.concat(Array(20_000).fill(Buffer.concat(never))));
-  await within(5000, 'others', othersHaveTheirTurn());
+  await within(5000, 'others', honest.hasItsTurn());
   frames.send(disposition(0, MOST >>> 1, { settled: false }));
   const settled = await frames.next('disposition', 20_000);
   assert.deepEqual(settled.fields.slice(0, 4), [false, 0, 49, true]);
@@ -162,7 +155,7 @@ test('as many sessions and links as there may be take little, and one more is re
   do told = await frames.next(undefined, 20_000);
   while (told.name !== 'detach' && told.name !== 'end');
   assert.equal(condition(told.name === 'end' ? told.fields[0] : told.fields[2]), 'amqp:resource-limit-exceeded');
-  await othersHaveTheirTurn();
+  await honest.hasItsTurn();
   const grown = (await megabytes()) - before;
   assert.ok(grown < 32, `${grown} MiB more`);
 });
